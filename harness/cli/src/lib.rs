@@ -1,0 +1,1 @@
+//! The assay command: plan, pin, execute, and one file per subcommand.

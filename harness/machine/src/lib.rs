@@ -1,0 +1,1 @@
+//! This machine now: fingerprint probes and telemetry.

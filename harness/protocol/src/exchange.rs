@@ -1,0 +1,260 @@
+//! The rules by which a reply is judged, one line at a time: what the harness enforces on every
+//! worker, and what `assay worker-check` explains.
+//!
+//! Pure: the caller reads lines, bounded by [`crate::MAX_LINE_BYTES`], and feeds them in.
+
+use std::collections::BTreeMap;
+
+use crate::message::{Line, Reply, Request, Sample};
+use crate::metric::{Metric, MetricKind};
+use crate::{MAX_LINE_BYTES, MAX_REPLY_LINES, PROTOCOL_VERSION};
+
+/// What a worker got wrong.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[allow(missing_docs)] // the messages say it
+pub enum Fault {
+    #[error("a line is longer than {MAX_LINE_BYTES} bytes")]
+    LineTooLong,
+    #[error("a reply has more than {MAX_REPLY_LINES} lines")]
+    ReplyTooLong,
+    #[error("not a protocol line: {error}; the line begins {line:?}")]
+    NotALine { error: String, line: String },
+    #[error("speaks protocol version {0}; this harness speaks {PROTOCOL_VERSION}")]
+    Version(u32),
+    #[error("answered `{request}` with a `{kind}` line")]
+    Unexpected {
+        request: &'static str,
+        kind: &'static str,
+    },
+    #[error("output ended before the reply to `{0}` did")]
+    Truncated(&'static str),
+    #[error("more samples than the {0} that were asked for")]
+    TooManySamples(u32),
+    #[error("said it sent {said} samples, but sent {sent}")]
+    WrongCount { said: u32, sent: u32 },
+    #[error("a chunk without any sample")]
+    NoSamples,
+    #[error("sample {0} has zero iterations")]
+    ZeroIterations(u32),
+    #[error("sample {0} took zero time")]
+    ZeroTime(u32),
+    #[error(
+        "the clock went back: sample {sample} starts at {start_ns} ns, before {earlier_ns} ns, the end of what came before it"
+    )]
+    ClockWentBack {
+        sample: u32,
+        start_ns: u64,
+        earlier_ns: u64,
+    },
+    #[error("metric `{0}` was declared, but its value is missing")]
+    MissingValue(String),
+    #[error("a value for `{0}`, which was not declared")]
+    UndeclaredValue(String),
+    #[error("two metrics are called `{0}`, or one is called `time`")]
+    DuplicateMetric(String),
+}
+
+/// What one line of a reply means.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// A sample; more lines follow.
+    Sample(Sample),
+    /// A sign of life; more lines follow.
+    Progress(String),
+    /// The reply has ended with this line.
+    Done(Reply),
+}
+
+/// One request and the state of its reply.
+#[derive(Debug)]
+pub struct Exchange<'a> {
+    request: &'a Request,
+    metrics: &'a [Metric],
+    lines: usize,
+    samples: u32,
+    earlier_ns: u64,
+}
+
+impl<'a> Exchange<'a> {
+    /// Begins the reply to `request`. `metrics` are those declared by `prepare`; `earlier_ns` is the end of the
+    /// last sample of the case, or 0: no sample may start before it.
+    pub fn new(request: &'a Request, metrics: &'a [Metric], earlier_ns: u64) -> Self {
+        Self {
+            request,
+            metrics,
+            lines: 0,
+            samples: 0,
+            earlier_ns,
+        }
+    }
+
+    /// End of the last sample seen, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub fn last_end_ns(&self) -> u64 {
+        self.earlier_ns
+    }
+
+    /// Judges the next line, given without its newline.
+    pub fn accept(&mut self, line: &[u8]) -> Result<Step, Fault> {
+        self.lines += 1;
+        if self.lines > MAX_REPLY_LINES {
+            return Err(Fault::ReplyTooLong);
+        }
+        if line.len() > MAX_LINE_BYTES {
+            return Err(Fault::LineTooLong);
+        }
+        match parse(line)? {
+            Reply::Sample(sample) if matches!(self.request, Request::Sample(_)) => {
+                self.check_sample(&sample)?;
+                Ok(Step::Sample(sample))
+            }
+            Reply::Progress { message } => Ok(Step::Progress(message)),
+            end => {
+                self.check_end(&end)?;
+                Ok(Step::Done(end))
+            }
+        }
+    }
+
+    /// The worker's output ended; that is a fault, since the reply had not.
+    pub fn truncated(&self) -> Fault {
+        Fault::Truncated(self.request.name())
+    }
+
+    fn check_sample(&mut self, sample: &Sample) -> Result<(), Fault> {
+        let Request::Sample(asked) = self.request else {
+            unreachable!("only called for sample requests")
+        };
+        if self.samples == asked.max_samples {
+            return Err(Fault::TooManySamples(asked.max_samples));
+        }
+        let index = self.samples;
+        self.samples += 1;
+        if sample.iterations == 0 {
+            return Err(Fault::ZeroIterations(index));
+        }
+        if sample.host_ns == 0 || sample.device_ns == Some(0) {
+            return Err(Fault::ZeroTime(index));
+        }
+        if sample.start_ns < self.earlier_ns {
+            return Err(Fault::ClockWentBack {
+                sample: index,
+                start_ns: sample.start_ns,
+                earlier_ns: self.earlier_ns,
+            });
+        }
+        self.earlier_ns = sample.start_ns.saturating_add(sample.host_ns);
+        check_values(self.metrics, MetricKind::Sample, &sample.values)
+    }
+
+    fn check_end(&self, end: &Reply) -> Result<(), Fault> {
+        match (self.request, end) {
+            (_, Reply::Skipped { .. } | Reply::Failed { .. })
+            | (Request::Verify, Reply::Verified(_)) => Ok(()),
+            (Request::Hello { .. }, Reply::Hello(hello)) if hello.protocol == PROTOCOL_VERSION => {
+                Ok(())
+            }
+            (Request::Hello { .. }, Reply::Hello(hello)) => Err(Fault::Version(hello.protocol)),
+            (Request::Prepare { .. }, Reply::Prepared(prepared)) => {
+                check_metrics(&prepared.metrics)
+            }
+            (Request::Sample(_), Reply::Sampled { samples }) if *samples != self.samples => {
+                Err(Fault::WrongCount {
+                    said: *samples,
+                    sent: self.samples,
+                })
+            }
+            (Request::Sample(_), Reply::Sampled { samples: 0 }) => Err(Fault::NoSamples),
+            (Request::Sample(_), Reply::Sampled { .. }) => Ok(()),
+            (Request::Teardown, Reply::TornDown { values }) => {
+                check_values(self.metrics, MetricKind::Case, values)
+            }
+            (request, reply) => Err(Fault::Unexpected {
+                request: request.name(),
+                kind: reply.kind(),
+            }),
+        }
+    }
+}
+
+fn parse(line: &[u8]) -> Result<Reply, Fault> {
+    let not_a_line = |error: String| Fault::NotALine {
+        error,
+        line: excerpt(line),
+    };
+    // The version first: a newer worker's line need not parse as ours.
+    #[derive(serde::Deserialize)]
+    struct Version {
+        v: u32,
+    }
+    let Version { v } = serde_json::from_slice(line).map_err(|e| not_a_line(e.to_string()))?;
+    if v != PROTOCOL_VERSION {
+        return Err(Fault::Version(v));
+    }
+    let line: Line = serde_json::from_slice(line).map_err(|e| not_a_line(e.to_string()))?;
+    Ok(line.reply)
+}
+
+fn excerpt(line: &[u8]) -> String {
+    const SHOWN: usize = 120;
+    String::from_utf8_lossy(&line[..line.len().min(SHOWN)]).into_owned()
+}
+
+fn check_metrics(metrics: &[Metric]) -> Result<(), Fault> {
+    for (index, metric) in metrics.iter().enumerate() {
+        let again = metrics[..index]
+            .iter()
+            .any(|earlier| earlier.name == metric.name);
+        if again || metric.name == Metric::TIME {
+            return Err(Fault::DuplicateMetric(metric.name.clone()));
+        }
+    }
+    Ok(())
+}
+
+fn check_values(
+    metrics: &[Metric],
+    kind: MetricKind,
+    values: &BTreeMap<String, f64>,
+) -> Result<(), Fault> {
+    let declared = |name: &str| metrics.iter().any(|m| m.kind == kind && m.name == name);
+    if let Some(name) = values.keys().find(|name| !declared(name)) {
+        return Err(Fault::UndeclaredValue(name.clone()));
+    }
+    let missing = metrics
+        .iter()
+        .find(|m| m.kind == kind && !values.contains_key(&m.name));
+    missing.map_or(Ok(()), |m| Err(Fault::MissingValue(m.name.clone())))
+}
+
+impl Request {
+    /// Its name on the wire.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Hello { .. } => "hello",
+            Self::Prepare { .. } => "prepare",
+            Self::Sample(_) => "sample",
+            Self::Verify => "verify",
+            Self::Teardown => "teardown",
+        }
+    }
+}
+
+impl Reply {
+    /// Its kind on the wire.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Sample(_) => "sample",
+            Self::Progress { .. } => "progress",
+            Self::Hello(_) => "hello",
+            Self::Prepared(_) => "prepared",
+            Self::Sampled { .. } => "sampled",
+            Self::Verified(_) => "verified",
+            Self::TornDown { .. } => "torn_down",
+            Self::Skipped { .. } => "skipped",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Formats on disk: manifest, fingerprint, record file, canonical hashing.

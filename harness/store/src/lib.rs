@@ -1,0 +1,1 @@
+//! DuckDB index over records: ingest, migrations, queries, Parquet.

@@ -1,0 +1,1 @@
+//! Ops: for each its CPU implementation, reference and work formula.

@@ -1,0 +1,1 @@
+//! Verdicts and store to pages: page models, charts.

@@ -1,0 +1,1 @@
+//! Workloads built of ops, and the worker loop that serves them.
