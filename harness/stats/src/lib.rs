@@ -1,1 +1,34 @@
 //! Pure functions on numbers: summaries, intervals, tests.
+//!
+//! The statistics that Assay's measurement and verdicts stand on. The crate knows no benchmark, reads no file
+//! and no clock; what goes in is slices of `f64`, what comes out is a value. Samples are times in any one unit
+//! (nanoseconds elsewhere in Assay) unless a function says otherwise. Empty, non-finite or too short input gives
+//! `None`, never a panic and never a NaN.
+//!
+//! Reading order: [`summary`] and [`interval`] describe one set of samples, [`warmup`] and [`stopping`] run
+//! while a round is measured, [`ratio`] compares two sides, [`equivalence`] turns an interval into a position
+//! against a margin, [`planning`] says what would settle an open question, [`correction`] looks at a whole suite.
+
+pub mod autocorrelation;
+pub mod correction;
+pub mod equivalence;
+pub mod interval;
+pub mod planning;
+pub mod ratio;
+pub mod stopping;
+pub mod summary;
+pub mod warmup;
+
+mod sample;
+mod student;
+mod trimmed;
+
+pub use autocorrelation::{effective_sample_size, lag_one};
+pub use correction::{benjamini_hochberg, holm};
+pub use equivalence::{Position, position};
+pub use interval::{Interval, geometric_mean_interval, mean_interval, median_interval};
+pub use planning::{rounds_needed, runs_needed};
+pub use ratio::{RatioInterval, paired_log_ratio, ratio_across_runs};
+pub use stopping::{AcrossRounds, Decision, StopReason, WithinRound};
+pub use summary::{Summary, geometric_mean, median, quantile};
+pub use warmup::steady_from;

@@ -1,0 +1,102 @@
+//! What would settle an inconclusive comparison: more rounds, or more runs.
+//!
+//! Both answers are for the friendliest truth, a ratio of exactly 1 that should be called equivalent; a true change
+//! close to the margin needs more, one far from it less.
+
+use crate::sample::is_confidence;
+use crate::student;
+use crate::trimmed::kept_and_cut;
+
+/// The chance that the planned comparison does settle it.
+const POWER: f64 = 0.8;
+
+/// More than this is no advice.
+const MOST: u32 = 10_000;
+
+/// Rounds per side, in all, with which equal code on two single runs would be called within `margin`, four times in five.
+///
+/// `round_sd` and `run_to_run_sd` are standard deviations of logarithms, between rounds of one run and between
+/// runs (0 for interleaved arms; then `round_sd` is that of the paired differences over √2). `None` if the
+/// variance between runs alone forbids it (see [`runs_needed`]), if it takes more than 10,000, or for bad arguments.
+///
+/// Smallest n with (t(1 + confidence)/2 + z(1 - β/2)) · standard error ≤ ln(1 + margin), β = 0.2. Source: Chow, Shao and Wang
+/// 2008, Sample Size Calculations in Clinical Research, 2nd ed., section 3.2.3, with Satterthwaite's t instead of z.
+pub fn rounds_needed(
+    round_sd: f64,
+    run_to_run_sd: f64,
+    margin: f64,
+    confidence: f64,
+) -> Option<u32> {
+    let plan = Plan::new(round_sd, run_to_run_sd, margin, confidence)?;
+    smallest(|rounds| plan.settles(rounds, 1))
+}
+
+/// Runs per side, in all, each of `rounds_per_run` rounds, that would settle it as in [`rounds_needed`].
+/// `None` if it takes more than 10,000, for fewer than two rounds per run, or for bad arguments.
+pub fn runs_needed(
+    round_sd: f64,
+    rounds_per_run: u32,
+    run_to_run_sd: f64,
+    margin: f64,
+    confidence: f64,
+) -> Option<u32> {
+    let plan = Plan::new(round_sd, run_to_run_sd, margin, confidence)?;
+    smallest(|runs| plan.settles(rounds_per_run, runs))
+}
+
+struct Plan {
+    round_variance: f64,
+    run_variance: f64,
+    log_margin: f64,
+    confidence: f64,
+}
+
+impl Plan {
+    fn new(round_sd: f64, run_to_run_sd: f64, margin: f64, confidence: f64) -> Option<Self> {
+        let is_usable = [round_sd, run_to_run_sd, margin]
+            .iter()
+            .all(|value| value.is_finite() && *value >= 0.0);
+        (is_usable && margin > 0.0 && is_confidence(confidence)).then(|| Self {
+            round_variance: round_sd.powi(2),
+            run_variance: run_to_run_sd.powi(2),
+            log_margin: margin.ln_1p(),
+            confidence,
+        })
+    }
+
+    /// Whether this many rounds in each of this many runs per side are enough.
+    fn settles(&self, rounds: u32, runs: u32) -> bool {
+        if rounds < 2 {
+            return false;
+        }
+        let from_rounds = 2.0 * self.round_variance / (f64::from(rounds) * f64::from(runs));
+        let squared_error = from_rounds + 2.0 * self.run_variance / f64::from(runs);
+        let estimated_with = 2.0 * f64::from(runs) * (kept_and_cut(rounds as usize).0 - 1) as f64;
+        let degrees_of_freedom = if from_rounds > 0.0 {
+            estimated_with * (squared_error / from_rounds).powi(2)
+        } else {
+            student::NORMAL_FROM
+        };
+        let reach = student::two_sided(self.confidence, degrees_of_freedom)
+            .zip(student::normal_quantile(f64::midpoint(1.0, POWER)))
+            .map_or(f64::INFINITY, |(error, power)| error + power);
+        reach * squared_error.sqrt() <= self.log_margin
+    }
+}
+
+/// The smallest count at which a condition that stays true once true becomes true, up to [`MOST`].
+fn smallest(settles: impl Fn(u32) -> bool) -> Option<u32> {
+    if !settles(MOST) {
+        return None;
+    }
+    let (mut fails, mut holds) = (0, MOST);
+    while holds - fails > 1 {
+        let middle = u32::midpoint(fails, holds);
+        if settles(middle) {
+            holds = middle;
+        } else {
+            fails = middle;
+        }
+    }
+    Some(holds)
+}
