@@ -8,6 +8,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::command::CommandSpec;
 use crate::wide::U64;
 
 /// Parameters by name, in the order of their names.
@@ -27,6 +28,9 @@ pub struct CaseSpec {
     pub device: DeviceSelector,
     /// What a sample times.
     pub timing: TimingMode,
+    /// The command, where the workload is [`crate::COMMAND_WORKLOAD`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandSpec>,
 }
 
 /// Value of one parameter.

@@ -148,12 +148,9 @@ impl<'a> Exchange<'a> {
 
     fn check_end(&self, end: &Reply) -> Result<(), Fault> {
         match (self.request, end) {
-            (_, Reply::Skipped { .. } | Reply::Failed { .. })
-            | (Request::Verify, Reply::Verified(_)) => Ok(()),
-            (Request::Hello { .. }, Reply::Hello(hello)) if hello.protocol == PROTOCOL_VERSION => {
-                Ok(())
+            (Request::Hello { .. }, Reply::Hello(hello)) if hello.protocol != PROTOCOL_VERSION => {
+                Err(Fault::Version(hello.protocol))
             }
-            (Request::Hello { .. }, Reply::Hello(hello)) => Err(Fault::Version(hello.protocol)),
             (Request::Prepare { .. }, Reply::Prepared(prepared)) => {
                 check_metrics(&prepared.metrics)
             }
@@ -164,10 +161,13 @@ impl<'a> Exchange<'a> {
                 })
             }
             (Request::Sample(_), Reply::Sampled { samples: 0 }) => Err(Fault::NoSamples),
-            (Request::Sample(_), Reply::Sampled { .. }) => Ok(()),
             (Request::Teardown, Reply::TornDown { values }) => {
                 check_values(self.metrics, MetricKind::Case, values)
             }
+            (_, Reply::Skipped { .. } | Reply::Failed { .. })
+            | (Request::Hello { .. }, Reply::Hello(_))
+            | (Request::Sample(_), Reply::Sampled { .. })
+            | (Request::Verify, Reply::Verified(_)) => Ok(()),
             (request, reply) => Err(Fault::Unexpected {
                 request: request.name(),
                 kind: reply.kind(),
@@ -176,16 +176,17 @@ impl<'a> Exchange<'a> {
     }
 }
 
+#[derive(serde::Deserialize)]
+struct Version {
+    v: u32,
+}
+
 fn parse(line: &[u8]) -> Result<Reply, Fault> {
     let not_a_line = |error: String| Fault::NotALine {
         error,
         line: excerpt(line),
     };
     // The version first: a newer worker's line need not parse as ours.
-    #[derive(serde::Deserialize)]
-    struct Version {
-        v: u32,
-    }
     let Version { v } = serde_json::from_slice(line).map_err(|e| not_a_line(e.to_string()))?;
     if v != PROTOCOL_VERSION {
         return Err(Fault::Version(v));

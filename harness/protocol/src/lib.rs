@@ -8,6 +8,7 @@
 //! pipes feeds lines in and writes lines out.
 
 pub mod case;
+pub mod command;
 pub mod digest;
 pub mod exchange;
 pub mod message;
@@ -17,6 +18,7 @@ pub mod wide;
 pub mod workload;
 
 pub use case::{CaseSpec, DeviceKind, DeviceSelector, ParamValue, Params, TimingMode};
+pub use command::{COMMAND_WORKLOAD, CommandMetric, CommandSpec};
 pub use digest::Digest;
 pub use exchange::{Exchange, Fault, Step};
 pub use message::{

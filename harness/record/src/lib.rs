@@ -1,1 +1,26 @@
-//! Formats on disk: manifest, fingerprint, record file, canonical hashing.
+//! The formats on disk: [manifest], [fingerprint] and [record](body), and how they are hashed.
+//!
+//! A manifest determines a run before it starts; a record is what the run wrote, and is the truth:
+//! the database is an index over records and can be rebuilt from them. Every format carries a
+//! version, refuses unknown fields and refuses a newer version in words. This crate reads and
+//! writes these files; it probes no machine and starts no process.
+
+pub mod body;
+pub mod canonical;
+pub mod chain;
+pub mod error;
+pub mod fingerprint;
+pub mod manifest;
+pub mod reader;
+pub mod run_id;
+pub mod time;
+pub mod writer;
+
+pub use body::{Block, BlockStatus, Body, Event, EventKind, Footer, Header, RunStatus, Samples};
+pub use error::RecordError;
+pub use fingerprint::{Field, Fingerprint, MachineIdentity, Scalar, Section};
+pub use manifest::{Arm, Case, Manifest, ManifestFile, Policy, Project, Source, WorkloadRef};
+pub use reader::Record;
+pub use run_id::RunId;
+pub use time::Timestamp;
+pub use writer::RecordWriter;

@@ -1,0 +1,421 @@
+//! The manifest: all that determines a run before it starts. Its SHA-256 names it.
+//!
+//! On disk it lies in an envelope with its digest, in canonical form to the byte, so that any
+//! change of any byte is noticed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use assay_protocol::{
+    CaseSpec, CommandSpec, DeviceSelector, Digest, ParamValue, Params, TimingMode, U64,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::canonical;
+use crate::error::RecordError;
+
+/// Version of the manifest that this Assay writes; it reads this one and all before it.
+pub const MANIFEST_SCHEMA: u32 = 1;
+
+/// Longest manifest that is read, in bytes.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// Name of the built-in worker in [`WorkloadRef`].
+pub const BUILTIN_WORKER: &str = "assay";
+
+/// All that determines a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// [`MANIFEST_SCHEMA`].
+    pub schema: u32,
+    /// The suite it was planned from.
+    pub suite: SuiteRef,
+    /// The Assay that planned it.
+    pub tool: Tool,
+    /// The project that is measured.
+    pub project: Project,
+    /// Environments that the run interleaves; most runs have one.
+    pub arms: Vec<Arm>,
+    /// Argument vectors of the suite's own workers, by name. `{dir}` stands for the suite's folder.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub workers: BTreeMap<String, Vec<String>>,
+    /// Digests of the files that the run reads from the suite's folder, as named with `{dir}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, Digest>,
+    /// Key of the random order of cases within each round.
+    pub order_seed: U64,
+    /// The cases, in the order of the suite.
+    pub cases: Vec<Case>,
+}
+
+/// Where a manifest's cases came from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SuiteRef {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its TOML file.
+    pub digest: Digest,
+    /// Where it lies.
+    pub source: Source,
+}
+
+/// Where a suite lies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// In the assay binary.
+    Builtin,
+    /// In a folder, by its absolute path at planning time.
+    Folder(String),
+}
+
+/// The program that planned a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tool {
+    /// Version of Assay.
+    pub version: String,
+    /// SHA-256 of its executable.
+    pub binary: Digest,
+}
+
+/// The measured project, as git sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Project {
+    /// The run was planned outside any git repository.
+    NoRepository,
+    /// A git repository.
+    Git(GitState),
+}
+
+impl Project {
+    /// The repository's state, if there is one.
+    pub fn git(&self) -> Option<&GitState> {
+        match self {
+            Self::NoRepository => None,
+            Self::Git(state) => Some(state),
+        }
+    }
+}
+
+/// State of a git repository.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GitState {
+    /// Commit that is checked out, in hexadecimal; absent before the first commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Branch, unless the head is detached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// URL of `origin` or the only remote, without credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    /// What the working tree adds to the commit, untracked files included; absent where nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<Diff>,
+}
+
+/// A patch in git's format, whole, with binary files, so that it can be applied.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Diff {
+    /// As text.
+    Text(String),
+    /// In hexadecimal, where it is not UTF-8.
+    Hex(String),
+}
+
+impl Diff {
+    /// From the bytes of a patch.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::Text(text),
+            Err(error) => Self::Hex(hex::encode(error.into_bytes())),
+        }
+    }
+
+    /// The bytes of the patch; `None` where the hexadecimal digits are none.
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Text(text) => Some(text.clone().into_bytes()),
+            Self::Hex(digits) => hex::decode(digits).ok(),
+        }
+    }
+}
+
+/// An environment in which cases run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Arm {
+    /// Its name: `main`, or as given.
+    pub name: String,
+    /// What starts its workers.
+    pub engine: Engine,
+    /// SHA-256 of the built-in worker's executable.
+    pub worker: Digest,
+    /// Command put before every worker: `numactl`, `taskset`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prefix: Vec<String>,
+    /// Variables that determine the run, with their values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
+/// What starts an arm's workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// This machine, without a container.
+    Host,
+}
+
+/// One benchmark at one point of its axes on one device kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// `memory/triad[dtype=f32,elements=2^24]@cpu`
+    pub id: String,
+    /// Name of the benchmark.
+    pub benchmark: String,
+    /// Its tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// What is run.
+    pub workload: WorkloadRef,
+    /// Every parameter of it.
+    pub params: Params,
+    /// Key of its inputs.
+    pub seed: U64,
+    /// Where it runs.
+    pub device: DeviceSelector,
+    /// What a sample times.
+    pub timing: TimingMode,
+    /// How it is measured.
+    pub policy: Policy,
+    /// Longest time for any one answer of its worker, in milliseconds.
+    pub timeout_ms: u32,
+    /// What must hold of its results.
+    #[serde(default, skip_serializing_if = "Expect::is_empty")]
+    pub expect: Expect,
+    /// SHA-256 over what defines its series: work, inputs, parameters, timed region; never an implementation.
+    pub definition: Digest,
+}
+
+/// What a case runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkloadRef {
+    /// A workload of a worker's catalog.
+    Worker {
+        /// [`BUILTIN_WORKER`], or a key of [`Manifest::workers`].
+        worker: String,
+        /// Name in the worker's catalog.
+        name: String,
+        /// Version of its definition, as the worker declared it at planning time.
+        definition: u32,
+    },
+    /// A plain command, run by the built-in worker.
+    Command(CommandSpec),
+}
+
+/// What must hold of a case's results, beyond the workload's own verification.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    /// Digest of the output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Digest>,
+    /// Longest median time per iteration, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_time_ns: Option<f64>,
+}
+
+impl Expect {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How a case is measured. All of it can be given per suite and per benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// Rounds: visits by fresh worker processes, spread over the run. Even, so that blocks are whole.
+    pub rounds: u32,
+    /// Blocks of two rounds are added up to this many while the interval misses the target.
+    pub max_rounds: u32,
+    /// Relative half-width of the interval across rounds that is enough.
+    pub target: f64,
+    /// Samples after warm-up that a round takes at least.
+    pub min_samples: u32,
+    /// Samples that a round takes at most.
+    pub max_samples: u32,
+    /// Longest warm-up of a round, in milliseconds.
+    pub warmup_ms: u32,
+    /// Time for the samples of a round after warm-up, in milliseconds.
+    pub round_ms: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            rounds: 6,
+            max_rounds: 12,
+            target: 0.01,
+            min_samples: 10,
+            max_samples: 1000,
+            warmup_ms: 500,
+            round_ms: 500,
+        }
+    }
+}
+
+impl Case {
+    /// The case as a worker sees it.
+    pub fn spec(&self) -> CaseSpec {
+        let (workload, command) = match &self.workload {
+            WorkloadRef::Worker { name, .. } => (name.clone(), None),
+            WorkloadRef::Command(command) => (
+                assay_protocol::COMMAND_WORKLOAD.to_owned(),
+                Some(command.clone()),
+            ),
+        };
+        CaseSpec {
+            workload,
+            params: self.params.clone(),
+            seed: self.seed,
+            device: self.device.clone(),
+            timing: self.timing,
+            command,
+        }
+    }
+
+    /// Id of a benchmark at a point: `name[a=1,b=2]@cpu`, without brackets where there is no axis.
+    pub fn make_id(
+        benchmark: &str,
+        point: &[(&str, &ParamValue)],
+        device: &DeviceSelector,
+    ) -> String {
+        let axes: Vec<String> = point
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let axes = if axes.is_empty() {
+            String::new()
+        } else {
+            format!("[{}]", axes.join(","))
+        };
+        format!("{benchmark}{axes}@{}", device.kind)
+    }
+}
+
+/// A manifest as it lies on disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestFile {
+    /// SHA-256 over the canonical form of `manifest`.
+    pub digest: Digest,
+    /// The manifest.
+    pub manifest: Manifest,
+}
+
+impl ManifestFile {
+    /// Seals a manifest with its digest.
+    pub fn seal(manifest: Manifest) -> Result<Self, canonical::CanonicalError> {
+        Ok(Self {
+            digest: canonical::digest(&manifest)?,
+            manifest,
+        })
+    }
+
+    /// The bytes of the file: canonical form and a newline.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, canonical::CanonicalError> {
+        let mut bytes = canonical::to_canonical(self)?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Reads and checks a manifest file.
+    pub fn read(path: &Path) -> Result<Self, RecordError> {
+        let length = std::fs::metadata(path)
+            .map_err(RecordError::io(path))?
+            .len();
+        if length > MAX_BYTES {
+            let what = format!("{length} bytes; a manifest has at most {MAX_BYTES}");
+            return Err(RecordError::format(path, what));
+        }
+        Self::from_bytes(path, &std::fs::read(path).map_err(RecordError::io(path))?)
+    }
+
+    /// As [`Self::read`], from bytes that were read from `path`.
+    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, RecordError> {
+        let broken = |what: String| RecordError::format(path, what);
+        let value: Value = serde_json::from_slice(bytes).map_err(|error| {
+            let end = if error.is_eof() {
+                "the file is truncated"
+            } else {
+                "not JSON"
+            };
+            broken(format!("{end}: {error}; write it again with `assay plan`"))
+        })?;
+        Self::check(path, &value)?;
+        let file: Self = serde_json::from_value(value)
+            .map_err(|error| broken(format!("not a manifest: {error}")))?;
+        let canonical = file.to_bytes().map_err(|error| broken(error.to_string()))?;
+        if canonical != bytes {
+            return Err(broken(
+                "not in canonical form (edited or reformatted?); write it again with `assay plan`"
+                    .into(),
+            ));
+        }
+        Ok(file)
+    }
+
+    /// Version and digest, on the untyped value: a newer manifest need not parse as ours.
+    fn check(path: &Path, value: &Value) -> Result<(), RecordError> {
+        let Some(manifest) = value.get("manifest") else {
+            return Err(RecordError::format(
+                path,
+                "field `manifest` is missing: this is no manifest file",
+            ));
+        };
+        let schema = manifest
+            .get("schema")
+            .and_then(Value::as_u64)
+            .ok_or_else(|| {
+                RecordError::format(
+                    path,
+                    "field `manifest.schema` is missing: this is no manifest file",
+                )
+            })?;
+        if schema > u64::from(MANIFEST_SCHEMA) {
+            return Err(RecordError::Newer {
+                path: path.into(),
+                format: "manifest",
+                found: schema,
+                known: MANIFEST_SCHEMA,
+            });
+        }
+        let said = value
+            .get("digest")
+            .and_then(Value::as_str)
+            .unwrap_or("absent");
+        let is = canonical::digest(manifest)
+            .map_err(|error| RecordError::format(path, error.to_string()))?
+            .to_string();
+        if said != is {
+            let what = format!("field `digest` says {said}, but the manifest's digest is {is}");
+            return Err(RecordError::Digest {
+                path: path.into(),
+                what,
+            });
+        }
+        Ok(())
+    }
+}
