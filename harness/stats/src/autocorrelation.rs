@@ -18,17 +18,23 @@ pub fn lag_one(samples: &[f64]) -> Option<f64> {
 
 /// How many independent samples these are worth for their mean, in \[1, n\]. `None` if there are none or any is not finite.
 ///
-/// n / (2 Σ Γ(m) - 1), where Γ(m) = ρ(2m) + ρ(2m+1) is summed while positive. Negative correlation would
+/// n / (2 Σ Γ(m) - 1), where Γ(m) = ρ(2m) + ρ(2m+1) is summed while positive, each at most the one
+/// before. Negative correlation would
 /// give more than n; that is capped, since nobody should stop earlier for it.
 ///
-/// Source: Geyer 1992, "Practical Markov Chain Monte Carlo", Statistical Science 7(4), section 3.3, initial positive sequence.
+/// Source: Geyer 1992, "Practical Markov Chain Monte Carlo", Statistical Science 7(4), section 3.3, initial monotone sequence.
 pub fn effective_sample_size(samples: &[f64]) -> Option<f64> {
     let series = Centered::of(samples)?;
     let count = samples.len();
     let pairs = (count / 2).min(LONGEST_LAG / 2);
+    let mut least = f64::INFINITY;
     let sum: f64 = (0..pairs)
         .map(|pair| series.correlation(2 * pair) + series.correlation(2 * pair + 1))
         .take_while(|&correlation| correlation > 0.0)
+        .map(|correlation| {
+            least = least.min(correlation);
+            least
+        })
         .sum();
     let time = (2.0 * sum - 1.0).max(1.0);
     Some((count as f64 / time).max(1.0))

@@ -13,7 +13,7 @@ pub fn benjamini_hochberg(p_values: &[f64]) -> Option<Vec<f64>> {
     let mut adjusted = vec![1.0; order.len()];
     let mut least: f64 = 1.0;
     for (rank, &index) in order.iter().enumerate().rev() {
-        least = least.min(p_values[index] * count / (rank + 1) as f64);
+        least = least.min(p_values[index] * (count / (rank + 1) as f64));
         adjusted[index] = least;
     }
     Some(adjusted)

@@ -118,7 +118,7 @@ pub fn ratio_across_runs(
 /// temperature, a drift) cancels. `None` for different lengths, fewer than two pairs, any value not finite and
 /// positive, or a bad confidence.
 ///
-/// Source: Tukey and McLaughlin 1963, Sankhya A 25(3), 331-352; plain paired t (Student 1908) below six pairs.
+/// Source: Tukey and `McLaughlin` 1963, Sankhya A 25(3), 331-352; plain paired t (Student 1908) below six pairs.
 pub fn paired_log_ratio(a: &[f64], b: &[f64], confidence: f64) -> Option<RatioInterval> {
     if a.len() != b.len() || !is_confidence(confidence) {
         return None;
@@ -138,13 +138,14 @@ pub fn paired_log_ratio(a: &[f64], b: &[f64], confidence: f64) -> Option<RatioIn
     )
 }
 
-/// Degrees of freedom of a sum of squared errors; what is in `total` beyond `estimated` counts as known.
+/// Degrees of freedom of a sum of squared errors; what is in `total` beyond `estimated` counts as known, so
+/// that a total which is all known has infinitely many.
 fn satterthwaite(total: f64, estimated: &[TrimmedMean]) -> f64 {
     let uncertainty: f64 = estimated
         .iter()
         .map(|part| part.squared_error.powi(2) / part.degrees_of_freedom)
         .sum();
-    if uncertainty == 0.0 {
+    if total == 0.0 {
         return estimated.iter().map(|part| part.degrees_of_freedom).sum();
     }
     total.powi(2) / uncertainty

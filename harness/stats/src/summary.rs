@@ -40,7 +40,7 @@ impl Summary {
         let sorted = sorted(samples)?;
         let (mean, squares) = mean_and_squares(&sorted);
         let count = sorted.len();
-        let median = quantile_of_sorted(&sorted, 0.5);
+        let median = median(samples)?;
         Some(Self {
             count,
             mean,

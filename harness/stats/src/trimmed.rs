@@ -20,7 +20,7 @@ impl TrimmedMean {
     /// 20 % trimmed mean of finite values, squared error (n - 1) s²w / (h (h - 1)) from the winsorized variance s²w,
     /// with h values kept; plain mean and s²/n below six values. `None` for fewer than two.
     ///
-    /// Source: Yuen 1974, Biometrika 61(1), 165-170; for one sample Tukey and McLaughlin 1963, Sankhya A 25(3), 331-352.
+    /// Source: Yuen 1974, Biometrika 61(1), 165-170; for one sample Tukey and `McLaughlin` 1963, Sankhya A 25(3), 331-352.
     pub fn of(values: &[f64]) -> Option<Self> {
         let count = values.len();
         if count < 2 {

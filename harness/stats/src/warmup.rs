@@ -26,7 +26,7 @@ const MEDIAN_INEFFICIENCY: f64 = 1.253_314_137_315_5;
 /// [`MINIMUM_SAMPLES`], or holds a value that is not finite.
 ///
 /// The rule: the last half of the round is its steady part, if the medians of its two quarters differ by
-/// no more than 2 % plus four standard errors (noise from the median absolute deviation within quarters). Its median
+/// no more than 2 % plus four standard errors (noise from the median absolute deviation without drift or step). Its median
 /// is the level. Warm-up ends at the first sample that is itself within 2 % plus four standard deviations of
 /// that level and starts a window (an eighth of the round, 3 to 50 samples) whose median is within 2 %
 /// plus four standard errors of it; at the latest at the middle. Slower and faster starts count alike.
@@ -57,7 +57,7 @@ impl Level {
         let (before, after) = (median(earlier)?, median(later)?);
         let level = Self {
             center: median(tail)?,
-            noise: noise(&[(earlier, before), (later, after)])?,
+            noise: noise(tail, before, after)?,
         };
         let errors = level
             .median_error(earlier.len())
@@ -86,10 +86,25 @@ impl Level {
     }
 }
 
-/// Robust standard deviation of samples around the median of their own part, so that a drift from part to part is not noise.
-fn noise(parts: &[(&[f64], f64)]) -> Option<f64> {
-    let deviations = parts
+/// Robust standard deviation of a tail around what its two halves' medians say: the smaller of that around a step
+/// between them and that around a line through them, so that neither a step nor a drift hides itself as noise.
+fn noise(tail: &[f64], before: f64, after: f64) -> Option<f64> {
+    let half = tail.len() / 2;
+    let centers_apart = tail.len() as f64 / 2.0;
+    let first_center = (half as f64 - 1.0) / 2.0;
+    let step = |index: usize| if index < half { before } else { after };
+    let line =
+        |index: usize| before + (after - before) * (index as f64 - first_center) / centers_apart;
+    let around_step = median_deviation(tail, step)?;
+    let around_line = median_deviation(tail, line)?;
+    Some(MAD_TO_STANDARD_DEVIATION * around_step.min(around_line))
+}
+
+/// Median absolute deviation from a center that depends on the index.
+fn median_deviation(samples: &[f64], center: impl Fn(usize) -> f64) -> Option<f64> {
+    let deviations = samples
         .iter()
-        .flat_map(|(samples, center)| samples.iter().map(move |sample| (sample - center).abs()));
-    Some(MAD_TO_STANDARD_DEVIATION * median(&deviations.collect::<Vec<_>>())?)
+        .enumerate()
+        .map(|(index, sample)| (sample - center(index)).abs());
+    median(&deviations.collect::<Vec<_>>())
 }
