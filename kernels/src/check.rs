@@ -1,0 +1,79 @@
+//! Comparing outputs with references, in parallel and outside any timed region.
+
+use assay_protocol::Verification;
+use rayon::prelude::*;
+
+use crate::element::{Element, digest};
+
+/// Elements that one thread compares at a time.
+const BATCH: usize = 1 << 14;
+
+/// Largest of the errors of elements `0..len`, each in the measure that the tolerance has; infinite where one
+/// is not a number.
+pub fn worst(len: usize, error: impl Fn(usize) -> f64 + Sync) -> f64 {
+    let batches = len.div_ceil(BATCH);
+    let of_batch = |batch: usize| {
+        let range = batch * BATCH..len.min((batch + 1) * BATCH);
+        range.map(&error).fold(0.0, larger)
+    };
+    (0..batches)
+        .into_par_iter()
+        .map(of_batch)
+        .reduce(|| 0.0, larger)
+}
+
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() {
+        f64::INFINITY
+    } else {
+        a.max(b)
+    }
+}
+
+/// Distance of `found` from `exact` in units of `condition`, the sum of the magnitudes that went into it.
+pub fn relative(found: f64, exact: f64, condition: f64) -> f64 {
+    let distance = (found - exact).abs();
+    // No magnitudes, no rounding: anything but the exact value is wrong.
+    if distance == 0.0 {
+        0.0
+    } else {
+        distance / condition
+    }
+}
+
+/// The verdict on `output`, whose largest error is `error`.
+pub fn judge<T: Element>(output: &[T], error: f64, tolerance: f64, detail: &str) -> Verification {
+    Verification {
+        passed: error <= tolerance,
+        error: error.is_finite().then_some(error),
+        tolerance: tolerance.is_finite().then_some(tolerance),
+        output: Some(digest(output)),
+        detail: detail.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{judge, relative, worst};
+
+    #[test]
+    fn the_worst_element_counts_wherever_it_is() {
+        for bad in [0, 1, 16_383, 16_384, 40_000] {
+            let error = |value| worst(40_001, |i| if i == bad { value } else { 0.5 });
+            assert!((error(2.0) - 2.0).abs() < 1e-15);
+            assert!(error(f64::NAN).is_infinite());
+        }
+    }
+
+    #[test]
+    fn exact_where_nothing_can_round() {
+        assert!(relative(0.0, 0.0, 0.0) < 1e-300);
+        assert!(relative(1e-30, 0.0, 0.0).is_infinite());
+    }
+
+    #[test]
+    fn an_error_that_is_no_number_fails() {
+        let verdict = judge(&[f32::NAN], f64::INFINITY, 1.0, "");
+        assert!(!verdict.passed && verdict.error.is_none());
+    }
+}

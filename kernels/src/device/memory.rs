@@ -1,0 +1,121 @@
+//! How much memory a case may take, so that one that does not fit is skipped and not killed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assay_protocol::Failure;
+
+/// Share of the available memory that a case may take; the rest is for verification and everybody else.
+const USABLE_PERCENT: u64 = 90;
+
+/// Fails with [`Failure::Skipped`] if `bytes` more would not fit.
+pub fn ensure_fits(bytes: u64) -> Result<(), Failure> {
+    match available() {
+        Some(available) if bytes > available / 100 * USABLE_PERCENT => {
+            Err(Failure::Skipped(format!(
+                "not enough memory: the case needs {bytes} bytes, and {USABLE_PERCENT} % of the \
+                 available {available} bytes may be used"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Bytes that can be allocated now without swapping or meeting a cgroup's limit, as far as is known.
+pub fn available() -> Option<u64> {
+    let system = fs::read_to_string("/proc/meminfo").ok();
+    let system = system.as_deref().and_then(mem_available);
+    system.into_iter().chain(cgroup_available()).min()
+}
+
+/// `MemAvailable` of `/proc/meminfo`, in bytes.
+fn mem_available(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// The least room under the limits of this process's cgroup and its ancestors.
+fn cgroup_available() -> Option<u64> {
+    let membership = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let (leaf, root, limit, usage) = memory_cgroup(&membership)?;
+    leaf.ancestors()
+        .take_while(|folder| folder.starts_with(root))
+        .filter_map(|folder| {
+            let limit = number_in(&folder.join(limit))?;
+            let usage = number_in(&folder.join(usage))?;
+            Some(limit.saturating_sub(usage))
+        })
+        .min()
+}
+
+type MemoryCgroup = (PathBuf, &'static Path, &'static str, &'static str);
+
+/// Folder of the cgroup that limits memory, its hierarchy's root, and the files of limit and usage, from
+/// the text of `/proc/self/cgroup`: version 2 is the line `0::PATH`, version 1 the one that lists `memory`.
+fn memory_cgroup(membership: &str) -> Option<MemoryCgroup> {
+    let inside = |root: &'static str, path: &str| {
+        (
+            Path::new(root).join(path.trim_start_matches('/')),
+            Path::new(root),
+        )
+    };
+    let lines = || membership.lines().filter_map(|line| line.split_once(':'));
+    let v1 = lines().find_map(|(_, rest)| {
+        let (controllers, path) = rest.split_once(':')?;
+        controllers
+            .split(',')
+            .any(|c| c == "memory")
+            .then_some(path)
+    });
+    if let Some(path) = v1 {
+        let (leaf, root) = inside("/sys/fs/cgroup/memory", path);
+        return Some((leaf, root, "memory.limit_in_bytes", "memory.usage_in_bytes"));
+    }
+    let v2 =
+        lines().find_map(|(id, rest)| (id == "0").then(|| rest.strip_prefix(':')).flatten())?;
+    let (leaf, root) = inside("/sys/fs/cgroup", v2);
+    Some((leaf, root, "memory.max", "memory.current"))
+}
+
+/// The number that a file holds; `None` for `max`, which is no limit.
+fn number_in(file: &Path) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{available, ensure_fits, mem_available, memory_cgroup};
+    use assay_protocol::Failure;
+
+    #[test]
+    fn reads_meminfo() {
+        let text = "MemTotal:  100 kB\nMemAvailable:    20 kB\n";
+        assert_eq!(mem_available(text), Some(20 * 1024));
+        assert_eq!(mem_available("MemTotal: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn finds_the_cgroup_of_either_version() {
+        let (leaf, _, limit, _) = memory_cgroup("0::/user/x\n").unwrap();
+        assert_eq!(
+            (leaf.to_str(), limit),
+            (Some("/sys/fs/cgroup/user/x"), "memory.max")
+        );
+        let (leaf, _, limit, _) = memory_cgroup("5:cpu:/a\n4:hugetlb,memory:/b\n0::/\n").unwrap();
+        assert_eq!(
+            (leaf.to_str(), limit),
+            (Some("/sys/fs/cgroup/memory/b"), "memory.limit_in_bytes")
+        );
+        assert!(memory_cgroup("").is_none());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_skipped() {
+        assert!(available().is_some());
+        assert_eq!(ensure_fits(1), Ok(()));
+        assert!(matches!(ensure_fits(u64::MAX), Err(Failure::Skipped(_))));
+    }
+}

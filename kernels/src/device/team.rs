@@ -1,0 +1,228 @@
+//! A team of threads that run a kernel together, many iterations in a row.
+//!
+//! The pool is entered once per batch of iterations, not once per iteration: waking a sleeping thread
+//! takes longer than a small kernel does. Within the batch, members meet at a spinning barrier after
+//! each iteration, as an `OpenMP` loop would, and the clock is read when all are awake. A team of
+//! one is the calling thread itself.
+
+use std::hint::black_box;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use assay_protocol::Failure;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::barrier::SpinBarrier;
+
+/// Some threads.
+#[derive(Debug)]
+pub struct Team {
+    threads: usize,
+    /// `None` for a team of one.
+    pool: Option<ThreadPool>,
+}
+
+/// A thread of a team, inside an iteration.
+#[derive(Debug)]
+pub struct Member<'a> {
+    /// Its number, from 0.
+    pub index: usize,
+    /// Number of the iteration, from 0.
+    pub iteration: u64,
+    barrier: &'a SpinBarrier,
+}
+
+impl Member<'_> {
+    /// Waits until all members are here; what they wrote before is visible after.
+    #[inline]
+    pub fn meet(&self) {
+        self.barrier.wait();
+    }
+}
+
+impl Team {
+    /// A team of `threads` threads, at least one.
+    pub fn new(threads: usize) -> Result<Self, Failure> {
+        let pool = match threads {
+            0 => return Err(Failure::Failed("a team needs at least one thread".into())),
+            1 => None,
+            _ => Some(
+                ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .thread_name(|index| format!("team-{index}"))
+                    .build()
+                    .map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?,
+            ),
+        };
+        Ok(Self { threads, pool })
+    }
+
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Runs `body` `iterations` times on every task, one task per member, and returns the nanoseconds
+    /// between the moment when all members were ready and the moment when all had finished.
+    ///
+    /// An iteration begins when all members have finished the one before. The compiler cannot see
+    /// through to the next iteration, so none is merged or left out.
+    ///
+    /// # Panics
+    /// If there are not as many tasks as threads, or if `body` panics.
+    pub fn time<T: Send>(
+        &self,
+        iterations: u64,
+        mut tasks: Vec<T>,
+        body: impl Fn(&Member, &mut T) + Sync,
+    ) -> u64 {
+        assert_eq!(tasks.len(), self.threads, "one task per thread");
+        let barrier = SpinBarrier::new(self.threads);
+        let Some(pool) = &self.pool else {
+            return time_member(0, iterations, &barrier, &mut tasks[0], &body);
+        };
+        let tasks: Vec<_> = tasks.into_iter().map(Mutex::new).collect();
+        let elapsed_ns = AtomicU64::new(0);
+        pool.broadcast(|context| {
+            let index = context.index();
+            let _guard = barrier.guard();
+            // Each lock has one user; it is only there to hand `&mut` to another thread.
+            let mut task = tasks[index]
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let ns = time_member(index, iterations, &barrier, &mut *task, &body);
+            if index == 0 {
+                elapsed_ns.store(ns, Ordering::Relaxed);
+            }
+        });
+        elapsed_ns.into_inner()
+    }
+
+    /// Runs `body` once on every task, one task per member.
+    pub fn each<T: Send>(&self, tasks: Vec<T>, body: impl Fn(&mut T) + Sync) {
+        self.time(1, tasks, |_, task| body(task));
+    }
+
+    /// Times `iterations` calls of `body`, which finds the team's threads as the current rayon pool.
+    pub fn time_installed(&self, iterations: u64, mut body: impl FnMut() + Send) -> u64 {
+        let mut batch = move || {
+            let start = Instant::now();
+            for _ in 0..iterations {
+                body();
+            }
+            nanoseconds(start)
+        };
+        match &self.pool {
+            Some(pool) => pool.install(batch),
+            None => batch(),
+        }
+    }
+
+    /// Splits `slice` into one contiguous piece per member, at multiples of `granule` elements.
+    pub fn split_mut<'a, T>(&self, slice: &'a mut [T], granule: usize) -> Vec<&'a mut [T]> {
+        let len = slice.len();
+        let mut rest = slice;
+        (0..self.threads)
+            .map(|index| {
+                let (piece, later) = std::mem::take(&mut rest)
+                    .split_at_mut(chunk(len, granule, self.threads, index).len());
+                rest = later;
+                piece
+            })
+            .collect()
+    }
+
+    /// The pieces of [`Self::split_mut`], shared.
+    pub fn split<'a, T>(&self, slice: &'a [T], granule: usize) -> Vec<&'a [T]> {
+        (0..self.threads)
+            .map(|index| &slice[chunk(slice.len(), granule, self.threads, index)])
+            .collect()
+    }
+}
+
+/// What one member does in a batch.
+fn time_member<T>(
+    index: usize,
+    iterations: u64,
+    barrier: &SpinBarrier,
+    task: &mut T,
+    body: impl Fn(&Member, &mut T),
+) -> u64 {
+    barrier.wait();
+    let start = Instant::now();
+    for iteration in 0..iterations {
+        let member = Member {
+            index,
+            iteration,
+            barrier,
+        };
+        body(&member, black_box(&mut *task));
+        barrier.wait();
+    }
+    nanoseconds(start)
+}
+
+fn nanoseconds(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The part of `0..len` that belongs to member `index` of `members`: contiguous, in order, at
+/// multiples of `granule`, and as even as that allows.
+pub fn chunk(len: usize, granule: usize, members: usize, index: usize) -> Range<usize> {
+    let granules = len.div_ceil(granule);
+    // In 128 bits, since the product may not fit.
+    let bound = |i: usize| (granules as u128 * i as u128 / members as u128) as usize;
+    let start = (bound(index) * granule).min(len);
+    let end = (bound(index + 1) * granule).min(len);
+    start..end
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use proptest::prelude::*;
+
+    use super::{Team, chunk};
+
+    proptest! {
+        #[test]
+        fn chunks_partition_in_order(len in 0usize..10_000, granule in 1usize..100, members in 1usize..20) {
+            let mut next = 0;
+            for index in 0..members {
+                let range = chunk(len, granule, members, index);
+                prop_assert_eq!(range.start, next);
+                prop_assert!(range.end == len || range.end.is_multiple_of(granule));
+                prop_assert!(range.len() <= (len.div_ceil(granule)).div_ceil(members) * granule);
+                next = range.end;
+            }
+            prop_assert_eq!(next, len);
+        }
+    }
+
+    #[test]
+    fn iterations_wait_for_each_other() {
+        for threads in [1, 2, 5] {
+            let team = Team::new(threads).unwrap();
+            let done = AtomicU64::new(0);
+            team.time(100, vec![(); threads], |member, ()| {
+                let before = done.fetch_add(1, Ordering::Relaxed);
+                assert_eq!(before / threads as u64, member.iteration);
+            });
+            assert_eq!(done.into_inner(), 100 * threads as u64);
+        }
+    }
+
+    #[test]
+    fn a_panic_of_one_member_ends_the_batch() {
+        let team = Team::new(3).unwrap();
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            team.time(10, vec![(); 3], |member, ()| {
+                assert!(member.index != 1 || member.iteration != 4, "on purpose");
+            })
+        }));
+        assert!(result.is_err());
+    }
+}

@@ -1,0 +1,77 @@
+//! Runtime choice of vector instructions.
+//!
+//! Binaries are built for the baseline of their architecture and must still run inner loops as wide
+//! as the machine allows. [`wide!`] compiles one generic body several times, once per instruction
+//! set, and picks when called; the body itself stays plain Rust that the compiler vectorises.
+//! Floating-point operations are neither reordered nor fused by this, so every version gives the
+//! same bits.
+
+/// Defines functions whose bodies are compiled for each instruction set and chosen when called.
+macro_rules! wide {
+    ($($(#[$meta:meta])* $vis:vis fn $name:ident<$t:ident: $bound:path $(, const $c:ident: $ct:ty)*>(
+        $($arg:ident: $ty:ty),* $(,)?
+    ) $(-> $ret:ty)? $body:block)+) => {$(
+        $(#[$meta])*
+        #[inline]
+        #[allow(unsafe_code, clippy::inline_always)]
+        $vis fn $name<$t: $bound $(, const $c: $ct)*>($($arg: $ty),*) $(-> $ret)? {
+            // Inlined, so that it takes on the features of each caller.
+            #[inline(always)]
+            fn body<$t: $bound $(, const $c: $ct)*>($($arg: $ty),*) $(-> $ret)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+                fn avx512<$t: $bound $(, const $c: $ct)*>($($arg: $ty),*) $(-> $ret)? {
+                    body::<$t $(, $c)*>($($arg),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2<$t: $bound $(, const $c: $ct)*>($($arg: $ty),*) $(-> $ret)? {
+                    body::<$t $(, $c)*>($($arg),*)
+                }
+                if $crate::simd::has_avx512() {
+                    // SAFETY: the processor has every feature that the function enables.
+                    return unsafe { avx512::<$t $(, $c)*>($($arg),*) };
+                }
+                if $crate::simd::has_avx2() {
+                    // SAFETY: the processor has every feature that the function enables.
+                    return unsafe { avx2::<$t $(, $c)*>($($arg),*) };
+                }
+            }
+            body::<$t $(, $c)*>($($arg),*)
+        }
+    )+};
+}
+pub(crate) use wide;
+
+/// Whether the `avx512` versions may run.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512bw")
+        && has_avx2()
+}
+
+/// Whether the `avx2` versions may run.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+/// Name of the instruction set that inner loops use on this machine.
+pub fn instruction_set() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if has_avx512() {
+            return "avx512";
+        }
+        if has_avx2() {
+            return "avx2";
+        }
+    }
+    "baseline"
+}

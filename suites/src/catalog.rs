@@ -1,0 +1,16 @@
+//! Everything that the built-in worker can run, one line each.
+
+use std::sync::OnceLock;
+
+use assay_protocol::Catalog;
+
+use crate::{faults, spin};
+
+/// Workloads of this crate; the ops of `assay-kernels` come before them.
+const OWN: &[&dyn Catalog] = &[&spin::Spin, &faults::Fault];
+
+/// Every workload of the built-in worker.
+pub fn catalog() -> &'static [&'static dyn Catalog] {
+    static ALL: OnceLock<Vec<&'static dyn Catalog>> = OnceLock::new();
+    ALL.get_or_init(|| [assay_kernels::catalog(), OWN].concat())
+}
