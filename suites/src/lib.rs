@@ -7,6 +7,7 @@
 
 mod catalog;
 mod clock;
+mod command;
 mod faults;
 mod hello;
 mod refusal;
@@ -22,6 +23,10 @@ pub use serve::serve;
 
 /// Serves standard input and output until the input ends: the whole of a worker program.
 pub fn run_worker() -> ExitCode {
+    if command::is_launcher() {
+        return command::launch_main();
+    }
+    command::watch_harness();
     // Not locked: a fault-injection workload writes past the loop, to standard output itself.
     match serve(io::stdin().lock(), io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
