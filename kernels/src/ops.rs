@@ -1,6 +1,11 @@
 //! The ops, one file per family and one line each in [`catalog`].
 
+mod gemm;
+mod reduce;
+mod softmax;
 mod stream;
+mod sum;
+mod transpose;
 
 use assay_protocol::{CaseSpec, Catalog, DeviceKind, Failure, TimingMode, Workload, WorkloadInfo};
 
@@ -14,6 +19,11 @@ pub fn catalog() -> &'static [&'static dyn Catalog] {
         &Entry(stream::Elementwise::Mul),
         &Entry(stream::Elementwise::Add),
         &Entry(stream::Elementwise::Triad),
+        &Entry(sum::Reduction::Dot),
+        &Entry(sum::Reduction::Sum),
+        &Entry(transpose::Transpose),
+        &Entry(gemm::Gemm),
+        &Entry(softmax::Softmax),
     ]
 }
 

@@ -8,37 +8,37 @@
 
 /// Defines functions whose bodies are compiled for each instruction set and chosen when called.
 macro_rules! wide {
-    ($($(#[$meta:meta])* $vis:vis fn $name:ident<$t:ident: $bound:path $(, const $c:ident: $ct:ty)*>(
+    ($($(#[$meta:meta])* $vis:vis fn $name:ident $(<$t:ident: $bound:path>)? (
         $($arg:ident: $ty:ty),* $(,)?
     ) $(-> $ret:ty)? $body:block)+) => {$(
         $(#[$meta])*
         #[inline]
         #[allow(unsafe_code, clippy::inline_always)]
-        $vis fn $name<$t: $bound $(, const $c: $ct)*>($($arg: $ty),*) $(-> $ret)? {
+        $vis fn $name $(<$t: $bound>)? ($($arg: $ty),*) $(-> $ret)? {
             // Inlined, so that it takes on the features of each caller.
             #[inline(always)]
-            fn body<$t: $bound $(, const $c: $ct)*>($($arg: $ty),*) $(-> $ret)? $body
+            fn body $(<$t: $bound>)? ($($arg: $ty),*) $(-> $ret)? $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-                fn avx512<$t: $bound $(, const $c: $ct)*>($($arg: $ty),*) $(-> $ret)? {
-                    body::<$t $(, $c)*>($($arg),*)
+                fn avx512 $(<$t: $bound>)? ($($arg: $ty),*) $(-> $ret)? {
+                    body($($arg),*)
                 }
                 #[target_feature(enable = "avx2,fma")]
-                fn avx2<$t: $bound $(, const $c: $ct)*>($($arg: $ty),*) $(-> $ret)? {
-                    body::<$t $(, $c)*>($($arg),*)
+                fn avx2 $(<$t: $bound>)? ($($arg: $ty),*) $(-> $ret)? {
+                    body($($arg),*)
                 }
                 if $crate::simd::has_avx512() {
                     // SAFETY: the processor has every feature that the function enables.
-                    return unsafe { avx512::<$t $(, $c)*>($($arg),*) };
+                    return unsafe { avx512($($arg),*) };
                 }
                 if $crate::simd::has_avx2() {
                     // SAFETY: the processor has every feature that the function enables.
-                    return unsafe { avx2::<$t $(, $c)*>($($arg),*) };
+                    return unsafe { avx2($($arg),*) };
                 }
             }
-            body::<$t $(, $c)*>($($arg),*)
+            body($($arg),*)
         }
     )+};
 }

@@ -99,7 +99,7 @@ impl Chain {
             },
             inputs: [("start".into(), Digest::of(start.to_le_bytes()))].into(),
             deterministic: true,
-            metrics: vec![],
+            ..Prepared::default()
         };
         Self {
             prepared,

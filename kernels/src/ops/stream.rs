@@ -126,9 +126,9 @@ impl Elementwise {
             .collect::<Result<Vec<_>, _>>()?;
         let prepared = Prepared {
             work,
-            metrics: vec![],
             inputs: digests(self.inputs(), &inputs),
             deterministic: true,
+            ..Prepared::default()
         };
         let output = Buffer::poisoned(&team, elements)?;
         Ok(Box::new(Case {
