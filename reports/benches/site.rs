@@ -1,0 +1,29 @@
+//! How long it takes to publish 500 series of 200 runs: 200 run pages of 500 rows, 500 charts.
+
+#[allow(dead_code)]
+#[path = "../tests/site/build.rs"]
+mod build;
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use assay_reports::{SiteSettings, publish};
+use criterion::{Criterion, criterion_group, criterion_main};
+
+fn site(criterion: &mut Criterion) {
+    let model = build::synthetic(500, 200);
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let out = folder.path().join("site");
+    let settings = SiteSettings::default();
+    let mut group = criterion.benchmark_group("site");
+    group
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(20));
+    group.bench_function("500 series x 200 runs", |bencher| {
+        bencher.iter(|| publish(black_box(&model), &out, &settings).expect("a site"));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, site);
+criterion_main!(benches);

@@ -1,0 +1,150 @@
+//! Where pages lie: names that stay the same between builds and that no outside text can bend.
+
+use assay_protocol::Digest;
+use assay_record::RunId;
+use assay_store::SeriesKey;
+
+/// Longest readable part of a file name.
+const SLUG: usize = 60;
+
+/// The page of a run, from the site's root.
+pub fn run(run: &RunId) -> String {
+    format!("runs/{run}.html")
+}
+
+/// The page of a series, from the site's root: readable by its case, unique by its whole key.
+pub fn series(key: &SeriesKey) -> String {
+    format!(
+        "series/{}-{}.html",
+        slug(&key.case),
+        key_digest(key).short()
+    )
+}
+
+/// The page of a machine, from the site's root.
+pub fn machine(name: &str) -> String {
+    format!("machines/{}-{}.html", slug(name), Digest::of(name).short())
+}
+
+/// Digest of all of a key; parts are told apart by their lengths.
+fn key_digest(key: &SeriesKey) -> Digest {
+    let timing = key.timing.to_string();
+    let definition = key.definition.to_string();
+    let texts = [
+        &key.suite,
+        &key.case,
+        &key.metric,
+        &timing,
+        &definition,
+        &key.machine,
+        &key.arm,
+    ];
+    let framed: Vec<String> = texts.map(|text| format!("{}:{text}", text.len())).into();
+    Digest::of(framed.concat())
+}
+
+/// Text in `a-z0-9-`, never empty, at most [`SLUG`] long.
+pub fn slug(text: &str) -> String {
+    let mut slug = String::new();
+    for c in text.chars() {
+        if slug.len() >= SLUG {
+            break;
+        }
+        if c.is_ascii_alphanumeric() {
+            slug.push(c.to_ascii_lowercase());
+        } else if !slug.is_empty() && !slug.ends_with('-') {
+            slug.push('-');
+        }
+    }
+    let slug = slug.trim_end_matches('-');
+    if slug.is_empty() { "x" } else { slug }.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SLUG, machine, series, slug};
+    use assay_protocol::{Digest, TimingMode};
+    use assay_store::SeriesKey;
+
+    fn key() -> SeriesKey {
+        SeriesKey {
+            suite: "cpu".into(),
+            case: "memory/triad[elements=2^24,dtype=f32]@cpu".into(),
+            metric: "time".into(),
+            timing: TimingMode::Hot,
+            definition: Digest::of("d"),
+            machine: "lab".into(),
+            arm: "main".into(),
+        }
+    }
+
+    #[test]
+    fn slugs_are_safe_bounded_and_readable() {
+        assert_eq!(
+            slug("memory/triad[elements=2^24]@cpu"),
+            "memory-triad-elements-2-24-cpu"
+        );
+        for text in [
+            "../../etc/passwd",
+            "",
+            "\0",
+            "///",
+            "<script>",
+            "שלום",
+            ".",
+            "..",
+        ] {
+            let slug = slug(text);
+            let safe = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+            assert!(!slug.is_empty() && slug.bytes().all(safe), "{text}");
+        }
+        assert!(slug(&"a".repeat(10_000)).len() <= SLUG);
+    }
+
+    #[test]
+    fn every_part_of_a_key_has_a_page_of_its_own() {
+        let others = [
+            SeriesKey {
+                suite: "gpu".into(),
+                ..key()
+            },
+            SeriesKey {
+                case: "memory/triad[elements=2^24;dtype=f32]@cpu".into(),
+                ..key()
+            },
+            SeriesKey {
+                metric: "loss".into(),
+                ..key()
+            },
+            SeriesKey {
+                timing: TimingMode::Cold,
+                ..key()
+            },
+            SeriesKey {
+                definition: Digest::of("e"),
+                ..key()
+            },
+            SeriesKey {
+                machine: "lab2".into(),
+                ..key()
+            },
+            SeriesKey {
+                machine: "la".into(),
+                arm: "bmain".into(),
+                ..key()
+            },
+        ];
+        for other in others {
+            assert_ne!(series(&other), series(&key()));
+        }
+        assert_ne!(machine("a b"), machine("a-b"));
+    }
+
+    #[test]
+    fn deep_links_stay() {
+        assert_eq!(
+            series(&key()),
+            "series/memory-triad-elements-2-24-dtype-f32-cpu-41dc205a0b47.html"
+        );
+    }
+}

@@ -1,0 +1,244 @@
+//! A series drawn: the large chart of its page and the small one of a table.
+
+use std::convert::Infallible;
+use std::ops::Range;
+
+use assay_record::Timestamp;
+use assay_verdicts::Series;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::Chart;
+use super::backend::{Classed, FINENESS, Role};
+use super::thin::thin;
+use crate::format;
+
+/// Most points of a large chart.
+const POINTS: usize = 200;
+
+/// Most points of a small chart.
+const SPARK_POINTS: usize = 40;
+
+/// Most changes of the machine that are drawn; the table names them all.
+const CHANGES: usize = 100;
+
+/// The history of a series in the unit in which it is drawn.
+pub struct Course {
+    estimates: Vec<f64>,
+    lows: Vec<f64>,
+    highs: Vec<f64>,
+    changes: Vec<usize>,
+    times: Vec<Timestamp>,
+    unit: String,
+}
+
+impl Course {
+    /// Takes a series' points, scaled so that the axis has short numbers.
+    pub fn new(series: &Series) -> Self {
+        let points = &series.points;
+        let largest = points.iter().map(|p| p.estimate.estimate.abs());
+        let (factor, unit) = format::axis_scale(largest.fold(0.0, f64::max), &series.metric.unit);
+        let changed = |(at, point): (usize, &assay_verdicts::Point)| {
+            (!point.changes.is_empty()).then_some(at)
+        };
+        Self {
+            estimates: points
+                .iter()
+                .map(|p| p.estimate.estimate / factor)
+                .collect(),
+            lows: points.iter().map(|p| p.estimate.low / factor).collect(),
+            highs: points.iter().map(|p| p.estimate.high / factor).collect(),
+            changes: points.iter().enumerate().filter_map(changed).collect(),
+            times: points.iter().map(|p| p.started).collect(),
+            unit,
+        }
+    }
+
+    /// How many points there are.
+    pub fn len(&self) -> usize {
+        self.estimates.len()
+    }
+
+    /// How many points a large chart shows.
+    pub fn drawn(&self) -> usize {
+        thin(&self.estimates, POINTS).len()
+    }
+
+    /// What the vertical axis spans: the estimates and most of their intervals, and no less than 4 % of the
+    /// value, so that noise does not look like news.
+    fn span(&self) -> Range<f64> {
+        let (least, most) = extremes(&self.estimates);
+        let (low, high) = (extremes(&self.lows).0, extremes(&self.highs).1);
+        let middle = f64::midpoint(least, most);
+        let reach = (most - least).max(middle.abs() * 0.1);
+        let (low, high) = (low.max(least - reach), high.min(most + reach));
+        let short = (middle.abs() * 0.04).max(f64::MIN_POSITIVE * 1e6) - (high - low);
+        let pad = (high - low) * 0.08 + short.max(0.0) / 2.0;
+        low - pad..high + pad
+    }
+}
+
+fn extremes(values: &[f64]) -> (f64, f64) {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if least.is_finite() && most.is_finite() {
+        (least, most)
+    } else {
+        (0.0, 0.0)
+    }
+}
+
+/// The large chart of a series.
+pub fn history(course: &Course, title: &str, description: &str) -> Result<String, String> {
+    let (width, height) = (760, 280);
+    let mut body = String::new();
+    let area = Classed::new(width, height, &mut body).into_drawing_area();
+    draw_history(&area, course).map_err(|error| error.to_string())?;
+    drop(area);
+    let chart = Chart {
+        id: "history",
+        class: "history",
+        title,
+        description,
+        width,
+        height,
+        body,
+    };
+    chart.render()
+}
+
+/// The small chart of a table's row: an ornament, whose numbers stand beside it.
+pub fn spark(course: &Course) -> Result<String, String> {
+    let (width, height) = (120, 28);
+    let mut body = String::new();
+    let area = Classed::new(width, height, &mut body).into_drawing_area();
+    draw_spark(&area, course).map_err(|error| error.to_string())?;
+    drop(area);
+    let chart = Chart {
+        id: "",
+        class: "spark",
+        title: "",
+        description: "",
+        width,
+        height,
+        body,
+    };
+    chart.render()
+}
+
+type Area<'a> = DrawingArea<Classed<'a>, plotters::coord::Shift>;
+type Drawn = Result<(), DrawingAreaErrorKind<Infallible>>;
+
+fn draw_history(area: &Area<'_>, course: &Course) -> Drawn {
+    let span = course.span();
+    let mut chart = ChartBuilder::on(area)
+        .margin_top(12 * FINENESS)
+        .margin_right(24 * FINENESS)
+        .x_label_area_size(30 * FINENESS)
+        .y_label_area_size(92 * FINENESS)
+        .build_cartesian_2d(places(course.len()), span.clone())?;
+    let size = f64::from(12 * FINENESS);
+    let color = Role::Label.color();
+    let label = ("sans-serif", size, &color).into_text_style(area);
+    let y_labels = 6;
+    let decimals = decimals_for((span.end - span.start) / 6.0);
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .bold_line_style(Role::Grid.color())
+        .light_line_style(TRANSPARENT)
+        .axis_style(Role::Axis.color())
+        .x_labels(5)
+        .y_labels(y_labels)
+        .x_label_style(label.clone().pos(Pos::new(HPos::Center, VPos::Top)))
+        .y_label_style(label)
+        .x_label_formatter(&|at| course.day(*at))
+        .y_label_formatter(&|value| format!("{value:.decimals$} {}", course.unit))
+        .draw()?;
+    let vertical = |&at: &usize| {
+        let x = at as i32;
+        PathElement::new(vec![(x, span.start), (x, span.end)], Role::Change.color())
+    };
+    let kept = thin(&course.estimates, POINTS);
+    chart.draw_series(std::iter::once(band(course, &kept, &span)))?;
+    chart.draw_series(course.changes.iter().rev().take(CHANGES).map(vertical))?;
+    chart.draw_series(std::iter::once(line(course, &kept)))?;
+    let point = |&at: &usize| {
+        Circle::new(
+            (at as i32, course.estimates[at]),
+            3,
+            Role::Point.color().filled(),
+        )
+    };
+    chart.draw_series(kept.iter().map(point))?;
+    area.present()
+}
+
+fn draw_spark(area: &Area<'_>, course: &Course) -> Drawn {
+    let mut chart = ChartBuilder::on(area)
+        .margin(3 * FINENESS)
+        .build_cartesian_2d(places(course.len()), course.span())?;
+    let kept = thin(&course.estimates, SPARK_POINTS);
+    chart.draw_series(std::iter::once(line(course, &kept)))?;
+    let last = course.len().saturating_sub(1);
+    let point = Circle::new(
+        (last as i32, course.estimates[last]),
+        3,
+        Role::Point.color().filled(),
+    );
+    chart.draw_series(std::iter::once(point))?;
+    area.present()
+}
+
+/// Evenly spaced places; a single one stands in the middle.
+fn places(count: usize) -> Range<i32> {
+    if count < 2 {
+        -1..1
+    } else {
+        0..count as i32 - 1
+    }
+}
+
+fn line(course: &Course, kept: &[usize]) -> PathElement<(i32, f64)> {
+    let place = |&at: &usize| (at as i32, course.estimates[at]);
+    PathElement::new(
+        kept.iter().map(place).collect::<Vec<_>>(),
+        Role::Line.color(),
+    )
+}
+
+fn band(course: &Course, kept: &[usize], span: &Range<f64>) -> Polygon<(i32, f64)> {
+    let within = |value: f64| value.clamp(span.start, span.end);
+    let above = kept.iter().map(|&at| (at as i32, within(course.highs[at])));
+    let below = kept
+        .iter()
+        .rev()
+        .map(|&at| (at as i32, within(course.lows[at])));
+    Polygon::new(above.chain(below).collect::<Vec<_>>(), Role::Band.color())
+}
+
+/// Decimals that tell apart numbers `step` from each other.
+fn decimals_for(step: f64) -> usize {
+    let exponent = step.log10().floor();
+    usize::try_from(-exponent as i64).unwrap_or(0).min(9)
+}
+
+impl Course {
+    /// The day of a point, or its time of day where all lie within two days.
+    fn day(&self, at: i32) -> String {
+        let Some(time) = usize::try_from(at).ok().and_then(|at| self.times.get(at)) else {
+            return String::new();
+        };
+        let (first, last) = (
+            self.times[0].unix_ns(),
+            self.times[self.len() - 1].unix_ns(),
+        );
+        let minute = time.minute();
+        let two_days_ns = 2 * 86_400 * 1_000_000_000;
+        if last - first > two_days_ns {
+            minute.chars().take(10).collect()
+        } else {
+            minute.chars().skip(5).take(11).collect()
+        }
+    }
+}

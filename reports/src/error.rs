@@ -1,0 +1,56 @@
+//! What can go wrong when a site is published.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why no site was published. The old one is whole.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A file or folder could not be written.
+    #[error("cannot {action} `{}`: {source}; make its folder writable or name another one with `--out DIR`; the old site is untouched", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The folder holds something else.
+    #[error("`{}` holds files but is no site that Assay made (it has no `{marker}`), so it is not replaced; name an empty or new folder with `--out DIR`", path.display())]
+    NotASite {
+        /// The folder.
+        path: PathBuf,
+        /// The file that a site has.
+        marker: &'static str,
+    },
+    /// A page could not be rendered: a bug in Assay.
+    #[error("cannot render `{page}`: {source}; this is a bug in Assay, please report it")]
+    Render {
+        /// The page.
+        page: String,
+        /// What the template engine said.
+        source: Box<tera::Error>,
+    },
+    /// A chart could not be drawn: a bug in Assay.
+    #[error(
+        "cannot draw the chart of `{page}`: {reason}; this is a bug in Assay, please report it"
+    )]
+    Chart {
+        /// The page.
+        page: String,
+        /// What the drawing library said.
+        reason: String,
+    },
+}
+
+impl ReportError {
+    /// For `map_err`: what was tried, on what.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io {
+            action,
+            path: path.into(),
+            source,
+        }
+    }
+}

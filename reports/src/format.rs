@@ -1,0 +1,151 @@
+//! Numbers for people: the digits that they deserve, a prefix that fits, and their uncertainty.
+//!
+//! Pure functions from a value to words, used by pages and terminal alike. An uncertainty has one or
+//! two significant digits by the rule of the Particle Data Group (Review of Particle Physics,
+//! Introduction, section 5.3), and the value ends at the same decimal place.
+
+mod digits;
+mod scale;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use assay_protocol::Unit;
+use assay_stats::Interval;
+use serde::Serialize;
+
+use digits::{Rounded, from_uncertainty, from_value};
+use scale::Scale;
+
+/// A number as it is shown: `1.234`, `0.005`, `ms`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Quantity {
+    /// The value, rounded.
+    pub value: String,
+    /// Half of the interval's length, rounded; absent where there is no interval, or it has no length.
+    pub uncertainty: Option<String>,
+    /// The unit with its prefix; empty for pure numbers.
+    pub unit: String,
+}
+
+impl Quantity {
+    /// The uncertainty and unit as they follow the value: ` ± 0.005 ms`.
+    fn rest(&self) -> String {
+        let uncertainty = self.uncertainty.as_ref();
+        let uncertainty = uncertainty.map_or(String::new(), |half| format!(" ± {half}"));
+        let space = if self.unit.is_empty() { "" } else { " " };
+        format!("{uncertainty}{space}{}", self.unit)
+    }
+}
+
+/// `1.234 ± 0.005 ms`
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.value, self.rest())
+    }
+}
+
+/// A value whose uncertainty is not known: four significant digits, or all of an integer.
+pub fn value(value: f64, unit: &Unit) -> Quantity {
+    shown(value, 0.0, unit)
+}
+
+/// An estimate with its interval. An interval that is not symmetric is shown by its longer side.
+pub fn interval(interval: &Interval, unit: &Unit) -> Quantity {
+    let below = interval.estimate - interval.low;
+    let above = interval.high - interval.estimate;
+    shown(interval.estimate, below.max(above), unit)
+}
+
+/// A number in a measure of its own, such as an error or a tolerance: `1.19e-7`.
+pub fn scientific(value: f64) -> String {
+    if value == 0.0 || (1e-3..1e4).contains(&value.abs()) {
+        let decimals = from_value(value).unwrap_or(0).max(0);
+        return trimmed(&Rounded::new(value, decimals).text);
+    }
+    format!("{value:.2e}")
+}
+
+/// A count with its digits in groups of three: `12 345`, with narrow no-break spaces.
+pub fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).unwrap_or_default())
+        .collect();
+    groups.join("\u{202f}")
+}
+
+/// A span of time as people say it: `850 ms`, `12.3 s`, `2 min 13 s`, `1 h 04 min`.
+pub fn duration(ns: i64) -> String {
+    let seconds = ns as f64 / 1e9;
+    let whole = seconds.round() as i64;
+    match whole {
+        ..0 => "negative".into(),
+        _ if seconds < 0.9995 => format!("{:.0} ms", seconds * 1e3),
+        _ if seconds < 59.95 => format!("{seconds:.1} s"),
+        _ if whole < 3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// The prefix for numbers up to `largest`, and how many of the unit it stands for: for the axis of a chart.
+pub fn axis_scale(largest: f64, unit: &Unit) -> (f64, String) {
+    let scales = scale::of(unit);
+    let fit = scales
+        .iter()
+        .rev()
+        .find(|scale| largest.abs() >= scale.factor);
+    let Scale { factor, name } = fit.or(scales.first()).cloned().unwrap_or_default();
+    (factor, name)
+}
+
+fn shown(value: f64, half: f64, unit: &Unit) -> Quantity {
+    if !value.is_finite() {
+        return Quantity {
+            value: "not a number".into(),
+            uncertainty: None,
+            unit: String::new(),
+        };
+    }
+    let scales = scale::around(value, half, unit);
+    let mut fits = scales.iter().enumerate();
+    let fitting = fits.find_map(|(at, scale)| {
+        let rounded = round(value / scale.factor, half / scale.factor);
+        let next = scales.get(at + 1).map(|next| next.factor / scale.factor);
+        let outgrown = next.is_some_and(|next| rounded.0.value.abs() >= next);
+        (!outgrown).then(|| quantity(rounded, scale))
+    });
+    fitting.unwrap_or_else(|| quantity(round(value, half), &Scale::default()))
+}
+
+fn quantity((value, half): (Rounded, Option<Rounded>), scale: &Scale) -> Quantity {
+    Quantity {
+        value: value.text,
+        uncertainty: half.map(|half| half.text),
+        unit: scale.name.clone(),
+    }
+}
+
+/// Both numbers at the decimal place that they deserve.
+fn round(value: f64, half: f64) -> (Rounded, Option<Rounded>) {
+    if half > 0.0 && half.is_finite() {
+        let decimals = from_uncertainty(half).min(digits::finest(value, half));
+        return (
+            Rounded::new(value, decimals),
+            Some(Rounded::uncertainty(half, decimals)),
+        );
+    }
+    let decimals = from_value(value).unwrap_or(0);
+    (Rounded::new(value, decimals.max(0)), None)
+}
+
+fn trimmed(text: &str) -> String {
+    if !text.contains('.') {
+        return text.into();
+    }
+    text.trim_end_matches('0').trim_end_matches('.').into()
+}

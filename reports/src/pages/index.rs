@@ -1,0 +1,173 @@
+//! What ran last, what needs attention, and every series at a glance.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use assay_verdicts::{CaseState, Reproduction, RunSummary, Series};
+use serde::Serialize;
+
+use super::fill;
+use super::part::{self, Badge, Link, RunLine, cell, run_line};
+use crate::chart::{self, Course};
+use crate::error::ReportError;
+use crate::format::Quantity;
+use crate::model::Library;
+use crate::{address, text};
+
+/// Most runs in the table of recent ones; a machine's page lists all of its own.
+const RECENT: usize = 30;
+
+/// Most failures that are listed; the run's page lists them all.
+const FAILURES: usize = 50;
+
+#[derive(Serialize)]
+struct Index {
+    latest: Vec<RunLine>,
+    failures: Vec<FailureLine>,
+    more_failures: usize,
+    reproductions: Vec<ReproductionLine>,
+    suites: Vec<Suite>,
+    recent: Vec<RunLine>,
+    more_runs: usize,
+}
+
+#[derive(Serialize)]
+struct FailureLine {
+    case: Link,
+    machine: Link,
+    state: Badge,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct ReproductionLine {
+    original: Link,
+    again: Link,
+    inputs: Badge,
+    outputs: Badge,
+    speed: Badge,
+}
+
+#[derive(Serialize)]
+struct Suite {
+    id: String,
+    name: String,
+    series: Vec<SeriesLine>,
+}
+
+#[derive(Serialize)]
+struct SeriesLine {
+    link: Link,
+    metric: String,
+    arm: String,
+    machine: Link,
+    spark: String,
+    latest: Option<Quantity>,
+    runs: usize,
+    at: String,
+}
+
+/// The page.
+pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
+    let latest = latest_per_place(library);
+    let mut failures: Vec<FailureLine> = latest.iter().flat_map(|run| failures(run)).collect();
+    let more_failures = failures.len().saturating_sub(FAILURES);
+    failures.truncate(FAILURES);
+    let page = Index {
+        latest: latest.iter().map(|summary| run_line(summary)).collect(),
+        failures,
+        more_failures,
+        reproductions: reproductions(library),
+        suites: suites(library)?,
+        recent: library.latest_first().take(RECENT).map(run_line).collect(),
+        more_runs: library.runs.len().saturating_sub(RECENT),
+    };
+    fill(library.settings, "index.html", "Overview", &page)
+}
+
+/// The latest run of each suite on each machine, the latest first.
+fn latest_per_place<'a>(library: &Library<'a>) -> Vec<&'a RunSummary> {
+    let mut seen = BTreeSet::new();
+    let mut is_new =
+        |summary: &&'a RunSummary| seen.insert((&summary.run.machine, &summary.run.suite));
+    library
+        .latest_first()
+        .filter(|summary| is_new(summary))
+        .collect()
+}
+
+fn failures(summary: &RunSummary) -> Vec<FailureLine> {
+    let is_bad = |state: &CaseState| matches!(state, CaseState::Failed(_) | CaseState::Wrong(_));
+    let cases = summary.cases.iter().enumerate();
+    let line = |(at, case): (usize, &assay_verdicts::CaseSummary)| FailureLine {
+        case: Link {
+            href: format!("{}#case-{at}", address::run(&summary.run.run)),
+            text: cell(&case.case.case),
+        },
+        machine: part::machine_link(&summary.run.machine),
+        state: part::state(&case.state),
+        reason: text::clip(part::reason(&case.state), 300).into_owned(),
+    };
+    cases
+        .filter(|(_, case)| is_bad(&case.state))
+        .map(line)
+        .collect()
+}
+
+fn reproductions(library: &Library<'_>) -> Vec<ReproductionLine> {
+    let mut all: Vec<&Reproduction> = library.model.reproductions.iter().collect();
+    all.sort_by(|a, b| (&b.again, &b.original).cmp(&(&a.again, &a.original)));
+    let known = |r: &&Reproduction| {
+        library.runs.contains_key(&r.again) && library.runs.contains_key(&r.original)
+    };
+    let line = |r: &Reproduction| ReproductionLine {
+        original: part::run_link(&r.original),
+        again: part::run_link(&r.again),
+        inputs: part::likeness(&r.inputs).badge,
+        outputs: part::likeness(&r.outputs).badge,
+        speed: part::verdict(r.speed),
+    };
+    all.into_iter()
+        .filter(known)
+        .take(RECENT)
+        .map(line)
+        .collect()
+}
+
+fn suites(library: &Library<'_>) -> Result<Vec<Suite>, ReportError> {
+    let mut suites: BTreeMap<&str, Vec<SeriesLine>> = BTreeMap::new();
+    for &series in library.series.values() {
+        if !series.points.is_empty() && !library.is_superseded(series) {
+            let lines = suites.entry(&series.key.suite).or_default();
+            lines.push(series_line(series)?);
+        }
+    }
+    let suite = |(at, (name, series)): (usize, (&str, Vec<SeriesLine>))| Suite {
+        id: format!("suite-{at}-{}", address::slug(name)),
+        name: cell(name),
+        series,
+    };
+    Ok(suites.into_iter().enumerate().map(suite).collect())
+}
+
+fn series_line(series: &Series) -> Result<SeriesLine, ReportError> {
+    let key = &series.key;
+    let href = address::series(key);
+    let drawn = chart::spark(&Course::new(series));
+    let last = series.points.last();
+    Ok(SeriesLine {
+        spark: drawn.map_err(|reason| ReportError::Chart {
+            page: href.clone(),
+            reason,
+        })?,
+        link: Link {
+            href,
+            text: cell(&key.case),
+        },
+        metric: cell(&key.metric),
+        arm: cell(part::arm(&key.arm)),
+        machine: part::machine_link(&key.machine),
+        latest: last.map(|point| part::number(&point.estimate, &series.metric.unit)),
+        runs: series.points.len(),
+        at: last.map_or(String::new(), |point| point.started.minute()),
+    })
+}

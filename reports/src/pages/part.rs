@@ -1,0 +1,302 @@
+//! Parts that several pages share: links, states, numbers, rows of runs, fingerprints.
+
+use assay_protocol::{Metric, Unit};
+use assay_record::fingerprint::PARTS;
+use assay_record::{Field, Fingerprint, RunId, RunStatus, Section};
+use assay_stats::Interval;
+use assay_store::RunRow;
+use assay_verdicts::{CaseState, CaseSummary, Likeness, MetricSummary, RunSummary, Verdict};
+use serde::Serialize;
+
+use crate::address;
+use crate::format::{self, Quantity};
+use crate::text::{self, clip};
+
+/// Something to follow.
+#[derive(Serialize)]
+pub struct Link {
+    /// From the site's root.
+    pub href: String,
+    /// What is shown.
+    pub text: String,
+}
+
+/// A state in a word, with a sign and a class, so that it is told by more than colour.
+#[derive(Serialize)]
+pub struct Badge {
+    /// Class of the stylesheet.
+    pub class: &'static str,
+    /// One character.
+    pub sign: &'static str,
+    /// The word.
+    pub word: &'static str,
+}
+
+const fn badge(class: &'static str, sign: &'static str, word: &'static str) -> Badge {
+    Badge { class, sign, word }
+}
+
+/// How a case went.
+pub fn state(state: &CaseState) -> Badge {
+    match state {
+        CaseState::Ok => badge("good", "✓", "ok"),
+        CaseState::Skipped(_) => badge("quiet", "–", "skipped"),
+        CaseState::Failed(_) => badge("bad", "✕", "failed"),
+        CaseState::Wrong(_) => badge("bad", "≠", "wrong"),
+    }
+}
+
+/// Why a case is not ok.
+pub fn reason(state: &CaseState) -> &str {
+    match state {
+        CaseState::Ok => "",
+        CaseState::Skipped(why) | CaseState::Failed(why) | CaseState::Wrong(why) => why,
+    }
+}
+
+/// How a run ended.
+pub fn status(status: RunStatus) -> Badge {
+    match status {
+        RunStatus::Complete => badge("good", "✓", "complete"),
+        RunStatus::Interrupted => badge("warn", "!", "interrupted"),
+        RunStatus::Partial => badge("warn", "!", "partial"),
+    }
+}
+
+/// What a comparison says.
+pub fn verdict(verdict: Verdict) -> Badge {
+    match verdict {
+        Verdict::Regressed => badge("bad", "▼", "regressed"),
+        Verdict::Improved => badge("good", "▲", "improved"),
+        Verdict::Unchanged => badge("good", "=", "unchanged"),
+        Verdict::Inconclusive => badge("warn", "?", "inconclusive"),
+    }
+}
+
+/// How inputs or outputs compare, and why.
+#[derive(Serialize)]
+pub struct LikenessView {
+    /// In a word.
+    pub badge: Badge,
+    /// In words; empty where there is nothing to add.
+    pub why: String,
+}
+
+/// A likeness in words.
+pub fn likeness(likeness: &Likeness) -> LikenessView {
+    let (badge, why) = match likeness {
+        Likeness::Identical => (badge("good", "=", "identical"), ""),
+        Likeness::WithinTolerance => (badge("good", "≈", "within tolerance"), ""),
+        Likeness::Differs(why) => (badge("bad", "≠", "differs"), why.as_str()),
+        Likeness::Unknown(why) => (badge("warn", "?", "unknown"), why.as_str()),
+    };
+    LikenessView {
+        badge,
+        why: why.into(),
+    }
+}
+
+/// A number with its interval.
+pub fn number(interval: &Interval, unit: &Unit) -> Quantity {
+    format::interval(interval, unit)
+}
+
+/// How many cases went how.
+#[derive(Default, Serialize)]
+pub struct Tally {
+    /// Measured and right.
+    pub ok: usize,
+    /// Not measured.
+    pub failed: usize,
+    /// Measured and wrong.
+    pub wrong: usize,
+    /// Not for this machine.
+    pub skipped: usize,
+}
+
+/// Counts the cases of a run.
+pub fn tally(cases: &[CaseSummary]) -> Tally {
+    let mut tally = Tally::default();
+    for case in cases {
+        *match case.state {
+            CaseState::Ok => &mut tally.ok,
+            CaseState::Failed(_) => &mut tally.failed,
+            CaseState::Wrong(_) => &mut tally.wrong,
+            CaseState::Skipped(_) => &mut tally.skipped,
+        } += 1;
+    }
+    tally
+}
+
+/// A row of a table of runs.
+#[derive(Serialize)]
+pub struct RunLine {
+    /// The run.
+    pub run: Link,
+    /// When it started.
+    pub at: String,
+    /// Its suite.
+    pub suite: String,
+    /// Its machine.
+    pub machine: Link,
+    /// How it ended.
+    pub status: Badge,
+    /// How its cases went.
+    pub tally: Tally,
+    /// Commit of the measured project.
+    pub commit: Commit,
+    /// How long it took; empty where nobody knows.
+    pub took: String,
+}
+
+/// A row for a run.
+pub fn run_line(summary: &RunSummary) -> RunLine {
+    let run = &summary.run;
+    RunLine {
+        run: run_link(&run.run),
+        at: run.started.minute(),
+        suite: cell(&run.suite),
+        machine: machine_link(&run.machine),
+        status: status(run.status),
+        tally: tally(&summary.cases),
+        commit: commit(run.commit.as_deref(), run.dirty),
+        took: took(run),
+    }
+}
+
+/// How long a run took.
+pub fn took(run: &RunRow) -> String {
+    let ns = |finished: assay_record::Timestamp| {
+        finished.unix_ns().saturating_sub(run.started.unix_ns())
+    };
+    run.finished
+        .map_or(String::new(), |finished| format::duration(ns(finished)))
+}
+
+/// A commit, shortened, and whether the tree had changes.
+#[derive(Serialize)]
+pub struct Commit {
+    /// First characters; empty where there is none.
+    pub short: String,
+    /// Whether the working tree had changes.
+    pub dirty: bool,
+}
+
+/// A commit in short.
+pub fn commit(commit: Option<&str>, dirty: bool) -> Commit {
+    Commit {
+        short: commit.unwrap_or_default().chars().take(10).collect(),
+        dirty,
+    }
+}
+
+/// Link to a run.
+pub fn run_link(run: &RunId) -> Link {
+    Link {
+        href: address::run(run),
+        text: run.to_string(),
+    }
+}
+
+/// Link to a machine.
+pub fn machine_link(name: &str) -> Link {
+    Link {
+        href: address::machine(name),
+        text: cell(name),
+    }
+}
+
+/// Text for a cell of a table.
+pub fn cell(text: &str) -> String {
+    clip(text, text::CELL).into_owned()
+}
+
+/// The metric that every case has.
+pub fn time(case: &CaseSummary) -> Option<&MetricSummary> {
+    case.metrics
+        .iter()
+        .find(|metric| metric.metric.name == Metric::TIME)
+}
+
+/// An arm's name where it says something.
+pub fn arm(name: &str) -> &str {
+    if name == "main" { "" } else { name }
+}
+
+/// One part of a fingerprint.
+#[derive(Serialize)]
+pub struct PartView {
+    /// `hardware`, `software`, `settings`, `volatile`.
+    pub name: &'static str,
+    /// Whether there is a second column.
+    pub has_after: bool,
+    /// Its fields by name.
+    pub fields: Vec<FieldLine>,
+}
+
+/// A field, before and after.
+#[derive(Serialize)]
+pub struct FieldLine {
+    /// Dotted name.
+    pub name: String,
+    /// Before the run.
+    pub before: FieldView,
+    /// After the run, where it differs.
+    pub after: Option<FieldView>,
+}
+
+/// What is known of a field.
+#[derive(Serialize)]
+pub struct FieldView {
+    /// `value`, `unsupported`, `denied`, `error` or `absent`.
+    pub kind: &'static str,
+    /// In words.
+    pub text: String,
+}
+
+/// The four parts of a fingerprint, with what another one, taken later, says differently.
+pub fn fingerprint(before: &Fingerprint, after: Option<&Fingerprint>) -> Vec<PartView> {
+    let parts = PARTS.iter().filter_map(|&name| {
+        let after = after.and_then(|after| after.part(name));
+        Some(part(name, before.part(name)?, after))
+    });
+    parts.collect()
+}
+
+fn part(name: &'static str, before: &Section, after: Option<&Section>) -> PartView {
+    let mut names: Vec<&String> = before
+        .keys()
+        .chain(after.into_iter().flat_map(Section::keys))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let line = |field: &String| {
+        let (was, is) = (before.get(field), after.map(|after| after.get(field)));
+        FieldLine {
+            name: cell(field),
+            before: field_view(was),
+            after: is.filter(|is| *is != was).map(field_view),
+        }
+    };
+    let fields: Vec<FieldLine> = names.into_iter().map(line).collect();
+    PartView {
+        name,
+        has_after: fields.iter().any(|field| field.after.is_some()),
+        fields,
+    }
+}
+
+fn field_view(field: Option<&Field>) -> FieldView {
+    let kind = match field {
+        None => "absent",
+        Some(Field::Value(_)) => "value",
+        Some(Field::Unsupported) => "unsupported",
+        Some(Field::Denied) => "denied",
+        Some(Field::Error(_)) => "error",
+    };
+    let words = field.map_or("absent".into(), ToString::to_string);
+    FieldView {
+        kind,
+        text: clip(&words, 400).into_owned(),
+    }
+}

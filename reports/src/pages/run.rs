@@ -1,0 +1,458 @@
+//! One run: how it went, every case, every failure, and what the machine was.
+
+use assay_protocol::{Unit, Verification};
+use assay_record::EventKind;
+use assay_store::{CaseRow, EventRow, RoundRow, SeriesKey};
+use assay_verdicts::{
+    CaseReproduction, CaseState, CaseSummary, MetricSummary, Reproduction, RunSummary,
+};
+use serde::Serialize;
+
+use super::fill;
+use super::part::{self, Badge, Commit, LikenessView, Link, PartView, Tally, cell};
+use crate::error::ReportError;
+use crate::format::{self, Quantity};
+use crate::model::Library;
+use crate::text;
+
+/// Most failures with their logs, most logs of a failure, most events.
+const FAILURES: usize = 200;
+const LOGS: usize = 3;
+const EVENTS: usize = 500;
+
+#[derive(Serialize)]
+struct Page {
+    id: String,
+    suite: String,
+    machine: Link,
+    started: String,
+    finished: String,
+    took: String,
+    status: Badge,
+    status_words: &'static str,
+    commit: Commit,
+    commit_full: String,
+    branch: String,
+    tags: Vec<String>,
+    tool: String,
+    manifest: String,
+    reproduces: Option<Link>,
+    reproduced_by: Vec<Link>,
+    tally: Tally,
+    reproduction: Option<ReproductionView>,
+    failures: Vec<Failure>,
+    more_failures: usize,
+    skipped: Vec<Skipped>,
+    cases: Vec<CaseLine>,
+    others: Vec<OtherLine>,
+    events: Vec<EventLine>,
+    more_events: usize,
+    parts: Vec<PartView>,
+}
+
+#[derive(Serialize)]
+struct CaseLine {
+    id: usize,
+    case: String,
+    series: String,
+    arm: String,
+    state: Badge,
+    time: Option<Quantity>,
+    rates: Vec<Quantity>,
+    rounds: String,
+    samples: String,
+    error: String,
+    tolerance: String,
+}
+
+/// A metric besides time.
+#[derive(Serialize)]
+struct OtherLine {
+    case: String,
+    arm: String,
+    metric: String,
+    series: String,
+    value: Option<Quantity>,
+}
+
+#[derive(Serialize)]
+struct Failure {
+    id: usize,
+    case: String,
+    arm: String,
+    state: Badge,
+    reason: String,
+    rounds: Vec<RoundView>,
+}
+
+/// A round that went wrong.
+#[derive(Serialize)]
+struct RoundView {
+    round: u32,
+    attempt: u32,
+    status: &'static str,
+    reason: String,
+    detail: String,
+    log: String,
+}
+
+#[derive(Serialize)]
+struct Skipped {
+    case: String,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct EventLine {
+    at: String,
+    kind: &'static str,
+    text: String,
+    case: String,
+}
+
+#[derive(Serialize)]
+struct ReproductionView {
+    original: Link,
+    inputs: LikenessView,
+    outputs: LikenessView,
+    speed: Badge,
+    explanations: Vec<String>,
+    cases: Vec<ReproducedCase>,
+}
+
+#[derive(Serialize)]
+struct ReproducedCase {
+    case: String,
+    arm: String,
+    inputs: Badge,
+    outputs: Badge,
+    speed: Badge,
+    ratio: Option<Quantity>,
+    note: String,
+}
+
+/// The page.
+pub fn render(library: &Library<'_>, summary: &RunSummary) -> Result<String, ReportError> {
+    let run = &summary.run;
+    let mut failures = failures(summary);
+    let more_failures = failures.len().saturating_sub(FAILURES);
+    failures.truncate(FAILURES);
+    let page = Page {
+        id: run.run.to_string(),
+        suite: cell(&run.suite),
+        machine: part::machine_link(&run.machine),
+        started: run.started.minute(),
+        finished: run.finished.map_or(String::new(), |at| at.minute()),
+        took: part::took(run),
+        status: part::status(run.status),
+        status_words: status_words(run.status),
+        commit: part::commit(run.commit.as_deref(), run.dirty),
+        commit_full: cell(run.commit.as_deref().unwrap_or_default()),
+        branch: cell(run.branch.as_deref().unwrap_or_default()),
+        tags: run.tags.iter().map(|tag| cell(tag)).collect(),
+        tool: cell(&run.tool),
+        manifest: run.manifest.to_string(),
+        reproduces: run
+            .reproduces
+            .as_ref()
+            .map(|original| run_link(library, original)),
+        reproduced_by: reproduced_by(library, summary),
+        tally: part::tally(&summary.cases),
+        reproduction: reproduction(library, summary),
+        failures,
+        more_failures,
+        skipped: summary.cases.iter().filter_map(skipped).collect(),
+        cases: case_lines(library, summary),
+        others: summary
+            .cases
+            .iter()
+            .flat_map(|case| other_lines(library, summary, case))
+            .collect(),
+        events: summary.events.iter().take(EVENTS).map(event).collect(),
+        more_events: summary.events.len().saturating_sub(EVENTS),
+        parts: parts(library, summary),
+    };
+    fill(
+        library.settings,
+        "run.html",
+        &format!("Run {}", run.run),
+        &page,
+    )
+}
+
+fn status_words(status: assay_record::RunStatus) -> &'static str {
+    use assay_record::RunStatus;
+    match status {
+        RunStatus::Complete => "All that was planned was tried.",
+        RunStatus::Interrupted => {
+            "Somebody asked it to stop: what had been measured is kept, the rest is missing."
+        }
+        RunStatus::Partial => {
+            "Its record has no end: it was killed, or is still going on. What had been measured is kept, the rest is missing."
+        }
+    }
+}
+
+/// A link to a run's page, without one where the site does not have it.
+fn run_link(library: &Library<'_>, run: &assay_record::RunId) -> Link {
+    let mut link = part::run_link(run);
+    if !library.runs.contains_key(run) {
+        link.href.clear();
+    }
+    link
+}
+
+fn reproduced_by(library: &Library<'_>, summary: &RunSummary) -> Vec<Link> {
+    let this = Some(&summary.run.run);
+    let again = library
+        .runs
+        .values()
+        .filter(|other| other.run.reproduces.as_ref() == this);
+    again.map(|other| part::run_link(&other.run.run)).collect()
+}
+
+fn reproduction(library: &Library<'_>, summary: &RunSummary) -> Option<ReproductionView> {
+    let found = library
+        .model
+        .reproductions
+        .iter()
+        .find(|r| r.again == summary.run.run)?;
+    Some(reproduction_view(library, found))
+}
+
+fn reproduction_view(library: &Library<'_>, found: &Reproduction) -> ReproductionView {
+    ReproductionView {
+        original: run_link(library, &found.original),
+        inputs: part::likeness(&found.inputs),
+        outputs: part::likeness(&found.outputs),
+        speed: part::verdict(found.speed),
+        explanations: found
+            .explanations
+            .iter()
+            .map(|words| text::clip(words, 400).into_owned())
+            .collect(),
+        cases: found.cases.iter().map(reproduced_case).collect(),
+    }
+}
+
+fn reproduced_case(case: &CaseReproduction) -> ReproducedCase {
+    ReproducedCase {
+        case: cell(&case.case),
+        arm: cell(part::arm(&case.arm)),
+        inputs: part::likeness(&case.inputs).badge,
+        outputs: part::likeness(&case.outputs).badge,
+        speed: part::verdict(case.speed),
+        ratio: case
+            .ratio
+            .as_ref()
+            .map(|ratio| part::number(ratio, &Unit::One)),
+        note: text::clip(&case.note, 300).into_owned(),
+    }
+}
+
+fn case_lines(library: &Library<'_>, summary: &RunSummary) -> Vec<CaseLine> {
+    let cases = summary.cases.iter().enumerate();
+    cases
+        .map(|(at, case)| case_line(library, summary, at, case))
+        .collect()
+}
+
+fn case_line(
+    library: &Library<'_>,
+    summary: &RunSummary,
+    id: usize,
+    case: &CaseSummary,
+) -> CaseLine {
+    let time = part::time(case);
+    let estimate = time.and_then(|time| time.estimate.as_ref());
+    let verification = telling(&case.case.rounds);
+    let number = |of: fn(&Verification) -> Option<f64>| {
+        verification
+            .and_then(of)
+            .map_or(String::new(), format::scientific)
+    };
+    CaseLine {
+        id,
+        case: cell(&case.case.case),
+        series: time.map_or(String::new(), |time| {
+            series_href(library, summary, &case.case, time)
+        }),
+        arm: cell(part::arm(&case.case.arm)),
+        state: part::state(&case.state),
+        time: estimate.map(|estimate| part::number(estimate, &Unit::Nanoseconds)),
+        rates: time.map_or(Vec::new(), rates),
+        rounds: rounds(&case.case.rounds),
+        samples: samples(&case.case.rounds),
+        error: number(|v| v.error),
+        tolerance: number(|v| v.tolerance),
+    }
+}
+
+fn rates(time: &MetricSummary) -> Vec<Quantity> {
+    let rates = time.rates.iter();
+    rates
+        .map(|(unit, rate)| part::number(rate, &unit.as_str().into()))
+        .collect()
+}
+
+fn series_href(
+    library: &Library<'_>,
+    summary: &RunSummary,
+    case: &CaseRow,
+    metric: &MetricSummary,
+) -> String {
+    let key = SeriesKey {
+        suite: summary.run.suite.clone(),
+        case: case.case.clone(),
+        metric: metric.metric.name.clone(),
+        timing: case.timing,
+        definition: case.definition,
+        machine: summary.run.machine.clone(),
+        arm: case.arm.clone(),
+    };
+    library.hrefs.get(&key).cloned().unwrap_or_default()
+}
+
+fn is_good(round: &RoundRow) -> bool {
+    round.status.reason().is_none()
+}
+
+/// The verification that says most: one that failed, else the one with the largest error.
+fn telling(rounds: &[RoundRow]) -> Option<&Verification> {
+    let all = || {
+        rounds
+            .iter()
+            .filter_map(|round| round.verification.as_ref())
+    };
+    let size = |v: &Verification| v.error.unwrap_or(f64::NEG_INFINITY);
+    all()
+        .find(|v| !v.passed)
+        .or_else(|| all().max_by(|a, b| size(a).total_cmp(&size(b))))
+}
+
+/// `6`, `5 of 6`, `6, 2 not steady`.
+fn rounds(rounds: &[RoundRow]) -> String {
+    let good = rounds.iter().filter(|round| is_good(round)).count();
+    let unsteady = rounds
+        .iter()
+        .filter(|round| is_good(round) && !round.steady)
+        .count();
+    let of = if good == rounds.len() {
+        String::new()
+    } else {
+        format!(" of {}", rounds.len())
+    };
+    let steady = if unsteady == 0 {
+        String::new()
+    } else {
+        format!(", {unsteady} not steady")
+    };
+    format!("{good}{of}{steady}")
+}
+
+/// Samples after warm-up in good rounds.
+fn samples(rounds: &[RoundRow]) -> String {
+    let after_warmup = |round: &RoundRow| u64::from(round.samples.saturating_sub(round.warmup));
+    format::count(
+        rounds
+            .iter()
+            .filter(|round| is_good(round))
+            .map(after_warmup)
+            .sum(),
+    )
+}
+
+fn other_lines(library: &Library<'_>, summary: &RunSummary, case: &CaseSummary) -> Vec<OtherLine> {
+    let is_time =
+        |metric: &&MetricSummary| part::time(case).is_some_and(|time| time.metric == metric.metric);
+    let line = |metric: &MetricSummary| OtherLine {
+        case: cell(&case.case.case),
+        arm: cell(part::arm(&case.case.arm)),
+        metric: cell(&metric.metric.name),
+        series: series_href(library, summary, &case.case, metric),
+        value: metric
+            .estimate
+            .as_ref()
+            .map(|estimate| part::number(estimate, &metric.metric.unit)),
+    };
+    case.metrics
+        .iter()
+        .filter(|metric| !is_time(metric))
+        .map(line)
+        .collect()
+}
+
+fn failures(summary: &RunSummary) -> Vec<Failure> {
+    let is_bad = |state: &CaseState| matches!(state, CaseState::Failed(_) | CaseState::Wrong(_));
+    let cases = summary.cases.iter().enumerate();
+    let failure = |(id, case): (usize, &CaseSummary)| Failure {
+        id,
+        case: cell(&case.case.case),
+        arm: cell(part::arm(&case.case.arm)),
+        state: part::state(&case.state),
+        reason: text::clip(part::reason(&case.state), 2000).into_owned(),
+        rounds: case
+            .case
+            .rounds
+            .iter()
+            .filter(|r| !is_good(r))
+            .take(LOGS)
+            .map(round_view)
+            .collect(),
+    };
+    cases
+        .filter(|(_, case)| is_bad(&case.state))
+        .map(failure)
+        .collect()
+}
+
+fn round_view(round: &RoundRow) -> RoundView {
+    let detail = round
+        .verification
+        .as_ref()
+        .map_or("", |v| v.detail.as_str());
+    RoundView {
+        round: round.round + 1,
+        attempt: round.attempt + 1,
+        status: round.status.name(),
+        reason: text::clip(round.status.reason().unwrap_or_default(), 1000).into_owned(),
+        detail: text::clip(detail, 1000).into_owned(),
+        log: text::log_tail(&round.log),
+    }
+}
+
+fn skipped(case: &CaseSummary) -> Option<Skipped> {
+    let CaseState::Skipped(reason) = &case.state else {
+        return None;
+    };
+    Some(Skipped {
+        case: cell(&case.case.case),
+        reason: text::clip(reason, 300).into_owned(),
+    })
+}
+
+fn event(event: &EventRow) -> EventLine {
+    let kind = match event.kind {
+        EventKind::WorkerLost => "worker lost",
+        EventKind::RoundsAdded => "rounds added",
+        EventKind::Interrupted => "interrupted",
+        EventKind::Note => "note",
+    };
+    EventLine {
+        at: event.at.minute(),
+        kind,
+        text: text::clip(&event.text, 500).into_owned(),
+        case: cell(event.case.as_deref().unwrap_or_default()),
+    }
+}
+
+fn parts(library: &Library<'_>, summary: &RunSummary) -> Vec<PartView> {
+    let prints = &library.model.fingerprints;
+    let after = summary
+        .run
+        .after
+        .as_ref()
+        .and_then(|digest| prints.get(digest));
+    let before = prints.get(&summary.run.before);
+    before.map_or(Vec::new(), |before| part::fingerprint(before, after))
+}

@@ -1,0 +1,100 @@
+//! A site replaces the one before it as a whole, or not at all.
+//!
+//! Pages are written into a folder beside the site; the two folders then change places in one
+//! system call where the file system can, else in two renames. Whatever fails or is killed before
+//! that leaves the old site as it was.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use tempfile::TempDir;
+
+use crate::error::ReportError;
+
+/// The file by which a site is known as one that Assay made, and may replace.
+pub const MARKER: &str = ".assay-site";
+
+/// What the marker says.
+const MARKER_TEXT: &str = "assay site 1\n";
+
+/// A folder beside the site in which the new one grows. Dropped, it and what it holds disappear.
+pub struct Staging {
+    target: PathBuf,
+    holder: TempDir,
+}
+
+impl Staging {
+    /// Checks that `target` may be replaced and makes the folder beside it.
+    pub fn beside(target: &Path) -> Result<Self, ReportError> {
+        let target = resolve(target)?;
+        check_replaceable(&target)?;
+        let parent = target.parent().unwrap_or(Path::new("/"));
+        let holder = tempfile::Builder::new()
+            .prefix(".assay-site-new-")
+            .tempdir_in(parent)
+            .map_err(ReportError::io("create a folder in", parent))?;
+        let staging = Self { target, holder };
+        let root = staging.root();
+        fs::create_dir(&root).map_err(ReportError::io("create", &root))?;
+        let marker = root.join(MARKER);
+        fs::write(&marker, MARKER_TEXT).map_err(ReportError::io("write", &marker))?;
+        Ok(staging)
+    }
+
+    /// Where the new site grows.
+    pub fn root(&self) -> PathBuf {
+        self.holder.path().join("site")
+    }
+
+    /// Puts the new site in the place of the old one; returns where it lies.
+    pub fn commit(self) -> Result<PathBuf, ReportError> {
+        // Somebody may have put something else there meanwhile.
+        check_replaceable(&self.target)?;
+        replace(&self.root(), &self.target, &self.holder.path().join("old"))
+            .map_err(ReportError::io("replace", &self.target))?;
+        Ok(self.target)
+    }
+}
+
+/// The absolute path without links, its parents created.
+fn resolve(target: &Path) -> Result<PathBuf, ReportError> {
+    let absolute = std::path::absolute(target).map_err(ReportError::io("find", target))?;
+    if let Ok(existing) = absolute.canonicalize() {
+        return Ok(existing);
+    }
+    if let Some(parent) = absolute.parent() {
+        fs::create_dir_all(parent).map_err(ReportError::io("create", parent))?;
+    }
+    Ok(absolute)
+}
+
+fn check_replaceable(target: &Path) -> Result<(), ReportError> {
+    let mut entries = match fs::read_dir(target) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(ReportError::io("read", target))?,
+    };
+    if entries.next().is_none() || target.join(MARKER).is_file() {
+        return Ok(());
+    }
+    Err(ReportError::NotASite {
+        path: target.into(),
+        marker: MARKER,
+    })
+}
+
+fn replace(new: &Path, target: &Path, old: &Path) -> io::Result<()> {
+    if !target.try_exists()? {
+        return fs::rename(new, target);
+    }
+    if renameat_with(CWD, new, CWD, target, RenameFlags::EXCHANGE).is_ok() {
+        return Ok(());
+    }
+    // Not every file system can exchange.
+    fs::rename(target, old)?;
+    fs::rename(new, target).inspect_err(|_| {
+        // The first error is the one to report; the old site goes back if it can.
+        let _ = fs::rename(old, target);
+    })
+}

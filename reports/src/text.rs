@@ -1,0 +1,130 @@
+//! Outside text on its way to a page: bounded in length, without what no page may hold, escaped.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+/// Longest text in a table cell or heading, in characters.
+pub const CELL: usize = 160;
+
+/// Longest end of a log that is published, in characters.
+pub const LOG: usize = 8_000;
+
+/// The text, or its beginning and end around an ellipsis where it has more than `most` characters.
+pub fn clip(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most || text.chars().count() <= most {
+        return text.into();
+    }
+    let tail = most / 3;
+    let head = most - tail - 1;
+    let head: String = text.chars().take(head).collect();
+    format!("{head}…{}", last_chars(text, tail)).into()
+}
+
+/// A log's end, without the colours and cursor movements of terminals.
+pub fn log_tail(log: &str) -> String {
+    let plain = without_terminal_codes(last_chars(log, 2 * LOG));
+    let tail = last_chars(&plain, LOG);
+    if tail.len() < plain.len() || log.len() > 2 * LOG {
+        return format!("…{tail}");
+    }
+    tail.to_owned()
+}
+
+fn last_chars(text: &str, most: usize) -> &str {
+    let start = text.char_indices().rev().take(most).last();
+    &text[start.map_or(text.len(), |(at, _)| at)..]
+}
+
+/// Removes `ESC [ ... letter` sequences (ECMA-48, section 5.4).
+fn without_terminal_codes(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        plain.push_str(before);
+        let end = after.find(|c: char| ('\u{40}'..='\u{7e}').contains(&c));
+        rest = end.map_or("", |at| &after[at + 1..]);
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// Escapes text for HTML, SVG and XML, in content and in quoted attributes. Characters that none of
+/// them may hold become the replacement character.
+pub fn escape(text: &str, out: &mut dyn Write) -> io::Result<()> {
+    let mut rest = text;
+    while let Some(at) = rest.find(needs_care) {
+        let (plain, from) = rest.split_at(at);
+        out.write_all(plain.as_bytes())?;
+        let mut characters = from.chars();
+        let replacement = characters.next().map_or("", replacement);
+        out.write_all(replacement.as_bytes())?;
+        rest = characters.as_str();
+    }
+    out.write_all(rest.as_bytes())
+}
+
+fn needs_care(c: char) -> bool {
+    matches!(c, '&' | '<' | '>' | '"' | '\'') || is_forbidden(c)
+}
+
+fn replacement(c: char) -> &'static str {
+    match c {
+        '&' => "&amp;",
+        '<' => "&lt;",
+        '>' => "&gt;",
+        '"' => "&quot;",
+        '\'' => "&#39;",
+        _ => "\u{fffd}",
+    }
+}
+
+/// Control characters and noncharacters, but for tab and newline.
+fn is_forbidden(c: char) -> bool {
+    let control = c.is_control() && !matches!(c, '\t' | '\n');
+    let last_of_plane = u32::from(c) & 0xfffe == 0xfffe;
+    control || last_of_plane || ('\u{fdd0}'..='\u{fdef}').contains(&c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LOG, clip, escape, log_tail};
+
+    fn escaped(text: &str) -> String {
+        let mut out = Vec::new();
+        escape(text, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn long_text_keeps_both_ends() {
+        assert_eq!(clip("short", 5), "short");
+        assert_eq!(clip("0123456789", 7), "0123…89");
+        assert_eq!(clip("äöüäöü", 6), "äöüäöü");
+        assert_eq!(clip(&"é".repeat(10_000), 160).chars().count(), 160);
+    }
+
+    #[test]
+    fn logs_lose_colours_and_their_beginning() {
+        assert_eq!(log_tail("\u{1b}[1;31merror\u{1b}[0m: no"), "error: no");
+        assert_eq!(log_tail("cut \u{1b}[31"), "cut ");
+        let long = log_tail(&"x".repeat(100_000));
+        assert_eq!(long.chars().count(), LOG + 1);
+        assert!(long.starts_with('…'));
+    }
+
+    #[test]
+    fn nothing_that_is_markup_or_forbidden_survives() {
+        assert_eq!(
+            escaped("<a href=\"x\" onclick='y'>&"),
+            "&lt;a href=&quot;x&quot; onclick=&#39;y&#39;&gt;&amp;"
+        );
+        assert_eq!(
+            escaped("a\0b\u{7}c\u{fffe}\u{fdd0}"),
+            "a\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}"
+        );
+        assert_eq!(
+            escaped("two\n\tlines \u{202e}ok"),
+            "two\n\tlines \u{202e}ok"
+        );
+    }
+}
