@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process_group, set_child_subreaper, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, kill_process_group,
+    set_child_subreaper, waitid,
 };
 use wait4::Wait4;
 
@@ -91,8 +92,7 @@ fn see_through(child: Child, start: Instant, order: &Order) -> io::Result<Execut
     wait_without_reaping(pid)?;
     let wall_ns = start.elapsed().as_nanos() as u64;
     let timed_out = guard.dismiss();
-    // Fails where the group is empty but for the command itself.
-    let _ = kill_process_group(pid, Signal::KILL);
+    kill(pid);
     let used = child.wait4()?;
     Ok(Execution {
         ending: ending(used.status, timed_out),
@@ -109,6 +109,13 @@ fn wait_without_reaping(pid: Pid) -> io::Result<()> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), options))?;
     Ok(())
+}
+
+/// Kills the command, which is not reaped yet, and its process group, which it may have left.
+fn kill(command: Pid) {
+    // What cannot be killed has ended already, or the sweep will say that it is left.
+    let _ = kill_process_group(command, Signal::KILL);
+    let _ = kill_process(command, Signal::KILL);
 }
 
 fn ending(status: ExitStatus, timed_out: bool) -> Ending {
@@ -157,7 +164,7 @@ impl Guard {
                 } else {
                     Duty::TimedOut
                 };
-                let _ = kill_process_group(command, Signal::KILL);
+                kill(command);
             }
         });
         Self(duty)
