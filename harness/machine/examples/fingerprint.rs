@@ -5,6 +5,8 @@ use std::time::Instant;
 use assay_machine::{Gpus, Roots, probe};
 use assay_record::fingerprint::PARTS;
 
+const TIMES: u32 = 20;
+
 fn main() {
     let gpus = Gpus::from_environment();
     let roots = Roots::here();
@@ -12,7 +14,6 @@ fn main() {
     let fingerprint = probe(&roots, &gpus);
     let first = start.elapsed();
     let start = Instant::now();
-    const TIMES: u32 = 20;
     for _ in 0..TIMES {
         std::hint::black_box(probe(&roots, &gpus));
     }

@@ -4,7 +4,7 @@
 //! bus are all ordinary here: each costs the fields it holds, never the program.
 
 pub(crate) mod fields;
-mod state;
+pub(crate) mod state;
 
 use std::path::Path;
 

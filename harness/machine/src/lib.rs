@@ -11,8 +11,12 @@ mod probe;
 mod reading;
 mod roots;
 
+pub mod diff;
+pub mod doctor;
 pub mod gpu;
 pub mod noise;
+pub mod telemetry;
+pub mod timer;
 
 pub use gpu::{Gpus, open_nvml};
 pub use noise::NoiseCounters;

@@ -1,6 +1,8 @@
 //! Counters of what disturbs a measurement, read before and after each round: time stolen by the
 //! hypervisor, context switches, interrupts, page faults, swapping, throttling by the control group.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::roots::Roots;
@@ -78,6 +80,26 @@ impl NoiseCounters {
             procs_running: self.procs_running,
             procs_blocked: self.procs_blocked,
         }
+    }
+
+    /// The counters that are known, by name.
+    pub fn values(&self) -> BTreeMap<String, f64> {
+        [
+            ("busy_ticks", self.busy_ticks),
+            ("idle_ticks", self.idle_ticks),
+            ("steal_ticks", self.steal_ticks),
+            ("context_switches", self.context_switches),
+            ("interrupts", self.interrupts),
+            ("page_faults", self.page_faults),
+            ("major_faults", self.major_faults),
+            ("pages_swapped_in", self.pages_swapped_in),
+            ("pages_swapped_out", self.pages_swapped_out),
+            ("procs_running", self.procs_running),
+            ("procs_blocked", self.procs_blocked),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value? as f64)))
+        .collect()
     }
 
     /// Stolen time as a part of all time that this machine wanted or had, in per cent.

@@ -20,6 +20,9 @@ mod sensors;
 mod tools;
 mod tuning;
 
+pub(crate) use power::packages;
+pub(crate) use sensors::sensor_files;
+
 use std::cell::OnceCell;
 
 use assay_record::Fingerprint;

@@ -48,7 +48,7 @@ impl From<Gap> for Field {
         match gap {
             Gap::Unsupported => Self::Unsupported,
             Gap::Denied => Self::Denied,
-            Gap::Error(error) => Self::Error(error),
+            Gap::Error(error) => Self::Error(printable(&error)),
         }
     }
 }
@@ -204,13 +204,13 @@ pub(crate) fn tally(values: &[String]) -> Reading<String> {
 
 /// MiB of a memory size in KiB that stays the same over boots and kernels.
 ///
-/// Kernels keep a varying part of the memory to themselves, some tens of MiB. So the size is
-/// rounded to 6 significant bits: to 512 MiB for 16 to 31 GiB.
+/// Kernels keep about a sixtieth of the memory to themselves, and the exact part varies by tens of
+/// MiB. So the size is rounded up to 4 significant bits, to the next 2 GiB between 16 and 32, which
+/// also comes out at the size that was installed.
 pub(crate) fn stable_mib(kib: u64) -> u64 {
     let mib = (kib + 512) / 1024;
-    let step = mib.max(32).ilog2() - 5;
-    let step = 1_u64 << step;
-    (mib + step / 2) / step * step
+    let step = 1_u64 << (mib.max(8).ilog2() - 3);
+    mib.div_ceil(step) * step
 }
 
 #[cfg(test)]
@@ -252,7 +252,8 @@ mod tests {
     fn memory_is_stable_under_small_reservations() {
         assert_eq!(stable_mib(16_384 << 10), 16_384);
         assert_eq!(stable_mib((16_384 - 200) << 10), 16_384);
-        assert_eq!(stable_mib((24_106 << 10) + 700), 24_064);
+        assert_eq!(stable_mib(131_890_124), 131_072);
+        assert_eq!(stable_mib((24_106 << 10) + 700), 24_576);
         assert_eq!((stable_mib(0), stable_mib(40 << 10)), (0, 40));
         assert!(stable_mib(u64::MAX / 2) > 0);
     }

@@ -66,16 +66,12 @@ fn entry(machine: &Machine<'_>, names: &[&str]) -> Reading<String> {
 }
 
 fn model(machine: &Machine<'_>, sheet: &mut Sheet) {
-    let part = entry(machine, &["CPU part"]);
-    let implementer = entry(machine, &["CPU implementer"]);
     let named = entry(machine, &["model name", "cpu model", "uarch", "machine"]);
-    let arm = || {
-        arm_name(
-            implementer.clone().ok()?.as_str(),
-            part.clone().ok()?.as_str(),
-        )
+    let by_part = || {
+        let implementer = entry(machine, &["CPU implementer"])?;
+        Ok(arm_name(&implementer, &entry(machine, &["CPU part"])?))
     };
-    sheet.put("cpu.model", named.or_else(|gap| arm().ok_or(gap)));
+    sheet.put("cpu.model", named.or_else(|_: Gap| by_part()));
     sheet.put(
         "cpu.vendor",
         entry(machine, &["vendor_id", "CPU implementer"]),
@@ -93,7 +89,7 @@ fn model(machine: &Machine<'_>, sheet: &mut Sheet) {
 }
 
 /// Names of the common ARM server cores, which the kernel gives as numbers only.
-fn arm_name(implementer: &str, part: &str) -> Option<String> {
+fn arm_name(implementer: &str, part: &str) -> String {
     let name = match (implementer, part) {
         ("0x41", "0xd03") => "ARM Cortex-A53",
         ("0x41", "0xd08") => "ARM Cortex-A72",
@@ -103,9 +99,9 @@ fn arm_name(implementer: &str, part: &str) -> Option<String> {
         ("0x41", "0xd49") => "ARM Neoverse-N2",
         ("0x41", "0xd4f") => "ARM Neoverse-V2",
         ("0xc0", "0xac3" | "0xac4") => "Ampere-1",
-        _ => return Some(format!("ARM implementer {implementer} part {part}")),
+        _ => return format!("ARM implementer {implementer} part {part}"),
     };
-    Some(name.to_owned())
+    name.to_owned()
 }
 
 /// Sockets, cores and threads. Threads count every CPU present, so that switching SMT off, which

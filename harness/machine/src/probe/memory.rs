@@ -47,13 +47,17 @@ fn nodes(roots: &Roots, parts: &mut Parts) {
         Ok(nodes.len())
     };
     parts.hardware.put("numa.nodes", count);
+    let several = nodes.len() > 1;
     for node in nodes {
         let number = &node["node".len()..];
         let file = |name: &str| roots.read(format!("{NODES}/{node}/{name}"));
-        parts.hardware.put(
-            format!("numa.{number}.memory_mib"),
-            file("meminfo").and_then(|text| node_mib(&text)),
-        );
+        // A single node has all memory; on virtual machines with a balloon its own figure moves.
+        if several {
+            let memory = file("meminfo").and_then(|text| node_mib(&text));
+            parts
+                .hardware
+                .put(format!("numa.{number}.memory_mib"), memory);
+        }
         parts
             .hardware
             .put(format!("numa.{number}.distances"), file("distance"));

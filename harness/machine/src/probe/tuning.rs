@@ -28,6 +28,10 @@ const NUMBERS: &[(&str, &str)] = &[
     ("memory.same_page_merging", "/sys/kernel/mm/ksm/run"),
 ];
 
+const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0";
+const TRANSPARENT: &str = "/sys/kernel/mm/transparent_hugepage";
+const RESERVED: &str = "/sys/kernel/mm/hugepages";
+
 pub(super) fn probe(machine: &Machine<'_>, parts: &mut Parts) {
     let (roots, sheet) = (machine.roots, &mut parts.settings);
     for (name, file) in NUMBERS {
@@ -36,7 +40,6 @@ pub(super) fn probe(machine: &Machine<'_>, parts: &mut Parts) {
     huge_pages(roots, sheet);
     sheet.put("cpu.isolated", cpus(roots, "isolated"));
     sheet.put("cpu.nohz_full", cpus(roots, "nohz_full"));
-    const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0";
     sheet.put(
         "clock.source",
         roots.read(format!("{CLOCK}/current_clocksource")),
@@ -48,7 +51,6 @@ pub(super) fn probe(machine: &Machine<'_>, parts: &mut Parts) {
 }
 
 fn huge_pages(roots: &Roots, sheet: &mut Sheet) {
-    const TRANSPARENT: &str = "/sys/kernel/mm/transparent_hugepage";
     let choice = |file: &str| {
         roots
             .read(format!("{TRANSPARENT}/{file}"))
@@ -56,7 +58,6 @@ fn huge_pages(roots: &Roots, sheet: &mut Sheet) {
     };
     sheet.put("memory.transparent_hugepages", choice("enabled"));
     sheet.put("memory.transparent_hugepages_defrag", choice("defrag"));
-    const RESERVED: &str = "/sys/kernel/mm/hugepages";
     for folder in roots.list(RESERVED).unwrap_or_default() {
         let Some(size) = folder
             .strip_prefix("hugepages-")
