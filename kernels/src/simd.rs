@@ -7,10 +7,12 @@
 //! same bits.
 
 /// Defines functions whose bodies are compiled for each instruction set and chosen when called.
+///
+/// A condition in brackets between signature and body asks for vectors of at most 256 bits where it holds.
 macro_rules! wide {
     ($($(#[$meta:meta])* $vis:vis fn $name:ident $(<$t:ident: $bound:path>)? (
         $($arg:ident: $ty:ty),* $(,)?
-    ) $(-> $ret:ty)? $body:block)+) => {$(
+    ) $(-> $ret:ty)? $([$narrow:expr])? $body:block)+) => {$(
         $(#[$meta])*
         #[inline]
         #[allow(unsafe_code, clippy::inline_always)]
@@ -29,7 +31,7 @@ macro_rules! wide {
                 fn avx2 $(<$t: $bound>)? ($($arg: $ty),*) $(-> $ret)? {
                     body($($arg),*)
                 }
-                if $crate::simd::has_avx512() {
+                if $crate::simd::has_avx512() $(&& !$narrow)? {
                     // SAFETY: the processor has every feature that the function enables.
                     return unsafe { avx512($($arg),*) };
                 }
