@@ -1,1 +1,17 @@
-//! The assay command: plan, pin, execute, and one file per subcommand.
+//! The `assay` command as a library: suites become manifests ([plan]), manifests become records
+//! ([execute]), and each subcommand is one file under [commands].
+//!
+//! `run` is plan, then execute; `reproduce` is load, then the same execute: what can be run can be
+//! reproduced. Everything measured runs in a worker process; this process loads no kernel.
+
+pub mod commands;
+pub mod database;
+pub mod errors;
+pub mod execute;
+pub mod interrupt;
+pub mod plan;
+pub mod reproduction;
+pub mod settings;
+pub mod show;
+pub mod site;
+pub mod suite;

@@ -1,1 +1,7 @@
-fn main() {}
+//! Parses, runs, exits: nothing else.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    assay::commands::main()
+}

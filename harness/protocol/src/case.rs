@@ -59,6 +59,15 @@ impl ParamValue {
         }
     }
 
+    /// The value as a number, if it is one: canonical JSON writes 2.0 as 2, so an integer is a number too.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Int(value) => Some(*value as f64),
+            Self::Float(value) => Some(*value),
+            Self::Bool(_) | Self::Text(_) => None,
+        }
+    }
+
     /// The value as text, if it is text.
     pub fn as_str(&self) -> Option<&str> {
         match self {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::message::{Line, Reply, Request, Sample};
 use crate::metric::{Metric, MetricKind};
-use crate::{MAX_LINE_BYTES, MAX_REPLY_LINES, PROTOCOL_VERSION};
+use crate::{MAX_LINE_BYTES, MAX_METRICS, MAX_REPLY_BYTES, MAX_REPLY_LINES, PROTOCOL_VERSION};
 
 /// What a worker got wrong.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -15,7 +15,7 @@ use crate::{MAX_LINE_BYTES, MAX_REPLY_LINES, PROTOCOL_VERSION};
 pub enum Fault {
     #[error("a line is longer than {MAX_LINE_BYTES} bytes")]
     LineTooLong,
-    #[error("a reply has more than {MAX_REPLY_LINES} lines")]
+    #[error("a reply has more than {MAX_REPLY_LINES} lines or {MAX_REPLY_BYTES} bytes")]
     ReplyTooLong,
     #[error("not a protocol line: {error}; the line begins {line:?}")]
     NotALine { error: String, line: String },
@@ -38,6 +38,10 @@ pub enum Fault {
     ZeroIterations(u32),
     #[error("sample {0} took zero time")]
     ZeroTime(u32),
+    #[error("sample {0} differs from those before it in whether it has a device time")]
+    MixedDeviceTime(u32),
+    #[error("sample {0} has a time that no clock shows (past 2^63 ns)")]
+    AbsurdTime(u32),
     #[error(
         "the clock went back: sample {sample} starts at {start_ns} ns, before {earlier_ns} ns, the end of what came before it"
     )]
@@ -52,6 +56,10 @@ pub enum Fault {
     UndeclaredValue(String),
     #[error("two metrics are called `{0}`, or one is called `time`")]
     DuplicateMetric(String),
+    #[error("more than {MAX_METRICS} metrics")]
+    TooManyMetrics,
+    #[error("`{0}` is no name of a metric: up to 64 letters, digits and any of _-./")]
+    MetricName(String),
 }
 
 /// What one line of a reply means.
@@ -71,7 +79,9 @@ pub struct Exchange<'a> {
     request: &'a Request,
     metrics: &'a [Metric],
     lines: usize,
+    bytes: usize,
     samples: u32,
+    has_device_time: bool,
     earlier_ns: u64,
 }
 
@@ -83,7 +93,9 @@ impl<'a> Exchange<'a> {
             request,
             metrics,
             lines: 0,
+            bytes: 0,
             samples: 0,
+            has_device_time: false,
             earlier_ns,
         }
     }
@@ -96,7 +108,8 @@ impl<'a> Exchange<'a> {
     /// Judges the next line, given without its newline.
     pub fn accept(&mut self, line: &[u8]) -> Result<Step, Fault> {
         self.lines += 1;
-        if self.lines > MAX_REPLY_LINES {
+        self.bytes += line.len();
+        if self.lines > MAX_REPLY_LINES || self.bytes > MAX_REPLY_BYTES {
             return Err(Fault::ReplyTooLong);
         }
         if line.len() > MAX_LINE_BYTES {
@@ -135,6 +148,18 @@ impl<'a> Exchange<'a> {
         if sample.host_ns == 0 || sample.device_ns == Some(0) {
             return Err(Fault::ZeroTime(index));
         }
+        let clock_end = sample
+            .start_ns
+            .checked_add(sample.host_ns.max(sample.device_ns.unwrap_or(0)));
+        if clock_end.is_none_or(|end| i64::try_from(end).is_err())
+            || i64::try_from(sample.iterations).is_err()
+        {
+            return Err(Fault::AbsurdTime(index));
+        }
+        if index > 0 && self.has_device_time != sample.device_ns.is_some() {
+            return Err(Fault::MixedDeviceTime(index));
+        }
+        self.has_device_time = sample.device_ns.is_some();
         if sample.start_ns < self.earlier_ns {
             return Err(Fault::ClockWentBack {
                 sample: index,
@@ -201,6 +226,14 @@ fn excerpt(line: &[u8]) -> String {
 }
 
 fn check_metrics(metrics: &[Metric]) -> Result<(), Fault> {
+    if metrics.len() > MAX_METRICS {
+        return Err(Fault::TooManyMetrics);
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+    let is_name = |name: &str| (1..=64).contains(&name.len()) && name.chars().all(plain);
+    if let Some(metric) = metrics.iter().find(|metric| !is_name(&metric.name)) {
+        return Err(Fault::MetricName(metric.name.chars().take(64).collect()));
+    }
     for (index, metric) in metrics.iter().enumerate() {
         let again = metrics[..index]
             .iter()

@@ -39,5 +39,11 @@ pub const MAX_LINE_BYTES: usize = 1 << 20;
 /// Most lines in one reply (samples and progress together).
 pub const MAX_REPLY_LINES: usize = 1 << 20;
 
+/// Most bytes in one reply.
+pub const MAX_REPLY_BYTES: usize = 256 << 20;
+
+/// Most metrics that a case may declare.
+pub const MAX_METRICS: usize = 64;
+
 /// Most samples that one `sample` request may ask for.
 pub const MAX_SAMPLES_PER_CHUNK: u32 = 100_000;

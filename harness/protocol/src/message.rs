@@ -229,6 +229,9 @@ pub struct Prepared {
     /// Metrics besides `time`.
     #[serde(default)]
     pub metrics: Vec<Metric>,
+    /// UUID of the device that was chosen, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// Digest of each input.
     #[serde(default)]
     pub inputs: BTreeMap<String, Digest>,

@@ -14,12 +14,15 @@ pub mod manifest;
 pub mod reader;
 pub mod run_id;
 pub mod time;
+pub mod validate;
 pub mod writer;
 
 pub use body::{Block, BlockStatus, Body, Event, EventKind, Footer, Header, RunStatus, Samples};
 pub use error::RecordError;
 pub use fingerprint::{Field, Fingerprint, MachineIdentity, Scalar, Section};
-pub use manifest::{Arm, Case, Manifest, ManifestFile, Policy, Project, Source, WorkloadRef};
+pub use manifest::{
+    Arm, Case, Expect, Manifest, ManifestFile, Policy, Project, Source, WorkloadRef,
+};
 pub use reader::Record;
 pub use run_id::RunId;
 pub use time::Timestamp;

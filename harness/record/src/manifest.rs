@@ -4,6 +4,7 @@
 //! change of any byte is noticed.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::Path;
 
 use assay_protocol::{
@@ -311,7 +312,7 @@ impl Case {
         } else {
             format!("[{}]", axes.join(","))
         };
-        format!("{benchmark}{axes}@{}", device.kind)
+        format!("{benchmark}{axes}@{device}")
     }
 }
 
@@ -327,11 +328,18 @@ pub struct ManifestFile {
 
 impl ManifestFile {
     /// Seals a manifest with its digest.
-    pub fn seal(manifest: Manifest) -> Result<Self, canonical::CanonicalError> {
-        Ok(Self {
-            digest: canonical::digest(&manifest)?,
-            manifest,
-        })
+    ///
+    /// The result is what a reader of the file would get: canonical JSON writes 2.0 as 2, and a run
+    /// must see the same values as its reproduction.
+    pub fn seal(manifest: &Manifest) -> Result<Self, RecordError> {
+        let here = Path::new("the manifest");
+        let wrong = |error: canonical::CanonicalError| RecordError::format(here, error.to_string());
+        let digest = canonical::digest(manifest).map_err(wrong)?;
+        let file = Self {
+            digest,
+            manifest: manifest.clone(),
+        };
+        Self::from_bytes(here, &file.to_bytes().map_err(wrong)?)
     }
 
     /// The bytes of the file: canonical form and a newline.
@@ -343,14 +351,16 @@ impl ManifestFile {
 
     /// Reads and checks a manifest file.
     pub fn read(path: &Path) -> Result<Self, RecordError> {
-        let length = std::fs::metadata(path)
-            .map_err(RecordError::io(path))?
-            .len();
-        if length > MAX_BYTES {
-            let what = format!("{length} bytes; a manifest has at most {MAX_BYTES}");
+        let file = std::fs::File::open(path).map_err(RecordError::io(path))?;
+        let mut bytes = Vec::new();
+        file.take(MAX_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .map_err(RecordError::io(path))?;
+        if bytes.len() as u64 > MAX_BYTES {
+            let what = format!("longer than {MAX_BYTES} bytes, the most that a manifest has");
             return Err(RecordError::format(path, what));
         }
-        Self::from_bytes(path, &std::fs::read(path).map_err(RecordError::io(path))?)
+        Self::from_bytes(path, &bytes)
     }
 
     /// As [`Self::read`], from bytes that were read from `path`.
@@ -365,15 +375,19 @@ impl ManifestFile {
             broken(format!("{end}: {error}; write it again with `assay plan`"))
         })?;
         Self::check(path, &value)?;
-        let file: Self = serde_json::from_value(value)
-            .map_err(|error| broken(format!("not a manifest: {error}")))?;
-        let canonical = file.to_bytes().map_err(|error| broken(error.to_string()))?;
+        // On the untyped value, so that a manifest of an older schema keeps its canonical form.
+        let mut canonical =
+            canonical::to_canonical(&value).map_err(|error| broken(error.to_string()))?;
+        canonical.push(b'\n');
         if canonical != bytes {
             return Err(broken(
                 "not in canonical form (edited or reformatted?); write it again with `assay plan`"
                     .into(),
             ));
         }
+        let file: Self = serde_json::from_value(value)
+            .map_err(|error| broken(format!("not a manifest: {error}")))?;
+        crate::validate::manifest(&file.manifest).map_err(broken)?;
         Ok(file)
     }
 
@@ -385,37 +399,48 @@ impl ManifestFile {
                 "field `manifest` is missing: this is no manifest file",
             ));
         };
-        let schema = manifest
-            .get("schema")
-            .and_then(Value::as_u64)
-            .ok_or_else(|| {
-                RecordError::format(
-                    path,
-                    "field `manifest.schema` is missing: this is no manifest file",
-                )
-            })?;
-        if schema > u64::from(MANIFEST_SCHEMA) {
-            return Err(RecordError::Newer {
-                path: path.into(),
-                format: "manifest",
-                found: schema,
-                known: MANIFEST_SCHEMA,
-            });
-        }
+        check_schema(path, manifest)?;
         let said = value
             .get("digest")
             .and_then(Value::as_str)
             .unwrap_or("absent");
-        let is = canonical::digest(manifest)
-            .map_err(|error| RecordError::format(path, error.to_string()))?
-            .to_string();
-        if said != is {
-            let what = format!("field `digest` says {said}, but the manifest's digest is {is}");
-            return Err(RecordError::Digest {
-                path: path.into(),
-                what,
-            });
-        }
-        Ok(())
+        check_digest(path, "digest", said, manifest)
     }
+}
+
+/// Refuses a manifest of a schema that this Assay does not read.
+pub(crate) fn check_schema(path: &Path, manifest: &Value) -> Result<(), RecordError> {
+    match manifest.get("schema").and_then(Value::as_u64) {
+        Some(1) => Ok(()),
+        Some(found) if found > u64::from(MANIFEST_SCHEMA) => Err(RecordError::Newer {
+            path: path.into(),
+            format: "manifest",
+            found,
+            known: MANIFEST_SCHEMA,
+        }),
+        _ => Err(RecordError::format(
+            path,
+            "field `schema` of the manifest is missing or no version",
+        )),
+    }
+}
+
+/// Compares a stated digest with that of the manifest as it was written.
+pub(crate) fn check_digest(
+    path: &Path,
+    field: &str,
+    said: &str,
+    manifest: &Value,
+) -> Result<(), RecordError> {
+    let is = canonical::digest(manifest)
+        .map_err(|error| RecordError::format(path, error.to_string()))?
+        .to_string();
+    if said == is {
+        return Ok(());
+    }
+    let what = format!("field `{field}` says {said}, but the manifest's digest is {is}");
+    Err(RecordError::Digest {
+        path: path.into(),
+        what,
+    })
 }

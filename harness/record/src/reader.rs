@@ -1,5 +1,6 @@
 //! Reading a record, whole or cut off.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -8,13 +9,15 @@ use assay_protocol::Digest;
 use serde_json::Value;
 
 use crate::body::{Block, Body, Event, Footer, Header, RECORD_VERSION, RunStatus, Worker};
-use crate::canonical;
 use crate::chain::Chain;
 use crate::error::RecordError;
-use crate::writer::{FINISHED_SUFFIX, OPEN_SUFFIX};
+use crate::manifest::{check_digest, check_schema};
+use crate::run_id::RunId;
+use crate::validate;
+use crate::writer::{FINISHED_SUFFIX, MAX_LINE_BYTES, OPEN_SUFFIX};
 
-/// Longest line that is read, in bytes: bounds the memory that a hostile file can take.
-const MAX_LINE_BYTES: u64 = 512 << 20;
+/// Most bytes of one record, decompressed: bounds what a hostile file can take.
+const MAX_RECORD_BYTES: u64 = 8 << 30;
 
 /// A record that was read and checked.
 #[derive(Clone, Debug)]
@@ -36,9 +39,14 @@ pub struct Record {
 impl Record {
     /// Whether a file's name is that of a record.
     pub fn is_record_name(path: &Path) -> bool {
-        path.file_name()
+        let name = path
+            .file_name()
             .and_then(|name| name.to_str())
-            .is_some_and(|name| name.ends_with(OPEN_SUFFIX) || name.ends_with(FINISHED_SUFFIX))
+            .unwrap_or_default();
+        let stem = name
+            .strip_suffix(FINISHED_SUFFIX)
+            .or_else(|| name.strip_suffix(OPEN_SUFFIX));
+        stem.is_some_and(|stem| stem.parse::<RunId>().is_ok())
     }
 
     /// Reads a record and checks every hash. A plain one may be cut off in its last line.
@@ -65,124 +73,185 @@ impl Record {
             .map_or(RunStatus::Partial, |footer| footer.status)
     }
 
-    fn parse(path: &Path, mut input: impl BufRead) -> Result<Self, RecordError> {
-        let mut chain = Chain::default();
-        let first = next_body(path, &mut input, &mut chain, 1)?.ok_or_else(|| {
+    fn parse(path: &Path, input: impl BufRead) -> Result<Self, RecordError> {
+        let mut lines = Lines {
+            path,
+            input: input.take(MAX_RECORD_BYTES),
+            chain: Chain::default(),
+            number: 0,
+        };
+        let first = lines.next()?.ok_or_else(|| {
             RecordError::format(path, "cut off within its first line: nothing was measured")
         })?;
-        let header = header(path, &first)?;
         let mut record = Self {
-            header,
+            header: header(path, &first)?,
             workers: Vec::new(),
             blocks: Vec::new(),
             events: Vec::new(),
             footer: None,
-            head: chain.head(),
+            head: lines.chain.head(),
         };
-        let mut number = 1;
-        while let Some(line) = next_body(path, &mut input, &mut chain, number + 1)? {
-            number += 1;
-            record.add(path, &line, number)?;
-            record.head = chain.head();
+        let mut places = Places::of(&record.header);
+        while let Some(line) = lines.next()? {
+            let added = record.add(&line, &mut places);
+            added.map_err(|what| {
+                RecordError::format(path, format!("line {}: {what}", lines.number))
+            })?;
+            record.head = lines.chain.head();
         }
         Ok(record)
     }
 
-    fn add(&mut self, path: &Path, line: &[u8], number: usize) -> Result<(), RecordError> {
-        let wrong = |what: String| RecordError::format(path, format!("line {number}: {what}"));
+    fn add(&mut self, line: &[u8], places: &mut Places) -> Result<(), String> {
         if self.footer.is_some() {
-            return Err(wrong("a line after the footer".into()));
+            return Err("a line after the footer".into());
         }
-        match serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))? {
-            Body::Header(_) => return Err(wrong("a second header".into())),
+        match serde_json::from_slice(line).map_err(|error| error.to_string())? {
+            Body::Header(_) => return Err("a second header".into()),
             Body::Worker(worker) => self.workers.push(worker),
             Body::Block(block) => {
-                block.samples.check().map_err(wrong)?;
-                self.check_block(&block)
-                    .map_err(|what| RecordError::format(path, format!("line {number}: {what}")))?;
+                validate::block(&block)?;
+                places.take(&block)?;
                 self.blocks.push(*block);
             }
             Body::Event(event) => self.events.push(event),
-            Body::Footer(footer) => self.footer = Some(*footer),
-        }
-        Ok(())
-    }
-
-    fn check_block(&self, block: &Block) -> Result<(), String> {
-        let manifest = &self.header.manifest;
-        if !manifest.cases.iter().any(|case| case.id == block.case) {
-            return Err(format!("case `{}` is not in the manifest", block.case));
-        }
-        if !manifest.arms.iter().any(|arm| arm.name == block.arm) {
-            return Err(format!("arm `{}` is not in the manifest", block.arm));
-        }
-        if block.warmup as usize > block.samples.len() {
-            return Err("more warm-up samples than samples".into());
+            Body::Footer(footer) => {
+                if footer.blocks != self.blocks.len() as u64 || footer.status == RunStatus::Partial
+                {
+                    return Err("the footer contradicts the blocks before it".into());
+                }
+                self.footer = Some(*footer);
+            }
         }
         Ok(())
     }
 }
 
-/// Body of the next line; `None` at the end, or where the last line is cut off.
-fn next_body(
-    path: &Path,
-    input: &mut impl BufRead,
-    chain: &mut Chain,
-    number: usize,
-) -> Result<Option<Vec<u8>>, RecordError> {
-    let mut line = Vec::new();
-    let read = input
-        .take(MAX_LINE_BYTES)
-        .read_until(b'\n', &mut line)
-        .map_err(RecordError::io(path))?;
-    if read as u64 == MAX_LINE_BYTES {
-        return Err(RecordError::format(
-            path,
-            format!("line {number} is longer than {MAX_LINE_BYTES} bytes"),
-        ));
+/// Which blocks a record may still have.
+struct Places {
+    cases: HashSet<String>,
+    arms: HashSet<String>,
+    seen: HashSet<(String, String, u32, u32)>,
+}
+
+impl Places {
+    fn of(header: &Header) -> Self {
+        Self {
+            cases: header
+                .manifest
+                .cases
+                .iter()
+                .map(|case| case.id.clone())
+                .collect(),
+            arms: header
+                .manifest
+                .arms
+                .iter()
+                .map(|arm| arm.name.clone())
+                .collect(),
+            seen: HashSet::new(),
+        }
     }
-    // A write that was cut off has no newline; a line that has one and does not follow was changed.
-    let Some(whole) = line.strip_suffix(b"\n") else {
-        return Ok(None);
-    };
-    match chain.open(whole) {
-        Some(body) => Ok(Some(body.to_vec())),
-        None => Err(RecordError::Digest {
-            path: path.into(),
-            what: format!("line {number} does not follow from the lines before it"),
-        }),
+
+    fn take(&mut self, block: &Block) -> Result<(), String> {
+        if !self.cases.contains(&block.case) {
+            return Err(format!("case `{}` is not in the manifest", block.case));
+        }
+        if !self.arms.contains(&block.arm) {
+            return Err(format!("arm `{}` is not in the manifest", block.arm));
+        }
+        let place = (
+            block.case.clone(),
+            block.arm.clone(),
+            block.round,
+            block.attempt,
+        );
+        if !self.seen.insert(place) {
+            return Err(format!(
+                "two blocks for `{}`, round {}, attempt {}",
+                block.case, block.round, block.attempt
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The lines of a record, checked against the chain.
+struct Lines<'a, R> {
+    path: &'a Path,
+    input: std::io::Take<R>,
+    chain: Chain,
+    number: usize,
+}
+
+impl<R: BufRead> Lines<'_, R> {
+    /// Body of the next line; `None` at the end, or where the last line is cut off.
+    fn next(&mut self) -> Result<Option<Vec<u8>>, RecordError> {
+        let mut line = Vec::new();
+        let limit = MAX_LINE_BYTES as u64 + 1;
+        let read = self.input.by_ref().take(limit).read_until(b'\n', &mut line);
+        let read = read.map_err(RecordError::io(self.path))?;
+        self.number += 1;
+        if read as u64 == limit || self.input.limit() == 0 {
+            return Err(RecordError::format(
+                self.path,
+                format!("line {}: too long", self.number),
+            ));
+        }
+        let before = self.chain;
+        let whole = line.strip_suffix(b"\n");
+        if let Some(body) = self.chain.open(whole.unwrap_or(&line)) {
+            return Ok(Some(body.to_vec()));
+        }
+        // A write that was cut off has no newline. A whole line whose newline became another byte was changed.
+        let changed_end = line
+            .split_last()
+            .is_some_and(|(_, rest)| self.chain.open(rest).is_some());
+        self.chain = before;
+        if whole.is_none() && !changed_end {
+            return Ok(None);
+        }
+        Err(RecordError::Digest {
+            path: self.path.into(),
+            what: format!(
+                "line {} does not follow from the lines before it",
+                self.number
+            ),
+        })
     }
 }
 
 fn header(path: &Path, line: &[u8]) -> Result<Header, RecordError> {
     let wrong = |what: String| RecordError::format(path, format!("line 1: {what}"));
     let value: Value = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
-    let version = value.pointer("/header/version").and_then(Value::as_u64);
-    let version = version
-        .ok_or_else(|| wrong("field `header.version` is missing: this is no record".into()))?;
-    if version > u64::from(RECORD_VERSION) {
-        return Err(RecordError::Newer {
-            path: path.into(),
-            format: "record",
-            found: version,
-            known: RECORD_VERSION,
-        });
+    match value.pointer("/header/version").and_then(Value::as_u64) {
+        Some(1) => {}
+        Some(found) if found > u64::from(RECORD_VERSION) => {
+            return Err(RecordError::Newer {
+                path: path.into(),
+                format: "record",
+                found,
+                known: RECORD_VERSION,
+            });
+        }
+        _ => {
+            return Err(wrong(
+                "field `header.version` is missing or no version: this is no record".into(),
+            ));
+        }
     }
-    let Body::Header(header) =
-        serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?
-    else {
-        return Err(wrong("not a header".into()));
-    };
-    let is = canonical::digest(&header.manifest).map_err(|error| wrong(error.to_string()))?;
-    if is != header.manifest_digest {
-        let what = format!(
-            "field `manifest_digest` says {}, but the manifest's digest is {is}",
-            header.manifest_digest
-        );
-        return Err(RecordError::Digest {
-            path: path.into(),
-            what,
-        });
+    // On the untyped value: a manifest of an older schema keeps its digest.
+    let manifest = value.pointer("/header/manifest").unwrap_or(&Value::Null);
+    check_schema(path, manifest)?;
+    let said = value
+        .pointer("/header/manifest_digest")
+        .and_then(Value::as_str);
+    check_digest(path, "manifest_digest", said.unwrap_or("absent"), manifest)?;
+    match serde_json::from_value(value).map_err(|error| wrong(error.to_string()))? {
+        Body::Header(header) => {
+            validate::manifest(&header.manifest).map_err(wrong)?;
+            Ok(*header)
+        }
+        _ => Err(wrong("not a header".into())),
     }
-    Ok(*header)
 }

@@ -31,10 +31,14 @@ fn a_good_chunk_passes() {
     let second =
         r#"{"v":1,"kind":"sample","start_ns":15,"iterations":1,"host_ns":5,"device_ns":4}"#;
     let end = r#"{"v":1,"kind":"sampled","samples":2}"#;
+    let first = GOOD.replace("\"host_ns\":5", "\"host_ns\":5,\"device_ns\":5");
     assert!(matches!(
-        feed(&ASKED, &[], &[GOOD, second, end]),
+        feed(&ASKED, &[], &[&first, second, end]),
         Ok(Step::Done(_))
     ));
+    assert_eq!(fault(&[GOOD, second]), Fault::MixedDeviceTime(1));
+    let far = GOOD.replace("\"start_ns\":10", "\"start_ns\":18446744073709551615");
+    assert_eq!(fault(&[&far]), Fault::AbsurdTime(0));
 }
 
 #[test]

@@ -1,0 +1,116 @@
+//! The subcommands: one file each, one line of registration each.
+
+mod completions;
+mod db;
+mod doctor;
+mod fingerprint;
+mod guard;
+mod ingest;
+mod list;
+mod nightly;
+mod plan;
+mod report;
+mod reproduce;
+mod run;
+mod schema;
+mod show;
+mod worker;
+mod worker_check;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::errors::{self, Exit};
+
+/// Measures GPUs and the work done on them, and lets anyone measure the same thing again.
+#[derive(Debug, Parser)]
+#[command(name = "assay", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 fine; 1 a regression or a failed verification was found; \
+2 bad usage or bad input; 3 could not run; 4 inconclusive, where asked for; 130 interrupted, with all that was measured kept.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the built-in suites, or the cases of a suite.
+    List(list::Args),
+    /// Write the manifest of a run without running it.
+    Plan(plan::Args),
+    /// Run a suite or a manifest, record it, and ingest the record.
+    Run(run::Args),
+    /// Run a suite and publish the site: what a CI machine does each night.
+    Nightly(nightly::Args),
+    /// Show what a run found.
+    Show(show::Args),
+    /// Run the manifest of a past run again, and compare inputs, outputs and speed.
+    Reproduce(reproduce::Args),
+    /// Publish the site from the database.
+    Report(report::Args),
+    /// Read records into the database.
+    Ingest(ingest::Args),
+    /// Rebuild the database from records, or verify it against them.
+    Db(db::Args),
+    /// Show what this machine is, or how two machines differ.
+    Fingerprint(fingerprint::Args),
+    /// Say whether this machine can give honest numbers, and how to make it so.
+    Doctor(doctor::Args),
+    /// Print the JSON Schema of a format.
+    Schema(schema::Args),
+    /// Print completions for a shell.
+    Completions(completions::Args),
+    /// Check that a program speaks the worker protocol, and say what it gets wrong.
+    WorkerCheck(worker_check::Args),
+    /// Be a worker: speak the worker protocol on standard input and output.
+    #[command(hide = true)]
+    Worker(worker::Args),
+    /// Become another program that ends when this one's parent does.
+    #[command(hide = true)]
+    Guard(guard::Args),
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::BadInput } else { Exit::Fine };
+            // A closed pipe is no reason to fail.
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    match dispatch(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            errors::print(&error);
+            errors::exit_of(&error).into()
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    let exit = match command {
+        Command::List(args) => list::run(&args)?,
+        Command::Plan(args) => plan::run(&args)?,
+        Command::Run(args) => run::run(&args)?,
+        Command::Nightly(args) => nightly::run(&args)?,
+        Command::Show(args) => show::run(&args)?,
+        Command::Reproduce(args) => reproduce::run(&args)?,
+        Command::Report(args) => report::run(&args)?,
+        Command::Ingest(args) => ingest::run(&args)?,
+        Command::Db(args) => db::run(&args)?,
+        Command::Fingerprint(args) => fingerprint::run(&args)?,
+        Command::Doctor(args) => doctor::run(&args)?,
+        Command::Schema(args) => schema::run(&args)?,
+        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::WorkerCheck(args) => worker_check::run(&args)?,
+        Command::Worker(args) => return Ok(worker::run(&args)),
+        Command::Guard(args) => return guard::run(&args),
+    };
+    Ok(exit.into())
+}

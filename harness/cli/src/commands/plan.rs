@@ -1,0 +1,68 @@
+//! `assay plan`: a suite's manifest, without running it.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use crate::errors::Exit;
+use crate::plan;
+use crate::settings::Settings;
+use crate::suite::locate;
+
+/// What to plan, shared by every command that plans.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Selection {
+    /// Only cases whose id contains this text; may be given again.
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Vec<String>,
+    /// Only benchmarks with this tag; may be given again.
+    #[arg(long, value_name = "TAG")]
+    pub benchmark_tag: Vec<String>,
+    /// Key of the random order of cases; without it, the order follows from the suite.
+    #[arg(long, value_name = "N")]
+    pub order_seed: Option<u64>,
+    /// Command put before every worker, such as "taskset -c 2"; split at spaces.
+    #[arg(long, value_name = "COMMAND")]
+    pub prefix: Option<String>,
+}
+
+impl Selection {
+    /// As the planner takes it.
+    pub fn options(&self) -> plan::Options {
+        let words = |text: &String| text.split_whitespace().map(str::to_owned).collect();
+        plan::Options {
+            filters: self.filter.clone(),
+            tags: self.benchmark_tag.clone(),
+            order_seed: self.order_seed,
+            prefix: self.prefix.as_ref().map(words).unwrap_or_default(),
+        }
+    }
+}
+
+/// What to plan and where to write it.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A suite by name or path.
+    suite: String,
+    #[command(flatten)]
+    selection: Selection,
+    /// File to write; without it, standard output.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub fn run(args: &Args) -> Result<Exit> {
+    let located = locate::locate(&args.suite)?;
+    let file = plan::plan(&located, &Settings::load()?, &args.selection.options())?;
+    let bytes = file.to_bytes().context("the manifest has no canonical form")?;
+    match &args.output {
+        None => std::io::stdout().write_all(&bytes)?,
+        Some(path) => std::fs::write(path, &bytes).with_context(|| path.display().to_string())?,
+    }
+    eprintln!("{} cases, manifest {}", file.manifest.cases.len(), file.digest);
+    if file.manifest.project.git().is_none() {
+        eprintln!("note: not in a git repository; the manifest names no commit");
+    }
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,101 @@
+//! `assay run`: plan, execute, ingest, summary.
+
+use std::path::Path;
+
+use anyhow::Result;
+use assay_record::{ManifestFile, RunStatus};
+use assay_verdicts::RunSummary;
+
+use super::plan::Selection;
+use crate::database;
+use crate::errors::Exit;
+use crate::execute::{self, Executed};
+use crate::interrupt::Interrupt;
+use crate::plan;
+use crate::settings::Settings;
+use crate::show;
+use crate::suite::locate;
+
+/// How to run, shared by every command that runs.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Running {
+    /// Name this run: `tag:NAME` finds it later; may be given again.
+    #[arg(long, value_name = "NAME")]
+    pub tag: Vec<String>,
+    /// Wait this long for a device that another run holds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub wait: u64,
+    /// No progress on stderr.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// What to run and how.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A suite by name or path, or a manifest.json.
+    what: String,
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    running: Running,
+    /// Machine output on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<Exit> {
+    let settings = Settings::load()?;
+    let (executed, summary) = run_and_ingest(&args.what, &args.selection, &args.running, &settings)?;
+    if args.json {
+        show::json(&summary)?;
+    } else {
+        show::run(&summary);
+        eprintln!("record: {}", executed.record.display());
+    }
+    Ok(exit_of(&executed, &summary))
+}
+
+/// Plans or loads, executes, ingests: what `run` and `nightly` share.
+pub fn run_and_ingest(
+    what: &str,
+    selection: &Selection,
+    running: &Running,
+    settings: &Settings,
+) -> Result<(Executed, RunSummary)> {
+    let file = manifest(what, selection, settings)?;
+    let options = execute::Options {
+        tags: running.tag.clone(),
+        wait_s: running.wait,
+        quiet: running.quiet,
+        ..execute::Options::default()
+    };
+    let executed = execute::execute(&file, settings, &options, &Interrupt::listen()?)?;
+    let store = database::ingest_record(settings, &executed.record)?;
+    let summary = RunSummary::of(&store, &executed.run)?;
+    Ok((executed, summary))
+}
+
+fn manifest(what: &str, selection: &Selection, settings: &Settings) -> Result<ManifestFile> {
+    let path = Path::new(what);
+    if path.extension().is_some_and(|extension| extension == "json") {
+        return Ok(ManifestFile::read(path)?);
+    }
+    plan::plan(&locate::locate(what)?, settings, &selection.options())
+}
+
+/// The exit code of a run: wrong outputs and failures are findings; nothing but skips could not run.
+pub fn exit_of(executed: &Executed, summary: &RunSummary) -> Exit {
+    use assay_verdicts::CaseState;
+    if executed.status == RunStatus::Interrupted {
+        return Exit::Interrupted;
+    }
+    let any = |of: fn(&CaseState) -> bool| summary.cases.iter().any(|case| of(&case.state));
+    if any(|state| matches!(state, CaseState::Failed(_) | CaseState::Wrong(_))) {
+        Exit::Found
+    } else if any(|state| *state == CaseState::Ok) {
+        Exit::Fine
+    } else {
+        Exit::CouldNotRun
+    }
+}

@@ -1,0 +1,45 @@
+//! The database as commands use it: opened for a short while, with patience for other processes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use assay_record::Record;
+use assay_store::{Access, IngestReport, Patience, Store};
+
+use crate::settings::Settings;
+
+/// How long to wait for another process that holds the database.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn patience() -> Patience<'static> {
+    Patience::new(PATIENCE, |what| eprintln!("{what}"))
+}
+
+/// Opens the database of the settings.
+pub fn open(settings: &Settings, access: Access) -> Result<Store> {
+    Ok(Store::open(&settings.database, access, &mut patience())?)
+}
+
+/// Ingests one record that this process has just written, and leaves the database open for reading it back.
+pub fn ingest_record(settings: &Settings, path: &Path) -> Result<Store> {
+    let kept = || format!("the record is kept in {}; `assay ingest` reads it when this is mended", path.display());
+    let record = Record::read(path).with_context(kept)?;
+    let mut store = open(settings, Access::Write).with_context(kept)?;
+    store.ingest_record(&record, path).with_context(kept)?;
+    Ok(store)
+}
+
+/// Ingests all records of some folders.
+pub fn ingest_folders(settings: &Settings, folders: &[PathBuf]) -> Result<IngestReport> {
+    if let Some(missing) = folders.iter().find(|folder| !folder.exists()) {
+        bail!("{}: no such folder; name the folders that hold records", missing.display());
+    }
+    settings.prepare_folders()?;
+    Ok(open(settings, Access::Write)?.ingest_folders(folders)?)
+}
+
+/// Builds the database anew from the records of some folders.
+pub fn rebuild(settings: &Settings, folders: &[PathBuf]) -> Result<IngestReport> {
+    Ok(Store::rebuild(&settings.database, folders, &mut patience())?)
+}

@@ -1,0 +1,63 @@
+//! From an error to what a person reads and a script sees.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// Exit codes of every subcommand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All is fine.
+    Fine = 0,
+    /// A regression or a failed verification was found.
+    Found = 1,
+    /// Bad usage or bad input.
+    BadInput = 2,
+    /// It could not run: no device, engine missing, disk full.
+    CouldNotRun = 3,
+    /// Inconclusive, where that was asked for.
+    Inconclusive = 4,
+    /// Interrupted; all that was measured is kept.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Something that is the machine's fault rather than the input's: exit code 3.
+#[derive(Debug)]
+pub struct CouldNotRun(pub String);
+
+impl fmt::Display for CouldNotRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for CouldNotRun {}
+
+/// The exit code of an error: 3 for [`CouldNotRun`] anywhere in its chain, else 2.
+pub fn exit_of(error: &anyhow::Error) -> Exit {
+    if error.chain().any(|cause| cause.is::<CouldNotRun>()) {
+        Exit::CouldNotRun
+    } else {
+        Exit::BadInput
+    }
+}
+
+/// Prints an error with its causes to stderr.
+pub fn print(error: &anyhow::Error) {
+    eprint!("error: {error}");
+    let mut last = error.to_string();
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        // Some errors repeat their source in their own words.
+        if !last.contains(&text) {
+            eprint!(": {text}");
+        }
+        last = text;
+    }
+    eprintln!();
+}

@@ -1,0 +1,105 @@
+//! How the workers of an arm are started on this machine.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result};
+use assay_protocol::Hello;
+use assay_record::Arm;
+use assay_record::manifest::BUILTIN_WORKER;
+
+use super::worker::WorkerProcess;
+use crate::plan::sources;
+
+/// Variables that workers inherit, because programs do not start without them. They determine no result.
+const INHERITED: [&str; 8] =
+    ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"];
+
+/// Variables that may change a result: where set, they are part of the manifest.
+const DETERMINING: [&str; 11] = [
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "OMP_NUM_THREADS",
+    "OMP_PROC_BIND",
+    "OMP_PLACES",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
+    "NVIDIA_TF32_OVERRIDE",
+    "PYTHONPATH",
+];
+
+/// Values of the determining variables here and now.
+pub fn determining_environment() -> BTreeMap<String, String> {
+    let value = |name: &&str| std::env::var(name).ok().map(|value| ((*name).to_owned(), value));
+    DETERMINING.iter().filter_map(value).collect()
+}
+
+/// Starts workers of one arm.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    arm: Arm,
+    workers: BTreeMap<String, Vec<String>>,
+    dir: PathBuf,
+    executable: PathBuf,
+    replacement: Option<PathBuf>,
+}
+
+impl Launcher {
+    /// For an arm, the suite's own workers, and the folder that `{dir}` stands for.
+    pub fn new(arm: &Arm, workers: &BTreeMap<String, Vec<String>>, dir: &Path) -> Result<Self> {
+        let executable = std::env::current_exe().context("the running executable cannot be found")?;
+        Ok(Self { arm: arm.clone(), workers: workers.clone(), dir: dir.into(), executable, replacement: None })
+    }
+
+    /// Uses another executable as the built-in worker.
+    pub fn replace_builtin(&mut self, path: &Path) -> Result<()> {
+        let path = path.canonicalize().with_context(|| format!("worker {}", path.display()))?;
+        self.replacement = Some(path);
+        Ok(())
+    }
+
+    /// Starts the worker of that name and hears its hello.
+    pub fn start(&self, worker: &str) -> Result<(WorkerProcess, Hello)> {
+        let argv = self.argv(worker)?;
+        let shown = argv.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        let mut command = Command::new(&argv[0]);
+        command
+            .args(&argv[1..])
+            .env_clear()
+            .envs(INHERITED.iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value))))
+            .envs(&self.arm.env)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own: it ends as a whole, and the terminal's Ctrl-C is the harness's business.
+            .process_group(0);
+        let mut process = WorkerProcess::spawn(command).with_context(|| format!("cannot start `{shown}`"))?;
+        let hello = process.hello().map_err(|lost| anyhow::anyhow!("`{shown}` {lost}"))?;
+        Ok((process, hello))
+    }
+
+    fn argv(&self, worker: &str) -> Result<Vec<OsString>> {
+        let mut argv: Vec<OsString> = self.arm.prefix.iter().map(OsString::from).collect();
+        match (worker, &self.replacement) {
+            (BUILTIN_WORKER, Some(path)) => argv.push(path.into()),
+            (BUILTIN_WORKER, None) => argv.extend([self.executable.clone().into(), "worker".into()]),
+            (name, _) => {
+                let own = self.workers.get(name).with_context(|| format!("the manifest has no worker `{name}`"))?;
+                // The guard makes a worker that knows nothing of us end when we do.
+                argv.extend([self.executable.clone().into(), "guard".into(), "--".into()]);
+                argv.extend(own.iter().map(|part| OsString::from(sources::fill(part, &self.dir))));
+            }
+        }
+        Ok(argv)
+    }
+
+    /// The suite's folder, for commands that name it.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}

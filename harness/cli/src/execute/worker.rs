@@ -1,0 +1,225 @@
+//! A worker process and the conversation with it: bounded lines, deadlines, and its end.
+
+use std::fmt;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use assay_protocol::{
+    Exchange, Fault, Hello, MAX_LINE_BYTES, Metric, PROTOCOL_VERSION, Reply, Request, Step,
+};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::interrupt::Interrupt;
+
+/// Longest time from start to hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of a worker's standard error is kept, in bytes.
+const LOG_BYTES: usize = 16 << 10;
+/// How long a worker may take to exit after its input has ended.
+const EXIT_GRACE: Duration = Duration::from_millis(500);
+/// How often a wait looks whether somebody asked to stop.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Why a worker is of no more use.
+#[derive(Debug)]
+pub enum Lost {
+    /// It broke the protocol.
+    Fault(Fault),
+    /// It ended, or closed its output; with its exit status in words.
+    Ended(String),
+    /// It did not answer in time.
+    TimedOut(Duration),
+    /// Somebody asked the run to stop.
+    Interrupted,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fault(fault) => write!(f, "broke the worker protocol: {fault}"),
+            Self::Ended(status) => write!(f, "ended in the middle of an answer ({status})"),
+            Self::TimedOut(limit) => write!(f, "gave no answer for {} s and was ended", limit.as_secs_f64()),
+            Self::Interrupted => f.write_str("was interrupted"),
+        }
+    }
+}
+
+/// A worker process. Dropping it ends it together with all it started.
+#[derive(Debug)]
+pub struct WorkerProcess {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<Result<Vec<u8>, Fault>>,
+    log: Arc<Mutex<Vec<u8>>>,
+    interrupt: Interrupt,
+}
+
+impl WorkerProcess {
+    /// Starts a command whose three streams are pipes.
+    pub fn spawn(mut command: Command) -> std::io::Result<Self> {
+        let mut child = command.spawn()?;
+        let (sender, lines) = sync_channel(1024);
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let stdin = child.stdin.take();
+        if let Some(stdout) = child.stdout.take() {
+            std::thread::spawn(move || read_lines(stdout, &sender));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            let log = Arc::clone(&log);
+            std::thread::spawn(move || keep_tail(stderr, &log));
+        }
+        Ok(Self { child, stdin, lines, log, interrupt: Interrupt::default() })
+    }
+
+    /// Lets waits end when somebody asks to stop.
+    pub fn heed(&mut self, interrupt: &Interrupt) {
+        self.interrupt = interrupt.clone();
+    }
+
+    /// Asks who it is.
+    pub fn hello(&mut self) -> Result<Hello, Lost> {
+        let request = Request::Hello { protocol: PROTOCOL_VERSION };
+        let mut exchange = Exchange::new(&request, &[], 0);
+        match self.ask(&request, &mut exchange, HELLO_TIMEOUT, |_| {})? {
+            Reply::Hello(hello) => Ok(hello),
+            Reply::Failed { reason } | Reply::Skipped { reason } => Err(Lost::Ended(reason)),
+            other => Err(Lost::Fault(Fault::Unexpected { request: "hello", kind: other.kind() })),
+        }
+    }
+
+    /// Sends a request and hears its reply to the end; each line before it goes to `on_step`.
+    ///
+    /// Any line, progress included, restarts the timeout.
+    pub fn ask(
+        &mut self,
+        request: &Request,
+        exchange: &mut Exchange<'_>,
+        timeout: Duration,
+        mut on_step: impl FnMut(Step),
+    ) -> Result<Reply, Lost> {
+        self.send(request)?;
+        loop {
+            let line = self.next_line(timeout, request, exchange)?;
+            match exchange.accept(&line).map_err(Lost::Fault)? {
+                Step::Done(reply) => return Ok(reply),
+                step => on_step(step),
+            }
+        }
+    }
+
+    /// Declares metrics for [`Self::ask`] of requests after `prepare`.
+    pub fn request(
+        &mut self,
+        request: &Request,
+        metrics: &[Metric],
+        timeout: Duration,
+    ) -> Result<Reply, Lost> {
+        let mut exchange = Exchange::new(request, metrics, 0);
+        self.ask(request, &mut exchange, timeout, |_| {})
+    }
+
+    fn send(&mut self, request: &Request) -> Result<(), Lost> {
+        let mut line = serde_json::to_vec(request).expect("requests are plain data");
+        line.push(b'\n');
+        let sent = self.stdin.as_mut().map(|stdin| stdin.write_all(&line).and_then(|()| stdin.flush()));
+        match sent {
+            Some(Ok(())) => Ok(()),
+            _ => Err(Lost::Ended(self.end())),
+        }
+    }
+
+    fn next_line(&mut self, timeout: Duration, request: &Request, exchange: &Exchange<'_>) -> Result<Vec<u8>, Lost> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if self.interrupt.requested() {
+                return Err(Lost::Interrupted);
+            }
+            let wait = TICK.min(deadline.saturating_duration_since(Instant::now()));
+            match self.lines.recv_timeout(wait) {
+                Ok(line) => return line.map_err(Lost::Fault),
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+                Err(RecvTimeoutError::Timeout) => return Err(Lost::TimedOut(timeout)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.end();
+                    return Err(Lost::Ended(format!("{status}; {} ", exchange.truncated()).trim().to_owned()
+                        + if matches!(request, Request::Hello { .. }) { "; does it speak the worker protocol?" } else { "" }));
+                }
+            }
+        }
+    }
+
+    /// The end of its standard error, as text.
+    pub fn log(&self) -> String {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// Ends it: first by ending its input, then by force, with all it started. Returns its exit status in words.
+    pub fn end(&mut self) -> String {
+        drop(self.stdin.take());
+        let deadline = Instant::now() + EXIT_GRACE;
+        let mut status = self.child.try_wait().ok().flatten();
+        while status.is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+            status = self.child.try_wait().ok().flatten();
+        }
+        self.kill_group();
+        let status = status.or_else(|| self.child.wait().ok());
+        status.map_or_else(|| "no exit status".into(), |status| status.to_string())
+    }
+
+    /// Ends it by force, with all it started.
+    pub fn kill(&mut self) {
+        self.kill_group();
+        let _ = self.child.wait();
+    }
+
+    fn kill_group(&self) {
+        // The group may be gone already: that is what was wanted.
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for WorkerProcess {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Sends each line of `stdout`, without its newline, until the end, a fault, or nobody listens.
+fn read_lines(stdout: ChildStdout, sender: &SyncSender<Result<Vec<u8>, Fault>>) {
+    let mut reader = BufReader::with_capacity(1 << 16, stdout);
+    loop {
+        let mut line = Vec::new();
+        let read = (&mut reader).take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut line);
+        let message = match read {
+            Ok(0) | Err(_) => return,
+            Ok(_) if line.last() == Some(&b'\n') => {
+                line.pop();
+                Ok(line)
+            }
+            Ok(n) if n > MAX_LINE_BYTES => Err(Fault::LineTooLong),
+            // Cut off in the middle of a line: the end of output says more.
+            Ok(_) => return,
+        };
+        let fault = message.is_err();
+        if sender.send(message).is_err() || fault {
+            return;
+        }
+    }
+}
+
+fn keep_tail(mut stderr: ChildStderr, log: &Mutex<Vec<u8>>) {
+    let mut buffer = [0; 4096];
+    while let Ok(n @ 1..) = stderr.read(&mut buffer) {
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.extend_from_slice(&buffer[..n]);
+        let excess = log.len().saturating_sub(LOG_BYTES);
+        log.drain(..excess);
+    }
+}

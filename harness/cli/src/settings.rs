@@ -1,0 +1,86 @@
+//! `assay.toml`: where records, database and site lie. Found upwards from where one stands.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+/// Name of the settings file.
+pub const FILE_NAME: &str = "assay.toml";
+
+/// The file as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SettingsFile {
+    records: Option<PathBuf>,
+    database: Option<PathBuf>,
+    site: Option<PathBuf>,
+    title: Option<String>,
+    machine: Option<String>,
+    env: BTreeMap<String, String>,
+}
+
+/// Usable settings: every path is absolute.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Folder of `assay.toml`, else the current one: the measured project is looked for here.
+    pub project: PathBuf,
+    /// Folder of records.
+    pub records: PathBuf,
+    /// The database file.
+    pub database: PathBuf,
+    /// Folder of the published site.
+    pub site: PathBuf,
+    /// Title of the site.
+    pub title: String,
+    /// Name of this machine in series; else it is derived from the hardware.
+    pub machine: Option<String>,
+    /// Variables that every worker gets; they are part of the manifest.
+    pub env: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// Finds and reads the settings from the current folder upwards; defaults where there is no file.
+    pub fn load() -> Result<Self> {
+        let here = std::env::current_dir().context("the current folder cannot be read")?;
+        let found = here.ancestors().map(|dir| dir.join(FILE_NAME)).find(|file| file.is_file());
+        let Some(file) = found else {
+            return Ok(Self::resolve(&here, SettingsFile::default()));
+        };
+        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let parsed = toml::from_str(&text).with_context(|| file.display().to_string())?;
+        Ok(Self::resolve(file.parent().unwrap_or(&here), parsed))
+    }
+
+    fn resolve(project: &Path, file: SettingsFile) -> Self {
+        let at = |path: Option<PathBuf>, default: &str| {
+            project.join(path.unwrap_or_else(|| PathBuf::from(default)))
+        };
+        Self {
+            records: at(file.records, "assay-data/records"),
+            database: at(file.database, "assay-data/assay.duckdb"),
+            site: at(file.site, "assay-data/site"),
+            title: file.title.unwrap_or_else(|| "Assay".into()),
+            machine: file.machine,
+            env: file.env,
+            project: project.to_path_buf(),
+        }
+    }
+
+    /// Makes the folder of records and database, hidden from git where it is our own default.
+    pub fn prepare_folders(&self) -> Result<()> {
+        let data = self.project.join("assay-data");
+        for folder in [Some(self.records.as_path()), self.database.parent()].into_iter().flatten() {
+            std::fs::create_dir_all(folder).with_context(|| {
+                format!("{}: cannot be made; name another in {FILE_NAME}", folder.display())
+            })?;
+        }
+        let ignore = data.join(".gitignore");
+        if data.is_dir() && !ignore.exists() {
+            // Best effort: a read-only folder shows itself when the record is made.
+            let _ = std::fs::write(ignore, "*\n");
+        }
+        Ok(())
+    }
+}

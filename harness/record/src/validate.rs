@@ -1,0 +1,231 @@
+//! What must hold of a manifest and of a block beyond their form, whoever wrote them.
+//!
+//! A digest says that a file is what it was, not that it makes sense: manifests and records may come
+//! from strangers. Names checked here become parts of ids, files and pages.
+
+use std::collections::HashSet;
+
+use crate::body::{Block, BlockStatus, Samples};
+use crate::manifest::{BUILTIN_WORKER, Case, Manifest, Policy, WorkloadRef};
+
+/// Most cases of one manifest.
+pub const MAX_CASES: usize = 100_000;
+/// Longest id of a case, in bytes.
+pub const MAX_ID_BYTES: usize = 500;
+
+/// Whether a manifest can be run. The error names field and expectation.
+pub fn manifest(manifest: &Manifest) -> Result<(), String> {
+    name("suite.name", &manifest.suite.name, "")?;
+    if manifest.arms.is_empty() {
+        return Err("field `arms` is empty".into());
+    }
+    if manifest.cases.is_empty() || manifest.cases.len() > MAX_CASES {
+        return Err(format!(
+            "field `cases` has {} entries; 1 to {MAX_CASES}",
+            manifest.cases.len()
+        ));
+    }
+    let mut arms = HashSet::new();
+    for arm in &manifest.arms {
+        name("arms.name", &arm.name, "")?;
+        if !arms.insert(&arm.name) {
+            return Err(format!("two arms are called `{}`", arm.name));
+        }
+    }
+    let mut ids = HashSet::new();
+    for case in &manifest.cases {
+        self::case(case, manifest)
+            .map_err(|what| format!("case `{}`: {what}", shorten(&case.id)))?;
+        if !ids.insert(&case.id) {
+            return Err(format!("two cases are called `{}`", case.id));
+        }
+    }
+    Ok(())
+}
+
+fn case(case: &Case, manifest: &Manifest) -> Result<(), String> {
+    name("benchmark", &case.benchmark, "/")?;
+    if case.id.len() > MAX_ID_BYTES || case.id.chars().any(char::is_control) {
+        return Err(format!(
+            "field `id`: at most {MAX_ID_BYTES} bytes without control characters"
+        ));
+    }
+    if case.timeout_ms == 0 {
+        return Err("field `timeout_ms` is 0".into());
+    }
+    match &case.workload {
+        WorkloadRef::Worker { worker, .. }
+            if worker != BUILTIN_WORKER && !manifest.workers.contains_key(worker) =>
+        {
+            return Err(format!("worker `{}` is not in `workers`", shorten(worker)));
+        }
+        WorkloadRef::Command(command) if command.argv.is_empty() => {
+            return Err("field `argv` of the command is empty".into());
+        }
+        _ => {}
+    }
+    policy(&case.policy)
+}
+
+/// Whether a measurement policy can be followed.
+pub fn policy(policy: &Policy) -> Result<(), String> {
+    let even = |n: u32| (2..=1000).contains(&n) && n.is_multiple_of(2);
+    if !even(policy.rounds) {
+        return Err(format!(
+            "field `policy.rounds` is {}; even, from 2 to 1000",
+            policy.rounds
+        ));
+    }
+    if !even(policy.max_rounds) || policy.max_rounds < policy.rounds {
+        return Err(format!(
+            "field `policy.max_rounds` is {}; even, from `rounds` ({}) to 1000",
+            policy.max_rounds, policy.rounds
+        ));
+    }
+    if !(policy.target > 0.0 && policy.target < 1.0) {
+        return Err(format!(
+            "field `policy.target` is {}; a share, such as 0.01 for 1 %",
+            policy.target
+        ));
+    }
+    if policy.min_samples == 0 || policy.min_samples > policy.max_samples {
+        return Err(format!(
+            "fields `policy.min_samples` ({}) and `policy.max_samples` ({}): the first is at least 1 and at most the second",
+            policy.min_samples, policy.max_samples
+        ));
+    }
+    let most = assay_protocol::MAX_SAMPLES_PER_CHUNK;
+    if policy.max_samples > most {
+        return Err(format!(
+            "field `policy.max_samples` is {}; at most {most}",
+            policy.max_samples
+        ));
+    }
+    if policy.round_ms == 0 {
+        return Err("field `policy.round_ms` is 0; give milliseconds".into());
+    }
+    Ok(())
+}
+
+/// Whether some text may be a name: plain characters, and those of `also`, only.
+pub fn name(field: &str, text: &str, also: &str) -> Result<(), String> {
+    let plain = |c: char| {
+        c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c) || also.contains(c)
+    };
+    let fine = (1..=100).contains(&text.len())
+        && text.chars().all(plain)
+        && !text.starts_with(['.', '/'])
+        && !text.contains("..");
+    if fine {
+        return Ok(());
+    }
+    let text = shorten(text);
+    Err(format!(
+        "field `{field}`: {text:?} is no name; use up to 100 lower-case letters, digits, and any of -_.{also}"
+    ))
+}
+
+/// Whether a block makes sense in a run of `manifest`; `cases` and `arms` are the names in it.
+pub fn block(block: &Block) -> Result<(), String> {
+    samples(&block.samples)?;
+    let steady = block.samples.len().checked_sub(block.warmup as usize);
+    match (steady, &block.status) {
+        (None, _) => return Err("more warm-up samples than samples".into()),
+        (Some(0), BlockStatus::Ok) => return Err("called ok without a sample after warm-up".into()),
+        _ => {}
+    }
+    let declared = |name: &String| block.metrics().iter().any(|metric| metric.name == *name);
+    if let Some(name) = block
+        .samples
+        .values
+        .keys()
+        .chain(block.values.keys())
+        .find(|n| !declared(n))
+    {
+        return Err(format!(
+            "a value for `{}`, which was not declared",
+            shorten(name)
+        ));
+    }
+    let numbers = block.values.values().chain(block.noise.values());
+    let series = block.telemetry.iter().flat_map(|series| &series.values);
+    let columns = block.samples.values.values().flatten();
+    if numbers
+        .chain(series)
+        .chain(columns)
+        .any(|number| !number.is_finite())
+    {
+        return Err("a value is no finite number".into());
+    }
+    if block
+        .telemetry
+        .iter()
+        .any(|series| series.at_ns.len() != series.values.len())
+    {
+        return Err("columns of telemetry differ in length".into());
+    }
+    Ok(())
+}
+
+fn samples(samples: &Samples) -> Result<(), String> {
+    samples.check()?;
+    let fits = |ns: &u64| i64::try_from(*ns).is_ok();
+    let columns = [
+        &samples.start_ns,
+        &samples.iterations,
+        &samples.host_ns,
+        &samples.device_ns,
+    ];
+    if columns.into_iter().flatten().all(fits) {
+        Ok(())
+    } else {
+        Err("a time or count is past 2^63".into())
+    }
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{name, policy};
+    use crate::manifest::Policy;
+
+    #[test]
+    fn names_are_plain() {
+        for good in ["smoke", "memory/triad", "a.b-c_d1"] {
+            name("n", good, "/").unwrap();
+        }
+        for bad in [
+            "",
+            "../x",
+            "/x",
+            ".x",
+            "a..b",
+            "a b",
+            "A",
+            "a\0",
+            "a<b",
+            &"x".repeat(101),
+        ] {
+            assert!(name("n", bad, "/").is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn policies_that_cannot_be_followed_are_named() {
+        let change = |edit: fn(&mut Policy)| {
+            let mut changed = Policy::default();
+            edit(&mut changed);
+            policy(&changed).unwrap_err()
+        };
+        policy(&Policy::default()).unwrap();
+        assert!(change(|p| p.rounds = 3).contains("rounds"));
+        assert!(change(|p| p.max_rounds = 4).contains("max_rounds"));
+        assert!(change(|p| p.target = f64::NAN).contains("target"));
+        assert!(change(|p| p.min_samples = 0).contains("min_samples"));
+        assert!(change(|p| p.max_samples = 1_000_000).contains("max_samples"));
+        assert!(change(|p| p.round_ms = 0).contains("round_ms"));
+    }
+}

@@ -1,0 +1,343 @@
+//! Records and manifests as files: round trips, cuts, and damage.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use assay_protocol::{DeviceSelector, Digest, Params, Sample, TimingMode, U64};
+use assay_record::manifest::{BUILTIN_WORKER, Engine, SuiteRef, Tool};
+use assay_record::{
+    Arm, Block, BlockStatus, Body, Case, Expect, Fingerprint, Footer, Header, Manifest,
+    ManifestFile, Policy, Project, Record, RecordError, RecordWriter, RunId, RunStatus, Samples,
+    Section, Source, Timestamp, WorkloadRef,
+};
+
+fn manifest() -> Manifest {
+    let case = |id: &str| Case {
+        id: id.into(),
+        benchmark: "memory/triad".into(),
+        tags: vec![],
+        workload: WorkloadRef::Worker {
+            worker: BUILTIN_WORKER.into(),
+            name: "stream-triad".into(),
+            definition: 1,
+        },
+        params: Params::new(),
+        seed: U64(u64::MAX),
+        device: DeviceSelector::CPU,
+        timing: TimingMode::Hot,
+        policy: Policy::default(),
+        timeout_ms: 1000,
+        expect: Expect::default(),
+        definition: Digest::of(id),
+    };
+    Manifest {
+        schema: 1,
+        suite: SuiteRef {
+            name: "smoke".into(),
+            digest: Digest::of(""),
+            source: Source::Builtin,
+        },
+        tool: Tool {
+            version: "0.1.0".into(),
+            binary: Digest::of("tool"),
+        },
+        project: Project::NoRepository,
+        arms: vec![Arm {
+            name: "main".into(),
+            engine: Engine::Host,
+            worker: Digest::of("worker"),
+            prefix: vec![],
+            env: BTreeMap::new(),
+        }],
+        workers: BTreeMap::new(),
+        sources: BTreeMap::new(),
+        order_seed: U64(1 << 60),
+        cases: vec![case("a@cpu"), case("b@cpu")],
+    }
+}
+
+fn fingerprint() -> Fingerprint {
+    let empty = Section::new;
+    Fingerprint {
+        taken: Timestamp::from_unix_ns(1).unwrap(),
+        hardware: empty(),
+        software: empty(),
+        settings: empty(),
+        volatile: empty(),
+    }
+}
+
+fn header() -> Header {
+    let file = ManifestFile::seal(&manifest()).unwrap();
+    let started = Timestamp::from_unix_ns(1_763_673_333_000_000_000).unwrap();
+    Header {
+        version: 1,
+        run: RunId::new(started, b"test"),
+        started,
+        monotonic_ns: 5,
+        manifest_digest: file.digest,
+        manifest: file.manifest,
+        machine: fingerprint().identity(None).unwrap(),
+        fingerprint: fingerprint(),
+        tags: vec![],
+        reproduces: None,
+        timer_resolution_ns: 20,
+    }
+}
+
+fn block(case: &str, round: u32) -> Block {
+    let mut samples = Samples::default();
+    for start_ns in [10, 20] {
+        samples.push(&Sample {
+            start_ns,
+            iterations: 2,
+            host_ns: 5,
+            device_ns: None,
+            values: BTreeMap::new(),
+        });
+    }
+    Block {
+        case: case.into(),
+        arm: "main".into(),
+        round,
+        attempt: 0,
+        started: Timestamp::from_unix_ns(2).unwrap(),
+        status: BlockStatus::Ok,
+        prepared: None,
+        device: None,
+        samples,
+        warmup: 1,
+        steady: true,
+        stop: Some("precise".into()),
+        verification: None,
+        values: BTreeMap::new(),
+        telemetry: vec![],
+        noise: BTreeMap::new(),
+        log: String::new(),
+    }
+}
+
+/// A record of two blocks, not finished.
+fn open_record(folder: &Path) -> RecordWriter {
+    let mut writer = RecordWriter::create(folder, header()).unwrap();
+    for case in ["a@cpu", "b@cpu"] {
+        writer
+            .append(&Body::Block(Box::new(block(case, 0))))
+            .unwrap();
+    }
+    writer
+}
+
+fn finished_record(folder: &Path) -> PathBuf {
+    let footer = Footer {
+        finished: Timestamp::from_unix_ns(3).unwrap(),
+        status: RunStatus::Complete,
+        fingerprint: fingerprint(),
+        blocks: 2,
+    };
+    open_record(folder).finish(footer).unwrap()
+}
+
+#[test]
+fn a_finished_record_reads_back_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = finished_record(folder.path());
+    assert!(path.to_string_lossy().ends_with(".jsonl.zst"));
+    assert!(Record::is_record_name(&path));
+    let record = Record::read(&path).unwrap();
+    assert_eq!(record.header, header());
+    assert_eq!(record.blocks, [block("a@cpu", 0), block("b@cpu", 0)]);
+    assert_eq!(record.status(), RunStatus::Complete);
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        1,
+        "nothing else is left behind"
+    );
+}
+
+#[test]
+fn a_record_cut_anywhere_keeps_every_whole_block() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = open_record(folder.path()).path().to_path_buf();
+    let bytes = std::fs::read(&path).unwrap();
+    let ends: Vec<usize> = bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, b)| **b == b'\n')
+        .map(|(i, _)| i)
+        .collect();
+    for length in 0..bytes.len() {
+        std::fs::write(&path, &bytes[..length]).unwrap();
+        // A line is whole without its newline.
+        let whole = ends.iter().filter(|end| **end <= length).count();
+        match Record::read(&path) {
+            Ok(record) => {
+                assert_eq!(record.blocks.len(), whole - 1, "cut at {length}");
+                assert_eq!(record.status(), RunStatus::Partial);
+            }
+            Err(error) => assert!(whole == 0, "cut at {length}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn every_changed_byte_of_an_open_record_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = open_record(folder.path()).path().to_path_buf();
+    let bytes = std::fs::read(&path).unwrap();
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << (at % 8);
+        std::fs::write(&path, &changed).unwrap();
+        let noticed = match Record::read(&path) {
+            Err(_) => true,
+            // Cut into the last line by a byte that became a newline: shown as a partial record.
+            Ok(record) => record.blocks.len() < 2,
+        };
+        assert!(noticed, "byte {at}");
+    }
+}
+
+#[test]
+fn damage_to_a_finished_record_is_an_error_never_other_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = finished_record(folder.path());
+    let bytes = std::fs::read(&path).unwrap();
+    let original = Record::read(&path).unwrap();
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << (at % 8);
+        std::fs::write(&path, &changed).unwrap();
+        if let Ok(record) = Record::read(&path) {
+            // Bits of the frame that mean nothing (RFC 8878: the unused bit) change no content.
+            assert_eq!(record.head, original.head, "byte {at}");
+        }
+    }
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(Record::read(&path).is_err());
+}
+
+#[test]
+fn a_record_is_never_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = open_record(folder.path()).path().to_path_buf();
+    let before = std::fs::read(&first).unwrap();
+    assert!(matches!(
+        RecordWriter::create(folder.path(), header()),
+        Err(RecordError::Io { .. })
+    ));
+    assert_eq!(std::fs::read(&first).unwrap(), before);
+}
+
+#[test]
+fn a_block_that_no_reader_would_take_is_never_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = open_record(folder.path());
+    let mut ragged = block("a@cpu", 1);
+    ragged.samples.iterations.pop();
+    let mut not_a_number = block("a@cpu", 1);
+    not_a_number.noise.insert("steal".into(), f64::NAN);
+    let mut all_warmup = block("a@cpu", 1);
+    all_warmup.warmup = 2;
+    for bad in [ragged, not_a_number, all_warmup] {
+        assert!(writer.append(&Body::Block(Box::new(bad))).is_err());
+    }
+    assert_eq!(Record::read(writer.path()).unwrap().blocks.len(), 2);
+}
+
+#[test]
+fn blocks_that_contradict_the_manifest_are_refused() {
+    for (bad, expected) in [
+        (block("c@cpu", 0), "not in the manifest"),
+        (block("a@cpu", 0), "two blocks"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = open_record(folder.path());
+        writer.append(&Body::Block(Box::new(bad))).unwrap();
+        let error = Record::read(writer.path()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_newer_record_is_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let writer = RecordWriter::create(
+        folder.path(),
+        Header {
+            version: 99,
+            ..header()
+        },
+    )
+    .unwrap();
+    let error = Record::read(writer.path()).unwrap_err();
+    assert!(
+        matches!(error, RecordError::Newer { found: 99, .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("use a newer assay"));
+}
+
+#[test]
+fn a_manifest_reads_back_and_every_changed_byte_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("manifest.json");
+    let file = ManifestFile::seal(&manifest()).unwrap();
+    let bytes = file.to_bytes().unwrap();
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(ManifestFile::read(&path).unwrap(), file);
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << (at % 8);
+        assert!(
+            ManifestFile::from_bytes(&path, &changed).is_err(),
+            "byte {at}"
+        );
+        assert!(
+            ManifestFile::from_bytes(&path, &bytes[..at]).is_err(),
+            "cut at {at}"
+        );
+    }
+}
+
+#[test]
+fn manifests_are_refused_in_words() {
+    let sealed = |edit: &dyn Fn(&mut serde_json::Value)| {
+        let mut value = serde_json::to_value(manifest()).unwrap();
+        edit(&mut value);
+        let digest = assay_record::canonical::digest(&value).unwrap();
+        let file = serde_json::json!({"digest": digest, "manifest": value});
+        let mut bytes = assay_record::canonical::to_canonical(&file).unwrap();
+        bytes.push(b'\n');
+        ManifestFile::from_bytes(Path::new("m.json"), &bytes)
+            .unwrap_err()
+            .to_string()
+    };
+    for (error, expected) in [
+        (sealed(&|m| m["schema"] = 2.into()), "newer than 1"),
+        (sealed(&|m| m["schema"] = 0.into()), "schema"),
+        (sealed(&|m| m["extra"] = 1.into()), "unknown field `extra`"),
+        (
+            sealed(&|m| m["arms"] = serde_json::json!([])),
+            "field `arms` is empty",
+        ),
+        (
+            sealed(&|m| m["cases"][1] = m["cases"][0].clone()),
+            "two cases are called",
+        ),
+        (
+            sealed(&|m| m["suite"]["name"] = "../x".into()),
+            "suite.name",
+        ),
+        (
+            sealed(&|m| m["cases"][0]["policy"]["rounds"] = 3.into()),
+            "policy.rounds",
+        ),
+        (sealed(&|m| m["order_seed"] = 7.into()), "string"),
+    ] {
+        assert!(
+            error.contains(expected) && error.contains("m.json"),
+            "{error}"
+        );
+    }
+}
