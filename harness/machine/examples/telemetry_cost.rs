@@ -11,7 +11,7 @@ fn main() {
     let opening = sampler.cost();
     let start = Instant::now();
     std::thread::sleep(Duration::from_secs(10));
-    let (elapsed, cost) = (start.elapsed(), sampler.cost() - opening);
+    let (elapsed, cost) = (start.elapsed(), sampler.cost().saturating_sub(opening));
     for note in sampler.notes() {
         println!("{note}");
     }

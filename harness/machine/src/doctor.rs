@@ -2,7 +2,7 @@
 //!
 //! Each rule looks at one topic and says what is so, what that does to numbers, and which command
 //! would change it. Nothing here changes anything, and nothing here reads the machine: the rules
-//! are pure functions of what was read. A new rule is a function and a line in [`RULES`].
+//! are pure functions of what was read. A new rule is a function and a line in `RULES`.
 
 mod clocks;
 mod gpu;

@@ -9,12 +9,12 @@
 mod parts;
 mod probe;
 mod reading;
-mod roots;
 
 pub mod diff;
 pub mod doctor;
 pub mod gpu;
 pub mod noise;
+pub mod roots;
 pub mod telemetry;
 pub mod timer;
 

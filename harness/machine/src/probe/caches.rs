@@ -22,7 +22,8 @@ pub(super) fn probe(machine: &Machine<'_>, parts: &mut Parts) {
 
 fn cache(machine: &Machine<'_>, folder: &str, index: &str, sheet: &mut Sheet) {
     let file = |name: &str| machine.roots.read(format!("{folder}/{index}/{name}"));
-    let (Ok(level), Ok(kind)) = (file("level"), file("type")) else {
+    let (Ok(level), Ok(kind)) = (file("level").and_then(|level| number(&level)), file("type"))
+    else {
         sheet.put(
             format!("cache.{index}"),
             Err::<i64, _>(Gap::Error("it has no level or no type".to_owned())),

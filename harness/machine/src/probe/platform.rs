@@ -16,7 +16,7 @@ const HYPERVISORS: &[(&str, &str)] = &[
     ("vmware", "VMware"),
     ("virtualbox", "VirtualBox"),
     ("xen", "Xen"),
-    ("hyper-v", "Hyper-V"),
+    ("hyperv", "Hyper-V"),
     ("microsoft corporation virtual machine", "Hyper-V"),
     ("openstack", "OpenStack"),
     ("bhyve", "bhyve"),
@@ -62,32 +62,30 @@ fn hypervisor(machine: &Machine<'_>) -> Option<String> {
     let flags = machine
         .cpuinfo()
         .ok()
-        .and_then(|text| after_key(text, "flags"))
-        .unwrap_or_default();
-    let flagged = flags.split_whitespace().any(|flag| flag == "hypervisor");
-    let roots = machine.roots;
-    let names = ["sys_vendor", "product_name", "board_vendor"]
-        .map(|file| dmi(roots, file).unwrap_or_default());
-    let tree = roots
-        .read("/proc/device-tree/hypervisor/compatible")
-        .unwrap_or_default();
-    let words = format!(
-        "{} {tree} {}",
-        names.join(" "),
-        roots.read("/sys/hypervisor/type").unwrap_or_default()
-    )
-    .to_lowercase();
+        .and_then(|text| after_key(text, "flags"));
+    let words = vendor_words(machine.roots);
     let known = HYPERVISORS
         .iter()
         .find(|(word, _)| words.contains(word))
-        .map(|(_, name)| (*name).to_owned());
-    // "Amazon EC2" is also the vendor of bare metal instances; x86 has a flag that tells.
-    let has_flags = !flags.is_empty();
-    match known {
-        Some(name) if flagged || !has_flags => Some(name),
-        None if flagged => Some("unknown".to_owned()),
-        _ => None,
-    }
+        .map(|(_, name)| *name);
+    let is_virtual = match flags {
+        Some(flags) => flags.split_whitespace().any(|flag| flag == "hypervisor"),
+        // Only x86 has the flag. Clouds put their name on bare metal too.
+        None => known.is_some() && !words.contains(".metal"),
+    };
+    is_virtual.then(|| known.unwrap_or("unknown").to_owned())
+}
+
+/// All that names a vendor, in lower case; the hypervisor's own clock source is the last hint.
+fn vendor_words(roots: &Roots) -> String {
+    let names = ["sys_vendor", "product_name", "board_vendor"].map(|file| dmi(roots, file));
+    let files = [
+        "/proc/device-tree/hypervisor/compatible",
+        "/sys/hypervisor/type",
+        "/sys/devices/system/clocksource/clocksource0/available_clocksource",
+    ];
+    let words = names.into_iter().chain(files.map(|file| roots.read(file)));
+    words.flatten().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 /// A salted digest of `/etc/machine-id`, which itself is confidential.

@@ -1,6 +1,6 @@
 //! Virtual machines, containers, and the limits of control groups of both versions.
 
-use crate::tree::{CONTAINER, Tree, VM, shown};
+use crate::tree::{AMD, ARM, CONTAINER, Tree, VM, shown};
 
 const LIMITS: [&str; 4] = [
     "cgroup.version",
@@ -26,6 +26,28 @@ fn a_virtual_machine_with_stolen_time() {
         "cpu.mhz_highest",
     ];
     assert_eq!(shown(&machine.volatile, volatile), ["10", "2500", "2600"]);
+}
+
+#[test]
+fn a_cloud_names_its_bare_metal_too() {
+    let tree = Tree::of(&[AMD]);
+    tree.file("/sys/class/dmi/id/sys_vendor", "Amazon EC2");
+    assert_eq!(
+        shown(&tree.fingerprint().hardware, ["virtual.hypervisor"]),
+        ["none"],
+        "no flag"
+    );
+    let tree = Tree::of(&[ARM]);
+    tree.file("/sys/class/dmi/id/sys_vendor", "Amazon EC2");
+    assert_eq!(
+        shown(&tree.fingerprint().hardware, ["virtual.hypervisor"]),
+        ["Amazon EC2"]
+    );
+    tree.file("/sys/class/dmi/id/product_name", "c7g.metal");
+    assert_eq!(
+        shown(&tree.fingerprint().hardware, ["virtual.hypervisor"]),
+        ["none"]
+    );
 }
 
 #[test]

@@ -28,8 +28,15 @@ fn a_file_that_may_not_be_read_is_denied_alone() {
     ] {
         fs::set_permissions(tree.roots().path(file), fs::Permissions::from_mode(0o000)).unwrap();
     }
-    without_override();
-    let machine = tree.fingerprint();
+    // On a thread of its own, which alone loses the right.
+    let probed = std::thread::scope(|scope| {
+        let probe = || {
+            without_override();
+            tree.fingerprint()
+        };
+        scope.spawn(probe).join()
+    });
+    let machine = probed.unwrap();
     assert_eq!(machine.settings["cpu.governor"], Field::Denied);
     assert_eq!(machine.hardware["memory.total_mib"], Field::Denied);
     assert_eq!(machine.volatile["memory.free_mib"], Field::Denied);

@@ -17,7 +17,7 @@ fn start(tree: &Tree, gpus: Gpus) -> Sampler {
     Sampler::start_on(tree.roots(), Arc::new(gpus), PERIOD)
 }
 
-/// Drains until a condition holds of all that was collected, for at most 10 s.
+/// Drains until a condition holds of all that was collected, for at most a minute.
 fn until(
     sampler: &Sampler,
     all: &mut Vec<TelemetrySeries>,
@@ -26,7 +26,7 @@ fn until(
     let start = Instant::now();
     while !done(all) {
         assert!(
-            start.elapsed() < Duration::from_secs(10),
+            start.elapsed() < Duration::from_mins(1),
             "{all:?}, notes: {:?}",
             sampler.notes()
         );
@@ -103,7 +103,7 @@ fn a_gpu_that_falls_off_the_bus_costs_its_own_series() {
     let start = Instant::now();
     while sampler.notes().len() < 5 {
         assert!(
-            start.elapsed() < Duration::from_secs(10),
+            start.elapsed() < Duration::from_mins(1),
             "{:?}",
             sampler.notes()
         );

@@ -27,13 +27,13 @@ fn it_has_a_fingerprint_that_stays_the_same() {
 #[test]
 fn taking_it_is_quick() {
     let (roots, gpus) = (Roots::here(), Gpus::none("not timed"));
-    let times = (0..5).map(|_| {
+    let times = (0..10).map(|_| {
         let start = Instant::now();
         std::hint::black_box(probe(&roots, &gpus));
         start.elapsed()
     });
     let fastest = times.min().unwrap();
-    println!("the fastest of 5 probes took {fastest:.1?}");
+    println!("the fastest of 10 probes took {fastest:.1?}");
     assert!(fastest < Duration::from_millis(50), "{fastest:?}");
 }
 
