@@ -7,24 +7,34 @@ mod stream;
 mod sum;
 mod transpose;
 
+use std::sync::OnceLock;
+
 use assay_protocol::{CaseSpec, Catalog, DeviceKind, Failure, TimingMode, Workload, WorkloadInfo};
 
 use crate::device::Device;
 use crate::parameters;
 
+/// Every op.
+const OPS: &[&dyn Op] = &[
+    &stream::Elementwise::Copy,
+    &stream::Elementwise::Mul,
+    &stream::Elementwise::Add,
+    &stream::Elementwise::Triad,
+    &sum::Reduction::Dot,
+    &sum::Reduction::Sum,
+    &transpose::Transpose,
+    &gemm::Gemm,
+    &softmax::Softmax,
+];
+
 /// Every op, as an entry of a worker's catalog.
 pub fn catalog() -> &'static [&'static dyn Catalog] {
-    &[
-        &Entry(stream::Elementwise::Copy),
-        &Entry(stream::Elementwise::Mul),
-        &Entry(stream::Elementwise::Add),
-        &Entry(stream::Elementwise::Triad),
-        &Entry(sum::Reduction::Dot),
-        &Entry(sum::Reduction::Sum),
-        &Entry(transpose::Transpose),
-        &Entry(gemm::Gemm),
-        &Entry(softmax::Softmax),
-    ]
+    static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
+    static CATALOG: OnceLock<Vec<&'static dyn Catalog>> = OnceLock::new();
+    CATALOG.get_or_init(|| {
+        let entries = ENTRIES.get_or_init(|| OPS.iter().copied().map(Entry).collect());
+        entries.iter().map(|entry| entry as &dyn Catalog).collect()
+    })
 }
 
 /// Something small that can be timed and checked alone, on any device that it supports.
@@ -33,13 +43,29 @@ trait Op: Sync {
     fn info(&self) -> WorkloadInfo;
 
     /// Allocates and builds the inputs of a case on an open device.
-    fn prepare(&self, device: Device, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure>;
+    fn prepare(&self, device: Device, case: &CaseSpec) -> Result<Box<dyn OpCase>, Failure>;
+}
+
+/// A prepared case of an op.
+trait OpCase: Workload {
+    /// Changes one element of the output a little, which a verification must notice.
+    #[cfg(test)]
+    fn corrupt(&mut self, index: usize);
+}
+
+/// The change that [`OpCase::corrupt`] makes.
+#[cfg(test)]
+fn corrupt<T: crate::element::Element>(output: &mut [T], index: usize) {
+    let index = index % output.len();
+    let value: f64 = output[index].into();
+    // Away from zero, so that the two parts never cancel.
+    output[index] = T::from_f64(value * 1.001 + 0.01_f64.copysign(value));
 }
 
 /// An op as an entry of a catalog.
-struct Entry<O>(O);
+struct Entry(&'static dyn Op);
 
-impl<O: Op> Catalog for Entry<O> {
+impl Catalog for Entry {
     fn info(&self) -> WorkloadInfo {
         self.0.info()
     }
@@ -47,7 +73,7 @@ impl<O: Op> Catalog for Entry<O> {
     fn prepare(&self, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
         let threads = parameters::count(case, "threads")?;
         let device = Device::open(&case.device, threads)?;
-        self.0.prepare(device, case)
+        Ok(self.0.prepare(device, case)?)
     }
 }
 
@@ -69,3 +95,6 @@ fn info(
         devices: vec![DeviceKind::Cpu],
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use assay_protocol::{
 };
 use rayon::prelude::*;
 
-use super::{Op, reduce};
+use super::{Op, OpCase, reduce};
 use crate::bound::tolerance;
 use crate::buffer::Buffer;
 use crate::check;
@@ -45,7 +45,7 @@ impl Op for Softmax {
         )
     }
 
-    fn prepare(&self, device: Device, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
+    fn prepare(&self, device: Device, case: &CaseSpec) -> Result<Box<dyn OpCase>, Failure> {
         let Device::Cpu(team) = device;
         let (rows, cols) = (
             parameters::count(case, "rows")?,
@@ -87,6 +87,13 @@ struct Case {
     team: Team,
     input: Buffer<f32>,
     output: Buffer<f32>,
+}
+
+impl OpCase for Case {
+    #[cfg(test)]
+    fn corrupt(&mut self, index: usize) {
+        super::corrupt(&mut self.output, index);
+    }
 }
 
 impl Workload for Case {

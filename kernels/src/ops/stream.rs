@@ -19,7 +19,7 @@ use assay_protocol::{
     CaseSpec, Failure, Measured, Prepared, Verification, Work, Workload, WorkloadInfo,
 };
 
-use super::Op;
+use super::{Op, OpCase};
 use crate::bound::tolerance;
 use crate::buffer::Buffer;
 use crate::check;
@@ -117,7 +117,7 @@ impl Elementwise {
         self,
         team: Team,
         case: &CaseSpec,
-    ) -> Result<Box<dyn Workload>, Failure> {
+    ) -> Result<Box<dyn OpCase>, Failure> {
         let elements = parameters::count(case, "elements")?;
         let work = self.work::<T>(elements as u64)?;
         memory::ensure_fits(work.bytes.unwrap_or(0))?;
@@ -161,7 +161,7 @@ impl Op for Elementwise {
         super::info(self.name(), self.summary(), parameters)
     }
 
-    fn prepare(&self, device: Device, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
+    fn prepare(&self, device: Device, case: &CaseSpec) -> Result<Box<dyn OpCase>, Failure> {
         let Device::Cpu(team) = device;
         match parameters::text(case, "dtype")? {
             "f32" => self.prepare_typed::<f32>(team, case),
@@ -194,6 +194,13 @@ struct Part<'a, T> {
 impl<T: Element> Case<T> {
     fn second(&self) -> &[T] {
         self.inputs.last().map_or(&[], |buffer| buffer)
+    }
+}
+
+impl<T: Element> OpCase for Case<T> {
+    #[cfg(test)]
+    fn corrupt(&mut self, index: usize) {
+        super::corrupt(&mut self.output, index);
     }
 }
 

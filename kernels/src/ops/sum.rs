@@ -16,8 +16,8 @@ use assay_protocol::{
     CaseSpec, Failure, Measured, Prepared, Verification, Work, Workload, WorkloadInfo,
 };
 
-use super::Op;
 use super::reduce::{self, BLOCK, block_dot, block_sum};
+use super::{Op, OpCase};
 use crate::bound::tolerance;
 use crate::buffer::Buffer;
 use crate::check;
@@ -51,7 +51,7 @@ impl Op for Reduction {
         }
     }
 
-    fn prepare(&self, device: Device, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
+    fn prepare(&self, device: Device, case: &CaseSpec) -> Result<Box<dyn OpCase>, Failure> {
         let Device::Cpu(team) = device;
         match parameters::text(case, "dtype")? {
             "f32" => self.prepare_typed::<f32>(team, case),
@@ -70,7 +70,7 @@ impl Reduction {
         self,
         team: Team,
         case: &CaseSpec,
-    ) -> Result<Box<dyn Workload>, Failure> {
+    ) -> Result<Box<dyn OpCase>, Failure> {
         let elements = parameters::count(case, "elements")?;
         let free = self == Self::Sum && is_free(case)?;
         let names: &[&str] = if self == Self::Sum {
@@ -198,6 +198,13 @@ impl<T: Element> Case<T> {
             }
         }
         rounds[turn].total.add(partial);
+    }
+}
+
+impl<T: Element> OpCase for Case<T> {
+    #[cfg(test)]
+    fn corrupt(&mut self, index: usize) {
+        super::corrupt(std::slice::from_mut(&mut self.result), index);
     }
 }
 

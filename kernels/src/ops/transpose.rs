@@ -7,7 +7,7 @@ use assay_protocol::{
     CaseSpec, Failure, Measured, Prepared, Verification, Work, Workload, WorkloadInfo,
 };
 
-use super::Op;
+use super::{Op, OpCase};
 use crate::buffer::Buffer;
 use crate::check;
 use crate::device::{Device, Team, memory};
@@ -36,7 +36,7 @@ impl Op for Transpose {
         )
     }
 
-    fn prepare(&self, device: Device, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
+    fn prepare(&self, device: Device, case: &CaseSpec) -> Result<Box<dyn OpCase>, Failure> {
         let Device::Cpu(team) = device;
         let (rows, cols) = (
             parameters::count(case, "rows")?,
@@ -90,6 +90,13 @@ struct Case {
     team: Team,
     input: Buffer<f32>,
     output: Buffer<f32>,
+}
+
+impl OpCase for Case {
+    #[cfg(test)]
+    fn corrupt(&mut self, index: usize) {
+        super::corrupt(&mut self.output, index);
+    }
 }
 
 impl Workload for Case {

@@ -1,0 +1,224 @@
+//! What holds for every op: right at any shape, the same bits from any team, and judged by a
+//! verification that can fail.
+
+use assay_protocol::{
+    CaseSpec, DeviceSelector, Failure, ParamValue, Params, Prepared, TimingMode, Verification,
+};
+use proptest::prelude::*;
+
+use super::{OPS, Op, OpCase, catalog};
+use crate::device::{Device, Team};
+
+fn op(name: &str) -> &'static dyn Op {
+    *OPS.iter()
+        .find(|op| op.info().name == name)
+        .expect("an op of that name")
+}
+
+fn case_of(name: &str, params: Params, seed: u64) -> CaseSpec {
+    CaseSpec {
+        workload: name.into(),
+        params,
+        seed: seed.into(),
+        device: DeviceSelector::CPU,
+        timing: TimingMode::Hot,
+        command: None,
+    }
+}
+
+/// Prepares a case on a team of any size, whether or not the machine has as many CPUs.
+fn prepare(name: &str, params: &Params, seed: u64, threads: usize) -> Box<dyn OpCase> {
+    let device = Device::Cpu(Team::new(threads).unwrap());
+    op(name)
+        .prepare(device, &case_of(name, params.clone(), seed))
+        .unwrap()
+}
+
+fn run(name: &str, params: &Params, seed: u64, threads: usize) -> (Prepared, Verification) {
+    let mut case = prepare(name, params, seed, threads);
+    case.restore().unwrap();
+    case.run(3).unwrap();
+    (case.prepared().clone(), case.verify().unwrap())
+}
+
+/// Any op, with sizes that are multiples of nothing, and now and then of something.
+fn any_case() -> impl Strategy<Value = (String, Params)> {
+    let names: Vec<_> = OPS.iter().map(|op| op.info().name).collect();
+    (prop::sample::select(names), any::<[u16; 4]>()).prop_map(|(name, random)| {
+        let parameters = op(&name).info().parameters;
+        let mut random = random
+            .into_iter()
+            .cycle()
+            .enumerate()
+            .map(|(i, r)| usize::from(r) / (i + 1));
+        let params = parameters
+            .into_iter()
+            .filter(|p| p.name != "threads")
+            .map(|p| {
+                let random = random.next().unwrap_or(0);
+                let value = match p.name.as_str() {
+                    _ if !p.choices.is_empty() => p.choices[random % p.choices.len()].clone(),
+                    "elements" => size(random, 40_000),
+                    "k" => size(random, 600),
+                    _ => size(random, 90),
+                };
+                (p.name, value)
+            });
+        let params = params.collect();
+        (name, params)
+    })
+}
+
+/// 1 to `most`: mostly odd, sometimes a power of two or 1.
+fn size(random: usize, most: usize) -> ParamValue {
+    let size = random % most + 1;
+    let size = match random % 7 {
+        0 => size.next_power_of_two().min(most),
+        1 => 1,
+        _ => size | 1,
+    };
+    ParamValue::Int(size.try_into().unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn right_at_any_shape_and_the_same_bits_from_any_team((name, params) in any_case(), seed: u64) {
+        let (prepared, first) = run(&name, &params, seed, 1);
+        prop_assert!(first.passed, "{name} {params:?}: {first:?}");
+        prop_assert!(first.error.unwrap() <= first.tolerance.unwrap());
+        for threads in [2, 3, 5] {
+            let (again, verdict) = run(&name, &params, seed, threads);
+            prop_assert!(verdict.passed, "{name} {params:?} threads={threads}: {verdict:?}");
+            prop_assert_eq!(&again, &prepared);
+            if prepared.deterministic {
+                prop_assert_eq!(verdict.output, first.output, "{} {:?} threads={}", name, params, threads);
+            }
+        }
+    }
+
+    #[test]
+    fn one_wrong_element_fails((name, params) in any_case(), seed: u64, index: usize) {
+        let mut case = prepare(&name, &params, seed, 2);
+        case.run(1).unwrap();
+        let right = case.verify().unwrap();
+        case.corrupt(index);
+        let wrong = case.verify().unwrap();
+        prop_assert!(right.passed && !wrong.passed, "{name} {params:?}: {right:?} {wrong:?}");
+        prop_assert_ne!(right.output, wrong.output);
+    }
+
+    #[test]
+    fn an_output_that_was_never_written_fails((name, params) in any_case(), seed: u64) {
+        let verdict = prepare(&name, &params, seed, 2).verify().unwrap();
+        prop_assert!(!verdict.passed && verdict.error.is_none_or(|error| error > 0.0));
+    }
+
+    #[test]
+    fn seeds_change_inputs((name, params) in any_case(), seed: u64) {
+        let inputs = |seed| prepare(&name, &params, seed, 1).prepared().inputs.clone();
+        prop_assert_eq!(inputs(seed), inputs(seed));
+        prop_assert_ne!(inputs(seed), inputs(seed.wrapping_add(1)));
+    }
+}
+
+/// The parameters of an op, with small sizes.
+fn small(name: &str) -> Params {
+    let parameters = op(name).info().parameters.into_iter();
+    parameters
+        .map(|p| (p.name, p.default.unwrap_or(ParamValue::Int(9))))
+        .collect()
+}
+
+#[test]
+fn only_the_free_sum_makes_no_promise() {
+    for op in OPS {
+        let name = op.info().name;
+        let params = small(&name);
+        assert!(
+            prepare(&name, &params, 1, 1).prepared().deterministic,
+            "{name}"
+        );
+    }
+    let mut params = small("sum");
+    params.insert("variant".into(), ParamValue::Text("free".into()));
+    assert!(!prepare("sum", &params, 1, 2).prepared().deterministic);
+}
+
+#[test]
+fn bad_parameters_are_named() {
+    for entry in catalog() {
+        let name = entry.info().name;
+        for parameter in entry.info().parameters {
+            let bad = [
+                Some(ParamValue::Int(0)),
+                Some(ParamValue::Int(-1)),
+                Some(ParamValue::Float(1.5)),
+                Some(ParamValue::Text("nonsense".into())),
+                Some(ParamValue::Bool(true)),
+                None,
+            ];
+            for value in bad {
+                let mut params = small(&name);
+                params.remove(&parameter.name);
+                params.extend(value.map(|value| (parameter.name.clone(), value)));
+                let failure = entry.prepare(&case_of(&name, params, 1)).err();
+                let named = |reason: &str| reason.contains(&format!("`{}`", parameter.name));
+                assert!(
+                    matches!(&failure, Some(Failure::Failed(reason)) if named(reason)),
+                    "{name} {}: {failure:?}",
+                    parameter.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_skipped_or_refused() {
+    for entry in catalog() {
+        let name = entry.info().name;
+        for huge in [1_i64 << 40, ParamValue::MAX_INT] {
+            let mut params = small(&name);
+            let sizes = params
+                .values_mut()
+                .filter(|value| **value == ParamValue::Int(9));
+            sizes.for_each(|value| *value = ParamValue::Int(huge));
+            let failure = entry.prepare(&case_of(&name, params, 1)).err();
+            assert!(failure.is_some(), "{name}");
+        }
+        let mut params = small(&name);
+        params.insert("threads".into(), ParamValue::Int(100_000));
+        let failure = entry.prepare(&case_of(&name, params, 1)).err();
+        assert!(
+            matches!(failure, Some(Failure::Skipped(_))),
+            "{name}: {failure:?}"
+        );
+    }
+}
+
+/// The size where more blocks than one are in flight, and the free sum is really free.
+#[test]
+fn sums_of_many_blocks() {
+    let many = [
+        ("elements", ParamValue::Int(300_001)),
+        ("dtype", ParamValue::Text("f32".into())),
+    ];
+    for variant in ["tree", "free"] {
+        let mut params: Params = many.iter().map(|(k, v)| ((*k).into(), v.clone())).collect();
+        params.insert("variant".into(), ParamValue::Text(variant.into()));
+        let verdicts = [1, 2, 3, 4].map(|threads| run("sum", &params, 1, threads).1);
+        assert!(
+            verdicts.iter().all(|verdict| verdict.passed),
+            "{verdicts:?}"
+        );
+        if variant == "tree" {
+            assert!(
+                verdicts
+                    .iter()
+                    .all(|verdict| verdict.output == verdicts[0].output)
+            );
+        }
+    }
+}
