@@ -15,6 +15,9 @@ fn site(criterion: &mut Criterion) {
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     let out = folder.path().join("site");
     let settings = SiteSettings::default();
+    let published = publish(&model, &out, &settings).expect("a site");
+    let mib = published.bytes as f64 / f64::from(1 << 20);
+    println!("{} pages, {mib:.1} MiB", published.pages);
     let mut group = criterion.benchmark_group("site");
     group
         .sample_size(10)

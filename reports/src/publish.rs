@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
@@ -15,6 +16,12 @@ use crate::error::ReportError;
 
 /// The file by which a site is known as one that Assay made, and may replace.
 pub const MARKER: &str = ".assay-site";
+
+/// How folders begin in which sites grow.
+const STAGING_PREFIX: &str = ".assay-site-new-";
+
+/// Age of one that nobody can be working in any more.
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// What the marker says.
 const MARKER_TEXT: &str = "assay site 1\n";
@@ -31,8 +38,9 @@ impl Staging {
         let target = resolve(target)?;
         check_replaceable(&target)?;
         let parent = target.parent().unwrap_or(Path::new("/"));
+        sweep(parent);
         let holder = tempfile::Builder::new()
-            .prefix(".assay-site-new-")
+            .prefix(STAGING_PREFIX)
             .tempdir_in(parent)
             .map_err(ReportError::io("create a folder in", parent))?;
         let staging = Self { target, holder };
@@ -56,6 +64,23 @@ impl Staging {
             .map_err(ReportError::io("replace", &self.target))?;
         Ok(self.target)
     }
+}
+
+/// Removes what killed builds left behind. What cannot be removed does no harm.
+fn sweep(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_staging = entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with(STAGING_PREFIX);
+        if is_staging && age(&entry).is_some_and(|age| age > ABANDONED) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn age(entry: &fs::DirEntry) -> Option<Duration> {
+    entry.metadata().ok()?.modified().ok()?.elapsed().ok()
 }
 
 /// The absolute path without links, its parents created.

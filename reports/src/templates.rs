@@ -60,9 +60,9 @@ mod tests {
             let name = format!("page{suffix}");
             tera.add_raw_template(&name, "<b title=\"{{ text }}\">{{ text }}</b>")
                 .unwrap();
-            let mut context = tera::Context::new();
-            context.insert("text", HOSTILE);
-            let page = tera.render(&name, &context).unwrap();
+            let mut values = tera::Context::new();
+            values.insert("text", HOSTILE);
+            let page = tera.render(&name, &values).unwrap();
             let inside = page.strip_prefix("<b title=\"").unwrap();
             let (attribute, content) = inside.split_once("\">").unwrap();
             for part in [attribute, content.strip_suffix("</b>").unwrap()] {

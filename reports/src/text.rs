@@ -78,11 +78,13 @@ fn replacement(c: char) -> &'static str {
     }
 }
 
-/// Control characters and noncharacters, but for tab and newline.
+/// Control characters but for tab and newline, noncharacters, and what turns the direction of text
+/// against its letters (Unicode UAX 9: embeddings, overrides and isolates).
 fn is_forbidden(c: char) -> bool {
     let control = c.is_control() && !matches!(c, '\t' | '\n');
     let last_of_plane = u32::from(c) & 0xfffe == 0xfffe;
-    control || last_of_plane || ('\u{fdd0}'..='\u{fdef}').contains(&c)
+    let turns_text = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    control || turns_text || last_of_plane || ('\u{fdd0}'..='\u{fdef}').contains(&c)
 }
 
 #[cfg(test)]
@@ -123,8 +125,8 @@ mod tests {
             "a\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}"
         );
         assert_eq!(
-            escaped("two\n\tlines \u{202e}ok"),
-            "two\n\tlines \u{202e}ok"
+            escaped("two\n\tlines \u{202e}ok שלום"),
+            "two\n\tlines \u{fffd}ok שלום"
         );
     }
 }

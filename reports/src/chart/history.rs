@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use assay_record::Timestamp;
 use assay_verdicts::Series;
+use plotters::coord::types::{RangedCoordf64, RangedCoordi32};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -129,6 +130,9 @@ pub fn spark(course: &Course) -> Result<String, String> {
 type Area<'a> = DrawingArea<Classed<'a>, plotters::coord::Shift>;
 type Drawn = Result<(), DrawingAreaErrorKind<Infallible>>;
 
+/// Where a chart's points lie: by their number, by their value.
+type Plot<'a, 'b> = ChartContext<'a, Classed<'b>, Cartesian2d<RangedCoordi32, RangedCoordf64>>;
+
 fn draw_history(area: &Area<'_>, course: &Course) -> Drawn {
     let span = course.span();
     let mut chart = ChartBuilder::on(area)
@@ -137,41 +141,42 @@ fn draw_history(area: &Area<'_>, course: &Course) -> Drawn {
         .x_label_area_size(30 * FINENESS)
         .y_label_area_size(92 * FINENESS)
         .build_cartesian_2d(places(course.len()), span.clone())?;
-    let size = f64::from(12 * FINENESS);
+    draw_axes(
+        &mut chart,
+        course,
+        decimals_for((span.end - span.start) / 6.0),
+    )?;
+    let vertical = |&at: &usize| {
+        let ends = vec![(place(at), span.start), (place(at), span.end)];
+        PathElement::new(ends, Role::Change.color())
+    };
+    let point = |&at: &usize| point(course, at);
+    let kept = thin(&course.estimates, POINTS);
+    chart.draw_series(std::iter::once(band(course, &kept, &span)))?;
+    chart.draw_series(course.changes.iter().rev().take(CHANGES).map(vertical))?;
+    chart.draw_series(std::iter::once(line(course, &kept)))?;
+    chart.draw_series(kept.iter().map(point))?;
+    area.present()
+}
+
+fn draw_axes(chart: &mut Plot<'_, '_>, course: &Course, decimals: usize) -> Drawn {
     let color = Role::Label.color();
-    let label = ("sans-serif", size, &color).into_text_style(area);
-    let y_labels = 6;
-    let decimals = decimals_for((span.end - span.start) / 6.0);
+    let label = ("sans-serif", f64::from(12 * FINENESS), &color);
+    let label = label.into_text_style(chart.plotting_area());
     chart
         .configure_mesh()
         .disable_x_mesh()
         .bold_line_style(Role::Grid.color())
         .light_line_style(TRANSPARENT)
+        .set_all_tick_mark_size(5 * FINENESS)
         .axis_style(Role::Axis.color())
         .x_labels(5)
-        .y_labels(y_labels)
+        .y_labels(6)
         .x_label_style(label.clone().pos(Pos::new(HPos::Center, VPos::Top)))
         .y_label_style(label)
         .x_label_formatter(&|at| course.day(*at))
         .y_label_formatter(&|value| format!("{value:.decimals$} {}", course.unit))
-        .draw()?;
-    let vertical = |&at: &usize| {
-        let x = at as i32;
-        PathElement::new(vec![(x, span.start), (x, span.end)], Role::Change.color())
-    };
-    let kept = thin(&course.estimates, POINTS);
-    chart.draw_series(std::iter::once(band(course, &kept, &span)))?;
-    chart.draw_series(course.changes.iter().rev().take(CHANGES).map(vertical))?;
-    chart.draw_series(std::iter::once(line(course, &kept)))?;
-    let point = |&at: &usize| {
-        Circle::new(
-            (at as i32, course.estimates[at]),
-            3,
-            Role::Point.color().filled(),
-        )
-    };
-    chart.draw_series(kept.iter().map(point))?;
-    area.present()
+        .draw()
 }
 
 fn draw_spark(area: &Area<'_>, course: &Course) -> Drawn {
@@ -181,13 +186,18 @@ fn draw_spark(area: &Area<'_>, course: &Course) -> Drawn {
     let kept = thin(&course.estimates, SPARK_POINTS);
     chart.draw_series(std::iter::once(line(course, &kept)))?;
     let last = course.len().saturating_sub(1);
-    let point = Circle::new(
-        (last as i32, course.estimates[last]),
-        3,
-        Role::Point.color().filled(),
-    );
-    chart.draw_series(std::iter::once(point))?;
+    chart.draw_series(std::iter::once(point(course, last)))?;
     area.present()
+}
+
+fn point(course: &Course, at: usize) -> Circle<(i32, f64), u32> {
+    let center = (place(at), course.estimates[at]);
+    Circle::new(center, 3, Role::Point.color().filled())
+}
+
+/// The place of a point by its number.
+fn place(at: usize) -> i32 {
+    i32::try_from(at).unwrap_or(i32::MAX)
 }
 
 /// Evenly spaced places; a single one stands in the middle.
@@ -195,25 +205,25 @@ fn places(count: usize) -> Range<i32> {
     if count < 2 {
         -1..1
     } else {
-        0..count as i32 - 1
+        0..place(count - 1)
     }
 }
 
 fn line(course: &Course, kept: &[usize]) -> PathElement<(i32, f64)> {
-    let place = |&at: &usize| (at as i32, course.estimates[at]);
+    let corner = |&at: &usize| (place(at), course.estimates[at]);
     PathElement::new(
-        kept.iter().map(place).collect::<Vec<_>>(),
+        kept.iter().map(corner).collect::<Vec<_>>(),
         Role::Line.color(),
     )
 }
 
 fn band(course: &Course, kept: &[usize], span: &Range<f64>) -> Polygon<(i32, f64)> {
     let within = |value: f64| value.clamp(span.start, span.end);
-    let above = kept.iter().map(|&at| (at as i32, within(course.highs[at])));
+    let above = kept.iter().map(|&at| (place(at), within(course.highs[at])));
     let below = kept
         .iter()
         .rev()
-        .map(|&at| (at as i32, within(course.lows[at])));
+        .map(|&at| (place(at), within(course.lows[at])));
     Polygon::new(above.chain(below).collect::<Vec<_>>(), Role::Band.color())
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use assay_protocol::Metric;
+use assay_record::RunStatus;
 use assay_verdicts::{CaseState, Reproduction, RunSummary, Series};
 use serde::Serialize;
 
@@ -22,12 +24,24 @@ const FAILURES: usize = 50;
 #[derive(Serialize)]
 struct Index {
     latest: Vec<RunLine>,
+    unfinished: Vec<UnfinishedLine>,
     failures: Vec<FailureLine>,
     more_failures: usize,
     reproductions: Vec<ReproductionLine>,
     suites: Vec<Suite>,
     recent: Vec<RunLine>,
     more_runs: usize,
+}
+
+/// A run that did not come to its end.
+#[derive(Serialize)]
+struct UnfinishedLine {
+    run: Link,
+    at: String,
+    suite: String,
+    machine: Link,
+    status: Badge,
+    words: &'static str,
 }
 
 #[derive(Serialize)]
@@ -74,6 +88,10 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     failures.truncate(FAILURES);
     let page = Index {
         latest: latest.iter().map(|summary| run_line(summary)).collect(),
+        unfinished: latest
+            .iter()
+            .filter_map(|summary| unfinished(summary))
+            .collect(),
         failures,
         more_failures,
         reproductions: reproductions(library),
@@ -84,15 +102,26 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     fill(library.settings, "index.html", "Overview", &page)
 }
 
-/// The latest run of each suite on each machine, the latest first.
+/// The latest run of each suite on each machine, the latest first. Reproductions stand apart.
 fn latest_per_place<'a>(library: &Library<'a>) -> Vec<&'a RunSummary> {
     let mut seen = BTreeSet::new();
     let mut is_new =
         |summary: &&'a RunSummary| seen.insert((&summary.run.machine, &summary.run.suite));
-    library
-        .latest_first()
-        .filter(|summary| is_new(summary))
-        .collect()
+    let originals = |summary: &&'a RunSummary| summary.run.reproduces.is_none();
+    let runs = library.latest_first().filter(originals);
+    runs.filter(|summary| is_new(summary)).collect()
+}
+
+fn unfinished(summary: &RunSummary) -> Option<UnfinishedLine> {
+    let run = &summary.run;
+    (run.status != RunStatus::Complete).then(|| UnfinishedLine {
+        run: part::run_link(&run.run),
+        at: run.started.minute(),
+        suite: cell(&run.suite),
+        machine: part::machine_link(&run.machine),
+        status: part::status(run.status),
+        words: part::status_words(run.status),
+    })
 }
 
 fn failures(summary: &RunSummary) -> Vec<FailureLine> {
@@ -135,7 +164,9 @@ fn reproductions(library: &Library<'_>) -> Vec<ReproductionLine> {
 
 fn suites(library: &Library<'_>) -> Result<Vec<Suite>, ReportError> {
     let mut suites: BTreeMap<&str, Vec<SeriesLine>> = BTreeMap::new();
-    for &series in library.series.values() {
+    let mut ordered: Vec<&Series> = library.series.values().copied().collect();
+    ordered.sort_by_key(|s| (&s.key.case, s.key.metric != Metric::TIME, &s.key));
+    for series in ordered {
         if !series.points.is_empty() && !library.is_superseded(series) {
             let lines = suites.entry(&series.key.suite).or_default();
             lines.push(series_line(series)?);
@@ -168,6 +199,6 @@ fn series_line(series: &Series) -> Result<SeriesLine, ReportError> {
         machine: part::machine_link(&key.machine),
         latest: last.map(|point| part::number(&point.estimate, &series.metric.unit)),
         runs: series.points.len(),
-        at: last.map_or(String::new(), |point| point.started.minute()),
+        at: last.map_or(String::new(), |point| part::when(point.started)),
     })
 }

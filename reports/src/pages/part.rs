@@ -2,7 +2,7 @@
 
 use assay_protocol::{Metric, Unit};
 use assay_record::fingerprint::PARTS;
-use assay_record::{Field, Fingerprint, RunId, RunStatus, Section};
+use assay_record::{Field, Fingerprint, RunId, RunStatus, Scalar, Section, Timestamp};
 use assay_stats::Interval;
 use assay_store::RunRow;
 use assay_verdicts::{CaseState, CaseSummary, Likeness, MetricSummary, RunSummary, Verdict};
@@ -60,6 +60,19 @@ pub fn status(status: RunStatus) -> Badge {
         RunStatus::Complete => badge("good", "✓", "complete"),
         RunStatus::Interrupted => badge("warn", "!", "interrupted"),
         RunStatus::Partial => badge("warn", "!", "partial"),
+    }
+}
+
+/// What that means.
+pub fn status_words(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Complete => "All that was planned was tried.",
+        RunStatus::Interrupted => {
+            "Somebody asked it to stop: what had been measured is kept, the rest is missing."
+        }
+        RunStatus::Partial => {
+            "Its record has no end: it was killed, or is still going on. What had been measured is kept, the rest is missing."
+        }
     }
 }
 
@@ -154,7 +167,7 @@ pub fn run_line(summary: &RunSummary) -> RunLine {
     let run = &summary.run;
     RunLine {
         run: run_link(&run.run),
-        at: run.started.minute(),
+        at: when(run.started),
         suite: cell(&run.suite),
         machine: machine_link(&run.machine),
         status: status(run.status),
@@ -164,11 +177,14 @@ pub fn run_line(summary: &RunSummary) -> RunLine {
     }
 }
 
+/// A moment in UTC, to the minute, for a table whose head says that it is UTC.
+pub fn when(at: Timestamp) -> String {
+    at.minute().trim_end_matches(" UTC").to_owned()
+}
+
 /// How long a run took.
 pub fn took(run: &RunRow) -> String {
-    let ns = |finished: assay_record::Timestamp| {
-        finished.unix_ns().saturating_sub(run.started.unix_ns())
-    };
+    let ns = |finished: Timestamp| finished.unix_ns().saturating_sub(run.started.unix_ns());
     run.finished
         .map_or(String::new(), |finished| format::duration(ns(finished)))
 }
@@ -274,8 +290,8 @@ fn part(name: &'static str, before: &Section, after: Option<&Section>) -> PartVi
         let (was, is) = (before.get(field), after.map(|after| after.get(field)));
         FieldLine {
             name: cell(field),
-            before: field_view(was),
-            after: is.filter(|is| *is != was).map(field_view),
+            before: field_view(field, was),
+            after: is.filter(|is| *is != was).map(|is| field_view(field, is)),
         }
     };
     let fields: Vec<FieldLine> = names.into_iter().map(line).collect();
@@ -286,7 +302,7 @@ fn part(name: &'static str, before: &Section, after: Option<&Section>) -> PartVi
     }
 }
 
-fn field_view(field: Option<&Field>) -> FieldView {
+fn field_view(name: &str, field: Option<&Field>) -> FieldView {
     let kind = match field {
         None => "absent",
         Some(Field::Value(_)) => "value",
@@ -294,9 +310,23 @@ fn field_view(field: Option<&Field>) -> FieldView {
         Some(Field::Denied) => "denied",
         Some(Field::Error(_)) => "error",
     };
-    let words = field.map_or("absent".into(), ToString::to_string);
+    let words = match field {
+        Some(Field::Value(Scalar::Int(bytes))) if name.ends_with("bytes") => in_bytes(*bytes),
+        field => field.map_or("absent".into(), ToString::to_string),
+    };
     FieldView {
         kind,
         text: clip(&words, 400).into_owned(),
+    }
+}
+
+/// `24 GiB (25 769 803 776)`, or the number alone where it is small.
+fn in_bytes(bytes: i64) -> String {
+    match u64::try_from(bytes) {
+        Ok(count) if count >= 10_000 => {
+            let short = format::value(bytes as f64, &Unit::Bytes);
+            format!("{short} ({})", format::count(count))
+        }
+        _ => bytes.to_string(),
     }
 }

@@ -1,7 +1,7 @@
 //! One run: how it went, every case, every failure, and what the machine was.
 
 use assay_protocol::{Unit, Verification};
-use assay_record::EventKind;
+use assay_record::{EventKind, Timestamp};
 use assay_store::{CaseRow, EventRow, RoundRow, SeriesKey};
 use assay_verdicts::{
     CaseReproduction, CaseState, CaseSummary, MetricSummary, Reproduction, RunSummary,
@@ -142,10 +142,10 @@ pub fn render(library: &Library<'_>, summary: &RunSummary) -> Result<String, Rep
         suite: cell(&run.suite),
         machine: part::machine_link(&run.machine),
         started: run.started.minute(),
-        finished: run.finished.map_or(String::new(), |at| at.minute()),
+        finished: run.finished.map_or(String::new(), Timestamp::minute),
         took: part::took(run),
         status: part::status(run.status),
-        status_words: status_words(run.status),
+        status_words: part::status_words(run.status),
         commit: part::commit(run.commit.as_deref(), run.dirty),
         commit_full: cell(run.commit.as_deref().unwrap_or_default()),
         branch: cell(run.branch.as_deref().unwrap_or_default()),
@@ -178,19 +178,6 @@ pub fn render(library: &Library<'_>, summary: &RunSummary) -> Result<String, Rep
         &format!("Run {}", run.run),
         &page,
     )
-}
-
-fn status_words(status: assay_record::RunStatus) -> &'static str {
-    use assay_record::RunStatus;
-    match status {
-        RunStatus::Complete => "All that was planned was tried.",
-        RunStatus::Interrupted => {
-            "Somebody asked it to stop: what had been measured is kept, the rest is missing."
-        }
-        RunStatus::Partial => {
-            "Its record has no end: it was killed, or is still going on. What had been measured is kept, the rest is missing."
-        }
-    }
 }
 
 /// A link to a run's page, without one where the site does not have it.
@@ -439,7 +426,7 @@ fn event(event: &EventRow) -> EventLine {
         EventKind::Note => "note",
     };
     EventLine {
-        at: event.at.minute(),
+        at: part::when(event.at),
         kind,
         text: text::clip(&event.text, 500).into_owned(),
         case: cell(event.case.as_deref().unwrap_or_default()),

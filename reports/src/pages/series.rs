@@ -6,11 +6,16 @@ use serde::Serialize;
 
 use super::fill;
 use super::part::{self, Commit, Link, cell};
+use crate::address;
 use crate::chart::{self, Course};
 use crate::error::ReportError;
 use crate::format::{self, Quantity};
 use crate::model::Library;
-use crate::{address, text};
+use crate::text::clip;
+
+/// Longest name in the heading, and longest name at all, in characters.
+const NAME: usize = 240;
+const WHOLE_NAME: usize = 20_000;
 
 /// Most changes of one point that are listed.
 const CHANGES: usize = 40;
@@ -18,6 +23,7 @@ const CHANGES: usize = 40;
 #[derive(Serialize)]
 struct Page {
     case: String,
+    whole_case: String,
     metric: String,
     better: &'static str,
     suite: String,
@@ -71,8 +77,9 @@ pub fn render(library: &Library<'_>, series: &Series) -> Result<String, ReportEr
     let last = series.points.last();
     let course = Course::new(series);
     let page = Page {
-        case: key.case.clone(),
-        metric: key.metric.clone(),
+        case: clip(&key.case, NAME).into_owned(),
+        whole_case: whole_case(&key.case),
+        metric: cell(&key.metric),
         better: better(series.metric.direction),
         suite: cell(&key.suite),
         machine: part::machine_link(&key.machine),
@@ -92,12 +99,21 @@ pub fn render(library: &Library<'_>, series: &Series) -> Result<String, ReportEr
             .collect(),
         params: latest_case.map_or(Vec::new(), params),
         work: work(&series.work),
-        formula: text::clip(&series.work.formula, 400).into_owned(),
+        formula: clip(&series.work.formula, 400).into_owned(),
         latest_run: last.map_or(String::new(), |point| point.run.to_string()),
         siblings: library.siblings(key).map(sibling).collect(),
     };
     let title = format!("{} {}", key.case, key.metric);
     fill(library.settings, "series.html", &title, &page)
+}
+
+/// The case's name where the heading has no room for it.
+fn whole_case(case: &str) -> String {
+    if case.chars().count() > NAME {
+        clip(case, WHOLE_NAME).into_owned()
+    } else {
+        String::new()
+    }
 }
 
 fn better(direction: Direction) -> &'static str {
@@ -156,15 +172,15 @@ fn in_words(series: &Series) -> String {
             part::number(&p.estimate, &series.metric.unit).to_string()
         })
     };
-    let least = show(series.points.iter().min_by(by_estimate));
-    let most = show(series.points.iter().max_by(by_estimate));
+    let lowest = show(series.points.iter().min_by(by_estimate));
+    let highest = show(series.points.iter().max_by(by_estimate));
     let changes = series
         .points
         .iter()
         .filter(|point| !point.changes.is_empty())
         .count();
     format!(
-        "{} runs from {} to {}. Lowest {least}, highest {most}, latest {}. The machine changed before {changes} of them.",
+        "{} runs from {} to {}. Lowest {lowest}, highest {highest}, latest {}. The machine changed before {changes} of them.",
         series.points.len(),
         first.started.minute(),
         last.started.minute(),
@@ -190,7 +206,7 @@ fn changed(point: &Point) -> Option<Changed> {
 fn line(series: &Series, point: &Point) -> PointLine {
     PointLine {
         run: part::run_link(&point.run),
-        at: point.started.minute(),
+        at: part::when(point.started),
         commit: part::commit(point.commit.as_deref(), point.dirty),
         value: part::number(&point.estimate, &series.metric.unit),
         rounds: point.rounds,
