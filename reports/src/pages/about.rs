@@ -12,8 +12,8 @@ use crate::model::Library;
 
 #[derive(Serialize)]
 struct About {
-    confidence_percent: f64,
-    margin_percent: f64,
+    confidence_percent: u32,
+    margin_percent: u32,
     protocol: u32,
     record: u32,
     manifest: u32,
@@ -70,8 +70,8 @@ const WORDS: &[(&str, &str)] = &[
 /// The page.
 pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     let page = About {
-        confidence_percent: (CONFIDENCE * 100.0).round(),
-        margin_percent: (DEFAULT_MARGIN * 100.0).round(),
+        confidence_percent: (CONFIDENCE * 100.0).round() as u32,
+        margin_percent: (DEFAULT_MARGIN * 100.0).round() as u32,
         protocol: PROTOCOL_VERSION,
         record: RECORD_VERSION,
         manifest: MANIFEST_SCHEMA,

@@ -1,5 +1,7 @@
 //! One run: how it went, every case, every failure, and what the machine was.
 
+use std::collections::BTreeSet;
+
 use assay_protocol::{Unit, Verification};
 use assay_record::{EventKind, Timestamp};
 use assay_store::{CaseRow, EventRow, RoundRow, SeriesKey};
@@ -268,8 +270,8 @@ fn case_line(
         state: part::state(&case.state),
         time: estimate.map(|estimate| part::number(estimate, &Unit::Nanoseconds)),
         rates: time.map_or(Vec::new(), rates),
-        rounds: rounds(&case.case.rounds),
-        samples: samples(&case.case.rounds),
+        rounds: rounds(&case.case),
+        samples: samples(&case.case),
         error: number(|v| v.error),
         tolerance: number(|v| v.tolerance),
     }
@@ -317,36 +319,25 @@ fn telling(rounds: &[RoundRow]) -> Option<&Verification> {
         .or_else(|| all().max_by(|a, b| size(a).total_cmp(&size(b))))
 }
 
-/// `6`, `5 of 6`, `6, 2 not steady`.
-fn rounds(rounds: &[RoundRow]) -> String {
-    let good = rounds.iter().filter(|round| is_good(round)).count();
-    let unsteady = rounds
-        .iter()
-        .filter(|round| is_good(round) && !round.steady)
-        .count();
-    let of = if good == rounds.len() {
-        String::new()
-    } else {
-        format!(" of {}", rounds.len())
-    };
-    let steady = if unsteady == 0 {
-        String::new()
-    } else {
-        format!(", {unsteady} not steady")
-    };
-    format!("{good}{of}{steady}")
+/// `6`, `5 of 6`, `6, 2 not steady`: a round that was tried again counts once.
+fn rounds(case: &CaseRow) -> String {
+    let good = case.good_rounds().count();
+    let unsteady = case.good_rounds().filter(|round| !round.steady).count();
+    let tried: BTreeSet<u32> = case.rounds.iter().map(|round| round.round).collect();
+    let mut words = good.to_string();
+    if good < tried.len() {
+        words += &format!(" of {}", tried.len());
+    }
+    if unsteady > 0 {
+        words += &format!(", {unsteady} not steady");
+    }
+    words
 }
 
-/// Samples after warm-up in good rounds.
-fn samples(rounds: &[RoundRow]) -> String {
+/// Samples after warm-up in the rounds that count.
+fn samples(case: &CaseRow) -> String {
     let after_warmup = |round: &RoundRow| u64::from(round.samples.saturating_sub(round.warmup));
-    format::count(
-        rounds
-            .iter()
-            .filter(|round| is_good(round))
-            .map(after_warmup)
-            .sum(),
-    )
+    format::count(case.good_rounds().map(after_warmup).sum())
 }
 
 fn other_lines(library: &Library<'_>, summary: &RunSummary, case: &CaseSummary) -> Vec<OtherLine> {
