@@ -7,7 +7,7 @@ use std::thread;
 /// Looks without a pause in between: the others are usually a few cycles away.
 const EAGER_LOOKS: u32 = 256;
 /// Looks with a pause before the time slice is given up, because somebody may wait for this CPU.
-const PATIENT_LOOKS: u32 = 1 << 12;
+const PATIENT_LOOKS: u32 = 1 << 8;
 
 /// Alone on its cache lines (two, since they are fetched in pairs), so that arriving and watching do not disturb each other.
 #[repr(align(128))]
