@@ -23,7 +23,12 @@ pub fn open(settings: &Settings, access: Access) -> Result<Store> {
 
 /// Ingests one record that this process has just written, and leaves the database open for reading it back.
 pub fn ingest_record(settings: &Settings, path: &Path) -> Result<Store> {
-    let kept = || format!("the record is kept in {}; `assay ingest` reads it when this is mended", path.display());
+    let kept = || {
+        format!(
+            "the record is kept in {}; `assay ingest` reads it when this is mended",
+            path.display()
+        )
+    };
     let record = Record::read(path).with_context(kept)?;
     let mut store = open(settings, Access::Write).with_context(kept)?;
     store.ingest_record(&record, path).with_context(kept)?;
@@ -33,7 +38,10 @@ pub fn ingest_record(settings: &Settings, path: &Path) -> Result<Store> {
 /// Ingests all records of some folders.
 pub fn ingest_folders(settings: &Settings, folders: &[PathBuf]) -> Result<IngestReport> {
     if let Some(missing) = folders.iter().find(|folder| !folder.exists()) {
-        bail!("{}: no such folder; name the folders that hold records", missing.display());
+        bail!(
+            "{}: no such folder; name the folders that hold records",
+            missing.display()
+        );
     }
     settings.prepare_folders()?;
     Ok(open(settings, Access::Write)?.ingest_folders(folders)?)

@@ -44,7 +44,10 @@ impl Settings {
     /// Finds and reads the settings from the current folder upwards; defaults where there is no file.
     pub fn load() -> Result<Self> {
         let here = std::env::current_dir().context("the current folder cannot be read")?;
-        let found = here.ancestors().map(|dir| dir.join(FILE_NAME)).find(|file| file.is_file());
+        let found = here
+            .ancestors()
+            .map(|dir| dir.join(FILE_NAME))
+            .find(|file| file.is_file());
         let Some(file) = found else {
             return Ok(Self::resolve(&here, SettingsFile::default()));
         };
@@ -71,9 +74,15 @@ impl Settings {
     /// Makes the folder of records and database, hidden from git where it is our own default.
     pub fn prepare_folders(&self) -> Result<()> {
         let data = self.project.join("assay-data");
-        for folder in [Some(self.records.as_path()), self.database.parent()].into_iter().flatten() {
+        for folder in [Some(self.records.as_path()), self.database.parent()]
+            .into_iter()
+            .flatten()
+        {
             std::fs::create_dir_all(folder).with_context(|| {
-                format!("{}: cannot be made; name another in {FILE_NAME}", folder.display())
+                format!(
+                    "{}: cannot be made; name another in {FILE_NAME}",
+                    folder.display()
+                )
             })?;
         }
         let ignore = data.join(".gitignore");

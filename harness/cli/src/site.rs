@@ -18,21 +18,47 @@ use crate::settings::Settings;
 pub fn publish(settings: &Settings, out: &Path) -> Result<Published> {
     // The database is closed before the first page is rendered: others may want to write.
     let model = model(&database::open(settings, Access::Read)?)?;
-    Ok(publish_model(&model, out, &SiteSettings { title: settings.title.clone() })?)
+    Ok(publish_model(
+        &model,
+        out,
+        &SiteSettings {
+            title: settings.title.clone(),
+        },
+    )?)
 }
 
 fn model(store: &Store) -> Result<SiteModel> {
     let rows = store.runs()?;
-    let runs = rows.iter().map(|row| RunSummary::of(store, &row.run)).collect::<Result<Vec<_>, _>>()?;
-    let digests: BTreeSet<Digest> = rows.iter().flat_map(|row| [Some(row.before), row.after]).flatten().collect();
+    let runs = rows
+        .iter()
+        .map(|row| RunSummary::of(store, &row.run))
+        .collect::<Result<Vec<_>, _>>()?;
+    let digests: BTreeSet<Digest> = rows
+        .iter()
+        .flat_map(|row| [Some(row.before), row.after])
+        .flatten()
+        .collect();
     let fingerprints = digests
         .into_iter()
-        .map(|digest| store.fingerprint(&digest).map(|fingerprint| (digest, fingerprint)))
+        .map(|digest| {
+            store
+                .fingerprint(&digest)
+                .map(|fingerprint| (digest, fingerprint))
+        })
         .collect::<Result<BTreeMap<Digest, Fingerprint>, _>>()?;
     let reproductions = rows
         .iter()
-        .filter(|row| row.reproduces.as_ref().is_some_and(|original| store.run(original).is_ok()))
+        .filter(|row| {
+            row.reproduces
+                .as_ref()
+                .is_some_and(|original| store.run(original).is_ok())
+        })
         .map(|row| reproduction::judge_stored(store, row))
         .collect::<Result<Vec<_>>>()?;
-    Ok(SiteModel { runs, series: Series::all(store)?, reproductions, fingerprints })
+    Ok(SiteModel {
+        runs,
+        series: Series::all(store)?,
+        reproductions,
+        fingerprints,
+    })
 }

@@ -151,20 +151,37 @@ impl Fingerprint {
     }
 
     /// The machine's identity. `name` is the one from the settings, if any.
+    ///
+    /// It rests on a fixed list of fields, and on those that were read: a new probe, a driver that is
+    /// gone for a moment, or a firmware update is an event in a machine's history, not another machine.
     pub fn identity(&self, name: Option<&str>) -> Result<MachineIdentity, CanonicalError> {
-        let models: BTreeMap<_, _> = self
-            .hardware
+        let individual =
+            canonical::digest(&self.read_fields(&["machine.id", "cpu.model", "gpu.*.uuid"]))?;
+        // Of GPUs the names alone, sorted: their order is the driver's.
+        let models = ["cpu.model", "cpu.sockets", "cpu.cores", "memory.total_mib"];
+        let mut gpus: Vec<String> = self
+            .read_fields(&["gpu.*.name"])
             .iter()
-            .filter(|(name, _)| !is_individual(name))
+            .map(|(_, v)| v.to_string())
             .collect();
-        let hardware = canonical::digest(&self.hardware)?;
+        gpus.sort_unstable();
         Ok(MachineIdentity {
             name: name.map_or_else(
-                || format!("machine-{}", &hardware.hex()[..8]),
+                || format!("machine-{}", &individual.hex()[..8]),
                 str::to_owned,
             ),
-            class: canonical::digest(&models)?,
+            class: canonical::digest(&(self.read_fields(&models), gpus))?,
         })
+    }
+
+    /// Hardware fields that were read, by name; `*` stands for one part of a name.
+    fn read_fields(&self, patterns: &[&str]) -> Vec<(&str, &Scalar)> {
+        let wanted = |name: &str| patterns.iter().any(|pattern| matches(pattern, name));
+        self.hardware
+            .iter()
+            .filter(|(name, _)| wanted(name))
+            .filter_map(|(name, field)| Some((name.as_str(), field.value()?)))
+            .collect()
     }
 
     /// Fields that differ, by part and name, without the volatile part.
@@ -179,10 +196,12 @@ impl Fingerprint {
     }
 }
 
-/// Whether a hardware field names one individual rather than a model.
-fn is_individual(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or(name);
-    matches!(last, "uuid" | "serial" | "id" | "pci_bus_id")
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = name.split('.');
+    pattern
+        .split('.')
+        .all(|want| parts.next().is_some_and(|part| want == "*" || want == part))
+        && parts.next().is_none()
 }
 
 /// One field that differs between two fingerprints; `None` where it is absent.
@@ -251,6 +270,22 @@ mod tests {
             fingerprint().identity(None).unwrap()
         );
         assert!(fingerprint().differences(&hot).is_empty());
+    }
+
+    #[test]
+    fn a_new_probe_or_a_lost_field_is_the_same_machine() {
+        let mut later = fingerprint();
+        later
+            .hardware
+            .insert("board.bios".into(), Field::text("2.0"));
+        later.hardware.insert(
+            "gpu.count".into(),
+            Field::Error("driver is being updated".into()),
+        );
+        assert_eq!(
+            later.identity(None).unwrap(),
+            fingerprint().identity(None).unwrap()
+        );
     }
 
     #[test]

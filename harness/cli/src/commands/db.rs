@@ -40,7 +40,11 @@ pub fn run(args: &Args) -> Result<Exit> {
 }
 
 fn or_default(folders: &[PathBuf], settings: &Settings) -> Vec<PathBuf> {
-    if folders.is_empty() { vec![settings.records.clone()] } else { folders.to_vec() }
+    if folders.is_empty() {
+        vec![settings.records.clone()]
+    } else {
+        folders.to_vec()
+    }
 }
 
 fn rebuild(settings: &Settings, folders: &[PathBuf]) -> Result<Exit> {
@@ -49,7 +53,11 @@ fn rebuild(settings: &Settings, folders: &[PathBuf]) -> Result<Exit> {
     for (_, error) in &report.failures {
         eprintln!("error: {error}");
     }
-    Ok(if report.failures.is_empty() { Exit::Fine } else { Exit::BadInput })
+    Ok(if report.failures.is_empty() {
+        Exit::Fine
+    } else {
+        Exit::BadInput
+    })
 }
 
 fn verify(settings: &Settings, folders: &[PathBuf]) -> Result<Exit> {
@@ -58,5 +66,9 @@ fn verify(settings: &Settings, folders: &[PathBuf]) -> Result<Exit> {
     for problem in &report.problems {
         println!("problem: {}", problem.what);
     }
-    Ok(if report.problems.is_empty() { Exit::Fine } else { Exit::Found })
+    Ok(if report.problems.is_empty() {
+        Exit::Fine
+    } else {
+        Exit::Found
+    })
 }

@@ -14,17 +14,38 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<Exit> {
-    let findings = doctor::examine(&assay_machine::fingerprint(), &assay_machine::timer::resolution());
-    let shown = findings.iter().filter(|finding| args.all || finding.level != Level::Good);
+    let findings = doctor::examine(
+        &assay_machine::fingerprint(),
+        &assay_machine::timer::resolution(),
+    );
+    let shown = findings
+        .iter()
+        .filter(|finding| args.all || finding.level != Level::Good);
     for finding in shown {
-        println!("{}: {}: {}", format!("{:?}", finding.level).to_lowercase(), finding.topic, finding.what);
+        println!(
+            "{}: {}: {}",
+            format!("{:?}", finding.level).to_lowercase(),
+            finding.topic,
+            finding.what
+        );
         for (word, text) in [("why", &finding.why), ("fix", &finding.fix)] {
             if !text.is_empty() {
                 println!("    {word}: {text}");
             }
         }
     }
-    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
-    println!("{} bad, {} warnings, {} notes, {} good", count(Level::Bad), count(Level::Warning), count(Level::Note), count(Level::Good));
+    let count = |level| {
+        findings
+            .iter()
+            .filter(|finding| finding.level == level)
+            .count()
+    };
+    println!(
+        "{} bad, {} warnings, {} notes, {} good",
+        count(Level::Bad),
+        count(Level::Warning),
+        count(Level::Note),
+        count(Level::Good)
+    );
     Ok(Exit::Fine)
 }

@@ -56,7 +56,12 @@ fn show(what: Option<&str>, json: bool, settings: &Settings) -> Result<Exit> {
         return Ok(Exit::Fine);
     }
     let identity = identity(&fingerprint, settings)?;
-    println!("machine {}, class {}, taken {}", identity.name, identity.class.short(), fingerprint.taken.minute());
+    println!(
+        "machine {}, class {}, taken {}",
+        identity.name,
+        identity.class.short(),
+        fingerprint.taken.minute()
+    );
     for part in PARTS {
         println!("\n{part}");
         for (name, field) in fingerprint.part(part).into_iter().flatten() {
@@ -85,7 +90,10 @@ fn load(what: &str, settings: &Settings) -> Result<Fingerprint> {
     if Record::is_record_name(path) {
         return Ok(Record::read(path)?.header.fingerprint);
     }
-    if path.extension().is_some_and(|extension| extension == "json") {
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "json")
+    {
         let text = std::fs::read_to_string(path).with_context(|| what.to_owned())?;
         return serde_json::from_str(&text).with_context(|| format!("{what}: not a fingerprint"));
     }

@@ -16,7 +16,8 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     // The request survives exec; a program that never heard of Assay ends with it.
-    set_parent_process_death_signal(Some(Signal::KILL)).context("the parent-death signal cannot be set")?;
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .context("the parent-death signal cannot be set")?;
     let error = Command::new(&args.argv[0]).args(&args.argv[1..]).exec();
     Err(error).with_context(|| format!("cannot start `{}`", args.argv[0].to_string_lossy()))
 }

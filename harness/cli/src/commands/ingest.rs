@@ -18,13 +18,33 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Exit> {
     let settings = Settings::load()?;
     let default = vec![settings.records.clone()];
-    let paths = if args.paths.is_empty() { &default } else { &args.paths };
+    let paths = if args.paths.is_empty() {
+        &default
+    } else {
+        &args.paths
+    };
     let report = database::ingest_folders(&settings, paths)?;
-    println!("{} new, {} updated, {} unchanged", report.new.len(), report.updated.len(), report.unchanged);
+    println!(
+        "{} new, {} updated, {} unchanged",
+        report.new.len(),
+        report.updated.len(),
+        report.unchanged
+    );
     for (path, error) in &report.failures {
         let error = error.to_string();
         let named = error.contains(&path.display().to_string());
-        eprintln!("error: {}{error}", if named { String::new() } else { format!("{}: ", path.display()) });
+        eprintln!(
+            "error: {}{error}",
+            if named {
+                String::new()
+            } else {
+                format!("{}: ", path.display())
+            }
+        );
     }
-    Ok(if report.failures.is_empty() { Exit::Fine } else { Exit::BadInput })
+    Ok(if report.failures.is_empty() {
+        Exit::Fine
+    } else {
+        Exit::BadInput
+    })
 }

@@ -24,7 +24,10 @@ pub fn run(args: &Args) -> Result<Exit> {
         return suites();
     };
     let located = locate::locate(name)?;
-    let options = plan::Options { filters: args.filter.clone(), ..plan::Options::default() };
+    let options = plan::Options {
+        filters: args.filter.clone(),
+        ..plan::Options::default()
+    };
     let file = plan::plan(&located, &Settings::load()?, &options)?;
     for case in &file.manifest.cases {
         println!("{}", case.id);

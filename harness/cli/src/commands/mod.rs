@@ -78,7 +78,11 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let exit = if error.use_stderr() { Exit::BadInput } else { Exit::Fine };
+            let exit = if error.use_stderr() {
+                Exit::BadInput
+            } else {
+                Exit::Fine
+            };
             // A closed pipe is no reason to fail.
             let _ = error.print();
             return exit.into();

@@ -21,7 +21,8 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<Exit> {
     let settings = Settings::load()?;
-    let (executed, summary) = run_and_ingest(&args.what, &args.selection, &args.running, &settings)?;
+    let (executed, summary) =
+        run_and_ingest(&args.what, &args.selection, &args.running, &settings)?;
     show::run(&summary);
     let published = site::publish(&settings, &settings.site)?;
     println!("record: {}", executed.record.display());

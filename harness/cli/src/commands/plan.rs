@@ -55,12 +55,18 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Exit> {
     let located = locate::locate(&args.suite)?;
     let file = plan::plan(&located, &Settings::load()?, &args.selection.options())?;
-    let bytes = file.to_bytes().context("the manifest has no canonical form")?;
+    let bytes = file
+        .to_bytes()
+        .context("the manifest has no canonical form")?;
     match &args.output {
         None => std::io::stdout().write_all(&bytes)?,
         Some(path) => std::fs::write(path, &bytes).with_context(|| path.display().to_string())?,
     }
-    eprintln!("{} cases, manifest {}", file.manifest.cases.len(), file.digest);
+    eprintln!(
+        "{} cases, manifest {}",
+        file.manifest.cases.len(),
+        file.digest
+    );
     if file.manifest.project.git().is_none() {
         eprintln!("note: not in a git repository; the manifest names no commit");
     }

@@ -20,6 +20,11 @@ pub fn run(args: &Args) -> Result<Exit> {
     let settings = Settings::load()?;
     let out = args.out.as_ref().unwrap_or(&settings.site);
     let published = site::publish(&settings, out)?;
-    println!("{} pages, {} bytes: {}", published.pages, published.bytes, published.index().display());
+    println!(
+        "{} pages, {} bytes: {}",
+        published.pages,
+        published.bytes,
+        published.index().display()
+    );
     Ok(Exit::Fine)
 }

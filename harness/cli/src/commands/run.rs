@@ -46,7 +46,8 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<Exit> {
     let settings = Settings::load()?;
-    let (executed, summary) = run_and_ingest(&args.what, &args.selection, &args.running, &settings)?;
+    let (executed, summary) =
+        run_and_ingest(&args.what, &args.selection, &args.running, &settings)?;
     if args.json {
         show::json(&summary)?;
     } else {
@@ -78,7 +79,10 @@ pub fn run_and_ingest(
 
 fn manifest(what: &str, selection: &Selection, settings: &Settings) -> Result<ManifestFile> {
     let path = Path::new(what);
-    if path.extension().is_some_and(|extension| extension == "json") {
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "json")
+    {
         return Ok(ManifestFile::read(path)?);
     }
     plan::plan(&locate::locate(what)?, settings, &selection.options())

@@ -50,10 +50,16 @@ mod tests {
             (Format::Manifest, "manifest"),
             (Format::Record, "record"),
         ] {
-            let path = format!("{}/../../suites/definitions/schema/{file}.schema.json", env!("CARGO_MANIFEST_DIR"));
+            let path = format!(
+                "{}/../../suites/definitions/schema/{file}.schema.json",
+                env!("CARGO_MANIFEST_DIR")
+            );
             let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
             let fresh = text(format).unwrap();
-            assert!(checked_in.trim_end() == fresh, "{path} is stale: write it with `assay schema {file} > {path}`");
+            assert!(
+                checked_in.trim_end() == fresh,
+                "{path} is stale: write it with `assay schema {file} > {path}`"
+            );
         }
     }
 }

@@ -15,8 +15,16 @@ use super::worker::WorkerProcess;
 use crate::plan::sources;
 
 /// Variables that workers inherit, because programs do not start without them. They determine no result.
-const INHERITED: [&str; 8] =
-    ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"];
+const INHERITED: [&str; 8] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "XDG_RUNTIME_DIR",
+];
 
 /// Variables that may change a result: where set, they are part of the manifest.
 const DETERMINING: [&str; 11] = [
@@ -35,7 +43,11 @@ const DETERMINING: [&str; 11] = [
 
 /// Values of the determining variables here and now.
 pub fn determining_environment() -> BTreeMap<String, String> {
-    let value = |name: &&str| std::env::var(name).ok().map(|value| ((*name).to_owned(), value));
+    let value = |name: &&str| {
+        std::env::var(name)
+            .ok()
+            .map(|value| ((*name).to_owned(), value))
+    };
     DETERMINING.iter().filter_map(value).collect()
 }
 
@@ -52,13 +64,22 @@ pub struct Launcher {
 impl Launcher {
     /// For an arm, the suite's own workers, and the folder that `{dir}` stands for.
     pub fn new(arm: &Arm, workers: &BTreeMap<String, Vec<String>>, dir: &Path) -> Result<Self> {
-        let executable = std::env::current_exe().context("the running executable cannot be found")?;
-        Ok(Self { arm: arm.clone(), workers: workers.clone(), dir: dir.into(), executable, replacement: None })
+        let executable =
+            std::env::current_exe().context("the running executable cannot be found")?;
+        Ok(Self {
+            arm: arm.clone(),
+            workers: workers.clone(),
+            dir: dir.into(),
+            executable,
+            replacement: None,
+        })
     }
 
     /// Uses another executable as the built-in worker.
     pub fn replace_builtin(&mut self, path: &Path) -> Result<()> {
-        let path = path.canonicalize().with_context(|| format!("worker {}", path.display()))?;
+        let path = path
+            .canonicalize()
+            .with_context(|| format!("worker {}", path.display()))?;
         self.replacement = Some(path);
         Ok(())
     }
@@ -66,20 +87,31 @@ impl Launcher {
     /// Starts the worker of that name and hears its hello.
     pub fn start(&self, worker: &str) -> Result<(WorkerProcess, Hello)> {
         let argv = self.argv(worker)?;
-        let shown = argv.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        let shown = argv
+            .iter()
+            .map(|part| part.to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" ");
         let mut command = Command::new(&argv[0]);
         command
             .args(&argv[1..])
             .env_clear()
-            .envs(INHERITED.iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value))))
+            .envs(
+                INHERITED
+                    .iter()
+                    .filter_map(|name| std::env::var_os(name).map(|value| (name, value))),
+            )
             .envs(&self.arm.env)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // A group of its own: it ends as a whole, and the terminal's Ctrl-C is the harness's business.
             .process_group(0);
-        let mut process = WorkerProcess::spawn(command).with_context(|| format!("cannot start `{shown}`"))?;
-        let hello = process.hello().map_err(|lost| anyhow::anyhow!("`{shown}` {lost}"))?;
+        let mut process =
+            WorkerProcess::spawn(command).with_context(|| format!("cannot start `{shown}`"))?;
+        let hello = process
+            .hello()
+            .map_err(|lost| anyhow::anyhow!("`{shown}` {lost}"))?;
         Ok((process, hello))
     }
 
@@ -87,12 +119,20 @@ impl Launcher {
         let mut argv: Vec<OsString> = self.arm.prefix.iter().map(OsString::from).collect();
         match (worker, &self.replacement) {
             (BUILTIN_WORKER, Some(path)) => argv.push(path.into()),
-            (BUILTIN_WORKER, None) => argv.extend([self.executable.clone().into(), "worker".into()]),
+            (BUILTIN_WORKER, None) => {
+                argv.extend([self.executable.clone().into(), "worker".into()])
+            }
             (name, _) => {
-                let own = self.workers.get(name).with_context(|| format!("the manifest has no worker `{name}`"))?;
+                let own = self
+                    .workers
+                    .get(name)
+                    .with_context(|| format!("the manifest has no worker `{name}`"))?;
                 // The guard makes a worker that knows nothing of us end when we do.
                 argv.extend([self.executable.clone().into(), "guard".into(), "--".into()]);
-                argv.extend(own.iter().map(|part| OsString::from(sources::fill(part, &self.dir))));
+                argv.extend(
+                    own.iter()
+                        .map(|part| OsString::from(sources::fill(part, &self.dir))),
+                );
             }
         }
         Ok(argv)

@@ -19,19 +19,30 @@ pub const FOLDER_VARIABLE: &str = "ASSAY_LOCK_DIR";
 
 /// Locks every device that a manifest selects, in the order of their names, so that two runs never wait for each other.
 pub fn devices(manifest: &Manifest, wait_s: u64) -> Result<Vec<File>> {
-    let names: BTreeSet<String> = manifest.cases.iter().map(|case| case.device.kind.to_string()).collect();
+    let names: BTreeSet<String> = manifest
+        .cases
+        .iter()
+        .map(|case| case.device.kind.to_string())
+        .collect();
     let deadline = Instant::now() + Duration::from_secs(wait_s);
     names.iter().map(|name| lock(name, deadline)).collect()
 }
 
 fn lock(device: &str, deadline: Instant) -> Result<File> {
     let path = folder().join(format!("assay-device-{device}.lock"));
-    let mut file = open(&path).with_context(|| format!("{}: set {FOLDER_VARIABLE} to a writable folder", path.display()))?;
+    let mut file = open(&path).with_context(|| {
+        format!(
+            "{}: set {FOLDER_VARIABLE} to a writable folder",
+            path.display()
+        )
+    })?;
     let mut said = false;
     loop {
         match file.try_lock() {
             Ok(()) => break,
-            Err(TryLockError::Error(error)) => return Err(error).with_context(|| path.display().to_string()),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| path.display().to_string());
+            }
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                 if !said {
                     eprintln!("waiting for {device}: {} measures on it", holder(&mut file));
@@ -40,20 +51,32 @@ fn lock(device: &str, deadline: Instant) -> Result<File> {
                 std::thread::sleep(Duration::from_millis(200));
             }
             Err(TryLockError::WouldBlock) => {
-                let message = format!("{device} is in use: {} measures on it; try again later, or wait with --wait SECONDS", holder(&mut file));
+                let message = format!(
+                    "{device} is in use: {} measures on it; try again later, or wait with --wait SECONDS",
+                    holder(&mut file)
+                );
                 return Err(CouldNotRun(message).into());
             }
         }
     }
     // For the message of whoever comes next; the lock does not depend on it.
-    let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
+    let _ = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| write!(file, "{}", std::process::id()));
     Ok(file)
 }
 
 fn open(path: &PathBuf) -> std::io::Result<File> {
     // No truncation and no following of links: the folder may be shared with other users.
     let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).custom_flags(no_follow).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .custom_flags(no_follow)
+        .open(path)?;
     // Other users measure on the same device; only the owner can open it up to them.
     let _ = file.set_permissions(std::fs::Permissions::from_mode(0o666));
     Ok(file)
@@ -61,7 +84,9 @@ fn open(path: &PathBuf) -> std::io::Result<File> {
 
 fn holder(file: &mut File) -> String {
     let mut pid = String::new();
-    let read = file.rewind().and_then(|()| file.take(20).read_to_string(&mut pid));
+    let read = file
+        .rewind()
+        .and_then(|()| file.take(20).read_to_string(&mut pid));
     match read {
         Ok(_) if pid.parse::<u32>().is_ok() => format!("another assay (process {pid})"),
         _ => "another assay".into(),
@@ -69,5 +94,7 @@ fn holder(file: &mut File) -> String {
 }
 
 fn folder() -> PathBuf {
-    std::env::var_os(FOLDER_VARIABLE).filter(|dir| !dir.is_empty()).map_or_else(std::env::temp_dir, PathBuf::from)
+    std::env::var_os(FOLDER_VARIABLE)
+        .filter(|dir| !dir.is_empty())
+        .map_or_else(std::env::temp_dir, PathBuf::from)
 }

@@ -18,7 +18,8 @@ use anyhow::{Context as _, Result};
 use assay_machine::telemetry::Sampler;
 use assay_record::body::RECORD_VERSION;
 use assay_record::{
-    Fingerprint, Footer, Header, MachineIdentity, ManifestFile, RecordWriter, RunId, RunStatus, Timestamp,
+    Fingerprint, Footer, Header, MachineIdentity, ManifestFile, RecordWriter, RunId, RunStatus,
+    Timestamp,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -55,7 +56,12 @@ pub struct Executed {
 }
 
 /// Runs a manifest and writes its record.
-pub fn execute(file: &ManifestFile, settings: &Settings, options: &Options, interrupt: &Interrupt) -> Result<Executed> {
+pub fn execute(
+    file: &ManifestFile,
+    settings: &Settings,
+    options: &Options,
+    interrupt: &Interrupt,
+) -> Result<Executed> {
     settings.prepare_folders()?;
     let _locks = lock::devices(&file.manifest, options.wait_s)?;
     let sampler = Sampler::start(assay_machine::telemetry::DEFAULT_PERIOD);
@@ -66,9 +72,20 @@ pub fn execute(file: &ManifestFile, settings: &Settings, options: &Options, inte
     let timer_ns = header.timer_resolution_ns;
     let writer = RecordWriter::create(&settings.records, header).map_err(cannot_record)?;
     let partial = writer.path().to_path_buf();
-    let mut session = Session::new(&file.manifest, launchers, writer, sampler, timer_ns, interrupt, options.quiet);
+    let mut session = Session::new(
+        &file.manifest,
+        launchers,
+        writer,
+        sampler,
+        timer_ns,
+        interrupt,
+        options.quiet,
+    );
     let status = session.run().with_context(|| {
-        format!("the run stopped early; what was measured is kept in {}: `assay ingest` reads it", partial.display())
+        format!(
+            "the run stopped early; what was measured is kept in {}: `assay ingest` reads it",
+            partial.display()
+        )
     })?;
     let footer = Footer {
         finished: Timestamp::now(),
@@ -76,13 +93,24 @@ pub fn execute(file: &ManifestFile, settings: &Settings, options: &Options, inte
         fingerprint: assay_machine::fingerprint(),
         blocks: session.blocks(),
     };
-    let record = session.into_writer().finish(footer).map_err(cannot_record)?;
-    Ok(Executed { run, record, status })
+    let record = session
+        .into_writer()
+        .finish(footer)
+        .map_err(cannot_record)?;
+    Ok(Executed {
+        run,
+        record,
+        status,
+    })
 }
 
 /// A record that cannot be written is the machine's fault, not the input's.
 fn cannot_record(error: assay_record::RecordError) -> anyhow::Error {
-    let remedy = if error.is_out_of_space() { "; free some space: what was recorded before is kept" } else { "" };
+    let remedy = if error.is_out_of_space() {
+        "; free some space: what was recorded before is kept"
+    } else {
+        ""
+    };
     anyhow::Error::new(CouldNotRun(format!("{error}{remedy}")))
 }
 
@@ -108,7 +136,9 @@ fn header(file: &ManifestFile, settings: &Settings, options: &Options) -> Result
 
 /// The name of this machine in series.
 pub fn identity(fingerprint: &Fingerprint, settings: &Settings) -> Result<MachineIdentity> {
-    fingerprint.identity(settings.machine.as_deref()).context("the fingerprint has no canonical form")
+    fingerprint
+        .identity(settings.machine.as_deref())
+        .context("the fingerprint has no canonical form")
 }
 
 fn launchers(

@@ -22,12 +22,23 @@ impl Progress {
     /// For that many visits.
     pub fn new(visits: u64, quiet: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        let bar = if terminal && !quiet { ProgressBar::new(visits) } else { ProgressBar::hidden() };
+        let bar = if terminal && !quiet {
+            ProgressBar::new(visits)
+        } else {
+            ProgressBar::hidden()
+        };
         bar.set_length(visits);
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} left  {wide_msg}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} left  {wide_msg}")
+        {
             bar.set_style(style);
         }
-        Self { bar, plain: !terminal && !quiet, begun: Instant::now(), last_line: Instant::now() }
+        Self {
+            bar,
+            plain: !terminal && !quiet,
+            begun: Instant::now(),
+            last_line: Instant::now(),
+        }
     }
 
     /// More visits than were planned at first.
@@ -46,11 +57,20 @@ impl Progress {
             self.bar.inc(1);
         }
         if let BlockStatus::Failed(reason) | BlockStatus::Wrong(reason) = &block.status {
-            self.say(&format!("{}: {}: {reason}", block.status.name(), block.case));
+            self.say(&format!(
+                "{}: {}: {reason}",
+                block.status.name(),
+                block.case
+            ));
         }
         if self.plain && self.last_line.elapsed() >= LINE_PERIOD {
             self.last_line = Instant::now();
-            eprintln!("{}/{} visits, about {} s left", self.bar.position(), self.bar.length().unwrap_or(0), self.left().as_secs());
+            eprintln!(
+                "{}/{} visits, about {} s left",
+                self.bar.position(),
+                self.bar.length().unwrap_or(0),
+                self.left().as_secs()
+            );
         }
     }
 

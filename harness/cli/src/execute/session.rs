@@ -11,7 +11,8 @@ use assay_protocol::Hello;
 use assay_record::body::Worker;
 use assay_record::manifest::BUILTIN_WORKER;
 use assay_record::{
-    Block, BlockStatus, Body, Case, Event, EventKind, Manifest, RecordWriter, RunStatus, Timestamp, WorkloadRef,
+    Block, BlockStatus, Body, Case, Event, EventKind, Manifest, RecordWriter, RunStatus, Timestamp,
+    WorkloadRef,
 };
 use assay_stats::{AcrossRounds, Decision};
 
@@ -71,7 +72,11 @@ impl<'a> Session<'a> {
             .flat_map(|case| (0..manifest.arms.len()).map(move |arm| Place { case, arm }))
             .map(|place| (place, Progression::default()))
             .collect();
-        let visits: u64 = manifest.cases.iter().map(|case| u64::from(case.policy.rounds)).sum();
+        let visits: u64 = manifest
+            .cases
+            .iter()
+            .map(|case| u64::from(case.policy.rounds))
+            .sum();
         Self {
             progress: Progress::new(visits * manifest.arms.len() as u64, quiet),
             manifest,
@@ -91,7 +96,12 @@ impl<'a> Session<'a> {
     pub fn run(&mut self) -> Result<RunStatus> {
         let mut round = 0;
         loop {
-            let due: Vec<Place> = self.places.keys().copied().filter(|place| self.is_due(*place, round)).collect();
+            let due: Vec<Place> = self
+                .places
+                .keys()
+                .copied()
+                .filter(|place| self.is_due(*place, round))
+                .collect();
             if due.is_empty() {
                 break;
             }
@@ -120,7 +130,11 @@ impl<'a> Session<'a> {
     fn interrupted(&mut self) -> Result<RunStatus> {
         self.progress.finish();
         self.workers.clear();
-        self.event(EventKind::Interrupted, "asked to stop by a signal".into(), None)?;
+        self.event(
+            EventKind::Interrupted,
+            "asked to stop by a signal".into(),
+            None,
+        )?;
         Ok(RunStatus::Interrupted)
     }
 
@@ -177,13 +191,17 @@ impl<'a> Session<'a> {
     }
 
     fn announce(&mut self, due: &[Place], round: u32) -> Result<()> {
-        let extra = due.iter().filter(|place| round >= self.manifest.cases[place.case].policy.rounds).count();
+        let extra = due
+            .iter()
+            .filter(|place| round >= self.manifest.cases[place.case].policy.rounds)
+            .count();
         if extra == 0 {
             return Ok(());
         }
         self.progress.extend(extra as u64);
         if round.is_multiple_of(BLOCK) {
-            let text = format!("{extra} cases get {BLOCK} more rounds: their intervals miss the target");
+            let text =
+                format!("{extra} cases get {BLOCK} more rounds: their intervals miss the target");
             self.event(EventKind::RoundsAdded, text, None)?;
         }
         Ok(())
@@ -206,7 +224,9 @@ impl<'a> Session<'a> {
             attempt,
             started,
             telemetry: self.sampler.drain(),
-            noise: NoiseCounters::read(&Roots::here()).delta(&noise_before).values(),
+            noise: NoiseCounters::read(&Roots::here())
+                .delta(&noise_before)
+                .values(),
             status: visit.status.clone(),
             prepared: visit.prepared,
             device,
@@ -216,7 +236,11 @@ impl<'a> Session<'a> {
             stop: visit.stop.map(stop_name),
             verification: visit.verification,
             values: visit.values,
-            log: if visit.status == BlockStatus::Ok { String::new() } else { log },
+            log: if visit.status == BlockStatus::Ok {
+                String::new()
+            } else {
+                log
+            },
         };
         if visit.interrupted {
             // Neither a result nor a failure of the case.
@@ -235,7 +259,9 @@ impl<'a> Session<'a> {
         match &block.status {
             BlockStatus::Ok => {
                 let times = block.samples.times_ns();
-                progression.medians.extend(assay_stats::median(&times[block.warmup as usize..]));
+                progression
+                    .medians
+                    .extend(assay_stats::median(&times[block.warmup as usize..]));
             }
             BlockStatus::Skipped(_) => progression.given_up = true,
             // A wrong output stays wrong; one more round would only say so again.
@@ -256,10 +282,14 @@ impl<'a> Session<'a> {
                     self.introduce(&key, hello)?;
                     self.workers.insert(key.clone(), worker);
                 }
-                Err(error) => return Ok((Visit::failed(format!("{error:#}")), String::new(), None)),
+                Err(error) => {
+                    return Ok((Visit::failed(format!("{error:#}")), String::new(), None));
+                }
             }
         }
-        let dir: PathBuf = self.launchers[&self.manifest.arms[place.arm].name].dir().into();
+        let dir: PathBuf = self.launchers[&self.manifest.arms[place.arm].name]
+            .dir()
+            .into();
         let Some(worker) = self.workers.get_mut(&key) else {
             unreachable!("it was just started");
         };
@@ -270,7 +300,10 @@ impl<'a> Session<'a> {
                 lost.kill();
             }
             if !visit.interrupted {
-                let text = format!("worker `{name}` was replaced after: {}", visit.status.reason().unwrap_or("unknown"));
+                let text = format!(
+                    "worker `{name}` was replaced after: {}",
+                    visit.status.reason().unwrap_or("unknown")
+                );
                 self.event(EventKind::WorkerLost, text, Some(case.id.clone()))?;
             }
         }
@@ -283,11 +316,20 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let arm = self.manifest.arms[key.0].name.clone();
-        self.append(&Body::Worker(Worker { arm, worker: key.1.clone(), hello }))
+        self.append(&Body::Worker(Worker {
+            arm,
+            worker: key.1.clone(),
+            hello,
+        }))
     }
 
     fn event(&mut self, kind: EventKind, text: String, case: Option<String>) -> Result<()> {
-        self.append(&Body::Event(Event { at: Timestamp::now(), kind, text, case }))
+        self.append(&Body::Event(Event {
+            at: Timestamp::now(),
+            kind,
+            text,
+            case,
+        }))
     }
 
     fn append(&mut self, body: &Body) -> Result<()> {

@@ -63,7 +63,13 @@ impl From<Lost> for End {
 
 /// Visits a case. `dir` is the suite's folder; `timer_ns` the resolution of the timer.
 pub fn visit(case: &Case, worker: &mut WorkerProcess, dir: &Path, timer_ns: u64) -> Visit {
-    let mut visitor = Visitor { case, worker, timer_ns, last_end_ns: 0, visit: Visit::empty() };
+    let mut visitor = Visitor {
+        case,
+        worker,
+        timer_ns,
+        last_end_ns: 0,
+        visit: Visit::empty(),
+    };
     let end = visitor.run(dir);
     let mut visit = visitor.visit;
     match end {
@@ -86,7 +92,11 @@ pub fn visit(case: &Case, worker: &mut WorkerProcess, dir: &Path, timer_ns: u64)
 impl Visit {
     /// A visit that did not come about.
     pub fn failed(reason: String) -> Self {
-        Self { status: BlockStatus::Failed(reason), reusable: false, ..Self::empty() }
+        Self {
+            status: BlockStatus::Failed(reason),
+            reusable: false,
+            ..Self::empty()
+        }
     }
 
     fn empty() -> Self {
@@ -123,7 +133,9 @@ impl Visitor<'_> {
     }
 
     fn prepare(&mut self, dir: &Path) -> Result<(), End> {
-        let request = Request::Prepare { case: in_folder(self.case.spec(), dir) };
+        let request = Request::Prepare {
+            case: in_folder(self.case.spec(), dir),
+        };
         match end_early(self.worker.request(&request, &[], self.timeout(0))?)? {
             Reply::Prepared(prepared) => self.visit.prepared = Some(prepared),
             _ => unreachable!("the exchange accepts no other reply"),
@@ -153,7 +165,9 @@ impl Visitor<'_> {
         let rule = WithinRound {
             target_relative_half_width: policy.target,
             min_samples: policy.min_samples as usize,
-            max_samples: (policy.max_samples as usize).saturating_sub(self.visit.warmup).max(1),
+            max_samples: (policy.max_samples as usize)
+                .saturating_sub(self.visit.warmup)
+                .max(1),
             budget_ns: u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX),
         };
         let begun = Instant::now();
@@ -175,10 +189,18 @@ impl Visitor<'_> {
         let request = Request::Sample(SampleRequest {
             max_samples: self.left().clamp(1, CHUNK_SAMPLES),
             max_ns: share.max(1),
-            min_sample_ns: if batched { RESOLUTIONS * self.timer_ns.max(1) } else { 0 },
+            min_sample_ns: if batched {
+                RESOLUTIONS * self.timer_ns.max(1)
+            } else {
+                0
+            },
         });
         let timeout = self.timeout(share);
-        let metrics = self.visit.prepared.as_ref().map_or(&[][..], |prepared| &prepared.metrics);
+        let metrics = self
+            .visit
+            .prepared
+            .as_ref()
+            .map_or(&[][..], |prepared| &prepared.metrics);
         let mut exchange = Exchange::new(&request, metrics, self.last_end_ns);
         let samples = &mut self.visit.samples;
         let reply = self.worker.ask(&request, &mut exchange, timeout, |step| {
@@ -202,7 +224,11 @@ impl Visitor<'_> {
 
     fn tear_down(&mut self) -> Result<(), End> {
         let timeout = self.timeout(0);
-        let metrics = self.visit.prepared.as_ref().map_or(&[][..], |prepared| &prepared.metrics);
+        let metrics = self
+            .visit
+            .prepared
+            .as_ref()
+            .map_or(&[][..], |prepared| &prepared.metrics);
         match end_early(self.worker.request(&Request::Teardown, metrics, timeout)?)? {
             Reply::TornDown { values } => self.visit.values = values,
             _ => unreachable!("the exchange accepts no other reply"),
@@ -237,7 +263,9 @@ fn judge(case: &Case, visit: &Visit) -> BlockStatus {
     if !verification.passed {
         let detail = match (verification.error, verification.tolerance) {
             _ if !verification.detail.is_empty() => verification.detail.clone(),
-            (Some(error), Some(tolerance)) => format!("error {error:e} is beyond the tolerance {tolerance:e}"),
+            (Some(error), Some(tolerance)) => {
+                format!("error {error:e} is beyond the tolerance {tolerance:e}")
+            }
             _ => "the worker says so, without a reason".into(),
         };
         return BlockStatus::Wrong(format!("the output is wrong: {detail}"));
@@ -250,18 +278,26 @@ fn unexpected(case: &Case, visit: &Visit, verification: &Verification) -> Option
     if let Some(expected) = case.expect.output
         && verification.output != Some(expected)
     {
-        let found = verification.output.map_or_else(|| "none".into(), |digest| digest.to_string());
+        let found = verification
+            .output
+            .map_or_else(|| "none".into(), |digest| digest.to_string());
         return Some(format!("expected output {expected}, found {found}"));
     }
     let limit = case.expect.max_time_ns?;
     let median = assay_stats::median(&visit.samples.times_ns()[visit.warmup..])?;
-    (median > limit).then(|| format!("expected at most {limit} ns per iteration, found a median of {median} ns"))
+    (median > limit).then(|| {
+        format!("expected at most {limit} ns per iteration, found a median of {median} ns")
+    })
 }
 
 /// Puts the suite's folder in place of `{dir}` in a command.
 fn in_folder(mut spec: CaseSpec, dir: &Path) -> CaseSpec {
     if let Some(command) = &mut spec.command {
-        let texts = command.argv.iter_mut().chain(command.env.values_mut()).chain(command.directory.as_mut());
+        let texts = command
+            .argv
+            .iter_mut()
+            .chain(command.env.values_mut())
+            .chain(command.directory.as_mut());
         for text in texts {
             *text = sources::fill(text, dir);
         }

@@ -41,7 +41,11 @@ impl fmt::Display for Lost {
         match self {
             Self::Fault(fault) => write!(f, "broke the worker protocol: {fault}"),
             Self::Ended(status) => write!(f, "ended in the middle of an answer ({status})"),
-            Self::TimedOut(limit) => write!(f, "gave no answer for {} s and was ended", limit.as_secs_f64()),
+            Self::TimedOut(limit) => write!(
+                f,
+                "gave no answer for {} s and was ended",
+                limit.as_secs_f64()
+            ),
             Self::Interrupted => f.write_str("was interrupted"),
         }
     }
@@ -71,7 +75,13 @@ impl WorkerProcess {
             let log = Arc::clone(&log);
             std::thread::spawn(move || keep_tail(stderr, &log));
         }
-        Ok(Self { child, stdin, lines, log, interrupt: Interrupt::default() })
+        Ok(Self {
+            child,
+            stdin,
+            lines,
+            log,
+            interrupt: Interrupt::default(),
+        })
     }
 
     /// Lets waits end when somebody asks to stop.
@@ -81,12 +91,17 @@ impl WorkerProcess {
 
     /// Asks who it is.
     pub fn hello(&mut self) -> Result<Hello, Lost> {
-        let request = Request::Hello { protocol: PROTOCOL_VERSION };
+        let request = Request::Hello {
+            protocol: PROTOCOL_VERSION,
+        };
         let mut exchange = Exchange::new(&request, &[], 0);
         match self.ask(&request, &mut exchange, HELLO_TIMEOUT, |_| {})? {
             Reply::Hello(hello) => Ok(hello),
             Reply::Failed { reason } | Reply::Skipped { reason } => Err(Lost::Ended(reason)),
-            other => Err(Lost::Fault(Fault::Unexpected { request: "hello", kind: other.kind() })),
+            other => Err(Lost::Fault(Fault::Unexpected {
+                request: "hello",
+                kind: other.kind(),
+            })),
         }
     }
 
@@ -124,14 +139,22 @@ impl WorkerProcess {
     fn send(&mut self, request: &Request) -> Result<(), Lost> {
         let mut line = serde_json::to_vec(request).expect("requests are plain data");
         line.push(b'\n');
-        let sent = self.stdin.as_mut().map(|stdin| stdin.write_all(&line).and_then(|()| stdin.flush()));
+        let sent = self
+            .stdin
+            .as_mut()
+            .map(|stdin| stdin.write_all(&line).and_then(|()| stdin.flush()));
         match sent {
             Some(Ok(())) => Ok(()),
             _ => Err(Lost::Ended(self.end())),
         }
     }
 
-    fn next_line(&mut self, timeout: Duration, request: &Request, exchange: &Exchange<'_>) -> Result<Vec<u8>, Lost> {
+    fn next_line(
+        &mut self,
+        timeout: Duration,
+        request: &Request,
+        exchange: &Exchange<'_>,
+    ) -> Result<Vec<u8>, Lost> {
         let deadline = Instant::now() + timeout;
         loop {
             if self.interrupt.requested() {
@@ -144,8 +167,16 @@ impl WorkerProcess {
                 Err(RecvTimeoutError::Timeout) => return Err(Lost::TimedOut(timeout)),
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = self.end();
-                    return Err(Lost::Ended(format!("{status}; {} ", exchange.truncated()).trim().to_owned()
-                        + if matches!(request, Request::Hello { .. }) { "; does it speak the worker protocol?" } else { "" }));
+                    return Err(Lost::Ended(
+                        format!("{status}; {} ", exchange.truncated())
+                            .trim()
+                            .to_owned()
+                            + if matches!(request, Request::Hello { .. }) {
+                                "; does it speak the worker protocol?"
+                            } else {
+                                ""
+                            },
+                    ));
                 }
             }
         }
@@ -196,7 +227,9 @@ fn read_lines(stdout: ChildStdout, sender: &SyncSender<Result<Vec<u8>, Fault>>) 
     let mut reader = BufReader::with_capacity(1 << 16, stdout);
     loop {
         let mut line = Vec::new();
-        let read = (&mut reader).take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut line);
+        let read = (&mut reader)
+            .take(MAX_LINE_BYTES as u64 + 1)
+            .read_until(b'\n', &mut line);
         let message = match read {
             Ok(0) | Err(_) => return,
             Ok(_) if line.last() == Some(&b'\n') => {

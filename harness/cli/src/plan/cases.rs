@@ -25,13 +25,23 @@ pub fn expand(
 ) -> Result<Vec<Case>> {
     check_count(suite)?;
     let mut cases = Vec::new();
-    for benchmark in suite.benchmarks.iter().filter(|benchmark| tagged(benchmark, &options.tags)) {
+    for benchmark in suite
+        .benchmarks
+        .iter()
+        .filter(|benchmark| tagged(benchmark, &options.tags))
+    {
         let expanded = expand_benchmark(suite, benchmark, catalogs, dir);
         cases.extend(expanded.with_context(|| format!("benchmark `{}`", benchmark.name))?);
     }
-    let kept = |case: &Case| options.filters.is_empty() || options.filters.iter().any(|f| case.id.contains(f));
+    let kept = |case: &Case| {
+        options.filters.is_empty() || options.filters.iter().any(|f| case.id.contains(f))
+    };
     cases.retain(kept);
-    ensure!(!cases.is_empty(), "no case is left; `assay list {}` names them all", suite.name);
+    ensure!(
+        !cases.is_empty(),
+        "no case is left; `assay list {}` names them all",
+        suite.name
+    );
     Ok(cases)
 }
 
@@ -42,12 +52,23 @@ fn tagged(benchmark: &Benchmark, tags: &[String]) -> bool {
 fn check_count(suite: &Suite) -> Result<()> {
     let mut total = 0usize;
     for benchmark in &suite.benchmarks {
-        let points = axes::count(&benchmark.axes).with_context(|| format!("benchmark `{}`", benchmark.name))?;
-        let each = benchmark.devices.len().saturating_mul(timings(benchmark).len());
+        let points = axes::count(&benchmark.axes)
+            .with_context(|| format!("benchmark `{}`", benchmark.name))?;
+        let each = benchmark
+            .devices
+            .len()
+            .saturating_mul(timings(benchmark).len());
         total = total.saturating_add(points.saturating_mul(each));
     }
-    let shown = if total == usize::MAX { "more than can be counted".to_owned() } else { total.to_string() };
-    ensure!(total <= MAX_CASES, "its axes span {shown} cases; at most {MAX_CASES}: take values out of the axes, or split the suite");
+    let shown = if total == usize::MAX {
+        "more than can be counted".to_owned()
+    } else {
+        total.to_string()
+    };
+    ensure!(
+        total <= MAX_CASES,
+        "its axes span {shown} cases; at most {MAX_CASES}: take values out of the axes, or split the suite"
+    );
     Ok(())
 }
 
@@ -65,7 +86,9 @@ fn expand_benchmark(
     catalogs: &BTreeMap<String, Hello>,
     dir: &Path,
 ) -> Result<Vec<Case>> {
-    let policy = benchmark.policy.apply(suite.policy.apply(Policy::default()));
+    let policy = benchmark
+        .policy
+        .apply(suite.policy.apply(Policy::default()));
     check_policy(&policy)?;
     let mut cases = Vec::new();
     for device in &benchmark.devices {
@@ -88,8 +111,14 @@ fn resolve(
     dir: &Path,
 ) -> Result<(WorkloadRef, Params)> {
     if let Some(command) = &benchmark.command {
-        ensure!(timing == TimingMode::Host, "field `timing`: a command is timed as `host`, not `{timing}`");
-        ensure!(*device == DeviceSelector::CPU, "field `devices`: a command runs on \"cpu\", not on {device}");
+        ensure!(
+            timing == TimingMode::Host,
+            "field `timing`: a command is timed as `host`, not `{timing}`"
+        );
+        ensure!(
+            *device == DeviceSelector::CPU,
+            "field `devices`: a command runs on \"cpu\", not on {device}"
+        );
         let spec = resolve_command(command, point, dir, benchmark)?;
         return Ok((WorkloadRef::Command(spec), point.clone()));
     }
@@ -98,20 +127,40 @@ fn resolve(
     let info = find_workload(worker, name, catalogs)?;
     check_supported(info, device, timing)?;
     let params = resolve_params(benchmark, point, info)?;
-    let workload = WorkloadRef::Worker { worker: worker.into(), name: name.into(), definition: info.definition };
+    let workload = WorkloadRef::Worker {
+        worker: worker.into(),
+        name: name.into(),
+        definition: info.definition,
+    };
     Ok((workload, params))
 }
 
-fn find_workload<'a>(worker: &str, name: &str, catalogs: &'a BTreeMap<String, Hello>) -> Result<&'a WorkloadInfo> {
-    let known = catalogs.get(worker).map_or(&[][..], |hello| &hello.workloads);
-    known.iter().find(|info| info.name == name).with_context(|| {
-        let names: Vec<&str> = known.iter().map(|info| info.name.as_str()).collect();
-        format!("field `workload`: worker `{worker}` has no workload `{name}`{}; it has: {}", closest(name, &names), names.join(", "))
-    })
+fn find_workload<'a>(
+    worker: &str,
+    name: &str,
+    catalogs: &'a BTreeMap<String, Hello>,
+) -> Result<&'a WorkloadInfo> {
+    let known = catalogs
+        .get(worker)
+        .map_or(&[][..], |hello| &hello.workloads);
+    known
+        .iter()
+        .find(|info| info.name == name)
+        .with_context(|| {
+            let names: Vec<&str> = known.iter().map(|info| info.name.as_str()).collect();
+            format!(
+                "field `workload`: worker `{worker}` has no workload `{name}`{}; it has: {}",
+                closest(name, &names),
+                names.join(", ")
+            )
+        })
 }
 
 fn closest(name: &str, known: &[&str]) -> String {
-    let best = known.iter().map(|other| (strsim::osa_distance(name, other), other)).min();
+    let best = known
+        .iter()
+        .map(|other| (strsim::osa_distance(name, other), other))
+        .min();
     match best {
         Some((distance, other)) if distance <= 2 => format!(" (did you mean `{other}`?)"),
         _ => String::new(),
@@ -119,7 +168,11 @@ fn closest(name: &str, known: &[&str]) -> String {
 }
 
 fn check_supported(info: &WorkloadInfo, device: &DeviceSelector, timing: TimingMode) -> Result<()> {
-    ensure!(info.timing.contains(&timing), "field `timing`: workload `{}` cannot be timed `{timing}`", info.name);
+    ensure!(
+        info.timing.contains(&timing),
+        "field `timing`: workload `{}` cannot be timed `{timing}`",
+        info.name
+    );
     ensure!(
         info.devices.contains(&device.kind),
         "field `devices`: workload `{}` does not run on {}",
@@ -132,18 +185,35 @@ fn check_supported(info: &WorkloadInfo, device: &DeviceSelector, timing: TimingM
 fn resolve_params(benchmark: &Benchmark, point: &Point, info: &WorkloadInfo) -> Result<Params> {
     let mut params = point.clone();
     for (name, value) in &benchmark.params {
-        let value = value.resolve().with_context(|| format!("field `params.{name}`"))?;
+        let value = value
+            .resolve()
+            .with_context(|| format!("field `params.{name}`"))?;
         params.insert(name.clone(), value);
     }
     let names: Vec<&str> = info.parameters.iter().map(|p| p.name.as_str()).collect();
     if let Some(unknown) = params.keys().find(|name| !names.contains(&name.as_str())) {
-        let place = if point.contains_key(unknown) { "axes" } else { "params" };
+        let place = if point.contains_key(unknown) {
+            "axes"
+        } else {
+            "params"
+        };
         let hint = closest(unknown, &names);
-        bail!("field `{place}.{unknown}`: workload `{}` has no parameter `{unknown}`{hint}; it has: {}", info.name, names.join(", "));
+        bail!(
+            "field `{place}.{unknown}`: workload `{}` has no parameter `{unknown}`{hint}; it has: {}",
+            info.name,
+            names.join(", ")
+        );
     }
     for parameter in &info.parameters {
-        let value = params.remove(&parameter.name).or_else(|| parameter.default.clone());
-        let value = value.with_context(|| format!("parameter `{}` of workload `{}` has no value; add it to `axes` or `params`", parameter.name, info.name))?;
+        let value = params
+            .remove(&parameter.name)
+            .or_else(|| parameter.default.clone());
+        let value = value.with_context(|| {
+            format!(
+                "parameter `{}` of workload `{}` has no value; add it to `axes` or `params`",
+                parameter.name, info.name
+            )
+        })?;
         params.insert(parameter.name.clone(), check_value(parameter, value)?);
     }
     Ok(params)
@@ -157,17 +227,28 @@ fn check_value(parameter: &ParameterInfo, value: ParamValue) -> Result<ParamValu
         | (ParameterKind::Int, v @ ParamValue::Int(_))
         | (ParameterKind::Float, v @ ParamValue::Float(_))
         | (ParameterKind::Text, v @ ParamValue::Text(_)) => v,
-        (kind, other) => bail!("parameter `{name}`: {other} is no {}", format!("{kind:?}").to_lowercase()),
+        (kind, other) => bail!(
+            "parameter `{name}`: {other} is no {}",
+            format!("{kind:?}").to_lowercase()
+        ),
     };
     if !parameter.choices.is_empty() && !parameter.choices.contains(&value) {
         let choices: Vec<String> = parameter.choices.iter().map(ToString::to_string).collect();
-        bail!("parameter `{name}`: {value} is none of {}", choices.join(", "));
+        bail!(
+            "parameter `{name}`: {value} is none of {}",
+            choices.join(", ")
+        );
     }
     Ok(value)
 }
 
 /// Replaces `{axis}` in a command's arguments, environment and directory; `{dir}` stays, so that the manifest names no path.
-fn resolve_command(command: &CommandDeclaration, point: &Point, dir: &Path, benchmark: &Benchmark) -> Result<CommandSpec> {
+fn resolve_command(
+    command: &CommandDeclaration,
+    point: &Point,
+    dir: &Path,
+    benchmark: &Benchmark,
+) -> Result<CommandSpec> {
     let fill = |text: &String| {
         point.iter().fold(text.clone(), |text, (name, value)| {
             let plain = match value {
@@ -179,26 +260,51 @@ fn resolve_command(command: &CommandDeclaration, point: &Point, dir: &Path, benc
     };
     let unused = point.keys().find(|name| {
         let marker = format!("{{{name}}}");
-        !command.argv.iter().chain(command.env.values()).any(|text| text.contains(&marker))
+        !command
+            .argv
+            .iter()
+            .chain(command.env.values())
+            .any(|text| text.contains(&marker))
     });
     if let Some(name) = unused {
-        bail!("field `axes.{name}`: the command of `{}` does not use {{{name}}}", benchmark.name);
+        bail!(
+            "field `axes.{name}`: the command of `{}` does not use {{{name}}}",
+            benchmark.name
+        );
     }
     for metric in &command.metrics {
         let rules = usize::from(metric.json.is_some()) + usize::from(metric.regex.is_some());
-        ensure!(rules == 1, "metric `{}`: give one rule, `json` or `regex`", metric.name);
+        ensure!(
+            rules == 1,
+            "metric `{}`: give one rule, `json` or `regex`",
+            metric.name
+        );
         if let Some(pattern) = &metric.regex {
-            let groups = regex::Regex::new(pattern).with_context(|| format!("metric `{}`, field `regex`", metric.name))?.captures_len();
-            ensure!(groups >= 2, "metric `{}`, field `regex`: needs a group ( ) around the number", metric.name);
+            let groups = regex::Regex::new(pattern)
+                .with_context(|| format!("metric `{}`, field `regex`", metric.name))?
+                .captures_len();
+            ensure!(
+                groups >= 2,
+                "metric `{}`, field `regex`: needs a group ( ) around the number",
+                metric.name
+            );
         }
         if let Some(pointer) = &metric.json {
-            ensure!(pointer.is_empty() || pointer.starts_with('/'), "metric `{}`, field `json`: a JSON Pointer starts with /", metric.name);
+            ensure!(
+                pointer.is_empty() || pointer.starts_with('/'),
+                "metric `{}`, field `json`: a JSON Pointer starts with /",
+                metric.name
+            );
         }
     }
     debug_assert!(dir.is_absolute());
     Ok(CommandSpec {
         argv: command.argv.iter().map(fill).collect(),
-        env: command.env.iter().map(|(name, value)| (name.clone(), fill(value))).collect(),
+        env: command
+            .env
+            .iter()
+            .map(|(name, value)| (name.clone(), fill(value)))
+            .collect(),
         directory: command.directory.clone(),
         timeout_ms: command.timeout_s.saturating_mul(1000),
         exit_code: command.exit_code,
@@ -214,13 +320,24 @@ fn make_case(
     timing: TimingMode,
     policy: Policy,
 ) -> Result<Case> {
-    let axes: Vec<(&str, &ParamValue)> = point.iter().map(|(name, value)| (name.as_str(), value)).collect();
+    let axes: Vec<(&str, &ParamValue)> = point
+        .iter()
+        .map(|(name, value)| (name.as_str(), value))
+        .collect();
     let mut id = Case::make_id(&benchmark.name, &axes, device);
     // The usual mode goes without saying.
-    if !matches!((timing, &workload), (TimingMode::Hot, _) | (_, WorkloadRef::Command(_))) {
+    if !matches!(
+        (timing, &workload),
+        (TimingMode::Hot, _) | (_, WorkloadRef::Command(_))
+    ) {
         id = format!("{id}+{timing}");
     }
-    ensure!(id.len() <= 500, "case `{}...` has a name of {} bytes; at most 500", &id[..60], id.len());
+    ensure!(
+        id.len() <= 500,
+        "case `{}...` has a name of {} bytes; at most 500",
+        &id[..60],
+        id.len()
+    );
     Ok(Case {
         definition: definition(&workload, &params, benchmark.seed, device, timing)?,
         id,
@@ -246,7 +363,11 @@ fn definition(
     timing: TimingMode,
 ) -> Result<Digest> {
     let what = match workload {
-        WorkloadRef::Worker { worker, name, definition } => json!([worker, name, definition]),
+        WorkloadRef::Worker {
+            worker,
+            name,
+            definition,
+        } => json!([worker, name, definition]),
         WorkloadRef::Command(spec) => json!(["command", spec]),
     };
     let parts = json!({

@@ -39,23 +39,35 @@ pub struct Options {
 pub fn plan(located: &Located, settings: &Settings, options: &Options) -> Result<ManifestFile> {
     let suite = &located.suite;
     let arm = main_arm(suite, settings, options)?;
-    let workers: BTreeMap<String, Vec<String>> =
-        suite.workers.iter().map(|(name, worker)| (name.clone(), worker.argv.clone())).collect();
+    let workers: BTreeMap<String, Vec<String>> = suite
+        .workers
+        .iter()
+        .map(|(name, worker)| (name.clone(), worker.argv.clone()))
+        .collect();
     let dir = folder(&located.source)?;
     let catalogs = ask_workers(suite, &Launcher::new(&arm, &workers, &dir)?)?;
     let cases = cases::expand(suite, &catalogs, options, &dir)?;
     let manifest = Manifest {
         schema: MANIFEST_SCHEMA,
-        suite: SuiteRef { name: suite.name.clone(), digest: located.digest, source: located.source.clone() },
-        tool: Tool { version: env!("CARGO_PKG_VERSION").into(), binary: arm.worker },
+        suite: SuiteRef {
+            name: suite.name.clone(),
+            digest: located.digest,
+            source: located.source.clone(),
+        },
+        tool: Tool {
+            version: env!("CARGO_PKG_VERSION").into(),
+            binary: arm.worker,
+        },
         project: project::state(settings)?,
         arms: vec![arm],
         sources: sources::digests(&workers, &cases, &dir)?,
         workers,
-        order_seed: U64(options.order_seed.unwrap_or_else(|| order_seed(&located.digest))),
+        order_seed: U64(options
+            .order_seed
+            .unwrap_or_else(|| order_seed(&located.digest))),
         cases,
     };
-    ManifestFile::seal(manifest).context("the manifest has no canonical form")
+    Ok(ManifestFile::seal(&manifest)?)
 }
 
 /// The folder that `{dir}` stands for.
@@ -74,7 +86,9 @@ pub fn own_digest() -> Result<Digest> {
 
 /// SHA-256 of a file.
 pub fn file_digest(path: &Path) -> Result<Digest> {
-    std::fs::read(path).map(Digest::of).with_context(|| path.display().to_string())
+    std::fs::read(path)
+        .map(Digest::of)
+        .with_context(|| path.display().to_string())
 }
 
 fn main_arm(suite: &Suite, settings: &Settings, options: &Options) -> Result<Arm> {
@@ -92,15 +106,20 @@ fn main_arm(suite: &Suite, settings: &Settings, options: &Options) -> Result<Arm
 
 /// Asks each worker that the suite uses who it is.
 fn ask_workers(suite: &Suite, launcher: &Launcher) -> Result<BTreeMap<String, Hello>> {
-    let used = suite.benchmarks.iter().map(|benchmark| match &benchmark.worker {
-        Some(worker) => worker.as_str(),
-        None => BUILTIN_WORKER,
-    });
+    let used = suite
+        .benchmarks
+        .iter()
+        .map(|benchmark| match &benchmark.worker {
+            Some(worker) => worker.as_str(),
+            None => BUILTIN_WORKER,
+        });
     let mut names: Vec<&str> = used.collect();
     names.sort_unstable();
     names.dedup();
     let ask = |name: &str| {
-        let (_, hello) = launcher.start(name).with_context(|| format!("worker `{name}`"))?;
+        let (_, hello) = launcher
+            .start(name)
+            .with_context(|| format!("worker `{name}`"))?;
         Ok((name.to_owned(), hello))
     };
     names.into_iter().map(ask).collect()

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use assay_record::manifest::{Diff, GitState};
 use assay_record::Project;
+use assay_record::manifest::{Diff, GitState};
 use git2::{Delta, DiffFormat, DiffOptions, Repository, Status, StatusOptions};
 
 use crate::settings::Settings;
@@ -17,15 +17,23 @@ pub fn state(settings: &Settings) -> Result<Project> {
     let Ok(repository) = Repository::discover(&settings.project) else {
         return Ok(Project::NoRepository);
     };
-    read(&repository, settings).map(Project::Git).with_context(|| {
-        format!("the git repository at {} cannot be read", repository.path().display())
-    })
+    read(&repository, settings)
+        .map(Project::Git)
+        .with_context(|| {
+            format!(
+                "the git repository at {} cannot be read",
+                repository.path().display()
+            )
+        })
 }
 
 fn read(repository: &Repository, settings: &Settings) -> Result<GitState> {
     let head = repository.head().ok();
     let commit = head.as_ref().and_then(|head| head.peel_to_commit().ok());
-    let branch = head.as_ref().filter(|head| head.is_branch()).and_then(|head| head.shorthand().ok());
+    let branch = head
+        .as_ref()
+        .filter(|head| head.is_branch())
+        .and_then(|head| head.shorthand().ok());
     Ok(GitState {
         commit: commit.as_ref().map(|commit| commit.id().to_string()),
         branch: branch.map(str::to_owned),
@@ -37,7 +45,10 @@ fn read(repository: &Repository, settings: &Settings) -> Result<GitState> {
 fn remote(repository: &Repository) -> Option<String> {
     let names = repository.remotes().ok()?;
     let first = names.iter().flatten().flatten().next().map(str::to_owned);
-    let remote = repository.find_remote("origin").ok().or_else(|| repository.find_remote(&first?).ok())?;
+    let remote = repository
+        .find_remote("origin")
+        .ok()
+        .or_else(|| repository.find_remote(&first?).ok())?;
     remote.url().ok().map(without_credentials)
 }
 
@@ -58,13 +69,21 @@ pub fn without_credentials(url: &str) -> String {
 }
 
 /// All that the working tree adds to the commit, as one patch; `None` where it adds nothing.
-fn diff(repository: &Repository, commit: Option<&git2::Commit<'_>>, settings: &Settings) -> Result<Option<Diff>> {
+fn diff(
+    repository: &Repository,
+    commit: Option<&git2::Commit<'_>>,
+    settings: &Settings,
+) -> Result<Option<Diff>> {
     let ours = our_own_output(repository, settings);
     if !is_dirty(repository, &ours)? {
         return Ok(None);
     }
     let mut options = DiffOptions::new();
-    options.include_untracked(true).recurse_untracked_dirs(true).show_untracked_content(true).show_binary(true);
+    options
+        .include_untracked(true)
+        .recurse_untracked_dirs(true)
+        .show_untracked_content(true)
+        .show_binary(true);
     let tree = commit.map(git2::Commit::tree).transpose()?;
     let diff = repository.diff_tree_to_workdir_with_index(tree.as_ref(), Some(&mut options))?;
     let mut patch = Vec::new();
@@ -99,7 +118,10 @@ fn is_dirty(repository: &Repository, ours: &[PathBuf]) -> Result<bool> {
     let statuses = repository.statuses(Some(&mut options))?;
     let counts = |entry: &git2::StatusEntry<'_>| {
         let path = String::from_utf8_lossy(entry.path_bytes()).into_owned();
-        entry.status() != Status::IGNORED && !ours.iter().any(|folder| Path::new(&path).starts_with(folder))
+        entry.status() != Status::IGNORED
+            && !ours
+                .iter()
+                .any(|folder| Path::new(&path).starts_with(folder))
     };
     Ok(statuses.iter().any(|entry| counts(&entry)))
 }
@@ -110,7 +132,12 @@ fn our_own_output(repository: &Repository, settings: &Settings) -> Vec<PathBuf> 
     let Some(root) = root else { return Vec::new() };
     [&settings.records, &settings.database, &settings.site]
         .iter()
-        .filter_map(|path| resolve(path).strip_prefix(&root).ok().map(Path::to_path_buf))
+        .filter_map(|path| {
+            resolve(path)
+                .strip_prefix(&root)
+                .ok()
+                .map(Path::to_path_buf)
+        })
         .filter(|path| !path.as_os_str().is_empty())
         .collect()
 }
@@ -127,14 +154,27 @@ fn resolve(path: &Path) -> PathBuf {
 
 /// Makes a worktree of `commit` at `to` with the diff applied: the source as it was measured.
 pub fn check_out(settings: &Settings, state: &GitState, to: &Path) -> Result<()> {
-    let commit = state.commit.as_deref().context("the manifest names no commit")?;
+    let commit = state
+        .commit
+        .as_deref()
+        .context("the manifest names no commit")?;
     let repository = Repository::discover(&settings.project)
         .context("not in a git repository: run this where the measured project is cloned")?;
     let id = git2::Oid::from_str(commit).with_context(|| format!("{commit} is no commit id"))?;
     repository.find_commit(id).with_context(|| {
-        format!("commit {commit} is not in this repository; fetch it first{}", state.remote.as_ref().map_or(String::new(), |r| format!(" from {r}")))
+        format!(
+            "commit {commit} is not in this repository; fetch it first{}",
+            state
+                .remote
+                .as_ref()
+                .map_or(String::new(), |r| format!(" from {r}"))
+        )
     })?;
-    ensure!(!to.exists(), "{}: exists already; name a new folder", to.display());
+    ensure!(
+        !to.exists(),
+        "{}: exists already; name a new folder",
+        to.display()
+    );
     let name = format!("assay-{}", &commit[..commit.len().min(12)]);
     let worktree = repository
         .worktree(&unused_name(&repository, &name), to, None)
@@ -143,17 +183,30 @@ pub fn check_out(settings: &Settings, state: &GitState, to: &Path) -> Result<()>
     inside.set_head_detached(id)?;
     inside.checkout_head(Some(git2::build::CheckoutBuilder::new().force()))?;
     if let Some(diff) = &state.diff {
-        let patch = diff.to_bytes().context("the manifest's diff is not in hexadecimal")?;
+        let patch = diff
+            .to_bytes()
+            .context("the manifest's diff is not in hexadecimal")?;
         let diff = git2::Diff::from_buffer(&patch).context("the manifest's diff is no patch")?;
-        inside.apply(&diff, git2::ApplyLocation::WorkDir, None).context("the manifest's diff does not apply to its commit")?;
+        inside
+            .apply(&diff, git2::ApplyLocation::WorkDir, None)
+            .context("the manifest's diff does not apply to its commit")?;
     }
     Ok(())
 }
 
 fn unused_name(repository: &Repository, base: &str) -> String {
     let taken = |name: &String| repository.find_worktree(name).is_ok();
-    let numbered = (1..).map(|n| if n == 1 { base.to_owned() } else { format!("{base}-{n}") });
-    numbered.into_iter().find(|name| !taken(name)).unwrap_or_else(|| base.to_owned())
+    let numbered = (1..).map(|n| {
+        if n == 1 {
+            base.to_owned()
+        } else {
+            format!("{base}-{n}")
+        }
+    });
+    numbered
+        .into_iter()
+        .find(|name| !taken(name))
+        .unwrap_or_else(|| base.to_owned())
 }
 
 #[cfg(test)]
@@ -163,11 +216,26 @@ mod tests {
     #[test]
     fn credentials_never_stay() {
         for (url, expected) in [
-            ("https://user:secret@host.example/a/b.git", "https://host.example/a/b.git"),
-            ("https://token@host.example/a/b.git", "https://host.example/a/b.git"),
-            ("https://a:p@ss@host.example/a.git", "https://host.example/a.git"),
-            ("https://host.example/a.git?private_token=secret#x", "https://host.example/a.git"),
-            ("ssh://git:secret@host.example:22/a.git", "ssh://host.example:22/a.git"),
+            (
+                "https://user:secret@host.example/a/b.git",
+                "https://host.example/a/b.git",
+            ),
+            (
+                "https://token@host.example/a/b.git",
+                "https://host.example/a/b.git",
+            ),
+            (
+                "https://a:p@ss@host.example/a.git",
+                "https://host.example/a.git",
+            ),
+            (
+                "https://host.example/a.git?private_token=secret#x",
+                "https://host.example/a.git",
+            ),
+            (
+                "ssh://git:secret@host.example:22/a.git",
+                "ssh://host.example:22/a.git",
+            ),
             ("git@host.example:a/b.git", "git@host.example:a/b.git"),
             ("user:secret@host.example:a/b.git", "host.example:a/b.git"),
             ("/srv/git/a.git", "/srv/git/a.git"),

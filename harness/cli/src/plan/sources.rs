@@ -22,15 +22,25 @@ pub fn digests(
         WorkloadRef::Command(spec) => Some(&spec.argv),
         WorkloadRef::Worker { .. } => None,
     });
-    let mut named: Vec<&String> = workers.values().chain(commands).flatten().filter(|a| a.starts_with("{dir}/")).collect();
+    let mut named: Vec<&String> = workers
+        .values()
+        .chain(commands)
+        .flatten()
+        .filter(|a| a.starts_with("{dir}/"))
+        .collect();
     named.sort_unstable();
     named.dedup();
     let digest = |argument: &String| {
         let path = resolve(argument, dir);
-        let digest = file_digest(&path).with_context(|| format!("file {argument} that the suite names"))?;
+        let digest =
+            file_digest(&path).with_context(|| format!("file {argument} that the suite names"))?;
         Ok((argument.clone(), digest))
     };
-    named.into_iter().filter(|argument| !resolve(argument, dir).is_dir()).map(digest).collect()
+    named
+        .into_iter()
+        .filter(|argument| !resolve(argument, dir).is_dir())
+        .map(digest)
+        .collect()
 }
 
 /// The path that an argument with `{dir}/` names.

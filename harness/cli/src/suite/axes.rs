@@ -76,7 +76,9 @@ fn int(value: i64) -> Result<ParamValue> {
 fn power(text: &str) -> Option<Result<ParamValue>> {
     let (base, exponent) = text.split_once('^')?;
     let (base, exponent): (i64, u32) = (base.parse().ok()?, exponent.parse().ok()?);
-    let value = base.checked_pow(exponent).with_context(|| format!("{text} is past 2^53"));
+    let value = base
+        .checked_pow(exponent)
+        .with_context(|| format!("{text} is past 2^53"));
     Some(value.and_then(int))
 }
 
@@ -101,7 +103,9 @@ impl Range {
     fn ends(&self) -> Result<(i64, i64)> {
         match (self.from.resolve()?, self.to.resolve()?) {
             (ParamValue::Int(from), ParamValue::Int(to)) if from <= to => Ok((from, to)),
-            (ParamValue::Int(from), ParamValue::Int(to)) => bail!("`from` ({from}) is past `to` ({to})"),
+            (ParamValue::Int(from), ParamValue::Int(to)) => {
+                bail!("`from` ({from}) is past `to` ({to})")
+            }
             _ => bail!("`from` and `to` are integers"),
         }
     }
@@ -109,7 +113,9 @@ impl Range {
     fn count(&self) -> Result<usize> {
         let (from, to) = self.ends()?;
         match (self.step, self.factor) {
-            (Some(step), None) if step >= 1 => Ok(usize::try_from((to - from) / step)?.saturating_add(1)),
+            (Some(step), None) if step >= 1 => {
+                Ok(usize::try_from((to - from) / step)?.saturating_add(1))
+            }
             (None, Some(factor)) if factor >= 2 && from >= 1 => Ok(self.values()?.len()),
             (Some(_), None) => bail!("`step` is at least 1"),
             (None, Some(_)) => bail!("`factor` is at least 2, and `from` at least 1"),
@@ -173,16 +179,29 @@ mod tests {
 
     fn shown(text: &str) -> Vec<String> {
         let show = |point: &super::Point| {
-            point.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
+            point
+                .iter()
+                .map(|(k, v)| format!("{k}={v}"))
+                .collect::<Vec<_>>()
+                .join(",")
         };
         points(&axes(text)).unwrap().iter().map(show).collect()
     }
 
     #[test]
     fn lists_ranges_and_powers() {
-        assert_eq!(shown("n = [1, \"2^20\"]\nt = [\"f32\"]"), ["n=1,t=f32", "n=2^20,t=f32"]);
-        assert_eq!(shown("n = { from = 1, to = 7, step = 3 }"), ["n=1", "n=4", "n=7"]);
-        assert_eq!(shown("n = { from = \"2^10\", to = 5000, factor = 2 }"), ["n=2^10", "n=2^11", "n=2^12"]);
+        assert_eq!(
+            shown("n = [1, \"2^20\"]\nt = [\"f32\"]"),
+            ["n=1,t=f32", "n=2^20,t=f32"]
+        );
+        assert_eq!(
+            shown("n = { from = 1, to = 7, step = 3 }"),
+            ["n=1", "n=4", "n=7"]
+        );
+        assert_eq!(
+            shown("n = { from = \"2^10\", to = 5000, factor = 2 }"),
+            ["n=2^10", "n=2^11", "n=2^12"]
+        );
         assert_eq!(points(&BTreeMap::new()).unwrap().len(), 1);
     }
 
@@ -190,7 +209,10 @@ mod tests {
     fn bad_axes_are_named() {
         for (text, expected) in [
             ("n = []", "axis `n` is empty"),
-            ("n = { from = 5, to = 1, step = 1 }", "`from` (5) is past `to` (1)"),
+            (
+                "n = { from = 5, to = 1, step = 1 }",
+                "`from` (5) is past `to` (1)",
+            ),
             ("n = { from = 1, to = 5 }", "give `step` or `factor`"),
             ("n = { from = 0, to = 5, factor = 2 }", "`from` at least 1"),
             ("n = { from = 1, to = 5, step = 0 }", "`step` is at least 1"),

@@ -29,35 +29,71 @@ pub fn locate(name: &str) -> Result<Located> {
     check_path(name)?;
     if let Some(text) = builtin::text(name) {
         let suite = Suite::parse(Path::new(name), text)?;
-        return Ok(Located { suite, digest: Digest::of(text), source: Source::Builtin });
+        return Ok(Located {
+            suite,
+            digest: Digest::of(text),
+            source: Source::Builtin,
+        });
     }
     let path = Path::new(name);
     if !looks_like_a_path(name) && !path.exists() {
         let names: Vec<&str> = builtin::all().map(|(name, _)| name).collect();
-        bail!("no suite is called `{name}`; built in are: {}; name your own by its path, such as ./{name}.toml", names.join(", "));
+        bail!(
+            "no suite is called `{name}`; built in are: {}; name your own by its path, such as ./{name}.toml",
+            names.join(", ")
+        );
     }
-    let length = std::fs::metadata(path).with_context(|| path.display().to_string())?.len();
-    ensure!(length <= MAX_SUITE_BYTES, "{name}: {length} bytes; a suite has at most {MAX_SUITE_BYTES}");
+    let length = std::fs::metadata(path)
+        .with_context(|| path.display().to_string())?
+        .len();
+    ensure!(
+        length <= MAX_SUITE_BYTES,
+        "{name}: {length} bytes; a suite has at most {MAX_SUITE_BYTES}"
+    );
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let suite = Suite::parse(path, &text)?;
     let file = std::fs::canonicalize(path).with_context(|| path.display().to_string())?;
     let folder = file.parent().and_then(Path::to_str);
-    let folder = folder.with_context(|| format!("{}: its folder's path is not UTF-8; move it", file.display()))?;
-    Ok(Located { suite, digest: Digest::of(&text), source: Source::Folder(folder.to_owned()) })
+    let folder = folder.with_context(|| {
+        format!(
+            "{}: its folder's path is not UTF-8; move it",
+            file.display()
+        )
+    })?;
+    Ok(Located {
+        suite,
+        digest: Digest::of(&text),
+        source: Source::Folder(folder.to_owned()),
+    })
 }
 
 /// Whether somebody who types this means a file.
 pub fn looks_like_a_path(name: &str) -> bool {
-    name.contains('/') || Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"))
+    name.contains('/')
+        || Path::new(name)
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("toml"))
 }
 
 fn check_path(name: &str) -> Result<()> {
     let shown: String = name.chars().take(60).collect();
-    ensure!(!name.is_empty(), "the suite's name is empty; `assay list` names them");
-    ensure!(name.len() <= MAX_PATH_BYTES, "suite path {shown:?}...: {} bytes; at most {MAX_PATH_BYTES}", name.len());
-    ensure!(!name.contains('\0'), "suite path {shown:?}: contains a NUL byte");
     ensure!(
-        !Path::new(name).components().any(|part| part == Component::ParentDir),
+        !name.is_empty(),
+        "the suite's name is empty; `assay list` names them"
+    );
+    ensure!(
+        name.len() <= MAX_PATH_BYTES,
+        "suite path {shown:?}...: {} bytes; at most {MAX_PATH_BYTES}",
+        name.len()
+    );
+    ensure!(
+        !name.contains('\0'),
+        "suite path {shown:?}: contains a NUL byte"
+    );
+    ensure!(
+        !Path::new(name)
+            .components()
+            .any(|part| part == Component::ParentDir),
         "suite path {shown:?}: contains `..`; name it by an absolute path, or from the folder above"
     );
     Ok(())

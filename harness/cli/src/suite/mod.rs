@@ -128,7 +128,10 @@ pub struct ExpectDeclaration {
 impl ExpectDeclaration {
     /// As in the manifest.
     pub fn resolve(&self) -> Expect {
-        Expect { output: self.output, max_time_ns: self.max_time_s.map(|s| s * 1e9) }
+        Expect {
+            output: self.output,
+            max_time_ns: self.max_time_s.map(|s| s * 1e9),
+        }
     }
 }
 
@@ -194,20 +197,35 @@ impl Suite {
             "field `schema`: version {} is newer than {SUITE_SCHEMA}, the newest this assay reads; use a newer assay",
             self.schema
         );
-        ensure!(self.schema == SUITE_SCHEMA, "field `schema`: expected {SUITE_SCHEMA}, found {}", self.schema);
-        check_name("name", &self.name, "")?;
-        ensure!(!self.benchmarks.is_empty(), "field `benchmark`: a suite lists at least one; add a [[benchmark]] table");
         ensure!(
-            !self.workers.contains_key(assay_record::manifest::BUILTIN_WORKER),
+            self.schema == SUITE_SCHEMA,
+            "field `schema`: expected {SUITE_SCHEMA}, found {}",
+            self.schema
+        );
+        check_name("name", &self.name, "")?;
+        ensure!(
+            !self.benchmarks.is_empty(),
+            "field `benchmark`: a suite lists at least one; add a [[benchmark]] table"
+        );
+        ensure!(
+            !self
+                .workers
+                .contains_key(assay_record::manifest::BUILTIN_WORKER),
             "field `workers`: the name `assay` is the built-in worker's; choose another"
         );
         for (name, worker) in &self.workers {
-            ensure!(!worker.argv.is_empty(), "field `workers.{name}.argv` is empty; name the program");
+            ensure!(
+                !worker.argv.is_empty(),
+                "field `workers.{name}.argv` is empty; name the program"
+            );
         }
         for (index, benchmark) in self.benchmarks.iter().enumerate() {
             let at = format!("benchmark `{}`", benchmark.name);
             benchmark.check(&self.workers).context(at)?;
-            if self.benchmarks[..index].iter().any(|earlier| earlier.name == benchmark.name) {
+            if self.benchmarks[..index]
+                .iter()
+                .any(|earlier| earlier.name == benchmark.name)
+            {
                 bail!("two benchmarks are called `{}`; rename one", benchmark.name);
             }
         }
@@ -222,9 +240,18 @@ impl Benchmark {
             (Some(_), Some(_)) => bail!("has both `workload` and `command`; keep one"),
             (None, None) => bail!("has neither `workload` nor `command`; add one"),
             (None, Some(command)) => {
-                ensure!(!command.argv.is_empty(), "field `command.argv` is empty; name the program");
-                ensure!(self.worker.is_none(), "field `worker` goes with `workload`, not with `command`");
-                ensure!(self.params.is_empty(), "field `params` goes with `workload`; a command takes `axes` in its argv");
+                ensure!(
+                    !command.argv.is_empty(),
+                    "field `command.argv` is empty; name the program"
+                );
+                ensure!(
+                    self.worker.is_none(),
+                    "field `worker` goes with `workload`, not with `command`"
+                );
+                ensure!(
+                    self.params.is_empty(),
+                    "field `params` goes with `workload`; a command takes `axes` in its argv"
+                );
             }
             (Some(_), None) => {}
         }
@@ -232,10 +259,20 @@ impl Benchmark {
             && !workers.contains_key(worker)
         {
             let known: Vec<&str> = workers.keys().map(String::as_str).collect();
-            bail!("field `worker`: no worker is called `{worker}`; [workers] has: {}", known.join(", "));
+            bail!(
+                "field `worker`: no worker is called `{worker}`; [workers] has: {}",
+                known.join(", ")
+            );
         }
-        ensure!(!self.devices.is_empty(), "field `devices` is empty; leave it out for [\"cpu\"]");
-        if let Some(name) = self.params.keys().find(|name| self.axes.contains_key(*name)) {
+        ensure!(
+            !self.devices.is_empty(),
+            "field `devices` is empty; leave it out for [\"cpu\"]"
+        );
+        if let Some(name) = self
+            .params
+            .keys()
+            .find(|name| self.axes.contains_key(*name))
+        {
             bail!("`{name}` is both in `params` and in `axes`; keep one");
         }
         let policy = self.policy.apply(Policy::default());
@@ -247,9 +284,21 @@ impl Benchmark {
 /// Whether a policy can be followed.
 pub fn check_policy(policy: &Policy) -> Result<()> {
     let even = |n: u32| n >= 2 && n.is_multiple_of(2);
-    ensure!(even(policy.rounds), "field `policy.rounds` is {}; it is even and at least 2", policy.rounds);
-    ensure!(even(policy.max_rounds), "field `policy.max_rounds` is {}; it is even and at least 2", policy.max_rounds);
-    ensure!(policy.max_rounds <= 1000, "field `policy.max_rounds` is {}; at most 1000", policy.max_rounds);
+    ensure!(
+        even(policy.rounds),
+        "field `policy.rounds` is {}; it is even and at least 2",
+        policy.rounds
+    );
+    ensure!(
+        even(policy.max_rounds),
+        "field `policy.max_rounds` is {}; it is even and at least 2",
+        policy.max_rounds
+    );
+    ensure!(
+        policy.max_rounds <= 1000,
+        "field `policy.max_rounds` is {}; at most 1000",
+        policy.max_rounds
+    );
     ensure!(
         policy.target > 0.0 && policy.target < 1.0,
         "field `policy.target` is {}; it is a share, such as 0.01 for 1 %",
@@ -262,16 +311,29 @@ pub fn check_policy(policy: &Policy) -> Result<()> {
         policy.max_samples
     );
     let most = assay_protocol::MAX_SAMPLES_PER_CHUNK;
-    ensure!(policy.max_samples <= most, "field `policy.max_samples` is {}; at most {most}", policy.max_samples);
-    ensure!(policy.round_ms > 0, "field `policy.round_ms` is 0; give milliseconds");
+    ensure!(
+        policy.max_samples <= most,
+        "field `policy.max_samples` is {}; at most {most}",
+        policy.max_samples
+    );
+    ensure!(
+        policy.round_ms > 0,
+        "field `policy.round_ms` is 0; give milliseconds"
+    );
     Ok(())
 }
 
 /// Names become parts of ids, files and pages: plain characters only.
 fn check_name(field: &str, name: &str, also: &str) -> Result<()> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c) || also.contains(c);
+    let plain = |c: char| {
+        c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c) || also.contains(c)
+    };
     ensure!(
-        !name.is_empty() && name.len() <= 100 && name.chars().all(plain) && !name.starts_with('.') && !name.contains(".."),
+        !name.is_empty()
+            && name.len() <= 100
+            && name.chars().all(plain)
+            && !name.starts_with('.')
+            && !name.contains(".."),
         "field `{field}`: {name:?} is no name; use up to 100 lower-case letters, digits, and any of -_.{also}"
     );
     Ok(())

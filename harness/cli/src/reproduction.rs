@@ -1,0 +1,95 @@
+//! Reproducing: what is checked before the manifest runs again, and the verdict afterwards.
+
+use std::path::Path;
+
+use anyhow::Result;
+use assay_machine::diff;
+use assay_protocol::Digest;
+use assay_record::manifest::GitState;
+use assay_record::{Fingerprint, Manifest, RunId};
+use assay_store::{RunRow, Store};
+use assay_verdicts::Reproduction;
+
+use crate::plan::{self, project, sources};
+use crate::settings::Settings;
+
+/// What differs between the manifest and what is here, before anything runs; in words.
+pub fn check_inputs(manifest: &Manifest, settings: &Settings) -> Result<Vec<String>> {
+    let dir = plan::folder(&manifest.suite.source)?;
+    let mut notes = Vec::new();
+    notes.extend(tool_note(manifest, plan::own_digest()?));
+    notes.extend(source_notes(manifest, &dir));
+    notes.extend(project_note(manifest, settings)?);
+    Ok(notes)
+}
+
+fn tool_note(manifest: &Manifest, here: Digest) -> Option<String> {
+    let tool = &manifest.tool;
+    (tool.binary != here).then(|| {
+        format!(
+            "The tool differs: the manifest was made by assay {} ({}), this is assay {} ({}).",
+            tool.version,
+            tool.binary.short(),
+            env!("CARGO_PKG_VERSION"),
+            here.short()
+        )
+    })
+}
+
+/// Files that the run reads from the suite's folder, by their digests.
+fn source_notes(manifest: &Manifest, dir: &Path) -> Vec<String> {
+    let note = |(argument, digest): (&String, &Digest)| {
+        let path = sources::resolve(argument, dir);
+        match plan::file_digest(&path) {
+            Ok(here) if here == *digest => None,
+            Ok(_) => Some(format!("The file {} is not what it was.", path.display())),
+            Err(_) => Some(format!("The file {} is not there.", path.display())),
+        }
+    };
+    manifest.sources.iter().filter_map(note).collect()
+}
+
+fn project_note(manifest: &Manifest, settings: &Settings) -> Result<Option<String>> {
+    let here = project::state(settings)?;
+    Ok(match (manifest.project.git(), here.git()) {
+        (Some(then), Some(now)) if then.commit != now.commit => {
+            let commit = |state: &GitState| state.commit.as_deref().map_or("no commit".to_owned(), |c| c.chars().take(12).collect());
+            Some(format!(
+                "The project's commit was {} and is {}: --checkout DIR makes a worktree of the former.",
+                commit(then),
+                commit(now)
+            ))
+        }
+        (Some(then), Some(now)) if then.diff != now.diff => {
+            Some("The project's uncommitted changes are not what they were: --checkout DIR makes a worktree with the former.".into())
+        }
+        (Some(_), None) => Some("The manifest names a git commit, but this is no repository.".into()),
+        _ => None,
+    })
+}
+
+/// The verdict on a reproduction that the store holds.
+pub fn judge_stored(store: &Store, again: &RunRow) -> Result<Reproduction> {
+    let original = again.reproduces.as_ref().unwrap_or(&again.run);
+    judge(store, original, &again.run, &[])
+}
+
+/// The verdict on `again` as a reproduction of `original`; `notes` come before what the fingerprints explain.
+pub fn judge(
+    store: &Store,
+    original: &RunId,
+    again: &RunId,
+    notes: &[String],
+) -> Result<Reproduction> {
+    let before = fingerprint(store, original)?;
+    let after = fingerprint(store, again)?;
+    let explained = diff::explain(&before, &after)
+        .into_iter()
+        .map(|explanation| explanation.text);
+    let explanations = notes.iter().cloned().chain(explained).collect();
+    Ok(Reproduction::of(store, original, again, explanations)?)
+}
+
+fn fingerprint(store: &Store, run: &RunId) -> Result<Fingerprint> {
+    Ok(store.fingerprint(&store.run(run)?.before)?)
+}

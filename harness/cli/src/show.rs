@@ -1,0 +1,164 @@
+//! Verdict values as text for a terminal, or as JSON.
+
+use anyhow::Result;
+use assay_protocol::Unit;
+use assay_record::RunStatus;
+use assay_reports::format;
+use assay_stats::Interval;
+use assay_verdicts::{
+    CaseReproduction, CaseState, CaseSummary, Likeness, Reproduction, RunSummary, Verdict,
+};
+use serde::Serialize;
+
+/// Longest text in a table's cell.
+const REASON: usize = 300;
+
+/// A value as pretty JSON on standard output.
+pub fn json(value: &impl Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// A run: its cases, then what went wrong, then one line.
+pub fn run(summary: &RunSummary) {
+    let row = &summary.run;
+    let dirty = if row.dirty {
+        ", with uncommitted changes"
+    } else {
+        ""
+    };
+    let commit = row.commit.as_deref().map_or("no commit".into(), |c| {
+        c.chars().take(12).collect::<String>()
+    });
+    println!(
+        "{}  {}  on {}  at {commit}{dirty}",
+        row.run, row.suite, row.machine
+    );
+    if row.status != RunStatus::Complete {
+        println!(
+            "this run is {}: what follows is not all",
+            format!("{:?}", row.status).to_lowercase()
+        );
+    }
+    let width = summary
+        .cases
+        .iter()
+        .map(|case| case.case.case.len())
+        .max()
+        .unwrap_or(0);
+    for case in &summary.cases {
+        println!("{}", case_line(case, width));
+    }
+    let count =
+        |of: fn(&CaseState) -> bool| summary.cases.iter().filter(|case| of(&case.state)).count();
+    println!(
+        "{} ok, {} failed, {} wrong, {} skipped",
+        count(|state| *state == CaseState::Ok),
+        count(|state| matches!(state, CaseState::Failed(_))),
+        count(|state| matches!(state, CaseState::Wrong(_))),
+        count(|state| matches!(state, CaseState::Skipped(_))),
+    );
+}
+
+fn case_line(case: &CaseSummary, width: usize) -> String {
+    let name = &case.case.case;
+    let what = match &case.state {
+        CaseState::Ok => measured(case),
+        CaseState::Skipped(reason) => format!("skipped: {}", plain(reason)),
+        CaseState::Failed(reason) => format!("FAILED: {}", plain(reason)),
+        CaseState::Wrong(reason) => format!("WRONG: {}", plain(reason)),
+    };
+    format!("  {name:<width$}  {what}")
+}
+
+fn measured(case: &CaseSummary) -> String {
+    let Some(time) = case.metrics.first() else {
+        return String::new();
+    };
+    let Some(estimate) = &time.estimate else {
+        return "no estimate".into();
+    };
+    let rate = time.rates.first().map_or(String::new(), |(unit, rate)| {
+        format!(
+            "  {:>22}",
+            format::interval(rate, &Unit::from(unit.as_str())).to_string()
+        )
+    });
+    let time_text = format::interval(estimate, &time.metric.unit).to_string();
+    format!("{time_text:>22}{rate}  {} rounds", time.rounds.len())
+}
+
+/// A reproduction: three parts, the cases that matter, and why.
+pub fn reproduction(verdict: &Reproduction) {
+    println!("{} reproduces {}", verdict.again, verdict.original);
+    println!("inputs:  {}", likeness(&verdict.inputs));
+    println!("outputs: {}", likeness(&verdict.outputs));
+    println!("speed:   {}", word(verdict.speed));
+    for case in &verdict.cases {
+        case_reproduction(case);
+    }
+    let changed =
+        verdict.speed != Verdict::Unchanged || matches!(verdict.outputs, Likeness::Differs(_));
+    if changed && !verdict.explanations.is_empty() {
+        println!("what differs between the two:");
+        for explanation in &verdict.explanations {
+            println!("  {}", plain(explanation));
+        }
+    }
+}
+
+fn case_reproduction(case: &CaseReproduction) {
+    let ratio = case
+        .ratio
+        .as_ref()
+        .map_or("not compared".into(), ratio_text);
+    println!("  {:<14} {ratio}  {}", word(case.speed), case.case);
+    for (name, part) in [("inputs", &case.inputs), ("outputs", &case.outputs)] {
+        if matches!(part, Likeness::Differs(_) | Likeness::Unknown(_)) {
+            println!("      {name}: {}", likeness(part));
+        }
+    }
+    if case.speed != Verdict::Unchanged && !case.note.is_empty() {
+        println!("      {}", plain(&case.note));
+    }
+}
+
+/// A ratio of times as a change: `+10.2 % [+8.1, +12.4]`.
+fn ratio_text(ratio: &Interval) -> String {
+    let percent = |x: f64| (x - 1.0) * 100.0;
+    format!(
+        "{:+6.1} % [{:+.1}, {:+.1}]",
+        percent(ratio.estimate),
+        percent(ratio.low),
+        percent(ratio.high)
+    )
+}
+
+fn likeness(likeness: &Likeness) -> String {
+    match likeness {
+        Likeness::Identical => "identical".into(),
+        Likeness::WithinTolerance => "other bits, within tolerance".into(),
+        Likeness::Differs(what) => format!("DIFFER: {}", plain(what)),
+        Likeness::Unknown(why) => format!("not comparable: {}", plain(why)),
+    }
+}
+
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Regressed => "REGRESSED",
+        Verdict::Improved => "improved",
+        Verdict::Unchanged => "equivalent",
+        Verdict::Inconclusive => "inconclusive",
+    }
+}
+
+/// Text from outside, without what a terminal would obey, and not too long.
+fn plain(text: &str) -> String {
+    let visible = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let short: String = visible.take(REASON).collect();
+    if text.chars().count() > REASON {
+        format!("{short}...")
+    } else {
+        short
+    }
+}
