@@ -1,0 +1,250 @@
+//! Bringing records into the database: each in one transaction, in any order, as often as one likes.
+
+use std::path::{Path, PathBuf};
+
+use assay_record::{Record, RunId, RunStatus};
+use duckdb::{Connection, params};
+
+use crate::Store;
+use crate::contents::{self, Extent};
+use crate::error::StoreError;
+use crate::load::{load, run_key};
+use crate::open;
+use crate::schema::RUN_TABLES;
+
+/// Deepest folder below a given one that is searched for records.
+const MAX_DEPTH: usize = 16;
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ingested {
+    /// The run was not known.
+    New,
+    /// The run was known up to an earlier line; it has grown or was finished.
+    Updated,
+    /// All of it was known.
+    Unchanged,
+}
+
+/// What became of the records of some folders.
+#[derive(Debug, Default)]
+pub struct IngestReport {
+    /// Runs that were not known.
+    pub new: Vec<RunId>,
+    /// Runs that have grown.
+    pub updated: Vec<RunId>,
+    /// How many records held nothing new.
+    pub unchanged: usize,
+    /// Files and folders that could not be ingested, and why. All others were.
+    pub failures: Vec<(PathBuf, StoreError)>,
+}
+
+/// What the database knows of a run.
+struct Known {
+    head: String,
+    extent: Extent,
+    record: PathBuf,
+}
+
+impl Store {
+    /// Ingests one record that was read from `path`. After an error the database is as it was.
+    pub fn ingest_record(&mut self, record: &Record, path: &Path) -> Result<Ingested, StoreError> {
+        let path = std::path::absolute(path).map_err(StoreError::io(path))?;
+        let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+        let Some(known) = self.known(&record.header.run)? else {
+            self.replace(record, &path, bytes)?;
+            return Ok(Ingested::New);
+        };
+        if known.head == record.head.to_string() {
+            self.moved(record, &known, &path, bytes)?;
+            return Ok(Ingested::Unchanged);
+        }
+        let extent = Extent::of(record);
+        if known.extent.fits_in(extent) && self.begins(record, known.extent)? {
+            self.replace(record, &path, bytes)?;
+            return Ok(Ingested::Updated);
+        }
+        if extent.fits_in(known.extent) && self.begins(record, extent)? {
+            return Ok(Ingested::Unchanged);
+        }
+        Err(StoreError::Conflict {
+            run: record.header.run.clone(),
+            first: known.record,
+            second: path,
+        })
+    }
+
+    /// Ingests every record below the given folders, in the order of their paths. A name may also be that of one record.
+    ///
+    /// Files that are no records by their name are passed over; one that cannot be ingested is reported, and the others go on.
+    /// An error is one of the database itself, which stops all: what was ingested before it stays.
+    pub fn ingest_folders(&mut self, folders: &[PathBuf]) -> Result<IngestReport, StoreError> {
+        let (paths, failures) = find_records(folders);
+        let mut report = IngestReport {
+            failures,
+            ..IngestReport::default()
+        };
+        for path in paths {
+            match self.ingest_file(&path) {
+                Ok((run, Ingested::New)) => report.new.push(run),
+                Ok((run, Ingested::Updated)) => report.updated.push(run),
+                Ok((_, Ingested::Unchanged)) => report.unchanged += 1,
+                Err(error) if error.is_of_record() => report.failures.push((path, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(report)
+    }
+
+    /// Reads and ingests one record. A finished one that is known at this path and length is not read again:
+    /// `verify` is there for doubt.
+    fn ingest_file(&mut self, path: &Path) -> Result<(RunId, Ingested), StoreError> {
+        if let Some(run) = self.known_file(path)? {
+            return Ok((run, Ingested::Unchanged));
+        }
+        let record = Record::read(path)?;
+        let ingested = self.ingest_record(&record, path)?;
+        Ok((record.header.run, ingested))
+    }
+
+    fn known_file(&self, path: &Path) -> Result<Option<RunId>, StoreError> {
+        let absolute = std::path::absolute(path).map_err(StoreError::io(path))?;
+        let bytes = std::fs::metadata(path).map_or(-1, |meta| meta.len() as i64);
+        let sql =
+            "SELECT run FROM runs WHERE record = ? AND record_bytes = ? AND finished IS NOT NULL";
+        let absolute = absolute.to_string_lossy();
+        let mut runs = self.rows(sql, params![absolute.as_ref(), bytes], |row| {
+            Ok(row.get::<_, String>(0)?.parse()?)
+        })?;
+        Ok(runs.pop())
+    }
+
+    fn known(&self, run: &RunId) -> Result<Option<Known>, StoreError> {
+        let sql = "SELECT run, head, workers, blocks, events, finished IS NOT NULL, record FROM runs WHERE run_key = ?";
+        let found = self.rows(sql, params![run_key(run)], |row| {
+            let known = Known {
+                head: row.get(1)?,
+                extent: Extent {
+                    workers: row.get(2)?,
+                    blocks: row.get(3)?,
+                    events: row.get(4)?,
+                    finished: row.get(5)?,
+                },
+                record: PathBuf::from(row.get::<_, String>(6)?),
+            };
+            Ok((row.get::<_, String>(0)?, known))
+        })?;
+        match found.into_iter().next() {
+            Some((name, known)) if name == run.as_str() => Ok(Some(known)),
+            Some((name, _)) => Err(StoreError::Database {
+                path: self.path.clone(),
+                what: format!("runs {name} and {run} have one key; please report this"),
+            }),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether the record and the database agree on their first lines.
+    fn begins(&self, record: &Record, extent: Extent) -> Result<bool, StoreError> {
+        let scratch = open::scratch()?;
+        load(&scratch, record, &self.path, 0)?;
+        let key = run_key(&record.header.run);
+        let wrong = |error: duckdb::Error| StoreError::of_duckdb(&self.path, &error);
+        let ours = contents::beginning(&self.connection, key, extent).map_err(wrong)?;
+        let theirs = contents::beginning(&scratch, key, extent).map_err(wrong)?;
+        Ok(ours == theirs)
+    }
+
+    /// Puts the record's rows in the place of what was known of its run, all or nothing.
+    fn replace(&mut self, record: &Record, path: &Path, bytes: u64) -> Result<(), StoreError> {
+        let transaction = self
+            .connection
+            .transaction()
+            .map_err(|error| StoreError::of_duckdb(&self.path, &error))?;
+        let wrong = |error: duckdb::Error| StoreError::of_duckdb(&self.path, &error);
+        forget(&transaction, run_key(&record.header.run)).map_err(wrong)?;
+        load(&transaction, record, path, bytes)?;
+        transaction.commit().map_err(wrong)
+    }
+
+    /// Notes where the record lies now, if it is gone from where it lay.
+    fn moved(
+        &self,
+        record: &Record,
+        known: &Known,
+        path: &Path,
+        bytes: u64,
+    ) -> Result<(), StoreError> {
+        if known.record == path || known.record.exists() {
+            return Ok(());
+        }
+        let (to, key) = (path.to_string_lossy(), run_key(&record.header.run));
+        self.connection
+            .execute(
+                "UPDATE runs SET record = ?, record_bytes = ? WHERE run_key = ?",
+                params![to.as_ref(), bytes as i64, key],
+            )
+            .map_err(|error| StoreError::of_duckdb(&self.path, &error))?;
+        Ok(())
+    }
+}
+
+impl Extent {
+    pub(crate) fn of(record: &Record) -> Self {
+        Self {
+            workers: record.workers.len() as i32,
+            blocks: record.blocks.len() as i32,
+            events: record.events.len() as i32,
+            finished: record.status() != RunStatus::Partial,
+        }
+    }
+}
+
+fn forget(connection: &Connection, run_key: i64) -> Result<(), duckdb::Error> {
+    for table in RUN_TABLES.iter().map(|(table, _)| *table).chain(["runs"]) {
+        let sql = format!("DELETE FROM {table} WHERE run_key = ?");
+        connection.execute(&sql, params![run_key])?;
+    }
+    Ok(())
+}
+
+/// Records below some folders in the order of their paths, and what could not be searched.
+pub(crate) fn find_records(folders: &[PathBuf]) -> (Vec<PathBuf>, Vec<(PathBuf, StoreError)>) {
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for folder in folders {
+        match std::fs::metadata(folder) {
+            Ok(meta) if meta.is_dir() => search(folder, 0, &mut found, &mut failures),
+            Ok(_) => found.push(folder.clone()),
+            Err(error) => failures.push((folder.clone(), StoreError::io(folder)(error))),
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    (found, failures)
+}
+
+fn search(
+    folder: &Path,
+    depth: usize,
+    found: &mut Vec<PathBuf>,
+    failures: &mut Vec<(PathBuf, StoreError)>,
+) {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            failures.push((folder.into(), StoreError::io(folder)(error)));
+            return;
+        }
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        // A link to a folder is not followed: it could lead in a circle.
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && depth < MAX_DEPTH => {
+                search(&path, depth + 1, found, failures);
+            }
+            Ok(kind) if !kind.is_dir() && Record::is_record_name(&path) => found.push(path),
+            _ => {}
+        }
+    }
+}

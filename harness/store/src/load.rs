@@ -1,0 +1,461 @@
+//! Turning one record into rows: what each table gets, and nothing about whether it should.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use assay_protocol::{Digest, Metric, MetricKind, Prepared};
+use assay_record::{Block, BlockStatus, Manifest, Record, canonical, manifest};
+use duckdb::{Appender, Connection, params};
+use serde::Serialize;
+
+use crate::error::StoreError;
+
+/// What can go wrong while rows are made: DuckDB, or a value of the record.
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+/// 63 bits of the SHA-256 over some names: a key that is the same in every database.
+pub(crate) fn key_of(parts: &[&str]) -> i64 {
+    // JSON keeps ["a", "b"] and ["ab"] apart. Strings always serialize.
+    let text = serde_json::to_string(parts).unwrap_or_default();
+    let digest = Digest::of(text);
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest.as_bytes()[..8]);
+    i64::from_be_bytes(bytes) & i64::MAX
+}
+
+/// Key of a run.
+pub(crate) fn run_key(run: &assay_record::RunId) -> i64 {
+    key_of(&["run", run.as_str()])
+}
+
+/// Value of a unit variant as its name in JSON.
+pub(crate) fn name_of(value: &impl Serialize) -> Result<String, Fault> {
+    match serde_json::to_value(value)? {
+        serde_json::Value::String(name) => Ok(name),
+        other => Err(format!("{other} is no name").into()),
+    }
+}
+
+/// Appends all rows of a record, within whatever transaction is open. `bytes` is the file's length.
+pub(crate) fn load(
+    connection: &Connection,
+    record: &Record,
+    path: &Path,
+    bytes: u64,
+) -> Result<(), StoreError> {
+    check(record).map_err(|what| StoreError::content(path, what))?;
+    let loader = Loader {
+        connection,
+        record,
+        key: run_key(&record.header.run),
+    };
+    loader
+        .all(path, bytes)
+        .map_err(|fault| match fault.downcast::<duckdb::Error>() {
+            Ok(error) => StoreError::of_duckdb(connection.path().unwrap_or(path), &error),
+            Err(fault) => StoreError::content(path, fault.to_string()),
+        })
+}
+
+/// What the reader does not check and the tables need.
+fn check(record: &Record) -> Result<(), String> {
+    for block in &record.blocks {
+        let place = || format!("case `{}`, round {}", block.case, block.round);
+        if let Some(series) = block
+            .telemetry
+            .iter()
+            .find(|series| series.at_ns.len() != series.values.len())
+        {
+            return Err(format!(
+                "{}: telemetry `{}` has {} times, but {} values",
+                place(),
+                series.name,
+                series.at_ns.len(),
+                series.values.len()
+            ));
+        }
+        if block.round > i32::MAX as u32 || block.attempt > i32::MAX as u32 {
+            return Err(format!("{}: a round or attempt past 2^31", block.case));
+        }
+        if block
+            .metrics()
+            .iter()
+            .any(|metric| metric.name == Metric::TIME)
+        {
+            return Err(format!(
+                "{}: declares a metric called `time`, which every case has already",
+                place()
+            ));
+        }
+    }
+    Ok(())
+}
+
+struct Loader<'a> {
+    connection: &'a Connection,
+    record: &'a Record,
+    key: i64,
+}
+
+impl Loader<'_> {
+    fn all(&self, path: &Path, bytes: u64) -> Result<(), Fault> {
+        self.run(path, bytes)?;
+        self.workers()?;
+        self.cases()?;
+        self.results()?;
+        self.samples()?;
+        self.sample_values()?;
+        self.round_values()?;
+        self.telemetry()?;
+        self.events()
+    }
+
+    fn appender(&self, table: &str) -> Result<Appender<'_>, Fault> {
+        Ok(self.connection.appender(table)?)
+    }
+
+    fn run(&self, path: &Path, bytes: u64) -> Result<(), Fault> {
+        let (header, footer) = (&self.record.header, self.record.footer.as_ref());
+        let manifest = canonical::to_canonical(&header.manifest)?;
+        self.once("manifests", &header.manifest_digest, manifest)?;
+        let before = self.fingerprint(&header.fingerprint)?;
+        let after = footer
+            .map(|footer| self.fingerprint(&footer.fingerprint))
+            .transpose()?;
+        let git = header.manifest.project.git();
+        let mut appender = self.appender("runs")?;
+        appender.append_row(params![
+            self.key,
+            header.run.as_str(),
+            header.manifest.suite.name,
+            header.manifest_digest.to_string(),
+            header.started.unix_ns(),
+            footer.map(|footer| footer.finished.unix_ns()),
+            name_of(&self.record.status())?,
+            header.machine.name,
+            header.machine.class.to_string(),
+            before,
+            after,
+            header.manifest.tool.version,
+            git.and_then(|git| git.commit.as_deref()),
+            git.and_then(|git| git.branch.as_deref()),
+            git.is_some_and(|git| git.diff.is_some()),
+            serde_json::to_string(&header.tags)?,
+            header.reproduces.as_ref().map(assay_record::RunId::as_str),
+            header.monotonic_ns,
+            header.timer_resolution_ns,
+            self.record.workers.len() as i32,
+            self.record.blocks.len() as i32,
+            self.record.events.len() as i32,
+            self.record.head.to_string(),
+            path.to_string_lossy().as_ref(),
+            bytes as i64,
+        ])?;
+        Ok(appender.flush()?)
+    }
+
+    fn fingerprint(&self, fingerprint: &assay_record::Fingerprint) -> Result<String, Fault> {
+        let json = canonical::to_canonical(fingerprint)?;
+        let digest = Digest::of(&json);
+        self.once("fingerprints", &digest, json)?;
+        Ok(digest.to_string())
+    }
+
+    /// Inserts a document under its digest unless it is there.
+    fn once(&self, table: &str, digest: &Digest, json: Vec<u8>) -> Result<(), Fault> {
+        let (digest, json) = (digest.to_string(), String::from_utf8(json)?);
+        let sql = format!(
+            "INSERT INTO {table} SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE digest = ?)"
+        );
+        self.connection
+            .execute(&sql, params![digest, json, digest])?;
+        Ok(())
+    }
+
+    fn workers(&self) -> Result<(), Fault> {
+        let mut appender = self.appender("workers")?;
+        for (number, worker) in (0i32..).zip(&self.record.workers) {
+            let hello = serde_json::to_string(&worker.hello)?;
+            appender.append_row(params![self.key, number, worker.arm, worker.worker, hello])?;
+        }
+        Ok(appender.flush()?)
+    }
+
+    fn cases(&self) -> Result<(), Fault> {
+        let header = &self.record.header;
+        let declared = declared(&self.record.blocks);
+        let nothing = Prepared::default();
+        let mut appender = self.appender("cases")?;
+        for (case_no, case) in (0i32..).zip(&header.manifest.cases) {
+            for (arm_no, arm) in (0i32..).zip(&header.manifest.arms) {
+                let prepared = declared
+                    .get(&(case.id.as_str(), arm.name.as_str()))
+                    .copied()
+                    .unwrap_or(&nothing);
+                let timing = name_of(&case.timing)?;
+                let definition = case.definition.to_string();
+                let series = key_of(&[
+                    &header.manifest.suite.name,
+                    &case.id,
+                    &timing,
+                    &definition,
+                    &header.machine.name,
+                    &arm.name,
+                ]);
+                appender.append_row(params![
+                    self.key,
+                    case_no,
+                    arm_no,
+                    series,
+                    case.id,
+                    arm.name,
+                    case.benchmark,
+                    workload(case),
+                    serde_json::to_string(&case.params)?,
+                    case.device.kind.to_string(),
+                    timing,
+                    definition,
+                    serde_json::to_string(&prepared.work)?,
+                    prepared.deterministic,
+                    serde_json::to_string(&prepared.metrics)?,
+                ])?;
+            }
+        }
+        Ok(appender.flush()?)
+    }
+
+    fn results(&self) -> Result<(), Fault> {
+        let places = Places::of(&self.record.header.manifest);
+        let counting = counting(&self.record.blocks);
+        let mut appender = self.appender("results")?;
+        for (number, block) in (0i32..).zip(&self.record.blocks) {
+            let (case_no, arm_no) = places.find(block)?;
+            let inputs = block.prepared.as_ref().map(|prepared| &prepared.inputs);
+            let digest = inputs.map(canonical::digest).transpose()?;
+            appender.append_row(params![
+                self.key,
+                number,
+                case_no,
+                arm_no,
+                block.round,
+                block.attempt,
+                block.started.unix_ns(),
+                block.status.name(),
+                block.status.reason(),
+                counting.get(&visit(block)) == Some(&block.attempt)
+                    && block.status == BlockStatus::Ok,
+                block.device.as_deref(),
+                block.samples.len() as i32,
+                block.warmup as i32,
+                block.steady,
+                block.stop.as_deref(),
+                json_of(block.verification.as_ref())?,
+                digest.map(|digest| digest.to_string()),
+                json_of(inputs)?,
+                serde_json::to_string(&block.values)?,
+                serde_json::to_string(&block.noise)?,
+                block.log,
+            ])?;
+        }
+        Ok(appender.flush()?)
+    }
+
+    fn samples(&self) -> Result<(), Fault> {
+        let mut appender = self.appender("samples")?;
+        for (number, block) in (0i32..).zip(&self.record.blocks) {
+            let samples = &block.samples;
+            for i in 0..samples.len() {
+                appender.append_row((
+                    self.key,
+                    number,
+                    i as i32,
+                    samples.start_ns[i],
+                    samples.iterations[i],
+                    samples.host_ns[i],
+                    samples.device_ns.get(i).copied(),
+                ))?;
+            }
+        }
+        Ok(appender.flush()?)
+    }
+
+    fn sample_values(&self) -> Result<(), Fault> {
+        let mut appender = self.appender("sample_values")?;
+        for (number, block) in (0i32..).zip(&self.record.blocks) {
+            for (metric, column) in &block.samples.values {
+                for (i, value) in (0i32..).zip(column) {
+                    appender.append_row((self.key, number, metric, i, *value))?;
+                }
+            }
+        }
+        Ok(appender.flush()?)
+    }
+
+    fn round_values(&self) -> Result<(), Fault> {
+        let mut appender = self.appender("round_values")?;
+        for (number, block) in (0i32..).zip(&self.record.blocks) {
+            for (metric, value) in round_values(block) {
+                appender.append_row((self.key, number, metric, value))?;
+            }
+        }
+        Ok(appender.flush()?)
+    }
+
+    fn telemetry(&self) -> Result<(), Fault> {
+        let mut appender = self.appender("telemetry")?;
+        for (number, block) in (0i32..).zip(&self.record.blocks) {
+            for series in &block.telemetry {
+                let readings = series.at_ns.iter().zip(&series.values);
+                for (i, (at_ns, value)) in (0i32..).zip(readings) {
+                    appender.append_row((
+                        self.key,
+                        number,
+                        &series.name,
+                        &series.unit,
+                        i,
+                        *at_ns,
+                        *value,
+                    ))?;
+                }
+            }
+        }
+        Ok(appender.flush()?)
+    }
+
+    fn events(&self) -> Result<(), Fault> {
+        let mut appender = self.appender("events")?;
+        for (number, event) in (0i32..).zip(&self.record.events) {
+            appender.append_row(params![
+                self.key,
+                number,
+                event.at.unix_ns(),
+                name_of(&event.kind)?,
+                event.text,
+                event.case.as_deref(),
+            ])?;
+        }
+        Ok(appender.flush()?)
+    }
+}
+
+/// Value of each metric in a round: the median over its samples after warm-up, or the round's own value.
+fn round_values(block: &Block) -> Vec<(&str, f64)> {
+    let after = |column: &[f64]| median(column.get(block.warmup as usize..).unwrap_or_default());
+    let mut values = Vec::new();
+    values.extend(after(&block.samples.times_ns()).map(|value| (Metric::TIME, value)));
+    for metric in block.metrics() {
+        let value = match metric.kind {
+            MetricKind::Sample => block
+                .samples
+                .values
+                .get(&metric.name)
+                .and_then(|column| after(column)),
+            MetricKind::Case => block.values.get(&metric.name).copied(),
+        };
+        values.extend(value.map(|value| (metric.name.as_str(), value)));
+    }
+    values
+}
+
+/// The median of finite numbers; `None` of none. (`assay-stats` has it too, but is not below this crate.)
+fn median(values: &[f64]) -> Option<f64> {
+    let mut values = values.to_vec();
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let upper = *values.get(middle)?;
+    if values.len() % 2 == 1 {
+        return Some(upper);
+    }
+    Some(f64::midpoint(values[middle - 1], upper))
+}
+
+/// What the worker declared of each case and arm, first.
+fn declared(blocks: &[Block]) -> HashMap<(&str, &str), &Prepared> {
+    let mut found = HashMap::new();
+    for block in blocks {
+        if let Some(prepared) = &block.prepared {
+            found
+                .entry((block.case.as_str(), block.arm.as_str()))
+                .or_insert(prepared);
+        }
+    }
+    found
+}
+
+type Visit<'a> = (&'a str, &'a str, u32);
+
+fn visit(block: &Block) -> Visit<'_> {
+    (&block.case, &block.arm, block.round)
+}
+
+/// The attempt of each visit that counts: the last one that is ok.
+fn counting(blocks: &[Block]) -> HashMap<Visit<'_>, u32> {
+    let mut last = HashMap::new();
+    for block in blocks
+        .iter()
+        .filter(|block| block.status == BlockStatus::Ok)
+    {
+        let attempt = last.entry(visit(block)).or_insert(block.attempt);
+        *attempt = block.attempt.max(*attempt);
+    }
+    last
+}
+
+/// Where cases and arms stand in a manifest.
+struct Places<'a> {
+    cases: HashMap<&'a str, i32>,
+    arms: HashMap<&'a str, i32>,
+}
+
+impl<'a> Places<'a> {
+    fn of(manifest: &'a Manifest) -> Self {
+        let cases = manifest.cases.iter().map(|case| case.id.as_str()).zip(0..);
+        let arms = manifest.arms.iter().map(|arm| arm.name.as_str()).zip(0..);
+        Self {
+            cases: cases.collect(),
+            arms: arms.collect(),
+        }
+    }
+
+    fn find(&self, block: &Block) -> Result<(i32, i32), Fault> {
+        let case = self.cases.get(block.case.as_str());
+        let arm = self.arms.get(block.arm.as_str());
+        match (case, arm) {
+            (Some(case), Some(arm)) => Ok((*case, *arm)),
+            _ => Err(format!(
+                "case `{}` on arm `{}` is not in the manifest",
+                block.case, block.arm
+            )
+            .into()),
+        }
+    }
+}
+
+fn workload(case: &manifest::Case) -> &str {
+    match &case.workload {
+        manifest::WorkloadRef::Worker { name, .. } => name,
+        manifest::WorkloadRef::Command(_) => assay_protocol::COMMAND_WORKLOAD,
+    }
+}
+
+fn json_of(value: Option<&impl Serialize>) -> Result<Option<String>, serde_json::Error> {
+    value.map(serde_json::to_string).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{key_of, median};
+
+    #[test]
+    fn store_median_of_few() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+
+    #[test]
+    fn store_keys_keep_their_parts_apart() {
+        assert_ne!(key_of(&["a", "b"]), key_of(&["ab"]));
+        assert!(key_of(&["run"]) >= 0);
+    }
+}

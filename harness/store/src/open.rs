@@ -1,0 +1,284 @@
+//! Opening the database: short-lived, with patience for other processes, and never a network.
+//!
+//! DuckDB lets one process write or many read. It locks the file against other processes only, so
+//! within this process a table of open files stands in for that lock.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use duckdb::{AccessMode, Config, Connection};
+
+use crate::error::StoreError;
+use crate::schema::{self, SCHEMA_VERSION};
+
+/// How often a locked database is tried again.
+const RETRY_EVERY: Duration = Duration::from_millis(50);
+
+/// What DuckDB may hold in memory before it spills to disk.
+const MEMORY_LIMIT: &str = "2GiB";
+
+/// What a database is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Queries. Many processes at once.
+    Read,
+    /// Ingest. One process alone. Creates what is missing and migrates what is old.
+    Write,
+}
+
+/// How long to wait for a database that is locked.
+pub struct Patience<'a> {
+    /// After this long it is an error.
+    pub timeout: Duration,
+    /// Told once, in words, when waiting begins.
+    pub on_wait: Box<dyn FnMut(&str) + 'a>,
+}
+
+impl<'a> Patience<'a> {
+    /// Waits up to `timeout` and tells `on_wait` so.
+    pub fn new(timeout: Duration, on_wait: impl FnMut(&str) + 'a) -> Self {
+        Self {
+            timeout,
+            on_wait: Box::new(on_wait),
+        }
+    }
+
+    /// Waits up to `timeout` and tells nobody.
+    pub fn silent(timeout: Duration) -> Self {
+        Self::new(timeout, |_| ())
+    }
+
+    /// Calls `attempt` until it finds the database unlocked, fails otherwise, or time is up.
+    pub(crate) fn retry<T>(
+        &mut self,
+        mut attempt: impl FnMut() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let begun = Instant::now();
+        let mut told = false;
+        loop {
+            match attempt() {
+                Err(StoreError::Locked { path, holder, .. }) => {
+                    let waited = begun.elapsed();
+                    if waited >= self.timeout {
+                        let waited_s = waited.as_secs();
+                        return Err(StoreError::Locked {
+                            path,
+                            holder,
+                            waited_s,
+                        });
+                    }
+                    if !told {
+                        let (path, most) = (path.display(), self.timeout.as_secs());
+                        (self.on_wait)(&format!(
+                            "{path}: locked by {holder}; waiting up to {most} s"
+                        ));
+                        told = true;
+                    }
+                }
+                other => return other,
+            }
+            thread::sleep(RETRY_EVERY);
+        }
+    }
+}
+
+impl fmt::Debug for Patience<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Patience({:?})", self.timeout)
+    }
+}
+
+/// An open database.
+pub struct Store {
+    pub(crate) path: PathBuf,
+    // Before the claim: the file is closed first.
+    pub(crate) connection: Connection,
+    _claim: Claim,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.path.display())
+    }
+}
+
+impl Store {
+    /// Opens the database at `path`, waiting for a lock as long as `patience` allows.
+    pub fn open(
+        path: &Path,
+        access: Access,
+        patience: &mut Patience<'_>,
+    ) -> Result<Self, StoreError> {
+        patience.retry(|| Self::try_open(path, access, Outside::Closed))
+    }
+
+    /// Where the database lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn try_open(
+        path: &Path,
+        access: Access,
+        outside: Outside,
+    ) -> Result<Self, StoreError> {
+        check_file(path, access)?;
+        let claim = Claim::take(path, access)?;
+        let connection = connect(path, access, outside)?;
+        match access {
+            Access::Write => schema::migrate(&connection, path)?,
+            Access::Read => check_version(&connection, path)?,
+        }
+        Ok(Self {
+            path: path.into(),
+            connection,
+            _claim: claim,
+        })
+    }
+}
+
+/// Whether SQL may name other files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outside {
+    /// It may not: everything but an export.
+    Closed,
+    /// It may: an export writes Parquet.
+    Open,
+}
+
+/// The settings of every connection.
+fn config(access: Access, outside: Outside) -> Result<Config, duckdb::Error> {
+    let threads = thread::available_parallelism().map_or(1, |n| n.get() as i64);
+    Config::default()
+        .enable_autoload_extension(false)?
+        .access_mode(match access {
+            Access::Read => AccessMode::ReadOnly,
+            Access::Write => AccessMode::ReadWrite,
+        })?
+        .enable_external_access(outside == Outside::Open)?
+        .max_memory(MEMORY_LIMIT)?
+        .threads(threads)
+}
+
+fn connect(path: &Path, access: Access, outside: Outside) -> Result<Connection, StoreError> {
+    let wrong = |error: duckdb::Error| StoreError::of_duckdb(path, &error);
+    Connection::open_with_flags(path, config(access, outside).map_err(wrong)?).map_err(wrong)
+}
+
+/// A database in memory, with the current schema: what a record would look like when ingested.
+pub(crate) fn scratch() -> Result<Connection, StoreError> {
+    let path = Path::new(":memory:");
+    let connection = connect(path, Access::Write, Outside::Closed)?;
+    schema::migrate(&connection, path)?;
+    Ok(connection)
+}
+
+/// What can be said about the file without DuckDB, in better words than its own.
+fn check_file(path: &Path, access: Access) -> Result<(), StoreError> {
+    let read_only = |what: String| {
+        Err(StoreError::ReadOnly {
+            path: path.into(),
+            what,
+        })
+    };
+    let folder = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => {
+            let (path, what) = (path.into(), "it is a folder".into());
+            return Err(StoreError::NotADatabase { path, what });
+        }
+        Ok(meta) if access == Access::Write && meta.permissions().readonly() => {
+            return read_only("the file is read-only".into());
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if access == Access::Read {
+                return Err(StoreError::Missing { path: path.into() });
+            }
+            std::fs::create_dir_all(folder).map_err(StoreError::io(folder))?;
+        }
+        Err(error) => return Err(StoreError::io(path)(error)),
+    }
+    let meta = std::fs::metadata(folder).map_err(StoreError::io(folder))?;
+    if access == Access::Write && meta.permissions().readonly() {
+        return read_only(format!("its folder {} is read-only", folder.display()));
+    }
+    Ok(())
+}
+
+/// A reader cannot migrate.
+fn check_version(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let (found, known, path) = (
+        schema::version(connection, path)?,
+        SCHEMA_VERSION,
+        path.into(),
+    );
+    match found {
+        0 => Err(StoreError::Missing { path }),
+        _ if found > known => Err(StoreError::Newer { path, found, known }),
+        _ if found < known => Err(StoreError::Older { path, found, known }),
+        _ => Ok(()),
+    }
+}
+
+/// Open files of this process: how many readers, or one writer.
+static CLAIMS: Mutex<BTreeMap<PathBuf, Held>> = Mutex::new(BTreeMap::new());
+
+#[derive(Clone, Copy, Debug)]
+enum Held {
+    Readers(usize),
+    Writer,
+}
+
+/// One open database of this process.
+pub(crate) struct Claim(PathBuf);
+
+impl Claim {
+    pub(crate) fn take(path: &Path, access: Access) -> Result<Self, StoreError> {
+        // The file may not exist yet; its folder does.
+        let name = path.file_name().unwrap_or_default();
+        let folder = path.parent().filter(|parent| *parent != Path::new(""));
+        let folder = folder.unwrap_or(Path::new("."));
+        let file = match folder.canonicalize() {
+            Ok(folder) => {
+                let file = folder.join(name);
+                file.canonicalize().unwrap_or(file)
+            }
+            Err(error) => return Err(StoreError::io(folder)(error)),
+        };
+        let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = match (claims.get(&file), access) {
+            (None, Access::Read) => Held::Readers(1),
+            (None, Access::Write) => Held::Writer,
+            (Some(Held::Readers(n)), Access::Read) => Held::Readers(n + 1),
+            _ => {
+                return Err(StoreError::Locked {
+                    path: path.into(),
+                    holder: "this very process, which has it open elsewhere".into(),
+                    waited_s: 0,
+                });
+            }
+        };
+        claims.insert(file.clone(), held);
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
+        match claims.get_mut(&self.0) {
+            Some(Held::Readers(n)) if *n > 1 => *n -= 1,
+            _ => {
+                claims.remove(&self.0);
+            }
+        }
+    }
+}

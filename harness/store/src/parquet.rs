@@ -1,0 +1,73 @@
+//! Results as Parquet files, for whoever wants to analyse them elsewhere.
+
+use std::path::{Path, PathBuf};
+
+use crate::Store;
+use crate::error::StoreError;
+use crate::open::{Access, Outside, Patience};
+
+/// What is exported: file name and query, in an order that gives the same database the same bytes.
+const EXPORTS: &[(&str, &str)] = &[
+    (
+        "runs",
+        "SELECT run, suite, manifest, started, finished, status, machine, class, tool, commit_id, branch, dirty, tags, reproduces
+         FROM runs ORDER BY started, run",
+    ),
+    (
+        "results",
+        "SELECT r.run, c.case_id, c.arm, c.benchmark, c.workload, c.params, c.device, c.timing, c.definition, c.work,
+                b.round, b.attempt, b.started, b.status, b.reason, b.counts, b.samples, b.warmup, b.steady, b.stop, v.metric, v.number AS value
+         FROM results b JOIN runs r USING (run_key) JOIN cases c USING (run_key, case_no, arm_no)
+              LEFT JOIN round_values v USING (run_key, block)
+         ORDER BY r.started, r.run, b.block, v.metric",
+    ),
+    (
+        "samples",
+        "SELECT r.run, c.case_id, c.arm, b.round, b.attempt, s.sample, s.sample < b.warmup AS is_warmup, s.start_ns, s.iterations, s.host_ns, s.device_ns
+         FROM samples s JOIN results b USING (run_key, block) JOIN runs r USING (run_key) JOIN cases c USING (run_key, case_no, arm_no)
+         ORDER BY r.started, r.run, s.block, s.sample",
+    ),
+];
+
+impl Store {
+    /// Writes `runs.parquet`, `results.parquet` and `samples.parquet` into `folder`, which is made if need be,
+    /// and returns their paths. Each replaces an older one only when it is whole. Opens the database itself:
+    /// every other connection is kept from touching files.
+    pub fn export_parquet(
+        database: &Path,
+        folder: &Path,
+        patience: &mut Patience<'_>,
+    ) -> Result<Vec<PathBuf>, StoreError> {
+        std::fs::create_dir_all(folder).map_err(StoreError::io(folder))?;
+        let store = patience.retry(|| Self::try_open(database, Access::Read, Outside::Open))?;
+        let mut files = Vec::new();
+        for (name, query) in EXPORTS {
+            let (file, part) = (
+                folder.join(format!("{name}.parquet")),
+                folder.join(format!("{name}.parquet.part")),
+            );
+            let sql = format!(
+                "COPY ({query}) TO {} (FORMAT parquet, COMPRESSION zstd)",
+                literal(&part)?
+            );
+            let copied = store.connection.execute_batch(&sql);
+            if let Err(error) = copied {
+                let _ = std::fs::remove_file(&part);
+                return Err(StoreError::of_duckdb(database, &error));
+            }
+            std::fs::rename(&part, &file).map_err(StoreError::io(&file))?;
+            files.push(file);
+        }
+        Ok(files)
+    }
+}
+
+/// A path as an SQL string: COPY takes no parameter there.
+fn literal(path: &Path) -> Result<String, StoreError> {
+    let text = path.to_str().filter(|text| !text.contains('\0'));
+    let text = text.ok_or_else(|| {
+        let what = "a folder for Parquet files must have a name in UTF-8";
+        StoreError::io(path)(std::io::Error::new(std::io::ErrorKind::InvalidInput, what))
+    })?;
+    Ok(format!("'{}'", text.replace('\'', "''")))
+}

@@ -1,0 +1,83 @@
+//! Runs, and where their records lie.
+
+use assay_record::RunId;
+use duckdb::{Row, params};
+
+use super::{Fault, json, named, time};
+use crate::Store;
+use crate::error::StoreError;
+use crate::load::run_key;
+use crate::rows::{EventRow, RecordRow, RunRow};
+
+const COLUMNS: &str = "run, suite, manifest, started, finished, status, machine, class, before_fingerprint, after_fingerprint, tool, commit_id, branch, dirty, tags, reproduces, record";
+
+impl Store {
+    /// Every run, oldest first.
+    pub fn runs(&self) -> Result<Vec<RunRow>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM runs ORDER BY started, run");
+        self.rows(&sql, [], run_row)
+    }
+
+    /// One run.
+    pub fn run(&self, run: &RunId) -> Result<RunRow, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM runs WHERE run_key = ?");
+        let mut rows = self.rows(&sql, params![run_key(run)], run_row)?;
+        rows.pop().ok_or_else(|| StoreError::UnknownRun {
+            name: run.to_string(),
+            hint: format!(
+                "{} does not hold it; ingest its record",
+                self.path.display()
+            ),
+        })
+    }
+
+    /// What happened during a run, in order.
+    pub fn events(&self, run: &RunId) -> Result<Vec<EventRow>, StoreError> {
+        let sql = "SELECT at, kind, message, case_id FROM events WHERE run_key = ? ORDER BY event";
+        self.rows(sql, params![run_key(run)], |row| {
+            Ok(EventRow {
+                at: time(row.get(0)?)?,
+                kind: named(row.get(1)?)?,
+                text: row.get(2)?,
+                case: row.get(3)?,
+            })
+        })
+    }
+
+    /// Where the record of each run lay when it was ingested; oldest run first.
+    pub fn records(&self) -> Result<Vec<RecordRow>, StoreError> {
+        let sql = "SELECT run, status, record FROM runs ORDER BY started, run";
+        self.rows(sql, [], |row| {
+            Ok(RecordRow {
+                run: row.get::<_, String>(0)?.parse()?,
+                status: named(row.get(1)?)?,
+                record: row.get(2)?,
+            })
+        })
+    }
+}
+
+fn run_row(row: &Row<'_>) -> Result<RunRow, Fault> {
+    let finished: Option<i64> = row.get(4)?;
+    let after: Option<String> = row.get(9)?;
+    let reproduces: Option<String> = row.get(15)?;
+    Ok(RunRow {
+        run: row.get::<_, String>(0)?.parse()?,
+        suite: row.get(1)?,
+        manifest: row.get::<_, String>(2)?.parse()?,
+        started: time(row.get(3)?)?,
+        finished: finished.map(time).transpose()?,
+        status: named(row.get(5)?)?,
+        machine: row.get(6)?,
+        class: row.get::<_, String>(7)?.parse()?,
+        before: row.get::<_, String>(8)?.parse()?,
+        after: after.map(|digest| digest.parse()).transpose()?,
+        tool: row.get(10)?,
+        commit: row.get(11)?,
+        branch: row.get(12)?,
+        dirty: row.get(13)?,
+        tags: json(row, 14)?,
+        reproduces: reproduces.map(|run| run.parse()).transpose()?,
+        record: row.get(16)?,
+    })
+}

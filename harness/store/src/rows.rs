@@ -1,0 +1,207 @@
+//! What queries return.
+
+use assay_protocol::{Digest, Metric, Params, TimingMode, Verification, Work};
+use assay_record::body::TelemetrySeries;
+use assay_record::{BlockStatus, EventKind, RunId, RunStatus, Samples, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A run, without its measurements.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRow {
+    /// Its id.
+    pub run: RunId,
+    /// Name of the suite.
+    pub suite: String,
+    /// Name of the manifest.
+    pub manifest: Digest,
+    /// When it started.
+    pub started: Timestamp,
+    /// When it ended; absent in a partial one.
+    pub finished: Option<Timestamp>,
+    /// How it ended.
+    pub status: RunStatus,
+    /// Machine's name in series.
+    pub machine: String,
+    /// Machine's hardware class.
+    pub class: Digest,
+    /// Fingerprint before the run.
+    pub before: Digest,
+    /// Fingerprint after it.
+    pub after: Option<Digest>,
+    /// Version of Assay.
+    pub tool: String,
+    /// Commit of the measured project.
+    pub commit: Option<String>,
+    /// Branch of the measured project.
+    pub branch: Option<String>,
+    /// Whether the working tree had changes.
+    pub dirty: bool,
+    /// Names given to the run.
+    pub tags: Vec<String>,
+    /// The run that it reproduces.
+    pub reproduces: Option<RunId>,
+    /// Where its record lay when it was ingested.
+    pub record: String,
+}
+
+/// A case of a run on one arm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CaseRow {
+    /// Id of the case.
+    pub case: String,
+    /// Name of the arm.
+    pub arm: String,
+    /// Name of the benchmark.
+    pub benchmark: String,
+    /// Name of the workload.
+    pub workload: String,
+    /// Its parameters.
+    pub params: Params,
+    /// Kind of device: `cpu`, `cuda`.
+    pub device: String,
+    /// What a sample times.
+    pub timing: TimingMode,
+    /// Digest of the definition: a new one starts a new series.
+    pub definition: Digest,
+    /// Work of one iteration, as the worker declared it.
+    pub work: Work,
+    /// Whether the workload promises the same output bits.
+    pub deterministic: bool,
+    /// `time`, then the metrics that the worker declared.
+    pub metrics: Vec<Metric>,
+    /// Its rounds in order, every attempt.
+    pub rounds: Vec<RoundRow>,
+}
+
+/// One visit to a case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundRow {
+    /// Round, from 0.
+    pub round: u32,
+    /// Attempt within the round, from 0.
+    pub attempt: u32,
+    /// When it began.
+    pub started: Timestamp,
+    /// How it ended.
+    pub status: BlockStatus,
+    /// How many samples, warm-up included.
+    pub samples: u32,
+    /// How many of them are warm-up.
+    pub warmup: u32,
+    /// Whether a steady state was reached.
+    pub steady: bool,
+    /// Why it stopped.
+    pub stop: Option<String>,
+    /// Per metric, in the order of [`CaseRow::metrics`]: median over the samples after warm-up, or the round's own value.
+    pub values: Vec<Option<f64>>,
+    /// How the output compares with the reference.
+    pub verification: Option<Verification>,
+    /// Digest over the input digests, by name.
+    pub inputs: Option<Digest>,
+    /// End of the worker's standard error.
+    pub log: String,
+}
+
+/// Something that happened during a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventRow {
+    /// When.
+    pub at: Timestamp,
+    /// What kind of thing.
+    pub kind: EventKind,
+    /// What, in words.
+    pub text: String,
+    /// The case it concerns.
+    pub case: Option<String>,
+}
+
+/// What makes one series: its points may be compared with each other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SeriesKey {
+    /// Name of the suite: the same case may be measured by different rules in two suites.
+    pub suite: String,
+    /// Id of the case.
+    pub case: String,
+    /// Name of the metric.
+    pub metric: String,
+    /// Timing mode.
+    pub timing: TimingMode,
+    /// Digest of the definition.
+    pub definition: Digest,
+    /// Name of the machine.
+    pub machine: String,
+    /// Name of the arm (environment).
+    pub arm: String,
+}
+
+/// A series with its points' round values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeriesRow {
+    /// What makes it one.
+    pub key: SeriesKey,
+    /// The metric, with unit and direction.
+    pub metric: Metric,
+    /// Work of one iteration.
+    pub work: Work,
+    /// Per run, by start: the run's id and the values of its good rounds.
+    pub points: Vec<(RunId, Vec<f64>)>,
+}
+
+impl CaseRow {
+    /// The rounds that count: of each round the last attempt that is ok. Failed, wrong and skipped ones never do.
+    pub fn good_rounds(&self) -> impl Iterator<Item = &RoundRow> {
+        self.rounds.iter().filter(|row| {
+            row.status == BlockStatus::Ok
+                && !self.rounds.iter().any(|other| {
+                    other.round == row.round
+                        && other.attempt > row.attempt
+                        && other.status == BlockStatus::Ok
+                })
+        })
+    }
+
+    /// Value of a metric in each round that counts and has one.
+    pub fn good_values(&self, metric: &str) -> Vec<f64> {
+        let Some(column) = self.metrics.iter().position(|m| m.name == metric) else {
+            return Vec::new();
+        };
+        self.good_rounds()
+            .filter_map(|row| row.values.get(column).copied().flatten())
+            .collect()
+    }
+}
+
+/// Samples of one round, every attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundSamples {
+    /// Round, from 0.
+    pub round: u32,
+    /// Attempt within the round, from 0.
+    pub attempt: u32,
+    /// How many of the first samples are warm-up.
+    pub warmup: u32,
+    /// The samples, warm-up included.
+    pub samples: Samples,
+}
+
+/// Telemetry over one round.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundTelemetry {
+    /// Round, from 0.
+    pub round: u32,
+    /// Attempt within the round, from 0.
+    pub attempt: u32,
+    /// What was read, by name.
+    pub series: Vec<TelemetrySeries>,
+}
+
+/// Where the record of a run lies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordRow {
+    /// The run.
+    pub run: RunId,
+    /// How it ended, as far as was ingested.
+    pub status: RunStatus,
+    /// Path of its record when it was ingested.
+    pub record: String,
+}

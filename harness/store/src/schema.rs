@@ -1,0 +1,171 @@
+//! The schema's versions: numbered migrations, forward only, all that are due in one transaction.
+
+use std::path::Path;
+
+use duckdb::{Connection, params};
+
+use crate::error::StoreError;
+
+/// Every migration there ever was, in order: the first makes version 1.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+
+/// Version of the schema that this Assay writes.
+pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;
+
+/// Tables whose rows belong to one run, with the column that orders them within its record.
+pub(crate) const RUN_TABLES: &[(&str, &str)] = &[
+    ("workers", "worker_no"),
+    ("cases", "case_no"),
+    ("results", "block"),
+    ("samples", "block"),
+    ("sample_values", "block"),
+    ("round_values", "block"),
+    ("telemetry", "block"),
+    ("events", "event"),
+];
+
+/// Version of an open database; 0 where nothing was created yet.
+pub(crate) fn version(connection: &Connection, path: &Path) -> Result<u32, StoreError> {
+    let wrong = |error: duckdb::Error| StoreError::of_duckdb(path, &error);
+    let (tables, versioned): (i64, i64) = connection
+        .query_row(
+            "SELECT count(*), count(*) FILTER (table_name = 'schema_version') FROM duckdb_tables() WHERE NOT internal",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .map_err(wrong)?;
+    if tables == 0 {
+        return Ok(0);
+    }
+    if versioned == 0 {
+        return Err(StoreError::Foreign { path: path.into() });
+    }
+    let found: Option<i64> = connection
+        .query_row("SELECT max(version) FROM schema_version", [], |row| {
+            row.get(0)
+        })
+        .map_err(wrong)?;
+    u32::try_from(found.unwrap_or(0)).map_err(|_| StoreError::Corrupt {
+        path: path.into(),
+        what: "table `schema_version` holds a version below zero or past 2^32".into(),
+    })
+}
+
+/// Brings a database that is open for writing up to date.
+pub(crate) fn migrate(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    migrate_with(connection, path, MIGRATIONS)
+}
+
+/// As [`migrate`], with any list of migrations.
+fn migrate_with(
+    connection: &Connection,
+    path: &Path,
+    migrations: &[&str],
+) -> Result<(), StoreError> {
+    let found = version(connection, path)?;
+    let known = migrations.len() as u32;
+    if found > known {
+        return Err(StoreError::Newer {
+            path: path.into(),
+            found,
+            known,
+        });
+    }
+    if found == known {
+        return Ok(());
+    }
+    apply(connection, found, &migrations[found as usize..])
+        .map_err(|error| StoreError::of_duckdb(path, &error))
+}
+
+/// Applies the migrations after version `found`, or none.
+fn apply(connection: &Connection, found: u32, due: &[&str]) -> Result<(), duckdb::Error> {
+    let transaction = connection.unchecked_transaction()?;
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL, tool VARCHAR NOT NULL)",
+    )?;
+    for (version, sql) in (found + 1..).zip(due) {
+        transaction.execute_batch(sql)?;
+        transaction.execute(
+            "INSERT INTO schema_version VALUES (?, ?)",
+            params![version, env!("CARGO_PKG_VERSION")],
+        )?;
+    }
+    transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use duckdb::Connection;
+
+    use super::{MIGRATIONS, SCHEMA_VERSION, migrate_with, version};
+    use crate::error::StoreError;
+
+    const MADE_UP: [&str; 3] = [
+        "CREATE TABLE a (x INTEGER); INSERT INTO a VALUES (7);",
+        "ALTER TABLE a ADD COLUMN y INTEGER DEFAULT 1;",
+        "CREATE TABLE b AS SELECT x + y AS z FROM a;",
+    ];
+
+    fn database() -> Connection {
+        Connection::open_in_memory().unwrap()
+    }
+
+    #[test]
+    fn store_migrates_from_every_version_to_the_current_one() {
+        let path = Path::new("made-up");
+        for from in 0..=MADE_UP.len() {
+            let connection = database();
+            migrate_with(&connection, path, &MADE_UP[..from]).unwrap();
+            assert_eq!(version(&connection, path).unwrap() as usize, from);
+            migrate_with(&connection, path, &MADE_UP).unwrap();
+            migrate_with(&connection, path, &MADE_UP).unwrap();
+            let z: i64 = connection
+                .query_row("SELECT z FROM b", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(z, 8, "from version {from}");
+        }
+    }
+
+    #[test]
+    fn store_migration_that_fails_leaves_the_version_before() {
+        let (connection, path) = (database(), Path::new("made-up"));
+        migrate_with(&connection, path, &MADE_UP[..1]).unwrap();
+        let broken = [MADE_UP[0], MADE_UP[1], "CREATE TABLE a (x INTEGER);"];
+        assert!(migrate_with(&connection, path, &broken).is_err());
+        assert_eq!(version(&connection, path).unwrap(), 1);
+        migrate_with(&connection, path, &MADE_UP).unwrap();
+    }
+
+    #[test]
+    fn store_refuses_a_newer_schema_and_a_foreign_database() {
+        let (connection, path) = (database(), Path::new("made-up"));
+        migrate_with(&connection, path, &MADE_UP).unwrap();
+        let newer = migrate_with(&connection, path, &MADE_UP[..2]);
+        assert!(matches!(
+            newer,
+            Err(StoreError::Newer {
+                found: 3,
+                known: 2,
+                ..
+            })
+        ));
+        let foreign = database();
+        foreign
+            .execute_batch("CREATE TABLE theirs (x INTEGER)")
+            .unwrap();
+        assert!(matches!(
+            migrate_with(&foreign, path, MIGRATIONS),
+            Err(StoreError::Foreign { .. })
+        ));
+    }
+
+    #[test]
+    fn store_schema_of_today_is_made_from_nothing() {
+        let (connection, path) = (database(), Path::new("made-up"));
+        migrate_with(&connection, path, MIGRATIONS).unwrap();
+        assert_eq!(version(&connection, path).unwrap(), SCHEMA_VERSION);
+    }
+}

@@ -1,0 +1,43 @@
+//! Parquet files.
+
+use std::time::Duration;
+
+use assay_store::{Patience, Store};
+
+use crate::{Place, night};
+
+#[test]
+fn store_exports_parquet_the_same_twice() {
+    let place = Place::new();
+    let mut store = place.writer();
+    for n in 0..2 {
+        store
+            .ingest_record(&night("bench-1", n).record(), &place.path("a.jsonl"))
+            .unwrap();
+    }
+    drop(store);
+    let folder = place.path("o'brien \"out\"");
+    let export = || {
+        let mut patience = Patience::silent(Duration::from_secs(5));
+        let files = Store::export_parquet(&place.database(), &folder, &mut patience).unwrap();
+        files
+            .iter()
+            .map(|file| std::fs::read(file).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let first = export();
+    assert_eq!(first.len(), 3);
+    assert!(first.iter().all(|bytes| bytes.starts_with(b"PAR1")));
+    assert_eq!(export(), first);
+
+    let connection = duckdb::Connection::open_in_memory().unwrap();
+    let file = folder.join("samples.parquet");
+    let rows: i64 = connection
+        .query_row(
+            "SELECT count(*) FROM read_parquet(?)",
+            [file.to_str().unwrap()],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(rows, 2 * 3 * 4 * 11);
+}

@@ -1,0 +1,185 @@
+//! What ingest promises: once, in any order, all or nothing.
+
+use assay_store::synthetic::Recipe;
+use assay_store::{Ingested, StoreError};
+use proptest::prelude::*;
+
+use crate::{Place, night};
+
+#[test]
+fn store_ingesting_twice_changes_nothing() {
+    let place = Place::new();
+    let recipe = night("bench-1", 0);
+    let path = recipe.write(&place.records(), None).unwrap();
+    let mut store = place.writer();
+    assert_eq!(
+        store.ingest_record(&recipe.record(), &path).unwrap(),
+        Ingested::New
+    );
+    let before = store.dump().unwrap();
+    assert_eq!(
+        store.ingest_record(&recipe.record(), &path).unwrap(),
+        Ingested::Unchanged
+    );
+    let report = store.ingest_folders(&[place.records()]).unwrap();
+    assert_eq!(
+        (report.unchanged, report.new.len(), report.failures.len()),
+        (1, 0, 0)
+    );
+    assert_eq!(store.dump().unwrap(), before);
+    assert_eq!(before["samples"].len(), 3 * 4 * 11);
+}
+
+#[test]
+fn store_partial_record_grows_and_never_shrinks() {
+    let place = Place::new();
+    let recipe = night("bench-1", 0);
+    let path = place.path("record.jsonl");
+    let mut store = place.writer();
+    let steps = [
+        (Some(0), Ingested::New),
+        (Some(5), Ingested::Updated),
+        (Some(3), Ingested::Unchanged),
+        (Some(5), Ingested::Unchanged),
+        (None, Ingested::Updated),
+        (Some(7), Ingested::Unchanged),
+        (None, Ingested::Unchanged),
+    ];
+    for (blocks, expected) in steps {
+        let record = blocks.map_or_else(|| recipe.record(), |blocks| recipe.cut(blocks));
+        assert_eq!(
+            store.ingest_record(&record, &path).unwrap(),
+            expected,
+            "{blocks:?}"
+        );
+    }
+    let fresh = Place::new();
+    let mut at_once = fresh.writer();
+    at_once.ingest_record(&recipe.record(), &path).unwrap();
+    assert_eq!(store.dump().unwrap(), at_once.dump().unwrap());
+    assert!(store.runs().unwrap()[0].finished.is_some());
+}
+
+#[test]
+fn store_refuses_two_different_records_of_one_run() {
+    let place = Place::new();
+    let recipe = night("bench-1", 0);
+    let mut other = recipe.record();
+    other.blocks[1].samples.host_ns[2] += 1;
+    other.head = assay_protocol::Digest::of("another");
+    let mut store = place.writer();
+    let (first, second) = (place.path("first.jsonl"), place.path("second.jsonl"));
+    store.ingest_record(&recipe.cut(6), &first).unwrap();
+    let before = store.dump().unwrap();
+    let error = store.ingest_record(&other, &second).unwrap_err();
+    assert!(matches!(error, StoreError::Conflict { .. }), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("first.jsonl") && text.contains("second.jsonl"),
+        "{text}"
+    );
+    assert_eq!(store.dump().unwrap(), before);
+}
+
+#[test]
+fn store_hostile_files_stop_nobody_else() {
+    let place = Place::new();
+    let records = place.records();
+    let deep = records.join("ci/2026/november");
+    night("bench-1", 0).write(&records, None).unwrap();
+    night("bench-1", 1).write(&deep, None).unwrap();
+    let damaged = night("bench-1", 2).write(&deep, None).unwrap();
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    std::fs::write(&damaged, bytes).unwrap();
+    std::fs::write(records.join("a.jsonl"), "not a record\n").unwrap();
+    std::fs::write(records.join("b.jsonl"), "").unwrap();
+    std::fs::write(records.join("c.jsonl.zst"), "not compressed").unwrap();
+    std::fs::write(records.join("notes.txt"), "no record by its name").unwrap();
+    std::os::unix::fs::symlink(&records, deep.join("circle")).unwrap();
+    let nowhere = place.path("nowhere");
+
+    let mut store = place.writer();
+    let report = store.ingest_folders(&[records, nowhere.clone()]).unwrap();
+    assert_eq!(report.new.len(), 2);
+    let mut failed: Vec<_> = report
+        .failures
+        .iter()
+        .map(|(path, _)| path.clone())
+        .collect();
+    failed.sort();
+    assert_eq!(failed.len(), 5, "{failed:?}");
+    assert!(failed.contains(&nowhere) && failed.contains(&damaged));
+    for (path, error) in &report.failures {
+        assert!(
+            error.to_string().contains(path.to_str().unwrap()),
+            "{error}"
+        );
+    }
+    assert_eq!(store.runs().unwrap().len(), 2);
+}
+
+#[test]
+fn store_record_that_fails_half_way_leaves_nothing() {
+    let place = Place::new();
+    let mut store = place.writer();
+    store
+        .ingest_record(&night("bench-1", 0).record(), &place.path("a.jsonl"))
+        .unwrap();
+    let before = store.dump().unwrap();
+    let mut bad = night("bench-1", 1).record();
+    bad.blocks[2].telemetry = night("bench-1", 1).record().blocks[0].telemetry.clone();
+    bad.blocks[2].telemetry[0].values.pop();
+    let error = store
+        .ingest_record(&bad, &place.path("b.jsonl"))
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("2 times, but 1 values"),
+        "{error}"
+    );
+    // Found out only while the rows go in: the manifest has no such case.
+    let mut late = night("bench-1", 2).record();
+    late.blocks.last_mut().unwrap().case = "nobody".into();
+    let error = store
+        .ingest_record(&late, &place.path("c.jsonl"))
+        .unwrap_err();
+    assert!(matches!(error, StoreError::Content { .. }), "{error}");
+    assert_eq!(store.dump().unwrap(), before);
+    store
+        .ingest_record(&night("bench-1", 1).record(), &place.path("b.jsonl"))
+        .unwrap();
+}
+
+/// Records of two machines, some of them also as partial copies.
+fn pile() -> Vec<(Recipe, Option<usize>)> {
+    let mut pile = Vec::new();
+    for machine in ["bench-1", "ci-runner"] {
+        for n in 0..3 {
+            pile.push((night(machine, n), None));
+        }
+        pile.push((night(machine, 0), Some(4)));
+        pile.push((night(machine, 2), Some(0)));
+    }
+    pile
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn store_any_order_gives_the_same_tables(order in Just((0..pile().len()).collect::<Vec<_>>()).prop_shuffle()) {
+        let pile = pile();
+        let dump = |order: &[usize]| {
+            let place = Place::new();
+            let mut store = place.writer();
+            for &i in order {
+                let (recipe, cut) = &pile[i];
+                let record = cut.map_or_else(|| recipe.record(), |blocks| recipe.cut(blocks));
+                store.ingest_record(&record, &place.path("x.jsonl")).unwrap();
+            }
+            store.dump().unwrap()
+        };
+        let forward: Vec<usize> = (0..pile.len()).collect();
+        prop_assert_eq!(dump(&order), dump(&forward));
+    }
+}

@@ -1,0 +1,171 @@
+//! What queries return, against the records that went in.
+
+use assay_protocol::Metric;
+use assay_record::BlockStatus;
+use assay_store::StoreError;
+use assay_store::synthetic::Recipe;
+
+use crate::{Place, night};
+
+fn ingest(place: &Place, recipes: &[Recipe]) {
+    let mut store = place.writer();
+    for recipe in recipes {
+        let path = recipe.write(&place.records(), None).unwrap();
+        store.ingest_record(&recipe.record(), &path).unwrap();
+    }
+}
+
+#[test]
+fn store_returns_runs_and_documents_as_recorded() {
+    let place = Place::new();
+    let tagged = Recipe {
+        tags: vec!["release".into()],
+        ..night("bench-1", 1)
+    };
+    ingest(&place, &[tagged.clone(), night("bench-1", 0)]);
+    let store = place.reader();
+    let runs = store.runs().unwrap();
+    let record = tagged.record();
+    assert_eq!(runs.len(), 2);
+    assert!(runs[0].started < runs[1].started);
+    assert_eq!(runs[1], store.run(&tagged.run()).unwrap());
+    assert_eq!(runs[1].tags, ["release"]);
+    assert_eq!(
+        runs[1].commit.as_deref(),
+        Some("0000000000000000000000000000000000000001")
+    );
+    assert_eq!(
+        store.manifest(&runs[1].manifest).unwrap().manifest,
+        record.header.manifest
+    );
+    assert_eq!(
+        store.fingerprint(&runs[1].before).unwrap(),
+        record.header.fingerprint
+    );
+    let after = store.fingerprint(&runs[1].after.unwrap()).unwrap();
+    assert_eq!(after, record.footer.unwrap().fingerprint);
+    assert_eq!(store.events(&tagged.run()).unwrap()[0].text, "made up");
+    assert_eq!(store.resolve("tag:release").unwrap(), tagged.run());
+    assert_eq!(store.resolve("latest").unwrap(), tagged.run());
+    assert_eq!(
+        store.resolve("latest~1").unwrap(),
+        night("bench-1", 0).run()
+    );
+    assert!(matches!(
+        store.run(&night("bench-1", 7).run()),
+        Err(StoreError::UnknownRun { .. })
+    ));
+}
+
+#[test]
+fn store_returns_cases_samples_and_telemetry_as_recorded() {
+    let place = Place::new();
+    let recipe = night("bench-1", 0);
+    ingest(&place, std::slice::from_ref(&recipe));
+    let store = place.reader();
+    let record = recipe.record();
+    let cases = store.cases(&recipe.run()).unwrap();
+    let ids: Vec<String> = cases.iter().map(|case| case.case.clone()).collect();
+    assert_eq!(ids, recipe.case_ids());
+    let first = &cases[0];
+    let names: Vec<&str> = first
+        .metrics
+        .iter()
+        .map(|metric| metric.name.as_str())
+        .collect();
+    assert_eq!(names, [Metric::TIME, "loss", "peak_memory"]);
+    for (round, row) in first.rounds.iter().enumerate() {
+        let block = &record.blocks[round * 3];
+        let mut times = block.samples.times_ns()[1..].to_vec();
+        times.sort_by(f64::total_cmp);
+        let median = f64::midpoint(times[4], times[5]);
+        assert_eq!(
+            row.values,
+            [
+                Some(median),
+                Some(f64::midpoint(1.0 / 6.0, 1.0 / 7.0)),
+                Some(4096.0)
+            ]
+        );
+        assert_eq!(row.verification, block.verification);
+    }
+    let samples = store.samples(&recipe.run(), &ids[0], "main").unwrap();
+    assert_eq!(samples.len(), 4);
+    assert_eq!(samples[2].samples, record.blocks[6].samples);
+    let telemetry = store.telemetry(&recipe.run(), &ids[0], "main").unwrap();
+    assert_eq!(telemetry[1].series, record.blocks[3].telemetry);
+    assert!(
+        store
+            .samples(&recipe.run(), &ids[0], "other")
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn store_series_hold_good_rounds_only() {
+    let place = Place::new();
+    let mut record = night("bench-1", 0).record();
+    record.blocks[0].status = BlockStatus::Failed("crash".into());
+    record.blocks[3].status = BlockStatus::Wrong("other numbers".into());
+    record.blocks[6].status = BlockStatus::Skipped("no memory".into());
+    // The failed visit again, alone, and well.
+    let mut again = record.blocks[0].clone();
+    again.status = BlockStatus::Ok;
+    again.attempt = 1;
+    again.samples.host_ns.fill(77_700);
+    record.blocks.push(again);
+    let mut store = place.writer();
+    store
+        .ingest_record(&record, &place.path("a.jsonl"))
+        .unwrap();
+    let series = store.series_of_case(&record.blocks[0].case).unwrap();
+    let time = series
+        .iter()
+        .find(|row| row.key.metric == Metric::TIME)
+        .unwrap();
+    assert_eq!(time.points.len(), 1);
+    assert_eq!(time.points[0].1.len(), 2);
+    assert_eq!(time.points[0].1[0].to_bits(), 777.0f64.to_bits());
+    let case = &store.cases(&record.header.run).unwrap()[0];
+    assert_eq!(case.rounds.len(), 5);
+    assert_eq!(case.good_values(Metric::TIME), time.points[0].1);
+}
+
+#[test]
+fn store_series_are_apart_by_machine_and_definition_and_in_order() {
+    let place = Place::new();
+    let recipes: Vec<Recipe> = [3, 1, 2]
+        .into_iter()
+        .flat_map(|n| [night("bench-1", n), night("ci-runner", n)])
+        .collect();
+    ingest(&place, &recipes);
+    let mut store = place.writer();
+    let mut redefined = night("bench-1", 4).record();
+    redefined.header.manifest.cases[1].definition = assay_protocol::Digest::of("new");
+    store
+        .ingest_record(&redefined, &place.path("b.jsonl"))
+        .unwrap();
+    let series = store.series().unwrap();
+    // On each of two machines: three cases' time, loss and peak_memory; and the redefined time.
+    assert_eq!(series.len(), 2 * 5 + 1);
+    assert!(series.windows(2).all(|pair| pair[0].key < pair[1].key));
+    for row in &series {
+        assert!(row.points.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert!(row.points.iter().all(|(_, values)| values.len() == 4));
+    }
+    let of_case = store
+        .series_of_case(&night("bench-1", 1).case_ids()[1])
+        .unwrap();
+    assert_eq!(of_case.len(), 3);
+    assert!(of_case.iter().all(|row| series.contains(row)));
+    assert!(store.series_of_case("nobody").unwrap().is_empty());
+}
+
+#[test]
+fn store_without_runs_says_so() {
+    let place = Place::new();
+    let error = place.writer().resolve("latest").unwrap_err();
+    assert!(matches!(error, StoreError::NoRuns { .. }));
+    assert!(place.reader().series().unwrap().is_empty());
+}

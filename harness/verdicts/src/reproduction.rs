@@ -1,0 +1,228 @@
+//! The verdict on a reproduction, in three parts: inputs, outputs, speed.
+
+use std::collections::BTreeSet;
+
+use assay_protocol::Metric;
+use assay_record::RunId;
+use assay_stats::Interval;
+use assay_store::{Store, StoreError};
+use serde::{Deserialize, Serialize};
+
+use crate::likeness::{self, Pair};
+use crate::speed::{self, Speed, Times};
+use crate::{DEFAULT_MARGIN, History, RunView, Verdict};
+
+/// A run, the run that reproduced it, and how they compare.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reproduction {
+    /// The run that was reproduced.
+    pub original: RunId,
+    /// The run that reproduced it.
+    pub again: RunId,
+    /// The inputs of all cases together.
+    pub inputs: Likeness,
+    /// The outputs of all cases together.
+    pub outputs: Likeness,
+    /// Speed of all cases together: regressed if any is, else improved if any is, else inconclusive if any is.
+    pub speed: Verdict,
+    /// Case by case.
+    pub cases: Vec<CaseReproduction>,
+    /// What differs between the two that may explain a difference, in words, likeliest first.
+    pub explanations: Vec<String>,
+}
+
+/// One case of a reproduction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CaseReproduction {
+    /// Id of the case.
+    pub case: String,
+    /// Name of the arm.
+    pub arm: String,
+    /// Its inputs.
+    pub inputs: Likeness,
+    /// Its outputs.
+    pub outputs: Likeness,
+    /// Its speed.
+    pub speed: Verdict,
+    /// Ratio of times, reproduction over original, with its interval.
+    pub ratio: Option<Interval>,
+    /// Why the speed verdict is what it is, in words: margin, how many more rounds would settle it.
+    pub note: String,
+}
+
+/// How two things compare.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", content = "why", rename_all = "snake_case")]
+pub enum Likeness {
+    /// The same bits.
+    Identical,
+    /// Different bits, both within the tolerance of the reference.
+    WithinTolerance,
+    /// Different; what differs, in words.
+    Differs(String),
+    /// Nothing to compare; why.
+    Unknown(String),
+}
+
+impl Reproduction {
+    /// Loads both runs and what the store knows of their machine, and judges. `explanations` are the caller's, from the
+    /// fingerprints, likeliest first.
+    pub fn of(
+        store: &Store,
+        original: &RunId,
+        again: &RunId,
+        explanations: Vec<String>,
+    ) -> Result<Self, StoreError> {
+        let original = RunView::load(store, original)?;
+        let again = RunView::load(store, again)?;
+        let history = History::before(store, &again)?;
+        Ok(Self::judge(&original, &again, &history, explanations))
+    }
+
+    /// The verdict in three parts. The cases are those of either run, in the order of the original.
+    pub fn judge(
+        original: &RunView,
+        again: &RunView,
+        history: &History,
+        explanations: Vec<String>,
+    ) -> Self {
+        let manifests = [&original.manifest, &again.manifest];
+        let names = names(original, again);
+        let pairs: Vec<Pair<'_>> = names
+            .iter()
+            .map(|(case, arm)| Pair {
+                original: original.case(case, arm),
+                again: again.case(case, arm),
+            })
+            .collect();
+        let speeds = speeds(original, again, history, &names, &pairs);
+        let cases: Vec<CaseReproduction> = names
+            .iter()
+            .zip(&pairs)
+            .zip(speeds)
+            .map(|((&(case, arm), &pair), speed)| CaseReproduction {
+                case: case.into(),
+                arm: arm.into(),
+                inputs: likeness::inputs(pair, manifests, case),
+                outputs: likeness::outputs(pair),
+                speed: speed.verdict,
+                ratio: speed.ratio,
+                note: speed.note,
+            })
+            .collect();
+        let busy = || cases.iter().zip(&pairs).filter(|(_, pair)| !pair.is_idle());
+        let inputs = likeness::overall(busy().map(|(case, _)| (case.case.as_str(), &case.inputs)));
+        Self {
+            original: original.run.run.clone(),
+            again: again.run.run.clone(),
+            inputs: likeness::sources(manifests).map_or(inputs, Likeness::Differs),
+            outputs: likeness::overall(busy().map(|(case, _)| (case.case.as_str(), &case.outputs))),
+            speed: overall_speed(&cases),
+            cases,
+            explanations,
+        }
+    }
+
+    /// Cases whose speed is said to have changed: nobody should be told before they were run again.
+    pub fn suspects(&self) -> Vec<&CaseReproduction> {
+        self.cases
+            .iter()
+            .filter(|case| matches!(case.speed, Verdict::Regressed | Verdict::Improved))
+            .collect()
+    }
+
+    /// Keeps a change of speed only where `second`, a later reproduction of the same original that has at least the
+    /// suspects, says the same; others become inconclusive. Inputs and outputs stay as they are.
+    #[must_use]
+    pub fn confirm(mut self, second: &Self) -> Self {
+        for case in &mut self.cases {
+            if matches!(case.speed, Verdict::Regressed | Verdict::Improved) {
+                case.confirm(second);
+            }
+        }
+        self.speed = overall_speed(&self.cases);
+        self
+    }
+}
+
+/// Over the cases that have a ratio: one that was not measured on both sides shows in the outputs, not in the speed.
+fn overall_speed(cases: &[CaseReproduction]) -> Verdict {
+    let measured = cases.iter().filter(|case| case.ratio.is_some());
+    Verdict::overall(measured.map(|case| case.speed))
+}
+
+impl CaseReproduction {
+    fn confirm(&mut self, second: &Reproduction) {
+        let found = second
+            .cases
+            .iter()
+            .find(|case| case.case == self.case && case.arm == self.arm);
+        let ratio = found.and_then(|case| case.ratio).map_or_else(
+            || "no ratio".into(),
+            |ratio| format!("a ratio of {:.3}", ratio.estimate),
+        );
+        let again = &second.again;
+        if found.is_some_and(|case| case.speed == self.speed) {
+            self.note = format!("{}; confirmed by run {again} with {ratio}", self.note);
+        } else {
+            self.speed = Verdict::Inconclusive;
+            self.note = format!(
+                "not confirmed: run {again} gave {ratio}; at first: {}",
+                self.note
+            );
+        }
+    }
+}
+
+/// Case and arm of either run, in the order of the original, then of the reproduction.
+fn names<'a>(original: &'a RunView, again: &'a RunView) -> Vec<(&'a str, &'a str)> {
+    let mut seen = BTreeSet::new();
+    original
+        .cases
+        .iter()
+        .chain(&again.cases)
+        .map(|row| (row.case.as_str(), row.arm.as_str()))
+        .filter(|name| seen.insert(*name))
+        .collect()
+}
+
+fn speeds(
+    original: &RunView,
+    again: &RunView,
+    history: &History,
+    names: &[(&str, &str)],
+    pairs: &[Pair<'_>],
+) -> Vec<Speed> {
+    let times: Vec<Times> = names
+        .iter()
+        .zip(pairs)
+        .map(|(&(case, arm), pair)| times(*pair, history.of(case, arm)))
+        .collect();
+    let barrier = likeness::speed_barrier(
+        (&original.run.run, &original.run.machine),
+        (&again.run.run, &again.run.machine),
+    );
+    let judged = speed::judge(&times, DEFAULT_MARGIN);
+    let with_reason = |(speed, pair): (Speed, &Pair<'_>)| match (pair.comparable(), &barrier) {
+        (Err(why), _) => Speed::unknown(why),
+        (Ok(()), Some(why)) if speed.ratio.is_some() => Speed {
+            verdict: Verdict::Inconclusive,
+            note: why.clone(),
+            ..speed
+        },
+        _ => speed,
+    };
+    judged.into_iter().zip(pairs).map(with_reason).collect()
+}
+
+/// Round medians of both sides; none where they may not be compared.
+fn times(pair: Pair<'_>, history: &[f64]) -> Times {
+    match (pair.comparable(), pair.original, pair.again) {
+        (Ok(()), Some(original), Some(again)) => Times {
+            original: original.good_values(Metric::TIME),
+            again: again.good_values(Metric::TIME),
+            history: history.to_vec(),
+        },
+        _ => Times::default(),
+    }
+}

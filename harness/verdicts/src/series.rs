@@ -1,0 +1,166 @@
+//! The history of one case on one comparable machine and configuration.
+
+use std::collections::HashMap;
+
+use assay_protocol::{Digest, Metric, Work};
+use assay_record::{Field, Fingerprint, RunId, Timestamp};
+use assay_stats::Interval;
+use assay_store::{RunRow, SeriesKey, SeriesRow, Store, StoreError};
+use serde::{Deserialize, Serialize};
+
+use crate::estimate::{estimate, rates};
+
+/// A series, oldest point first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// What makes it one.
+    pub key: SeriesKey,
+    /// The metric, with unit and direction.
+    pub metric: Metric,
+    /// Work of one iteration.
+    pub work: Work,
+    /// Its points by start of the run.
+    pub points: Vec<Point>,
+}
+
+/// One run's value in a series.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// The run.
+    pub run: RunId,
+    /// When it started.
+    pub started: Timestamp,
+    /// Commit of the measured project.
+    pub commit: Option<String>,
+    /// Whether its tree had changes.
+    pub dirty: bool,
+    /// Estimate over the rounds, with its interval.
+    pub estimate: Interval,
+    /// How many rounds it rests on.
+    pub rounds: u32,
+    /// What differs on the machine from the point before: drawn as events.
+    pub changes: Vec<Change>,
+}
+
+/// A difference between the fingerprints of two neighbouring points.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Dotted name with its part: `software.kernel.release`.
+    pub field: String,
+    /// What it was, in words.
+    pub before: String,
+    /// What it is, in words.
+    pub after: String,
+}
+
+impl Series {
+    /// Every series of the store, in the order of their keys.
+    pub fn all(store: &Store) -> Result<Vec<Self>, StoreError> {
+        Drawing::of(store)?.all(store.series()?)
+    }
+
+    /// Every series of one case: each metric, machine, arm and definition.
+    pub fn of_case(store: &Store, case: &str) -> Result<Vec<Self>, StoreError> {
+        Drawing::of(store)?.all(store.series_of_case(case)?)
+    }
+
+    /// Rates (unit symbol, interval) that follow from a point's time and the work of one iteration; only for `time`.
+    pub fn rates(&self, point: &Point) -> Vec<(String, Interval)> {
+        if self.metric.name == Metric::TIME {
+            rates(&self.work, &point.estimate)
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+/// What all series of one reading share: runs, fingerprints, and the differences of these, each found once.
+struct Drawing<'a> {
+    store: &'a Store,
+    runs: HashMap<RunId, RunRow>,
+    fingerprints: HashMap<Digest, Fingerprint>,
+    changes: HashMap<(Digest, Digest), Vec<Change>>,
+}
+
+impl<'a> Drawing<'a> {
+    fn of(store: &'a Store) -> Result<Self, StoreError> {
+        let runs = store.runs()?.into_iter();
+        Ok(Self {
+            store,
+            runs: runs.map(|row| (row.run.clone(), row)).collect(),
+            fingerprints: HashMap::new(),
+            changes: HashMap::new(),
+        })
+    }
+
+    fn all(&mut self, rows: Vec<SeriesRow>) -> Result<Vec<Series>, StoreError> {
+        rows.into_iter().map(|row| self.series(row)).collect()
+    }
+
+    fn series(&mut self, row: SeriesRow) -> Result<Series, StoreError> {
+        let mut points = Vec::with_capacity(row.points.len());
+        let mut last = None;
+        for (id, rounds) in row.points {
+            let Some(run) = self.runs.get(&id) else {
+                continue;
+            };
+            let Some(estimate) = estimate(&rounds) else {
+                continue;
+            };
+            let before = run.before;
+            let mut point = Point {
+                run: id,
+                started: run.started,
+                commit: run.commit.clone(),
+                dirty: run.dirty,
+                estimate,
+                rounds: rounds.len() as u32,
+                changes: Vec::new(),
+            };
+            if let Some(last) = last {
+                point.changes = self.changes(last, before)?;
+            }
+            last = Some(before);
+            points.push(point);
+        }
+        Ok(Series {
+            key: row.key,
+            metric: row.metric,
+            work: row.work,
+            points,
+        })
+    }
+
+    fn changes(&mut self, before: Digest, after: Digest) -> Result<Vec<Change>, StoreError> {
+        if let Some(known) = self.changes.get(&(before, after)) {
+            return Ok(known.clone());
+        }
+        self.fetch(before)?;
+        self.fetch(after)?;
+        let changes = changes(&self.fingerprints[&before], &self.fingerprints[&after]);
+        self.changes.insert((before, after), changes.clone());
+        Ok(changes)
+    }
+
+    fn fetch(&mut self, digest: Digest) -> Result<(), StoreError> {
+        if !self.fingerprints.contains_key(&digest) {
+            let fingerprint = self.store.fingerprint(&digest)?;
+            self.fingerprints.insert(digest, fingerprint);
+        }
+        Ok(())
+    }
+}
+
+/// Differences of two fingerprints, volatile state left out, for display.
+pub fn changes(before: &Fingerprint, after: &Fingerprint) -> Vec<Change> {
+    let shown = |field: Option<&Field>| field.map_or_else(|| "absent".into(), Field::to_string);
+    before
+        .differences(after)
+        .into_iter()
+        .map(|difference| Change {
+            field: format!("{}.{}", difference.part, difference.name),
+            before: shown(difference.before),
+            after: shown(difference.after),
+        })
+        .collect()
+}

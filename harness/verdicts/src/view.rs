@@ -1,0 +1,107 @@
+//! A run as a reproduction is judged by: its rows and its manifest, with the store closed again.
+
+use std::collections::BTreeMap;
+
+use assay_protocol::Metric;
+use assay_record::{BlockStatus, Manifest, RunId};
+use assay_stats::median;
+use assay_store::{CaseRow, RunRow, Store, StoreError};
+
+/// A run with all that a comparison asks of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunView {
+    /// The run.
+    pub run: RunRow,
+    /// What was to be run.
+    pub manifest: Manifest,
+    /// What was found, case by case.
+    pub cases: Vec<CaseRow>,
+}
+
+impl RunView {
+    /// Loads a run.
+    pub fn load(store: &Store, run: &RunId) -> Result<Self, StoreError> {
+        let row = store.run(run)?;
+        Ok(Self {
+            manifest: store.manifest(&row.manifest)?.manifest,
+            cases: store.cases(run)?,
+            run: row,
+        })
+    }
+
+    /// A case on an arm.
+    pub(crate) fn case(&self, case: &str, arm: &str) -> Option<&CaseRow> {
+        self.cases
+            .iter()
+            .find(|row| row.case == case && row.arm == arm)
+    }
+}
+
+/// Times of earlier runs of each case and arm on one machine: the median over the rounds of each run, oldest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History(BTreeMap<(String, String), Vec<f64>>);
+
+impl History {
+    /// What the store knows of the machine and suite of `view` before that run, of the same definitions. Reproductions are
+    /// left out: they may have run another build, and what is asked is how much runs of one build differ.
+    pub fn before(store: &Store, view: &RunView) -> Result<Self, StoreError> {
+        let started: BTreeMap<RunId, _> = store
+            .runs()?
+            .into_iter()
+            .filter(|row| row.reproduces.is_none())
+            .map(|row| (row.run, row.started))
+            .collect();
+        let mut history = Self::default();
+        for series in store.series()? {
+            let is_same = series.key.metric == Metric::TIME
+                && series.key.machine == view.run.machine
+                && series.key.suite == view.run.suite
+                && view
+                    .case(&series.key.case, &series.key.arm)
+                    .is_some_and(|case| {
+                        case.definition == series.key.definition && case.timing == series.key.timing
+                    });
+            if !is_same {
+                continue;
+            }
+            let earlier = series.points.iter().filter(|(run, _)| {
+                started
+                    .get(run)
+                    .is_some_and(|started| *started < view.run.started)
+            });
+            let times = earlier.filter_map(|(_, rounds)| median(rounds)).collect();
+            history.insert(&series.key.case, &series.key.arm, times);
+        }
+        Ok(history)
+    }
+
+    /// Sets the times of a case on an arm.
+    pub fn insert(&mut self, case: &str, arm: &str, times: Vec<f64>) {
+        self.0.insert((case.into(), arm.into()), times);
+    }
+
+    /// Times of a case on an arm, oldest first; empty where nothing is known.
+    pub fn of(&self, case: &str, arm: &str) -> &[f64] {
+        self.0
+            .get(&(case.into(), arm.into()))
+            .map_or(&[], Vec::as_slice)
+    }
+}
+
+/// What is wrong with a case's rounds: the worst thing first, `None` where all that were tried are right in the end.
+pub(crate) fn trouble(case: &CaseRow) -> Option<&BlockStatus> {
+    let has_good = |round: u32| case.good_rounds().any(|row| row.round == round);
+    let wrong = case
+        .rounds
+        .iter()
+        .find(|row| matches!(row.status, BlockStatus::Wrong(_)));
+    let failed = case
+        .rounds
+        .iter()
+        .find(|row| matches!(row.status, BlockStatus::Failed(_)) && !has_good(row.round));
+    let skipped = case
+        .rounds
+        .iter()
+        .find(|row| matches!(row.status, BlockStatus::Skipped(_)) && !has_good(row.round));
+    wrong.or(failed).or(skipped).map(|row| &row.status)
+}

@@ -1,0 +1,5 @@
+//! Verdicts as their users see them: on stores of made-up records, and on simulated machines. One binary, for it links DuckDB.
+
+mod reproduction;
+mod simulation;
+mod summaries;
