@@ -21,7 +21,7 @@ pub const MARKER: &str = ".assay-site";
 const STAGING_PREFIX: &str = ".assay-site-new-";
 
 /// Age of one that nobody can be working in any more.
-const ABANDONED: Duration = Duration::from_secs(3600);
+const ABANDONED: Duration = Duration::from_hours(1);
 
 /// What the marker says.
 const MARKER_TEXT: &str = "assay site 1\n";

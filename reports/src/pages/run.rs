@@ -324,14 +324,13 @@ fn rounds(case: &CaseRow) -> String {
     let good = case.good_rounds().count();
     let unsteady = case.good_rounds().filter(|round| !round.steady).count();
     let tried: BTreeSet<u32> = case.rounds.iter().map(|round| round.round).collect();
-    let mut words = good.to_string();
-    if good < tried.len() {
-        words += &format!(" of {}", tried.len());
-    }
-    if unsteady > 0 {
-        words += &format!(", {unsteady} not steady");
-    }
-    words
+    let of = (good < tried.len()).then(|| format!(" of {}", tried.len()));
+    let not_steady = (unsteady > 0).then(|| format!(", {unsteady} not steady"));
+    format!(
+        "{good}{}{}",
+        of.unwrap_or_default(),
+        not_steady.unwrap_or_default()
+    )
 }
 
 /// Samples after warm-up in the rounds that count.

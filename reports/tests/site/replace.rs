@@ -121,7 +121,7 @@ fn leftovers_of_killed_builds_are_swept_but_not_work_in_progress() {
     for name in [stale, fresh] {
         fs::create_dir_all(folder.path().join(name).join("site/runs")).unwrap();
     }
-    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(86_400);
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(24);
     let stale = fs::File::open(folder.path().join(stale)).unwrap();
     stale.set_modified(long_ago).unwrap();
     publish_to(&folder.path().join("site"), &SiteModel::default()).unwrap();
