@@ -130,7 +130,7 @@ CREATE TABLE telemetry (
 CREATE TABLE events (
     run_key BIGINT NOT NULL,
     event INTEGER NOT NULL,
-    at BIGINT NOT NULL,
+    at_ns BIGINT NOT NULL,
     kind VARCHAR NOT NULL,
     message VARCHAR NOT NULL,
     case_id VARCHAR
