@@ -15,7 +15,7 @@ fn open(path: &Path) -> Store {
     Store::open(
         path,
         Access::Write,
-        Patience::silent(Duration::from_secs(10)),
+        &mut Patience::silent(Duration::from_secs(10)),
     )
     .expect("opens")
 }

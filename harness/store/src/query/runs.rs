@@ -33,7 +33,8 @@ impl Store {
 
     /// What happened during a run, in order.
     pub fn events(&self, run: &RunId) -> Result<Vec<EventRow>, StoreError> {
-        let sql = "SELECT at_ns, kind, message, case_id FROM events WHERE run_key = ? ORDER BY event";
+        let sql =
+            "SELECT at_ns, kind, message, case_id FROM events WHERE run_key = ? ORDER BY event";
         self.rows(sql, params![run_key(run)], |row| {
             Ok(EventRow {
                 at: time(row.get(0)?)?,

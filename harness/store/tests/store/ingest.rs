@@ -93,9 +93,17 @@ fn store_hostile_files_stop_nobody_else() {
     let at = bytes.len() / 2;
     bytes[at] ^= 1;
     std::fs::write(&damaged, bytes).unwrap();
-    std::fs::write(records.join("a.jsonl"), "not a record\n").unwrap();
-    std::fs::write(records.join("b.jsonl"), "").unwrap();
-    std::fs::write(records.join("c.jsonl.zst"), "not compressed").unwrap();
+    std::fs::write(
+        records.join("20260105-000000-00000000.jsonl"),
+        "not a record\n",
+    )
+    .unwrap();
+    std::fs::write(records.join("20260106-000000-00000000.jsonl"), "").unwrap();
+    std::fs::write(
+        records.join("20260107-000000-00000000.jsonl.zst"),
+        "not compressed",
+    )
+    .unwrap();
     std::fs::write(records.join("notes.txt"), "no record by its name").unwrap();
     std::os::unix::fs::symlink(&records, deep.join("circle")).unwrap();
     let nowhere = place.path("nowhere");

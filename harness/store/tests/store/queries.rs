@@ -38,12 +38,14 @@ fn store_returns_runs_and_documents_as_recorded() {
         store.manifest(&runs[1].manifest).unwrap().manifest,
         record.header.manifest
     );
-    assert_eq!(
-        store.fingerprint(&runs[1].before).unwrap(),
-        record.header.fingerprint
-    );
+    // In canonical form 0.0 is 0, so a document comes back equal in its digest.
+    let same = |stored: assay_record::Fingerprint, recorded: assay_record::Fingerprint| {
+        assert_eq!(stored.digest().unwrap(), recorded.digest().unwrap());
+    };
+    let before = store.fingerprint(&runs[1].before).unwrap();
     let after = store.fingerprint(&runs[1].after.unwrap()).unwrap();
-    assert_eq!(after, record.footer.unwrap().fingerprint);
+    same(before, record.header.fingerprint);
+    same(after, record.footer.unwrap().fingerprint);
     assert_eq!(store.events(&tagged.run()).unwrap()[0].text, "made up");
     assert_eq!(store.resolve("tag:release").unwrap(), tagged.run());
     assert_eq!(store.resolve("latest").unwrap(), tagged.run());
