@@ -49,5 +49,9 @@ pub fn ingest_folders(settings: &Settings, folders: &[PathBuf]) -> Result<Ingest
 
 /// Builds the database anew from the records of some folders.
 pub fn rebuild(settings: &Settings, folders: &[PathBuf]) -> Result<IngestReport> {
-    Ok(Store::rebuild(&settings.database, folders, &mut patience())?)
+    Ok(Store::rebuild(
+        &settings.database,
+        folders,
+        &mut patience(),
+    )?)
 }

@@ -7,7 +7,7 @@ use assay_machine::diff;
 use assay_protocol::Digest;
 use assay_record::manifest::GitState;
 use assay_record::{Fingerprint, Manifest, RunId};
-use assay_store::{RunRow, Store};
+use assay_store::Store;
 use assay_verdicts::Reproduction;
 
 use crate::plan::{self, project, sources};
@@ -68,10 +68,44 @@ fn project_note(manifest: &Manifest, settings: &Settings) -> Result<Option<Strin
     })
 }
 
-/// The verdict on a reproduction that the store holds.
-pub fn judge_stored(store: &Store, again: &RunRow) -> Result<Reproduction> {
-    let original = again.reproduces.as_ref().unwrap_or(&again.run);
-    judge(store, original, &again.run, &[])
+/// The verdicts on all reproductions that the store holds, oldest first.
+///
+/// A reproduction of nothing but the suspects of the one before it is its confirmation, not one more.
+pub fn all_stored(store: &Store) -> Result<Vec<Reproduction>> {
+    let mut verdicts: Vec<Reproduction> = Vec::new();
+    for row in store.runs()? {
+        let Some(original) = row
+            .reproduces
+            .as_ref()
+            .filter(|original| store.run(original).is_ok())
+        else {
+            continue;
+        };
+        let verdict = judge(store, original, &row.run, &[])?;
+        match verdicts
+            .iter_mut()
+            .rev()
+            .find(|earlier| earlier.original == verdict.original)
+        {
+            Some(earlier) if confirms(&verdict, earlier) => {
+                *earlier = earlier.clone().confirm(&verdict)
+            }
+            _ => verdicts.push(verdict),
+        }
+    }
+    Ok(verdicts)
+}
+
+/// Whether `second` measured the suspects of `first` and no other case.
+fn confirms(second: &Reproduction, first: &Reproduction) -> bool {
+    let suspects: Vec<&String> = first.suspects().iter().map(|case| &case.case).collect();
+    let measured: Vec<&String> = second
+        .cases
+        .iter()
+        .filter(|case| case.ratio.is_some())
+        .map(|case| &case.case)
+        .collect();
+    !suspects.is_empty() && suspects == measured
 }
 
 /// The verdict on `again` as a reproduction of `original`; `notes` come before what the fingerprints explain.

@@ -46,15 +46,7 @@ fn model(store: &Store) -> Result<SiteModel> {
                 .map(|fingerprint| (digest, fingerprint))
         })
         .collect::<Result<BTreeMap<Digest, Fingerprint>, _>>()?;
-    let reproductions = rows
-        .iter()
-        .filter(|row| {
-            row.reproduces
-                .as_ref()
-                .is_some_and(|original| store.run(original).is_ok())
-        })
-        .map(|row| reproduction::judge_stored(store, row))
-        .collect::<Result<Vec<_>>>()?;
+    let reproductions = reproduction::all_stored(store)?;
     Ok(SiteModel {
         runs,
         series: Series::all(store)?,

@@ -10,7 +10,7 @@ use assay_verdicts::{Likeness, Reproduction, Verdict};
 use crate::errors::Exit;
 use crate::execute::{self, Options};
 use crate::interrupt::Interrupt;
-use crate::plan::project;
+use crate::plan::{self, project};
 use crate::reproduction;
 use crate::settings::Settings;
 use crate::{database, show};
@@ -54,18 +54,22 @@ pub fn run(args: &Args) -> Result<Exit> {
     let compared = original.run.context(
         "no run of this manifest is in the database, so there is nothing to compare with; `assay run` runs it, `assay ingest` reads its record",
     )?;
-    let notes = reproduction::check_inputs(&original.file.manifest, &settings)?;
+    let mut notes = reproduction::check_inputs(&original.file.manifest, &settings)?;
+    let file = match &args.worker {
+        None => original.file,
+        Some(worker) => with_worker(original.file, worker, &mut notes)?,
+    };
     for note in &notes {
         eprintln!("note: {note}");
     }
     let interrupt = Interrupt::listen()?;
     let run_again =
         |file: &ManifestFile| run_again(file, &compared, args, &notes, &settings, &interrupt);
-    let Some(mut verdict) = run_again(&original.file)? else {
+    let Some(mut verdict) = run_again(&file)? else {
         return Ok(Exit::Interrupted);
     };
     if !args.no_confirm && !verdict.suspects().is_empty() {
-        let suspects = only(&original.file, &verdict)?;
+        let suspects = only(&file, &verdict)?;
         eprintln!(
             "{} cases look changed; running them again before saying so",
             suspects.manifest.cases.len()
@@ -146,6 +150,19 @@ fn run_again(
         return Ok(None);
     }
     reproduction::judge(&store, original, &executed.run, notes).map(Some)
+}
+
+/// The manifest with another executable as its built-in worker.
+fn with_worker(file: ManifestFile, worker: &Path, notes: &mut Vec<String>) -> Result<ManifestFile> {
+    let digest = plan::file_digest(worker)?;
+    notes.push(format!(
+        "The worker is another executable: {} ({}).",
+        worker.display(),
+        digest.short()
+    ));
+    let mut manifest = file.manifest;
+    manifest.arms.iter_mut().for_each(|arm| arm.worker = digest);
+    Ok(ManifestFile::seal(&manifest)?)
 }
 
 /// The manifest with the suspects alone: fewer cases, each run in the same way.

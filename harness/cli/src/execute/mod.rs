@@ -18,8 +18,8 @@ use anyhow::{Context as _, Result};
 use assay_machine::telemetry::Sampler;
 use assay_record::body::RECORD_VERSION;
 use assay_record::{
-    Fingerprint, Footer, Header, MachineIdentity, ManifestFile, RecordWriter, RunId, RunStatus,
-    Timestamp,
+    Fingerprint, Footer, Header, MachineIdentity, Manifest, ManifestFile, RecordWriter, RunId,
+    RunStatus, Timestamp,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -72,6 +72,7 @@ pub fn execute(
     let timer_ns = header.timer_resolution_ns;
     let writer = RecordWriter::create(&settings.records, header).map_err(cannot_record)?;
     let partial = writer.path().to_path_buf();
+    let notes = worker_notes(&file.manifest, options)?;
     let mut session = Session::new(
         &file.manifest,
         launchers,
@@ -81,7 +82,7 @@ pub fn execute(
         interrupt,
         options.quiet,
     );
-    let status = session.run().with_context(|| {
+    let status = session.run(&notes).with_context(|| {
         format!(
             "the run stopped early; what was measured is kept in {}: `assay ingest` reads it",
             partial.display()
@@ -155,6 +156,26 @@ fn launchers(
         Ok((arm.name.clone(), launcher))
     };
     manifest.arms.iter().map(launcher).collect()
+}
+
+/// What a record must say where the built-in worker is not the executable that the manifest names.
+fn worker_notes(manifest: &Manifest, options: &Options) -> Result<Vec<String>> {
+    let here = match &options.worker {
+        Some(path) => plan::file_digest(path)?,
+        None => plan::own_digest()?,
+    };
+    let note = |arm: &assay_record::Arm| {
+        format!(
+            "arm `{}`: the manifest names the worker {}, this is {}",
+            arm.name, arm.worker, here
+        )
+    };
+    Ok(manifest
+        .arms
+        .iter()
+        .filter(|arm| arm.worker != here)
+        .map(note)
+        .collect())
 }
 
 /// `CLOCK_MONOTONIC`, in nanoseconds.

@@ -92,8 +92,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Runs all rounds. The record holds every block when this returns, however it returns.
-    pub fn run(&mut self) -> Result<RunStatus> {
+    /// Runs all rounds, after `notes` for the record. It holds every block when this returns, however it returns.
+    pub fn run(&mut self, notes: &[String]) -> Result<RunStatus> {
+        for note in notes {
+            self.event(EventKind::Note, note.clone(), None)?;
+        }
         let mut round = 0;
         loop {
             let due: Vec<Place> = self
@@ -114,6 +117,9 @@ impl<'a> Session<'a> {
             }
         }
         self.progress.finish();
+        for note in self.sampler.notes() {
+            self.event(EventKind::Note, format!("telemetry: {note}"), None)?;
+        }
         Ok(RunStatus::Complete)
     }
 
@@ -216,7 +222,11 @@ impl<'a> Session<'a> {
         let noise_before = NoiseCounters::read(&Roots::here());
         // What was sampled between visits belongs to none.
         drop(self.sampler.drain());
-        let (visit, log, device) = self.visit(place, case)?;
+        let (visit, log) = self.visit(place, case)?;
+        let device = visit
+            .prepared
+            .as_ref()
+            .and_then(|prepared| prepared.device.clone());
         let block = Block {
             case: case.id.clone(),
             arm: manifest.arms[place.arm].name.clone(),
@@ -270,8 +280,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The visit itself, with the end of the worker's log and the device that it ran on.
-    fn visit(&mut self, place: Place, case: &Case) -> Result<(Visit, String, Option<String>)> {
+    /// The visit itself, with the end of the worker's log.
+    fn visit(&mut self, place: Place, case: &Case) -> Result<(Visit, String)> {
         let name = worker_name(case);
         let key = (place.arm, name.to_owned());
         if !self.workers.contains_key(&key) {
@@ -283,7 +293,7 @@ impl<'a> Session<'a> {
                     self.workers.insert(key.clone(), worker);
                 }
                 Err(error) => {
-                    return Ok((Visit::failed(format!("{error:#}")), String::new(), None));
+                    return Ok((Visit::failed(format!("{error:#}")), String::new()));
                 }
             }
         }
@@ -307,7 +317,7 @@ impl<'a> Session<'a> {
                 self.event(EventKind::WorkerLost, text, Some(case.id.clone()))?;
             }
         }
-        Ok((visit, log, None))
+        Ok((visit, log))
     }
 
     /// Writes down who a worker is, the first time it is met.

@@ -368,7 +368,16 @@ fn definition(
             name,
             definition,
         } => json!([worker, name, definition]),
-        WorkloadRef::Command(spec) => json!(["command", spec]),
+        // Timeouts and rules for metrics change nothing of what is timed.
+        WorkloadRef::Command(spec) => {
+            json!([
+                "command",
+                spec.argv,
+                spec.env,
+                spec.directory,
+                spec.exit_code
+            ])
+        }
     };
     let parts = json!({
         "workload": what, "params": params, "seed": U64(seed),
