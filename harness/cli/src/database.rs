@@ -10,7 +10,7 @@ use assay_store::{Access, IngestReport, Patience, Store};
 use crate::settings::Settings;
 
 /// How long to wait for another process that holds the database.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn patience() -> Patience<'static> {
     Patience::new(PATIENCE, |what| eprintln!("{what}"))

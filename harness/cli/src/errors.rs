@@ -40,7 +40,10 @@ impl std::error::Error for CouldNotRun {}
 
 /// The exit code of an error: 3 for [`CouldNotRun`] anywhere in its chain, else 2.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
-    if error.chain().any(|cause| cause.is::<CouldNotRun>()) {
+    if error
+        .chain()
+        .any(<dyn std::error::Error>::is::<CouldNotRun>)
+    {
         Exit::CouldNotRun
     } else {
         Exit::BadInput

@@ -88,7 +88,7 @@ pub fn all_stored(store: &Store) -> Result<Vec<Reproduction>> {
             .find(|earlier| earlier.original == verdict.original)
         {
             Some(earlier) if confirms(&verdict, earlier) => {
-                *earlier = earlier.clone().confirm(&verdict)
+                *earlier = earlier.clone().confirm(&verdict);
             }
             _ => verdicts.push(verdict),
         }

@@ -88,23 +88,45 @@ fn measured(case: &CaseSummary) -> String {
     format!("{time_text:>22}{rate}  {} rounds", time.rounds.len())
 }
 
-/// A reproduction: three parts, the cases that matter, and why.
+/// A reproduction: three parts, the cases, and why.
 pub fn reproduction(verdict: &Reproduction) {
     println!("{} reproduces {}", verdict.again, verdict.original);
     println!("inputs:  {}", likeness(&verdict.inputs));
     println!("outputs: {}", likeness(&verdict.outputs));
     println!("speed:   {}", word(verdict.speed));
-    for case in &verdict.cases {
-        case_reproduction(case);
+    verdict.cases.iter().for_each(case_reproduction);
+    if let Some(case) = verdict
+        .cases
+        .iter()
+        .find(|case| is_quietly_inconclusive(case))
+    {
+        println!(
+            "inconclusive, for example {}: {}",
+            case.case,
+            plain(&case.note)
+        );
+        println!("(--json gives the reason of each)");
     }
-    let changed =
-        verdict.speed != Verdict::Unchanged || matches!(verdict.outputs, Likeness::Differs(_));
-    if changed && !verdict.explanations.is_empty() {
-        println!("what differs between the two:");
-        for explanation in &verdict.explanations {
-            println!("  {}", plain(explanation));
-        }
+    let changed = matches!(verdict.speed, Verdict::Regressed | Verdict::Improved)
+        || matches!(verdict.outputs, Likeness::Differs(_));
+    if !verdict.explanations.is_empty() {
+        println!(
+            "what differs between the two{}:",
+            if changed {
+                ""
+            } else {
+                ", though it shows in no result"
+            }
+        );
     }
+    for explanation in &verdict.explanations {
+        println!("  {}", plain(explanation));
+    }
+}
+
+/// The usual case on one run per side: its reason is said once for all.
+fn is_quietly_inconclusive(case: &CaseReproduction) -> bool {
+    case.speed == Verdict::Inconclusive && !case.note.starts_with("not confirmed")
 }
 
 fn case_reproduction(case: &CaseReproduction) {
@@ -112,13 +134,14 @@ fn case_reproduction(case: &CaseReproduction) {
         .ratio
         .as_ref()
         .map_or("not compared".into(), ratio_text);
-    println!("  {:<14} {ratio}  {}", word(case.speed), case.case);
+    println!("  {:<14} {ratio:<32} {}", word(case.speed), case.case);
     for (name, part) in [("inputs", &case.inputs), ("outputs", &case.outputs)] {
         if matches!(part, Likeness::Differs(_) | Likeness::Unknown(_)) {
             println!("      {name}: {}", likeness(part));
         }
     }
-    if case.speed != Verdict::Unchanged && !case.note.is_empty() {
+    let is_explained = case.speed == Verdict::Unchanged || is_quietly_inconclusive(case);
+    if !is_explained && !case.note.is_empty() {
         println!("      {}", plain(&case.note));
     }
 }

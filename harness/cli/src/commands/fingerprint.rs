@@ -45,7 +45,10 @@ pub fn run(args: &Args) -> Result<Exit> {
     match &args.action {
         None => show(None, false, &settings),
         Some(Action::Show { what, json }) => show(what.as_deref(), *json, &settings),
-        Some(Action::Diff { a, b }) => difference(&load(a, &settings)?, &load(b, &settings)?),
+        Some(Action::Diff { a, b }) => {
+            difference(&load(a, &settings)?, &load(b, &settings)?);
+            Ok(Exit::Fine)
+        }
     }
 }
 
@@ -71,7 +74,7 @@ fn show(what: Option<&str>, json: bool, settings: &Settings) -> Result<Exit> {
     Ok(Exit::Fine)
 }
 
-fn difference(a: &Fingerprint, b: &Fingerprint) -> Result<Exit> {
+fn difference(a: &Fingerprint, b: &Fingerprint) {
     let explanations = diff::explain(a, b);
     if explanations.is_empty() {
         println!("No difference that matters.");
@@ -79,7 +82,6 @@ fn difference(a: &Fingerprint, b: &Fingerprint) -> Result<Exit> {
     for explanation in explanations {
         println!("{}: {}", explanation.part, explanation.text);
     }
-    Ok(Exit::Fine)
 }
 
 fn load(what: &str, settings: &Settings) -> Result<Fingerprint> {

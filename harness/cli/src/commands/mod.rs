@@ -109,7 +109,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Ingest(args) => ingest::run(&args)?,
         Command::Db(args) => db::run(&args)?,
         Command::Fingerprint(args) => fingerprint::run(&args)?,
-        Command::Doctor(args) => doctor::run(&args)?,
+        Command::Doctor(args) => doctor::run(&args),
         Command::Schema(args) => schema::run(&args)?,
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::WorkerCheck(args) => worker_check::run(&args)?,

@@ -41,14 +41,13 @@ struct Tally {
 impl Tally {
     fn check(&mut self, what: &str, result: Result<(), String>) -> bool {
         self.checks += 1;
-        match &result {
-            Ok(()) => println!("ok      {what}"),
-            Err(fault) => {
-                self.faults += 1;
-                println!("FAULT   {what}: {fault}");
-            }
-        }
-        result.is_ok()
+        let Err(fault) = result else {
+            println!("ok      {what}");
+            return true;
+        };
+        self.faults += 1;
+        println!("FAULT   {what}: {fault}");
+        false
     }
 }
 

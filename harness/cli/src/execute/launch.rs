@@ -120,7 +120,7 @@ impl Launcher {
         match (worker, &self.replacement) {
             (BUILTIN_WORKER, Some(path)) => argv.push(path.into()),
             (BUILTIN_WORKER, None) => {
-                argv.extend([self.executable.clone().into(), "worker".into()])
+                argv.extend([self.executable.clone().into(), "worker".into()]);
             }
             (name, _) => {
                 let own = self

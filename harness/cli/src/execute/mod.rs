@@ -70,7 +70,8 @@ pub fn execute(
     let dir = plan::folder(&file.manifest.suite.source)?;
     let launchers = launchers(file, options, &dir)?;
     let timer_ns = header.timer_resolution_ns;
-    let writer = RecordWriter::create(&settings.records, header).map_err(cannot_record)?;
+    let writer =
+        RecordWriter::create(&settings.records, header).map_err(|error| cannot_record(&error))?;
     let partial = writer.path().to_path_buf();
     let notes = worker_notes(&file.manifest, options)?;
     let mut session = Session::new(
@@ -97,7 +98,7 @@ pub fn execute(
     let record = session
         .into_writer()
         .finish(footer)
-        .map_err(cannot_record)?;
+        .map_err(|error| cannot_record(&error))?;
     Ok(Executed {
         run,
         record,
@@ -106,7 +107,7 @@ pub fn execute(
 }
 
 /// A record that cannot be written is the machine's fault, not the input's.
-fn cannot_record(error: assay_record::RecordError) -> anyhow::Error {
+fn cannot_record(error: &assay_record::RecordError) -> anyhow::Error {
     let remedy = if error.is_out_of_space() {
         "; free some space: what was recorded before is kept"
     } else {

@@ -273,9 +273,8 @@ impl<'a> Session<'a> {
                     .medians
                     .extend(assay_stats::median(&times[block.warmup as usize..]));
             }
-            BlockStatus::Skipped(_) => progression.given_up = true,
             // A wrong output stays wrong; one more round would only say so again.
-            BlockStatus::Wrong(_) => progression.given_up = true,
+            BlockStatus::Skipped(_) | BlockStatus::Wrong(_) => progression.given_up = true,
             BlockStatus::Failed(_) => {}
         }
     }
@@ -343,7 +342,9 @@ impl<'a> Session<'a> {
     }
 
     fn append(&mut self, body: &Body) -> Result<()> {
-        self.writer.append(body).map_err(super::cannot_record)
+        self.writer
+            .append(body)
+            .map_err(|error| super::cannot_record(&error))
     }
 }
 

@@ -85,28 +85,29 @@ fn diff(
         .show_untracked_content(true)
         .show_binary(true);
     let tree = commit.map(git2::Commit::tree).transpose()?;
-    let diff = repository.diff_tree_to_workdir_with_index(tree.as_ref(), Some(&mut options))?;
-    let mut patch = Vec::new();
+    let changes = repository.diff_tree_to_workdir_with_index(tree.as_ref(), Some(&mut options))?;
+    let mut text = Vec::new();
     let mut too_large = false;
-    diff.print(DiffFormat::Patch, |delta, _, line| {
-        let path = delta.new_file().path().or_else(|| delta.old_file().path());
-        if path.is_some_and(|path| ours.iter().any(|folder| path.starts_with(folder))) {
-            return true;
-        }
-        if matches!(line.origin(), '+' | '-' | ' ') {
-            patch.push(line.origin() as u8);
-        }
-        patch.extend_from_slice(line.content());
-        too_large = patch.len() > MAX_DIFF_BYTES;
-        !too_large && delta.status() != Delta::Unreadable
-    })
-    .or_else(|error| if too_large { Ok(()) } else { Err(error) })?;
+    changes
+        .print(DiffFormat::Patch, |file, _, line| {
+            let path = file.new_file().path().or_else(|| file.old_file().path());
+            if path.is_some_and(|path| ours.iter().any(|folder| path.starts_with(folder))) {
+                return true;
+            }
+            if matches!(line.origin(), '+' | '-' | ' ') {
+                text.push(line.origin() as u8);
+            }
+            text.extend_from_slice(line.content());
+            too_large = text.len() > MAX_DIFF_BYTES;
+            !too_large && file.status() != Delta::Unreadable
+        })
+        .or_else(|error| if too_large { Ok(()) } else { Err(error) })?;
     ensure!(
         !too_large,
         "its working tree differs by more than {} MiB, which a manifest does not hold: commit, or add large files to .gitignore",
         MAX_DIFF_BYTES >> 20
     );
-    Ok(Some(Diff::from_bytes(patch)))
+    Ok(Some(Diff::from_bytes(text)))
 }
 
 fn is_dirty(repository: &Repository, ours: &[PathBuf]) -> Result<bool> {
