@@ -70,7 +70,7 @@ pub(crate) fn beginning(
             _ => extent.blocks,
         };
         // A later attempt takes `counts` away from an earlier one.
-        let columns = columns_of(connection, table)?.replace("counts, ", "");
+        let columns = columns_of(connection, table)?.replace(" counts,", "");
         let within = format!("{order} < {limit}");
         contents.insert(
             table,

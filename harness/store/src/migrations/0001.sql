@@ -62,7 +62,8 @@ CREATE TABLE cases (
     device VARCHAR NOT NULL,
     timing VARCHAR NOT NULL,
     definition VARCHAR NOT NULL,
-    work VARCHAR NOT NULL,          -- this and the next two as the worker declared them in the first block
+    declared BOOLEAN NOT NULL,      -- whether any block came so far that its worker declared the next three
+    work VARCHAR NOT NULL,
     deterministic BOOLEAN NOT NULL,
     metrics VARCHAR NOT NULL
 );
@@ -109,11 +110,15 @@ CREATE TABLE sample_values (
     number DOUBLE NOT NULL
 );
 
--- Derived from samples and case_values at ingest, so that histories are read without touching samples.
+-- Derived from the tables above at ingest, so that histories are one scan of a small table. Only `number` is new:
+-- the median over the samples after warm-up, or the round's own value.
 CREATE TABLE round_values (
     run_key BIGINT NOT NULL,
     block INTEGER NOT NULL,
+    series BIGINT NOT NULL,
     metric VARCHAR NOT NULL,
+    round INTEGER NOT NULL,
+    counts BOOLEAN NOT NULL,
     number DOUBLE NOT NULL
 );
 

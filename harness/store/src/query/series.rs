@@ -11,13 +11,6 @@ use crate::Store;
 use crate::error::StoreError;
 use crate::rows::{SeriesKey, SeriesRow};
 
-/// What all metrics of one series have in common.
-struct Group {
-    key: SeriesKey,
-    work: Work,
-    metrics: Vec<Metric>,
-}
-
 impl Store {
     /// Every series with at least one point, in the order of their keys.
     ///
@@ -33,24 +26,26 @@ impl Store {
     }
 
     fn series_where(&self, case: Option<&str>) -> Result<Vec<SeriesRow>, StoreError> {
-        let groups = self.groups(case)?;
-        let runs = self.rows("SELECT run_key, run FROM runs", [], |row| {
-            Ok((row.get(0)?, row.get::<_, String>(1)?.parse()?))
+        let runs: Vec<(i64, RunId)> = self.rows(
+            "SELECT run_key, run FROM runs ORDER BY started, run",
+            [],
+            |row| Ok((row.get(0)?, row.get::<_, String>(1)?.parse()?)),
+        )?;
+        let order: HashMap<i64, usize> = runs.iter().map(|(key, _)| *key).zip(0..).collect();
+        let mut groups = self.groups(case)?;
+        let sql = "SELECT series, run_key, metric, round, number FROM round_values
+                   WHERE counts AND (?1 IS NULL OR series IN (SELECT c.series FROM cases c WHERE c.case_id = ?1))";
+        self.rows(sql, params![case], |row| {
+            let group = groups.get_mut(&row.get(0)?).ok_or("a round of no case")?;
+            let run = *order.get(&row.get(1)?).ok_or("a round of no run")?;
+            group.add(row.get_ref(2)?.as_str()?, (run, row.get(3)?, row.get(4)?));
+            Ok(())
         })?;
-        let runs: HashMap<i64, RunId> = runs.into_iter().collect();
-        let mut gathered = Gathered {
-            groups: &groups,
-            runs: &runs,
-            series: Vec::new(),
-            at: None,
-        };
-        let sql = "SELECT c.series, c.run_key, v.metric, v.number
-                   FROM round_values v JOIN results b USING (run_key, block) JOIN cases c USING (run_key, case_no, arm_no) JOIN runs r USING (run_key)
-                   WHERE b.counts AND (?1 IS NULL OR c.case_id = ?1)
-                   ORDER BY c.series, v.metric, r.started, r.run, b.round";
-        self.rows(sql, params![case], |row| gathered.add(row))?;
-        let mut series = gathered.series;
-        series.sort_by(|a, b| a.key.cmp(&b.key));
+        let mut series: Vec<SeriesRow> = groups
+            .into_values()
+            .flat_map(|group| group.into_series(&runs))
+            .collect();
+        series.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Ok(series)
     }
 
@@ -59,17 +54,26 @@ impl Store {
         let sql = "SELECT c.series, any_value(r.suite), any_value(c.case_id), any_value(c.timing), any_value(c.definition), any_value(r.machine), any_value(c.arm),
                           arg_max(c.work, r.run), arg_max(c.metrics, r.run)
                    FROM cases c JOIN runs r USING (run_key)
-                   WHERE (?1 IS NULL OR c.case_id = ?1)
-                         AND EXISTS (SELECT 1 FROM results b WHERE b.run_key = c.run_key AND b.case_no = c.case_no AND b.arm_no = c.arm_no AND b.counts)
+                   WHERE c.declared AND (?1 IS NULL OR c.case_id = ?1)
                    GROUP BY c.series";
         let groups = self.rows(sql, params![case], |row| Ok((row.get(0)?, group(row)?)))?;
         Ok(groups.into_iter().collect())
     }
 }
 
+/// A value of one metric: place of its run in time, round, number.
+type Value = (usize, u32, f64);
+
+/// What all metrics of one series have in common, and their values in any order.
+struct Group {
+    key: SeriesKey,
+    work: Work,
+    metrics: Vec<(Metric, Vec<Value>)>,
+}
+
 fn group(row: &Row<'_>) -> Result<Group, Fault> {
-    let mut metrics = vec![Metric::time()];
-    metrics.extend(json::<Vec<Metric>>(row, 8)?);
+    let declared: Vec<Metric> = json(row, 8)?;
+    let metrics = std::iter::once(Metric::time()).chain(declared);
     Ok(Group {
         key: SeriesKey {
             suite: row.get(1)?,
@@ -81,61 +85,48 @@ fn group(row: &Row<'_>) -> Result<Group, Fault> {
             arm: row.get(6)?,
         },
         work: json(row, 7)?,
-        metrics,
+        metrics: metrics.map(|metric| (metric, Vec::new())).collect(),
     })
 }
 
-/// Rows in order of series and metric, becoming series.
-struct Gathered<'a> {
-    groups: &'a HashMap<i64, Group>,
-    runs: &'a HashMap<i64, RunId>,
-    series: Vec<SeriesRow>,
-    /// Group and run of the last row.
-    at: Option<(i64, i64)>,
+impl Group {
+    /// A metric that the last run no longer declares has no unit any more: it is left out.
+    fn add(&mut self, metric: &str, value: Value) {
+        let values = self
+            .metrics
+            .iter_mut()
+            .find(|(have, _)| have.name == metric);
+        if let Some((_, values)) = values {
+            values.push(value);
+        }
+    }
+
+    fn into_series(self, runs: &[(i64, RunId)]) -> impl Iterator<Item = SeriesRow> {
+        let (key, work) = (self.key, self.work);
+        let observed = self
+            .metrics
+            .into_iter()
+            .filter(|(_, values)| !values.is_empty());
+        observed.map(move |(metric, values)| SeriesRow {
+            key: SeriesKey {
+                metric: metric.name.clone(),
+                ..key.clone()
+            },
+            metric,
+            work: work.clone(),
+            points: points(values, runs),
+        })
+    }
 }
 
-impl Gathered<'_> {
-    fn add(&mut self, row: &Row<'_>) -> Result<(), Fault> {
-        let (group, run): (i64, i64) = (row.get(0)?, row.get(1)?);
-        let metric = row.get_ref(2)?.as_str()?;
-        let is_same = |(last, _): (i64, i64)| last == group;
-        let last = self
-            .series
-            .last()
-            .filter(|last| self.at.is_some_and(is_same) && last.key.metric == metric);
-        if last.is_none() {
-            // A metric that the last run no longer declares has no unit any more: it is left out.
-            let Some(begun) = self.begin(group, metric)? else {
-                return Ok(());
-            };
-            self.series.push(begun);
-            self.at = None;
-        }
-        let Some(series) = self.series.last_mut() else {
-            return Ok(());
-        };
-        if self.at != Some((group, run)) {
-            let id = self.runs.get(&run).ok_or("a round of no run")?;
-            series.points.push((id.clone(), Vec::new()));
-            self.at = Some((group, run));
-        }
-        if let Some((_, values)) = series.points.last_mut() {
-            values.push(row.get(3)?);
-        }
-        Ok(())
-    }
-
-    fn begin(&self, group: i64, metric: &str) -> Result<Option<SeriesRow>, Fault> {
-        let group = self.groups.get(&group).ok_or("a round of no case")?;
-        let found = group.metrics.iter().find(|have| have.name == metric);
-        Ok(found.map(|found| SeriesRow {
-            key: SeriesKey {
-                metric: metric.into(),
-                ..group.key.clone()
-            },
-            metric: found.clone(),
-            work: group.work.clone(),
-            points: Vec::new(),
-        }))
-    }
+/// Values by run, oldest first, and by round.
+fn points(mut values: Vec<Value>, runs: &[(i64, RunId)]) -> Vec<(RunId, Vec<f64>)> {
+    values.sort_unstable_by_key(|(run, round, _)| (*run, *round));
+    values
+        .chunk_by(|a, b| a.0 == b.0)
+        .map(|of_run| {
+            let numbers = of_run.iter().map(|(_, _, number)| *number).collect();
+            (runs[of_run[0].0].1.clone(), numbers)
+        })
+        .collect()
 }

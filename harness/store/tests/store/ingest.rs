@@ -173,7 +173,7 @@ fn pile() -> Vec<(Recipe, Option<usize>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn store_any_order_gives_the_same_tables(order in Just((0..pile().len()).collect::<Vec<_>>()).prop_shuffle()) {
         let pile = pile();
