@@ -1,9 +1,11 @@
-//! `assay list`: the built-in suites, or the cases of one suite.
+//! `assay list`: the built-in suites, the cases of one suite, or the runs that the database holds.
 
 use std::path::Path;
 
 use anyhow::Result;
+use assay_store::Access;
 
+use crate::database;
 use crate::errors::Exit;
 use crate::plan;
 use crate::settings::Settings;
@@ -14,12 +16,18 @@ use crate::suite::{Suite, builtin, locate};
 pub struct Args {
     /// A suite by name or path: lists its cases.
     suite: Option<String>,
+    /// The runs that the database holds, oldest first.
+    #[arg(long, conflicts_with = "suite")]
+    runs: bool,
     /// Only cases whose id contains this text; may be given again.
     #[arg(long, value_name = "TEXT")]
     filter: Vec<String>,
 }
 
 pub fn run(args: &Args) -> Result<Exit> {
+    if args.runs {
+        return runs(&Settings::load()?);
+    }
     let Some(name) = &args.suite else {
         return suites();
     };
@@ -30,7 +38,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     };
     let file = plan::plan(&located, &Settings::load()?, &options)?;
     for case in &file.manifest.cases {
-        println!("{}", case.id);
+        crate::say!("{}", case.id);
     }
     Ok(Exit::Fine)
 }
@@ -38,8 +46,23 @@ pub fn run(args: &Args) -> Result<Exit> {
 fn suites() -> Result<Exit> {
     for (name, text) in builtin::all() {
         let suite = Suite::parse(Path::new(name), text)?;
-        println!("{name:<10} {}", suite.description);
+        crate::say!("{name:<10} {}", suite.description);
     }
     eprintln!("a suite of your own is named by its path: assay list ./my-suite.toml");
+    Ok(Exit::Fine)
+}
+
+fn runs(settings: &Settings) -> Result<Exit> {
+    for row in database::open(settings, Access::Read)?.runs()? {
+        let status = format!("{:?}", row.status).to_lowercase();
+        let tags = row.tags.iter().map(|tag| format!("  tag:{tag}"));
+        let tags: String = tags.collect();
+        crate::say!(
+            "{}  {}  {status}  {}{tags}",
+            row.run,
+            row.suite,
+            row.machine
+        );
+    }
     Ok(Exit::Fine)
 }

@@ -295,9 +295,10 @@ fn unexpected(case: &Case, visit: &Visit, verification: &Verification) -> Option
     })
 }
 
-/// Puts the suite's folder in place of `{dir}` in a command.
+/// Puts the suite's folder in place of `{dir}` in a command. The values of its axes are in it already.
 fn in_folder(mut spec: CaseSpec, dir: &Path) -> CaseSpec {
     if let Some(command) = &mut spec.command {
+        spec.params.clear();
         let texts = command
             .argv
             .iter_mut()

@@ -38,6 +38,7 @@ pub struct Options {
 /// Plans a run of a suite.
 pub fn plan(located: &Located, settings: &Settings, options: &Options) -> Result<ManifestFile> {
     let suite = &located.suite;
+    let in_suite = || located.name.clone();
     let arm = main_arm(suite, settings, options)?;
     let workers: BTreeMap<String, Vec<String>> = suite
         .workers
@@ -45,8 +46,9 @@ pub fn plan(located: &Located, settings: &Settings, options: &Options) -> Result
         .map(|(name, worker)| (name.clone(), worker.argv.clone()))
         .collect();
     let dir = folder(&located.source)?;
-    let catalogs = ask_workers(suite, &Launcher::new(&arm, &workers, &dir)?)?;
-    let cases = cases::expand(suite, &catalogs, options, &dir)?;
+    let launcher = Launcher::new(&arm, &workers, &dir)?;
+    let catalogs = ask_workers(suite, &launcher).with_context(in_suite)?;
+    let cases = cases::expand(suite, &catalogs, options, &dir).with_context(in_suite)?;
     let manifest = Manifest {
         schema: MANIFEST_SCHEMA,
         suite: SuiteRef {
@@ -60,7 +62,7 @@ pub fn plan(located: &Located, settings: &Settings, options: &Options) -> Result
         },
         project: project::state(settings)?,
         arms: vec![arm],
-        sources: sources::digests(&workers, &cases, &dir)?,
+        sources: sources::digests(&workers, &cases, &dir).with_context(in_suite)?,
         workers,
         order_seed: U64(options
             .order_seed

@@ -16,6 +16,8 @@ const MAX_SUITE_BYTES: u64 = 16 << 20;
 /// A suite and where it came from.
 #[derive(Debug)]
 pub struct Located {
+    /// As the user named it, for messages.
+    pub name: String,
     /// The suite.
     pub suite: Suite,
     /// Digest of its text.
@@ -30,6 +32,7 @@ pub fn locate(name: &str) -> Result<Located> {
     if let Some(text) = builtin::text(name) {
         let suite = Suite::parse(Path::new(name), text)?;
         return Ok(Located {
+            name: name.into(),
             suite,
             digest: Digest::of(text),
             source: Source::Builtin,
@@ -61,6 +64,7 @@ pub fn locate(name: &str) -> Result<Located> {
         )
     })?;
     Ok(Located {
+        name: name.into(),
         suite,
         digest: Digest::of(&text),
         source: Source::Folder(folder.to_owned()),
