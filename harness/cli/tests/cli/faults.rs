@@ -1,0 +1,164 @@
+//! A worker that misbehaves costs its case, and nothing else.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use assay_record::BlockStatus;
+
+use crate::helpers::{ASSAY, Place, case, eventually, fault, spin, state};
+
+/// Every way of going wrong, and the words by which it is known.
+const FAULTS: [(&str, &str); 14] = [
+    ("crash", "SIGABRT"),
+    ("panic", "panicked: on purpose"),
+    ("hang", "gave no answer for 1"),
+    ("hang-prepare", "gave no answer for 1"),
+    ("stderr", "failed on purpose"),
+    ("wrong", "the output is wrong"),
+    ("rubbish", "not a protocol line"),
+    ("huge-line", "a line is longer than"),
+    ("too-many-samples", "more samples than"),
+    ("zero-time", "took zero time"),
+    ("negative-time", "`-1`"),
+    ("nan-time", "NaN"),
+    ("clock-back", "the clock went back"),
+    ("truncated", "output ended before the reply"),
+];
+
+/// Most memory that the harness may need, whatever a worker sends.
+const MOST_MEMORY_KIB: u64 = 200 << 10;
+
+#[test]
+fn a_fault_costs_its_case_and_is_named() {
+    let mut benchmarks: Vec<String> = FAULTS.iter().map(|(mode, _)| fault(mode)).collect();
+    benchmarks.push(spin("control/spin", 1000));
+    let place = Place::with_suite(&benchmarks);
+    let run = place
+        .assay("run ./tiny.toml --json")
+        .exits(1)
+        .says("control/spin")
+        .json();
+    for (mode, words) in FAULTS {
+        let found = state(&run, &format!("fault/{mode}@"));
+        let kind = if mode == "wrong" { "wrong " } else { "failed " };
+        assert!(
+            found.starts_with(kind) && found.contains(words),
+            "{mode}: {found}"
+        );
+    }
+    assert_eq!(state(&run, "control/spin"), "ok ");
+    assert_eq!(place.record().footer.unwrap().blocks, 13 * 2 + 1 + 2);
+    place.is_left_alone();
+}
+
+#[test]
+fn a_failed_case_is_tried_again_alone_and_then_given_up() {
+    let place = Place::with_suite(&[fault("panic"), fault("wrong"), spin("control/spin", 1000)]);
+    place.assay("run ./tiny.toml").exits(1);
+    let record = place.record();
+    let visits = |case: &str| {
+        let blocks = record
+            .blocks
+            .iter()
+            .filter(|block| block.case.contains(case));
+        blocks
+            .map(|block| (block.round, block.attempt))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(visits("panic"), [(0, 0), (0, 1)]);
+    // A wrong output stays wrong.
+    assert_eq!(visits("wrong"), [(0, 0)]);
+    assert_eq!(visits("spin"), [(0, 0), (1, 0)]);
+}
+
+#[test]
+fn the_end_of_standard_error_is_kept() {
+    let place = Place::with_suite(&[fault("stderr"), spin("control/spin", 1000)]);
+    let run = place.assay("run ./tiny.toml --json").exits(1).json();
+    let log = case(&run, "stderr")["case"]["rounds"][0]["log"]
+        .as_str()
+        .unwrap();
+    assert!(log.contains("line 3 of 3 on standard error"), "{log}");
+    let failed = |status: &BlockStatus| matches!(status, BlockStatus::Failed(_));
+    for block in place.record().blocks {
+        assert_eq!(
+            failed(&block.status),
+            block.log.contains("line 3 of 3"),
+            "{}",
+            block.case
+        );
+    }
+}
+
+#[test]
+fn a_skipped_case_is_no_finding() {
+    let place = Place::with_suite(&[fault("skip"), spin("control/spin", 1000)]);
+    place
+        .assay("run ./tiny.toml")
+        .exits(0)
+        .says("1 ok, 0 failed, 0 wrong, 1 skipped");
+    // Nothing but skips is no run.
+    place.assay("run ./tiny.toml --filter skip").exits(3);
+}
+
+#[test]
+fn a_line_of_ten_gigabytes_takes_no_memory() {
+    let place = Place::with_suite(&[fault("huge-line")]);
+    let mut running = place.start("run ./tiny.toml");
+    let mut peak = 0;
+    while running.goes_on() {
+        peak = peak.max(peak_memory_kib(running.pid()));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    running.end().exits(1).says("a line is longer than");
+    assert!((1..MOST_MEMORY_KIB).contains(&peak), "{peak} KiB");
+    place.is_left_alone();
+}
+
+/// Most memory that a process ever held, as the kernel says.
+fn peak_memory_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.and_then(|text| text.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
+}
+
+#[test]
+fn what_a_worker_started_ends_with_it() {
+    let place = Place::with_suite(&[]);
+    place.script(
+        "leaky.sh",
+        &format!("sleep 1000 &\necho $! >> children\nexec {ASSAY} worker"),
+    );
+    let suite = place.read("tiny.toml");
+    let workers = "[workers.leaky]\nargv = [\"{dir}/leaky.sh\"]\n";
+    let leaky = "[[benchmark]]\nname = \"leaky\"\nworkload = \"spin\"\nworker = \"leaky\"\nparams = { steps = 10 }\n";
+    place.write("tiny.toml", format!("{suite}\n{leaky}\n{workers}"));
+    place.assay("run ./tiny.toml").exits(0);
+    let children = place.read("children");
+    assert!(children.lines().count() >= 2, "{children}");
+    let lives = |pid: &str| PathBuf::from(format!("/proc/{pid}/exe")).exists();
+    assert!(eventually(Duration::from_secs(5), || !children
+        .lines()
+        .any(lives)));
+}
+
+#[test]
+fn an_expectation_that_does_not_hold_is_wrong() {
+    let expecting =
+        |expect: &str| format!("{}expect = {{ {expect} }}\n", spin("control/spin", 1000));
+    let digest = format!("output = \"sha256:{}\"", "0".repeat(64));
+    for (expect, words) in [
+        (digest.as_str(), "expected output"),
+        ("max_time_s = 1e-12", "expected at most"),
+    ] {
+        let place = Place::with_suite(&[expecting(expect)]);
+        place
+            .assay("run ./tiny.toml")
+            .exits(1)
+            .says("WRONG")
+            .says(words);
+    }
+    let place = Place::with_suite(&[expecting("max_time_s = 3600.0")]);
+    place.assay("run ./tiny.toml").exits(0);
+}

@@ -1,0 +1,17 @@
+//! The binary as people and scripts use it: whole flows on tiny suites, bad input, and faults of every kind.
+//!
+//! Each test has a folder of its own, with its own device locks, caches and database. None asserts
+//! an absolute time. Each module is one promise of the program; [helpers] is the language they are written in.
+
+mod bad_input;
+mod commands;
+mod faults;
+mod flow;
+mod git;
+mod helpers;
+mod interrupt;
+mod kill;
+mod lock;
+mod reproduce;
+mod tools;
+mod worker_check;

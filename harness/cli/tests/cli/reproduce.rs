@@ -1,0 +1,81 @@
+//! Verdicts against truth: the same work is not regressed, a tenth more work is.
+
+use crate::helpers::{ASSAY, Place, spin, suite_with};
+
+/// Enough rounds and time for a tenth to show.
+const POLICY: &str = "rounds = 6, max_rounds = 6, min_samples = 10, max_samples = 400, warmup_ms = 40, round_ms = 100";
+const TRIES: usize = 3;
+
+/// A place where one spin was measured, with nothing beside it, and the run's id.
+fn measured() -> (Place, String) {
+    let place = Place::alone();
+    let benchmarks = [spin("control/spin", 100_000)];
+    place.write("tiny.toml", suite_with("tiny", POLICY, &benchmarks));
+    place.assay("run ./tiny.toml").exits(0);
+    let run = place.runs().remove(0);
+    (place, run)
+}
+
+#[test]
+fn the_same_again_is_not_regressed() {
+    let (place, run) = measured();
+    for _ in 0..TRIES {
+        let outcome = place.assay(&format!("reproduce {run}")).exits(0);
+        outcome
+            .says("inputs:  identical")
+            .says("outputs: identical")
+            .lacks("REGRESSED");
+    }
+}
+
+#[test]
+fn a_tenth_more_work_is_regressed() {
+    let (place, run) = measured();
+    place.script(
+        "slower.sh",
+        &format!("ASSAY_SPIN_EXTRA_PERMILLE=100 exec {ASSAY} worker \"$@\""),
+    );
+    for _ in 0..TRIES {
+        let outcome = place
+            .assay(&format!("reproduce {run} --worker slower.sh"))
+            .exits(1);
+        outcome
+            .says("speed:   REGRESSED")
+            .says("outputs: identical");
+    }
+}
+
+#[test]
+fn a_different_output_is_found() {
+    let place = Place::with_suite(&[spin("control/spin", 1000)]);
+    place.assay("run ./tiny.toml").exits(0);
+    // Another implementation that gives another result: it answers for a chain of one step more.
+    place.script(
+        "other.sh",
+        &format!("sed -u 's/\"steps\":1000/\"steps\":1001/' | {ASSAY} worker \"$@\""),
+    );
+    place
+        .assay("reproduce latest --worker other.sh")
+        .exits(1)
+        .says("outputs: DIFFER");
+}
+
+#[test]
+fn what_differs_is_said_before_it_runs() {
+    let place = Place::with_suite(&[spin("control/spin", 1000)]);
+    place.write("data.txt", "one");
+    let worker = format!("[workers.own]\nargv = [\"{ASSAY}\", \"worker\", \"{{dir}}/data.txt\"]\n");
+    let own = "[[benchmark]]\nname = \"own\"\nworkload = \"spin\"\nworker = \"own\"\nparams = { steps = 10 }\n";
+    let tiny = place.read("tiny.toml");
+    place.write("tiny.toml", format!("{tiny}\n{own}\n{worker}"));
+    place.assay("run ./tiny.toml").exits(0);
+    place
+        .assay("reproduce latest")
+        .lacks("note:")
+        .says("inputs:  identical");
+    place.write("data.txt", "two");
+    place
+        .assay("reproduce latest")
+        .says("note: The file")
+        .says("data.txt is not what it was");
+}
