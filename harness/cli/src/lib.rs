@@ -9,6 +9,7 @@ pub mod database;
 pub mod errors;
 pub mod execute;
 pub mod interrupt;
+pub mod output;
 pub mod plan;
 pub mod reproduction;
 pub mod settings;

@@ -15,7 +15,7 @@ const REASON: usize = 300;
 
 /// A value as pretty JSON on standard output.
 pub fn json(value: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    crate::say!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
 
@@ -30,12 +30,14 @@ pub fn run(summary: &RunSummary) {
     let commit = row.commit.as_deref().map_or("no commit".into(), |c| {
         c.chars().take(12).collect::<String>()
     });
-    println!(
+    crate::say!(
         "{}  {}  on {}  at {commit}{dirty}",
-        row.run, row.suite, row.machine
+        row.run,
+        row.suite,
+        row.machine
     );
     if row.status != RunStatus::Complete {
-        println!(
+        crate::say!(
             "this run is {}: what follows is not all",
             format!("{:?}", row.status).to_lowercase()
         );
@@ -47,11 +49,11 @@ pub fn run(summary: &RunSummary) {
         .max()
         .unwrap_or(0);
     for case in &summary.cases {
-        println!("{}", case_line(case, width));
+        crate::say!("{}", case_line(case, width));
     }
     let count =
         |of: fn(&CaseState) -> bool| summary.cases.iter().filter(|case| of(&case.state)).count();
-    println!(
+    crate::say!(
         "{} ok, {} failed, {} wrong, {} skipped",
         count(|state| *state == CaseState::Ok),
         count(|state| matches!(state, CaseState::Failed(_))),
@@ -90,27 +92,27 @@ fn measured(case: &CaseSummary) -> String {
 
 /// A reproduction: three parts, the cases, and why.
 pub fn reproduction(verdict: &Reproduction) {
-    println!("{} reproduces {}", verdict.again, verdict.original);
-    println!("inputs:  {}", likeness(&verdict.inputs));
-    println!("outputs: {}", likeness(&verdict.outputs));
-    println!("speed:   {}", word(verdict.speed));
+    crate::say!("{} reproduces {}", verdict.again, verdict.original);
+    crate::say!("inputs:  {}", likeness(&verdict.inputs));
+    crate::say!("outputs: {}", likeness(&verdict.outputs));
+    crate::say!("speed:   {}", word(verdict.speed));
     verdict.cases.iter().for_each(case_reproduction);
     if let Some(case) = verdict
         .cases
         .iter()
         .find(|case| is_quietly_inconclusive(case))
     {
-        println!(
+        crate::say!(
             "inconclusive, for example {}: {}",
             case.case,
             plain(&case.note)
         );
-        println!("(--json gives the reason of each)");
+        crate::say!("(--json gives the reason of each)");
     }
     let changed = matches!(verdict.speed, Verdict::Regressed | Verdict::Improved)
         || matches!(verdict.outputs, Likeness::Differs(_));
     if !verdict.explanations.is_empty() {
-        println!(
+        crate::say!(
             "what differs between the two{}:",
             if changed {
                 ""
@@ -120,7 +122,7 @@ pub fn reproduction(verdict: &Reproduction) {
         );
     }
     for explanation in &verdict.explanations {
-        println!("  {}", plain(explanation));
+        crate::say!("  {}", plain(explanation));
     }
 }
 
@@ -134,15 +136,15 @@ fn case_reproduction(case: &CaseReproduction) {
         .ratio
         .as_ref()
         .map_or("not compared".into(), ratio_text);
-    println!("  {:<14} {ratio:<32} {}", word(case.speed), case.case);
+    crate::say!("  {:<14} {ratio:<32} {}", word(case.speed), case.case);
     for (name, part) in [("inputs", &case.inputs), ("outputs", &case.outputs)] {
         if matches!(part, Likeness::Differs(_) | Likeness::Unknown(_)) {
-            println!("      {name}: {}", likeness(part));
+            crate::say!("      {name}: {}", likeness(part));
         }
     }
     let is_explained = case.speed == Verdict::Unchanged || is_quietly_inconclusive(case);
     if !is_explained && !case.note.is_empty() {
-        println!("      {}", plain(&case.note));
+        crate::say!("      {}", plain(&case.note));
     }
 }
 

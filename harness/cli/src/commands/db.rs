@@ -49,7 +49,7 @@ fn or_default(folders: &[PathBuf], settings: &Settings) -> Vec<PathBuf> {
 
 fn rebuild(settings: &Settings, folders: &[PathBuf]) -> Result<Exit> {
     let report = database::rebuild(settings, folders)?;
-    println!("{}: {} runs", settings.database.display(), report.new.len());
+    crate::say!("{}: {} runs", settings.database.display(), report.new.len());
     for (_, error) in &report.failures {
         eprintln!("error: {error}");
     }
@@ -62,9 +62,9 @@ fn rebuild(settings: &Settings, folders: &[PathBuf]) -> Result<Exit> {
 
 fn verify(settings: &Settings, folders: &[PathBuf]) -> Result<Exit> {
     let report = database::open(settings, Access::Read)?.verify(folders)?;
-    println!("{} runs agree with their records", report.agreeing);
+    crate::say!("{} runs agree with their records", report.agreeing);
     for problem in &report.problems {
-        println!("problem: {}", problem.what);
+        crate::say!("problem: {}", problem.what);
     }
     Ok(if report.problems.is_empty() {
         Exit::Fine

@@ -21,7 +21,7 @@ pub fn run(args: &Args) -> Exit {
         .iter()
         .filter(|finding| args.all || finding.level != Level::Good);
     for finding in shown {
-        println!(
+        crate::say!(
             "{}: {}: {}",
             format!("{:?}", finding.level).to_lowercase(),
             finding.topic,
@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> Exit {
         );
         for (word, text) in [("why", &finding.why), ("fix", &finding.fix)] {
             if !text.is_empty() {
-                println!("    {word}: {text}");
+                crate::say!("    {word}: {text}");
             }
         }
     }
@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> Exit {
             .filter(|finding| finding.level == level)
             .count()
     };
-    println!(
+    crate::say!(
         "{} bad, {} warnings, {} notes, {} good",
         count(Level::Bad),
         count(Level::Warning),

@@ -55,20 +55,20 @@ pub fn run(args: &Args) -> Result<Exit> {
 fn show(what: Option<&str>, json: bool, settings: &Settings) -> Result<Exit> {
     let fingerprint = load(what.unwrap_or("here"), settings)?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&fingerprint)?);
+        crate::say!("{}", serde_json::to_string_pretty(&fingerprint)?);
         return Ok(Exit::Fine);
     }
     let identity = identity(&fingerprint, settings)?;
-    println!(
+    crate::say!(
         "machine {}, class {}, taken {}",
         identity.name,
         identity.class.short(),
         fingerprint.taken.minute()
     );
     for part in PARTS {
-        println!("\n{part}");
+        crate::say!("\n{part}");
         for (name, field) in fingerprint.part(part).into_iter().flatten() {
-            println!("  {name:<40} {field}");
+            crate::say!("  {name:<40} {field}");
         }
     }
     Ok(Exit::Fine)
@@ -77,10 +77,10 @@ fn show(what: Option<&str>, json: bool, settings: &Settings) -> Result<Exit> {
 fn difference(a: &Fingerprint, b: &Fingerprint) {
     let explanations = diff::explain(a, b);
     if explanations.is_empty() {
-        println!("No difference that matters.");
+        crate::say!("No difference that matters.");
     }
     for explanation in explanations {
-        println!("{}: {}", explanation.part, explanation.text);
+        crate::say!("{}: {}", explanation.part, explanation.text);
     }
 }
 

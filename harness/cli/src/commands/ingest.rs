@@ -24,7 +24,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         &args.paths
     };
     let report = database::ingest_folders(&settings, paths)?;
-    println!(
+    crate::say!(
         "{} new, {} updated, {} unchanged",
         report.new.len(),
         report.updated.len(),

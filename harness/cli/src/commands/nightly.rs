@@ -25,7 +25,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         run_and_ingest(&args.what, &args.selection, &args.running, &settings)?;
     show::run(&summary);
     let published = site::publish(&settings, &settings.site)?;
-    println!("record: {}", executed.record.display());
-    println!("site:   {}", published.index().display());
+    crate::say!("record: {}", executed.record.display());
+    crate::say!("site:   {}", published.index().display());
     Ok(exit_of(&executed, &summary))
 }

@@ -20,7 +20,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let settings = Settings::load()?;
     let out = args.out.as_ref().unwrap_or(&settings.site);
     let published = site::publish(&settings, out)?;
-    println!(
+    crate::say!(
         "{} pages, {} bytes: {}",
         published.pages,
         published.bytes,

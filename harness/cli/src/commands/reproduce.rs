@@ -124,7 +124,7 @@ fn check_out(file: &ManifestFile, to: &Path, settings: &Settings) -> Result<Exit
         "the manifest was planned before the first commit"
     );
     project::check_out(settings, state, to)?;
-    println!("{}", to.display());
+    crate::say!("{}", to.display());
     Ok(Exit::Fine)
 }
 

@@ -26,7 +26,7 @@ enum Format {
 }
 
 pub fn run(args: &Args) -> Result<Exit> {
-    println!("{}", text(args.format)?);
+    crate::say!("{}", text(args.format)?);
     Ok(Exit::Fine)
 }
 

@@ -42,11 +42,11 @@ impl Tally {
     fn check(&mut self, what: &str, result: Result<(), String>) -> bool {
         self.checks += 1;
         let Err(fault) = result else {
-            println!("ok      {what}");
+            crate::say!("ok      {what}");
             return true;
         };
         self.faults += 1;
-        println!("FAULT   {what}: {fault}");
+        crate::say!("FAULT   {what}: {fault}");
         false
     }
 }
@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         checks: 0,
     };
     check_worker(args, &mut tally)?;
-    println!("{} checks, {} faults", tally.checks, tally.faults);
+    crate::say!("{} checks, {} faults", tally.checks, tally.faults);
     Ok(if tally.faults == 0 {
         Exit::Fine
     } else {
@@ -170,7 +170,7 @@ fn check_workload(args: &Args, info: &WorkloadInfo, tally: &mut Tally) -> Result
             );
         }
     } else {
-        println!("skipped {name}: it cannot run here");
+        crate::say!("skipped {name}: it cannot run here");
     }
     Ok(())
 }

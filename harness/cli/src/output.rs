@@ -1,0 +1,24 @@
+//! Standard output that may be closed: `assay show | head` is no reason to panic.
+
+use std::fmt;
+use std::io::{ErrorKind, Write as _};
+
+use crate::errors::Exit;
+
+/// Prints a line to standard output, as `println!` does, and takes a closed pipe calmly.
+#[macro_export]
+macro_rules! say {
+    ($($argument:tt)*) => { $crate::output::line(format_args!($($argument)*)) };
+}
+
+/// Writes one line. A reader that has gone wants no more; any other error ends the process, since output was promised.
+pub fn line(text: fmt::Arguments<'_>) {
+    let mut stdout = std::io::stdout().lock();
+    match writeln!(stdout, "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("error: standard output: {error}");
+            std::process::exit(Exit::CouldNotRun as i32);
+        }
+        _ => {}
+    }
+}
