@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::output::visible;
+
 /// Exit codes of every subcommand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -52,13 +54,13 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
 
 /// Prints an error with its causes to stderr.
 pub fn print(error: &anyhow::Error) {
-    eprint!("error: {error}");
     let mut last = error.to_string();
+    eprint!("error: {}", visible(&last));
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
         // Some errors repeat their source in their own words.
         if !last.contains(&text) {
-            eprint!(": {text}");
+            eprint!(": {}", visible(&text));
         }
         last = text;
     }

@@ -1,4 +1,5 @@
-//! Standard output that may be closed: `assay show | head` is no reason to panic.
+//! What a terminal is given: standard output that may be closed (`assay show | head` is no reason to panic),
+//! and no text from outside that a terminal would obey.
 
 use std::fmt;
 use std::io::{ErrorKind, Write as _};
@@ -14,11 +15,19 @@ macro_rules! say {
 /// Writes one line. A reader that has gone wants no more; any other error ends the process, since output was promised.
 pub fn line(text: fmt::Arguments<'_>) {
     let mut stdout = std::io::stdout().lock();
-    match writeln!(stdout, "{text}") {
+    match writeln!(stdout, "{}", visible(&text.to_string())) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             eprintln!("error: standard output: {error}");
             std::process::exit(Exit::CouldNotRun as i32);
         }
         _ => {}
     }
+}
+
+/// Text without what a terminal would obey: every control character but newline and tab becomes a space.
+pub fn visible(text: &str) -> String {
+    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    text.chars()
+        .map(|c| if harmless(c) { c } else { ' ' })
+        .collect()
 }

@@ -111,7 +111,7 @@ fn cannot_record(error: &assay_record::RecordError) -> anyhow::Error {
     let remedy = if error.is_out_of_space() {
         "; free some space: what was recorded before is kept"
     } else {
-        ""
+        "; make the folder of records writable, or name another as `records` in assay.toml"
     };
     anyhow::Error::new(CouldNotRun(format!("{error}{remedy}")))
 }

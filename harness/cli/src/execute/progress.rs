@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use assay_record::{Block, BlockStatus};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::output::visible;
+
 /// Least time between two plain lines.
 const LINE_PERIOD: Duration = Duration::from_secs(5);
 
@@ -76,6 +78,8 @@ impl Progress {
 
     /// A line above the bar.
     fn say(&self, line: &str) {
+        // A reason comes from a worker.
+        let line = visible(line);
         if self.plain {
             eprintln!("{line}");
         } else {

@@ -9,11 +9,12 @@ use assay_protocol::{
     TimingMode, U64, WorkloadInfo,
 };
 use assay_record::manifest::BUILTIN_WORKER;
+use assay_record::validate::MAX_CASES;
 use assay_record::{Case, Policy, WorkloadRef, canonical};
 use serde_json::json;
 
 use super::Options;
-use crate::suite::axes::{self, MAX_CASES, Point};
+use crate::suite::axes::{self, Point};
 use crate::suite::{Benchmark, CommandDeclaration, Suite, check_policy};
 
 /// Every case of a suite that the options leave.
@@ -332,12 +333,6 @@ fn make_case(
     ) {
         id = format!("{id}+{timing}");
     }
-    ensure!(
-        id.len() <= 500,
-        "case `{}...` has a name of {} bytes; at most 500",
-        &id[..60],
-        id.len()
-    );
     Ok(Case {
         definition: definition(&workload, &params, benchmark.seed, device, timing)?,
         id,

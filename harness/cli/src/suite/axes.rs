@@ -7,9 +7,6 @@ use assay_protocol::ParamValue;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Most cases of one suite.
-pub const MAX_CASES: usize = 100_000;
-
 /// Values of one axis, as written.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]

@@ -45,20 +45,13 @@ pub fn materialise() -> Result<PathBuf> {
         .chain(WORKERS)
         .flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]);
     let folder = cache_folder().join(format!("suites-{}", Digest::of_parts(parts).short()));
-    for (group, files) in [
-        ("definitions", suite_files()),
-        ("workers", WORKERS.to_vec()),
-    ] {
-        for (name, text) in files {
-            let extension = if group == "definitions" { ".toml" } else { "" };
-            write_once(&folder.join(group).join(format!("{name}{extension}")), text)?;
-        }
+    for (name, text) in SUITES {
+        write_once(&folder.join(format!("definitions/{name}.toml")), text)?;
+    }
+    for (name, text) in WORKERS {
+        write_once(&folder.join("workers").join(name), text)?;
     }
     Ok(folder.join("definitions"))
-}
-
-fn suite_files() -> Vec<(&'static str, &'static str)> {
-    SUITES.to_vec()
 }
 
 /// Writes a file unless it is there with this very content; other processes may do the same at once.

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use assay_protocol::{CommandMetric, DeviceSelector, Digest, TimingMode};
-use assay_record::{Expect, Policy};
+use assay_record::{Expect, Policy, validate};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -281,60 +281,12 @@ impl Benchmark {
     }
 }
 
-/// Whether a policy can be followed.
-pub fn check_policy(policy: &Policy) -> Result<()> {
-    let even = |n: u32| n >= 2 && n.is_multiple_of(2);
-    ensure!(
-        even(policy.rounds),
-        "field `policy.rounds` is {}; it is even and at least 2",
-        policy.rounds
-    );
-    ensure!(
-        even(policy.max_rounds),
-        "field `policy.max_rounds` is {}; it is even and at least 2",
-        policy.max_rounds
-    );
-    ensure!(
-        policy.max_rounds <= 1000,
-        "field `policy.max_rounds` is {}; at most 1000",
-        policy.max_rounds
-    );
-    ensure!(
-        policy.target > 0.0 && policy.target < 1.0,
-        "field `policy.target` is {}; it is a share, such as 0.01 for 1 %",
-        policy.target
-    );
-    ensure!(
-        policy.min_samples >= 1 && policy.min_samples <= policy.max_samples,
-        "fields `policy.min_samples` ({}) and `policy.max_samples` ({}): the first is at least 1 and at most the second",
-        policy.min_samples,
-        policy.max_samples
-    );
-    let most = assay_protocol::MAX_SAMPLES_PER_CHUNK;
-    ensure!(
-        policy.max_samples <= most,
-        "field `policy.max_samples` is {}; at most {most}",
-        policy.max_samples
-    );
-    ensure!(
-        policy.round_ms > 0,
-        "field `policy.round_ms` is 0; give milliseconds"
-    );
-    Ok(())
-}
-
 /// Names become parts of ids, files and pages: plain characters only.
 fn check_name(field: &str, name: &str, also: &str) -> Result<()> {
-    let plain = |c: char| {
-        c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c) || also.contains(c)
-    };
-    ensure!(
-        !name.is_empty()
-            && name.len() <= 100
-            && name.chars().all(plain)
-            && !name.starts_with('.')
-            && !name.contains(".."),
-        "field `{field}`: {name:?} is no name; use up to 100 lower-case letters, digits, and any of -_.{also}"
-    );
-    Ok(())
+    validate::name(field, name, also).map_err(anyhow::Error::msg)
+}
+
+/// Whether a policy can be followed.
+pub fn check_policy(policy: &Policy) -> Result<()> {
+    validate::policy(policy).map_err(anyhow::Error::msg)
 }
