@@ -145,8 +145,18 @@ impl WorkerProcess {
             .map(|stdin| stdin.write_all(&line).and_then(|()| stdin.flush()));
         match sent {
             Some(Ok(())) => Ok(()),
-            _ => Err(Lost::Ended(self.end())),
+            _ => Err(self.ended(request, "")),
         }
+    }
+
+    /// That it has ended: how, and what that suggests.
+    fn ended(&mut self, request: &Request, detail: &str) -> Lost {
+        let status = self.end();
+        let hint = match request {
+            Request::Hello { .. } => "; does it speak the worker protocol?",
+            _ => "",
+        };
+        Lost::Ended(format!("{status}{detail}{hint}"))
     }
 
     fn next_line(
@@ -166,17 +176,8 @@ impl WorkerProcess {
                 Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
                 Err(RecvTimeoutError::Timeout) => return Err(Lost::TimedOut(timeout)),
                 Err(RecvTimeoutError::Disconnected) => {
-                    let status = self.end();
-                    return Err(Lost::Ended(
-                        format!("{status}; {} ", exchange.truncated())
-                            .trim()
-                            .to_owned()
-                            + if matches!(request, Request::Hello { .. }) {
-                                "; does it speak the worker protocol?"
-                            } else {
-                                ""
-                            },
-                    ));
+                    let detail = format!("; {}", exchange.truncated());
+                    return Err(self.ended(request, &detail));
                 }
             }
         }
