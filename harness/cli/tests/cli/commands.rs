@@ -133,6 +133,6 @@ fn declarations_that_cannot_work_are_refused() {
         let place = Place::with_suite(&[shell("bad", "true", more)]);
         place
             .assay("plan ./tiny.toml")
-            .is_refused(&["tiny.toml", words]);
+            .refuses(&["tiny.toml", words]);
     }
 }

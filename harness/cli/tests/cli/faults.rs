@@ -91,6 +91,31 @@ fn the_end_of_standard_error_is_kept() {
 }
 
 #[test]
+fn what_a_worker_says_cannot_drive_the_terminal() {
+    let place = Place::with_suite(&[spin("control/spin", 1000)]);
+    let escape = r"sed -u 's/on purpose/\\u001b]0;owned\\u0007/'";
+    place.script("rude.sh", &format!("{ASSAY} worker | {escape}"));
+    let rude = "[[benchmark]]\nname = \"rude\"\nworkload = \"fault\"\nworker = \"rude\"\nparams = { mode = \"stderr\" }";
+    let tiny = place.read("tiny.toml");
+    place.write(
+        "tiny.toml",
+        format!("{tiny}\n{rude}\n[workers.rude]\nargv = [\"{{dir}}/rude.sh\"]\n"),
+    );
+    let reason = "failed  ]0;owned , after";
+    place
+        .assay("run ./tiny.toml")
+        .exits(1)
+        .says(reason)
+        .lacks("\u{1b}")
+        .lacks("\u{7}");
+    place.assay("show").says(reason).lacks("\u{1b}");
+    let check = "worker-check --workload fault --param mode=stderr ./rude.sh";
+    place.assay(check).exits(1).says(reason).lacks("\u{1b}");
+    // The record keeps what was said.
+    place.assay("show --json").says("\\u001b]0;owned\\u0007");
+}
+
+#[test]
 fn a_skipped_case_is_no_finding() {
     let place = Place::with_suite(&[fault("skip"), spin("control/spin", 1000)]);
     place

@@ -45,16 +45,16 @@ fn a_run_is_found_by_every_name_it_has() {
     }
     place
         .assay("show nonsense")
-        .is_refused(&["no run is called `nonsense`", &ids[1]]);
+        .refuses(&["no run is called `nonsense`", &ids[1]]);
     place
         .assay("show latest~2")
-        .is_refused(&["latest~2", "goes back to `latest~1`"]);
+        .refuses(&["latest~2", "goes back to `latest~1`"]);
     place
         .assay("show tag:slow")
-        .is_refused(&["tag:slow", "fast, v2"]);
+        .refuses(&["tag:slow", "fast, v2"]);
     place
         .assay(&format!("show {}", &ids[0][..8]))
-        .is_refused(&["2 runs", &ids[0], &ids[1]]);
+        .refuses(&["2 runs", &ids[0], &ids[1]]);
 }
 
 #[test]
@@ -74,13 +74,13 @@ fn without_a_run_the_next_step_is_named() {
     let place = Place::new();
     place
         .assay("show")
-        .is_refused(&["assay.duckdb", "`assay run`"]);
+        .refuses(&["assay.duckdb", "`assay run`"]);
     place
         .assay("report")
-        .is_refused(&["assay.duckdb", "`assay run`"]);
+        .refuses(&["assay.duckdb", "`assay run`"]);
     place
         .assay("reproduce latest")
-        .is_refused(&["assay.duckdb", "`assay run`"]);
+        .refuses(&["assay.duckdb", "`assay run`"]);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_planned_manifest_runs_as_it_is() {
 }
 
 #[test]
-fn a_changed_manifest_is_refused() {
+fn a_changed_manifest_refuses() {
     let place = Place::with_suite(&[spin("control/spin", 1000)]);
     place.assay("plan ./tiny.toml -o manifest.json").exits(0);
     let good = place.read("manifest.json");
@@ -146,7 +146,7 @@ fn a_changed_manifest_is_refused() {
         place.write(name, text);
         place
             .assay(&format!("run {name}"))
-            .is_refused(&[&[name], words].concat());
+            .refuses(&[&[name], words].concat());
     };
     refused(
         "edited.json",
@@ -170,9 +170,7 @@ fn a_changed_manifest_is_refused() {
     );
     refused("empty.json", "", &["truncated"]);
     refused("other.json", "{}\n", &["field `manifest`"]);
-    place
-        .assay("run missing.json")
-        .is_refused(&["missing.json"]);
+    place.assay("run missing.json").refuses(&["missing.json"]);
     assert!(place.records().is_empty());
 }
 

@@ -111,7 +111,7 @@ fn a_dirty_tree_is_checked_out_as_it_was() {
     assert!(!place.path("then/removed.txt").exists() && !place.path("then/ignored.txt").exists());
     place
         .assay("reproduce latest --checkout then")
-        .is_refused(&["then", "exists already"]);
+        .refuses(&["then", "exists already"]);
 }
 
 #[test]
@@ -170,5 +170,5 @@ fn outside_a_repository_is_fine_and_said() {
     place.assay("run m.json").exits(0).says("no commit");
     place
         .assay("reproduce latest --checkout then")
-        .is_refused(&["outside any git repository"]);
+        .refuses(&["outside any git repository"]);
 }

@@ -41,14 +41,14 @@ pub struct Place {
 impl Place {
     /// A fresh place.
     pub fn new() -> Self {
-        let _turn = TURNS.read().unwrap_or_else(PoisonError::into_inner);
-        Self::fresh(Turn::Shared { _turn })
+        let turn = TURNS.read().unwrap_or_else(PoisonError::into_inner);
+        Self::fresh(Turn::Shared { _turn: turn })
     }
 
     /// A fresh place, with no other test beside it.
     pub fn alone() -> Self {
-        let _turn = TURNS.write().unwrap_or_else(PoisonError::into_inner);
-        Self::fresh(Turn::Alone { _turn })
+        let turn = TURNS.write().unwrap_or_else(PoisonError::into_inner);
+        Self::fresh(Turn::Alone { _turn: turn })
     }
 
     fn fresh(turn: Turn) -> Self {
@@ -77,7 +77,7 @@ impl Place {
     /// A place with a suite `tiny.toml` of these benchmarks.
     pub fn with_suite(benchmarks: &[String]) -> Self {
         let place = Self::new();
-        place.write("tiny.toml", &suite("tiny", benchmarks));
+        place.write("tiny.toml", suite("tiny", benchmarks));
         place
     }
 
@@ -207,6 +207,13 @@ impl Place {
             "{} blocks after all patience",
             self.blocks_written()
         );
+    }
+
+    /// Waits until a run has begun its record.
+    #[track_caller]
+    pub fn until_record(&self) {
+        let begun = eventually(PATIENCE, || !self.records().is_empty());
+        assert!(begun, "no record after all patience");
     }
 
     /// The last record.
@@ -340,7 +347,7 @@ impl Outcome {
 
     /// Asserts that it was refused as bad input, in these words.
     #[track_caller]
-    pub fn is_refused(self, words: &[&str]) -> Self {
+    pub fn refuses(self, words: &[&str]) -> Self {
         let refused = self.exits(2).lacks("panicked");
         words
             .iter()

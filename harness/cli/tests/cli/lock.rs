@@ -22,7 +22,7 @@ fn busy() -> (Place, crate::helpers::Running) {
 }
 
 #[test]
-fn a_device_in_use_is_refused_naming_who_uses_it() {
+fn a_device_in_use_refuses_naming_who_uses_it() {
     let (place, running) = busy();
     let pid = format!("process {}", running.pid());
     place
@@ -68,10 +68,10 @@ fn a_locked_database_is_waited_for_and_its_holder_named() {
         return;
     }
     let place = Place::with_runs(1);
-    let hold = "import fcntl,sys; f=open('assay-data/assay.duckdb','r+b'); fcntl.lockf(f,fcntl.LOCK_EX); print('held',flush=True); sys.stdin.read()";
+    let script = "import fcntl,sys; f=open('assay-data/assay.duckdb','r+b'); fcntl.lockf(f,fcntl.LOCK_EX); print('held',flush=True); sys.stdin.read()";
     let mut holder = place
         .program("python3")
-        .args(["-c", hold])
+        .args(["-c", script])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -25,9 +25,7 @@ fn completions_are_a_script_of_their_shell() {
             .exits(0)
             .says("worker-check");
     }
-    place
-        .assay("completions tcsh")
-        .is_refused(&["tcsh", "bash"]);
+    place.assay("completions tcsh").refuses(&["tcsh", "bash"]);
 }
 
 #[test]
@@ -83,11 +81,11 @@ fn a_fingerprint_is_shown_and_two_are_compared_in_words() {
         .says("software");
     place
         .assay("fingerprint show nowhere.json")
-        .is_refused(&["nowhere.json"]);
+        .refuses(&["nowhere.json"]);
     place.write("broken.json", "{}");
     place
         .assay("fingerprint show broken.json")
-        .is_refused(&["broken.json", "not a fingerprint"]);
+        .refuses(&["broken.json", "not a fingerprint"]);
 }
 
 #[test]

@@ -132,5 +132,5 @@ fn what_is_no_worker_is_told_so() {
         .says("hello")
         .says("exit status: 1")
         .says("does it speak the worker protocol?");
-    checked(&place, "no-such-program").is_refused(&["cannot start `no-such-program`"]);
+    checked(&place, "no-such-program").refuses(&["cannot start `no-such-program`"]);
 }
