@@ -81,6 +81,10 @@ fn series(criterion: &mut Criterion) {
     group.bench_function("one case of them", |bencher| {
         bencher.iter(|| store.series_of_case("made-up[n=7]@cpu").expect("reads"));
     });
+    let last = store.resolve("latest").expect("a run");
+    group.bench_function("cases of one run of them", |bencher| {
+        bencher.iter(|| store.cases(&last).expect("reads"));
+    });
     group.finish();
 }
 

@@ -175,19 +175,17 @@ fn measured_outputs(original: &CaseRow, again: &CaseRow) -> Likeness {
 }
 
 /// One likeness for all cases but those that nobody could measure: the worst, with how many and which.
-pub(crate) fn overall<'a>(
-    cases: impl Iterator<Item = (&'a str, &'a Likeness)> + Clone,
-) -> Likeness {
+pub(crate) fn overall<'a>(cases: impl IntoIterator<Item = (&'a str, &'a Likeness)>) -> Likeness {
+    let cases: Vec<(&str, &Likeness)> = cases.into_iter().collect();
     let reasons = |pick: fn(&Likeness) -> Option<&str>| {
         let found: Vec<(&str, &str)> = cases
-            .clone()
-            .filter_map(|(case, likeness)| Some((case, pick(likeness)?)))
+            .iter()
+            .filter_map(|(case, likeness)| Some((*case, pick(likeness)?)))
             .collect();
-        let first = found.first().map(|(case, why)| match found.len() {
+        found.first().map(|(case, why)| match found.len() {
             1 => format!("{case}: {why}"),
             n => format!("{n} cases, of which {case}: {why}"),
-        });
-        first
+        })
     };
     let differs = reasons(|likeness| match likeness {
         Likeness::Differs(why) => Some(why),
@@ -198,25 +196,23 @@ pub(crate) fn overall<'a>(
         _ => None,
     });
     let is_within = cases
-        .clone()
-        .any(|(_, likeness)| *likeness == Likeness::WithinTolerance);
+        .iter()
+        .any(|(_, likeness)| **likeness == Likeness::WithinTolerance);
     match (differs, unknown) {
         (Some(why), _) => Likeness::Differs(why),
         (None, Some(why)) => Likeness::Unknown(why),
-        (None, None) if cases.clone().next().is_none() => {
-            Likeness::Unknown("no case was measured".into())
-        }
+        (None, None) if cases.is_empty() => Likeness::Unknown("no case was measured".into()),
         (None, None) if is_within => Likeness::WithinTolerance,
         (None, None) => Likeness::Identical,
     }
 }
 
 fn listed(names: &[&str]) -> String {
-    let mut shown = names[..names.len().min(LISTED)].join(", ");
-    if names.len() > LISTED {
-        shown.push_str(&format!(" and {} more", names.len() - LISTED));
+    let shown = names[..names.len().min(LISTED)].join(", ");
+    match names.len().saturating_sub(LISTED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
-    shown
 }
 
 /// Why the two cannot be compared in speed at all; `None` where they can.

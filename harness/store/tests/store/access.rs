@@ -100,7 +100,7 @@ fn store_refuses_what_is_no_database_and_leaves_it_alone() {
     let place = Place::new();
     for bytes in [
         &b"# a text file, long enough to hold a header\n"[..],
-        &[0xff; 20_000],
+        &vec![0xff; 20_000],
         b"x",
     ] {
         std::fs::write(place.database(), bytes).unwrap();
