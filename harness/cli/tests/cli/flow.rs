@@ -137,7 +137,7 @@ fn a_planned_manifest_runs_as_it_is() {
 }
 
 #[test]
-fn a_changed_manifest_refuses() {
+fn a_changed_manifest_is_refused() {
     let place = Place::with_suite(&[spin("control/spin", 1000)]);
     place.assay("plan ./tiny.toml -o manifest.json").exits(0);
     let good = place.read("manifest.json");

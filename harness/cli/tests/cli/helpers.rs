@@ -290,6 +290,12 @@ impl Running {
         kill_process(pid, signal).unwrap();
     }
 
+    /// Kills it, unless it has ended already.
+    pub fn kill(mut self) -> Outcome {
+        self.child.kill().unwrap();
+        self.end()
+    }
+
     /// Waits for its end.
     pub fn end(mut self) -> Outcome {
         let status = self.child.wait().unwrap();

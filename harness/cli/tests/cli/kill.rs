@@ -3,82 +3,85 @@
 use std::time::Duration;
 
 use assay_protocol::Philox;
-use assay_record::Record;
 
-use crate::helpers::{Place, benchmark, spin, suite_with};
+use crate::helpers::{PATIENCE, Place, benchmark, eventually, spin, suite_with};
 
 /// How often, in each of the places that do so side by side.
 const KILLS: u64 = 25;
-/// Moments are drawn from this long after the start, which is more than a whole run takes.
-const LATEST_MS: u64 = 700;
+/// Blocks of a whole run: four cases in four rounds.
+const BLOCKS: usize = 16;
 
 #[test]
 fn what_was_acknowledged_survives_a_kill() {
     let place = Place::new();
-    std::thread::scope(|scope| {
-        for lane in 0..2 {
+    let left = std::thread::scope(|scope| {
+        let lane = |number| {
             let place = &place;
-            scope.spawn(move || kill_again_and_again(&place.beside(&format!("lane-{lane}")), lane));
-        }
+            scope.spawn(move || {
+                kill_again_and_again(&place.beside(&format!("lane-{number}")), number)
+            })
+        };
+        let lanes = [lane(0), lane(1)];
+        lanes.map(|lane| lane.join().unwrap()).concat()
     });
+    // The moments were spread over all of the run, or this test has shown nothing.
+    assert!(left.contains(&0), "{left:?}");
+    let in_the_middle = left.iter().filter(|blocks| (1..BLOCKS).contains(*blocks));
+    assert!(in_the_middle.count() >= 10, "{left:?}");
 }
 
-fn kill_again_and_again(place: &Place, lane: u64) {
-    let slow = benchmark(
-        "slow",
-        "command = { argv = [\"sh\", \"-c\", \"sleep 0.02 & sleep 0.03; wait\"] }",
-    );
-    let cases = [spin("a", 1000), spin("b", 2000), spin("c", 3000), slow];
+/// Kills runs of one place and returns how many blocks each left.
+fn kill_again_and_again(place: &Place, lane: u64) -> Vec<usize> {
+    let slow = "command = { argv = [\"sh\", \"-c\", \"sleep 0.02 & sleep 0.03; wait\"] }";
+    let cases = [
+        spin("a", 1000),
+        spin("b", 2000),
+        spin("c", 3000),
+        benchmark("slow", slow),
+    ];
     let policy = "rounds = 4, max_rounds = 4, min_samples = 1, max_samples = 20, warmup_ms = 5, round_ms = 10";
     place.write("tiny.toml", suite_with("tiny", policy, &cases));
     place.assay("plan ./tiny.toml -o tiny.json").exits(0);
     let random = Philox::new(2, lane);
-    let mut blocks = Vec::new();
-    for attempt in 0..KILLS {
-        let moment = u64::from(random.block(attempt)[0]) % LATEST_MS;
-        blocks.push(kill_after(place, Duration::from_millis(moment)));
-    }
-    // The moments were spread over all of the run, or this test has shown nothing.
-    let (none, all) = (0, cases.len() * 4);
-    assert!(
-        blocks.contains(&none) && blocks.iter().any(|n| (1..all).contains(n)),
-        "{blocks:?}"
-    );
+    let left = (0..KILLS).map(|kill| kill_once(place, random.block(kill)));
+    let left = left.collect();
     place.assay("db verify").exits(0);
+    left
 }
 
-/// Kills a run at a moment and returns how many blocks it left.
-fn kill_after(place: &Place, moment: Duration) -> usize {
-    let known = place.runs();
-    let running = place.start("run tiny.json --quiet");
-    std::thread::sleep(moment);
-    let acknowledged = if place.runs().len() > known.len() {
-        place.blocks_written()
-    } else {
-        0
-    };
-    running.signal(rustix::process::Signal::KILL);
-    running.end();
+/// Kills a run once it has written a random number of blocks, and a random while later.
+fn kill_once(place: &Place, random: [u32; 4]) -> usize {
+    let (blocks, later_ms) = (random[0] as usize % (BLOCKS + 2), u64::from(random[1] % 60));
+    let known = place.runs().len();
+    let mut running = place.start("run tiny.json --quiet");
+    let begun = || place.runs().len() > known;
+    let written = || if begun() { place.blocks_written() } else { 0 };
+    // The last moments of a run have no more blocks to wait for.
+    eventually(PATIENCE, || written() >= blocks || !running.goes_on());
+    std::thread::sleep(Duration::from_millis(later_ms));
+    let acknowledged = written();
+    let code = running.kill().code;
+    assert!(
+        matches!(code, None | Some(0)),
+        "neither killed nor done: {code:?}"
+    );
     place.is_left_alone();
     place.assay("ingest").exits(0);
-    let runs = place.runs();
-    if runs.len() == known.len() {
+    if !begun() {
         return 0;
     }
-    let blocks = Record::read(place.records().last().unwrap())
-        .unwrap()
-        .blocks
-        .len();
+    check_last(place, acknowledged)
+}
+
+/// Checks that the last run has all that was acknowledged, in its record and in the database.
+fn check_last(place: &Place, acknowledged: usize) -> usize {
+    let blocks = place.record().blocks.len();
     assert!(blocks >= acknowledged, "{blocks} of {acknowledged} blocks");
-    let run = place
-        .assay(&format!("show --json {}", runs.last().unwrap()))
-        .exits(0)
-        .json();
+    let last = place.runs().pop().unwrap();
+    let run = place.assay(&format!("show --json {last}")).exits(0).json();
     let cases = run["cases"].as_array().unwrap();
-    let rounds = cases
-        .iter()
-        .map(|case| case["case"]["rounds"].as_array().unwrap().len());
-    assert_eq!(rounds.sum::<usize>(), blocks);
+    let rounds = |case: &serde_json::Value| case["case"]["rounds"].as_array().unwrap().len();
+    assert_eq!(cases.iter().map(rounds).sum::<usize>(), blocks);
     blocks
 }
 

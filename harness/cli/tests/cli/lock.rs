@@ -22,7 +22,7 @@ fn busy() -> (Place, crate::helpers::Running) {
 }
 
 #[test]
-fn a_device_in_use_refuses_naming_who_uses_it() {
+fn a_device_in_use_is_refused_naming_who_uses_it() {
     let (place, running) = busy();
     let pid = format!("process {}", running.pid());
     place
