@@ -1,6 +1,6 @@
 //! Noticing that whoever is at the other end of a pipe has gone, without reading from it.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -32,7 +32,9 @@ pub fn watch_harness() {
         // Nobody reads any more, or stops reading while there is time; else until that time is over.
         poll_until(&mut [output()], Some(Instant::now() + GRACE_WHILE_READ));
         thread::sleep(GRACE);
-        eprintln!("assay worker: the harness has gone; ending in the middle of its request");
+        // Not `eprintln`: it panics where standard error went with the harness, and this thread must come to the exit.
+        let gone = "assay worker: the harness has gone; ending in the middle of its request";
+        let _ = writeln!(io::stderr(), "{gone}");
         process::exit(1);
     });
 }
