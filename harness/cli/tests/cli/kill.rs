@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use assay_protocol::Philox;
 
-use crate::helpers::{PATIENCE, Place, benchmark, eventually, spin, suite_with};
+use crate::helpers::{ASSAY, PATIENCE, Place, benchmark, eventually, fault, spin, suite_with};
 
 /// How often, in each of the places that do so side by side.
 const KILLS: u64 = 25;
@@ -83,6 +83,32 @@ fn check_last(place: &Place, acknowledged: usize) -> usize {
     let rounds = |case: &serde_json::Value| case["case"]["rounds"].as_array().unwrap().len();
     assert_eq!(cases.iter().map(rounds).sum::<usize>(), blocks);
     blocks
+}
+
+/// What a run may be busy with when its harness is killed.
+#[test]
+fn nothing_outlives_a_killed_harness() {
+    let script = "setsid sleep 1000 & sleep 1000 & wait";
+    let command = format!("command = {{ argv = [\"sh\", \"-c\", \"{script}\"] }}");
+    let patient = |mode: &str| fault(mode).replace("timeout_s = 1", "timeout_s = 1000");
+    let own = patient("hang").replace("timeout_s", "worker = \"own\"\ntimeout_s");
+    let own = format!("{own}\n[workers.own]\nargv = [\"{ASSAY}\", \"worker\"]\n");
+    for (busy, processes) in [
+        (benchmark("command", &command), 6),
+        (patient("hang"), 2),
+        (patient("hang-prepare"), 2),
+        (own, 2),
+    ] {
+        let place = Place::with_suite(&[busy]);
+        let running = place.start("run ./tiny.toml");
+        let busy = eventually(PATIENCE, || {
+            !place.records().is_empty() && place.processes().len() >= processes
+        });
+        assert!(busy, "{:?}", place.processes());
+        std::thread::sleep(Duration::from_millis(100));
+        running.kill();
+        place.is_left_alone();
+    }
 }
 
 #[test]
