@@ -13,7 +13,7 @@ use crate::settings::Settings;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 fn patience() -> Patience<'static> {
-    Patience::new(PATIENCE, |what| eprintln!("{what}"))
+    Patience::new(PATIENCE, |what| crate::note!("{what}"))
 }
 
 /// Opens the database of the settings.

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::output::visible;
-
 /// Exit codes of every subcommand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -54,15 +52,15 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
 
 /// Prints an error with its causes to stderr.
 pub fn print(error: &anyhow::Error) {
-    let mut last = error.to_string();
-    eprint!("error: {}", visible(&last));
+    let mut line = error.to_string();
+    let mut last = line.clone();
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
         // Some errors repeat their source in their own words.
         if !last.contains(&text) {
-            eprint!(": {}", visible(&text));
+            line = format!("{line}: {text}");
         }
         last = text;
     }
-    eprintln!();
+    crate::note!("error: {line}");
 }

@@ -12,12 +12,23 @@ macro_rules! say {
     ($($argument:tt)*) => { $crate::output::line(format_args!($($argument)*)) };
 }
 
+/// Prints a line to standard error, as `eprintln!` does. Nobody to tell is no reason to stop a run.
+#[macro_export]
+macro_rules! note {
+    ($($argument:tt)*) => { $crate::output::note(format_args!($($argument)*)) };
+}
+
+/// Writes one line to standard error, if somebody reads it.
+pub fn note(text: fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{}", visible(&text.to_string()));
+}
+
 /// Writes one line. A reader that has gone wants no more; any other error ends the process, since output was promised.
 pub fn line(text: fmt::Arguments<'_>) {
     let mut stdout = std::io::stdout().lock();
     match writeln!(stdout, "{}", visible(&text.to_string())) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("error: standard output: {error}");
+            note(format_args!("error: standard output: {error}"));
             std::process::exit(Exit::CouldNotRun as i32);
         }
         _ => {}

@@ -51,7 +51,7 @@ fn rebuild(settings: &Settings, folders: &[PathBuf]) -> Result<Exit> {
     let report = database::rebuild(settings, folders)?;
     crate::say!("{}: {} runs", settings.database.display(), report.new.len());
     for (_, error) in &report.failures {
-        eprintln!("error: {error}");
+        crate::note!("error: {error}");
     }
     Ok(if report.failures.is_empty() {
         Exit::Fine

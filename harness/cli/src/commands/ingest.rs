@@ -33,7 +33,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     for (path, error) in &report.failures {
         let error = error.to_string();
         let named = error.contains(&path.display().to_string());
-        eprintln!(
+        crate::note!(
             "error: {}{error}",
             if named {
                 String::new()

@@ -48,7 +48,7 @@ fn suites() -> Result<Exit> {
         let suite = Suite::parse(Path::new(name), text)?;
         crate::say!("{name:<10} {}", suite.description);
     }
-    eprintln!("a suite of your own is named by its path: assay list ./my-suite.toml");
+    crate::note!("a suite of your own is named by its path: assay list ./my-suite.toml");
     Ok(Exit::Fine)
 }
 

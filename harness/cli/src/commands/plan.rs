@@ -62,13 +62,13 @@ pub fn run(args: &Args) -> Result<Exit> {
         None => std::io::stdout().write_all(&bytes)?,
         Some(path) => std::fs::write(path, &bytes).with_context(|| path.display().to_string())?,
     }
-    eprintln!(
+    crate::note!(
         "{} cases, manifest {}",
         file.manifest.cases.len(),
         file.digest
     );
     if file.manifest.project.git().is_none() {
-        eprintln!("note: not in a git repository; the manifest names no commit");
+        crate::note!("note: not in a git repository; the manifest names no commit");
     }
     Ok(Exit::Fine)
 }

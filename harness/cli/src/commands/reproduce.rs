@@ -60,7 +60,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         Some(worker) => with_worker(original.file, worker, &mut notes)?,
     };
     for note in &notes {
-        eprintln!("note: {note}");
+        crate::note!("note: {note}");
     }
     let interrupt = Interrupt::listen()?;
     let run_again =
@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     };
     if !args.no_confirm && !verdict.suspects().is_empty() {
         let suspects = only(&file, &verdict)?;
-        eprintln!(
+        crate::note!(
             "{} cases look changed; running them again before saying so",
             suspects.manifest.cases.len()
         );

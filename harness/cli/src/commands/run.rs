@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         show::json(&summary)?;
     } else {
         show::run(&summary);
-        eprintln!("record: {}", executed.record.display());
+        crate::note!("record: {}", executed.record.display());
     }
     Ok(exit_of(&executed, &summary))
 }

@@ -45,7 +45,7 @@ fn lock(device: &str, deadline: Instant) -> Result<File> {
             }
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                 if !said {
-                    eprintln!("waiting for {device}: {} measures on it", holder(&mut file));
+                    crate::note!("waiting for {device}: {} measures on it", holder(&mut file));
                 }
                 said = true;
                 std::thread::sleep(Duration::from_millis(200));

@@ -67,7 +67,7 @@ impl Progress {
         }
         if self.plain && self.last_line.elapsed() >= LINE_PERIOD {
             self.last_line = Instant::now();
-            eprintln!(
+            crate::note!(
                 "{}/{} visits, about {} s left",
                 self.bar.position(),
                 self.bar.length().unwrap_or(0),
@@ -78,12 +78,11 @@ impl Progress {
 
     /// A line above the bar.
     fn say(&self, line: &str) {
-        // A reason comes from a worker.
-        let line = visible(line);
         if self.plain {
-            eprintln!("{line}");
+            crate::note!("{line}");
         } else {
-            self.bar.println(line);
+            // A reason comes from a worker.
+            self.bar.println(visible(line));
         }
     }
 
