@@ -116,6 +116,21 @@ fn what_a_worker_says_cannot_drive_the_terminal() {
 }
 
 #[test]
+fn nobody_to_tell_is_no_reason_to_stop() {
+    let place = Place::with_suite(&[fault("stderr"), spin("control/spin", 1000)]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut run = place.program(ASSAY);
+    let run = run
+        .args(["run", "./tiny.toml"])
+        .stderr(writer)
+        .output()
+        .unwrap();
+    assert_eq!(run.status.code(), Some(1));
+    assert!(place.record().footer.is_some());
+}
+
+#[test]
 fn a_skipped_case_is_no_finding() {
     let place = Place::with_suite(&[fault("skip"), spin("control/spin", 1000)]);
     place
