@@ -28,13 +28,9 @@ pub fn publish(settings: &Settings, out: &Path) -> Result<Published> {
 }
 
 fn model(store: &Store) -> Result<SiteModel> {
-    let rows = store.runs()?;
-    let runs = rows
-        .iter()
-        .map(|row| RunSummary::of(store, &row.run))
-        .collect::<Result<Vec<_>, _>>()?;
+    let runs = RunSummary::all(store)?;
+    let rows = runs.iter().map(|summary| &summary.run);
     let digests: BTreeSet<Digest> = rows
-        .iter()
         .flat_map(|row| [Some(row.before), row.after])
         .flatten()
         .collect();

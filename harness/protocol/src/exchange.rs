@@ -219,15 +219,16 @@ struct SampleLine<'a> {
 /// The line as a sample; `None` where it is none, or a wrong one: the general form says what is wrong.
 fn parse_sample(line: &[u8]) -> Option<Reply> {
     let line: SampleLine<'_> = serde_json::from_slice(line).ok()?;
-    (line.v == PROTOCOL_VERSION && line.kind == "sample").then(|| {
-        Reply::Sample(Sample {
-            start_ns: line.start_ns,
-            iterations: line.iterations,
-            host_ns: line.host_ns,
-            device_ns: line.device_ns,
-            values: line.values,
-        })
-    })
+    if line.v != PROTOCOL_VERSION || line.kind != "sample" {
+        return None;
+    }
+    Some(Reply::Sample(Sample {
+        start_ns: line.start_ns,
+        iterations: line.iterations,
+        host_ns: line.host_ns,
+        device_ns: line.device_ns,
+        values: line.values,
+    }))
 }
 
 #[derive(serde::Deserialize)]

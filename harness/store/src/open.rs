@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -97,7 +97,7 @@ pub struct Store {
     pub(crate) path: PathBuf,
     // Before the claim: the file is closed first.
     pub(crate) connection: Connection,
-    _claim: Claim,
+    claim: Arc<Claim>,
 }
 
 impl fmt::Debug for Store {
@@ -114,6 +114,16 @@ impl Store {
         patience: &mut Patience<'_>,
     ) -> Result<Self, StoreError> {
         patience.retry(|| Self::try_open(path, access, Outside::Closed))
+    }
+
+    /// Another connection to the same database, for another thread.
+    pub fn share(&self) -> Result<Self, StoreError> {
+        let connection = self.connection.try_clone();
+        Ok(Self {
+            connection: connection.map_err(|error| StoreError::of_duckdb(&self.path, &error))?,
+            path: self.path.clone(),
+            claim: Arc::clone(&self.claim),
+        })
     }
 
     /// Where the database lies.
@@ -136,7 +146,7 @@ impl Store {
         Ok(Self {
             path: path.into(),
             connection,
-            _claim: claim,
+            claim: Arc::new(claim),
         })
     }
 }

@@ -1,5 +1,9 @@
 //! What a run found, case by case.
 
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::thread;
+
 use assay_protocol::Metric;
 use assay_record::{BlockStatus, RunId};
 use assay_stats::Interval;
@@ -59,6 +63,34 @@ pub struct MetricSummary {
 }
 
 impl RunSummary {
+    /// Summaries of all runs, oldest first; read on all cores.
+    pub fn all(store: &Store) -> Result<Vec<Self>, StoreError> {
+        let rows = store.runs()?;
+        let workers = thread::available_parallelism().map_or(1, NonZero::get);
+        let share = rows.len().div_ceil(workers).max(1);
+        let parts = thread::scope(|scope| {
+            let read = |store: Store, rows: &[RunRow]| {
+                rows.iter()
+                    .map(|row| Self::of(&store, &row.run))
+                    .collect::<Result<Vec<_>, _>>()
+            };
+            let started: Vec<_> = rows
+                .chunks(share)
+                .map(|rows| {
+                    Ok(scope.spawn({
+                        let store = store.share()?;
+                        move || read(store, rows)
+                    }))
+                })
+                .collect::<Result<_, StoreError>>()?;
+            let joined = started
+                .into_iter()
+                .map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            joined.collect::<Result<Vec<_>, _>>()
+        })?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+
     /// Summary of one run.
     pub fn of(store: &Store, run: &RunId) -> Result<Self, StoreError> {
         let cases = store.cases(run)?;

@@ -231,7 +231,7 @@ pub fn peak_memory(bytes: f64) -> MetricSummary {
     }
 }
 
-/// A reproducible number in [0, 1): SplitMix64 (Steele, Lea and Flood 2014).
+/// A reproducible number in [0, 1): `SplitMix64` (Steele, Lea and Flood 2014).
 pub fn noise(seed: u64) -> f64 {
     let mut z = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,0 +1,58 @@
+//! How fast a site is published from the database: read, judged, rendered, written.
+//!
+//! `cargo bench --bench publish`: 500 series by 200 runs of 6 rounds.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use assay::settings::Settings;
+use assay::site;
+use assay_store::synthetic::Recipe;
+use assay_store::{Access, Patience, Store};
+use criterion::{Criterion, criterion_group, criterion_main};
+
+fn settings(folder: &Path) -> Settings {
+    Settings {
+        project: folder.into(),
+        records: folder.join("records"),
+        database: folder.join("assay.duckdb"),
+        site: folder.join("site"),
+        title: "Assay".into(),
+        machine: None,
+        env: BTreeMap::new(),
+    }
+}
+
+fn fill(database: &Path) {
+    let mut patience = Patience::silent(Duration::from_secs(10));
+    let mut store = Store::open(database, Access::Write, &mut patience).expect("opens");
+    for night in 0..200 {
+        // The first case has three metrics, so there are 500 series.
+        let recipe = Recipe {
+            night,
+            cases: 498,
+            rounds: 6,
+            samples: 5,
+            ..Recipe::default()
+        };
+        store
+            .ingest_record(&recipe.record(), Path::new("/made/up.jsonl"))
+            .expect("ingests");
+    }
+}
+
+fn publish(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = settings(folder.path());
+    fill(&settings.database);
+    let mut group = criterion.benchmark_group("publish");
+    group.sample_size(10);
+    group.bench_function("500 series by 200 runs", |bencher| {
+        bencher.iter(|| site::publish(&settings, &settings.site).expect("publishes"));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, publish);
+criterion_main!(benches);
