@@ -8,6 +8,7 @@ pub fn integer(name: &str) -> ParameterInfo {
         name: name.into(),
         kind: ParameterKind::Int,
         default: None,
+        minimum: Some(1),
         choices: vec![],
     }
 }
@@ -30,6 +31,7 @@ pub fn choice(name: &str, choices: &[&str]) -> ParameterInfo {
         name: name.into(),
         kind: ParameterKind::Text,
         default: choices.first().cloned(),
+        minimum: None,
         choices,
     }
 }

@@ -133,7 +133,10 @@ fn quantity((value, half): (Rounded, Option<Rounded>), scale: &Scale) -> Quantit
 /// Both numbers at the decimal place that they deserve.
 fn round(value: f64, half: f64) -> (Rounded, Option<Rounded>) {
     if half > 0.0 && half.is_finite() {
-        let decimals = from_uncertainty(half).min(digits::finest(value, half));
+        // An interval wider than the value must not round the value away: two of its digits stay.
+        let decimals = from_uncertainty(half)
+            .max(digits::of_two(value))
+            .min(digits::finest(value, half));
         return (
             Rounded::new(value, decimals),
             Some(Rounded::uncertainty(half, decimals)),

@@ -85,6 +85,7 @@ impl Catalog for Fault {
                 name: "mode".into(),
                 kind: ParameterKind::Text,
                 default: None,
+                minimum: None,
                 choices: MODES.iter().map(mode).collect(),
             }],
             timing: vec![TimingMode::Hot],

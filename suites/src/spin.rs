@@ -38,6 +38,7 @@ impl Catalog for Spin {
                 name: "steps".into(),
                 kind: ParameterKind::Int,
                 default: None,
+                minimum: Some(1),
                 choices: vec![],
             }],
             timing: vec![TimingMode::Hot],

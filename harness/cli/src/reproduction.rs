@@ -1,6 +1,6 @@
 //! Reproducing: what is checked before the manifest runs again, and the verdict afterwards.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use assay_machine::diff;
@@ -13,14 +13,19 @@ use assay_verdicts::Reproduction;
 use crate::plan::{self, project, sources};
 use crate::settings::Settings;
 
-/// What differs between the manifest and what is here, before anything runs; in words.
-pub fn check_inputs(manifest: &Manifest, settings: &Settings) -> Result<Vec<String>> {
+/// What differs between the manifest and what is here and may explain another result, before anything runs; in words.
+pub fn notes(manifest: &Manifest, settings: &Settings) -> Result<Vec<String>> {
+    let tool = tool_note(manifest, plan::own_digest()?);
+    Ok(tool
+        .into_iter()
+        .chain(project_note(manifest, settings)?)
+        .collect())
+}
+
+/// Files that the run read and that have another content here: other inputs, so that there is nothing to run.
+pub fn changed_inputs(manifest: &Manifest) -> Result<Vec<PathBuf>> {
     let dir = plan::folder(&manifest.suite.source)?;
-    let mut notes = Vec::new();
-    notes.extend(tool_note(manifest, plan::own_digest()?));
-    notes.extend(source_notes(manifest, &dir));
-    notes.extend(project_note(manifest, settings)?);
-    Ok(notes)
+    Ok(sources::compare(manifest, &dir).changed)
 }
 
 fn tool_note(manifest: &Manifest, here: Digest) -> Option<String> {
@@ -34,19 +39,6 @@ fn tool_note(manifest: &Manifest, here: Digest) -> Option<String> {
             here.short()
         )
     })
-}
-
-/// Files that the run reads from the suite's folder, by their digests.
-fn source_notes(manifest: &Manifest, dir: &Path) -> Vec<String> {
-    let note = |(argument, digest): (&String, &Digest)| {
-        let path = sources::resolve(argument, dir);
-        match plan::file_digest(&path) {
-            Ok(here) if here == *digest => None,
-            Ok(_) => Some(format!("The file {} is not what it was.", path.display())),
-            Err(_) => Some(format!("The file {} is not there.", path.display())),
-        }
-    };
-    manifest.sources.iter().filter_map(note).collect()
 }
 
 fn project_note(manifest: &Manifest, settings: &Settings) -> Result<Option<String>> {
@@ -63,6 +55,7 @@ fn project_note(manifest: &Manifest, settings: &Settings) -> Result<Option<Strin
         (Some(then), Some(now)) if then.diff != now.diff => {
             Some("The project's uncommitted changes are not what they were: --checkout DIR makes a worktree with the former.".into())
         }
+        (None, Some(_)) => Some("The manifest was planned outside git; here is a repository.".into()),
         (Some(_), None) => Some("The manifest names a git commit, but this is no repository.".into()),
         _ => None,
     })

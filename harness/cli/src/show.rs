@@ -93,6 +93,12 @@ fn measured(case: &CaseSummary) -> String {
 /// A reproduction: three parts, the cases, and why.
 pub fn reproduction(verdict: &Reproduction) {
     crate::say!("{} reproduces {}", verdict.again, verdict.original);
+    if !verdict.explanations.is_empty() {
+        crate::say!("what differs between the two:");
+    }
+    for explanation in &verdict.explanations {
+        crate::say!("  {}", plain(explanation));
+    }
     crate::say!("inputs:  {}", likeness(&verdict.inputs));
     crate::say!("outputs: {}", likeness(&verdict.outputs));
     crate::say!("speed:   {}", word(verdict.speed));
@@ -108,21 +114,6 @@ pub fn reproduction(verdict: &Reproduction) {
             plain(&case.note)
         );
         crate::say!("(--json gives the reason of each)");
-    }
-    let changed = matches!(verdict.speed, Verdict::Regressed | Verdict::Improved)
-        || matches!(verdict.outputs, Likeness::Differs(_));
-    if !verdict.explanations.is_empty() {
-        crate::say!(
-            "what differs between the two{}:",
-            if changed {
-                ""
-            } else {
-                ", though it shows in no result"
-            }
-        );
-    }
-    for explanation in &verdict.explanations {
-        crate::say!("  {}", plain(explanation));
     }
 }
 

@@ -50,6 +50,8 @@ pub enum Fault {
         start_ns: u64,
         earlier_ns: u64,
     },
+    #[error("a sample ends in the future: `start_ns` is no CLOCK_MONOTONIC of this machine")]
+    InFuture,
     #[error("metric `{0}` was declared, but its value is missing")]
     MissingValue(String),
     #[error("a value for `{0}`, which was not declared")]

@@ -200,6 +200,9 @@ pub struct ParameterInfo {
     /// Value where a suite gives none; without it the suite must.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<ParamValue>,
+    /// Least value that an integer may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum: Option<i64>,
     /// Every value it may have; empty where any is fine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<ParamValue>,

@@ -65,6 +65,15 @@ pub fn from_uncertainty(half: f64) -> i32 {
     }
 }
 
+/// Decimals that leave a value two significant digits; the coarsest there are for zero.
+pub fn of_two(value: f64) -> i32 {
+    if value == 0.0 {
+        i32::MIN
+    } else {
+        1 - exponent(value)
+    }
+}
+
 /// The finest decimal place of a value that anybody reads: six significant digits of the larger number.
 pub fn finest(value: f64, half: f64) -> i32 {
     MOST_DIGITS - 1 - exponent(value.abs().max(half))

@@ -54,7 +54,18 @@ pub fn run(args: &Args) -> Result<Exit> {
     let compared = original.run.context(
         "no run of this manifest is in the database, so there is nothing to compare with; `assay run` runs it, `assay ingest` reads its record",
     )?;
-    let mut notes = reproduction::check_inputs(&original.file.manifest, &settings)?;
+    let changed = reproduction::changed_inputs(&original.file.manifest)?;
+    for path in &changed {
+        crate::say!(
+            "inputs:  DIFFER: {} is not what the manifest pins",
+            path.display()
+        );
+    }
+    if !changed.is_empty() {
+        crate::say!("nothing was run: with other inputs it would be another measurement");
+        return Ok(Exit::Found);
+    }
+    let mut notes = reproduction::notes(&original.file.manifest, &settings)?;
     let file = match &args.worker {
         None => original.file,
         Some(worker) => with_worker(original.file, worker, &mut notes)?,
@@ -102,11 +113,9 @@ fn load(what: &str, settings: &Settings) -> Result<Original> {
         });
     }
     let file = ManifestFile::read(Path::new(what))?;
-    let of_it = store
-        .runs()?
-        .into_iter()
-        .rev()
-        .find(|row| row.manifest == file.digest && row.reproduces.is_none());
+    let of_it = store.runs()?.into_iter().rev().find(|row| {
+        row.manifest == file.digest && row.reproduces.is_none() && row.status == RunStatus::Complete
+    });
     Ok(Original {
         run: of_it.map(|row| row.run),
         file,

@@ -62,12 +62,13 @@ pub fn execute(
     options: &Options,
     interrupt: &Interrupt,
 ) -> Result<Executed> {
+    let dir = plan::folder(&file.manifest.suite.source)?;
+    plan::sources::verify(&file.manifest, &dir)?;
     settings.prepare_folders()?;
     let _locks = lock::devices(&file.manifest, options.wait_s)?;
     let sampler = Sampler::start(assay_machine::telemetry::DEFAULT_PERIOD);
     let header = header(file, settings, options)?;
     let run = header.run.clone();
-    let dir = plan::folder(&file.manifest.suite.source)?;
     let launchers = launchers(file, options, &dir)?;
     let timer_ns = header.timer_resolution_ns;
     let writer =

@@ -16,6 +16,8 @@ use crate::interrupt::Interrupt;
 
 /// Longest time from start to hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
+/// A whole reply may take this many times the timeout of one line.
+const REPLY_TIMEOUTS: u32 = 10;
 /// How much of a worker's standard error is kept, in bytes.
 const LOG_BYTES: usize = 16 << 10;
 /// How long a worker may take to exit after its input has ended.
@@ -43,7 +45,7 @@ impl fmt::Display for Lost {
             Self::Ended(status) => write!(f, "ended in the middle of an answer ({status})"),
             Self::TimedOut(limit) => write!(
                 f,
-                "gave no answer for {} s and was ended",
+                "gave no whole answer within {} s and was ended",
                 limit.as_secs_f64()
             ),
             Self::Interrupted => f.write_str("was interrupted"),
@@ -107,7 +109,7 @@ impl WorkerProcess {
 
     /// Sends a request and hears its reply to the end; each line before it goes to `on_step`.
     ///
-    /// Any line, progress included, restarts the timeout.
+    /// Any line, progress included, restarts the timeout; a reply that takes ten times as long is ended all the same.
     pub fn ask(
         &mut self,
         request: &Request,
@@ -116,10 +118,17 @@ impl WorkerProcess {
         mut on_step: impl FnMut(Step),
     ) -> Result<Reply, Lost> {
         self.send(request)?;
+        let last = Instant::now() + timeout * REPLY_TIMEOUTS;
         loop {
             let line = self.next_line(timeout, request, exchange)?;
+            if Instant::now() > last {
+                return Err(Lost::TimedOut(timeout * REPLY_TIMEOUTS));
+            }
             match exchange.accept(&line).map_err(Lost::Fault)? {
                 Step::Done(reply) => return Ok(reply),
+                Step::Sample(_) if exchange.last_end_ns() > super::monotonic_ns() => {
+                    return Err(Lost::Fault(Fault::InFuture));
+                }
                 step => on_step(step),
             }
         }

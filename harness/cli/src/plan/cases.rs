@@ -1,28 +1,26 @@
 //! Expanding benchmarks into cases, and checking each against its worker's catalog.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use assay_protocol::{
-    CommandSpec, DeviceSelector, Digest, Hello, ParamValue, ParameterInfo, ParameterKind, Params,
-    TimingMode, U64, WorkloadInfo,
+    DeviceSelector, Digest, Hello, ParamValue, ParameterInfo, ParameterKind, Params, TimingMode,
+    U64, WorkloadInfo,
 };
 use assay_record::manifest::BUILTIN_WORKER;
 use assay_record::validate::MAX_CASES;
 use assay_record::{Case, Policy, WorkloadRef, canonical};
 use serde_json::json;
 
-use super::Options;
+use super::{Options, command};
 use crate::suite::axes::{self, Point};
-use crate::suite::{Benchmark, CommandDeclaration, Suite, check_policy};
+use crate::suite::{Benchmark, Suite, check_policy};
 
 /// Every case of a suite that the options leave.
 pub fn expand(
     suite: &Suite,
     catalogs: &BTreeMap<String, Hello>,
     options: &Options,
-    dir: &Path,
 ) -> Result<Vec<Case>> {
     check_count(suite)?;
     let mut cases = Vec::new();
@@ -31,7 +29,7 @@ pub fn expand(
         .iter()
         .filter(|benchmark| tagged(benchmark, &options.tags))
     {
-        let expanded = expand_benchmark(suite, benchmark, catalogs, dir);
+        let expanded = expand_benchmark(suite, benchmark, catalogs);
         cases.extend(expanded.with_context(|| format!("benchmark `{}`", benchmark.name))?);
     }
     let kept = |case: &Case| {
@@ -85,7 +83,6 @@ fn expand_benchmark(
     suite: &Suite,
     benchmark: &Benchmark,
     catalogs: &BTreeMap<String, Hello>,
-    dir: &Path,
 ) -> Result<Vec<Case>> {
     let policy = benchmark
         .policy
@@ -95,7 +92,7 @@ fn expand_benchmark(
     for device in &benchmark.devices {
         for timing in timings(benchmark) {
             for point in axes::points(&benchmark.axes)? {
-                let work = resolve(benchmark, &point, catalogs, device, timing, dir)?;
+                let work = resolve(benchmark, &point, catalogs, device, timing)?;
                 cases.push(make_case(benchmark, &point, work, device, timing, policy)?);
             }
         }
@@ -109,7 +106,6 @@ fn resolve(
     catalogs: &BTreeMap<String, Hello>,
     device: &DeviceSelector,
     timing: TimingMode,
-    dir: &Path,
 ) -> Result<(WorkloadRef, Params)> {
     if let Some(command) = &benchmark.command {
         ensure!(
@@ -120,7 +116,7 @@ fn resolve(
             *device == DeviceSelector::CPU,
             "field `devices`: a command runs on \"cpu\", not on {device}"
         );
-        let spec = resolve_command(command, point, dir, benchmark)?;
+        let spec = command::resolve(command, point)?;
         return Ok((WorkloadRef::Command(spec), point.clone()));
     }
     let worker = benchmark.worker.as_deref().unwrap_or(BUILTIN_WORKER);
@@ -233,6 +229,12 @@ fn check_value(parameter: &ParameterInfo, value: ParamValue) -> Result<ParamValu
             format!("{kind:?}").to_lowercase()
         ),
     };
+    if let (Some(minimum), ParamValue::Int(n)) = (parameter.minimum, &value) {
+        ensure!(
+            *n >= minimum,
+            "parameter `{name}`: {n} is below {minimum}, the least it may be"
+        );
+    }
     if !parameter.choices.is_empty() && !parameter.choices.contains(&value) {
         let choices: Vec<String> = parameter.choices.iter().map(ToString::to_string).collect();
         bail!(
@@ -241,76 +243,6 @@ fn check_value(parameter: &ParameterInfo, value: ParamValue) -> Result<ParamValu
         );
     }
     Ok(value)
-}
-
-/// Replaces `{axis}` in a command's arguments, environment and directory; `{dir}` stays, so that the manifest names no path.
-fn resolve_command(
-    command: &CommandDeclaration,
-    point: &Point,
-    dir: &Path,
-    benchmark: &Benchmark,
-) -> Result<CommandSpec> {
-    let fill = |text: &String| {
-        point.iter().fold(text.clone(), |text, (name, value)| {
-            let plain = match value {
-                ParamValue::Int(n) => n.to_string(),
-                other => other.to_string(),
-            };
-            text.replace(&format!("{{{name}}}"), &plain)
-        })
-    };
-    let unused = point.keys().find(|name| {
-        let marker = format!("{{{name}}}");
-        !command
-            .argv
-            .iter()
-            .chain(command.env.values())
-            .any(|text| text.contains(&marker))
-    });
-    if let Some(name) = unused {
-        bail!(
-            "field `axes.{name}`: the command of `{}` does not use {{{name}}}",
-            benchmark.name
-        );
-    }
-    for metric in &command.metrics {
-        let rules = usize::from(metric.json.is_some()) + usize::from(metric.regex.is_some());
-        ensure!(
-            rules == 1,
-            "metric `{}`: give one rule, `json` or `regex`",
-            metric.name
-        );
-        if let Some(pattern) = &metric.regex {
-            let groups = regex::Regex::new(pattern)
-                .with_context(|| format!("metric `{}`, field `regex`", metric.name))?
-                .captures_len();
-            ensure!(
-                groups >= 2,
-                "metric `{}`, field `regex`: needs a group ( ) around the number",
-                metric.name
-            );
-        }
-        if let Some(pointer) = &metric.json {
-            ensure!(
-                pointer.is_empty() || pointer.starts_with('/'),
-                "metric `{}`, field `json`: a JSON Pointer starts with /",
-                metric.name
-            );
-        }
-    }
-    debug_assert!(dir.is_absolute());
-    Ok(CommandSpec {
-        argv: command.argv.iter().map(fill).collect(),
-        env: command
-            .env
-            .iter()
-            .map(|(name, value)| (name.clone(), fill(value)))
-            .collect(),
-        directory: command.directory.clone(),
-        timeout_ms: command.timeout_s.saturating_mul(1000),
-        exit_code: command.exit_code,
-        metrics: command.metrics.clone(),
-    })
 }
 
 fn make_case(

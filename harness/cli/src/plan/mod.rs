@@ -4,6 +4,7 @@
 //! mistake in a suite is found before anything is measured, whatever language the worker is in.
 
 pub mod cases;
+pub mod command;
 pub mod project;
 pub mod sources;
 
@@ -48,7 +49,7 @@ pub fn plan(located: &Located, settings: &Settings, options: &Options) -> Result
     let dir = folder(&located.source)?;
     let launcher = Launcher::new(&arm, &workers, &dir)?;
     let catalogs = ask_workers(suite, &launcher).with_context(in_suite)?;
-    let cases = cases::expand(suite, &catalogs, options, &dir).with_context(in_suite)?;
+    let cases = cases::expand(suite, &catalogs, options).with_context(in_suite)?;
     let manifest = Manifest {
         schema: MANIFEST_SCHEMA,
         suite: SuiteRef {

@@ -1,54 +1,124 @@
-//! Digests of the files that a run reads from its suite's folder.
+//! The files that a run reads from its suite's folder: pinned by digest, and checked before anything runs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use assay_protocol::Digest;
-use assay_record::{Case, WorkloadRef};
+use assay_record::{Case, Manifest, WorkloadRef};
 
 use super::file_digest;
 
-/// What stands for the suite's folder in argument vectors.
+/// What stands for the suite's folder in arguments and variables.
 pub const DIR: &str = "{dir}";
 
-/// Digest of every file that an argument names with `{dir}/`, by that argument.
+/// Refuses `{dir}` in the middle of a text: the file that it names could not be told, and so not pinned.
+pub fn check(text: &str) -> Result<()> {
+    let rest = text.strip_prefix(DIR).unwrap_or(text);
+    ensure!(
+        !rest.contains(DIR),
+        "{text:?}: {DIR} stands at the start of an argument or variable, so that the file can be pinned; \
+         or set `directory = \"{DIR}\"`"
+    );
+    Ok(())
+}
+
+/// Digest of every file that an argument or variable names with `{dir}/`, by that text.
 pub fn digests(
     workers: &BTreeMap<String, Vec<String>>,
     cases: &[Case],
     dir: &Path,
 ) -> Result<BTreeMap<String, Digest>> {
     let commands = cases.iter().filter_map(|case| match &case.workload {
-        WorkloadRef::Command(spec) => Some(&spec.argv),
+        WorkloadRef::Command(spec) => Some(spec.argv.iter().chain(spec.env.values())),
         WorkloadRef::Worker { .. } => None,
     });
-    let mut named: Vec<&String> = workers
-        .values()
-        .chain(commands)
-        .flatten()
-        .filter(|a| a.starts_with("{dir}/"))
-        .collect();
+    let texts = workers.values().flatten().chain(commands.flatten());
+    let mut named: Vec<&String> = texts.filter(|text| text.starts_with("{dir}/")).collect();
     named.sort_unstable();
     named.dedup();
-    let digest = |argument: &String| {
-        let path = resolve(argument, dir);
-        let digest =
-            file_digest(&path).with_context(|| format!("file {argument} that the suite names"))?;
-        Ok((argument.clone(), digest))
+    let digest = |text: &String| {
+        let digest = file_digest(&resolve(text, dir));
+        Ok((
+            text.clone(),
+            digest.with_context(|| format!("file {text} that the suite names"))?,
+        ))
     };
     named
         .into_iter()
-        .filter(|argument| !resolve(argument, dir).is_dir())
+        .filter(|text| !resolve(text, dir).is_dir())
         .map(digest)
         .collect()
 }
 
-/// The path that an argument with `{dir}/` names.
-pub fn resolve(argument: &str, dir: &Path) -> PathBuf {
-    PathBuf::from(fill(argument, dir))
+/// What is not as the manifest pins it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Unpinned {
+    /// Files whose content is another one.
+    pub changed: Vec<PathBuf>,
+    /// Files that cannot be read.
+    pub missing: Vec<PathBuf>,
+}
+
+/// Compares the files in the suite's folder with the digests in the manifest.
+pub fn compare(manifest: &Manifest, dir: &Path) -> Unpinned {
+    let mut found = Unpinned::default();
+    for (text, digest) in &manifest.sources {
+        let path = resolve(text, dir);
+        match file_digest(&path) {
+            Ok(here) if here == *digest => {}
+            Ok(_) => found.changed.push(path),
+            Err(_) => found.missing.push(path),
+        }
+    }
+    found
+}
+
+/// Refuses to run unless every file is what the manifest pins.
+pub fn verify(manifest: &Manifest, dir: &Path) -> Result<()> {
+    let found = compare(manifest, dir);
+    let named = |paths: &[PathBuf]| {
+        paths
+            .iter()
+            .map(|p| p.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    ensure!(
+        found.missing.is_empty(),
+        "{}: not there, though the manifest pins it; the suite lay in {}",
+        named(&found.missing),
+        dir.display()
+    );
+    ensure!(
+        found.changed.is_empty(),
+        "{}: not what the manifest pins; bring the file back, or plan anew from the suite",
+        named(&found.changed)
+    );
+    Ok(())
+}
+
+/// The path that a text with `{dir}/` names.
+pub fn resolve(text: &str, dir: &Path) -> PathBuf {
+    PathBuf::from(fill(text, dir))
 }
 
 /// Puts the suite's folder in place of `{dir}`.
 pub fn fill(text: &str, dir: &Path) -> String {
     text.replace(DIR, &dir.to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    #[test]
+    fn the_folder_stands_at_the_start() {
+        for good in ["plain", "{dir}/data", "{dir}"] {
+            check(good).unwrap();
+        }
+        for bad in ["wc -c {dir}/data", "--in={dir}/x", "{dir}/a:{dir}/b"] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -16,6 +16,8 @@ use serde::Deserialize;
 
 use axes::{Axis, AxisValue};
 
+use crate::plan::sources;
+
 /// Version of the suite format.
 pub const SUITE_SCHEMA: u32 = 1;
 
@@ -218,6 +220,10 @@ impl Suite {
                 !worker.argv.is_empty(),
                 "field `workers.{name}.argv` is empty; name the program"
             );
+        }
+        for (name, worker) in &self.workers {
+            let checked = worker.argv.iter().try_for_each(|text| sources::check(text));
+            checked.with_context(|| format!("field `workers.{name}.argv`"))?;
         }
         for (index, benchmark) in self.benchmarks.iter().enumerate() {
             let at = format!("benchmark `{}`", benchmark.name);
