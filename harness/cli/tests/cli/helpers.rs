@@ -1,6 +1,6 @@
 //! A small language for tests of the binary: a [`Place`] to stand in, what is written there, and the [`Outcome`] of a command.
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -157,17 +157,18 @@ impl Place {
         }
     }
 
-    /// Records in the default folder, oldest first.
+    /// Records in the default folder, oldest first: by their last write, for names tell seconds apart and no less.
     pub fn records(&self) -> Vec<PathBuf> {
-        let Ok(entries) = std::fs::read_dir(self.path("assay-data/records")) else {
-            return Vec::new();
+        let entries = std::fs::read_dir(self.path("assay-data/records"));
+        let written = |entry: std::io::Result<DirEntry>| {
+            let path = entry.ok()?.path();
+            // A run that ends just now takes its plain record away.
+            let at = path.metadata().and_then(|meta| meta.modified()).ok()?;
+            Record::is_record_name(&path).then_some((at, path))
         };
-        let mut records: Vec<PathBuf> = entries
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| Record::is_record_name(path))
-            .collect();
+        let mut records: Vec<_> = entries.into_iter().flatten().filter_map(written).collect();
         records.sort();
-        records
+        records.into_iter().map(|(_, path)| path).collect()
     }
 
     /// Ids of the runs that have records, oldest first.
