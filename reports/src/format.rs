@@ -111,7 +111,8 @@ fn shown(value: f64, half: f64, unit: &Unit) -> Quantity {
             unit: String::new(),
         };
     }
-    let scales = scale::around(value, half, unit);
+    let reach = if is_wild(value, half) { 0.0 } else { half };
+    let scales = scale::around(value, reach, unit);
     let mut fits = scales.iter().enumerate();
     let fitting = fits.find_map(|(at, scale)| {
         let rounded = round(value / scale.factor, half / scale.factor);
@@ -130,13 +131,22 @@ fn quantity((value, half): (Rounded, Option<Rounded>), scale: &Scale) -> Quantit
     }
 }
 
+/// An interval wider than its value, of at least one of the smallest unit: it must not round the value
+/// away, so each keeps its own digits.
+fn is_wild(value: f64, half: f64) -> bool {
+    value.abs() >= 1.0 && half.is_finite() && half > value.abs()
+}
+
 /// Both numbers at the decimal place that they deserve.
 fn round(value: f64, half: f64) -> (Rounded, Option<Rounded>) {
+    if is_wild(value, half) {
+        return (
+            Rounded::new(value, digits::of_two(value)),
+            Some(Rounded::new(half, from_uncertainty(half))),
+        );
+    }
     if half > 0.0 && half.is_finite() {
-        // An interval wider than the value must not round the value away: two of its digits stay.
-        let decimals = from_uncertainty(half)
-            .max(digits::of_two(value))
-            .min(digits::finest(value, half));
+        let decimals = from_uncertainty(half).min(digits::finest(value, half));
         return (
             Rounded::new(value, decimals),
             Some(Rounded::uncertainty(half, decimals)),

@@ -65,13 +65,9 @@ pub fn from_uncertainty(half: f64) -> i32 {
     }
 }
 
-/// Decimals that leave a value two significant digits; the coarsest there are for zero.
+/// Decimals that leave a value, which is not zero, two significant digits.
 pub fn of_two(value: f64) -> i32 {
-    if value == 0.0 {
-        i32::MIN
-    } else {
-        1 - exponent(value)
-    }
+    1 - exponent(value)
 }
 
 /// The finest decimal place of a value that anybody reads: six significant digits of the larger number.

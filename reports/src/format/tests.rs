@@ -27,7 +27,8 @@ fn the_uncertainty_says_how_many_digits() {
     assert_eq!(shown(1_234_321.0, 3_560.0, NS), "1.234 ± 0.004 ms");
     assert_eq!(shown(1_234_321.0, 9_600.0, NS), "1.234 ± 0.010 ms");
     assert_eq!(shown(12_345e9, 234e9, NS), "12350 ± 230 s");
-    assert_eq!(shown(5e6, 20e6, NS), "5 ± 20 ms");
+    assert_eq!(shown(5e6, 20e6, NS), "5.0 ± 20 ms");
+    assert_eq!(shown(2.7e6, 15.43e9, NS), "2.7 ± 15000 ms");
 }
 
 #[test]
