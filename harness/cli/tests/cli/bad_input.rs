@@ -407,3 +407,11 @@ fn a_record_that_is_a_link_to_nowhere_stops_nothing() {
         .says("20261120-000001-0123abcd")
         .says("1 unchanged");
 }
+
+#[test]
+fn what_no_worker_could_do_is_refused_at_planning() {
+    let none = "workload = \"spin\"\nparams = { steps = 0 }";
+    refused_benchmark(none, &["bad.toml", "parameter `steps`", "below 1"]);
+    let unpinned = "command = { argv = [\"cat\", \"--from={dir}/x\"] }";
+    refused_benchmark(unpinned, &["bad.toml", "{dir} stands at the start"]);
+}

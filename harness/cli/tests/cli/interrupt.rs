@@ -5,7 +5,7 @@ use std::time::Duration;
 use assay_record::RunStatus;
 use rustix::process::Signal;
 
-use crate::helpers::{Place, fault, spin, suite_with};
+use crate::helpers::{PATIENCE, Place, eventually, fault, spin, suite_with};
 
 /// More than any test waits for.
 const LONG: &str = "rounds = 100, max_rounds = 100, min_samples = 2, max_samples = 100, warmup_ms = 10, round_ms = 100, target = 0.0001";
@@ -23,7 +23,9 @@ fn what_was_measured_is_kept() {
         let place = long_run();
         let running = place.start("run ./long.toml");
         place.until_blocks(3);
-        assert!(place.processes().len() >= 2, "a harness and a worker");
+        // Between two rounds there is no worker for a moment.
+        let both = eventually(PATIENCE, || place.processes().len() >= 2);
+        assert!(both, "a harness and a worker");
         running.signal(signal);
         running.end().exits(130).says("this run is interrupted");
         let record = place.record();

@@ -61,21 +61,28 @@ fn a_different_output_is_found() {
 }
 
 #[test]
-fn what_differs_is_said_before_it_runs() {
+fn changed_inputs_are_found_before_anything_runs() {
     let place = Place::with_suite(&[spin("control/spin", 1000)]);
     place.write("data.txt", "one");
     let worker = format!("[workers.own]\nargv = [\"{ASSAY}\", \"worker\", \"{{dir}}/data.txt\"]\n");
     let own = "[[benchmark]]\nname = \"own\"\nworkload = \"spin\"\nworker = \"own\"\nparams = { steps = 10 }\n";
     let tiny = place.read("tiny.toml");
     place.write("tiny.toml", format!("{tiny}\n{own}\n{worker}"));
-    place.assay("run ./tiny.toml").exits(0);
-    place
-        .assay("reproduce latest")
-        .lacks("note:")
-        .says("inputs:  identical");
+    place.assay("plan ./tiny.toml -o tiny.json").exits(0);
+    place.assay("run tiny.json").exits(0);
+    place.assay("reproduce latest").says("inputs:  identical");
+    let runs = place.runs().len();
     place.write("data.txt", "two");
     place
         .assay("reproduce latest")
-        .says("note: The file")
-        .says("data.txt is not what it was");
+        .exits(1)
+        .says("inputs:  DIFFER")
+        .says("data.txt");
+    place.assay("run tiny.json").refuses(&["data.txt"]);
+    std::fs::remove_file(place.path("data.txt")).unwrap();
+    place.assay("run tiny.json").refuses(&["data.txt"]);
+    place
+        .assay("plan ./tiny.toml")
+        .refuses(&["tiny.toml", "{dir}/data.txt"]);
+    assert_eq!(place.runs().len(), runs);
 }
