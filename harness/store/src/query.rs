@@ -7,7 +7,11 @@ mod runs;
 mod samples;
 mod series;
 
+use std::any::type_name;
+use std::collections::HashMap;
+
 use assay_record::Timestamp;
+use duckdb::arrow::record_batch::RecordBatch;
 use duckdb::{Params, Row};
 use serde::de::DeserializeOwned;
 
@@ -26,13 +30,30 @@ impl Store {
         mut read: impl FnMut(&Row<'_>) -> Result<T, Fault>,
     ) -> Result<Vec<T>, StoreError> {
         let all = || -> Result<Vec<T>, Fault> {
-            let mut statement = self.connection.prepare(sql)?;
+            let mut statement = self.connection.prepare_cached(sql)?;
             let mut rows = statement.query(params)?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
                 found.push(read(row)?);
             }
             Ok(found)
+        };
+        all().map_err(|fault| self.fault(fault))
+    }
+
+    /// As [`Store::rows`], by the column: several times as fast where rows are many.
+    pub(crate) fn batches(
+        &self,
+        sql: &str,
+        params: impl Params,
+        mut read: impl FnMut(&RecordBatch) -> Result<(), Fault>,
+    ) -> Result<(), StoreError> {
+        let all = || -> Result<(), Fault> {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            for batch in statement.stream_arrow(params)? {
+                read(&batch?)?;
+            }
+            Ok(())
         };
         all().map_err(|fault| self.fault(fault))
     }
@@ -58,9 +79,34 @@ fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, Fault> {
     Ok(serde_json::from_str(row.get_ref(column)?.as_str()?)?)
 }
 
-fn optional_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<Option<T>, Fault> {
-    let text: Option<String> = row.get(column)?;
-    Ok(text.map(|text| serde_json::from_str(&text)).transpose()?)
+/// A column of a batch, of the type that its statement gives it.
+fn column<T: 'static>(batch: &RecordBatch, at: usize) -> Result<&T, Fault> {
+    let column = batch.column(at).as_any().downcast_ref();
+    column.ok_or_else(|| format!("column {at} is no {}", type_name::<T>()).into())
+}
+
+/// What distinct texts of a column mean: the same few come again and again.
+struct Distinct<T>(HashMap<String, T>);
+
+impl<T> Default for Distinct<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<T: Clone> Distinct<T> {
+    fn read(
+        &mut self,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        if let Some(known) = self.0.get(text) {
+            return Ok(known.clone());
+        }
+        let new = parse(text)?;
+        self.0.insert(text.to_owned(), new.clone());
+        Ok(new)
+    }
 }
 
 fn time(ns: i64) -> Result<Timestamp, Fault> {

@@ -71,7 +71,7 @@ impl RunSummary {
         let parts = thread::scope(|scope| {
             let read = |store: Store, rows: &[RunRow]| {
                 rows.iter()
-                    .map(|row| Self::of(&store, &row.run))
+                    .map(|row| Self::of_row(&store, row.clone()))
                     .collect::<Result<Vec<_>, _>>()
             };
             let started: Vec<_> = rows
@@ -93,11 +93,15 @@ impl RunSummary {
 
     /// Summary of one run.
     pub fn of(store: &Store, run: &RunId) -> Result<Self, StoreError> {
-        let cases = store.cases(run)?;
+        Self::of_row(store, store.run(run)?)
+    }
+
+    fn of_row(store: &Store, run: RunRow) -> Result<Self, StoreError> {
+        let cases = store.cases(&run.run)?;
         Ok(Self {
-            run: store.run(run)?,
             cases: cases.into_iter().map(CaseSummary::of).collect(),
-            events: store.events(run)?,
+            events: store.events(&run.run)?,
+            run,
         })
     }
 }

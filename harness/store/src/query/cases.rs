@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 
-use assay_protocol::Metric;
+use assay_protocol::{Digest, Metric, Verification};
 use assay_record::{BlockStatus, RunId};
+use duckdb::arrow::array::{
+    Array, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray,
+};
+use duckdb::arrow::record_batch::RecordBatch;
 use duckdb::{Row, params};
 
-use super::{Fault, json, named, optional_json, time};
+use super::{Distinct, Fault, column, json, named, time};
 use crate::Store;
 use crate::error::StoreError;
 use crate::load::run_key;
@@ -15,53 +19,69 @@ use crate::rows::{CaseRow, RoundRow};
 /// Where a case stands in its manifest: case and arm.
 type Place = (i32, i32);
 
+/// A round, where its case stands, and its block.
+type Visit = (Place, i32, RoundRow);
+
 impl Store {
     /// Cases of a run in the order of its manifest, each on every arm, with all rounds that were tried.
     pub fn cases(&self, run: &RunId) -> Result<Vec<CaseRow>, StoreError> {
-        self.run(run)?;
         let key = run_key(run);
         let sql = "SELECT case_no, arm_no, case_id, arm, benchmark, workload, params, device, timing, definition, work, deterministic, metrics
                    FROM cases WHERE run_key = ? ORDER BY case_no, arm_no";
-        let cases = self.rows(sql, params![key], case_row)?;
-        let mut values = self.values_by_block(key)?;
-        let mut rounds = self.rounds_by_place(key)?;
-        Ok(cases
-            .into_iter()
-            .map(|(place, mut case)| {
-                for (block, mut round) in rounds.remove(&place).unwrap_or_default() {
-                    let values = values.remove(&block).unwrap_or_default();
-                    let value = |metric: &Metric| values.get(&metric.name).copied();
-                    round.values = case.metrics.iter().map(value).collect();
-                    case.rounds.push(round);
-                }
-                case
-            })
-            .collect())
-    }
-
-    fn values_by_block(&self, key: i64) -> Result<HashMap<i32, HashMap<String, f64>>, StoreError> {
-        let sql = "SELECT block, metric, number FROM round_values WHERE run_key = ?";
-        let rows = self.rows(sql, params![key], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?;
-        let mut blocks: HashMap<i32, HashMap<String, f64>> = HashMap::new();
-        for (block, metric, number) in rows {
-            blocks.entry(block).or_default().insert(metric, number);
+        let (places, mut cases): (Vec<Place>, Vec<CaseRow>) =
+            self.rows(sql, params![key], case_row)?.into_iter().unzip();
+        if cases.is_empty() {
+            self.run(run)?;
         }
-        Ok(blocks)
+        // Of each block, its case and its place among the rounds of that.
+        let mut blocks = HashMap::new();
+        for (place, block, mut round) in self.visits(key)? {
+            if let Ok(at) = places.binary_search(&place) {
+                round.values = vec![None; cases[at].metrics.len()];
+                blocks.insert(block, (at, cases[at].rounds.len()));
+                cases[at].rounds.push(round);
+            }
+        }
+        self.fill_values(key, &blocks, &mut cases)?;
+        Ok(cases)
     }
 
-    fn rounds_by_place(
+    /// Every visit, those to one case in the order of its rounds.
+    fn visits(&self, key: i64) -> Result<Vec<Visit>, StoreError> {
+        let sql = "SELECT case_no, arm_no, block, round, attempt, started, status, reason, samples, warmup, steady, stop, verification, inputs, log
+                   FROM results WHERE run_key = ?";
+        let mut visits = Vec::new();
+        let (mut verifications, mut inputs) = (Distinct::default(), Distinct::default());
+        self.batches(sql, params![key], |batch| {
+            read_visits(batch, &mut verifications, &mut inputs, &mut visits)
+        })?;
+        visits.sort_unstable_by_key(|(_, block, round)| (round.round, round.attempt, *block));
+        Ok(visits)
+    }
+
+    fn fill_values(
         &self,
         key: i64,
-    ) -> Result<HashMap<Place, Vec<(i32, RoundRow)>>, StoreError> {
-        let sql = "SELECT case_no, arm_no, block, round, attempt, started, status, reason, samples, warmup, steady, stop, verification, inputs, log
-                   FROM results WHERE run_key = ? ORDER BY round, attempt, block";
-        let mut places: HashMap<Place, Vec<(i32, RoundRow)>> = HashMap::new();
-        for (place, block, round) in self.rows(sql, params![key], round_row)? {
-            places.entry(place).or_default().push((block, round));
-        }
-        Ok(places)
+        blocks: &HashMap<i32, (usize, usize)>,
+        cases: &mut [CaseRow],
+    ) -> Result<(), StoreError> {
+        let sql = "SELECT block, metric, number FROM round_values WHERE run_key = ?";
+        self.batches(sql, params![key], |batch| {
+            let of_blocks: &Int32Array = column(batch, 0)?;
+            let metrics: &StringArray = column(batch, 1)?;
+            let numbers: &Float64Array = column(batch, 2)?;
+            for row in 0..batch.num_rows() {
+                let Some((case, round)) = blocks.get(&of_blocks.value(row)) else {
+                    continue;
+                };
+                let (case, metric) = (&mut cases[*case], metrics.value(row));
+                let place = case.metrics.iter().position(|have| have.name == metric);
+                if let Some(place) = place {
+                    case.rounds[*round].values[place] = Some(numbers.value(row));
+                }
+            }
+            Ok(())
+        })
     }
 }
 
@@ -85,23 +105,46 @@ fn case_row(row: &Row<'_>) -> Result<(Place, CaseRow), Fault> {
     Ok(((row.get(0)?, row.get(1)?), case))
 }
 
-fn round_row(row: &Row<'_>) -> Result<(Place, i32, RoundRow), Fault> {
-    let inputs: Option<String> = row.get(13)?;
-    let round = RoundRow {
-        round: row.get(3)?,
-        attempt: row.get(4)?,
-        started: time(row.get(5)?)?,
-        status: status(&row.get::<_, String>(6)?, row.get(7)?)?,
-        samples: row.get(8)?,
-        warmup: row.get(9)?,
-        steady: row.get(10)?,
-        stop: row.get(11)?,
-        values: Vec::new(),
-        verification: optional_json(row, 12)?,
-        inputs: inputs.map(|digest| digest.parse()).transpose()?,
-        log: row.get(14)?,
-    };
-    Ok(((row.get(0)?, row.get(1)?), row.get(2)?, round))
+fn read_visits(
+    batch: &RecordBatch,
+    verifications: &mut Distinct<Verification>,
+    inputs: &mut Distinct<Digest>,
+    visits: &mut Vec<Visit>,
+) -> Result<(), Fault> {
+    let int = |at| column::<Int32Array>(batch, at);
+    let text = |at| column::<StringArray>(batch, at);
+    let (cases, arms, blocks) = (int(0)?, int(1)?, int(2)?);
+    let (rounds, attempts, started) = (int(3)?, int(4)?, column::<Int64Array>(batch, 5)?);
+    let (statuses, reasons) = (text(6)?, text(7)?);
+    let (samples, warmups) = (int(8)?, int(9)?);
+    let (steady, stops) = (column::<BooleanArray>(batch, 10)?, text(11)?);
+    let (verified, of_inputs, logs) = (text(12)?, text(13)?, text(14)?);
+    for row in 0..batch.num_rows() {
+        let optional = |of: &'_ StringArray| of.is_valid(row).then(|| of.value(row).to_owned());
+        let verification = verified.is_valid(row).then(|| verified.value(row));
+        let input = of_inputs.is_valid(row).then(|| of_inputs.value(row));
+        let round = RoundRow {
+            round: rounds.value(row).try_into()?,
+            attempt: attempts.value(row).try_into()?,
+            started: time(started.value(row))?,
+            status: status(statuses.value(row), optional(reasons))?,
+            samples: samples.value(row).try_into()?,
+            warmup: warmups.value(row).try_into()?,
+            steady: steady.value(row),
+            stop: optional(stops),
+            values: Vec::new(),
+            verification: verification
+                .map(|text| verifications.read(text, |text| Ok(serde_json::from_str(text)?)))
+                .transpose()?,
+            inputs: input
+                .map(|text| inputs.read(text, |text| Ok(text.parse()?)))
+                .transpose()?,
+            log: logs.value(row).to_owned(),
+        };
+        let place = (cases.value(row), arms.value(row));
+        visits.push((place, blocks.value(row), round));
+    }
+    Ok(())
 }
 
 fn status(name: &str, reason: Option<String>) -> Result<BlockStatus, Fault> {
