@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use assay_record::Project;
 use assay_record::manifest::{Diff, GitState};
-use git2::{Delta, DiffFormat, DiffOptions, Repository, Status, StatusOptions};
+use git2::build::CheckoutBuilder;
+use git2::{
+    BranchType, Delta, DiffFormat, DiffOptions, ErrorCode, Oid, Repository, Status, StatusOptions,
+    WorktreePruneOptions,
+};
 
 use crate::settings::Settings;
 
@@ -14,7 +18,7 @@ const MAX_DIFF_BYTES: usize = 32 << 20;
 
 /// State of the project's repository, or that there is none.
 pub fn state(settings: &Settings) -> Result<Project> {
-    let Ok(repository) = Repository::discover(&settings.project) else {
+    let Some(repository) = discover(&settings.project)? else {
         return Ok(Project::NoRepository);
     };
     read(&repository, settings)
@@ -25,6 +29,27 @@ pub fn state(settings: &Settings) -> Result<Project> {
                 repository.path().display()
             )
         })
+}
+
+/// The repository around `folder`; `None` where there is none. One that git does not trust is an error.
+fn discover(folder: &Path) -> Result<Option<Repository>> {
+    match Repository::discover(folder) {
+        Ok(repository) => Ok(Some(repository)),
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        Err(error) if error.code() == ErrorCode::Owner => {
+            let root = folder.ancestors().find(|dir| dir.join(".git").exists());
+            let root = root.unwrap_or(folder).display();
+            Err(error).with_context(|| {
+                format!("the git repository at {root} belongs to another user; if you trust it: git config --global --add safe.directory '{root}'")
+            })
+        }
+        Err(error) => Err(error).with_context(|| {
+            format!(
+                "the git repository around {} cannot be opened",
+                folder.display()
+            )
+        }),
+    }
 }
 
 fn read(repository: &Repository, settings: &Settings) -> Result<GitState> {
@@ -60,11 +85,24 @@ pub fn without_credentials(url: &str) -> String {
         let host = authority.rsplit('@').next().unwrap_or(authority);
         return format!("{scheme}://{host}{path}");
     }
-    // `user@host:path`: the user is part of the address only where it is git's own.
-    match plain.rsplit_once('@') {
-        Some(("git", rest)) => format!("git@{rest}"),
-        Some((_, rest)) => rest.to_owned(),
-        None => plain.to_owned(),
+    // `user@host:path`: a later `@` belongs to the path, and so does every `@` of a local path.
+    let authority_end = scp_path(plain).unwrap_or(0);
+    match plain[..authority_end].rsplit_once('@') {
+        Some(("git", _)) | None => plain.to_owned(),
+        Some((user, _)) => plain[user.len() + 1..].to_owned(),
+    }
+}
+
+/// Where the path starts in `user@host:path`, or in `user:password@host:path`; `None` for a local path.
+fn scp_path(address: &str) -> Option<usize> {
+    let before_folder = &address[..address.find('/').unwrap_or(address.len())];
+    let host_end = |from: usize| before_folder[from..].find(':').map(|at| from + at);
+    let first = host_end(0)?;
+    // No user yet: what the colon ended is the user, and a password follows; or it is the host.
+    let password = !before_folder[..first].contains('@');
+    match before_folder[first..].find('@').filter(|_| password) {
+        Some(at) => host_end(first + at),
+        None => Some(first),
     }
 }
 
@@ -83,7 +121,10 @@ fn diff(
         .include_untracked(true)
         .recurse_untracked_dirs(true)
         .show_untracked_content(true)
-        .show_binary(true);
+        .show_binary(true)
+        // Whatever diff.noprefix and diff.mnemonicPrefix say: a patch without them does not apply.
+        .old_prefix("a")
+        .new_prefix("b");
     let tree = commit.map(git2::Commit::tree).transpose()?;
     let changes = repository.diff_tree_to_workdir_with_index(tree.as_ref(), Some(&mut options))?;
     let mut text = Vec::new();
@@ -159,9 +200,9 @@ pub fn check_out(settings: &Settings, state: &GitState, to: &Path) -> Result<()>
         .commit
         .as_deref()
         .context("the manifest names no commit")?;
-    let repository = Repository::discover(&settings.project)
+    let repository = discover(&settings.project)?
         .context("not in a git repository: run this where the measured project is cloned")?;
-    let id = git2::Oid::from_str(commit).with_context(|| format!("{commit} is no commit id"))?;
+    let id = Oid::from_str(commit).with_context(|| format!("{commit} is no commit id"))?;
     repository.find_commit(id).with_context(|| {
         format!(
             "commit {commit} is not in this repository; fetch it first{}",
@@ -176,43 +217,174 @@ pub fn check_out(settings: &Settings, state: &GitState, to: &Path) -> Result<()>
         "{}: exists already; name a new folder",
         to.display()
     );
-    let name = format!("assay-{}", &commit[..commit.len().min(12)]);
+    let name = unused_name(
+        &repository,
+        &format!("assay-{}", &commit[..commit.len().min(12)]),
+    );
+    let made = make_worktree(&repository, &name, id, state.diff.as_ref(), to);
+    if made.is_err() {
+        // Best effort: the error that counts is the first one.
+        let _ = remove_worktree(&repository, &name);
+        let _ = std::fs::remove_dir_all(to);
+    }
+    // git2 makes a branch for every worktree; this one is detached from it.
+    if let Ok(mut branch) = repository.find_branch(&name, BranchType::Local) {
+        let _ = branch.delete();
+    }
+    made
+}
+
+fn make_worktree(
+    repository: &Repository,
+    name: &str,
+    commit: Oid,
+    diff: Option<&Diff>,
+    to: &Path,
+) -> Result<()> {
     let worktree = repository
-        .worktree(&unused_name(&repository, &name), to, None)
+        .worktree(name, to, None)
         .with_context(|| format!("{}: no worktree can be made there", to.display()))?;
     let inside = Repository::open_from_worktree(&worktree)?;
-    inside.set_head_detached(id)?;
-    inside.checkout_head(Some(git2::build::CheckoutBuilder::new().force()))?;
-    if let Some(diff) = &state.diff {
-        let patch = diff
-            .to_bytes()
-            .context("the manifest's diff is not in hexadecimal")?;
-        let diff = git2::Diff::from_buffer(&patch).context("the manifest's diff is no patch")?;
-        inside
-            .apply(&diff, git2::ApplyLocation::WorkDir, None)
-            .context("the manifest's diff does not apply to its commit")?;
-    }
-    Ok(())
+    inside.set_head_detached(commit)?;
+    inside.checkout_head(Some(CheckoutBuilder::new().force()))?;
+    diff.map_or(Ok(()), |diff| apply(&inside, commit, diff))
+}
+
+/// Brings the diff into the working tree, and leaves the index at the commit.
+fn apply(inside: &Repository, commit: Oid, diff: &Diff) -> Result<()> {
+    let patch = diff
+        .to_bytes()
+        .context("the manifest's diff is not in hexadecimal")?;
+    let patch = git2::Diff::from_buffer(&patch).context("the manifest's diff is no patch")?;
+    // To the tree, not to the files: libgit2 reads what a link points to in place of the link.
+    let tree = inside.find_commit(commit)?.tree()?;
+    let mut patched = inside
+        .apply_to_tree(&tree, &patch, None)
+        .context("the manifest's diff does not apply to its commit")?;
+    let patched = inside.find_object(patched.write_tree_to(inside)?, None)?;
+    inside
+        .checkout_tree(
+            &patched,
+            Some(CheckoutBuilder::new().force().update_index(false)),
+        )
+        .context("the patched source cannot be written")
+}
+
+fn remove_worktree(repository: &Repository, name: &str) -> Result<(), git2::Error> {
+    let mut all_of_it = WorktreePruneOptions::new();
+    all_of_it.valid(true).working_tree(true);
+    repository.find_worktree(name)?.prune(Some(&mut all_of_it))
 }
 
 fn unused_name(repository: &Repository, base: &str) -> String {
-    let taken = |name: &String| repository.find_worktree(name).is_ok();
-    let numbered = (1..).map(|n| {
-        if n == 1 {
-            base.to_owned()
-        } else {
-            format!("{base}-{n}")
-        }
-    });
-    numbered
-        .into_iter()
+    let taken = |name: &String| {
+        repository.find_worktree(name).is_ok()
+            || repository.find_branch(name, BranchType::Local).is_ok()
+    };
+    let numbered = (2..).map(|n| format!("{base}-{n}"));
+    std::iter::once(base.to_owned())
+        .chain(numbered)
         .find(|name| !taken(name))
         .unwrap_or_else(|| base.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::without_credentials;
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use assay_record::manifest::GitState;
+    use git2::{Repository, Signature};
+
+    use super::{check_out, state, without_credentials};
+    use crate::settings::Settings;
+
+    fn settings(project: &Path) -> Settings {
+        let data = project.join("assay-data");
+        Settings {
+            project: project.into(),
+            records: data.join("records"),
+            database: data.join("assay.duckdb"),
+            site: data.join("site"),
+            title: "Assay".into(),
+            machine: None,
+            env: BTreeMap::new(),
+        }
+    }
+
+    /// A repository with one commit, then changed in every way that a file can be.
+    fn changed_project(root: &Path) -> GitState {
+        let repository = Repository::init(root).unwrap();
+        let mut config = repository.config().unwrap();
+        config.set_bool("diff.noprefix", true).unwrap();
+        for name in ["edited", "deleted", "becomes_link"] {
+            fs::write(root.join(name), "before\n").unwrap();
+        }
+        symlink("edited", root.join("link")).unwrap();
+        let mut index = repository.index().unwrap();
+        index
+            .add_all(["*"], git2::IndexAddOption::DEFAULT, None)
+            .unwrap();
+        let tree = index.write_tree().unwrap();
+        index.write().unwrap();
+        let tree = repository.find_tree(tree).unwrap();
+        let who = Signature::now("a", "a@example.com").unwrap();
+        repository
+            .commit(Some("HEAD"), &who, &who, "all", &tree, &[])
+            .unwrap();
+        fs::write(root.join("edited"), "after\n").unwrap();
+        fs::write(root.join("binary"), [0, 159, 146, 150]).unwrap();
+        for name in ["deleted", "becomes_link", "link"] {
+            fs::remove_file(root.join(name)).unwrap();
+        }
+        symlink("edited", root.join("becomes_link")).unwrap();
+        symlink("binary", root.join("link")).unwrap();
+        state(&settings(root)).unwrap().git().unwrap().clone()
+    }
+
+    #[test]
+    fn a_checkout_is_the_source_as_it_was_measured() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, to) = (folder.path().join("project"), folder.path().join("copy"));
+        let measured = changed_project(&root);
+        check_out(&settings(&root), &measured, &to).unwrap();
+        assert_eq!(fs::read(to.join("edited")).unwrap(), b"after\n");
+        assert_eq!(fs::read(to.join("binary")).unwrap(), [0, 159, 146, 150]);
+        assert!(!to.join("deleted").exists());
+        for (link, target) in [("link", "binary"), ("becomes_link", "edited")] {
+            assert_eq!(fs::read_link(to.join(link)).unwrap(), Path::new(target));
+        }
+        let again = state(&settings(&to)).unwrap();
+        assert_eq!(again.git().unwrap().diff, measured.diff);
+    }
+
+    #[test]
+    fn a_checkout_that_fails_leaves_nothing_and_can_be_retried() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, to) = (folder.path().join("project"), folder.path().join("copy"));
+        let measured = changed_project(&root);
+        let patch = "diff --git a/edited b/edited\n--- a/edited\n+++ b/edited\n@@ -1 +1 @@\n-other\n+after\n";
+        let broken = GitState {
+            diff: Some(super::Diff::from_bytes(patch.into())),
+            ..measured.clone()
+        };
+        assert!(check_out(&settings(&root), &broken, &to).is_err());
+        assert!(!to.exists());
+        check_out(&settings(&root), &measured, &to).unwrap();
+        let branches = Repository::open(&root).unwrap();
+        assert_eq!(branches.branches(None).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_without_a_repository_is_no_error_and_a_broken_one_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let none = state(&settings(folder.path())).unwrap();
+        assert!(none.git().is_none());
+        fs::write(folder.path().join(".git"), "nonsense").unwrap();
+        assert!(state(&settings(folder.path())).is_err());
+    }
 
     #[test]
     fn credentials_never_stay() {
@@ -239,7 +411,18 @@ mod tests {
             ),
             ("git@host.example:a/b.git", "git@host.example:a/b.git"),
             ("user:secret@host.example:a/b.git", "host.example:a/b.git"),
+            ("me@host.example:a/b.git", "host.example:a/b.git"),
+            ("git@host.example:re@po.git", "git@host.example:re@po.git"),
+            (
+                "git@host.example:g/re@po.git",
+                "git@host.example:g/re@po.git",
+            ),
+            ("me@host.example:re@po.git", "host.example:re@po.git"),
+            ("me@host.example:a:b@c.git", "host.example:a:b@c.git"),
+            ("host.example:a/re@po.git", "host.example:a/re@po.git"),
             ("/srv/git/a.git", "/srv/git/a.git"),
+            ("/srv/git/a@b.git", "/srv/git/a@b.git"),
+            ("../a@b.git", "../a@b.git"),
         ] {
             assert_eq!(without_credentials(url), expected);
         }
