@@ -303,10 +303,10 @@ impl<'a> Session<'a> {
             unreachable!("it was just started");
         };
         let visit = visit::visit(case, worker, &dir, self.timer_ns);
-        let log = worker.log();
+        let mut log = worker.log();
         if !visit.reusable {
-            if let Some(mut lost) = self.workers.remove(&key) {
-                lost.kill();
+            if let Some(lost) = self.workers.remove(&key) {
+                log = lost.kill_and_read_log();
             }
             if !visit.interrupted {
                 let text = format!(

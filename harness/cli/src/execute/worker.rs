@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use assay_protocol::{
@@ -34,6 +35,8 @@ pub enum Lost {
     Ended(String),
     /// It did not answer in time.
     TimedOut(Duration),
+    /// It went on giving signs of life, but no end of its answer.
+    Endless(Duration),
     /// Somebody asked the run to stop.
     Interrupted,
 }
@@ -45,9 +48,16 @@ impl fmt::Display for Lost {
             Self::Ended(status) => write!(f, "ended in the middle of an answer ({status})"),
             Self::TimedOut(limit) => write!(
                 f,
-                "gave no whole answer within {} s and was ended",
+                "gave no answer for {} s and was ended",
                 limit.as_secs_f64()
             ),
+            Self::Endless(limit) => {
+                write!(
+                    f,
+                    "came to no end of its answer within {} s and was ended",
+                    limit.as_secs_f64()
+                )
+            }
             Self::Interrupted => f.write_str("was interrupted"),
         }
     }
@@ -60,6 +70,7 @@ pub struct WorkerProcess {
     stdin: Option<ChildStdin>,
     lines: Receiver<Result<Vec<u8>, Fault>>,
     log: Arc<Mutex<Vec<u8>>>,
+    logger: Option<JoinHandle<()>>,
     interrupt: Interrupt,
 }
 
@@ -73,15 +84,16 @@ impl WorkerProcess {
         if let Some(stdout) = child.stdout.take() {
             std::thread::spawn(move || read_lines(stdout, &sender));
         }
-        if let Some(stderr) = child.stderr.take() {
+        let logger = child.stderr.take().map(|stderr| {
             let log = Arc::clone(&log);
-            std::thread::spawn(move || keep_tail(stderr, &log));
-        }
+            std::thread::spawn(move || keep_tail(stderr, &log))
+        });
         Ok(Self {
             child,
             stdin,
             lines,
             log,
+            logger,
             interrupt: Interrupt::default(),
         })
     }
@@ -122,7 +134,7 @@ impl WorkerProcess {
         loop {
             let line = self.next_line(timeout, request, exchange)?;
             if Instant::now() > last {
-                return Err(Lost::TimedOut(timeout * REPLY_TIMEOUTS));
+                return Err(Lost::Endless(timeout * REPLY_TIMEOUTS));
             }
             match exchange.accept(&line).map_err(Lost::Fault)? {
                 Step::Done(reply) => return Ok(reply),
@@ -192,7 +204,23 @@ impl WorkerProcess {
         }
     }
 
-    /// The end of its standard error, as text.
+    /// Ends it by force, and returns the end of its standard error: all of it, now that no more comes.
+    pub fn kill_and_read_log(mut self) -> String {
+        self.kill();
+        let deadline = Instant::now() + EXIT_GRACE;
+        // Somebody that it started may hold the pipe open.
+        while self
+            .logger
+            .as_ref()
+            .is_some_and(|reader| !reader.is_finished())
+            && Instant::now() < deadline
+        {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.log()
+    }
+
+    /// The end of its standard error so far, as text.
     pub fn log(&self) -> String {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&log).into_owned()

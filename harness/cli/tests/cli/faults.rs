@@ -11,8 +11,8 @@ use crate::helpers::{ASSAY, Place, case, eventually, fault, spin, state};
 const FAULTS: [(&str, &str); 14] = [
     ("crash", "SIGABRT"),
     ("panic", "panicked: on purpose"),
-    ("hang", "gave no whole answer within 1"),
-    ("hang-prepare", "gave no whole answer within 1"),
+    ("hang", "gave no answer for 1"),
+    ("hang-prepare", "gave no answer for 1"),
     ("stderr", "failed on purpose"),
     ("wrong", "the output is wrong"),
     ("rubbish", "not a protocol line"),

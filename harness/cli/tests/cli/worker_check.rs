@@ -97,7 +97,7 @@ fn a_worker_that_never_answers_is_not_waited_for() {
     place
         .assay("worker-check --timeout 1 python3 worker.py")
         .exits(1)
-        .says("verify: gave no whole answer within 1 s");
+        .says("verify: gave no answer for 1 s");
     place.is_left_alone();
 }
 
