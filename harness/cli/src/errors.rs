@@ -38,12 +38,24 @@ impl fmt::Display for CouldNotRun {
 
 impl std::error::Error for CouldNotRun {}
 
-/// The exit code of an error: 3 for [`CouldNotRun`] anywhere in its chain, else 2.
+/// Somebody asked to stop before anything was measured: exit code 130.
+#[derive(Debug)]
+pub struct Interrupted;
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted before anything was measured")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// The exit code of an error: 130 for [`Interrupted`] and 3 for [`CouldNotRun`] anywhere in its chain, else 2.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
-    if error
-        .chain()
-        .any(<dyn std::error::Error>::is::<CouldNotRun>)
-    {
+    let holds = |is: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(is);
+    if holds(<dyn std::error::Error>::is::<Interrupted>) {
+        Exit::Interrupted
+    } else if holds(<dyn std::error::Error>::is::<CouldNotRun>) {
         Exit::CouldNotRun
     } else {
         Exit::BadInput

@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
+use crate::suite::locate::read_text;
+
 /// Name of the settings file.
 pub const FILE_NAME: &str = "assay.toml";
+/// Longest settings file, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// The file as written.
 #[derive(Debug, Default, Deserialize)]
@@ -51,7 +55,7 @@ impl Settings {
         let Some(file) = found else {
             return Ok(Self::resolve(&here, SettingsFile::default()));
         };
-        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let text = read_text(&file, MAX_BYTES)?;
         let parsed = toml::from_str(&text).with_context(|| file.display().to_string())?;
         Ok(Self::resolve(file.parent().unwrap_or(&here), parsed))
     }

@@ -1,7 +1,7 @@
 //! `assay plan`: a suite's manifest, without running it.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
@@ -38,6 +38,24 @@ impl Selection {
             prefix: self.prefix.as_ref().map(words).unwrap_or_default(),
         }
     }
+
+    /// The first of these options that was given: a manifest takes none of them.
+    pub fn first_given(&self) -> Option<&'static str> {
+        let Self {
+            filter,
+            benchmark_tag,
+            order_seed,
+            prefix,
+        } = self;
+        [
+            ("--filter", !filter.is_empty()),
+            ("--benchmark-tag", !benchmark_tag.is_empty()),
+            ("--order-seed", order_seed.is_some()),
+            ("--prefix", prefix.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(option, given)| given.then_some(option))
+    }
 }
 
 /// What to plan and where to write it.
@@ -60,7 +78,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         .context("the manifest has no canonical form")?;
     match &args.output {
         None => std::io::stdout().write_all(&bytes)?,
-        Some(path) => std::fs::write(path, &bytes).with_context(|| path.display().to_string())?,
+        Some(path) => std::fs::write(path, &bytes).with_context(|| cannot_write(path))?,
     }
     crate::note!(
         "{} cases, manifest {}",
@@ -71,4 +89,16 @@ pub fn run(args: &Args) -> Result<Exit> {
         crate::note!("note: not in a git repository; the manifest names no commit");
     }
     Ok(Exit::Fine)
+}
+
+fn cannot_write(file: &Path) -> String {
+    let file_shown = file.display();
+    let parent = file.parent().filter(|dir| !dir.as_os_str().is_empty());
+    match parent.filter(|dir| !dir.exists()) {
+        Some(dir) => format!(
+            "{file_shown}: there is no folder {0}; make it with `mkdir -p {0}`",
+            dir.display()
+        ),
+        None => format!("{file_shown}: the manifest cannot be written"),
+    }
 }

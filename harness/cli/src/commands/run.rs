@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use assay_record::{ManifestFile, RunStatus};
 use assay_verdicts::RunSummary;
 
@@ -16,14 +16,17 @@ use crate::settings::Settings;
 use crate::show;
 use crate::suite::locate;
 
+/// Longest wait for a device, in seconds: a week.
+const MAX_WAIT_S: u64 = 7 * 24 * 3600;
+
 /// How to run, shared by every command that runs.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Running {
     /// Name this run: `tag:NAME` finds it later; may be given again.
     #[arg(long, value_name = "NAME")]
     pub tag: Vec<String>,
-    /// Wait this long for a device that another run holds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    /// Wait this long for a device that another run holds; at most a week.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=MAX_WAIT_S))]
     pub wait: u64,
     /// No progress on stderr.
     #[arg(short, long)]
@@ -78,12 +81,13 @@ pub fn run_and_ingest(
 }
 
 fn manifest(what: &str, selection: &Selection, settings: &Settings) -> Result<ManifestFile> {
-    let path = Path::new(what);
-    if path
-        .extension()
-        .is_some_and(|extension| extension == "json")
-    {
-        return Ok(ManifestFile::read(path)?);
+    if locate::is_manifest(what) {
+        if let Some(option) = selection.first_given() {
+            bail!(
+                "{option} cannot change a manifest, which says what is run: give it to `assay plan`, and run what that writes"
+            );
+        }
+        return Ok(ManifestFile::read(Path::new(what))?);
     }
     plan::plan(&locate::locate(what)?, settings, &selection.options())
 }

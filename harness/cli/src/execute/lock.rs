@@ -12,23 +12,29 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use assay_record::Manifest;
 
-use crate::errors::CouldNotRun;
+use crate::errors::{CouldNotRun, Interrupted};
+use crate::interrupt::Interrupt;
 
 /// Folder of the lock files, where it is not the system's folder for temporary files.
 pub const FOLDER_VARIABLE: &str = "ASSAY_LOCK_DIR";
 
 /// Locks every device that a manifest selects, in the order of their names, so that two runs never wait for each other.
-pub fn devices(manifest: &Manifest, wait_s: u64) -> Result<Vec<File>> {
+///
+/// A signal ends the wait with [`Interrupted`].
+pub fn devices(manifest: &Manifest, wait_s: u64, interrupt: &Interrupt) -> Result<Vec<File>> {
     let names: BTreeSet<String> = manifest
         .cases
         .iter()
         .map(|case| case.device.kind.to_string())
         .collect();
     let deadline = Instant::now() + Duration::from_secs(wait_s);
-    names.iter().map(|name| lock(name, deadline)).collect()
+    names
+        .iter()
+        .map(|name| lock(name, deadline, interrupt))
+        .collect()
 }
 
-fn lock(device: &str, deadline: Instant) -> Result<File> {
+fn lock(device: &str, deadline: Instant, interrupt: &Interrupt) -> Result<File> {
     let path = folder().join(format!("assay-device-{device}.lock"));
     let mut file = open(&path).with_context(|| {
         format!(
@@ -42,6 +48,9 @@ fn lock(device: &str, deadline: Instant) -> Result<File> {
             Ok(()) => break,
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| path.display().to_string());
+            }
+            Err(TryLockError::WouldBlock) if interrupt.requested() => {
+                return Err(Interrupted.into());
             }
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                 if !said {

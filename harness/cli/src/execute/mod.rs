@@ -65,7 +65,7 @@ pub fn execute(
     let dir = plan::folder(&file.manifest.suite.source)?;
     plan::sources::verify(&file.manifest, &dir)?;
     settings.prepare_folders()?;
-    let _locks = lock::devices(&file.manifest, options.wait_s)?;
+    let _locks = lock::devices(&file.manifest, options.wait_s, interrupt)?;
     let sampler = Sampler::start(assay_machine::telemetry::DEFAULT_PERIOD);
     let header = header(file, settings, options)?;
     let run = header.run.clone();

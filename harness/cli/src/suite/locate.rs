@@ -1,5 +1,6 @@
 //! From what the user typed to a suite: the name of a built-in one, or a path to a TOML file.
 
+use std::io::Read as _;
 use std::path::{Component, Path};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -46,14 +47,11 @@ pub fn locate(name: &str) -> Result<Located> {
             names.join(", ")
         );
     }
-    let length = std::fs::metadata(path)
-        .with_context(|| path.display().to_string())?
-        .len();
     ensure!(
-        length <= MAX_SUITE_BYTES,
-        "{name}: {length} bytes; a suite has at most {MAX_SUITE_BYTES}"
+        !is_manifest(name),
+        "{name} is a manifest, not a suite: run it with `assay run {name}`"
     );
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let text = read_text(path, MAX_SUITE_BYTES)?;
     let suite = Suite::parse(path, &text)?;
     let file = std::fs::canonicalize(path).with_context(|| path.display().to_string())?;
     let folder = file.parent().and_then(Path::to_str);
@@ -69,6 +67,30 @@ pub fn locate(name: &str) -> Result<Located> {
         digest: Digest::of(&text),
         source: Source::Folder(folder.to_owned()),
     })
+}
+
+/// Whether somebody who types this means a manifest, which is planned already.
+pub fn is_manifest(name: &str) -> bool {
+    Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension == "json")
+}
+
+/// The text of a file of at most `max_bytes`; never of a device or a pipe, which may have no end.
+pub fn read_text(path: &Path, max_bytes: u64) -> Result<String> {
+    let shown = path.display();
+    let kind = std::fs::metadata(path).with_context(|| shown.to_string())?;
+    ensure!(!kind.is_dir(), "{shown}: a folder; name a file in it");
+    ensure!(kind.is_file(), "{shown}: not a regular file");
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(max_bytes + 1).read_to_end(&mut bytes))
+        .with_context(|| shown.to_string())?;
+    ensure!(
+        bytes.len() as u64 <= max_bytes,
+        "{shown}: longer than {max_bytes} bytes, the most that it may have"
+    );
+    String::from_utf8(bytes).with_context(|| format!("{shown}: not UTF-8"))
 }
 
 /// Whether somebody who types this means a file.
@@ -115,6 +137,9 @@ mod tests {
             ("smoke\0.toml", "NUL"),
             ("", "empty"),
             (&"x".repeat(5000), "at most 4096"),
+            ("/dev/zero", "not a regular file"),
+            ("/dev", "a folder"),
+            ("smoke.json", "a manifest, not a suite"),
             ("smok", "no suite is called `smok`; built in are: smoke"),
         ] {
             let error = format!("{:#}", locate(path).unwrap_err());
