@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use duckdb::{AccessMode, Config, Connection};
+use rustix::fs::{FlockOperation, fcntl_lock};
 
 use crate::error::StoreError;
 use crate::schema::{self, SCHEMA_VERSION};
@@ -20,6 +23,10 @@ const RETRY_EVERY: Duration = Duration::from_millis(50);
 
 /// What DuckDB may hold in memory before it spills to disk.
 const MEMORY_LIMIT: &str = "2GiB";
+
+/// What every file of DuckDB has behind its first checksum.
+const MAGIC: &[u8; 4] = b"DUCK";
+const MAGIC_AT: usize = 8;
 
 /// What a database is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,8 +143,11 @@ impl Store {
         access: Access,
         outside: Outside,
     ) -> Result<Self, StoreError> {
-        check_file(path, access)?;
+        let empty = check_file(path, access)?;
         let claim = Claim::take(path, access)?;
+        if empty {
+            remove_empty(path)?;
+        }
         let connection = connect(path, access, outside)?;
         match access {
             Access::Write => schema::migrate(&connection, path)?,
@@ -176,7 +186,56 @@ fn config(access: Access, outside: Outside) -> Result<Config, duckdb::Error> {
 
 fn connect(path: &Path, access: Access, outside: Outside) -> Result<Connection, StoreError> {
     let wrong = |error: duckdb::Error| StoreError::of_duckdb(path, &error);
-    Connection::open_with_flags(path, config(access, outside).map_err(wrong)?).map_err(wrong)
+    let config = config(access, outside).map_err(wrong)?;
+    Connection::open_with_flags(path, config).map_err(|error| match wrong(error) {
+        // DuckDB knows some formats of others, and then speaks of extensions that it may not load.
+        StoreError::Database { path, .. } if is_of_another(&path) => StoreError::NotADatabase {
+            path,
+            what: "it does not begin like one".into(),
+        },
+        error => error,
+    })
+}
+
+/// Whether a file can be read and does not begin as DuckDB's do. Only for one that nobody here has open: to close it
+/// gives up every lock that this process holds on it.
+fn is_of_another(path: &Path) -> bool {
+    let mut head = [0; MAGIC_AT + MAGIC.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    match read {
+        Ok(()) => head[MAGIC_AT..] != *MAGIC,
+        Err(error) => error.kind() == ErrorKind::UnexpectedEof,
+    }
+}
+
+/// Removes a file of no bytes, which a writer left that was killed before its first: DuckDB would refuse it.
+fn remove_empty(path: &Path) -> Result<(), StoreError> {
+    let Some(file) = lock(path)? else {
+        return Ok(());
+    };
+    // Somebody may have written to it meanwhile. A link is kept.
+    if file.metadata().map_err(StoreError::io(path))?.len() == 0 {
+        let target = path.canonicalize().map_err(StoreError::io(path))?;
+        std::fs::remove_file(target).map_err(StoreError::io(path))?;
+    }
+    Ok(())
+}
+
+/// The lock that DuckDB takes too. `None` where there is no file to lock.
+pub(crate) fn lock(path: &Path) -> Result<Option<File>, StoreError> {
+    let file = match File::options().read(true).write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io(path)(error)),
+    };
+    match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(_) => Err(StoreError::Locked {
+            path: path.into(),
+            holder: "another process".into(),
+            waited_s: 0,
+        }),
+    }
 }
 
 /// A database in memory, with the current schema: what a record would look like when ingested.
@@ -187,8 +246,8 @@ pub(crate) fn scratch() -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// What can be said about the file without DuckDB, in better words than its own.
-fn check_file(path: &Path, access: Access) -> Result<(), StoreError> {
+/// What can be said about the file without DuckDB, in better words than its own, and whether it is there but empty.
+fn check_file(path: &Path, access: Access) -> Result<bool, StoreError> {
     let read_only = |what: String| {
         Err(StoreError::ReadOnly {
             path: path.into(),
@@ -199,6 +258,7 @@ fn check_file(path: &Path, access: Access) -> Result<(), StoreError> {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
+    let mut empty = false;
     match std::fs::metadata(path) {
         Ok(meta) if meta.is_dir() => {
             let (path, what) = (path.into(), "it is a folder".into());
@@ -207,8 +267,11 @@ fn check_file(path: &Path, access: Access) -> Result<(), StoreError> {
         Ok(meta) if access == Access::Write && meta.permissions().readonly() => {
             return read_only("the file is read-only".into());
         }
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Ok(meta) if access == Access::Read && meta.is_file() && meta.len() == 0 => {
+            return Err(StoreError::Missing { path: path.into() });
+        }
+        Ok(meta) => empty = meta.is_file() && meta.len() == 0,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
             if access == Access::Read {
                 return Err(StoreError::Missing { path: path.into() });
             }
@@ -220,7 +283,7 @@ fn check_file(path: &Path, access: Access) -> Result<(), StoreError> {
     if access == Access::Write && meta.permissions().readonly() {
         return read_only(format!("its folder {} is read-only", folder.display()));
     }
-    Ok(())
+    Ok(empty)
 }
 
 /// A reader cannot migrate.

@@ -7,11 +7,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, fcntl_lock};
-
 use crate::error::StoreError;
 use crate::ingest::IngestReport;
-use crate::open::{Access, Claim, Outside, Patience};
+use crate::open::{Access, Claim, Outside, Patience, lock};
 use crate::{RecordRow, Store};
 
 /// How many runs an error lists.
@@ -132,21 +130,4 @@ fn swap(fresh: &Path, path: &Path, patience: &mut Patience<'_>) -> Result<(), St
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(StoreError::io(folder))
-}
-
-/// The lock that DuckDB takes too. `None` where there is no file to lock.
-fn lock(path: &Path) -> Result<Option<File>, StoreError> {
-    let file = match File::options().read(true).write(true).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StoreError::io(path)(error)),
-    };
-    match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(_) => Err(StoreError::Locked {
-            path: path.into(),
-            holder: "another process".into(),
-            waited_s: 0,
-        }),
-    }
 }

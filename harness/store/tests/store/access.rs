@@ -126,6 +126,41 @@ fn store_refuses_what_is_no_database_and_leaves_it_alone() {
 }
 
 #[test]
+fn store_refuses_a_database_of_sqlite_in_its_own_words() {
+    let place = Place::new();
+    let mut bytes = b"SQLite format 3\0".to_vec();
+    bytes.resize(8192, 0);
+    std::fs::write(place.database(), &bytes).unwrap();
+    for access in [Access::Read, Access::Write] {
+        let error = open(&place.database(), access).unwrap_err();
+        assert!(
+            matches!(error, StoreError::NotADatabase { .. }),
+            "{error:?}"
+        );
+        let text = error.to_string();
+        assert!(text.contains("name another file"), "{text}");
+    }
+    assert_eq!(std::fs::read(place.database()).unwrap(), bytes);
+}
+
+#[test]
+fn store_takes_an_empty_file_for_a_missing_one() {
+    let place = Place::new();
+    std::fs::write(place.database(), "").unwrap();
+    let error = open(&place.database(), Access::Read).unwrap_err();
+    assert!(matches!(error, StoreError::Missing { .. }), "{error}");
+    assert!(place.writer().runs().unwrap().is_empty());
+    assert!(place.reader().runs().unwrap().is_empty());
+
+    let (link, target) = (place.path("link.duckdb"), place.path("target.duckdb"));
+    std::fs::write(&target, "").unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    drop(open(&link, Access::Write).unwrap());
+    assert!(link.is_symlink());
+    assert!(open(&target, Access::Read).is_ok());
+}
+
+#[test]
 fn store_refuses_a_damaged_database() {
     let place = Place::new();
     let mut store = place.writer();

@@ -65,6 +65,15 @@ fn store_rebuild_replaces_a_damaged_database() {
 }
 
 #[test]
+fn store_rebuild_replaces_an_empty_file() {
+    let place = filled(1);
+    let before = place.reader().dump().unwrap();
+    std::fs::write(place.database(), "").unwrap();
+    rebuild(&place, &["records", "ci"]).unwrap();
+    assert_eq!(place.reader().dump().unwrap(), before);
+}
+
+#[test]
 fn store_rebuild_forgets_no_run() {
     let place = filled(2);
     let before = place.reader().dump().unwrap();
