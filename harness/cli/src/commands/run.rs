@@ -107,3 +107,39 @@ pub fn exit_of(executed: &Executed, summary: &RunSummary) -> Exit {
         Exit::CouldNotRun
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::{Args, manifest};
+    use crate::settings::Settings;
+
+    #[derive(Debug, clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_manifest_takes_no_options_that_would_change_it() {
+        let settings = Settings::load().unwrap();
+        for (option, value) in [
+            ("--filter", "x"),
+            ("--benchmark-tag", "x"),
+            ("--order-seed", "1"),
+            ("--prefix", "taskset -c 2"),
+        ] {
+            let cli = Cli::try_parse_from(["run", "m.json", option, value]).unwrap();
+            let error = manifest(&cli.args.what, &cli.args.selection, &settings).unwrap_err();
+            assert!(error.to_string().starts_with(option), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wait_has_an_end() {
+        let too_long = u64::MAX.to_string();
+        assert!(Cli::try_parse_from(["run", "smoke", "--wait", &too_long]).is_err());
+        assert!(Cli::try_parse_from(["run", "smoke", "--wait", "604800"]).is_ok());
+    }
+}

@@ -1,17 +1,14 @@
 //! `assay worker`: the built-in worker, in the same executable.
+//!
+//! It starts this executable again with the same arguments, under another `argv[0]`, to launch commands:
+//! `assay_suites::run_worker` sees by that name what it is to be.
 
 use std::process::ExitCode;
 
-/// Modes of the worker, for itself to use.
+/// A worker takes no arguments: all that it is asked for comes on standard input.
 #[derive(Debug, clap::Args)]
-pub struct Args {
-    /// Passed on as they are.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    rest: Vec<String>,
-}
+pub struct Args {}
 
-pub fn run(args: &Args) -> ExitCode {
-    // The worker reads its own arguments: here they are only let through.
-    let _ = &args.rest;
+pub fn run(_: &Args) -> ExitCode {
     assay_suites::run_worker()
 }

@@ -1,8 +1,11 @@
 //! The suites that come with Assay, inside the binary, with the workers in other languages that they use.
 
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use assay_protocol::Digest;
 
 /// Built-in suites by name: one line each.
@@ -44,7 +47,7 @@ pub fn materialise() -> Result<PathBuf> {
         .iter()
         .chain(WORKERS)
         .flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]);
-    let folder = cache_folder().join(format!("suites-{}", Digest::of_parts(parts).short()));
+    let folder = cache_folder()?.join(format!("suites-{}", Digest::of_parts(parts).short()));
     for (name, text) in SUITES {
         write_once(&folder.join(format!("definitions/{name}.toml")), text)?;
     }
@@ -73,13 +76,62 @@ fn write_once(path: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-fn cache_folder() -> PathBuf {
+fn cache_folder() -> Result<PathBuf> {
+    // The XDG specification has relative paths ignored.
     let from = |variable, below: &str| {
         std::env::var_os(variable)
-            .filter(|value| !value.is_empty())
-            .map(|dir| PathBuf::from(dir).join(below))
+            .map(PathBuf::from)
+            .filter(|dir| dir.is_absolute())
+            .map(|dir| dir.join(below))
     };
     from("XDG_CACHE_HOME", "assay")
         .or_else(|| from("HOME", ".cache/assay"))
-        .unwrap_or_else(|| std::env::temp_dir().join("assay"))
+        .map_or_else(|| own_folder(&std::env::temp_dir()), Ok)
+}
+
+/// A folder of this user alone in one that all users share, where anybody may have made it first.
+fn own_folder(shared: &Path) -> Result<PathBuf> {
+    let uid = rustix::process::getuid().as_raw();
+    let folder = shared.join(format!("assay-{uid}"));
+    let say = || {
+        format!(
+            "{}: cannot be made; set XDG_CACHE_HOME to a folder of yours",
+            folder.display()
+        )
+    };
+    match DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            return Err(error).with_context(say);
+        }
+        _ => {}
+    }
+    // Not through a link: that would be the owner of what somebody else chose.
+    let found = std::fs::symlink_metadata(&folder).with_context(say)?;
+    ensure!(
+        found.is_dir() && found.uid() == uid && found.mode() & 0o022 == 0,
+        "{}: not a folder that you alone can write to; set XDG_CACHE_HOME to one",
+        folder.display()
+    );
+    Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    use super::own_folder;
+
+    #[test]
+    fn a_shared_folder_is_used_only_where_it_is_ours_alone() {
+        let shared = tempfile::tempdir().unwrap();
+        let folder = own_folder(shared.path()).unwrap();
+        assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+        assert_eq!(own_folder(shared.path()).unwrap(), folder);
+        fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
+        assert!(own_folder(shared.path()).is_err());
+        fs::remove_dir(&folder).unwrap();
+        symlink(shared.path(), &folder).unwrap();
+        assert!(own_folder(shared.path()).is_err());
+    }
 }

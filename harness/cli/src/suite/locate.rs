@@ -39,6 +39,10 @@ pub fn locate(name: &str) -> Result<Located> {
             source: Source::Builtin,
         });
     }
+    ensure!(
+        !is_manifest(name),
+        "{name} is a manifest, not a suite: run it with `assay run {name}`"
+    );
     let path = Path::new(name);
     if !looks_like_a_path(name) && !path.exists() {
         let names: Vec<&str> = builtin::all().map(|(name, _)| name).collect();
@@ -47,10 +51,6 @@ pub fn locate(name: &str) -> Result<Located> {
             names.join(", ")
         );
     }
-    ensure!(
-        !is_manifest(name),
-        "{name} is a manifest, not a suite: run it with `assay run {name}`"
-    );
     let text = read_text(path, MAX_SUITE_BYTES)?;
     let suite = Suite::parse(path, &text)?;
     let file = std::fs::canonicalize(path).with_context(|| path.display().to_string())?;
