@@ -110,6 +110,12 @@ pub enum StoreError {
     /// A record that cannot be read.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// A file that was named as a record, and cannot be one.
+    #[error("{path}: not a record: a record is a file named <run-id>.jsonl or <run-id>.jsonl.zst")]
+    NotARecord {
+        /// The file.
+        path: PathBuf,
+    },
     /// A record that says something impossible.
     #[error("{path}: {what}; the record was not ingested")]
     Content {
@@ -203,7 +209,11 @@ impl StoreError {
     pub fn is_of_record(&self) -> bool {
         matches!(
             self,
-            Self::Record(_) | Self::Content { .. } | Self::Conflict { .. } | Self::Io { .. }
+            Self::Record(_)
+                | Self::NotARecord { .. }
+                | Self::Content { .. }
+                | Self::Conflict { .. }
+                | Self::Io { .. }
         )
     }
 

@@ -1,8 +1,9 @@
 //! Bringing records into the database: each in one transaction, in any order, as often as one likes.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use assay_record::{Record, RunId, RunStatus};
+use assay_record::{Record, RecordError, RunId, RunStatus};
 use duckdb::{Connection, params};
 
 use crate::Store;
@@ -102,7 +103,7 @@ impl Store {
         if let Some(run) = self.known_file(path)? {
             return Ok((run, Ingested::Unchanged));
         }
-        let record = Record::read(path)?;
+        let record = Record::read(path).map_err(|error| explain(path, error))?;
         let ingested = self.ingest_record(&record, path)?;
         Ok((record.header.run, ingested))
     }
@@ -214,7 +215,13 @@ pub(crate) fn find_records(folders: &[PathBuf]) -> (Vec<PathBuf>, Vec<(PathBuf, 
     for folder in folders {
         match std::fs::metadata(folder) {
             Ok(meta) if meta.is_dir() => search(folder, 0, &mut found, &mut failures),
-            Ok(_) => found.push(folder.clone()),
+            Ok(meta) if meta.is_file() && Record::is_record_name(folder) => {
+                found.push(folder.clone());
+            }
+            Ok(_) => {
+                let path = folder.clone();
+                failures.push((folder.clone(), StoreError::NotARecord { path }));
+            }
             Err(error) => failures.push((folder.clone(), StoreError::io(folder)(error))),
         }
     }
@@ -243,8 +250,41 @@ fn search(
             Ok(kind) if kind.is_dir() && depth < MAX_DEPTH => {
                 search(&path, depth + 1, found, failures);
             }
-            Ok(kind) if !kind.is_dir() && Record::is_record_name(&path) => found.push(path),
+            Ok(kind) if !kind.is_dir() && Record::is_record_name(&path) => {
+                // A link to a record is one. To open a pipe or a device could wait for ever.
+                match std::fs::metadata(&path) {
+                    Ok(meta) if meta.is_file() => found.push(path),
+                    Ok(_) => {}
+                    Err(error) => failures.push((path.clone(), StoreError::io(&path)(error))),
+                }
+            }
             _ => {}
         }
+    }
+}
+
+/// The run that a record is of, by its name.
+pub(crate) fn run_of_name(path: &Path) -> Option<RunId> {
+    let name = path.file_name()?.to_str()?;
+    name.split('.').next()?.parse().ok()
+}
+
+/// What unpacking says of a record that is not whole, with what to do about it.
+fn explain(path: &Path, error: RecordError) -> StoreError {
+    let packed = path.extension().is_some_and(|extension| extension == "zst");
+    match error {
+        // An error of the operating system has a number.
+        RecordError::Io { source, .. } if packed && source.raw_os_error().is_none() => {
+            let how = if source.kind() == ErrorKind::UnexpectedEof {
+                "cut off: its compressed content ends too early"
+            } else {
+                "compressed by its name, but its content cannot be unpacked: it is damaged"
+            };
+            StoreError::content(
+                path,
+                format!("{how} ({source}); fetch it again from where it was made"),
+            )
+        }
+        error => error.into(),
     }
 }

@@ -1,17 +1,18 @@
 //! Holding the database against the records: whether it says what they say.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use assay_protocol::Digest;
 use assay_record::{Record, RunId};
 
-use crate::Store;
 use crate::contents;
 use crate::error::StoreError;
-use crate::ingest::find_records;
+use crate::ingest::{find_records, run_of_name};
 use crate::load::{load, run_key};
 use crate::open;
 use crate::schema::RUN_TABLES;
+use crate::{RecordRow, Store};
 
 /// What a verification found.
 #[derive(Debug, Default)]
@@ -33,20 +34,19 @@ pub struct Problem {
 
 impl Store {
     /// Reads every record again, those that were ingested and those below `folders`, checks their hashes, and
-    /// compares every row. Changes nothing.
+    /// compares every row. A record is looked for below `folders` first, then where it was ingested. Changes nothing.
     pub fn verify(&self, folders: &[PathBuf]) -> Result<VerifyReport, StoreError> {
         let mut report = VerifyReport::default();
         let rows = self.records()?;
+        let mut given: HashMap<RunId, Vec<PathBuf>> = HashMap::new();
+        for path in find_records(folders).0 {
+            if let Some(run) = run_of_name(&path) {
+                given.entry(run).or_default().push(path);
+            }
+        }
         for row in &rows {
-            let path = PathBuf::from(&row.record);
-            let problems = match Record::read(&path) {
-                Ok(record) if record.header.run == row.run => self.compare(&record)?,
-                Ok(record) => vec![format!(
-                    "{}: was run {}, and is now {}; put the record back",
-                    row.record, row.run, record.header.run
-                )],
-                Err(error) => vec![error.to_string()],
-            };
+            let paths = given.remove(&row.run).unwrap_or_default();
+            let problems = self.disagreements(row, paths)?;
             if problems.is_empty() {
                 report.agreeing += 1;
             }
@@ -62,6 +62,38 @@ impl Store {
         self.verify_documents(&mut report)?;
         self.verify_owners(&mut report)?;
         Ok(report)
+    }
+
+    /// What a run has against its record; nothing if it agrees with one of those at `paths`, or with that which was
+    /// ingested. They may have been moved since, and a copy may be of an earlier state.
+    fn disagreements(
+        &self,
+        row: &RecordRow,
+        mut paths: Vec<PathBuf>,
+    ) -> Result<Vec<String>, StoreError> {
+        let ingested = PathBuf::from(&row.record);
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_default();
+        paths.retain(|path| absolute(path) != ingested);
+        if paths.is_empty() || ingested.exists() {
+            paths.push(ingested);
+        }
+        let mut problems = Vec::new();
+        for path in paths {
+            problems = match Record::read(&path) {
+                Ok(record) if record.header.run == row.run => self.compare(&record)?,
+                Ok(record) => vec![format!(
+                    "{}: was run {}, and is now {}; put the record back",
+                    path.display(),
+                    row.run,
+                    record.header.run
+                )],
+                Err(error) => vec![error.to_string()],
+            };
+            if problems.is_empty() {
+                break;
+            }
+        }
+        Ok(problems)
     }
 
     /// Tables of a run that differ from what its record says.

@@ -129,6 +129,64 @@ fn store_hostile_files_stop_nobody_else() {
 }
 
 #[test]
+fn store_ingest_opens_nothing_but_files() {
+    let place = Place::new();
+    let records = place.records();
+    let kept = night("bench-1", 0)
+        .write(&place.path("kept"), None)
+        .unwrap();
+    std::fs::create_dir(&records).unwrap();
+    std::os::unix::fs::symlink(&kept, records.join(kept.file_name().unwrap())).unwrap();
+    let pipe = records.join("20260105-000000-00000000.jsonl");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let device = records.join("20260106-000000-00000000.jsonl");
+    std::os::unix::fs::symlink("/dev/zero", device).unwrap();
+
+    let mut store = place.writer();
+    let report = store.ingest_folders(&[records]).unwrap();
+    assert_eq!((report.new.len(), report.failures.len()), (1, 0));
+    let report = store.ingest_folders(&[pipe]).unwrap();
+    assert!(matches!(
+        report.failures[..],
+        [(_, StoreError::NotARecord { .. })]
+    ));
+}
+
+#[test]
+fn store_ingest_says_what_is_no_record_and_what_is_cut_off() {
+    let place = Place::new();
+    let suite = place.path("s.toml");
+    std::fs::write(&suite, "name = 's'").unwrap();
+    let cut = place.path("20260105-000000-00000000.jsonl.zst");
+    // The beginning of a frame.
+    std::fs::write(&cut, [0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x58, 0x31]).unwrap();
+    let no_zst = place.path("20260106-000000-00000000.jsonl.zst");
+    std::fs::write(&no_zst, "plain text").unwrap();
+    let mut store = place.writer();
+    let report = store.ingest_folders(&[suite, cut, no_zst]).unwrap();
+    let said: Vec<String> = report
+        .failures
+        .iter()
+        .map(|(_, error)| error.to_string())
+        .collect();
+    assert!(
+        said[0].ends_with(
+            "s.toml: not a record: a record is a file named <run-id>.jsonl or <run-id>.jsonl.zst"
+        ),
+        "{said:?}"
+    );
+    assert!(
+        said[1].contains("cut off") && said[1].contains("fetch it again"),
+        "{said:?}"
+    );
+    assert!(
+        said[2].contains("cannot be unpacked") && said[2].contains("fetch it again"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn store_record_that_fails_half_way_leaves_nothing() {
     let place = Place::new();
     let mut store = place.writer();

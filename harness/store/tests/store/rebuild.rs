@@ -185,3 +185,22 @@ fn store_verify_finds_missing_changed_and_new_records() {
     assert!(all[0].contains(record.to_str().unwrap()) && all[1].contains(other.to_str().unwrap()));
     assert!(all[1].contains("assay ingest"), "{all:?}");
 }
+
+#[test]
+fn store_verify_finds_records_that_were_moved() {
+    let place = filled(2);
+    std::fs::rename(place.records(), place.path("moved")).unwrap();
+    let report = place.reader().verify(&[place.path("moved")]).unwrap();
+    assert_eq!(report.agreeing, 4, "{:?}", report.problems);
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    let report = place.reader().verify(&[]).unwrap();
+    assert_eq!((report.agreeing, report.problems.len()), (2, 2));
+
+    // An old copy says nothing against the record itself.
+    std::fs::rename(place.path("moved"), place.records()).unwrap();
+    night("bench-1", 0)
+        .write(&place.path("old"), Some(3))
+        .unwrap();
+    let report = place.reader().verify(&[place.path("old")]).unwrap();
+    assert_eq!(report.agreeing, 4, "{:?}", report.problems);
+}
