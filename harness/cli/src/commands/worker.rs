@@ -1,13 +1,14 @@
 //! `assay worker`: the built-in worker, in the same executable.
-//!
-//! It starts this executable again with the same arguments, under another `argv[0]`, to launch commands:
-//! `assay_suites::run_worker` sees by that name what it is to be.
 
 use std::process::ExitCode;
 
-/// A worker takes no arguments: all that it is asked for comes on standard input.
+/// What a suite's own command line may add: files that belong to the measurement, which are pinned there.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Taken and not read, here or in `assay_suites::run_worker`, which looks at `argv[0]` alone.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _ignored: Vec<String>,
+}
 
 pub fn run(_: &Args) -> ExitCode {
     assay_suites::run_worker()
