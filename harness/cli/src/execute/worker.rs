@@ -1,5 +1,6 @@
 //! A worker process and the conversation with it: bounded lines, deadlines, and its end.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
@@ -68,7 +69,9 @@ impl fmt::Display for Lost {
 pub struct WorkerProcess {
     child: Child,
     stdin: Option<ChildStdin>,
-    lines: Receiver<Result<Vec<u8>, Fault>>,
+    lines: Receiver<Result<Vec<Vec<u8>>, Fault>>,
+    /// Lines that have arrived and were not looked at yet.
+    pending: VecDeque<Vec<u8>>,
     log: Arc<Mutex<Vec<u8>>>,
     logger: Option<JoinHandle<()>>,
     interrupt: Interrupt,
@@ -78,7 +81,7 @@ impl WorkerProcess {
     /// Starts a command whose three streams are pipes.
     pub fn spawn(mut command: Command) -> std::io::Result<Self> {
         let mut child = command.spawn()?;
-        let (sender, lines) = sync_channel(1024);
+        let (sender, lines) = sync_channel(16);
         let log = Arc::new(Mutex::new(Vec::new()));
         let stdin = child.stdin.take();
         if let Some(stdout) = child.stdout.take() {
@@ -92,6 +95,7 @@ impl WorkerProcess {
             child,
             stdin,
             lines,
+            pending: VecDeque::new(),
             log,
             logger,
             interrupt: Interrupt::default(),
@@ -132,15 +136,19 @@ impl WorkerProcess {
         self.send(request)?;
         let last = Instant::now() + timeout * REPLY_TIMEOUTS;
         loop {
-            let line = self.next_line(timeout, request, exchange)?;
-            if Instant::now() > last {
-                return Err(Lost::Endless(timeout * REPLY_TIMEOUTS));
-            }
+            let line = match self.pending.pop_front() {
+                Some(line) => line,
+                None if Instant::now() > last => {
+                    return Err(Lost::Endless(timeout * REPLY_TIMEOUTS));
+                }
+                None => self.next_line(timeout, request, exchange)?,
+            };
             match exchange.accept(&line).map_err(Lost::Fault)? {
-                Step::Done(reply) => return Ok(reply),
-                Step::Sample(_) if exchange.last_end_ns() > super::monotonic_ns() => {
+                // The samples are in order: where the last has ended, all have.
+                Step::Done(_) if exchange.last_end_ns() > super::monotonic_ns() => {
                     return Err(Lost::Fault(Fault::InFuture));
                 }
+                Step::Done(reply) => return Ok(reply),
                 step => on_step(step),
             }
         }
@@ -191,9 +199,12 @@ impl WorkerProcess {
             if self.interrupt.requested() {
                 return Err(Lost::Interrupted);
             }
+            if let Some(line) = self.pending.pop_front() {
+                return Ok(line);
+            }
             let wait = TICK.min(deadline.saturating_duration_since(Instant::now()));
             match self.lines.recv_timeout(wait) {
-                Ok(line) => return line.map_err(Lost::Fault),
+                Ok(lines) => self.pending.extend(lines.map_err(Lost::Fault)?),
                 Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
                 Err(RecvTimeoutError::Timeout) => return Err(Lost::TimedOut(timeout)),
                 Err(RecvTimeoutError::Disconnected) => {
@@ -260,26 +271,33 @@ impl Drop for WorkerProcess {
     }
 }
 
-/// Sends each line of `stdout`, without its newline, until the end, a fault, or nobody listens.
-fn read_lines(stdout: ChildStdout, sender: &SyncSender<Result<Vec<u8>, Fault>>) {
+/// Sends the lines of `stdout`, without their newlines, until the end, a fault, or nobody listens.
+///
+/// Lines that have arrived together are sent together: waking the reader for each would cost more than reading it.
+fn read_lines(stdout: ChildStdout, sender: &SyncSender<Result<Vec<Vec<u8>>, Fault>>) {
     let mut reader = BufReader::with_capacity(1 << 16, stdout);
+    let mut arrived = Vec::new();
     loop {
         let mut line = Vec::new();
         let read = (&mut reader)
             .take(MAX_LINE_BYTES as u64 + 1)
             .read_until(b'\n', &mut line);
-        let message = match read {
-            Ok(0) | Err(_) => return,
-            Ok(_) if line.last() == Some(&b'\n') => {
-                line.pop();
-                Ok(line)
+        let is_whole = line.pop_if(|byte| *byte == b'\n').is_some();
+        let is_too_long = matches!(read, Ok(n) if n > MAX_LINE_BYTES) && !is_whole;
+        if is_whole {
+            arrived.push(line);
+            if reader.buffer().contains(&b'\n') {
+                continue;
             }
-            Ok(n) if n > MAX_LINE_BYTES => Err(Fault::LineTooLong),
-            // Cut off in the middle of a line: the end of output says more.
-            Ok(_) => return,
-        };
-        let fault = message.is_err();
-        if sender.send(message).is_err() || fault {
+        }
+        if !arrived.is_empty() && sender.send(Ok(std::mem::take(&mut arrived))).is_err() {
+            return;
+        }
+        if is_too_long {
+            let _ = sender.send(Err(Fault::LineTooLong));
+        }
+        // At the end, and where a line is cut off, the end of output says more.
+        if !is_whole {
             return;
         }
     }
