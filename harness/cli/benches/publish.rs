@@ -18,6 +18,7 @@ fn settings(folder: &Path) -> Settings {
         records: folder.join("records"),
         database: folder.join("assay.duckdb"),
         site: folder.join("site"),
+        marks: None,
         title: "Assay".into(),
         machine: None,
         env: BTreeMap::new(),

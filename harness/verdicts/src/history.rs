@@ -9,7 +9,7 @@ use assay_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::Verdict;
-use crate::marks::{Mark, Marks, Place as _};
+use crate::marks::{Mark, Marks};
 use crate::series::{Change, Point, Series};
 
 /// A series with its changes and marks.

@@ -144,7 +144,7 @@ fn draw_history(area: &Area<'_>, course: &Course) -> Drawn {
     draw_axes(
         &mut chart,
         course,
-        decimals_for((span.end - span.start) / 6.0),
+        format::axis_decimals((span.end - span.start) / 6.0),
     )?;
     let vertical = |&at: &usize| {
         let ends = vec![(place(at), span.start), (place(at), span.end)];
@@ -225,12 +225,6 @@ fn band(course: &Course, kept: &[usize], span: &Range<f64>) -> Polygon<(i32, f64
         .rev()
         .map(|&at| (place(at), within(course.lows[at])));
     Polygon::new(above.chain(below).collect::<Vec<_>>(), Role::Band.color())
-}
-
-/// Decimals that tell apart numbers `step` from each other.
-fn decimals_for(step: f64) -> usize {
-    let exponent = step.log10().floor();
-    usize::try_from(-exponent as i64).unwrap_or(0).min(9)
 }
 
 impl Course {

@@ -5,6 +5,7 @@ mod db;
 mod doctor;
 mod fingerprint;
 mod guard;
+mod history;
 mod ingest;
 mod list;
 mod nightly;
@@ -47,6 +48,8 @@ enum Command {
     Nightly(nightly::Args),
     /// Show what a run found.
     Show(show::Args),
+    /// Show how a case did over its runs, and where it changed.
+    History(history::Args),
     /// Run the manifest of a past run again, and compare inputs, outputs and speed.
     Reproduce(reproduce::Args),
     /// Publish the site from the database.
@@ -104,6 +107,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::run(&args)?,
         Command::Nightly(args) => nightly::run(&args)?,
         Command::Show(args) => show::run(&args)?,
+        Command::History(args) => history::run(&args)?,
         Command::Reproduce(args) => reproduce::run(&args)?,
         Command::Report(args) => report::run(&args)?,
         Command::Ingest(args) => ingest::run(&args)?,
