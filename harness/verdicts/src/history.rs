@@ -4,7 +4,7 @@
 //! positive, so that a change is a ratio. Where a change lies is an interval of runs, and so a range of commits.
 
 use assay_record::{Day, RunId, Timestamp};
-use assay_stats::Position;
+use assay_stats::{ChangePoint, Position, change_points};
 use assay_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,8 @@ pub struct LocatedChange {
     pub verdict: Option<Verdict>,
     /// How likely noise alone would look so.
     pub p_value: f64,
+    /// Whether the level moved over many runs, so that no single commit is to blame.
+    pub gradual: bool,
     /// What changed on the machine meanwhile.
     pub machine: Vec<Change>,
     /// What was said of it.
@@ -139,6 +141,7 @@ fn located(
         ratio: (before > 0.0 && after > 0.0).then(|| after / before),
         verdict: Verdict::of(position, series.metric.direction),
         p_value: found.p_value,
+        gradual: found.gradual,
         machine: within
             .iter()
             .flat_map(|point| point.changes.clone())
@@ -188,42 +191,4 @@ impl Spot {
             dirty: point.dirty,
         }
     }
-}
-
-// STUB until the branch `changepoint` is merged.
-struct ChangePoint {
-    index: usize,
-    earliest: usize,
-    latest: usize,
-    before: f64,
-    after: f64,
-    p_value: f64,
-}
-fn change_points(values: &[f64]) -> Option<Vec<ChangePoint>> {
-    let n = values.len();
-    if n < 8 {
-        return Some(Vec::new());
-    }
-    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
-    let rss = |v: &[f64]| {
-        let m = mean(v);
-        v.iter().map(|x| (x - m).powi(2)).sum::<f64>()
-    };
-    let all = rss(values);
-    let best = (4..=n - 4).min_by(|a, b| {
-        (rss(&values[..*a]) + rss(&values[*a..]))
-            .total_cmp(&(rss(&values[..*b]) + rss(&values[*b..])))
-    })?;
-    let left = rss(&values[..best]) + rss(&values[best..]);
-    if left > all / 3.0 {
-        return Some(Vec::new());
-    }
-    Some(vec![ChangePoint {
-        index: best,
-        earliest: best,
-        latest: best + 1,
-        before: mean(&values[..best]),
-        after: mean(&values[best..]),
-        p_value: 1e-6,
-    }])
 }

@@ -309,6 +309,7 @@ mod tests {
             database: data.join("assay.duckdb"),
             site: data.join("site"),
             title: "Assay".into(),
+            marks: None,
             machine: None,
             env: BTreeMap::new(),
         }
