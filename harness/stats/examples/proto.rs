@@ -21,8 +21,9 @@ fn main() {
         return;
     }
     let reps: usize = std::env::args().nth(2).unwrap().parse().unwrap();
+    let quick = std::env::var("Q").is_ok();
     let lens = [8usize, 15, 30, 60, 100, 300, 1000];
-    for kind in ["white", "ar5", "t2", "t3", "ar5t3","ramp3", "ramp10", "ar8", "ar95", "rw", "sine3", "rampar"] {
+    for kind in ["white", "ar5", "t2", "t3", "ar5t3","ramp3", "ramp10", "ar8", "ar95", "rw", "sine3", "rampar"] { if quick && !["white","ar5","t3","ar8","rw"].contains(&kind) { continue; }
         let mut out = String::new();
         for n in lens {
             let mut hits = 0; let mut kinds=[0;4];

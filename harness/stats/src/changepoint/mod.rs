@@ -39,8 +39,8 @@ pub fn change_points(values: &[f64]) -> Option<Vec<ChangePoint>> {
     found.sort_by_key(|c| c.index);
     Some(found)
 }
-struct Params { alpha: f64, margin: f64, bend: f64, debug: bool , ess: f64, linemargin: f64, rmax: f64, effect: f64}
-impl Params { fn get() -> Self { Self { alpha: env("ALPHA", 0.001), margin: env("MARGIN", 1.0), bend: env("BEND", 1.0), debug: env("DEBUG",0.0)>0.0 , ess: env("ESS",1.0), linemargin: env("LM",0.0), rmax: env("RMAX",0.9), effect: env("EFFECT",0.0)} } }
+struct Params { alpha: f64, margin: f64, bend: f64, debug: bool , ess: f64, linemargin: f64, rmax: f64, effect: f64, bumpmin: f64, bumpfac: f64, seffect: f64}
+impl Params { fn get() -> Self { Self { alpha: env("ALPHA", 0.001), margin: env("MARGIN", 1.0), bend: env("BEND", 1.0), debug: env("DEBUG",0.0)>0.0 , ess: env("ESS",1.0), linemargin: env("LM",0.0), rmax: env("RMAX",0.9), effect: env("EFFECT",1.0), bumpmin: env("BUMPMIN",8.0), bumpfac: env("BUMPFAC",1.5), seffect: env("SEFFECT",0.0)} } }
 
 fn split(s: &Sums, from: usize, to: usize, p: &Params) -> Option<(Vec<usize>, f64, u8)> {
     let n = to - from;
@@ -51,13 +51,13 @@ fn split(s: &Sums, from: usize, to: usize, p: &Params) -> Option<(Vec<usize>, f6
     let step = (from + SHORTEST..=to - SHORTEST)
         .map(|k| (s.around_level(from, k) + s.around_level(k, to), vec![k]))
         .min_by(|a, b| a.0.total_cmp(&b.0))?;
-    let bump = best_bump(s, from, to);
+    let bump = best_bump(s, from, to, p.bumpmin as usize);
     let step_p = evidence(s, from, to, &step, level, 1, false, p, 1.0);
-    let bump_p = bump.as_ref().map_or(1.0, |b| evidence(s, from, to, b, level, 1, false, p, n as f64));
-    let (best, best_p) = match bump { Some(b) if bump_p < step_p => (b, bump_p), _ => (step, step_p) };
-    if p.debug { eprintln!("{from}..{to} level {level:.3} line {line:.3} best {best:?} p {best_p:.2e} stepp {step_p:.2e} bumpp {bump_p:.2e}"); }
+    let bump_p = bump.as_ref().map_or((1.0, 0.0), |b| evidence(s, from, to, b, level, 1, false, p, (n as f64 / SHORTEST as f64 ).powf(p.bumpfac) * 4.0));
+    let (best, (best_p, noise)) = match bump { Some(b) if bump_p.0 < step_p.0 => (b, bump_p), _ => (step, step_p) };
+    if p.debug { eprintln!("{from}..{to} level {level:.3} line {line:.3} best {best:?} p {best_p:.2e} stepp {step_p:?} bumpp {bump_p:?}"); }
     let nf = n as f64;
-    if best_p <= p.alpha && best.0 < line * (-p.linemargin * nf.ln() / nf).exp() {
+    if best_p <= p.alpha && best.0 < line - p.linemargin * nf.ln() * noise {
         let kind = best.1.len() as u8;
         return Some((best.1, best_p, kind));
     }
@@ -67,14 +67,14 @@ fn split(s: &Sums, from: usize, to: usize, p: &Params) -> Option<(Vec<usize>, f6
         let bend = (from + m..=to - m)
             .map(|k| (s.around_line(from, k) + s.around_line(k, to), vec![k]))
             .min_by(|a, b| a.0.total_cmp(&b.0))?;
-        let bend_p = evidence(s, from, to, &bend, line, 2, true, p, 1.0);
+        let (bend_p, _) = evidence(s, from, to, &bend, line, 2, true, p, 1.0);
         if p.debug { eprintln!("   bend {bend:?} p {bend_p:.2e}"); }
         if bend_p <= p.alpha { return Some((bend.1, bend_p, 3)); }
     }
     None
 }
 
-fn best_bump(s: &Sums, from: usize, to: usize) -> Option<(f64, Vec<usize>)> {
+fn best_bump(s: &Sums, from: usize, to: usize, shortest: usize) -> Option<(f64, Vec<usize>)> {
     let n = to - from;
     if n < 3 * SHORTEST { return None; }
     let mean = s.total(from, to) / n as f64;
@@ -86,7 +86,7 @@ fn best_bump(s: &Sums, from: usize, to: usize) -> Option<(f64, Vec<usize>)> {
     };
     let mut best = (0.0, 0, 0);
     for i in (from + SHORTEST..=to - 2 * SHORTEST).step_by(stride) {
-        for j in (i + SHORTEST..=to - SHORTEST).step_by(stride) {
+        for j in (i + shortest..=to - SHORTEST).step_by(stride) {
             let g = gain(i, j);
             if g > best.0 { best = (g, i, j); }
         }
@@ -94,7 +94,7 @@ fn best_bump(s: &Sums, from: usize, to: usize) -> Option<(f64, Vec<usize>)> {
     let (_, i0, j0) = best;
     if stride > 1 {
         for i in i0.saturating_sub(stride).max(from + SHORTEST)..=i0 + stride {
-            for j in (j0 - stride).max(i + SHORTEST)..=(j0 + stride).min(to - SHORTEST) {
+            for j in (j0 - stride).max(i + shortest)..=(j0 + stride).min(to - SHORTEST) {
                 let g = gain(i, j);
                 if g > best.0 { best = (g, i, j); }
             }
@@ -105,7 +105,7 @@ fn best_bump(s: &Sums, from: usize, to: usize) -> Option<(f64, Vec<usize>)> {
 }
 
 #[allow(clippy::too_many_arguments)]
-fn evidence(s: &Sums, from: usize, to: usize, alt: &(f64, Vec<usize>), null: f64, extra: i32, line: bool, p: &Params, places: f64) -> f64 {
+fn evidence(s: &Sums, from: usize, to: usize, alt: &(f64, Vec<usize>), null: f64, extra: i32, line: bool, p: &Params, places: f64) -> (f64, f64) {
     let n = (to - from) as f64;
     let per = if line { 2.0 } else { 1.0 };
     let segs = (alt.1.len() + 1) as f64;
@@ -124,16 +124,16 @@ fn evidence(s: &Sums, from: usize, to: usize, alt: &(f64, Vec<usize>), null: f64
     }
     let rss: f64 = res.iter().map(|r| r * r).sum();
     let df = n - per * segs - 1.0;
-    if df < 1.0 { return 1.0; }
+    if df < 1.0 { return (1.0, 0.0); }
     let gain = null - rss;
-    if gain <= 0.0 { return 1.0; }
-    if rss <= 1e-12 * null { return 0.0; }
+    if gain <= 0.0 { return (1.0, 0.0); }
+    if rss <= 1e-12 * null { return (0.0, 0.0); }
     let v = rss / df;
     let jump = { let (a, b) = (alt.1[0], alt.1.get(1).copied().unwrap_or(to));
         let m = |x: usize, y: usize| s.total(x, y) / (y - x) as f64;
         if line { let e = |x: usize, y: usize| m(x, y) + s.slope(x, y) * (a as f64 - 0.5 - (x + y - 1) as f64 / 2.0); (e(from, a) - e(a, to)).abs() / v.sqrt() } else { (m(from, a) - m(a, b)).abs() / v.sqrt() } };
     if p.debug { eprintln!("    jump {jump:.2} sd"); }
-    if jump < p.effect { return 1.0; }
+    if jump < if line { p.effect } else { p.seffect } { return (1.0, 0.0); }
     let lag: f64 = res.windows(2).map(|w| w[0] * w[1]).sum::<f64>() / rss;
     // Kendall bias
     let c = per * segs;
@@ -156,8 +156,8 @@ fn evidence(s: &Sums, from: usize, to: usize, alt: &(f64, Vec<usize>), null: f64
     let h = SHORTEST as f64 / n;
     let t = 2.0 * ((1.0 - h) / h).ln();
     let density = if extra == 1 { b * (-b2 / 2.0).exp() / (2.0 / std::f64::consts::PI).sqrt().recip() } else { b2 * (-b2 / 2.0).exp() / 2.0 };
-    if b < 2.0 { return 1.0; }
-    (places * density * (t * (1.0 - d / b2) + 4.0 / b2)).min(1.0)
+    if b < 2.0 { return (1.0, 0.0); }
+    ((places * density * (t * (1.0 - d / b2) + 4.0 / b2)).min(1.0), v * tau)
 }
 /// median of a slice
 #[allow(dead_code)]
