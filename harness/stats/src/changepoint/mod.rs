@@ -39,8 +39,8 @@ pub fn change_points(values: &[f64]) -> Option<Vec<ChangePoint>> {
     found.sort_by_key(|c| c.index);
     Some(found)
 }
-struct Params { alpha: f64, margin: f64, bend: f64, debug: bool , ess: f64, linemargin: f64, rmax: f64, effect: f64, bumpmin: f64, bumpfac: f64, seffect: f64}
-impl Params { fn get() -> Self { Self { alpha: env("ALPHA", 0.001), margin: env("MARGIN", 1.0), bend: env("BEND", 1.0), debug: env("DEBUG",0.0)>0.0 , ess: env("ESS",1.0), linemargin: env("LM",0.0), rmax: env("RMAX",0.9), effect: env("EFFECT",1.0), bumpmin: env("BUMPMIN",8.0), bumpfac: env("BUMPFAC",1.5), seffect: env("SEFFECT",0.0)} } }
+struct Params { alpha: f64, margin: f64, bend: f64, debug: bool , ess: f64, linemargin: f64, rmax: f64, effect: f64, bumpmin: f64, bumpfac: f64, seffect: f64, near: f64, share: f64, local: f64}
+impl Params { fn get() -> Self { Self { alpha: env("ALPHA", 0.001), margin: env("MARGIN", 1.0), bend: env("BEND", 1.0), debug: env("DEBUG",0.0)>0.0 , ess: env("ESS",1.0), linemargin: env("LM",1.0), rmax: env("RMAX",0.8), effect: env("EFFECT",1.0), bumpmin: env("BUMPMIN",8.0), bumpfac: env("BUMPFAC",1.5), seffect: env("SEFFECT",0.0), near: env("NEAR",288.0), share: env("SHARE",0.5), local: env("LOCAL",1.0)} } }
 
 fn split(s: &Sums, from: usize, to: usize, p: &Params) -> Option<(Vec<usize>, f64, u8)> {
     let n = to - from;
@@ -148,12 +148,30 @@ fn evidence(s: &Sums, from: usize, to: usize, alt: &(f64, Vec<usize>), null: f64
     if p.debug { eprintln!("    cuts {:?} gain/v {:.1} lag {lag:.3} r {r:.3} tau {tau:.2} ess {:?} F {f:.2}", alt.1, gain / v, crate::effective_sample_size(&res)); }
     let d = f64::from(extra);
     // tail
+    if p.near > 0.0 {
+        let bounds: Vec<usize> = [from].into_iter().chain(alt.1.iter().copied()).chain([to]).collect();
+        let diff = |lag: usize| (from + lag..to).map(|t| (s.at(t) - s.at(t - lag)).powi(2)).sum::<f64>() / (n - lag as f64);
+        let (v1, v2) = (diff(1), diff(2));
+        let rho = (v2 / v1 - 1.0).clamp(0.0, p.rmax);
+        let lrv = if p.local > 0.0 { (v1 / 2.0 / (1.0 - rho) * (1.0 + rho) / (1.0 - rho)).min(v * tau) } else { v * tau };
+        for w in bounds.windows(3) {
+            let (x, k, y) = (w[0], w[1], w[2]);
+            let mean = |x: usize, y: usize| s.total(x, y) / (y - x) as f64;
+            let edge = |x: usize, y: usize| mean(x, y) + s.slope(x, y) * (k as f64 - 0.5 - (x + y - 1) as f64 / 2.0);
+            let step = if line { edge(k, y) - edge(x, k) } else { mean(k, y) - mean(x, k) };
+            let m = ((p.near * lrv / step.powi(2)).ceil() as usize).max(6);
+            let (x, y) = (x.max(k.saturating_sub(m)), y.min(k + m));
+            let local = edge(k, y) - edge(x, k);
+            if p.debug { eprintln!("    near {k}: step {step:.3} m {m} {x}..{y} local share {:.2}", local / step); }
+            if local / step < p.share { return (1.0, v * tau); }
+        }
+    }
     let dfe = (df / tau).max(1.0);
     let tail = if extra == 1 { 2.0 * student::upper_tail(f.sqrt(), dfe) } else { (1.0 + 2.0 * f / dfe).powf(-dfe / 2.0) };
     // gaussian equivalent b: chi2_d tail = tail
     let b2 = if extra == 1 { let z = student::normal_quantile(1.0 - (tail / 2.0).max(1e-16)).unwrap_or(8.0); z * z } else { -2.0 * tail.ln() };
     let b = b2.sqrt();
-    let h = SHORTEST as f64 / n;
+    let h = if line { SHORTEST as f64 + 2.0 } else { SHORTEST as f64 } / n;
     let t = 2.0 * ((1.0 - h) / h).ln();
     let density = if extra == 1 { b * (-b2 / 2.0).exp() / (2.0 / std::f64::consts::PI).sqrt().recip() } else { b2 * (-b2 / 2.0).exp() / 2.0 };
     if b < 2.0 { return (1.0, 0.0); }
