@@ -16,16 +16,16 @@ fn main() {
             let values: Vec<f64> = v["values"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
             if std::env::var("DEBUG").is_ok() { eprintln!("== {f}"); }
             let found = change_points(&values).unwrap();
-            println!("{f} {}", found.iter().map(|c| format!("{}:{}", c.index, c.kind)).collect::<Vec<_>>().join(" "));
+            println!("{f} {}", found.iter().map(|c| format!("{}:{}{}", c.index, c.kind, if c.abrupt { "" } else { "g" })).collect::<Vec<_>>().join(" "));
         }
         return;
     }
     let reps: usize = std::env::args().nth(2).unwrap().parse().unwrap();
     let quick = std::env::var("Q").is_ok();
-    let lens = [8usize, 15, 30, 60, 100, 300, 1000];
-    for kind in ["white", "ar5", "t2", "t3", "ar5t3","ramp3", "ramp10", "ar8", "ar95", "rw", "sine3", "rampar"] { if quick && !["white","ar5","t3","ar8","rw"].contains(&kind) { continue; }
+    let lens: Vec<usize> = std::env::var("LENS").map_or(vec![8, 15, 30, 60, 100, 300, 1000], |l| l.split(",").map(|x| x.parse().unwrap()).collect());
+    for kind in ["white", "ar5", "t2", "t3", "ar5t3","ramp3", "ramp10", "ar8", "ar95", "rw", "sine3", "rampar"] { if let Ok(k) = std::env::var("KINDS") { if !k.split(",").any(|x| x == kind) { continue; } } if quick && !["white","ar5","t3","ar8","rw"].contains(&kind) { continue; }
         let mut out = String::new();
-        for n in lens {
+        for n in lens.clone() {
             let mut hits = 0; let mut kinds=[0;4];
             for seed in 0..reps {
                 let mut g = Noise::seeded(seed as u64 * 7919 + n as u64);
