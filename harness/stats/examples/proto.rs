@@ -16,7 +16,7 @@ fn main() {
             let values: Vec<f64> = v["values"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
             if std::env::var("DEBUG").is_ok() { eprintln!("== {f}"); }
             let found = change_points(&values).unwrap();
-            println!("{f} {}", found.iter().map(|c| format!("{}:{}{}", c.index, c.kind, if c.abrupt { "" } else { "g" })).collect::<Vec<_>>().join(" "));
+            println!("{f} {}", found.iter().map(|c| format!("{}:{}[{}-{}]", c.index, if c.gradual { "g" } else { "" }, c.earliest, c.latest)).collect::<Vec<_>>().join(" "));
         }
         return;
     }
@@ -44,7 +44,7 @@ fn main() {
                     _ => (0..n).map(|i| g.normal() + 10.0 * i as f64 / n as f64).collect(),
                 };
                 let c = change_points(&v).unwrap();
-                if !c.is_empty() { hits += 1; kinds[c[0].kind as usize]+=1; }
+                if !c.is_empty() { hits += 1; kinds[c.len().min(3)] += 1; }
             }
             out += &format!(" {n}:{hits}{:?}", &kinds[1..]);
         }

@@ -1,6 +1,58 @@
-//! Sums of squares around levels and lines of any stretch of a series, in constant time each.
+//! Levels and lines of any stretch of a series, and the squares around them, in constant time each.
+//!
+//! Running sums, as every fast change-point search keeps them (Killick, Fearnhead and Eckley 2012, JASA 107(500), section 2).
 
-/// Running sums of y, t y and y^2, with t counted from the middle of the series.
+/// Nights `from..to` of a series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Stretch {
+    pub from: usize,
+    pub to: usize,
+}
+
+impl Stretch {
+    pub fn new(from: usize, to: usize) -> Self {
+        Self { from, to }
+    }
+
+    pub fn nights(self) -> usize {
+        self.to - self.from
+    }
+
+    fn count(self) -> f64 {
+        self.nights() as f64
+    }
+
+    /// The time at its middle.
+    fn middle(self) -> f64 {
+        (self.from + self.to - 1) as f64 / 2.0
+    }
+
+    /// Sum of squares of its times around their middle.
+    fn spread(self) -> f64 {
+        self.count() * (self.count().powi(2) - 1.0) / 12.0
+    }
+}
+
+/// What a stretch is fitted with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Shape {
+    /// One level: a mean.
+    Level,
+    /// A least-squares line.
+    Line,
+}
+
+impl Shape {
+    /// How many numbers are fitted to one stretch.
+    pub fn parameters(self) -> f64 {
+        match self {
+            Self::Level => 1.0,
+            Self::Line => 2.0,
+        }
+    }
+}
+
+/// A series with its running sums of y, t y and y².
 pub(super) struct Sums {
     values: Vec<f64>,
     y: Vec<f64>,
@@ -10,60 +62,64 @@ pub(super) struct Sums {
 
 impl Sums {
     pub fn of(values: Vec<f64>) -> Self {
-        let mut sums = Self { y: vec![0.0], ty: vec![0.0], yy: vec![0.0], values };
-        let (mut y, mut ty, mut yy) = (0.0, 0.0, 0.0);
-        for (t, value) in sums.values.iter().enumerate() {
-            y += value;
-            ty += value * t as f64;
-            yy += value * value;
-            sums.y.push(y);
-            sums.ty.push(ty);
-            sums.yy.push(yy);
-        }
-        sums
+        let y = running(values.iter().copied());
+        let ty = running(values.iter().enumerate().map(|(t, y)| t as f64 * y));
+        let yy = running(values.iter().map(|y| y * y));
+        Self { values, y, ty, yy }
     }
 
-    pub fn at(&self, t: usize) -> f64 {
-        self.values[t]
+    /// The whole series.
+    pub fn whole(&self) -> Stretch {
+        Stretch::new(0, self.values.len())
     }
 
-    pub fn len(&self) -> usize {
-        self.values.len()
+    /// The values of a stretch.
+    pub fn values(&self, at: Stretch) -> &[f64] {
+        &self.values[at.from..at.to]
     }
 
-    pub fn total(&self, from: usize, to: usize) -> f64 {
-        self.y[to] - self.y[from]
+    pub fn total(&self, at: Stretch) -> f64 {
+        self.y[at.to] - self.y[at.from]
     }
 
-    /// Sum of squares around the mean of `from..to`.
-    pub fn around_level(&self, from: usize, to: usize) -> f64 {
-        let total = self.total(from, to);
-        (self.yy[to] - self.yy[from] - total * total / (to - from) as f64).max(0.0)
+    pub fn mean(&self, at: Stretch) -> f64 {
+        self.total(at) / at.count()
     }
 
-    /// Slope of the least-squares line through `from..to`.
-    pub fn slope(&self, from: usize, to: usize) -> f64 {
-        let count = (to - from) as f64;
-        let spread = count * (count * count - 1.0) / 12.0;
-        if spread == 0.0 {
+    /// Sum of squares around the fit.
+    pub fn around(&self, at: Stretch, shape: Shape) -> f64 {
+        let total = self.total(at);
+        let squares = self.yy[at.to] - self.yy[at.from] - total * total / at.count();
+        let explained = self.slope(at, shape).powi(2) * at.spread();
+        (squares - explained).max(0.0)
+    }
+
+    /// The fit just outside its first night or its last one: where a neighbouring stretch meets it at `cut`.
+    pub fn edge(&self, at: Stretch, shape: Shape, cut: usize) -> f64 {
+        self.mean(at) + self.slope(at, shape) * (cut as f64 - 0.5 - at.middle())
+    }
+
+    /// What the fit leaves.
+    pub fn residuals(&self, at: Stretch, shape: Shape) -> impl Iterator<Item = f64> {
+        let (mean, slope) = (self.mean(at), self.slope(at, shape));
+        (at.from..at.to)
+            .map(move |t| self.values[t] - mean - slope * (t as f64 - at.middle()))
+    }
+
+    /// Slope per night; zero for a level.
+    fn slope(&self, at: Stretch, shape: Shape) -> f64 {
+        if shape == Shape::Level || at.nights() < 2 {
             return 0.0;
         }
-        let middle = (from + to - 1) as f64 / 2.0;
-        (self.ty[to] - self.ty[from] - middle * self.total(from, to)) / spread
+        (self.ty[at.to] - self.ty[at.from] - at.middle() * self.total(at)) / at.spread()
     }
+}
 
-    /// Sum of squares around the least-squares line through `from..to`.
-    pub fn around_line(&self, from: usize, to: usize) -> f64 {
-        let count = (to - from) as f64;
-        let spread = count * (count * count - 1.0) / 12.0;
-        (self.around_level(from, to) - self.slope(from, to).powi(2) * spread).max(0.0)
-    }
-
-    /// What is left of `from..to` without its mean, or without its line.
-    pub fn residuals(&self, from: usize, to: usize, line: bool) -> impl Iterator<Item = f64> {
-        let mean = self.total(from, to) / (to - from) as f64;
-        let slope = if line { self.slope(from, to) } else { 0.0 };
-        let middle = (from + to - 1) as f64 / 2.0;
-        (from..to).map(move |t| self.values[t] - mean - slope * (t as f64 - middle))
-    }
+/// Sums of the first 0, 1, 2, ... terms.
+fn running(terms: impl Iterator<Item = f64>) -> Vec<f64> {
+    let sums = terms.scan(0.0, |sum, term| {
+        *sum += term;
+        Some(*sum)
+    });
+    std::iter::once(0.0).chain(sums).collect()
 }
