@@ -10,6 +10,7 @@
 //! against a margin, [`planning`] says what would settle an open question, [`correction`] looks at a whole suite.
 
 pub mod autocorrelation;
+pub mod changepoint;
 pub mod correction;
 pub mod equivalence;
 pub mod interval;
@@ -23,6 +24,7 @@ mod sample;
 mod student;
 mod trimmed;
 
+pub use changepoint::{ChangePoint, change_points};
 pub use autocorrelation::{effective_sample_size, lag_one};
 pub use correction::{benjamini_hochberg, holm};
 pub use equivalence::{Position, position};
