@@ -89,6 +89,9 @@ fn changes(history: &CaseHistory) {
             change_line(&history.series, change)
         );
         crate::say!("      {}", range(&change.last_before, &change.first_after));
+        if change.gradual {
+            crate::say!("      gradually: no single commit is to blame");
+        }
         for machine in change.machine.iter().take(CHANGES) {
             crate::say!("      machine: {}", machine_line(machine));
         }

@@ -24,8 +24,8 @@ mod sample;
 mod student;
 mod trimmed;
 
-pub use changepoint::{ChangePoint, change_points};
 pub use autocorrelation::{effective_sample_size, lag_one};
+pub use changepoint::{ChangePoint, change_points};
 pub use correction::{benjamini_hochberg, holm};
 pub use equivalence::{Position, position};
 pub use interval::{Interval, geometric_mean_interval, mean_interval, median_interval};

@@ -58,6 +58,7 @@ struct ShiftLine {
     first_after: SpotView,
     machine: Vec<ChangeLine>,
     more: usize,
+    gradual: bool,
     mark: String,
 }
 
@@ -253,6 +254,7 @@ fn shift(series: &Series, change: &LocatedChange) -> ShiftLine {
             .map(change_line)
             .collect(),
         more: change.machine.len().saturating_sub(CHANGES),
+        gradual: change.gradual,
         mark: change
             .mark
             .as_ref()

@@ -84,7 +84,10 @@ pub(super) fn long_run_from_differences(sums: &Sums, stretch: Stretch) -> f64 {
     let values = sums.values(stretch);
     let mean_square = |lag: usize| {
         let pairs = values.iter().zip(&values[lag..]);
-        pairs.map(|(early, late)| (late - early).powi(2)).sum::<f64>() / (values.len() - lag) as f64
+        pairs
+            .map(|(early, late)| (late - early).powi(2))
+            .sum::<f64>()
+            / (values.len() - lag) as f64
     };
     let (one, two) = (mean_square(1), mean_square(2));
     if one == 0.0 {
