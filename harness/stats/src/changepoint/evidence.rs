@@ -56,23 +56,42 @@ pub(super) fn is_jump(fit: &Fit, sums: &Sums) -> bool {
     height.powi(2) >= SMALLEST_JUMP.powi(2) * variance
 }
 
-/// Whether any cut is not to be seen among the nights next to it: the jump between two lines through just as many
-/// nights as tell it from none is less than half of the step.
+/// How a level moved, judged by the nights next to the cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Pace {
+    /// From one night to the next.
+    Abrupt,
+    /// There are too few nights next to it to tell.
+    Unclear,
+    /// Over many nights.
+    Gradual,
+}
+
+/// The pace of the slowest cut: gradual if the jump between two lines through just as many nights as tell the step from none
+/// is less than half of it.
 ///
 /// Such a comparison at the cut is a regression discontinuity: Hahn, Todd and van der Klaauw 2001, Econometrica 69(1), section 4. The
 /// squared error of the jump of two lines through m nights each is 8 / m times the long-run variance.
-pub(super) fn is_gradual(fit: &Fit, long_run: f64, sums: &Sums) -> bool {
+pub(super) fn pace(fit: &Fit, long_run: f64, sums: &Sums) -> Pace {
     let noise = long_run_from_differences(sums, fit.stretch).min(long_run);
-    fit.pieces().windows(2).any(|pair| {
+    let pace = |pair: &[Stretch]| {
         let (before, after) = (pair[0], pair[1]);
         let height = step_height(sums, before, after, fit.shape);
         let nights = 8.0 * NEARBY_ERRORS.powi(2) * noise / height.powi(2);
         let reach = (nights.ceil() as usize).max(SHORTEST + 2);
-        let before = Stretch::new(before.from.max(before.to.saturating_sub(reach)), before.to);
-        let after = Stretch::new(after.from, after.to.min(after.from.saturating_add(reach)));
-        let seen = step_height(sums, before, after, Shape::Line);
-        seen / height < SEEN_NEARBY
-    })
+        let just_before = Stretch::new(before.from.max(before.to.saturating_sub(reach)), before.to);
+        let just_after = Stretch::new(after.from, after.to.min(after.from.saturating_add(reach)));
+        let seen = step_height(sums, just_before, just_after, Shape::Line);
+        if seen / height < SEEN_NEARBY {
+            Pace::Gradual
+        } else if reach > before.nights().min(after.nights()) {
+            Pace::Unclear
+        } else {
+            Pace::Abrupt
+        }
+    };
+    let slowest = fit.pieces().windows(2).map(pace).max();
+    slowest.unwrap_or(Pace::Unclear)
 }
 
 /// How much higher the second fit is where the two meet.

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sample::all_finite;
 use crate::summary::median_in_place;
-use evidence::{evidence, is_gradual, is_jump};
+use evidence::{Pace, evidence, is_jump, pace};
 use fit::{Fit, SHORTEST, SHORTEST_SHAPED, best_cut, best_passing};
 use locate::locate;
 use sums::{Shape, Stretch, Sums};
@@ -73,7 +73,7 @@ pub fn change_points(values: &[f64]) -> Option<Vec<ChangePoint>> {
     };
     let sums = Sums::of(cleaned);
     let mut cuts = Vec::new();
-    segment(&sums, sums.whole(), true, &mut cuts);
+    segment(&sums, sums.whole(), false, &mut cuts);
     cuts.sort_unstable_by_key(|cut| cut.index);
     Some(described(values, &sums, &cuts))
 }
@@ -87,19 +87,22 @@ struct Cut {
     gradual: bool,
 }
 
-/// Cuts a stretch as long as there is something to find; parts of a gradual change may only be cut by abrupt ones.
-fn segment(sums: &Sums, stretch: Stretch, may_be_gradual: bool, cuts: &mut Vec<Cut>) {
-    let Some(found) = split(sums, stretch).filter(|found| may_be_gradual || !found.gradual) else {
+/// Cuts a stretch as long as there is something to find. Parts of a gradual change are `drifting`: there only what is clearly
+/// abrupt counts, so that a drift is told once and not as a flight of steps.
+fn segment(sums: &Sums, stretch: Stretch, drifting: bool, cuts: &mut Vec<Cut>) {
+    let counts = |found: &Split| !drifting || found.pace == Pace::Abrupt;
+    let Some(found) = split(sums, stretch).filter(counts) else {
         return;
     };
+    let gradual = found.pace == Pace::Gradual;
     cuts.extend(found.fit.cuts.iter().map(|&index| Cut {
         index,
         shape: found.fit.shape,
         p_value: found.p_value,
-        gradual: found.gradual,
+        gradual,
     }));
     for piece in found.fit.pieces() {
-        segment(sums, piece, may_be_gradual && !found.gradual, cuts);
+        segment(sums, piece, drifting || gradual, cuts);
     }
 }
 
@@ -107,7 +110,7 @@ fn segment(sums: &Sums, stretch: Stretch, may_be_gradual: bool, cuts: &mut Vec<C
 struct Split {
     fit: Fit,
     p_value: f64,
-    gradual: bool,
+    pace: Pace,
 }
 
 /// The most convincing split of a stretch, if any counts.
@@ -118,21 +121,27 @@ fn split(sums: &Sums, stretch: Stretch) -> Option<Split> {
     split_levels(sums, stretch).or_else(|| split_lines(sums, stretch))
 }
 
-/// The best step or passing shift, if it is sure and no line does as well.
+/// The best step, or the best passing shift if that explains more; if it is sure and no line does as well.
 fn split_levels(sums: &Sums, stretch: Stretch) -> Option<Split> {
     let uncut = sums.around(stretch, Shape::Level);
+    let step = best_cut(sums, stretch, Shape::Level, SHORTEST)?;
     let line = sums.around(stretch, Shape::Line);
-    let step = best_cut(sums, stretch, Shape::Level, SHORTEST);
-    let (fit, found) = [step, best_passing(sums, stretch)]
-        .into_iter()
-        .flatten()
-        .filter_map(|fit| evidence(&fit, uncut, sums).map(|found| (fit, found)))
-        .min_by(|one, other| one.1.p_value.total_cmp(&other.1.p_value))?;
-    let price = found.long_run * (stretch.nights() as f64).ln();
-    let counts = found.p_value <= SIGNIFICANCE && fit.squares + price < line;
+    let passing = best_passing(sums, stretch)
+        .and_then(|fit| level_split(sums, fit, uncut, step.squares.min(line)));
+    passing.or_else(|| level_split(sums, step, uncut, line))
+}
+
+/// Levels, if they are sure and explain more than `rival` squares by the price of their places.
+fn level_split(sums: &Sums, fit: Fit, uncut: f64, rival: f64) -> Option<Split> {
+    if fit.squares >= rival {
+        return None;
+    }
+    let found = evidence(&fit, uncut, sums)?;
+    let price = found.long_run * fit.cuts.len() as f64 * (fit.stretch.nights() as f64).ln();
+    let counts = found.p_value <= SIGNIFICANCE && fit.squares + price < rival;
     counts.then(|| Split {
         p_value: found.p_value,
-        gradual: is_gradual(&fit, found.long_run, sums),
+        pace: pace(&fit, found.long_run, sums),
         fit,
     })
 }
@@ -148,7 +157,7 @@ fn split_lines(sums: &Sums, stretch: Stretch) -> Option<Split> {
     let counts = found.p_value <= SIGNIFICANCE && is_jump(&fit, sums);
     counts.then(|| Split {
         p_value: found.p_value,
-        gradual: is_gradual(&fit, found.long_run, sums),
+        pace: pace(&fit, found.long_run, sums),
         fit,
     })
 }
