@@ -32,7 +32,7 @@ fn pages_are_as_they_were() {
     insta::assert_snapshot!("series", at("series/linalg-gemm"));
     insta::assert_snapshot!(
         "series_changed",
-        at("series/memory-triad-dtype-f32-elements-2-24-cpu-9")
+        at("series/memory-triad-dtype-f32-elements-2-24-cpu-cdc893255048")
     );
     insta::assert_snapshot!("series_hostile", at("series/long"));
 }

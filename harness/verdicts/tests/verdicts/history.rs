@@ -7,8 +7,8 @@ use assay_verdicts::{CaseHistory, Marks, Verdict};
 
 use crate::summaries::store;
 
-const NIGHTS: u32 = 24;
-const CHANGE: u32 = 14;
+const NIGHTS: u32 = 40;
+const CHANGE: u32 = 24;
 
 fn night(night: u32, slowdown: f64) -> Recipe {
     Recipe {
