@@ -36,7 +36,7 @@ pub fn lines(history: &CaseHistory) -> Vec<String> {
     lines.extend(plot.below("change", changes(&history.changes, count)));
     lines.extend(plot.below("machine", at('*', changed.map(|(at, _)| at), count)));
     lines.extend(plot.below("mark", at('#', marked, count)));
-    lines.push(plot.line("", ' ', &plot.days(history)));
+    lines.push(plot.line("", ' ', &days(history)));
     lines
 }
 
@@ -66,10 +66,11 @@ impl Plot {
         let decimals = format::axis_decimals(step * LABEL_EVERY as f64 / factor);
         let label = |row: usize| {
             let value = (high - step * row as f64) / factor;
-            let is_labelled = row.is_multiple_of(LABEL_EVERY);
-            is_labelled
-                .then(|| format!("{value:.decimals$} {unit}"))
-                .unwrap_or_default()
+            if row.is_multiple_of(LABEL_EVERY) {
+                format!("{value:.decimals$} {unit}")
+            } else {
+                String::new()
+            }
         };
         let labels: Vec<String> = (0..ROWS).map(label).collect();
         let width = labels
@@ -107,27 +108,27 @@ impl Plot {
         let text: String = signs.iter().collect();
         (!text.trim().is_empty()).then(|| self.line(label, ' ', &text))
     }
+}
 
-    /// The days of the first and the last run; their minutes, where it is one day.
-    fn days(&self, history: &CaseHistory) -> String {
-        let points = &history.series.points;
-        let (Some(first), Some(last)) = (points.first(), points.last()) else {
-            return String::new();
-        };
-        let (from, to) = (first.started, last.started);
-        let word = |time: Timestamp| {
-            if from.day() == to.day() {
-                time.minute()
-            } else {
-                time.day().to_string()
-            }
-        };
-        let (from, to) = (word(from), word(to));
-        if points.len() == 1 {
-            return format!("{from:^COLUMNS$}");
+/// The days of the first and the last run; their minutes, where it is one day.
+fn days(history: &CaseHistory) -> String {
+    let points = &history.series.points;
+    let (Some(first), Some(last)) = (points.first(), points.last()) else {
+        return String::new();
+    };
+    let (from, to) = (first.started, last.started);
+    let word = |time: Timestamp| {
+        if from.day() == to.day() {
+            time.minute()
+        } else {
+            time.day().to_string()
         }
-        format!("{from}{to:>rest$}", rest = COLUMNS - from.len())
+    };
+    let (from, to) = (word(from), word(to));
+    if points.len() == 1 {
+        return format!("{from:^COLUMNS$}");
     }
+    format!("{from}{to:>rest$}", rest = COLUMNS - from.len())
 }
 
 /// The lowest and highest value of the axis.
@@ -135,8 +136,8 @@ fn span(values: &[f64]) -> Option<(f64, f64)> {
     let low = values.iter().copied().min_by(f64::total_cmp)?;
     let high = values.iter().copied().max_by(f64::total_cmp)?;
     let middle = f64::midpoint(low, high);
-    let least = (middle.abs() * LEAST_SPAN).max(f64::MIN_POSITIVE * 1e6);
-    let reach = (high - low).max(least) / 2.0;
+    let length = (high - low).max(middle.abs() * LEAST_SPAN);
+    let reach = if length > 0.0 { length / 2.0 } else { 0.5 };
     Some((middle - reach, middle + reach))
 }
 
@@ -175,5 +176,101 @@ pub fn sign(change: &LocatedChange) -> char {
         Some(Verdict::Regressed) => '▼',
         Some(Verdict::Improved) => '▲',
         _ => '◆',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use assay_protocol::{Digest, Metric, TimingMode, Work};
+    use assay_record::{RunId, Timestamp};
+    use assay_stats::Interval;
+    use assay_store::SeriesKey;
+    use assay_verdicts::{CaseHistory, Marks, Point, Series};
+
+    use super::{COLUMNS, ROWS, lines};
+
+    fn history(values: &[f64]) -> CaseHistory {
+        let point = |(at, value): (i64, &f64)| {
+            let started =
+                Timestamp::from_unix_ns(1_788_000_000_000_000_000 + at * 86_400_000_000_000)
+                    .unwrap();
+            Point {
+                run: RunId::new(started, b"chart"),
+                started,
+                commit: None,
+                dirty: false,
+                estimate: Interval {
+                    estimate: *value,
+                    low: *value,
+                    high: *value,
+                    confidence: 0.95,
+                },
+                rounds: 6,
+                changes: Vec::new(),
+            }
+        };
+        let series = Series {
+            key: SeriesKey {
+                suite: "s".into(),
+                case: "c".into(),
+                metric: Metric::TIME.into(),
+                timing: TimingMode::Hot,
+                definition: Digest::of("d"),
+                machine: "m".into(),
+                arm: "main".into(),
+            },
+            metric: Metric::time(),
+            work: Work::default(),
+            points: (0..).zip(values).map(point).collect(),
+        };
+        CaseHistory::of(series, &Marks::default(), Timestamp::now().day())
+    }
+
+    /// Rows and columns of the dots, and the labels.
+    fn drawn(values: &[f64]) -> (Vec<(usize, usize)>, Vec<String>) {
+        let lines = lines(&history(values));
+        let plot = &lines[..ROWS];
+        let mut dots = Vec::new();
+        for (row, line) in plot.iter().enumerate() {
+            let (_, cells) = line.split_once(['│', '┤']).unwrap();
+            assert!(cells.chars().count() <= COLUMNS);
+            let marked = cells.chars().enumerate().filter(|(_, cell)| *cell == '•');
+            dots.extend(marked.map(|(column, _)| (row, column)));
+        }
+        let labels = plot.iter().filter_map(|line| line.split_once('┤'));
+        (
+            dots,
+            labels.map(|(label, _)| label.trim().to_owned()).collect(),
+        )
+    }
+
+    #[test]
+    fn points_lie_at_their_place_and_height() {
+        assert!(lines(&history(&[])).is_empty());
+        assert_eq!(drawn(&[7.0]).0, [(5, COLUMNS / 2)]);
+        assert_eq!(
+            drawn(&[1000.0, 2000.0]).0,
+            [(0, COLUMNS - 1), (ROWS - 1, 0)]
+        );
+        assert_eq!(
+            drawn(&[1000.0, 2000.0]).1,
+            ["2.0 µs", "1.7 µs", "1.3 µs", "1.0 µs"]
+        );
+        // Half a percent up and down is drawn as what it is: nothing much.
+        let quiet: Vec<usize> = drawn(&[100.0, 100.5, 100.0])
+            .0
+            .iter()
+            .map(|dot| dot.0)
+            .collect();
+        assert!(quiet.iter().all(|row| (3..=6).contains(row)), "{quiet:?}");
+    }
+
+    #[test]
+    fn long_histories_and_odd_values_fit() {
+        let long: Vec<f64> = (0..1000).map(|at| f64::from(at % 7)).collect();
+        assert_eq!(drawn(&long).0.len(), 7 * (COLUMNS - 1) + 1);
+        assert_eq!(drawn(&[0.0, 0.0]).0.len(), 2);
+        assert_eq!(drawn(&[-5.0, 5.0, 0.0]).0.len(), 3);
+        assert_eq!(drawn(&[1e-300, 1e300]).0.len(), 2);
     }
 }

@@ -12,7 +12,7 @@ const CHANGES: usize = 8;
 
 /// Prints the histories of a case: for each series a chart, its changes, its marks and its last runs.
 pub fn print(case: &str, histories: &[CaseHistory], last: usize) {
-    crate::say!("{case}");
+    crate::say!("{}", plain(case));
     if histories.is_empty() {
         crate::say!("no run has a value of it: `assay show` says why");
     }
@@ -32,19 +32,7 @@ fn one(history: &CaseHistory, all: &[CaseHistory], last: usize) {
     }
     changes(history);
     marks(history);
-    let points = &series.points;
-    let shown = points.len().min(last);
-    crate::say!(
-        "runs, the latest last{}",
-        if shown < points.len() {
-            format!(" ({shown} of {})", points.len())
-        } else {
-            String::new()
-        }
-    );
-    for point in &points[points.len() - shown..] {
-        crate::say!("  {}", point_line(series, point));
-    }
+    runs(series, last);
 }
 
 /// What the series is of; its definition only where the case has another one.
@@ -173,6 +161,20 @@ fn placed(mark: &Mark, points: &[Point]) -> String {
         (Some(at), Some(place)) => format!(" (at {at}, {})", points[place].started.day()),
         (Some(at), None) => format!(" (not applied: no run here is at {at})"),
         (None, _) => String::new(),
+    }
+}
+
+fn runs(series: &Series, last: usize) {
+    let points = &series.points;
+    let left_out = points.len().saturating_sub(last);
+    if left_out == 0 {
+        crate::say!("runs, the latest last");
+    } else {
+        let shown = points.len() - left_out;
+        crate::say!("runs, the latest last ({shown} of {})", points.len());
+    }
+    for point in &points[left_out..] {
+        crate::say!("  {}", point_line(series, point));
     }
 }
 

@@ -18,7 +18,7 @@ pub const MARKS_SCHEMA: u32 = 1;
 /// Shortest beginning of a commit that names one, as git shortens them.
 const SHORTEST_COMMIT: usize = 7;
 
-/// Most metrics or runs that a complaint lists.
+/// Most metrics that a complaint lists.
 const LISTED: usize = 8;
 
 /// What somebody said of a change.

@@ -141,9 +141,9 @@ fn shortened(name: &str) -> String {
 
 fn listed(names: &[&str]) -> String {
     let more = names.len().saturating_sub(LISTED);
-    let mut text = names[..names.len() - more].join(", ");
-    if more > 0 {
-        text.push_str(&format!(" and {more} more"));
+    let text = names[..names.len() - more].join(", ");
+    if more == 0 {
+        return text;
     }
-    text
+    format!("{text} and {more} more")
 }
