@@ -7,7 +7,8 @@
 //!
 //! Reading order: [`summary`] and [`interval`] describe one set of samples, [`warmup`] and [`stopping`] run
 //! while a round is measured, [`ratio`] compares two sides, [`equivalence`] turns an interval into a position
-//! against a margin, [`planning`] says what would settle an open question, [`correction`] looks at a whole suite.
+//! against a margin, [`planning`] says what would settle an open question, [`correction`] looks at a whole suite,
+//! [`changepoint`] at a series of runs over many nights.
 
 pub mod autocorrelation;
 pub mod changepoint;
@@ -24,8 +25,8 @@ mod sample;
 mod student;
 mod trimmed;
 
-pub use changepoint::{ChangePoint, change_points};
 pub use autocorrelation::{effective_sample_size, lag_one};
+pub use changepoint::{ChangePoint, change_points};
 pub use correction::{benjamini_hochberg, holm};
 pub use equivalence::{Position, position};
 pub use interval::{Interval, geometric_mean_interval, mean_interval, median_interval};

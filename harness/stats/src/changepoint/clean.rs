@@ -28,7 +28,9 @@ pub(super) fn cleaned(values: &[f64]) -> Option<Vec<f64>> {
         .zip(&smooth)
         .map(|(value, near)| value.max(near - reach).min(near + reach) - center)
         .collect();
-    let largest = kept.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+    let largest = kept
+        .iter()
+        .fold(0.0_f64, |most, value| most.max(value.abs()));
     let is_usable = largest > 0.0 && largest.is_finite();
     is_usable.then(|| kept.iter().map(|value| value / largest).collect())
 }
@@ -38,9 +40,7 @@ fn running_median(values: &[f64]) -> Vec<f64> {
     let width = (2 * NEIGHBOURS + 1).min(values.len());
     (0..values.len())
         .map(|index| {
-            let start = index
-                .saturating_sub(NEIGHBOURS)
-                .min(values.len() - width);
+            let start = index.saturating_sub(NEIGHBOURS).min(values.len() - width);
             median_in_place(&mut values[start..start + width].to_vec())
         })
         .collect()

@@ -31,7 +31,10 @@ pub(super) struct Evidence {
 /// The evidence for `fit`, where `uncut` are the squares around the stretch in one piece of the same shape.
 pub(super) fn evidence(fit: &Fit, uncut: f64, sums: &Sums) -> Option<Evidence> {
     if fit.squares <= ROUNDING * uncut {
-        return Some(Evidence { p_value: 0.0, long_run: 0.0 });
+        return Some(Evidence {
+            p_value: 0.0,
+            long_run: 0.0,
+        });
     }
     let noise = Noise::around(fit, sums)?;
     let statistic = (uncut - fit.squares) / noise.long_run();
@@ -40,7 +43,10 @@ pub(super) fn evidence(fit: &Fit, uncut: f64, sums: &Sums) -> Option<Evidence> {
         (Shape::Level, _) => passing_p_value(statistic, noise, fit.stretch),
         (Shape::Line, _) => line_p_value(statistic, noise, fit.stretch),
     };
-    Some(Evidence { p_value, long_run: noise.long_run() })
+    Some(Evidence {
+        p_value,
+        long_run: noise.long_run(),
+    })
 }
 
 /// Whether two lines are so far apart at their cut that it is a jump and no kink.
@@ -130,8 +136,16 @@ fn supremum_tail(z: f64, dimensions: f64, stretch: Stretch, shortest: usize) -> 
     }
     let share = shortest as f64 / stretch.nights() as f64;
     let places = 2.0 * ((1.0 - share) / share).ln();
-    let constant = if dimensions > 1.0 { 0.5 } else { 1.0 / std::f64::consts::TAU.sqrt() };
+    let constant = if dimensions > 1.0 {
+        0.5
+    } else {
+        1.0 / std::f64::consts::TAU.sqrt()
+    };
     let density = constant * z.powf(dimensions) * (-z * z / 2.0).exp();
     let factor = places * (1.0 - dimensions / (z * z)) + 4.0 / (z * z);
-    if density == 0.0 { 0.0 } else { (density * factor).min(1.0) }
+    if density == 0.0 {
+        0.0
+    } else {
+        (density * factor).min(1.0)
+    }
 }

@@ -30,15 +30,22 @@ pub(super) struct Fit {
 impl Fit {
     /// The pieces, in time order.
     pub fn pieces(&self) -> Vec<Stretch> {
-        let starts = [self.stretch.from].into_iter().chain(self.cuts.iter().copied());
+        let starts = [self.stretch.from]
+            .into_iter()
+            .chain(self.cuts.iter().copied());
         let ends = self.cuts.iter().copied().chain([self.stretch.to]);
-        starts.zip(ends).map(|(from, to)| Stretch::new(from, to)).collect()
+        starts
+            .zip(ends)
+            .map(|(from, to)| Stretch::new(from, to))
+            .collect()
     }
 
     /// What the pieces leave, each with its own fit.
     pub fn residuals(&self, sums: &Sums) -> Vec<f64> {
         let pieces = self.pieces().into_iter();
-        pieces.flat_map(|piece| sums.residuals(piece, self.shape)).collect()
+        pieces
+            .flat_map(|piece| sums.residuals(piece, self.shape))
+            .collect()
     }
 }
 
@@ -49,14 +56,24 @@ pub(super) fn squares_cut(sums: &Sums, stretch: Stretch, cut: usize, shape: Shap
 }
 
 /// The best single cut that leaves `shortest` nights on both sides.
-pub(super) fn best_cut(sums: &Sums, stretch: Stretch, shape: Shape, shortest: usize) -> Option<Fit> {
+pub(super) fn best_cut(
+    sums: &Sums,
+    stretch: Stretch,
+    shape: Shape,
+    shortest: usize,
+) -> Option<Fit> {
     if stretch.nights() < 2 * shortest {
         return None;
     }
     let (cut, squares) = (stretch.from + shortest..=stretch.to - shortest)
         .map(|cut| (cut, squares_cut(sums, stretch, cut, shape)))
         .min_by(|one, other| one.1.total_cmp(&other.1))?;
-    Some(Fit { stretch, cuts: vec![cut], shape, squares })
+    Some(Fit {
+        stretch,
+        cuts: vec![cut],
+        shape,
+        squares,
+    })
 }
 
 /// The best passing shift: one level up to a night, another up to a second night, and the first one again.
@@ -92,5 +109,10 @@ pub(super) fn best_passing(sums: &Sums, stretch: Stretch) -> Option<Fit> {
         best = search(around(best.1), around(best.2), 1);
     }
     let squares = (sums.around(stretch, Shape::Level) - best.0).max(0.0);
-    Some(Fit { stretch, cuts: vec![best.1, best.2], shape: Shape::Level, squares })
+    Some(Fit {
+        stretch,
+        cuts: vec![best.1, best.2],
+        shape: Shape::Level,
+        squares,
+    })
 }

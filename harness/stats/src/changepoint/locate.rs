@@ -25,9 +25,18 @@ pub(super) fn locate(sums: &Sums, stretch: Stretch, cut: usize, shape: Shape) ->
         .collect();
     let best = left.iter().min_by(|one, other| one.1.total_cmp(&other.1));
     let (index, squares) = best.copied().unwrap_or((cut, 0.0));
-    let fit = Fit { stretch, cuts: vec![index], shape, squares };
+    let fit = Fit {
+        stretch,
+        cuts: vec![index],
+        shape,
+        squares,
+    };
     let allowed = squares + CRITICAL * Noise::around(&fit, sums).map_or(0.0, Noise::long_run);
-    let possible = || left.iter().filter(|(_, squares)| *squares <= allowed).map(|(cut, _)| *cut);
+    let possible = || {
+        left.iter()
+            .filter(|(_, squares)| *squares <= allowed)
+            .map(|(cut, _)| *cut)
+    };
     Location {
         index,
         earliest: possible().min().unwrap_or(index),

@@ -164,7 +164,11 @@ fn split_lines(sums: &Sums, stretch: Stretch) -> Option<Split> {
 
 /// Cuts in time order with their places among each other and the levels between them.
 fn described(values: &[f64], sums: &Sums, cuts: &[Cut]) -> Vec<ChangePoint> {
-    let ends = cuts.iter().skip(1).map(|cut| cut.index).chain([values.len()]);
+    let ends = cuts
+        .iter()
+        .skip(1)
+        .map(|cut| cut.index)
+        .chain([values.len()]);
     let mut start = 0;
     let located: Vec<_> = cuts
         .iter()

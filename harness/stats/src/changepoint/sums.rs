@@ -102,8 +102,7 @@ impl Sums {
     /// What the fit leaves.
     pub fn residuals(&self, at: Stretch, shape: Shape) -> impl Iterator<Item = f64> {
         let (mean, slope) = (self.mean(at), self.slope(at, shape));
-        (at.from..at.to)
-            .map(move |t| self.values[t] - mean - slope * (t as f64 - at.middle()))
+        (at.from..at.to).map(move |t| self.values[t] - mean - slope * (t as f64 - at.middle()))
     }
 
     /// Slope per night; zero for a level.
