@@ -7,7 +7,8 @@
 //!
 //! Reading order: [`summary`] and [`interval`] describe one set of samples, [`warmup`] and [`stopping`] run
 //! while a round is measured, [`ratio`] compares two sides, [`equivalence`] turns an interval into a position
-//! against a margin, [`planning`] says what would settle an open question, [`correction`] looks at a whole suite.
+//! against a margin, [`planning`] says what would settle an open question, [`correction`] looks at a whole suite,
+//! [`changepoint`] at a series of runs over many nights.
 
 pub mod autocorrelation;
 pub mod changepoint;

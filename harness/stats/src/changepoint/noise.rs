@@ -17,6 +17,8 @@ const STRONGEST_MEMORY: f64 = 0.8;
 pub(super) struct Noise {
     /// Variance of one night.
     pub variance: f64,
+    /// By how much more a noisy short piece makes the step unsure than the same noise everywhere would, at least 1.
+    pub imbalance: f64,
     /// By how much the memory of nights inflates the variance of their mean, at least 1.
     pub inflation: f64,
     /// Degrees of freedom of `variance`, in nights.
@@ -42,6 +44,7 @@ impl Noise {
         let inflation = (1.0 + memory) / (1.0 - memory);
         Some(Self {
             variance: squares / degrees_of_freedom,
+            imbalance: imbalance(fit, sums),
             inflation: inflation.max(nights / effective_sample_size(&residuals)?),
             degrees_of_freedom,
         })
@@ -49,7 +52,7 @@ impl Noise {
 
     /// Long-run variance: what the squared error of a mean of n nights is, times n.
     pub fn long_run(self) -> f64 {
-        self.variance * self.inflation
+        self.variance * self.imbalance * self.inflation
     }
 
     /// Degrees of freedom that are left when nights repeat each other.
@@ -75,6 +78,72 @@ fn memory(residuals: &[f64], squares: f64, fitted: f64) -> f64 {
     (corrected + error).clamp(0.0, STRONGEST_MEMORY)
 }
 
+/// The squared error of a step between two sides with noise of their own over that with shared noise, at least 1.
+///
+/// A few wild nights in a row look like a step; that they are wild shows in their differences, which the step itself
+/// and at most one other change leave alone. Source: Welch 1938, Biometrika 29(3/4), 350-362, with variances from successive differences
+/// (von Neumann et al. 1941, Annals of Mathematical Statistics 12(2), 153-162).
+fn imbalance(fit: &Fit, sums: &Sums) -> f64 {
+    let pieces = fit.pieces();
+    let inside = |place: usize| place == 1;
+    let [one, other] = [false, true].map(|wanted| {
+        let side = pieces.iter().enumerate();
+        side.filter(|(place, _)| inside(*place) == wanted)
+            .map(|(_, &piece)| Differences::of(sums.values(piece), 1).without_largest())
+            .fold(Differences::default(), Differences::with)
+    });
+    let shared = one.with(other).mean();
+    let (nights, other_nights) = (one.nights as f64, other.nights as f64);
+    let own = one.mean() / nights + other.mean() / other_nights;
+    let found = own / (shared * (1.0 / nights + 1.0 / other_nights));
+    if shared > 0.0 { found.max(1.0) } else { 1.0 }
+}
+
+/// Squared differences of nights a lag apart.
+#[derive(Clone, Copy, Debug, Default)]
+struct Differences {
+    squares: f64,
+    largest: f64,
+    count: usize,
+    nights: usize,
+}
+
+impl Differences {
+    fn of(values: &[f64], lag: usize) -> Self {
+        let pairs = values.iter().zip(&values[lag..]);
+        let squares = pairs.map(|(early, late)| (late - early).powi(2));
+        Self {
+            squares: squares.clone().sum(),
+            largest: squares.fold(0.0, f64::max),
+            count: values.len() - lag,
+            nights: values.len(),
+        }
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self {
+            squares: self.squares + other.squares,
+            largest: self.largest.max(other.largest),
+            count: self.count + other.count,
+            nights: self.nights + other.nights,
+        }
+    }
+
+    /// Without the one largest, which may be a change.
+    fn without_largest(self) -> Self {
+        Self {
+            squares: self.squares - self.largest,
+            largest: 0.0,
+            count: self.count - 1,
+            ..self
+        }
+    }
+
+    fn mean(self) -> f64 {
+        self.squares / self.count as f64
+    }
+}
+
 /// Long-run variance from the differences of nights alone, which neither a step nor a drift inflates: with an AR(1)
 /// noise the mean squared differences over one and two nights are in the ratio 1 : 1 + ρ.
 ///
@@ -82,14 +151,7 @@ fn memory(residuals: &[f64], squares: f64, fitted: f64) -> f64 {
 /// Bernoulli 23(2), equation 4, with means for medians because the series is free of spikes here.
 pub(super) fn long_run_from_differences(sums: &Sums, stretch: Stretch) -> f64 {
     let values = sums.values(stretch);
-    let mean_square = |lag: usize| {
-        let pairs = values.iter().zip(&values[lag..]);
-        pairs
-            .map(|(early, late)| (late - early).powi(2))
-            .sum::<f64>()
-            / (values.len() - lag) as f64
-    };
-    let (one, two) = (mean_square(1), mean_square(2));
+    let [one, two] = [1, 2].map(|lag| Differences::of(values, lag).mean());
     if one == 0.0 {
         return 0.0;
     }
