@@ -29,12 +29,12 @@ mod student;
 mod trimmed;
 
 pub use autocorrelation::{effective_sample_size, lag_one};
-pub use common_shift::{CommonShift, common_shift};
+pub use common_shift::{CommonShift, Movement, movement};
 pub use correction::{benjamini_hochberg, holm};
 pub use equivalence::{Position, position};
 pub use gate::{Judged, Rules, confirm, expected_false_alarms, screen};
 pub use interval::{Interval, geometric_mean_interval, mean_interval, median_interval};
-pub use levels::{Levels, levels, ratio_of_runs};
+pub use levels::{Levels, levels, ratio_of_runs, ratio_of_values, run_value};
 pub use permutation::{least_p, mann_whitney_p, sign_flip_p};
 pub use planning::{
     rounds_needed, runs_needed, smallest_detectable_effect, smallest_detectable_effect_interleaved,
