@@ -51,7 +51,7 @@ pub struct CommonShift {
 }
 
 /// How the suite moved. `baseline[run][case]` and `candidate[case]` are values of runs ([`crate::levels::run_value`]), oldest run
-/// first; a case that a run does not have is `None` there.
+/// first; a case that a run does not have is `None` there. `gap` as for [`crate::ratio_of_runs`].
 ///
 /// The movement of a run is the median over its cases of (value - mean of that case over the baseline). It is an event if
 /// tonight's is beyond the earlier ones ([`crate::ratio_of_runs`], p at most 0.01) and beyond `least_effect` (0.01: 1 %), and
@@ -60,6 +60,7 @@ pub struct CommonShift {
 pub fn movement(
     baseline: &[Vec<Option<f64>>],
     candidate: &[Option<f64>],
+    gap: usize,
     least_effect: f64,
 ) -> Option<Movement> {
     let centers: Vec<Option<f64>> = (0..candidate.len())
@@ -81,15 +82,21 @@ pub fn movement(
         .map(|run| median(&deviations(run)))
         .collect::<Option<_>>()?;
     Some(Movement {
-        event: event(&earlier, &tonight, moved, least_effect),
+        event: event(&earlier, &tonight, moved, gap, least_effect),
         is_removable: tonight.len() >= MIN_RELATIVE,
         baseline: earlier,
         candidate: moved,
     })
 }
 
-fn event(earlier: &[f64], tonight: &[f64], moved: f64, least_effect: f64) -> Option<CommonShift> {
-    let found = ratio_of_values(earlier, &[moved], 0.95)?;
+fn event(
+    earlier: &[f64],
+    tonight: &[f64],
+    moved: f64,
+    gap: usize,
+    least_effect: f64,
+) -> Option<CommonShift> {
+    let found = ratio_of_values(earlier, &[moved], gap, 0.95)?;
     let along = tonight
         .iter()
         .filter(|one| *one * moved.signum() >= moved.abs() / 2.0);

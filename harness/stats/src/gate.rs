@@ -57,16 +57,17 @@ pub struct Judged {
     pub adjusted: f64,
 }
 
-/// Judges one night: Benjamini-Hochberg over all cases that have an effect. `None` stays `None`.
+/// A call by one night's evidence alone is made with the tail of Student's t with at most so many degrees of freedom. A window of
+/// runs shows how wide nights are, not how heavy their tail is: with nights in two modes, or t-distributed with 3
+/// degrees of freedom, the nominal tail gave fifty times the announced false calls in simulation. Confirmation needs none of this.
+const TAIL_DEGREES: f64 = 4.0;
+
+/// Judges one night: Benjamini-Hochberg over all cases that have an effect, with heavy tails. `None` stays `None`.
 ///
 /// Source: Benjamini and Hochberg 1995, JRSS B 57(1), 289-300.
 pub fn screen(effects: &[Option<RatioInterval>], rules: &Rules) -> Vec<Option<Judged>> {
-    judge(
-        effects,
-        rules,
-        benjamini_hochberg,
-        rules.false_discovery_rate,
-    )
+    let level = rules.false_discovery_rate;
+    judge(effects, rules, TAIL_DEGREES, benjamini_hochberg, level)
 }
 
 /// Pairs of rounds that [`confirm`] should rest on: fewer leave the trimmed t interval too few degrees of freedom for a level
@@ -78,7 +79,7 @@ pub const CONFIRMATION_PAIRS: u32 = 16;
 /// Source: Holm 1979, Scandinavian Journal of Statistics 6(2), 65-70; selection on one set of data and test on another:
 /// Cox 1975, Biometrika 62(2), 441-444.
 pub fn confirm(effects: &[Option<RatioInterval>], rules: &Rules) -> Vec<Option<Judged>> {
-    judge(effects, rules, holm, rules.family_error)
+    judge(effects, rules, f64::INFINITY, holm, rules.family_error)
 }
 
 /// How many of the calls of [`screen`] are false on average, at most: the false discovery rate times the calls, and the
@@ -94,13 +95,14 @@ pub fn expected_false_alarms(judged: &[Option<Judged>], rules: &Rules) -> f64 {
 fn judge(
     effects: &[Option<RatioInterval>],
     rules: &Rules,
+    degrees: f64,
     correct: fn(&[f64]) -> Option<Vec<f64>>,
     level: f64,
 ) -> Vec<Option<Judged>> {
     let p_values: Vec<f64> = effects
         .iter()
         .flatten()
-        .map(RatioInterval::p_value)
+        .map(|effect| effect.with_degrees(degrees).p_value())
         .collect();
     let mut adjusted = correct(&p_values).unwrap_or_default().into_iter();
     effects

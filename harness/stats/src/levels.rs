@@ -28,11 +28,13 @@ const FORECAST_WORTH: f64 = 0.7;
 /// A run's value is the mean logarithm of its rounds, 20 % trimmed from six on. Two rules, by what there is:
 ///
 /// - One candidate run after at least [`FORECAST_RUNS`]: the candidate is compared with the mean of the newest
-///   [`FORECAST_FROM`] runs, and the standard error is the root mean square of the errors that this same forecast made for
-///   every baseline run that has so many before it. Drift, runs that resemble their neighbours and runs in two modes are in
+///   [`FORECAST_FROM`] runs, and the standard error is the root mean square of the errors that this same forecast, as far
+///   ahead, made for every baseline run that has so many before it. Drift, runs that resemble their neighbours and runs in two modes are in
 ///   those errors, so the interval holds for them too.
 /// - Otherwise Student's two-sample t interval with pooled variance: one candidate run is enough, since its deviation is taken
 ///   to be that of the baseline's; then this is the prediction interval for one more run. It assumes independent runs.
+///
+/// `gap` is how many runs lie between the last of the baseline and the candidate: the forecast is so much further ahead.
 ///
 /// `None` for fewer than [`MIN_BASELINE_RUNS`] baseline runs, no candidate, a run without rounds, any value not finite and positive,
 /// or a bad confidence.
@@ -43,15 +45,22 @@ const FORECAST_WORTH: f64 = 0.7;
 pub fn ratio_of_runs(
     baseline: &[Vec<f64>],
     candidate: &[Vec<f64>],
+    gap: usize,
     confidence: f64,
 ) -> Option<RatioInterval> {
-    ratio_of_values(&run_values(baseline)?, &run_values(candidate)?, confidence)
+    ratio_of_values(
+        &run_values(baseline)?,
+        &run_values(candidate)?,
+        gap,
+        confidence,
+    )
 }
 
 /// As [`ratio_of_runs`], from the values of the runs, which are logarithms (see [`run_value`]).
 pub fn ratio_of_values(
     baseline: &[f64],
     candidate: &[f64],
+    gap: usize,
     confidence: f64,
 ) -> Option<RatioInterval> {
     let usable = all_finite(baseline) && all_finite(candidate) && is_confidence(confidence);
@@ -59,8 +68,8 @@ pub fn ratio_of_values(
         return None;
     }
     match candidate {
-        [one] if baseline.len() >= FORECAST_RUNS => {
-            let (center, variance, errors) = forecast(baseline);
+        [one] if baseline.len() >= FORECAST_RUNS + gap => {
+            let (center, variance, errors) = forecast(baseline, gap);
             RatioInterval::from_logs(one - center, variance, FORECAST_WORTH * errors, confidence)
         }
         _ => pooled(baseline, candidate, confidence),
@@ -73,19 +82,16 @@ pub fn run_value(rounds: &[f64]) -> Option<f64> {
 }
 
 /// Where the series is now, the mean square of the errors of that forecast in the past, and how many of them there are.
-fn forecast(values: &[f64]) -> (f64, f64, f64) {
+fn forecast(values: &[f64], gap: usize) -> (f64, f64, f64) {
     let mean = |window: &[f64]| window.iter().sum::<f64>() / FORECAST_FROM as f64;
-    let errors = values.len() - FORECAST_FROM;
+    let errors = values.len() - FORECAST_FROM - gap;
     let squares: f64 = values
         .windows(FORECAST_FROM)
-        .zip(&values[FORECAST_FROM..])
+        .zip(&values[FORECAST_FROM + gap..])
         .map(|(before, next)| (next - mean(before)).powi(2))
         .sum();
-    (
-        mean(&values[errors..]),
-        squares / errors as f64,
-        errors as f64,
-    )
+    let newest = &values[values.len() - FORECAST_FROM..];
+    (mean(newest), squares / errors as f64, errors as f64)
 }
 
 fn pooled(baseline: &[f64], candidate: &[f64], confidence: f64) -> Option<RatioInterval> {

@@ -34,7 +34,7 @@ fn one_run_against_five_is_a_prediction_interval() {
         .iter()
         .map(|log| vec![log.exp(); 3])
         .collect();
-    let found = ratio_of_runs(&runs, &[vec![0.03_f64.exp()]], 0.95).unwrap();
+    let found = ratio_of_runs(&runs, &[vec![0.03_f64.exp()]], 0, 0.95).unwrap();
     close(found.ratio.ln(), 0.03);
     close(found.log_standard_error, 0.017_320_5);
     close(found.high.ln(), 0.03 + 2.776_445 * 0.017_320_5);
@@ -47,15 +47,15 @@ fn one_run_against_five_is_a_prediction_interval() {
 fn few_runs_and_bad_values_have_no_interval() {
     let run = vec![1.0, 1.1];
     let runs = |count: usize| vec![run.clone(); count];
-    assert!(ratio_of_runs(&runs(4), &runs(1), 0.95).is_none());
-    assert!(ratio_of_runs(&runs(5), &[], 0.95).is_none());
-    assert!(ratio_of_runs(&runs(5), &[vec![]], 0.95).is_none());
-    assert!(ratio_of_runs(&runs(5), &[vec![f64::NAN]], 0.95).is_none());
-    assert!(ratio_of_runs(&runs(5), &[vec![-1.0]], 0.95).is_none());
-    assert!(ratio_of_runs(&runs(5), &runs(1), 1.0).is_none());
-    let equal = ratio_of_runs(&runs(5), &runs(1), 0.95).unwrap();
+    assert!(ratio_of_runs(&runs(4), &runs(1), 0, 0.95).is_none());
+    assert!(ratio_of_runs(&runs(5), &[], 0, 0.95).is_none());
+    assert!(ratio_of_runs(&runs(5), &[vec![]], 0, 0.95).is_none());
+    assert!(ratio_of_runs(&runs(5), &[vec![f64::NAN]], 0, 0.95).is_none());
+    assert!(ratio_of_runs(&runs(5), &[vec![-1.0]], 0, 0.95).is_none());
+    assert!(ratio_of_runs(&runs(5), &runs(1), 0, 1.0).is_none());
+    let equal = ratio_of_runs(&runs(5), &runs(1), 0, 0.95).unwrap();
     assert!((equal.p_value() - 1.0).abs() < 1e-12, "{equal:?}");
-    let other = ratio_of_runs(&runs(5), &[vec![2.0, 2.2]], 0.95).unwrap();
+    let other = ratio_of_runs(&runs(5), &[vec![2.0, 2.2]], 0, 0.95).unwrap();
     assert!(other.p_value() < 1e-12, "{other:?}");
 }
 
@@ -124,7 +124,7 @@ fn suite(spread: f64, shifts: &[f64]) -> (Vec<Vec<Option<f64>>>, Vec<Option<f64>
 fn most_cases_together_are_one_event() {
     let shifted = |shifts: &[f64]| {
         let (baseline, candidate) = suite(0.002, shifts);
-        movement(&baseline, &candidate, 0.01)
+        movement(&baseline, &candidate, 0, 0.01)
     };
     let found = shifted(&[0.05; 20]).unwrap();
     let event = found.event.unwrap();
@@ -152,7 +152,7 @@ fn a_suite_that_often_moves_together_has_no_event() {
         run.iter_mut().flatten().for_each(|value| *value += night);
     }
     assert!(
-        movement(&baseline, &candidate, 0.01)
+        movement(&baseline, &candidate, 0, 0.01)
             .unwrap()
             .event
             .is_none()
@@ -163,7 +163,7 @@ fn a_suite_that_often_moves_together_has_no_event() {
 #[test]
 fn the_error_of_the_forecast_is_that_of_the_past() {
     let runs: Vec<f64> = (0..16).map(|night| 0.01 * f64::from(night)).collect();
-    let found = ratio_of_values(&runs, &[0.16], 0.95).unwrap();
+    let found = ratio_of_values(&runs, &[0.16], 0, 0.95).unwrap();
     close(found.ratio.ln(), 0.045);
     close(found.log_standard_error, 0.045);
     close(found.degrees_of_freedom, 0.7 * 8.0);
@@ -172,7 +172,7 @@ fn the_error_of_the_forecast_is_that_of_the_past() {
         "the next of a climb is no change: {found:?}"
     );
     assert!(
-        !ratio_of_values(&runs[..15], &[0.30], 0.95)
+        !ratio_of_values(&runs[..15], &[0.30], 0, 0.95)
             .unwrap()
             .contains(1.0)
     );
@@ -226,19 +226,19 @@ fn runs() -> impl Strategy<Value = Vec<Vec<f64>>> {
 proptest! {
     #[test]
     fn scale_drops_out_and_order_does_not_matter(mut base in runs(), one in prop::collection::vec(0.5f64..2.0, 1..8), scale in 1e-3f64..1e6) {
-        let found = ratio_of_runs(&base, std::slice::from_ref(&one), 0.95).unwrap();
+        let found = ratio_of_runs(&base, std::slice::from_ref(&one), 0, 0.95).unwrap();
         let scaled: Vec<Vec<f64>> = base.iter().map(|run| run.iter().map(|x| x * scale).collect()).collect();
-        let other = ratio_of_runs(&scaled, &[one.iter().map(|x| x * scale).collect()], 0.95).unwrap();
+        let other = ratio_of_runs(&scaled, &[one.iter().map(|x| x * scale).collect()], 0, 0.95).unwrap();
         prop_assert!((found.ratio / other.ratio - 1.0).abs() < 1e-9);
         base.reverse();
         for run in &mut base { run.reverse(); }
-        let reversed = ratio_of_runs(&base, &[one], 0.95).unwrap();
+        let reversed = ratio_of_runs(&base, &[one], 0, 0.95).unwrap();
         prop_assert!((found.high / reversed.high - 1.0).abs() < 1e-9);
     }
 
     #[test]
     fn a_larger_effect_is_never_less_sure(base in runs(), step in 1.0f64..1.5) {
-        let slower = |by: f64| ratio_of_runs(&base, &[vec![3.0 * by]], 0.95).unwrap().p_value();
+        let slower = |by: f64| ratio_of_runs(&base, &[vec![3.0 * by]], 0, 0.95).unwrap().p_value();
         prop_assert!(slower(step) <= slower(1.0) + 1e-12);
     }
 
