@@ -4,6 +4,7 @@
 //! `run` is plan, then execute; `reproduce` is load, then the same execute: what can be run can be
 //! reproduced. Everything measured runs in a worker process; this process loads no kernel.
 
+pub mod checkout;
 pub mod commands;
 pub mod database;
 pub mod errors;
@@ -16,3 +17,4 @@ pub mod settings;
 pub mod show;
 pub mod site;
 pub mod suite;
+pub mod workers;
