@@ -5,6 +5,7 @@
 //! reproduced. Everything measured runs in a worker process; this process loads no kernel.
 
 mod chart;
+pub mod checkout;
 pub mod commands;
 pub mod database;
 pub mod errors;
@@ -19,3 +20,4 @@ pub mod settings;
 pub mod show;
 pub mod site;
 pub mod suite;
+pub mod workers;

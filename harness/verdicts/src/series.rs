@@ -76,7 +76,7 @@ impl Series {
 
 /// Whether a run belongs to histories. A reproduction may have run another build than the commit it names.
 fn is_measurement(run: &RunRow) -> bool {
-    run.reproduces.is_none()
+    run.reproduces.is_none() && run.purpose.is_measurement()
 }
 
 /// What all series of one reading share: runs, fingerprints, and the differences of these, each found once.

@@ -129,6 +129,7 @@ mod tests {
             ("--benchmark-tag", "x"),
             ("--order-seed", "1"),
             ("--prefix", "taskset -c 2"),
+            ("--arm", "A=here"),
         ] {
             let cli = Cli::try_parse_from(["run", "m.json", option, value]).unwrap();
             let error = manifest(&cli.args.what, &cli.args.selection, &settings).unwrap_err();

@@ -141,7 +141,7 @@ fn history_takes_values_that_have_no_logarithm() {
 }
 
 #[test]
-fn history_leaves_reproductions_out() {
+fn history_leaves_out_what_is_no_night_of_its_own() {
     let recipes: Vec<Recipe> = (0..4).map(|at| night(at, 1.0)).collect();
     let mut records: Vec<Record> = recipes.iter().map(Recipe::record).collect();
     records[2].header.reproduces = Some(recipes[0].run());
