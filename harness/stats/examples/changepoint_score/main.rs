@@ -17,6 +17,12 @@ use score::{Score, mean, score};
 use serde_json::json;
 use series::{Series, read_folder};
 
+/// A group of series: its name, and what belongs to it.
+type Kind = (&'static str, fn(&Judged) -> bool);
+
+/// A kind of noise: its name, and a series of so many points of it.
+type Maker = (&'static str, fn(&mut Noise, usize) -> Vec<f64>);
+
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -123,7 +129,7 @@ fn print_scores(judged: &[Judged]) {
         );
     }
     println!();
-    let kinds: [(_, fn(&Judged) -> bool); 3] = [
+    let kinds: [Kind; 3] = [
         ("mean, people's (tcpd-*)", Judged::is_human),
         ("mean, maintainers' (others)", |one| !one.is_human()),
         ("mean, all labelled", |_| true),
@@ -159,7 +165,7 @@ fn detected(found: &[ChangePoint]) -> String {
 
 /// How many of 1000 series of pure noise show a change.
 fn print_noise() {
-    let kinds: [(_, fn(&mut Noise, usize) -> Vec<f64>); 4] = [
+    let kinds: [Maker; 4] = [
         ("white", |noise, count| noise.autoregressive(count, 0.0)),
         ("AR(1) 0.5", |noise, count| noise.autoregressive(count, 0.5)),
         ("Student t, 3 d.f.", |noise, count| {

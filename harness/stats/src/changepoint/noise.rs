@@ -81,7 +81,7 @@ fn memory(residuals: &[f64], squares: f64, fitted: f64) -> f64 {
 /// The squared error of a step between two sides with noise of their own over that with shared noise, at least 1.
 ///
 /// A few wild nights in a row look like a step; that they are wild shows in their differences, which the step itself
-/// and other changes leave alone. Source: Welch 1938, Biometrika 29(3/4), 350-362, with variances from successive differences
+/// and at most one other change leave alone. Source: Welch 1938, Biometrika 29(3/4), 350-362, with variances from successive differences
 /// (von Neumann et al. 1941, Annals of Mathematical Statistics 12(2), 153-162).
 fn imbalance(fit: &Fit, sums: &Sums) -> f64 {
     let pieces = fit.pieces();
@@ -89,7 +89,7 @@ fn imbalance(fit: &Fit, sums: &Sums) -> f64 {
     let [one, other] = [false, true].map(|wanted| {
         let side = pieces.iter().enumerate();
         side.filter(|(place, _)| inside(*place) == wanted)
-            .map(|(_, &piece)| Differences::of(sums.values(piece), 1))
+            .map(|(_, &piece)| Differences::of(sums.values(piece), 1).without_largest())
             .fold(Differences::default(), Differences::with)
     });
     let shared = one.with(other).mean();
@@ -103,6 +103,7 @@ fn imbalance(fit: &Fit, sums: &Sums) -> f64 {
 #[derive(Clone, Copy, Debug, Default)]
 struct Differences {
     squares: f64,
+    largest: f64,
     count: usize,
     nights: usize,
 }
@@ -110,8 +111,10 @@ struct Differences {
 impl Differences {
     fn of(values: &[f64], lag: usize) -> Self {
         let pairs = values.iter().zip(&values[lag..]);
+        let squares = pairs.map(|(early, late)| (late - early).powi(2));
         Self {
-            squares: pairs.map(|(early, late)| (late - early).powi(2)).sum(),
+            squares: squares.clone().sum(),
+            largest: squares.fold(0.0, f64::max),
             count: values.len() - lag,
             nights: values.len(),
         }
@@ -120,8 +123,19 @@ impl Differences {
     fn with(self, other: Self) -> Self {
         Self {
             squares: self.squares + other.squares,
+            largest: self.largest.max(other.largest),
             count: self.count + other.count,
             nights: self.nights + other.nights,
+        }
+    }
+
+    /// Without the one largest, which may be a change.
+    fn without_largest(self) -> Self {
+        Self {
+            squares: self.squares - self.largest,
+            largest: 0.0,
+            count: self.count - 1,
+            ..self
         }
     }
 
