@@ -67,6 +67,18 @@ fn steps_of_both_directions_and_a_passing_shift_are_found() {
     }
 }
 
+/// Equal steps look like a ramp from afar; closer, each is one.
+#[test]
+fn a_flight_of_steps_is_found_and_a_ramp_of_the_same_slope_is_not() {
+    for steps in 2..7 {
+        let flight = |night: usize| 12.0 * (night / 30) as f64;
+        let expected: Vec<usize> = (1..steps).map(|step| 30 * step).collect();
+        assert_eq!(indices(&nights(30 * steps, 7, flight)), expected);
+        let ramp = |night: usize| 12.0 * night as f64 / 30.0;
+        assert_eq!(found(&nights(30 * steps, 7, ramp)), []);
+    }
+}
+
 #[test]
 fn one_level_is_silence_whatever_it_is() {
     for level in [0.0, -3.5, 1e-300, 1e300] {
@@ -237,7 +249,7 @@ proptest! {
     }
 
     #[test]
-    fn a_high_step_is_found_exactly(seed: u64, count in 30usize..300, at in 0.2..0.8, height in 12.0..100.0, up: bool) {
+    fn a_high_step_is_found_exactly(seed: u64, count in 30usize..300, at in 0.2..0.8, height in 12.0_f64..100.0, up: bool) {
         let at = (at * count as f64) as usize;
         let height = if up { height } else { -height };
         let changes = found(&nights(count, seed, step(at, height)));
@@ -249,14 +261,14 @@ proptest! {
 
     #[test]
     fn spikes_are_no_change(
-        seed in 0u64..1000, at in 0usize..99, width in 1usize..=2, height in 5.0..1e6, up: bool,
+        seed in 0u64..1000, at in 0usize..99, width in 1usize..=2, height in 5.0_f64..1e6, up: bool,
     ) {
         let height = if up { height } else { -height };
         let clean = nights(100, seed, |_| 0.0);
         prop_assume!(found(&clean).is_empty());
         let mut spiky = clean;
-        for night in at..at + width {
-            spiky[night] += height;
+        for night in &mut spiky[at..at + width] {
+            *night += height;
         }
         prop_assert_eq!(found(&spiky), []);
         let mut constant = vec![100.0; 100];
@@ -265,7 +277,7 @@ proptest! {
     }
 
     #[test]
-    fn places_are_in_order_and_inside(values in prop::collection::vec(-1e3..1e3, 1..80), p in 1i32..9) {
+    fn places_are_in_order_and_inside(values in prop::collection::vec(-1e3_f64..1e3, 1..80), p in 1i32..9) {
         let jumpy: Vec<f64> = values.iter().map(|value| (value / f64::from(p)).round()).collect();
         let changes = found(&jumpy);
         prop_assert!(changes.is_sorted_by(|one, other| one.index + 4 <= other.index));

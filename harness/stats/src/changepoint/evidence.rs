@@ -56,6 +56,22 @@ pub(super) fn is_jump(fit: &Fit, sums: &Sums) -> bool {
     height.powi(2) >= SMALLEST_JUMP.powi(2) * variance
 }
 
+/// Whether a line explains a stretch better than a level, by the price of one number for each night.
+pub(super) fn is_trending(sums: &Sums, stretch: Stretch) -> bool {
+    let squares = sums.around(stretch, Shape::Line);
+    let line = Fit {
+        stretch,
+        cuts: Vec::new(),
+        shape: Shape::Line,
+        squares,
+    };
+    let explained = sums.around(stretch, Shape::Level) - squares;
+    stretch.nights() >= 4 * SHORTEST
+        && Noise::around(&line, sums).is_some_and(|noise| {
+            explained > 2.0 * (stretch.nights() as f64).ln() * noise.long_run()
+        })
+}
+
 /// How a level moved, judged by the nights next to the cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Pace {

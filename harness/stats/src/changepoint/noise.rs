@@ -84,6 +84,9 @@ fn memory(residuals: &[f64], squares: f64, fitted: f64) -> f64 {
 /// and at most one other change leave alone. Source: Welch 1938, Biometrika 29(3/4), 350-362, with variances from successive differences
 /// (von Neumann et al. 1941, Annals of Mathematical Statistics 12(2), 153-162).
 fn imbalance(fit: &Fit, sums: &Sums) -> f64 {
+    if fit.cuts.is_empty() {
+        return 1.0;
+    }
     let pieces = fit.pieces();
     let inside = |place: usize| place == 1;
     let [one, other] = [false, true].map(|wanted| {
