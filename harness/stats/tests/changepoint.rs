@@ -70,10 +70,12 @@ fn steps_of_both_directions_and_a_passing_shift_are_found() {
 /// Equal steps look like a ramp from afar; closer, each is one.
 #[test]
 fn a_flight_of_steps_is_found_and_a_ramp_of_the_same_slope_is_not() {
-    for steps in 2..7 {
+    for steps in [2, 3, 4, 5, 6, 40] {
         let flight = |night: usize| 12.0 * (night / 30) as f64;
         let expected: Vec<usize> = (1..steps).map(|step| 30 * step).collect();
         assert_eq!(indices(&nights(30 * steps, 7, flight)), expected);
+        let clean: Vec<f64> = (0..30 * steps).map(flight).collect();
+        assert_eq!(indices(&clean), expected);
         let ramp = |night: usize| 12.0 * night as f64 / 30.0;
         assert_eq!(found(&nights(30 * steps, 7, ramp)), []);
     }

@@ -29,9 +29,6 @@ use sums::{Shape, Stretch, Sums};
 /// on a line) and heavy tails cost a little, so that about 5 in 1000 series of pure noise show a change.
 const SIGNIFICANCE: f64 = 0.001;
 
-/// Squares below this are rounding, in a series whose largest value is 1.
-const ROUNDING: f64 = 1e-20;
-
 /// One shift of the level of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -164,7 +161,7 @@ struct Split {
 
 /// The most convincing split of a stretch, if any counts.
 fn split(sums: &Sums, stretch: Stretch, significance: f64) -> Option<Split> {
-    if stretch.nights() < 2 * SHORTEST || sums.around(stretch, Shape::Level) < ROUNDING {
+    if stretch.nights() < 2 * SHORTEST || sums.is_exact(stretch, Shape::Level) {
         return None;
     }
     split_levels(sums, stretch, significance).or_else(|| split_lines(sums, stretch, significance))
@@ -198,7 +195,7 @@ fn level_split(sums: &Sums, fit: Fit, uncut: f64, rival: f64, significance: f64)
 /// The best jump between two lines, if it is sure and is a jump.
 fn split_lines(sums: &Sums, stretch: Stretch, significance: f64) -> Option<Split> {
     let uncut = sums.around(stretch, Shape::Line);
-    if uncut < ROUNDING {
+    if sums.is_exact(stretch, Shape::Line) {
         return None;
     }
     let fit = best_cut(sums, stretch, Shape::Line, SHORTEST_SHAPED)?;
