@@ -51,16 +51,17 @@ pub struct ChangePoint {
 }
 
 /// The changes of level in a series of runs in time order; empty if there are none, `None` if the series is empty or any value is
-/// not finite. Fewer than 8 points never show a change.
+/// not finite. Fewer than 10 points never show a change.
 ///
 /// The rule: pull spikes in to three robust standard deviations of their neighbours. Then, for the whole series and
 /// again for each part of it, look for the best step and the best passing shift. One counts if noise with the same
-/// memory does as well in less than 1 of 1000 stretches, and if it explains the stretch better than a straight line does,
-/// by ln n (Schwarz's price for the place of the step). Where a line is better, look for a jump between two lines. A
-/// change that is not to be seen among the nights next to it is gradual, and is not taken apart into more of that kind.
+/// memory does as well in less than 1 of 1000 stretches, and if it explains the stretch better than a straight line does, by
+/// ln n for each cut (Schwarz's price for its place). Where a line is better, look for a jump between two lines. Where there
+/// is only a trend, look at its halves for steps. A change that is not to be seen among the nights next to it is
+/// gradual, and its parts may only be cut by abrupt ones.
 ///
 /// The values may have any sign and unit: scale and shift change nothing but `before` and `after`.
-/// O(n²) up to 1000 points, O(n) with a large constant beyond, for each part.
+/// O(n²) up to 1000 points and O(n) beyond, for each part: 1.6 ms for 1000 points, 0.15 s at worst for 10,000.
 pub fn change_points(values: &[f64]) -> Option<Vec<ChangePoint>> {
     if !all_finite(values) {
         return None;
