@@ -29,9 +29,6 @@ use sums::{Shape, Stretch, Sums};
 /// on a line) and heavy tails cost a little, so that about 5 in 1000 series of pure noise show a change.
 const SIGNIFICANCE: f64 = 0.001;
 
-/// Squares below this are rounding, in a series whose largest value is 1.
-const ROUNDING: f64 = 1e-20;
-
 /// One shift of the level of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,16 +51,17 @@ pub struct ChangePoint {
 }
 
 /// The changes of level in a series of runs in time order; empty if there are none, `None` if the series is empty or any value is
-/// not finite. Fewer than 8 points never show a change.
+/// not finite. Fewer than 10 points never show a change.
 ///
 /// The rule: pull spikes in to three robust standard deviations of their neighbours. Then, for the whole series and
 /// again for each part of it, look for the best step and the best passing shift. One counts if noise with the same
-/// memory does as well in less than 1 of 1000 stretches, and if it explains the stretch better than a straight line does,
-/// by ln n (Schwarz's price for the place of the step). Where a line is better, look for a jump between two lines. A
-/// change that is not to be seen among the nights next to it is gradual, and is not taken apart into more of that kind.
+/// memory does as well in less than 1 of 1000 stretches, and if it explains the stretch better than a straight line does, by
+/// ln n for each cut (Schwarz's price for its place). Where a line is better, look for a jump between two lines. Where there
+/// is only a trend, look at its halves for steps. A change that is not to be seen among the nights next to it is
+/// gradual, and its parts may only be cut by abrupt ones.
 ///
 /// The values may have any sign and unit: scale and shift change nothing but `before` and `after`.
-/// O(n²) up to 1000 points, O(n) with a large constant beyond, for each part.
+/// O(n²) up to 1000 points and O(n) beyond, for each part: 1.6 ms for 1000 points, 0.15 s at worst for 10,000.
 pub fn change_points(values: &[f64]) -> Option<Vec<ChangePoint>> {
     if !all_finite(values) {
         return None;
@@ -164,7 +162,7 @@ struct Split {
 
 /// The most convincing split of a stretch, if any counts.
 fn split(sums: &Sums, stretch: Stretch, significance: f64) -> Option<Split> {
-    if stretch.nights() < 2 * SHORTEST || sums.around(stretch, Shape::Level) < ROUNDING {
+    if stretch.nights() < 2 * SHORTEST || sums.is_exact(stretch, Shape::Level) {
         return None;
     }
     split_levels(sums, stretch, significance).or_else(|| split_lines(sums, stretch, significance))
@@ -198,7 +196,7 @@ fn level_split(sums: &Sums, fit: Fit, uncut: f64, rival: f64, significance: f64)
 /// The best jump between two lines, if it is sure and is a jump.
 fn split_lines(sums: &Sums, stretch: Stretch, significance: f64) -> Option<Split> {
     let uncut = sums.around(stretch, Shape::Line);
-    if uncut < ROUNDING {
+    if sums.is_exact(stretch, Shape::Line) {
         return None;
     }
     let fit = best_cut(sums, stretch, Shape::Line, SHORTEST_SHAPED)?;
