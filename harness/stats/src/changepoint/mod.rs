@@ -61,7 +61,7 @@ pub struct ChangePoint {
 /// gradual, and its parts may only be cut by abrupt ones.
 ///
 /// The values may have any sign and unit: scale and shift change nothing but `before` and `after`.
-/// O(n²) up to 1000 points and O(n) beyond, for each part: 1.6 ms for 1000 points, 0.15 s at worst for 10,000.
+/// O(n²) up to 1000 points and O(n) beyond, for each part: about 2 ms for 1000 points, 0.15 s for the worst 10,000 tried.
 pub fn change_points(values: &[f64]) -> Option<Vec<ChangePoint>> {
     if !all_finite(values) {
         return None;
