@@ -20,6 +20,13 @@ pub enum Position {
     Straddles,
 }
 
+impl Position {
+    /// Whether a change is called.
+    pub fn is_called(self) -> bool {
+        matches!(self, Self::Above | Self::Below)
+    }
+}
+
 /// The position of a ratio against \[1 / (1 + `margin`), 1 + `margin`\]; `margin` 0.03 is 3 %.
 ///
 /// Within: the whole interval is inside, which at confidence 1 - 2α is two one-sided tests at level α each

@@ -3,6 +3,7 @@
 //! Both answers are for the friendliest truth, a ratio of exactly 1 that should be called equivalent; a true change
 //! close to the margin needs more, one far from it less.
 
+use crate::levels::MIN_BASELINE_RUNS;
 use crate::sample::is_confidence;
 use crate::student;
 use crate::trimmed::kept_and_cut;
@@ -46,6 +47,55 @@ pub fn runs_needed(
 ) -> Option<u32> {
     let plan = Plan::new(round_sd, run_to_run_sd, margin, confidence)?;
     smallest(|runs| plan.settles(rounds_per_run, runs))
+}
+
+/// The smallest change, as a share, that a comparison of runs finds with probability `power` at a two-sided `level`: one side's
+/// mean of `candidate_runs` runs against `baseline_runs`, each of `rounds` rounds. 0.02 is 2 %.
+///
+/// `round_sd` and `run_sd` are standard deviations of logarithms between rounds and between runs; the result holds for the t interval
+/// of [`crate::ratio_of_runs`]. `None` for fewer than 5 baseline runs, none on the other side, no rounds, or bad arguments.
+///
+/// (t(1 - level/2) + t(power)) · standard error. Source: Chow, Shao and Wang 2008, section 3.2.1, with t for z.
+pub fn smallest_detectable_effect(
+    round_sd: f64,
+    rounds: u32,
+    run_sd: f64,
+    baseline_runs: u32,
+    candidate_runs: u32,
+    level: f64,
+    power: f64,
+) -> Option<f64> {
+    if (baseline_runs as usize) < MIN_BASELINE_RUNS || candidate_runs == 0 || rounds == 0 {
+        return None;
+    }
+    let run_variance = run_sd.powi(2) + round_sd.powi(2) / f64::from(rounds);
+    let sides = 1.0 / f64::from(baseline_runs) + 1.0 / f64::from(candidate_runs);
+    let degrees_of_freedom = f64::from(baseline_runs + candidate_runs - 2);
+    detectable(run_variance * sides, degrees_of_freedom, level, power)
+}
+
+/// The same for two interleaved arms of `pairs` rounds each, where `round_sd` is the deviation of one round: of the paired
+/// differences over √2. `None` for fewer than two pairs or bad arguments.
+pub fn smallest_detectable_effect_interleaved(
+    round_sd: f64,
+    pairs: u32,
+    level: f64,
+    power: f64,
+) -> Option<f64> {
+    let squared_error = 2.0 * round_sd.powi(2) / f64::from(pairs);
+    detectable(
+        squared_error,
+        f64::from(pairs.checked_sub(1)?),
+        level,
+        power,
+    )
+}
+
+fn detectable(squared_error: f64, degrees_of_freedom: f64, level: f64, power: f64) -> Option<f64> {
+    let is_usable = squared_error.is_finite() && squared_error >= 0.0 && degrees_of_freedom >= 1.0;
+    let reach = student::quantile(1.0 - level / 2.0, degrees_of_freedom)?
+        + student::quantile(power, degrees_of_freedom)?;
+    is_usable.then(|| (reach * squared_error.sqrt()).exp_m1())
 }
 
 struct Plan {

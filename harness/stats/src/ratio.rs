@@ -32,7 +32,7 @@ pub struct RatioInterval {
 
 impl RatioInterval {
     /// Builds the interval from a difference of logarithms.
-    fn from_logs(
+    pub(crate) fn from_logs(
         difference: f64,
         squared_error: f64,
         degrees_of_freedom: f64,
@@ -59,6 +59,30 @@ impl RatioInterval {
     /// Whether the interval, ends included, holds `ratio`.
     pub fn contains(&self, ratio: f64) -> bool {
         (self.low..=self.high).contains(&ratio)
+    }
+
+    /// Two-sided p-value against "the true ratio is 1". Two sides without any spread that are equal give 1, others 0.
+    pub fn p_value(&self) -> f64 {
+        (2.0 * self.p_value_above(1.0).min(self.p_value_below(1.0))).min(1.0)
+    }
+
+    /// The same effect, seen from a `shift` that others share: a ratio of 1.10 relative to 1.05 is 1.048. The shift counts as known.
+    #[must_use]
+    pub fn relative_to(&self, shift: f64) -> Self {
+        Self {
+            ratio: self.ratio / shift,
+            low: self.low / shift,
+            high: self.high / shift,
+            ..*self
+        }
+    }
+
+    /// The same effect with at most so many degrees of freedom for its p-values; the interval stays.
+    pub(crate) fn with_degrees(&self, most: f64) -> Self {
+        Self {
+            degrees_of_freedom: self.degrees_of_freedom.min(most),
+            ..*self
+        }
     }
 
     /// One-sided p-value against "the true ratio is at most `bound`": small means surely above. With `bound` 1

@@ -44,6 +44,15 @@ impl TrimmedMean {
     }
 }
 
+/// The location alone: as [`TrimmedMean::of`], and for one value that value. `None` for none.
+pub(crate) fn location(values: &[f64]) -> Option<f64> {
+    match values {
+        [] => None,
+        [only] => Some(*only),
+        _ => TrimmedMean::of(values).map(|found| found.mean),
+    }
+}
+
 /// How many of `count` values are kept, and how many are cut at each end.
 pub(crate) fn kept_and_cut(count: usize) -> (usize, usize) {
     let cut = if count < TRIM_FROM { 0 } else { count / 5 };

@@ -3,14 +3,19 @@
 //! One value serves the terminal, the gate, feeds and pages: nobody else decides. Verdicts are
 //! computed from stored samples whenever they are read, so a threshold can change without a re-run.
 
+pub mod calibration;
 mod estimate;
+pub mod history;
 mod likeness;
+pub mod marks;
 pub mod reproduction;
 pub mod series;
 pub mod speed;
 pub mod summary;
 mod view;
 
+pub use history::{CaseHistory, LocatedChange, Spot};
+pub use marks::{Mark, MarkKind, Marks, MarksError};
 pub use reproduction::{CaseReproduction, Likeness, Reproduction};
 pub use series::{Change, Point, Series, changes};
 pub use summary::{CaseState, CaseSummary, MetricSummary, RunSummary};

@@ -1,10 +1,12 @@
 //! The subcommands: one file each, one line of registration each.
 
+mod calibrate;
 mod completions;
 mod db;
 mod doctor;
 mod fingerprint;
 mod guard;
+mod history;
 mod ingest;
 mod list;
 mod nightly;
@@ -47,8 +49,12 @@ enum Command {
     Nightly(nightly::Args),
     /// Show what a run found.
     Show(show::Args),
+    /// Show how a case did over its runs, and where it changed.
+    History(history::Args),
     /// Run the manifest of a past run again, and compare inputs, outputs and speed.
     Reproduce(reproduce::Args),
+    /// Measure how much identical code differs from itself here, and what can therefore be found.
+    Calibrate(calibrate::Args),
     /// Publish the site from the database.
     Report(report::Args),
     /// Read records into the database.
@@ -104,7 +110,9 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::run(&args)?,
         Command::Nightly(args) => nightly::run(&args)?,
         Command::Show(args) => show::run(&args)?,
+        Command::History(args) => history::run(&args)?,
         Command::Reproduce(args) => reproduce::run(&args)?,
+        Command::Calibrate(args) => calibrate::run(&args)?,
         Command::Report(args) => report::run(&args)?,
         Command::Ingest(args) => ingest::run(&args)?,
         Command::Db(args) => db::run(&args)?,

@@ -11,6 +11,7 @@ mod faults;
 mod flow;
 mod git;
 mod helpers;
+mod history;
 mod interrupt;
 mod kill;
 mod lock;
