@@ -3,18 +3,26 @@
 //! One value serves the terminal, the gate, feeds and pages: nobody else decides. Verdicts are
 //! computed from stored samples whenever they are read, so a threshold can change without a re-run.
 
+pub mod comparison;
+mod effect;
 mod estimate;
+pub mod few_runs;
+pub mod gate;
 mod likeness;
 pub mod reproduction;
 pub mod series;
 pub mod speed;
 pub mod summary;
 mod view;
+pub mod window;
 
+pub use comparison::{Basis, CaseComparison, Comparison, Side};
+pub use gate::Gate;
 pub use reproduction::{CaseReproduction, Likeness, Reproduction};
 pub use series::{Change, Point, Series, changes};
 pub use summary::{CaseState, CaseSummary, MetricSummary, RunSummary};
 pub use view::{History, RunView};
+pub use window::Window;
 
 use assay_protocol::Direction;
 use assay_stats::Position;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use assay_protocol::Metric;
+use assay_protocol::Direction;
 use assay_record::{BlockStatus, Manifest, RunId};
 use assay_stats::median;
-use assay_store::{CaseRow, RunRow, Store, StoreError};
+use assay_store::{CaseRow, RoundRow, RunRow, Store, StoreError};
 
 /// A run with all that a comparison asks of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,9 +37,9 @@ impl RunView {
     }
 }
 
-/// Times of earlier runs of each case and arm on one machine: the median over the rounds of each run, oldest first.
+/// Values of earlier runs of each case, arm and metric on one machine: the median over the rounds of each run, oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct History(BTreeMap<(String, String), Vec<f64>>);
+pub struct History(BTreeMap<(String, String, String), Vec<f64>>);
 
 impl History {
     /// What the store knows of the machine and suite of `view` before that run, of the same definitions. Reproductions are
@@ -53,7 +53,7 @@ impl History {
             .collect();
         let mut history = Self::default();
         for series in store.series()? {
-            let is_same = series.key.metric == Metric::TIME
+            let is_same = series.metric.direction != Direction::Neutral
                 && series.key.machine == view.run.machine
                 && series.key.suite == view.run.suite
                 && view
@@ -70,20 +70,16 @@ impl History {
                     .is_some_and(|started| *started < view.run.started)
             });
             let times = earlier.filter_map(|(_, rounds)| median(rounds)).collect();
-            history.insert(&series.key.case, &series.key.arm, times);
+            let key = (series.key.case, series.key.arm, series.key.metric);
+            history.0.insert(key, times);
         }
         Ok(history)
     }
 
-    /// Sets the times of a case on an arm.
-    pub fn insert(&mut self, case: &str, arm: &str, times: Vec<f64>) {
-        self.0.insert((case.into(), arm.into()), times);
-    }
-
-    /// Times of a case on an arm, oldest first; empty where nothing is known.
-    pub fn of(&self, case: &str, arm: &str) -> &[f64] {
+    /// Values of a metric of a case on an arm, oldest first; empty where nothing is known.
+    pub fn of(&self, case: &str, arm: &str, metric: &str) -> &[f64] {
         self.0
-            .get(&(case.into(), arm.into()))
+            .get(&(case.into(), arm.into(), metric.into()))
             .map_or(&[], Vec::as_slice)
     }
 }
@@ -104,4 +100,9 @@ pub(crate) fn trouble(case: &CaseRow) -> Option<&BlockStatus> {
         .iter()
         .find(|row| matches!(row.status, BlockStatus::Skipped(_)) && !has_good(row.round));
     wrong.or(failed).or(skipped).map(|row| &row.status)
+}
+
+/// Whether something outside disturbed a round.
+pub(crate) fn is_disturbed(_round: &RoundRow) -> bool {
+    false
 }

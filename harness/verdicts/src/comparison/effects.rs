@@ -1,0 +1,129 @@
+//! The effect in each item, by what there is to compare.
+
+use assay_protocol::Metric;
+pub(super) use assay_stats::levels::MIN_BASELINE_RUNS;
+use assay_stats::{RatioInterval, levels, paired_log_ratio, ratio_of_runs};
+
+use super::Basis;
+use super::pairing::Item;
+use crate::effect::{Effect, Origin};
+use crate::few_runs::{self, Times};
+use crate::{CONFIDENCE, History};
+
+/// Candidate over baseline in each item; `None` where the values allow no ratio.
+pub(super) fn effects(
+    items: &[Item],
+    basis: Basis,
+    arm: &str,
+    history: &History,
+) -> Vec<Option<Effect>> {
+    if basis == Basis::Interleaved {
+        return items.iter().map(paired).collect();
+    }
+    let mut found: Vec<Option<Effect>> = items.iter().map(across_runs).collect();
+    for metric in metrics(items) {
+        let few: Vec<usize> = (0..items.len())
+            .filter(|&at| items[at].metric.name == metric && !has_enough_runs(&items[at]))
+            .collect();
+        let times: Vec<Times> = few
+            .iter()
+            .map(|&at| times(&items[at], arm, history))
+            .collect();
+        for (at, effect) in few.into_iter().zip(few_runs::effects(&times)) {
+            found[at] = constant(&items[at]).or(effect);
+        }
+    }
+    found
+}
+
+fn metrics(items: &[Item]) -> Vec<&str> {
+    let mut metrics: Vec<&str> = items.iter().map(|item| item.metric.name.as_str()).collect();
+    metrics.sort_unstable();
+    metrics.dedup();
+    metrics
+}
+
+fn has_enough_runs(item: &Item) -> bool {
+    item.baseline.len().max(item.candidate.len()) >= MIN_BASELINE_RUNS
+}
+
+fn times(item: &Item, arm: &str, history: &History) -> Times {
+    Times {
+        baseline: item.baseline.clone(),
+        candidate: item.candidate.clone(),
+        history: history.of(&item.case, arm, &item.metric.name).to_vec(),
+    }
+}
+
+fn paired(item: &Item) -> Option<Effect> {
+    let (before, after) = (item.baseline.first()?, item.candidate.first()?);
+    let interval = paired_log_ratio(before, after, CONFIDENCE)?;
+    let of_pair = interval.log_standard_error * (before.len() as f64).sqrt();
+    Some(Effect {
+        interval,
+        round_sd: of_pair / std::f64::consts::SQRT_2,
+        run_sd: 0.0,
+        rounds: before.len() as u32,
+        origin: Origin::Pairs,
+    })
+}
+
+/// With enough runs on either side: that side shows how much runs differ.
+fn across_runs(item: &Item) -> Option<Effect> {
+    let (interval, reference) = if item.baseline.len() >= MIN_BASELINE_RUNS {
+        let ratio = ratio_of_runs(&item.baseline, &item.candidate, CONFIDENCE)?;
+        (ratio, &item.baseline)
+    } else {
+        let ratio = ratio_of_runs(&item.candidate, &item.baseline, CONFIDENCE)?;
+        (inverse(&ratio), &item.candidate)
+    };
+    let sides = 1.0 / item.baseline.len() as f64 + 1.0 / item.candidate.len() as f64;
+    let of_runs = interval.log_standard_error / sides.sqrt();
+    let (round_sd, run_sd) =
+        levels(reference).map_or((0.0, of_runs), |levels| (levels.round_sd, levels.run_sd));
+    let shortest = item.baseline.iter().chain(&item.candidate).map(Vec::len);
+    Some(Effect {
+        interval,
+        round_sd,
+        run_sd,
+        rounds: shortest.min()? as u32,
+        origin: Origin::Runs,
+    })
+}
+
+fn inverse(ratio: &RatioInterval) -> RatioInterval {
+    RatioInterval {
+        ratio: 1.0 / ratio.ratio,
+        low: 1.0 / ratio.high,
+        high: 1.0 / ratio.low,
+        ..*ratio
+    }
+}
+
+/// A metric that is no time and the same in every round of a side is computed, not measured: no run will give another value.
+fn constant(item: &Item) -> Option<Effect> {
+    let value = |runs: &[Vec<f64>]| {
+        let rounds = runs.concat();
+        let first = *rounds.first()?;
+        let is_constant = rounds.len() > 1 && rounds.iter().all(|value| *value == first);
+        (is_constant && first.is_finite() && first > 0.0).then_some(first)
+    };
+    if item.metric.name == Metric::TIME {
+        return None;
+    }
+    let ratio = value(&item.candidate)? / value(&item.baseline)?;
+    Some(Effect {
+        interval: RatioInterval {
+            ratio,
+            low: ratio,
+            high: ratio,
+            confidence: CONFIDENCE,
+            log_standard_error: 0.0,
+            degrees_of_freedom: 1e6,
+        },
+        round_sd: 0.0,
+        run_sd: 0.0,
+        rounds: item.candidate.concat().len() as u32,
+        origin: Origin::Constant,
+    })
+}

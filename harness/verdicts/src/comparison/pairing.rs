@@ -1,0 +1,335 @@
+//! Which values of which rounds are compared: cases that both sides have, of one definition, measured and right.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use assay_protocol::{Direction, Metric};
+use assay_record::BlockStatus;
+use assay_store::CaseRow;
+
+use super::{Basis, LeftOut, Loaded, Options, Reason};
+use crate::likeness::differing_fields;
+use crate::view::trouble;
+use crate::{CaseState, RunView};
+
+/// From this share of disturbed rounds on, a side's values are not those of a quiet machine.
+const DISTURBED_SHARE: f64 = 0.5;
+
+/// All that two sides have to be compared by.
+pub(super) struct Pairing {
+    pub items: Vec<Item>,
+    pub troubles: Vec<(String, String)>,
+    pub left_out: Vec<LeftOut>,
+}
+
+/// One metric of one case, with the values of both sides.
+pub(super) struct Item {
+    pub case: String,
+    pub metric: Metric,
+    /// Per run the values of its rounds; interleaved: one run each, of rounds that both have, in the same order.
+    pub baseline: Vec<Vec<f64>>,
+    pub candidate: Vec<Vec<f64>>,
+    /// Why nothing can be said, whatever the values are.
+    pub obstacle: Option<String>,
+    /// What must be said beside any verdict.
+    pub remark: Option<String>,
+}
+
+/// A case on one side: the row of each run that has it.
+type Rows<'a> = Vec<(&'a RunView, &'a CaseRow)>;
+
+/// What becomes of one case.
+enum Outcome {
+    Compared(Vec<Item>),
+    Trouble(String),
+    LeftOut(Reason, String),
+    /// Neither side could run it.
+    Idle,
+}
+
+pub(super) fn basis(baseline: &Loaded<'_>, candidate: &Loaded<'_>) -> Basis {
+    let (baseline_runs, candidate_runs) = (baseline.runs.len(), candidate.runs.len());
+    if let ([one], [other]) = (&baseline.runs[..], &candidate.runs[..])
+        && one.run.run == other.run.run
+    {
+        return Basis::Interleaved;
+    }
+    if baseline_runs.max(candidate_runs) >= super::effects::MIN_BASELINE_RUNS {
+        return Basis::AcrossRuns {
+            baseline_runs,
+            candidate_runs,
+        };
+    }
+    Basis::FewRuns {
+        baseline_runs,
+        candidate_runs,
+    }
+}
+
+pub(super) fn pair(
+    baseline: &Loaded<'_>,
+    candidate: &Loaded<'_>,
+    basis: Basis,
+    options: &Options,
+) -> Pairing {
+    let (before, after) = (by_case(baseline), by_case(candidate));
+    let mut pairing = Pairing {
+        items: Vec::new(),
+        troubles: Vec::new(),
+        left_out: Vec::new(),
+    };
+    for case in names(candidate, baseline) {
+        let none = Rows::new();
+        let rows = [&before, &after].map(|side| side.get(case).unwrap_or(&none));
+        match outcome(case, rows, basis, options) {
+            Outcome::Compared(items) => pairing.items.extend(items),
+            Outcome::Trouble(why) => pairing.troubles.push((case.into(), why)),
+            Outcome::LeftOut(reason, note) => pairing.left_out.push(LeftOut {
+                case: case.into(),
+                reason,
+                note,
+            }),
+            Outcome::Idle => {}
+        }
+    }
+    pairing
+}
+
+fn by_case<'a>(side: &Loaded<'a>) -> BTreeMap<&'a str, Rows<'a>> {
+    let mut cases: BTreeMap<&str, Rows<'a>> = BTreeMap::new();
+    for view in &side.runs {
+        for row in view.cases.iter().filter(|row| row.arm == side.arm) {
+            cases.entry(&row.case).or_default().push((view, row));
+        }
+    }
+    cases
+}
+
+/// Every case of either side: in the order of the last run of `first`, then as they come.
+fn names<'a>(first: &Loaded<'a>, second: &Loaded<'a>) -> Vec<&'a str> {
+    let mut seen = BTreeSet::new();
+    let runs = first.runs.iter().rev().chain(second.runs.iter().rev());
+    runs.flat_map(|view| &view.cases)
+        .map(|row| row.case.as_str())
+        .filter(|case| seen.insert(*case))
+        .collect()
+}
+
+fn outcome(case: &str, rows: [&Rows<'_>; 2], basis: Basis, options: &Options) -> Outcome {
+    let [before, after] = rows;
+    let is_asked = options
+        .only
+        .as_ref()
+        .is_none_or(|only| only.iter().any(|(name, _)| name == case));
+    if !is_asked || before.iter().chain(after).all(|(_, row)| is_idle(row)) {
+        return Outcome::Idle;
+    }
+    if let Some(why) = after.iter().rev().find_map(|(_, row)| failure(row)) {
+        return Outcome::Trouble(why);
+    }
+    if after.is_empty() {
+        return Outcome::LeftOut(Reason::OnlyBaseline, "only the baseline has it".into());
+    }
+    if before.is_empty() {
+        return Outcome::LeftOut(Reason::OnlyCandidate, "only the candidate has it".into());
+    }
+    let (good_before, good_after) = (measured(before), measured(after));
+    for (good, all, side) in [
+        (&good_before, before, "baseline"),
+        (&good_after, after, "candidate"),
+    ] {
+        if good.is_empty() {
+            let note = format!("not measured in the {side}: {}", why_not(all));
+            return Outcome::LeftOut(Reason::NotMeasured, note);
+        }
+    }
+    alike(&good_before, &good_after, basis, options)
+}
+
+/// Keeps the rows of the definition that the last candidate run has; with force, all of them.
+fn alike<'a>(before: &Rows<'a>, after: &Rows<'a>, basis: Basis, options: &Options) -> Outcome {
+    let Some(newest) = after.last() else {
+        return Outcome::Idle;
+    };
+    let is_same =
+        |row: &CaseRow| row.definition == newest.1.definition && row.timing == newest.1.timing;
+    let keep = |rows: &Rows<'a>| -> Rows<'a> {
+        let kept = rows.iter().filter(|(_, row)| options.force || is_same(row));
+        kept.copied().collect()
+    };
+    let other = before.iter().rev().find(|(_, row)| !is_same(row));
+    let difference = other.map(|other| difference(other, newest));
+    let (before, after) = (keep(before), keep(after));
+    if before.is_empty() {
+        let note = format!(
+            "the two time different things: {}",
+            difference.unwrap_or_default()
+        );
+        return Outcome::LeftOut(Reason::Different, note);
+    }
+    let remark = difference
+        .filter(|_| options.force)
+        .map(|what| format!("compared by force, though they time different things: {what}"));
+    let metrics = newest.1.metrics.iter().filter(|metric| {
+        metric.direction != Direction::Neutral && options.asks_for(&newest.1.case, &metric.name)
+    });
+    Outcome::Compared(
+        metrics
+            .filter_map(|metric| item(metric, &before, &after, basis, remark.clone()))
+            .collect(),
+    )
+}
+
+fn item(
+    metric: &Metric,
+    before: &Rows<'_>,
+    after: &Rows<'_>,
+    basis: Basis,
+    remark: Option<String>,
+) -> Option<Item> {
+    let declared = |rows: &Rows<'_>| {
+        let metrics = rows.iter().flat_map(|(_, row)| &row.metrics);
+        metrics.rev().find(|have| have.name == metric.name).cloned()
+    };
+    let was = declared(before)?;
+    let (baseline, candidate) = match (basis, &before[..], &after[..]) {
+        (Basis::Interleaved, [(_, one)], [(_, other)]) => common_rounds(one, other, &metric.name),
+        _ => (values(before, &metric.name), values(after, &metric.name)),
+    };
+    if baseline.is_empty() || candidate.is_empty() {
+        return None;
+    }
+    let other_unit = (was.unit != metric.unit || was.direction != metric.direction).then(|| {
+        format!(
+            "it was in {} ({}) and is in {} ({})",
+            was.unit,
+            direction(was.direction),
+            metric.unit,
+            direction(metric.direction)
+        )
+    });
+    let (baseline, candidate) = match other_unit {
+        Some(_) => (Vec::new(), Vec::new()),
+        None => (baseline, candidate),
+    };
+    Some(Item {
+        case: after.last()?.1.case.clone(),
+        metric: metric.clone(),
+        obstacle: other_unit.or_else(|| unevenly_disturbed(before, after)),
+        remark,
+        baseline,
+        candidate,
+    })
+}
+
+fn direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Lower => "lower is better",
+        Direction::Higher => "higher is better",
+        Direction::Neutral => "not judged",
+    }
+}
+
+/// Values of the rounds of each run that has any.
+fn values(rows: &Rows<'_>, metric: &str) -> Vec<Vec<f64>> {
+    let values = rows.iter().map(|(_, row)| row.good_values(metric));
+    values.filter(|rounds| !rounds.is_empty()).collect()
+}
+
+/// Values of the rounds that both arms have, in the same order.
+fn common_rounds(one: &CaseRow, other: &CaseRow, metric: &str) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+    let [before, after] = [one, other].map(|row| by_round(row, metric));
+    let both = before
+        .iter()
+        .filter_map(|(round, value)| Some((*value, *after.get(round)?)));
+    let (baseline, candidate): (Vec<f64>, Vec<f64>) = both.unzip();
+    let runs = |values: Vec<f64>| {
+        if values.is_empty() {
+            vec![]
+        } else {
+            vec![values]
+        }
+    };
+    (runs(baseline), runs(candidate))
+}
+
+fn by_round(row: &CaseRow, metric: &str) -> BTreeMap<u32, f64> {
+    let column = row.metrics.iter().position(|have| have.name == metric);
+    let value = |values: &[Option<f64>]| values.get(column?).copied().flatten();
+    row.good_rounds()
+        .filter_map(|round| Some((round.round, value(&round.values)?)))
+        .collect()
+}
+
+/// What differs in what is timed, in words.
+fn difference(before: &(&RunView, &CaseRow), after: &(&RunView, &CaseRow)) -> String {
+    let case = |(view, row): &(&RunView, &CaseRow)| {
+        let mut cases = view.manifest.cases.iter();
+        cases.find(|case| case.id == row.case).cloned()
+    };
+    let fields = match (case(before), case(after)) {
+        (Some(one), Some(other)) => differing_fields(&one, &other),
+        _ => Vec::new(),
+    };
+    // The definition is a digest over the others: by itself it says nothing.
+    let telling: Vec<&str> = fields
+        .into_iter()
+        .filter(|field| *field != "definition")
+        .collect();
+    if telling.is_empty() {
+        "the worker raised the definition".into()
+    } else {
+        format!("{} differ", telling.join(" and "))
+    }
+}
+
+fn measured<'a>(rows: &Rows<'a>) -> Rows<'a> {
+    rows.iter()
+        .filter(|(_, row)| failure(row).is_none() && row.good_rounds().next().is_some())
+        .copied()
+        .collect()
+}
+
+/// Why a case has no right result; skipped is nobody's fault.
+fn failure(row: &CaseRow) -> Option<String> {
+    match trouble(row) {
+        Some(BlockStatus::Wrong(why)) => Some(format!("wrong output: {why}")),
+        Some(BlockStatus::Failed(why)) => Some(format!("failed: {why}")),
+        _ => None,
+    }
+}
+
+fn why_not(rows: &Rows<'_>) -> String {
+    let last = rows.last().map(|(_, row)| CaseState::of(row));
+    match last {
+        Some(CaseState::Skipped(why)) => format!("skipped: {why}"),
+        Some(CaseState::Failed(why)) => format!("failed: {why}"),
+        Some(CaseState::Wrong(why)) => format!("wrong output: {why}"),
+        Some(CaseState::Ok) | None => "no round was run".into(),
+    }
+}
+
+fn is_idle(row: &CaseRow) -> bool {
+    let skipped = |status: &BlockStatus| matches!(status, BlockStatus::Skipped(_));
+    row.rounds.iter().all(|round| skipped(&round.status))
+}
+
+/// Why the two sides were not measured on the same machine, though it has the same name.
+fn unevenly_disturbed(before: &Rows<'_>, after: &Rows<'_>) -> Option<String> {
+    let [one, other] = [before, after].map(|rows| disturbed_share(rows));
+    let is = |share: f64| share >= DISTURBED_SHARE;
+    let (side, share) = match (is(one), is(other)) {
+        (true, false) => ("baseline", one),
+        (false, true) => ("candidate", other),
+        _ => return None,
+    };
+    Some(format!(
+        "{:.0} % of the {side}'s rounds were disturbed, the other side's were not",
+        100.0 * share
+    ))
+}
+
+fn disturbed_share(rows: &Rows<'_>) -> f64 {
+    let rounds = || rows.iter().flat_map(|(_, row)| row.good_rounds());
+    let disturbed = rounds().filter(|round| crate::view::is_disturbed(round));
+    disturbed.count() as f64 / rounds().count().max(1) as f64
+}
