@@ -22,6 +22,7 @@ struct SettingsFile {
     site: Option<PathBuf>,
     title: Option<String>,
     machine: Option<String>,
+    baseline: Option<String>,
     env: BTreeMap<String, String>,
 }
 
@@ -40,6 +41,8 @@ pub struct Settings {
     pub title: String,
     /// Name of this machine in series; else it is derived from the hardware.
     pub machine: Option<String>,
+    /// The window of runs that `check` compares with, where none is named.
+    pub baseline: Option<String>,
     /// Variables that every worker gets; they are part of the manifest.
     pub env: BTreeMap<String, String>,
 }
@@ -70,6 +73,7 @@ impl Settings {
             site: at(file.site, "assay-data/site"),
             title: file.title.unwrap_or_else(|| "Assay".into()),
             machine: file.machine,
+            baseline: file.baseline,
             env: file.env,
             project: project.to_path_buf(),
         }

@@ -1,5 +1,10 @@
 //! Verdict values as text for a terminal, or as JSON.
 
+pub mod junit;
+pub mod markdown;
+pub mod verdicts;
+mod words;
+
 use anyhow::Result;
 use assay_protocol::Unit;
 use assay_record::RunStatus;
@@ -163,7 +168,7 @@ fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Regressed => "REGRESSED",
         Verdict::Improved => "improved",
-        Verdict::Unchanged => "equivalent",
+        Verdict::Unchanged => "unchanged",
         Verdict::Inconclusive => "inconclusive",
     }
 }

@@ -1,5 +1,7 @@
 //! The subcommands: one file each, one line of registration each.
 
+mod check;
+mod compare;
 mod completions;
 mod db;
 mod doctor;
@@ -47,6 +49,10 @@ enum Command {
     Nightly(nightly::Args),
     /// Show what a run found.
     Show(show::Args),
+    /// Compare runs, groups of runs, or the arms of one run.
+    Compare(compare::Args),
+    /// Check a run against a window of earlier ones: the gate for CI.
+    Check(check::Args),
     /// Run the manifest of a past run again, and compare inputs, outputs and speed.
     Reproduce(reproduce::Args),
     /// Publish the site from the database.
@@ -104,6 +110,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::run(&args)?,
         Command::Nightly(args) => nightly::run(&args)?,
         Command::Show(args) => show::run(&args)?,
+        Command::Compare(args) => compare::run(&args)?,
+        Command::Check(args) => check::run(&args)?,
         Command::Reproduce(args) => reproduce::run(&args)?,
         Command::Report(args) => report::run(&args)?,
         Command::Ingest(args) => ingest::run(&args)?,

@@ -310,6 +310,7 @@ mod tests {
             site: data.join("site"),
             title: "Assay".into(),
             machine: None,
+            baseline: None,
             env: BTreeMap::new(),
         }
     }

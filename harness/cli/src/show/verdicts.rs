@@ -1,0 +1,365 @@
+//! Comparisons and gates as text for a terminal of 100 columns.
+
+use std::fmt::Write as _;
+
+use assay_verdicts::comparison::LeftOut;
+use assay_verdicts::gate::{Confirmation, Gate, Kind, State};
+use assay_verdicts::{CaseComparison, Comparison, Verdict};
+
+use super::{plain, words};
+
+/// Columns of a terminal.
+const WIDTH: usize = 100;
+/// Columns of a verdict and of an effect.
+const VERDICT: usize = 12;
+const EFFECT: usize = 24;
+/// Sides beside the baseline that fit beside a case's name.
+const SIDES_ABREAST: usize = 4;
+/// Columns of one side in a matrix.
+const CELL: usize = 12;
+
+/// One comparison in full, several as a matrix.
+pub fn comparisons(comparisons: &[Comparison]) -> String {
+    match comparisons {
+        [one] => comparison(one),
+        many => matrix(many),
+    }
+}
+
+/// A comparison: what differs, the cases, the suite.
+fn comparison(comparison: &Comparison) -> String {
+    let mut text = Text::default();
+    text.line(0, &format!("baseline   {}", side(comparison, true)));
+    text.line(0, &format!("candidate  {}", side(comparison, false)));
+    text.body(comparison, |_| true);
+    text.0
+}
+
+/// A gate: what is said in the end first, then why.
+pub fn gate(gate: &Gate) -> String {
+    let mut text = Text::default();
+    text.line(0, &headline(gate));
+    text.line(0, &format!("run        {}", gate.run));
+    let label = &gate.comparison.baseline.label;
+    text.line(0, &format!("baseline   {} ({label})", gate.window));
+    // Of a suite that is checked each night, nobody reads what stayed as it was.
+    text.body(&gate.comparison, |case| {
+        case.verdict != Verdict::Unchanged || case.trouble.is_some()
+    });
+    if let Some(confirmation) = &gate.confirmation {
+        text.confirmation(confirmation);
+    }
+    text.0
+}
+
+/// What is said in the end, in one line.
+pub fn headline(gate: &Gate) -> String {
+    let counts = &gate.comparison.suite.counts;
+    let suspects = gate.suspects().len();
+    let was_confirmed = gate.confirmation.is_some();
+    match gate.state {
+        State::Troubled => format!(
+            "FAILED: {} failed or gave a wrong output, which is worse than slow{}",
+            words::count(counts.troubled, "case"),
+            if counts.regressed > 0 {
+                format!("; besides, {} regressed", counts.regressed)
+            } else {
+                String::new()
+            }
+        ),
+        State::Regressed => format!(
+            "REGRESSED: {} of {}{}",
+            counts.regressed,
+            words::count(compared(gate), "comparison"),
+            if was_confirmed {
+                ", confirmed"
+            } else {
+                "; `assay confirm` runs the suspects again"
+            }
+        ),
+        State::NoBaseline => {
+            "NO BASELINE YET: there is no earlier run to compare with; this one is the first".into()
+        }
+        State::Suspected => format!(
+            "SUSPECTED: {} may have changed; `assay confirm` runs them again before anybody is told",
+            words::count(suspects, "comparison")
+        ),
+        State::Improved => format!(
+            "IMPROVED: {} of {}{}, and nothing regressed",
+            counts.improved,
+            words::count(compared(gate), "comparison"),
+            if was_confirmed { ", confirmed" } else { "" }
+        ),
+        State::Inconclusive => format!(
+            "NO ALERT: nothing is known to have changed; {} of {} cannot be told",
+            counts.inconclusive,
+            words::count(compared(gate), "comparison")
+        ),
+        State::Unchanged => format!(
+            "UNCHANGED: all {}",
+            words::count(compared(gate), "comparison")
+        ),
+    }
+}
+
+fn compared(gate: &Gate) -> usize {
+    gate.comparison.cases.len() - gate.comparison.suite.counts.troubled
+}
+
+fn side(comparison: &Comparison, is_baseline: bool) -> String {
+    let side = if is_baseline {
+        &comparison.baseline
+    } else {
+        &comparison.candidate
+    };
+    match &side.runs[..] {
+        [run] if side.label != run.as_str() => format!("{} (run {run})", plain(&side.label)),
+        [_] | [] => plain(&side.label),
+        [first, .., last] if !side.label.contains(first.as_str()) => format!(
+            "{} ({}, {first} to {last})",
+            plain(&side.label),
+            words::count(side.runs.len(), "run")
+        ),
+        _ => plain(&side.label),
+    }
+}
+
+/// Lines of text, wrapped where they are sentences.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    /// A line as it is, after so many spaces.
+    fn line(&mut self, indent: usize, line: &str) {
+        let separator = if self.0.is_empty() { "" } else { "\n" };
+        // Writing to a string cannot fail.
+        let _ = write!(
+            self.0,
+            "{separator}{}",
+            format!("{:indent$}{line}", "").trim_end()
+        );
+    }
+
+    /// A sentence, wrapped.
+    fn sentence(&mut self, indent: usize, sentence: &str) {
+        let mut line = String::new();
+        for word in plain(sentence).split_whitespace() {
+            let is_full = indent + line.chars().count() + 1 + word.chars().count() > WIDTH;
+            if is_full && !line.is_empty() {
+                self.line(indent, &line);
+                line.clear();
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        self.line(indent, &line);
+    }
+
+    fn list(&mut self, title: &str, sentences: &[String]) {
+        if !sentences.is_empty() {
+            self.line(0, title);
+        }
+        for sentence in sentences {
+            self.sentence(2, sentence);
+        }
+    }
+
+    /// What all comparisons say below their title: what differs first.
+    fn body(&mut self, comparison: &Comparison, is_shown: impl Fn(&CaseComparison) -> bool) {
+        if !comparison.baseline.runs.is_empty() {
+            self.sentence(0, &words::basis(comparison));
+        }
+        self.list("what differs between the two:", &comparison.differences);
+        comparison
+            .caveats
+            .iter()
+            .for_each(|caveat| self.sentence(0, &format!("note: {caveat}")));
+        if let Some(shift) = words::common_shift(comparison) {
+            self.sentence(0, &shift);
+        }
+        self.cases(comparison, is_shown);
+        self.left_out(&comparison.left_out);
+        if !comparison.is_empty() {
+            self.sentence(0, &words::suite(comparison));
+            self.sentence(0, &words::false_alarms(comparison));
+        }
+    }
+
+    fn cases(&mut self, comparison: &Comparison, is_shown: impl Fn(&CaseComparison) -> bool) {
+        let mut has_example = false;
+        for case in comparison.cases.iter().filter(|case| is_shown(case)) {
+            self.case(case);
+            let is_open = case.verdict == Verdict::Inconclusive && case.trouble.is_none();
+            let is_usual = is_open && case.ratio.is_some() && !case.suspect;
+            // What is the same for most is said once.
+            let is_said = match case.verdict {
+                Verdict::Unchanged => false,
+                _ if is_usual => !has_example,
+                _ => true,
+            };
+            has_example |= is_usual;
+            if is_said {
+                self.sentence(6, &case.note);
+            }
+        }
+    }
+
+    fn case(&mut self, case: &CaseComparison) {
+        let verdict = words::verdict(case);
+        let effect = words::judged(case).map_or("not compared".into(), words::change);
+        let name = plain(&words::name(case));
+        let start = format!("{verdict:<VERDICT$}  {effect:<EFFECT$}  ");
+        if 2 + start.chars().count() + name.chars().count() <= WIDTH {
+            self.line(2, &format!("{start}{name}"));
+        } else {
+            self.line(2, &start);
+            self.line(6, &name);
+        }
+        if let Some(trouble) = &case.trouble {
+            self.sentence(6, trouble);
+        }
+    }
+
+    fn left_out(&mut self, left_out: &[LeftOut]) {
+        if !left_out.is_empty() {
+            self.line(0, "not compared:");
+        }
+        for left in left_out {
+            self.sentence(2, &format!("{}: {}", left.case, left.note));
+        }
+    }
+
+    fn confirmation(&mut self, confirmation: &Confirmation) {
+        let runs = confirmation.comparison.candidate.runs.last();
+        let run = runs.map_or(String::new(), |run| format!(" in run {run}"));
+        let how = match confirmation.kind {
+            Kind::Interleaved => "interleaved with what the baseline ran",
+            Kind::SameWorker => "interleaved, with the same worker on both sides",
+            Kind::Alone => "alone",
+        };
+        self.sentence(0, &format!("suspects were run again{run}, {how}:"));
+        for note in &confirmation.notes {
+            self.sentence(2, note);
+        }
+        for case in &confirmation.comparison.cases {
+            self.case(case);
+        }
+    }
+}
+
+/// Cases by sides, each against the first one.
+fn matrix(comparisons: &[Comparison]) -> String {
+    let mut text = Text::default();
+    let Some(first) = comparisons.first() else {
+        return text.0;
+    };
+    text.line(0, &format!("A (baseline)  {}", side(first, true)));
+    for (comparison, letter) in comparisons.iter().zip('B'..) {
+        text.line(
+            0,
+            &format!("{letter}             {}", side(comparison, false)),
+        );
+        text.list("  what differs from A:", &comparison.differences);
+        for caveat in &comparison.caveats {
+            text.sentence(2, &format!("note: {caveat}"));
+        }
+        if let Some(shift) = words::common_shift(comparison) {
+            text.sentence(2, &shift);
+        }
+    }
+    text.line(
+        0,
+        "! failed or wrong   R regressed   I improved   = unchanged   ? inconclusive",
+    );
+    let lettered: Vec<(char, &Comparison)> = ('B'..).zip(comparisons).collect();
+    for abreast in lettered.chunks(SIDES_ABREAST) {
+        text.block(abreast);
+    }
+    for (letter, comparison) in &lettered {
+        text.sentence(0, &format!("{letter}: {}", words::suite(comparison)));
+        text.sentence(3, &words::false_alarms(comparison));
+    }
+    text.0
+}
+
+impl Text {
+    /// Some sides of a matrix beside each other.
+    fn block(&mut self, sides: &[(char, &Comparison)]) {
+        let names = matrix_names(sides);
+        let room = WIDTH - sides.len() * CELL;
+        let longest = names
+            .iter()
+            .map(|(case, metric)| shown(case, metric).chars().count());
+        let width = longest.max().unwrap_or(0).clamp(4, room - 1);
+        let head: String = sides
+            .iter()
+            .map(|(letter, _)| format!("{letter:>CELL$}"))
+            .collect();
+        self.line(0, &format!("{:<width$}{head}", "case"));
+        for (case, metric) in &names {
+            let cells: String = sides
+                .iter()
+                .map(|(_, comparison)| format!("{:>CELL$}", cell(comparison, case, metric)))
+                .collect();
+            let name = shown(case, metric);
+            if name.chars().count() <= width {
+                self.line(0, &format!("{name:<width$}{cells}"));
+            } else {
+                self.line(0, &name);
+                self.line(0, &format!("{:width$}{cells}", ""));
+            }
+        }
+        let means: String = sides
+            .iter()
+            .map(|(_, comparison)| {
+                let mean = comparison.suite.geometric_mean.as_ref();
+                let text = mean.map_or("-".into(), |mean| {
+                    format!("{}  ", words::percent(mean.ratio.estimate))
+                });
+                format!("{text:>CELL$}")
+            })
+            .collect();
+        self.line(0, &format!("{:<width$}{means}", "geometric mean of times"));
+    }
+}
+
+fn shown(case: &str, metric: &str) -> String {
+    let name = if metric == assay_protocol::Metric::TIME {
+        case.to_owned()
+    } else {
+        format!("{case} {metric}")
+    };
+    plain(&name)
+}
+
+/// Every case and metric of any side, in the order of the first that has it.
+pub fn matrix_names(sides: &[(char, &Comparison)]) -> Vec<(String, String)> {
+    let mut names: Vec<(String, String)> = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for case in sides.iter().flat_map(|(_, comparison)| &comparison.cases) {
+        let name = (case.case.clone(), case.metric.name.clone());
+        if seen.insert(name.clone()) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// One cell of a matrix: `+10.2 % R`.
+pub fn cell(comparison: &Comparison, case: &str, metric: &str) -> String {
+    let mut cases = comparison.cases.iter();
+    let Some(found) = cases.find(|have| have.case == case && have.metric.name == metric) else {
+        return "-".into();
+    };
+    let sign = match (&found.trouble, found.verdict) {
+        (Some(_), _) => '!',
+        (None, Verdict::Regressed) => 'R',
+        (None, Verdict::Improved) => 'I',
+        (None, Verdict::Unchanged) => '=',
+        (None, Verdict::Inconclusive) => '?',
+    };
+    let effect = words::judged(found).map_or(String::new(), |ratio| words::percent(ratio.estimate));
+    format!("{effect} {sign}").trim().to_owned()
+}
