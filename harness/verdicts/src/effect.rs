@@ -81,6 +81,17 @@ pub(crate) fn shown(ratio: &RatioInterval) -> Interval {
     }
 }
 
+/// A ratio as a change: `+10.2 % [+8.1, +12.4]`.
+pub(crate) fn change_words(ratio: &Interval) -> String {
+    let change = |x: f64| 100.0 * (x - 1.0);
+    format!(
+        "{:+.1} % [{:+.1}, {:+.1}]",
+        change(ratio.estimate),
+        change(ratio.low),
+        change(ratio.high)
+    )
+}
+
 /// A share as people write it: `3.0 %`.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)

@@ -6,6 +6,7 @@ use assay_record::RunId;
 use assay_stats::Interval;
 use serde::{Deserialize, Serialize};
 
+use crate::effect::change_words;
 use crate::{CaseComparison, Comparison, Verdict};
 
 /// Cases that are run again only to ask whether a shift that most cases share is the machine's.
@@ -46,27 +47,31 @@ pub enum State {
     Unchanged,
 }
 
-/// Suspects that were run again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Suspects that were run again, each in the strongest way that there was.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Confirmation {
-    /// How that was done.
-    pub kind: Kind,
     /// What that can and cannot say, in words.
     pub notes: Vec<String>,
-    /// The suspects in their new rounds.
-    pub comparison: Comparison,
+    /// Interleaved with what the baseline ran: night and machine cancel.
+    pub interleaved: Option<Comparison>,
+    /// Once more alone, that run and the first together against the baseline: weaker.
+    pub alone: Option<Comparison>,
+    /// Cases of which Assay runs the same on both sides: no difference can come from there, and nothing was run.
+    pub same: BTreeSet<String>,
 }
 
-/// How suspects were run again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Interleaved with what the baseline ran: night and machine cancel.
-    Interleaved,
-    /// Interleaved with itself: what Assay runs is the same on both sides, so that no difference can be of the code.
-    SameWorker,
-    /// Once more alone, both runs together against the baseline: weaker.
-    Alone,
+impl Confirmation {
+    /// What the new rounds say of a metric of a case, and the run that has them.
+    fn of(&self, case: &CaseComparison) -> Option<(&CaseComparison, &RunId)> {
+        let all = [&self.interleaved, &self.alone];
+        all.into_iter().flatten().find_map(|comparison| {
+            let found = comparison
+                .cases
+                .iter()
+                .find(|again| again.case == case.case && again.metric.name == case.metric.name);
+            found.zip(comparison.candidate.runs.last())
+        })
+    }
 }
 
 impl Gate {
@@ -137,49 +142,35 @@ impl Gate {
 
 impl CaseComparison {
     fn confirm(&mut self, confirmation: &Confirmation) {
-        let again = &confirmation.comparison;
-        let found = again
-            .cases
-            .iter()
-            .find(|case| case.case == self.case && case.metric.name == self.metric.name);
-        let run = again.candidate.runs.last();
-        let run = run.map_or("the run".into(), |run| format!("run {run}"));
-        let gave = found.and_then(|case| case.ratio).map_or_else(
-            || "no ratio".to_owned(),
-            |ratio| {
-                let change = |x: f64| 100.0 * (x - 1.0);
-                format!(
-                    "{:+.1} % [{:+.1}, {:+.1}]",
-                    change(ratio.estimate),
-                    change(ratio.low),
-                    change(ratio.high)
-                )
-            },
-        );
-        let called = found.map_or(Verdict::Inconclusive, |case| case.verdict);
-        let is_called = matches!(called, Verdict::Regressed | Verdict::Improved);
-        let has_moved = found.is_some_and(|case| self.agrees(case.ratio));
         let at_first = std::mem::take(&mut self.note);
-        match confirmation.kind {
-            Kind::Interleaved | Kind::Alone if is_called && has_moved => {
-                self.verdict = called;
-                self.note = format!("confirmed by {run}: {gave}; at first: {at_first}");
+        let (verdict, said) = match confirmation.of(self) {
+            _ if confirmation.same.contains(&self.case) => (
+                Verdict::Inconclusive,
+                "not confirmed: same worker on both sides".into(),
+            ),
+            None => (
+                Verdict::Inconclusive,
+                "not confirmed: it could not be run again".into(),
+            ),
+            Some((again, run)) => {
+                let gave = again.ratio.as_ref().map_or("no ratio".into(), change_words);
+                let is_called = matches!(again.verdict, Verdict::Regressed | Verdict::Improved);
+                if is_called && self.agrees(again.ratio.as_ref()) {
+                    (again.verdict, format!("confirmed by run {run}: {gave}"))
+                } else {
+                    (
+                        Verdict::Inconclusive,
+                        format!("not confirmed: run {run} gave {gave}"),
+                    )
+                }
             }
-            Kind::SameWorker => {
-                self.verdict = Verdict::Inconclusive;
-                self.note = format!(
-                    "not confirmed: same worker on both sides, {run} gave {gave}; at first: {at_first}"
-                );
-            }
-            Kind::Interleaved | Kind::Alone => {
-                self.verdict = Verdict::Inconclusive;
-                self.note = format!("not confirmed: {run} gave {gave}; at first: {at_first}");
-            }
-        }
+        };
+        self.verdict = verdict;
+        self.note = format!("{said}; at first: {at_first}");
     }
 
     /// Whether a later ratio points in the same direction, be it of the ratio or of what it is relative to the common shift.
-    fn agrees(&self, later: Option<Interval>) -> bool {
+    fn agrees(&self, later: Option<&Interval>) -> bool {
         let Some(later) = later else { return false };
         [self.ratio, self.relative]
             .into_iter()

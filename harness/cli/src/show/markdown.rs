@@ -34,8 +34,12 @@ pub fn gate(gate: &Gate) -> String {
         for note in &confirmation.notes {
             line(&mut text, &escaped(note));
         }
-        let cases: Vec<&CaseComparison> = confirmation.comparison.cases.iter().collect();
-        table(&mut text, &cases);
+        let again = [&confirmation.interleaved, &confirmation.alone];
+        let cases = again
+            .into_iter()
+            .flatten()
+            .flat_map(|comparison| &comparison.cases);
+        table(&mut text, &cases.collect::<Vec<_>>());
     }
     text.trim_end().to_owned()
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use assay_verdicts::comparison::LeftOut;
-use assay_verdicts::gate::{Confirmation, Gate, Kind, State};
+use assay_verdicts::gate::{Confirmation, Gate, State};
 use assay_verdicts::{CaseComparison, Comparison, Verdict};
 
 use super::{plain, words};
@@ -143,10 +143,12 @@ impl Text {
     /// A sentence, wrapped.
     fn sentence(&mut self, indent: usize, sentence: &str) {
         let mut line = String::new();
-        for word in plain(sentence).split_whitespace() {
+        // A number and its percent sign stay together.
+        let bound = plain(sentence).replace(" %", "\u{a0}%");
+        for word in bound.split([' ', '\n']).filter(|word| !word.is_empty()) {
             let is_full = indent + line.chars().count() + 1 + word.chars().count() > WIDTH;
             if is_full && !line.is_empty() {
-                self.line(indent, &line);
+                self.line(indent, &line.replace('\u{a0}', " "));
                 line.clear();
             }
             if !line.is_empty() {
@@ -154,7 +156,7 @@ impl Text {
             }
             line.push_str(word);
         }
-        self.line(indent, &line);
+        self.line(indent, &line.replace('\u{a0}', " "));
     }
 
     fn list(&mut self, title: &str, sentences: &[String]) {
@@ -232,19 +234,23 @@ impl Text {
     }
 
     fn confirmation(&mut self, confirmation: &Confirmation) {
-        let runs = confirmation.comparison.candidate.runs.last();
-        let run = runs.map_or(String::new(), |run| format!(" in run {run}"));
-        let how = match confirmation.kind {
-            Kind::Interleaved => "interleaved with what the baseline ran",
-            Kind::SameWorker => "interleaved, with the same worker on both sides",
-            Kind::Alone => "alone",
-        };
-        self.sentence(0, &format!("suspects were run again{run}, {how}:"));
-        for note in &confirmation.notes {
-            self.sentence(2, note);
+        for (comparison, how) in [
+            (
+                &confirmation.interleaved,
+                "interleaved with what the baseline ran",
+            ),
+            (&confirmation.alone, "alone"),
+        ] {
+            let Some(comparison) = comparison else {
+                continue;
+            };
+            let run = comparison.candidate.runs.last();
+            let run = run.map_or(String::new(), |run| format!(" in run {run}"));
+            self.sentence(0, &format!("suspects were run again{run}, {how}:"));
+            comparison.cases.iter().for_each(|case| self.case(case));
         }
-        for case in &confirmation.comparison.cases {
-            self.case(case);
+        for note in &confirmation.notes {
+            self.sentence(0, &format!("note: {note}"));
         }
     }
 }

@@ -18,9 +18,13 @@ pub(super) fn effects(
     history: &History,
 ) -> Vec<Option<Effect>> {
     if basis == Basis::Interleaved {
-        return items.iter().map(paired).collect();
+        let found = items.iter().map(|item| paired(item).or(constant(item)));
+        return found.collect();
     }
-    let mut found: Vec<Option<Effect>> = items.iter().map(across_runs).collect();
+    let found = items
+        .iter()
+        .map(|item| across_runs(item).or(constant(item)));
+    let mut found: Vec<Option<Effect>> = found.collect();
     for metric in metrics(items) {
         let few: Vec<usize> = (0..items.len())
             .filter(|&at| items[at].metric.name == metric && !has_enough_runs(&items[at]))
@@ -101,17 +105,27 @@ fn inverse(ratio: &RatioInterval) -> RatioInterval {
 }
 
 /// A metric that is no time and the same in every round of a side is computed, not measured: no run will give another value.
+/// The same value on both sides is a ratio of 1 even where it is zero or negative.
 fn constant(item: &Item) -> Option<Effect> {
     let value = |runs: &[Vec<f64>]| {
         let rounds = runs.concat();
         let first = *rounds.first()?;
-        let is_constant = rounds.len() > 1 && rounds.iter().all(|value| *value == first);
-        (is_constant && first.is_finite() && first > 0.0).then_some(first)
+        // To the bit: what was computed twice, not what was measured to be close.
+        let is_constant = rounds.len() > 1
+            && rounds
+                .iter()
+                .all(|value| value.to_bits() == first.to_bits());
+        (is_constant && first.is_finite()).then_some(first)
     };
     if item.metric.name == Metric::TIME {
         return None;
     }
-    let ratio = value(&item.candidate)? / value(&item.baseline)?;
+    let (before, after) = (value(&item.baseline)?, value(&item.candidate)?);
+    let ratio = match () {
+        () if before.to_bits() == after.to_bits() => 1.0,
+        () if before > 0.0 && after > 0.0 => after / before,
+        () => return None,
+    };
     Some(Effect {
         interval: RatioInterval {
             ratio,

@@ -278,7 +278,12 @@ fn difference(before: &(&RunView, &CaseRow), after: &(&RunView, &CaseRow)) -> St
     if telling.is_empty() {
         "the worker raised the definition".into()
     } else {
-        format!("{} differ", telling.join(" and "))
+        let verb = if telling.len() == 1 {
+            "differs"
+        } else {
+            "differ"
+        };
+        format!("{} {verb}", telling.join(" and "))
     }
 }
 
