@@ -2,7 +2,6 @@
 //!
 //! `cargo bench --bench publish`: 500 series by 200 runs of 6 rounds.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,18 +10,6 @@ use assay::site;
 use assay_store::synthetic::Recipe;
 use assay_store::{Access, Patience, Store};
 use criterion::{Criterion, criterion_group, criterion_main};
-
-fn settings(folder: &Path) -> Settings {
-    Settings {
-        project: folder.into(),
-        records: folder.join("records"),
-        database: folder.join("assay.duckdb"),
-        site: folder.join("site"),
-        title: "Assay".into(),
-        machine: None,
-        env: BTreeMap::new(),
-    }
-}
 
 fn fill(database: &Path) {
     let mut patience = Patience::silent(Duration::from_secs(10));
@@ -44,7 +31,8 @@ fn fill(database: &Path) {
 
 fn publish(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = settings(folder.path());
+    let settings = Settings::below(folder.path());
+    settings.prepare_folders().expect("are made");
     fill(&settings.database);
     let mut group = criterion.benchmark_group("publish");
     group.sample_size(10);

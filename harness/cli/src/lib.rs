@@ -4,7 +4,9 @@
 //! `run` is plan, then execute; `reproduce` is load, then the same execute: what can be run can be
 //! reproduced. Everything measured runs in a worker process; this process loads no kernel.
 
+pub mod checkout;
 pub mod commands;
+pub mod confirming;
 pub mod database;
 pub mod errors;
 pub mod execute;
@@ -18,3 +20,4 @@ pub mod show;
 pub mod sides;
 pub mod site;
 pub mod suite;
+pub mod workers;

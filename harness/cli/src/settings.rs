@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use assay_record::validate::is_below;
 use serde::Deserialize;
 
 use crate::suite::locate::read_text;
@@ -24,6 +25,33 @@ struct SettingsFile {
     machine: Option<String>,
     baseline: Option<String>,
     env: BTreeMap<String, String>,
+    build: Option<Build>,
+}
+
+/// How a commit of the measured project is built, for arms that name one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Build {
+    /// Program and arguments, started in the folder of `assay.toml`, at that commit.
+    pub command: Vec<String>,
+    /// The built-in worker that it leaves, from the same folder; absent where it builds none.
+    pub worker: Option<String>,
+}
+
+impl Build {
+    fn check(&self) -> Result<()> {
+        ensure!(
+            self.command
+                .first()
+                .is_some_and(|program| !program.is_empty()),
+            "field `build.command` is empty"
+        );
+        ensure!(
+            self.worker.as_deref().is_none_or(is_below),
+            "field `build.worker`: a path from the folder of {FILE_NAME} that stays below it"
+        );
+        Ok(())
+    }
 }
 
 /// Usable settings: every path is absolute.
@@ -45,6 +73,8 @@ pub struct Settings {
     pub baseline: Option<String>,
     /// Variables that every worker gets; they are part of the manifest.
     pub env: BTreeMap<String, String>,
+    /// How a commit of the project is built.
+    pub build: Option<Build>,
 }
 
 impl Settings {
@@ -56,10 +86,13 @@ impl Settings {
             .map(|dir| dir.join(FILE_NAME))
             .find(|file| file.is_file());
         let Some(file) = found else {
-            return Ok(Self::resolve(&here, SettingsFile::default()));
+            return Ok(Self::below(&here));
         };
         let text = read_text(&file, MAX_BYTES)?;
-        let parsed = toml::from_str(&text).with_context(|| file.display().to_string())?;
+        let in_file = || file.display().to_string();
+        let parsed: SettingsFile = toml::from_str(&text).with_context(in_file)?;
+        let checked = parsed.build.as_ref().map_or(Ok(()), Build::check);
+        checked.with_context(in_file)?;
         Ok(Self::resolve(file.parent().unwrap_or(&here), parsed))
     }
 
@@ -75,8 +108,14 @@ impl Settings {
             machine: file.machine,
             baseline: file.baseline,
             env: file.env,
+            build: file.build,
             project: project.to_path_buf(),
         }
+    }
+
+    /// The defaults, below a folder.
+    pub fn below(project: &Path) -> Self {
+        Self::resolve(project, SettingsFile::default())
     }
 
     /// Makes the folder of records and database, hidden from git where it is our own default.

@@ -12,7 +12,7 @@ use crate::run_id::RunId;
 use crate::time::Timestamp;
 
 /// Version of the record that this Assay writes; it reads this one and all before it.
-pub const RECORD_VERSION: u32 = 1;
+pub const RECORD_VERSION: u32 = 2;
 
 /// One line of a record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -56,8 +56,37 @@ pub struct Header {
     /// The run that this one reproduces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reproduces: Option<RunId>,
+    /// What the run is for.
+    #[serde(default, skip_serializing_if = "Purpose::is_measurement")]
+    pub purpose: Purpose,
     /// Resolution of the host's timer, in nanoseconds.
     pub timer_resolution_ns: u64,
+    /// What one reading of that timer costs, in nanoseconds; absent in records of version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timer_overhead_ns: Option<u64>,
+}
+
+/// What a run is for: only measurements are points of histories and baselines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Purpose {
+    /// To know how fast something is.
+    #[default]
+    Measurement,
+    /// To know how much identical code differs from itself here.
+    Calibration,
+    /// To measure again what looked changed in another run, before anybody is told.
+    Confirmation {
+        /// The run whose suspects these are.
+        of: RunId,
+    },
+}
+
+impl Purpose {
+    /// Whether this is the usual purpose.
+    pub fn is_measurement(&self) -> bool {
+        *self == Self::Measurement
+    }
 }
 
 /// A worker as it introduced itself.
@@ -116,6 +145,9 @@ pub struct Block {
     /// Noise counters over the visit: steal, context switches, page faults.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub noise: BTreeMap<String, f64>,
+    /// What disturbed the visit, in words; empty where nothing did beyond a threshold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disturbed: Vec<String>,
     /// The end of the worker's standard error, where the case failed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub log: String,

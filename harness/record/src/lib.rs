@@ -17,11 +17,13 @@ pub mod time;
 pub mod validate;
 pub mod writer;
 
-pub use body::{Block, BlockStatus, Body, Event, EventKind, Footer, Header, RunStatus, Samples};
+pub use body::{
+    Block, BlockStatus, Body, Event, EventKind, Footer, Header, Purpose, RunStatus, Samples,
+};
 pub use error::RecordError;
 pub use fingerprint::{Field, Fingerprint, MachineIdentity, Scalar, Section};
 pub use manifest::{
-    Arm, Case, Expect, Manifest, ManifestFile, Policy, Project, Source, WorkloadRef,
+    Arm, ArmCommit, Case, Expect, Manifest, ManifestFile, Policy, Project, Source, WorkloadRef,
 };
 pub use reader::Record;
 pub use run_id::RunId;

@@ -18,7 +18,7 @@ use crate::canonical;
 use crate::error::RecordError;
 
 /// Version of the manifest that this Assay writes; it reads this one and all before it.
-pub const MANIFEST_SCHEMA: u32 = 1;
+pub const MANIFEST_SCHEMA: u32 = 2;
 
 /// Longest manifest that is read, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
@@ -166,6 +166,23 @@ pub struct Arm {
     /// Variables that determine the run, with their values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// The commit of the measured project that it stands for; absent: the project as it lies there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<ArmCommit>,
+}
+
+/// A commit that an arm stands for: `{dir}` means its files there, and its worker is built of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ArmCommit {
+    /// The commit, in hexadecimal.
+    pub commit: String,
+    /// Command that builds it, run in the folder of its `assay.toml`; empty where nothing is built.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub build: Vec<String>,
+    /// Where the build leaves the built-in worker, from the same folder; absent where it builds none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
 }
 
 /// What starts an arm's workers.
@@ -411,7 +428,7 @@ impl ManifestFile {
 /// Refuses a manifest of a schema that this Assay does not read.
 pub(crate) fn check_schema(path: &Path, manifest: &Value) -> Result<(), RecordError> {
     match manifest.get("schema").and_then(Value::as_u64) {
-        Some(1) => Ok(()),
+        Some(found) if (1..=u64::from(MANIFEST_SCHEMA)).contains(&found) => Ok(()),
         Some(found) if found > u64::from(MANIFEST_SCHEMA) => Err(RecordError::Newer {
             path: path.into(),
             format: "manifest",

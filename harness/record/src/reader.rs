@@ -225,7 +225,7 @@ fn header(path: &Path, line: &[u8]) -> Result<Header, RecordError> {
     let wrong = |what: String| RecordError::format(path, format!("line 1: {what}"));
     let value: Value = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
     match value.pointer("/header/version").and_then(Value::as_u64) {
-        Some(1) => {}
+        Some(found) if (1..=u64::from(RECORD_VERSION)).contains(&found) => {}
         Some(found) if found > u64::from(RECORD_VERSION) => {
             return Err(RecordError::Newer {
                 path: path.into(),

@@ -4,14 +4,19 @@
 //! from strangers. Names checked here become parts of ids, files and pages.
 
 use std::collections::HashSet;
+use std::path::{Component, Path};
 
 use crate::body::{Block, BlockStatus, Samples};
-use crate::manifest::{BUILTIN_WORKER, Case, Manifest, Policy, WorkloadRef};
+use crate::manifest::{ArmCommit, BUILTIN_WORKER, Case, Manifest, Policy, WorkloadRef};
 
 /// Most cases of one manifest.
 pub const MAX_CASES: usize = 100_000;
 /// Longest id of a case, in bytes.
 pub const MAX_ID_BYTES: usize = 500;
+/// Most disturbances of one block.
+const MAX_DISTURBANCES: usize = 100;
+/// Longest name of an arm, in bytes.
+pub const MAX_ARM_BYTES: usize = 32;
 
 /// Whether a manifest can be run. The error names field and expectation.
 pub fn manifest(manifest: &Manifest) -> Result<(), String> {
@@ -27,10 +32,12 @@ pub fn manifest(manifest: &Manifest) -> Result<(), String> {
     }
     let mut arms = HashSet::new();
     for arm in &manifest.arms {
-        name("arms.name", &arm.name, "")?;
-        if !arms.insert(&arm.name) {
+        self::arm(&arm.name)?;
+        // Folders of pages may lie on a file system that tells no cases apart.
+        if !arms.insert(arm.name.to_ascii_lowercase()) {
             return Err(format!("two arms are called `{}`", arm.name));
         }
+        arm.commit.as_ref().map_or(Ok(()), commit)?;
     }
     let mut ids = HashSet::new();
     for case in &manifest.cases {
@@ -41,6 +48,43 @@ pub fn manifest(manifest: &Manifest) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether some text may be the name of an arm: a short identifier.
+pub fn arm(name: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if (1..=MAX_ARM_BYTES).contains(&name.len()) && name.chars().all(plain) {
+        return Ok(());
+    }
+    let name = shorten(name);
+    Err(format!(
+        "{name:?} is no name of an arm; use up to {MAX_ARM_BYTES} letters, digits, - and _"
+    ))
+}
+
+/// A commit is an object's name and nothing else; a built worker lies within its folder.
+fn commit(commit: &ArmCommit) -> Result<(), String> {
+    let is_hexadecimal = |c: char| c.is_ascii_hexdigit() && !c.is_ascii_uppercase();
+    if !matches!(commit.commit.len(), 40 | 64) || !commit.commit.chars().all(is_hexadecimal) {
+        let name = shorten(&commit.commit);
+        return Err(format!(
+            "{name:?} is no commit: 40 or 64 hexadecimal digits"
+        ));
+    }
+    let worker = commit.worker.as_deref().unwrap_or("worker");
+    if is_below(worker) {
+        return Ok(());
+    }
+    Err(format!(
+        "{:?}: the worker that a build leaves is named from the folder of assay.toml, and lies below it",
+        shorten(worker)
+    ))
+}
+
+/// Whether a relative path stays below where it starts.
+pub fn is_below(path: &str) -> bool {
+    let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    !path.is_empty() && !path.contains('\0') && Path::new(path).components().all(plain)
 }
 
 fn case(case: &Case, manifest: &Manifest) -> Result<(), String> {
@@ -156,6 +200,9 @@ pub fn block(block: &Block) -> Result<(), String> {
         .any(|number| !number.is_finite())
     {
         return Err("a value is no finite number".into());
+    }
+    if block.disturbed.len() > MAX_DISTURBANCES {
+        return Err(format!("more than {MAX_DISTURBANCES} disturbances"));
     }
     if block
         .telemetry

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use assay_protocol::{DeviceSelector, Digest, Params, Sample, TimingMode, U64};
-use assay_record::manifest::{BUILTIN_WORKER, Engine, SuiteRef, Tool};
+use assay_record::body::RECORD_VERSION;
+use assay_record::manifest::{BUILTIN_WORKER, Engine, MANIFEST_SCHEMA, SuiteRef, Tool};
 use assay_record::{
     Arm, Block, BlockStatus, Body, Case, Expect, Fingerprint, Footer, Header, Manifest,
-    ManifestFile, Policy, Project, Record, RecordError, RecordWriter, RunId, RunStatus, Samples,
-    Section, Source, Timestamp, WorkloadRef,
+    ManifestFile, Policy, Project, Purpose, Record, RecordError, RecordWriter, RunId, RunStatus,
+    Samples, Section, Source, Timestamp, WorkloadRef,
 };
 
 fn manifest() -> Manifest {
@@ -31,7 +32,7 @@ fn manifest() -> Manifest {
         definition: Digest::of(id),
     };
     Manifest {
-        schema: 1,
+        schema: MANIFEST_SCHEMA,
         suite: SuiteRef {
             name: "smoke".into(),
             digest: Digest::of(""),
@@ -48,6 +49,7 @@ fn manifest() -> Manifest {
             worker: Digest::of("worker"),
             prefix: vec![],
             env: BTreeMap::new(),
+            commit: None,
         }],
         workers: BTreeMap::new(),
         sources: BTreeMap::new(),
@@ -71,7 +73,7 @@ fn header() -> Header {
     let file = ManifestFile::seal(&manifest()).unwrap();
     let started = Timestamp::from_unix_ns(1_763_673_333_000_000_000).unwrap();
     Header {
-        version: 1,
+        version: RECORD_VERSION,
         run: RunId::new(started, b"test"),
         started,
         monotonic_ns: 5,
@@ -81,7 +83,9 @@ fn header() -> Header {
         fingerprint: fingerprint(),
         tags: vec![],
         reproduces: None,
+        purpose: Purpose::Measurement,
         timer_resolution_ns: 20,
+        timer_overhead_ns: Some(25),
     }
 }
 
@@ -113,6 +117,7 @@ fn block(case: &str, round: u32) -> Block {
         values: BTreeMap::new(),
         telemetry: vec![],
         noise: BTreeMap::new(),
+        disturbed: vec![],
         log: String::new(),
     }
 }
@@ -259,6 +264,46 @@ fn blocks_that_contradict_the_manifest_are_refused() {
     }
 }
 
+/// What version 1 wrote: a manifest, and a record of two blocks and a footer.
+const FIRST_MANIFEST: &[u8] = include_bytes!("v1/manifest.json");
+const FIRST_RECORD: &[u8] = include_bytes!("v1/20251120-211533-a1f10a3a.jsonl");
+
+#[test]
+fn files_of_version_1_are_read() {
+    let file = ManifestFile::from_bytes(Path::new("m.json"), FIRST_MANIFEST).unwrap();
+    assert_eq!(file.manifest.schema, 1);
+    assert_eq!(file.manifest.arms[0].commit, None);
+    // It keeps its name when fewer of its cases are run.
+    assert_eq!(ManifestFile::seal(&file.manifest).unwrap(), file);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("20251120-211533-a1f10a3a.jsonl");
+    std::fs::write(&path, FIRST_RECORD).unwrap();
+    let record = Record::read(&path).unwrap();
+    assert_eq!(record.header.version, 1);
+    assert_eq!(record.header.manifest, file.manifest);
+    assert_eq!(record.header.purpose, Purpose::Measurement);
+    assert_eq!(record.header.timer_overhead_ns, None);
+    assert_eq!(record.blocks.len(), 2);
+    assert!(record.blocks.iter().all(|block| block.disturbed.is_empty()));
+}
+
+#[test]
+fn a_purpose_reads_back_and_the_usual_one_goes_without_saying() {
+    let text = |purpose: &Purpose| {
+        let header = Header {
+            purpose: purpose.clone(),
+            ..header()
+        };
+        let text = serde_json::to_string(&header).unwrap();
+        assert_eq!(serde_json::from_str::<Header>(&text).unwrap(), header);
+        text
+    };
+    assert!(!text(&Purpose::Measurement).contains("purpose"));
+    assert!(text(&Purpose::Calibration).contains(r#""purpose":"calibration""#));
+    let of = header().run;
+    assert!(text(&Purpose::Confirmation { of }).contains(r#""purpose":{"confirmation":{"of":""#));
+}
+
 #[test]
 fn a_newer_record_is_refused_in_words() {
     let folder = tempfile::tempdir().unwrap();
@@ -314,7 +359,7 @@ fn manifests_are_refused_in_words() {
             .to_string()
     };
     for (error, expected) in [
-        (sealed(&|m| m["schema"] = 2.into()), "newer than 1"),
+        (sealed(&|m| m["schema"] = 3.into()), "newer than 2"),
         (sealed(&|m| m["schema"] = 0.into()), "schema"),
         (sealed(&|m| m["extra"] = 1.into()), "unknown field `extra`"),
         (
@@ -334,6 +379,30 @@ fn manifests_are_refused_in_words() {
             "policy.rounds",
         ),
         (sealed(&|m| m["order_seed"] = 7.into()), "string"),
+        (
+            sealed(&|m| m["arms"][0]["name"] = "a b".into()),
+            "no name of an arm",
+        ),
+        (
+            sealed(&|m| {
+                let mut other = m["arms"][0].clone();
+                other["name"] = "MAIN".into();
+                m["arms"].as_array_mut().unwrap().push(other);
+            }),
+            "two arms are called",
+        ),
+        (
+            sealed(&|m| m["arms"][0]["commit"] = serde_json::json!({"commit": "HEAD"})),
+            "no commit",
+        ),
+        (
+            sealed(&|m| {
+                let commit = "0123456789".repeat(4);
+                m["arms"][0]["commit"] =
+                    serde_json::json!({"commit": commit, "worker": "../../bin/worker"});
+            }),
+            "lies below",
+        ),
     ] {
         assert!(
             error.contains(expected) && error.contains("m.json"),

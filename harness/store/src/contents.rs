@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::schema::RUN_TABLES;
 
 /// Columns of `runs` that the record's first line determines.
-const HEADER_COLUMNS: &str = "run, suite, manifest, started, machine, class, before_fingerprint, tool, commit_id, branch, dirty, tags, reproduces, monotonic_ns, timer_resolution_ns";
+const HEADER_COLUMNS: &str = "run, suite, manifest, started, machine, class, before_fingerprint, tool, commit_id, branch, dirty, tags, reproduces, purpose, confirms, monotonic_ns, timer_resolution_ns, timer_overhead_ns";
 /// Columns of `runs` that its other lines determine.
 const LENGTH_COLUMNS: &str = "finished, status, after_fingerprint, workers, blocks, events, head";
 

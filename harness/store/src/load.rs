@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use assay_protocol::{Digest, Metric, MetricKind, Prepared};
-use assay_record::{Block, BlockStatus, Case, Manifest, Record, Samples, canonical, manifest};
+use assay_record::{
+    Block, BlockStatus, Case, Manifest, Purpose, Record, Samples, canonical, manifest,
+};
 use duckdb::arrow::array::{ArrayRef, Int32Array, Int64Array, UInt64Array};
 use duckdb::arrow::record_batch::RecordBatch;
 use duckdb::{Appender, Connection, params};
@@ -160,6 +162,9 @@ impl Loader<'_> {
             self.record.head.to_string(),
             path.to_string_lossy().as_ref(),
             bytes as i64,
+            purpose_name(&header.purpose),
+            confirms(&header.purpose),
+            header.timer_overhead_ns,
         ])?;
         Ok(appender.flush()?)
     }
@@ -266,6 +271,7 @@ impl Loader<'_> {
                 serde_json::to_string(&block.values)?,
                 serde_json::to_string(&block.noise)?,
                 block.log,
+                serde_json::to_string(&block.disturbed)?,
             ])?;
         }
         Ok(appender.flush()?)
@@ -505,6 +511,23 @@ impl<'a> Places<'a> {
             )
             .into()),
         }
+    }
+}
+
+/// A purpose as the column `purpose` has it.
+fn purpose_name(purpose: &Purpose) -> &'static str {
+    match purpose {
+        Purpose::Measurement => "measurement",
+        Purpose::Calibration => "calibration",
+        Purpose::Confirmation { .. } => "confirmation",
+    }
+}
+
+/// The run that a confirmation confirms, as the column `confirms` has it.
+fn confirms(purpose: &Purpose) -> Option<&str> {
+    match purpose {
+        Purpose::Confirmation { of } => Some(of.as_str()),
+        _ => None,
     }
 }
 

@@ -10,13 +10,13 @@ use crate::open::{Access, Outside, Patience};
 const EXPORTS: &[(&str, &str)] = &[
     (
         "runs",
-        "SELECT run, suite, manifest, started, finished, status, machine, class, tool, commit_id, branch, dirty, tags, reproduces
+        "SELECT run, suite, manifest, started, finished, status, machine, class, tool, commit_id, branch, dirty, tags, reproduces, purpose, confirms, timer_resolution_ns, timer_overhead_ns
          FROM runs ORDER BY started, run",
     ),
     (
         "results",
         "SELECT r.run, c.case_id, c.arm, c.benchmark, c.workload, c.params, c.device, c.timing, c.definition, c.work,
-                b.round, b.attempt, b.started, b.status, b.reason, b.counts, b.samples, b.warmup, b.steady, b.stop, v.metric, v.number AS value
+                b.round, b.attempt, b.started, b.status, b.reason, b.counts, b.samples, b.warmup, b.steady, b.stop, b.disturbed, v.metric, v.number AS value
          FROM results b JOIN runs r USING (run_key) JOIN cases c USING (run_key, case_no, arm_no)
               LEFT JOIN round_values v USING (run_key, block)
          ORDER BY r.started, r.run, b.block, v.metric",

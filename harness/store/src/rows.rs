@@ -2,7 +2,7 @@
 
 use assay_protocol::{Digest, Metric, Params, TimingMode, Verification, Work};
 use assay_record::body::TelemetrySeries;
-use assay_record::{BlockStatus, EventKind, RunId, RunStatus, Samples, Timestamp};
+use assay_record::{BlockStatus, EventKind, Purpose, RunId, RunStatus, Samples, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A run, without its measurements.
@@ -40,6 +40,8 @@ pub struct RunRow {
     pub tags: Vec<String>,
     /// The run that it reproduces.
     pub reproduces: Option<RunId>,
+    /// What it is for.
+    pub purpose: Purpose,
     /// Where its record lay when it was ingested.
     pub record: String,
 }
@@ -92,6 +94,8 @@ pub struct RoundRow {
     pub steady: bool,
     /// Why it stopped.
     pub stop: Option<String>,
+    /// What disturbed it, in words; empty where nothing did.
+    pub disturbed: Vec<String>,
     /// Per metric, in the order of [`CaseRow::metrics`]: median over the samples after warm-up, or the round's own value.
     pub values: Vec<Option<f64>>,
     /// How the output compares with the reference.

@@ -7,7 +7,10 @@ use duckdb::{Connection, params};
 use crate::error::StoreError;
 
 /// Every migration there ever was, in order: the first makes version 1.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+];
 
 /// Version of the schema that this Assay writes.
 pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;
@@ -101,7 +104,10 @@ mod tests {
     use duckdb::Connection;
 
     use super::{MIGRATIONS, SCHEMA_VERSION, migrate_with, version};
+    use crate::contents;
     use crate::error::StoreError;
+    use crate::load::{load, run_key};
+    use crate::synthetic::Recipe;
 
     const MADE_UP: [&str; 3] = [
         "CREATE TABLE a (x INTEGER); INSERT INTO a VALUES (7);",
@@ -160,6 +166,38 @@ mod tests {
             migrate_with(&foreign, path, MIGRATIONS),
             Err(StoreError::Foreign { .. })
         ));
+    }
+
+    /// Names of all columns.
+    fn columns(connection: &Connection) -> Vec<String> {
+        let sql = "SELECT table_name || '.' || column_name FROM duckdb_columns() WHERE NOT internal ORDER BY 1";
+        let mut statement = connection.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn store_database_of_version_1_becomes_what_a_rebuilt_one_is() {
+        let (connection, path) = (database(), Path::new("made-up"));
+        migrate_with(&connection, path, MIGRATIONS).unwrap();
+        let mut record = Recipe::default().record();
+        record.header.timer_overhead_ns = None;
+        record.blocks.iter_mut().for_each(|b| b.disturbed.clear());
+        load(&connection, &record, path, 0).unwrap();
+        let key = run_key(&record.header.run);
+        let rebuilt = contents::whole(&connection, key).unwrap();
+        connection
+            .execute_batch(
+                "ALTER TABLE runs DROP COLUMN purpose; ALTER TABLE runs DROP COLUMN confirms;
+                 ALTER TABLE runs DROP COLUMN timer_overhead_ns; ALTER TABLE results DROP COLUMN disturbed;
+                 DELETE FROM schema_version WHERE version > 1",
+            )
+            .unwrap();
+        let first = database();
+        migrate_with(&first, path, &MIGRATIONS[..1]).unwrap();
+        assert_eq!(columns(&connection), columns(&first));
+        migrate_with(&connection, path, MIGRATIONS).unwrap();
+        assert_eq!(contents::whole(&connection, key).unwrap(), rebuilt);
     }
 
     #[test]

@@ -16,8 +16,8 @@ use assay_record::manifest::{
 };
 use assay_record::{
     Arm, Block, BlockStatus, Body, Case, Event, EventKind, Field, Fingerprint, Footer, Header,
-    Manifest, Policy, Project, Record, RunId, RunStatus, Samples, Source, Timestamp, WorkloadRef,
-    canonical,
+    Manifest, Policy, Project, Purpose, Record, RunId, RunStatus, Samples, Source, Timestamp,
+    WorkloadRef, canonical,
 };
 
 /// 2026-01-01 00:00 UTC, in nanoseconds since 1970.
@@ -171,7 +171,9 @@ impl Recipe {
             }),
             tags: self.tags.clone(),
             reproduces: None,
+            purpose: Purpose::Measurement,
             timer_resolution_ns: 20,
+            timer_overhead_ns: Some(25),
         }
     }
 
@@ -199,6 +201,7 @@ impl Recipe {
                 worker: Digest::of("assay-worker"),
                 prefix: Vec::new(),
                 env: BTreeMap::new(),
+                commit: None,
             }],
             workers: BTreeMap::new(),
             sources: BTreeMap::new(),
@@ -258,6 +261,10 @@ impl Recipe {
                 .into_iter()
                 .collect(),
             noise: BTreeMap::from([("steal_ns".to_owned(), 0.0)]),
+            disturbed: is_first
+                .then(|| format!("others used {round} of 2 CPUs"))
+                .into_iter()
+                .collect(),
             log: String::new(),
         }
     }

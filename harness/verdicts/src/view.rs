@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use assay_protocol::Direction;
 use assay_record::{BlockStatus, Manifest, RunId};
 use assay_stats::median;
-use assay_store::{CaseRow, RoundRow, RunRow, Store, StoreError};
+use assay_store::{CaseRow, RunRow, Store, StoreError};
+
+use crate::window;
 
 /// A run with all that a comparison asks of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,13 +44,13 @@ impl RunView {
 pub struct History(BTreeMap<(String, String, String), Vec<f64>>);
 
 impl History {
-    /// What the store knows of the machine and suite of `view` before that run, of the same definitions. Reproductions are
-    /// left out: they may have run another build, and what is asked is how much runs of one build differ.
+    /// What the store knows of the machine and suite of `view` before that run, of the same definitions. Only nights of their
+    /// own: reproductions and confirmations may have run another build, and what is asked is how much runs of one build differ.
     pub fn before(store: &Store, view: &RunView) -> Result<Self, StoreError> {
         let started: BTreeMap<RunId, _> = store
             .runs()?
             .into_iter()
-            .filter(|row| row.reproduces.is_none())
+            .filter(window::is_night)
             .map(|row| (row.run, row.started))
             .collect();
         let mut history = Self::default();
@@ -100,9 +102,4 @@ pub(crate) fn trouble(case: &CaseRow) -> Option<&BlockStatus> {
         .iter()
         .find(|row| matches!(row.status, BlockStatus::Skipped(_)) && !has_good(row.round));
     wrong.or(failed).or(skipped).map(|row| &row.status)
-}
-
-/// Whether something outside disturbed a round.
-pub(crate) fn is_disturbed(_round: &RoundRow) -> bool {
-    false
 }

@@ -71,9 +71,9 @@ impl Window {
     }
 }
 
-/// Whether a run may be gated, or be a baseline at all.
+/// Whether a run is a night of its own, that came to its end: such runs are gated, and are baselines.
 pub fn is_night(row: &RunRow) -> bool {
-    row.status == RunStatus::Complete && row.reproduces.is_none()
+    row.status == RunStatus::Complete && row.reproduces.is_none() && row.purpose.is_measurement()
 }
 
 fn is_eligible(row: &RunRow, of: &RunRow) -> bool {

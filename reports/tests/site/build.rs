@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use assay_protocol::{Digest, Metric, ParamValue, TimingMode, Unit, Verification, Work};
-use assay_record::{BlockStatus, Field, Fingerprint, RunId, RunStatus, Timestamp};
+use assay_record::{BlockStatus, Field, Fingerprint, Purpose, RunId, RunStatus, Timestamp};
 use assay_reports::SiteModel;
 use assay_stats::Interval;
 use assay_store::{CaseRow, RoundRow, RunRow, SeriesKey};
@@ -48,6 +48,7 @@ pub fn run(day: u32, suite: &str, machine: &str) -> RunRow {
         dirty: day % 5 == 4,
         tags: Vec::new(),
         reproduces: None,
+        purpose: Purpose::Measurement,
         record: "/records/run.jsonl".into(),
     }
 }
@@ -62,6 +63,7 @@ pub fn round(number: u32, status: BlockStatus) -> RoundRow {
         warmup: if good { 20 } else { 0 },
         steady: good,
         stop: good.then(|| "precise".into()),
+        disturbed: Vec::new(),
         values: vec![good.then_some(1e6)],
         verification: good.then(|| Verification {
             passed: true,

@@ -3,6 +3,7 @@
 mod check;
 mod compare;
 mod completions;
+mod confirm;
 mod db;
 mod doctor;
 mod fingerprint;
@@ -45,7 +46,7 @@ enum Command {
     Plan(plan::Args),
     /// Run a suite or a manifest, record it, and ingest the record.
     Run(run::Args),
-    /// Run a suite and publish the site: what a CI machine does each night.
+    /// Run a suite, check it, confirm what looks changed, and publish the site: what a CI machine does each night.
     Nightly(nightly::Args),
     /// Show what a run found.
     Show(show::Args),
@@ -53,6 +54,8 @@ enum Command {
     Compare(compare::Args),
     /// Check a run against a window of earlier ones: the gate for CI.
     Check(check::Args),
+    /// Run the suspects of a check again, interleaved with what the baseline ran, before anybody is told.
+    Confirm(confirm::Args),
     /// Run the manifest of a past run again, and compare inputs, outputs and speed.
     Reproduce(reproduce::Args),
     /// Publish the site from the database.
@@ -112,6 +115,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Show(args) => show::run(&args)?,
         Command::Compare(args) => compare::run(&args)?,
         Command::Check(args) => check::run(&args)?,
+        Command::Confirm(args) => confirm::run(&args)?,
         Command::Reproduce(args) => reproduce::run(&args)?,
         Command::Report(args) => report::run(&args)?,
         Command::Ingest(args) => ingest::run(&args)?,

@@ -25,6 +25,10 @@ pub struct Selection {
     /// Command put before every worker, such as "taskset -c 2"; split at spaces.
     #[arg(long, value_name = "COMMAND")]
     pub prefix: Option<String>,
+    /// An arm to interleave with others: here, env:KEY=VALUE, worker:PATH, commit:REV, or prefix:COMMAND; a
+    /// name given again adds to its arm.
+    #[arg(long, value_name = "NAME=SPEC")]
+    pub arm: Vec<String>,
 }
 
 impl Selection {
@@ -36,6 +40,7 @@ impl Selection {
             tags: self.benchmark_tag.clone(),
             order_seed: self.order_seed,
             prefix: self.prefix.as_ref().map(words).unwrap_or_default(),
+            arms: self.arm.clone(),
         }
     }
 
@@ -46,12 +51,14 @@ impl Selection {
             benchmark_tag,
             order_seed,
             prefix,
+            arm,
         } = self;
         [
             ("--filter", !filter.is_empty()),
             ("--benchmark-tag", !benchmark_tag.is_empty()),
             ("--order-seed", order_seed.is_some()),
             ("--prefix", prefix.is_some()),
+            ("--arm", !arm.is_empty()),
         ]
         .into_iter()
         .find_map(|(option, given)| given.then_some(option))

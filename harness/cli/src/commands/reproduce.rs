@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use assay_record::{ManifestFile, RunId, RunStatus};
+use assay_record::{ManifestFile, Purpose, RunId, RunStatus};
 use assay_store::Access;
 use assay_verdicts::{Likeness, Reproduction, Verdict};
 
@@ -149,6 +149,7 @@ fn run_again(
     let options = Options {
         tags: args.running.tag.clone(),
         reproduces: Some(original.clone()),
+        purpose: Purpose::Measurement,
         worker: args.worker.clone(),
         wait_s: args.running.wait,
         quiet: args.running.quiet,
@@ -163,6 +164,12 @@ fn run_again(
 
 /// The manifest with another executable as its built-in worker.
 fn with_worker(file: ManifestFile, worker: &Path, notes: &mut Vec<String>) -> Result<ManifestFile> {
+    let arms = &file.manifest.arms;
+    ensure!(
+        arms.len() == 1,
+        "--worker takes the place of one worker, and the manifest has {} arms",
+        arms.len()
+    );
     let digest = plan::file_digest(worker)?;
     notes.push(format!(
         "The worker is another executable: {} ({}).",

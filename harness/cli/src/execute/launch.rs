@@ -12,7 +12,9 @@ use assay_record::Arm;
 use assay_record::manifest::BUILTIN_WORKER;
 
 use super::worker::WorkerProcess;
+use crate::plan::arms::Standing;
 use crate::plan::sources;
+use crate::workers::WORD;
 
 /// Variables that workers inherit, because programs do not start without them. They determine no result.
 const INHERITED: [&str; 8] = [
@@ -57,31 +59,22 @@ pub struct Launcher {
     arm: Arm,
     workers: BTreeMap<String, Vec<String>>,
     dir: PathBuf,
+    builtin: PathBuf,
     executable: PathBuf,
-    replacement: Option<PathBuf>,
 }
 
 impl Launcher {
-    /// For an arm, the suite's own workers, and the folder that `{dir}` stands for.
-    pub fn new(arm: &Arm, workers: &BTreeMap<String, Vec<String>>, dir: &Path) -> Result<Self> {
+    /// For an arm as it stands here, and the suite's own workers.
+    pub fn new(standing: &Standing, workers: &BTreeMap<String, Vec<String>>) -> Result<Self> {
         let executable =
             std::env::current_exe().context("the running executable cannot be found")?;
         Ok(Self {
-            arm: arm.clone(),
+            arm: standing.arm.clone(),
             workers: workers.clone(),
-            dir: dir.into(),
+            dir: standing.dir.clone(),
+            builtin: standing.worker.clone(),
             executable,
-            replacement: None,
         })
-    }
-
-    /// Uses another executable as the built-in worker.
-    pub fn replace_builtin(&mut self, path: &Path) -> Result<()> {
-        let path = path
-            .canonicalize()
-            .with_context(|| format!("worker {}", path.display()))?;
-        self.replacement = Some(path);
-        Ok(())
     }
 
     /// Starts the worker of that name and hears its hello.
@@ -117,12 +110,9 @@ impl Launcher {
 
     fn argv(&self, worker: &str) -> Result<Vec<OsString>> {
         let mut argv: Vec<OsString> = self.arm.prefix.iter().map(OsString::from).collect();
-        match (worker, &self.replacement) {
-            (BUILTIN_WORKER, Some(path)) => argv.push(path.into()),
-            (BUILTIN_WORKER, None) => {
-                argv.extend([self.executable.clone().into(), "worker".into()]);
-            }
-            (name, _) => {
+        match worker {
+            BUILTIN_WORKER => argv.extend([self.builtin.clone().into(), WORD.into()]),
+            name => {
                 let own = self
                     .workers
                     .get(name)

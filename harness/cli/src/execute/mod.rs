@@ -3,6 +3,7 @@
 //! Rounds are visits to every case by fresh worker processes, in blocks of two, in seeded random
 //! order. Every block is on the disk before the next case starts.
 
+pub mod arms;
 pub mod launch;
 pub mod lock;
 pub mod order;
@@ -18,14 +19,15 @@ use anyhow::{Context as _, Result};
 use assay_machine::telemetry::Sampler;
 use assay_record::body::RECORD_VERSION;
 use assay_record::{
-    Fingerprint, Footer, Header, MachineIdentity, Manifest, ManifestFile, RecordWriter, RunId,
-    RunStatus, Timestamp,
+    Fingerprint, Footer, Header, MachineIdentity, Manifest, ManifestFile, Purpose, RecordWriter,
+    RunId, RunStatus, Timestamp,
 };
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::errors::CouldNotRun;
 use crate::interrupt::Interrupt;
 use crate::plan;
+use crate::plan::arms::Standing;
 use crate::settings::Settings;
 use session::Session;
 
@@ -36,6 +38,8 @@ pub struct Options {
     pub tags: Vec<String>,
     /// The run that this one reproduces.
     pub reproduces: Option<RunId>,
+    /// What the run is for.
+    pub purpose: Purpose,
     /// Another executable in place of the built-in worker.
     pub worker: Option<PathBuf>,
     /// How long to wait for a device that another run holds, in seconds.
@@ -69,12 +73,12 @@ pub fn execute(
     let sampler = Sampler::start(assay_machine::telemetry::DEFAULT_PERIOD);
     let header = header(file, settings, options)?;
     let run = header.run.clone();
-    let launchers = launchers(file, options, &dir)?;
+    let (standing, notes) = arms::stand(&file.manifest, settings, options, &dir)?;
+    let launchers = launchers(&file.manifest, &standing)?;
     let timer_ns = header.timer_resolution_ns;
     let writer =
         RecordWriter::create(&settings.records, header).map_err(|error| cannot_record(&error))?;
     let partial = writer.path().to_path_buf();
-    let notes = worker_notes(&file.manifest, options)?;
     let mut session = Session::new(
         &file.manifest,
         launchers,
@@ -121,6 +125,7 @@ fn header(file: &ManifestFile, settings: &Settings, options: &Options) -> Result
     let started = Timestamp::now();
     let fingerprint = assay_machine::fingerprint();
     let machine = identity(&fingerprint, settings)?;
+    let timer = assay_machine::timer::resolution();
     let entropy = format!("{} {} {}", std::process::id(), file.digest, machine.name);
     Ok(Header {
         version: RECORD_VERSION,
@@ -133,7 +138,9 @@ fn header(file: &ManifestFile, settings: &Settings, options: &Options) -> Result
         machine,
         tags: options.tags.clone(),
         reproduces: options.reproduces.clone(),
-        timer_resolution_ns: assay_machine::timer::resolution().resolution_ns,
+        purpose: options.purpose.clone(),
+        timer_resolution_ns: timer.resolution_ns,
+        timer_overhead_ns: Some(timer.overhead_ns),
     })
 }
 
@@ -145,39 +152,14 @@ pub fn identity(fingerprint: &Fingerprint, settings: &Settings) -> Result<Machin
 }
 
 fn launchers(
-    file: &ManifestFile,
-    options: &Options,
-    dir: &std::path::Path,
+    manifest: &Manifest,
+    standing: &[Standing],
 ) -> Result<BTreeMap<String, launch::Launcher>> {
-    let manifest = &file.manifest;
-    let launcher = |arm: &assay_record::Arm| {
-        let mut launcher = launch::Launcher::new(arm, &manifest.workers, dir)?;
-        if let Some(worker) = &options.worker {
-            launcher.replace_builtin(worker)?;
-        }
-        Ok((arm.name.clone(), launcher))
+    let launcher = |standing: &Standing| {
+        let launcher = launch::Launcher::new(standing, &manifest.workers)?;
+        Ok((standing.arm.name.clone(), launcher))
     };
-    manifest.arms.iter().map(launcher).collect()
-}
-
-/// What a record must say where the built-in worker is not the executable that the manifest names.
-fn worker_notes(manifest: &Manifest, options: &Options) -> Result<Vec<String>> {
-    let here = match &options.worker {
-        Some(path) => plan::file_digest(path)?,
-        None => plan::own_digest()?,
-    };
-    let note = |arm: &assay_record::Arm| {
-        format!(
-            "arm `{}`: the manifest names the worker {}, this is {}",
-            arm.name, arm.worker, here
-        )
-    };
-    Ok(manifest
-        .arms
-        .iter()
-        .filter(|arm| arm.worker != here)
-        .map(note)
-        .collect())
+    standing.iter().map(launcher).collect()
 }
 
 /// `CLOCK_MONOTONIC`, in nanoseconds.

@@ -237,6 +237,7 @@ impl<'a> Session<'a> {
             noise: NoiseCounters::read(&Roots::here())
                 .delta(&noise_before)
                 .values(),
+            disturbed: Vec::new(),
             status: visit.status.clone(),
             prepared: visit.prepared,
             device,

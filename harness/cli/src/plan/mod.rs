@@ -3,6 +3,7 @@
 //! Workers are asked which workloads they have and which parameters those take, so that a
 //! mistake in a suite is found before anything is measured, whatever language the worker is in.
 
+pub mod arms;
 pub mod cases;
 pub mod command;
 pub mod project;
@@ -10,11 +11,13 @@ pub mod sources;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use arms::Standing;
 use assay_protocol::{Digest, Hello, U64};
-use assay_record::manifest::{BUILTIN_WORKER, Engine, MANIFEST_SCHEMA, SuiteRef, Tool};
-use assay_record::{Arm, Manifest, ManifestFile, Source};
+use assay_record::manifest::{BUILTIN_WORKER, MANIFEST_SCHEMA, SuiteRef, Tool};
+use assay_record::{Case, Manifest, ManifestFile, Source};
 
 use crate::execute::launch::Launcher;
 use crate::settings::Settings;
@@ -34,22 +37,22 @@ pub struct Options {
     pub order_seed: Option<u64>,
     /// Command put before every worker.
     pub prefix: Vec<String>,
+    /// Arms as the user gave them, `NAME=SPEC`; none: one arm, here.
+    pub arms: Vec<String>,
 }
 
 /// Plans a run of a suite.
 pub fn plan(located: &Located, settings: &Settings, options: &Options) -> Result<ManifestFile> {
     let suite = &located.suite;
     let in_suite = || located.name.clone();
-    let arm = main_arm(suite, settings, options)?;
     let workers: BTreeMap<String, Vec<String>> = suite
         .workers
         .iter()
         .map(|(name, worker)| (name.clone(), worker.argv.clone()))
         .collect();
     let dir = folder(&located.source)?;
-    let launcher = Launcher::new(&arm, &workers, &dir)?;
-    let catalogs = ask_workers(suite, &launcher).with_context(in_suite)?;
-    let cases = cases::expand(suite, &catalogs, options).with_context(in_suite)?;
+    let standing = arms::resolve(suite, settings, options, &dir)?;
+    let cases = cases(suite, &standing, &workers, options).with_context(in_suite)?;
     let manifest = Manifest {
         schema: MANIFEST_SCHEMA,
         suite: SuiteRef {
@@ -59,11 +62,11 @@ pub fn plan(located: &Located, settings: &Settings, options: &Options) -> Result
         },
         tool: Tool {
             version: env!("CARGO_PKG_VERSION").into(),
-            binary: arm.worker,
+            binary: own_digest()?,
         },
         project: project::state(settings)?,
-        arms: vec![arm],
-        sources: sources::digests(&workers, &cases, &dir).with_context(in_suite)?,
+        sources: sources(&standing, &workers, &cases, &dir).with_context(in_suite)?,
+        arms: standing.into_iter().map(|standing| standing.arm).collect(),
         workers,
         order_seed: U64(options
             .order_seed
@@ -71,6 +74,52 @@ pub fn plan(located: &Located, settings: &Settings, options: &Options) -> Result
         cases,
     };
     Ok(ManifestFile::seal(&manifest)?)
+}
+
+/// The cases, which must mean the same on every arm.
+fn cases(
+    suite: &Suite,
+    standing: &[Standing],
+    workers: &BTreeMap<String, Vec<String>>,
+    options: &Options,
+) -> Result<Vec<Case>> {
+    let of_arm = |standing: &Standing| {
+        let launcher = Launcher::new(standing, workers)?;
+        cases::expand(suite, &ask_workers(suite, &launcher)?, options)
+    };
+    let (first, others) = standing.split_first().context("a run has an arm")?;
+    let cases = of_arm(first)?;
+    for other in others {
+        let name = &other.arm.name;
+        let theirs = of_arm(other).with_context(|| format!("arm `{name}`"))?;
+        if let Some((case, _)) = cases.iter().zip(&theirs).find(|(a, b)| a != b) {
+            bail!(
+                "case `{}` is not the same work on the arms `{}` and `{name}`: their workers define its workload differently",
+                case.id,
+                first.arm.name
+            );
+        }
+    }
+    Ok(cases)
+}
+
+/// Digests of the files in the suite's folder. At a commit, the commit pins them.
+fn sources(
+    standing: &[Standing],
+    workers: &BTreeMap<String, Vec<String>>,
+    cases: &[Case],
+    dir: &Path,
+) -> Result<BTreeMap<String, Digest>> {
+    let (here, elsewhere): (Vec<_>, Vec<_>) = standing.iter().partition(|arm| arm.dir == dir);
+    for arm in elsewhere {
+        // Whether they are there; a build may make some of them.
+        sources::digests(workers, cases, &arm.dir)
+            .with_context(|| format!("arm `{}`, at its commit", arm.arm.name))?;
+    }
+    if here.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    sources::digests(workers, cases, dir)
 }
 
 /// The folder that `{dir}` stands for.
@@ -83,8 +132,14 @@ pub fn folder(source: &Source) -> Result<PathBuf> {
 
 /// SHA-256 of the running executable, which is also the built-in worker.
 pub fn own_digest() -> Result<Digest> {
+    // It is long, and asked for often.
+    static KNOWN: OnceLock<Digest> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(*known);
+    }
     let path = std::env::current_exe().context("the running executable cannot be found")?;
-    file_digest(&path)
+    let digest = file_digest(&path)?;
+    Ok(*KNOWN.get_or_init(|| digest))
 }
 
 /// SHA-256 of a file.
@@ -92,19 +147,6 @@ pub fn file_digest(path: &Path) -> Result<Digest> {
     std::fs::read(path)
         .map(Digest::of)
         .with_context(|| path.display().to_string())
-}
-
-fn main_arm(suite: &Suite, settings: &Settings, options: &Options) -> Result<Arm> {
-    let mut env = crate::execute::launch::determining_environment();
-    env.extend(settings.env.clone());
-    env.extend(suite.env.clone());
-    Ok(Arm {
-        name: MAIN_ARM.into(),
-        engine: Engine::Host,
-        worker: own_digest()?,
-        prefix: options.prefix.clone(),
-        env,
-    })
 }
 
 /// Asks each worker that the suite uses who it is.

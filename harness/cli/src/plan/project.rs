@@ -12,6 +12,7 @@ use git2::{
 };
 
 use crate::settings::Settings;
+use crate::workers;
 
 /// Largest diff that a manifest holds, in bytes.
 const MAX_DIFF_BYTES: usize = 32 << 20;
@@ -32,7 +33,7 @@ pub fn state(settings: &Settings) -> Result<Project> {
 }
 
 /// The repository around `folder`; `None` where there is none. One that git does not trust is an error.
-fn discover(folder: &Path) -> Result<Option<Repository>> {
+pub fn discover(folder: &Path) -> Result<Option<Repository>> {
     match Repository::discover(folder) {
         Ok(repository) => Ok(Some(repository)),
         Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
@@ -172,16 +173,22 @@ fn is_dirty(repository: &Repository, ours: &[PathBuf]) -> Result<bool> {
 fn our_own_output(repository: &Repository, settings: &Settings) -> Vec<PathBuf> {
     let root = repository.workdir().and_then(|dir| dir.canonicalize().ok());
     let Some(root) = root else { return Vec::new() };
-    [&settings.records, &settings.database, &settings.site]
-        .iter()
-        .filter_map(|path| {
-            resolve(path)
-                .strip_prefix(&root)
-                .ok()
-                .map(Path::to_path_buf)
-        })
-        .filter(|path| !path.as_os_str().is_empty())
-        .collect()
+    let workers = workers::folder(settings);
+    [
+        &settings.records,
+        &settings.database,
+        &settings.site,
+        &workers,
+    ]
+    .iter()
+    .filter_map(|path| {
+        resolve(path)
+            .strip_prefix(&root)
+            .ok()
+            .map(Path::to_path_buf)
+    })
+    .filter(|path| !path.as_os_str().is_empty())
+    .collect()
 }
 
 /// The path with its existing part resolved, so that links do not hide where it lies.
@@ -276,6 +283,17 @@ fn remove_worktree(repository: &Repository, name: &str) -> Result<(), git2::Erro
     repository.find_worktree(name)?.prune(Some(&mut all_of_it))
 }
 
+/// Forgets those of our worktrees whose folders are gone. Best effort: git does so too, in time.
+pub fn prune_worktrees(repository: &Repository) {
+    let names = repository.worktrees().ok();
+    let ours = names.iter().flat_map(|names| names.iter()).flatten();
+    for name in ours.flatten().filter(|name| name.starts_with("assay-")) {
+        if let Ok(worktree) = repository.find_worktree(name) {
+            let _ = worktree.prune(None);
+        }
+    }
+}
+
 fn unused_name(repository: &Repository, base: &str) -> String {
     let taken = |name: &String| {
         repository.find_worktree(name).is_ok()
@@ -290,7 +308,6 @@ fn unused_name(repository: &Repository, base: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::Path;
@@ -300,20 +317,6 @@ mod tests {
 
     use super::{check_out, state, without_credentials};
     use crate::settings::Settings;
-
-    fn settings(project: &Path) -> Settings {
-        let data = project.join("assay-data");
-        Settings {
-            project: project.into(),
-            records: data.join("records"),
-            database: data.join("assay.duckdb"),
-            site: data.join("site"),
-            title: "Assay".into(),
-            machine: None,
-            baseline: None,
-            env: BTreeMap::new(),
-        }
-    }
 
     /// A repository with one commit, then changed in every way that a file can be.
     fn changed_project(root: &Path) -> GitState {
@@ -342,7 +345,11 @@ mod tests {
         }
         symlink("edited", root.join("becomes_link")).unwrap();
         symlink("binary", root.join("link")).unwrap();
-        state(&settings(root)).unwrap().git().unwrap().clone()
+        state(&Settings::below(root))
+            .unwrap()
+            .git()
+            .unwrap()
+            .clone()
     }
 
     #[test]
@@ -350,14 +357,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (root, to) = (folder.path().join("project"), folder.path().join("copy"));
         let measured = changed_project(&root);
-        check_out(&settings(&root), &measured, &to).unwrap();
+        check_out(&Settings::below(&root), &measured, &to).unwrap();
         assert_eq!(fs::read(to.join("edited")).unwrap(), b"after\n");
         assert_eq!(fs::read(to.join("binary")).unwrap(), [0, 159, 146, 150]);
         assert!(!to.join("deleted").exists());
         for (link, target) in [("link", "binary"), ("becomes_link", "edited")] {
             assert_eq!(fs::read_link(to.join(link)).unwrap(), Path::new(target));
         }
-        let again = state(&settings(&to)).unwrap();
+        let again = state(&Settings::below(&to)).unwrap();
         assert_eq!(again.git().unwrap().diff, measured.diff);
     }
 
@@ -371,9 +378,9 @@ mod tests {
             diff: Some(super::Diff::from_bytes(patch.into())),
             ..measured.clone()
         };
-        assert!(check_out(&settings(&root), &broken, &to).is_err());
+        assert!(check_out(&Settings::below(&root), &broken, &to).is_err());
         assert!(!to.exists());
-        check_out(&settings(&root), &measured, &to).unwrap();
+        check_out(&Settings::below(&root), &measured, &to).unwrap();
         let branches = Repository::open(&root).unwrap();
         assert_eq!(branches.branches(None).unwrap().count(), 1);
     }
@@ -381,10 +388,10 @@ mod tests {
     #[test]
     fn a_folder_without_a_repository_is_no_error_and_a_broken_one_is() {
         let folder = tempfile::tempdir().unwrap();
-        let none = state(&settings(folder.path())).unwrap();
+        let none = state(&Settings::below(folder.path())).unwrap();
         assert!(none.git().is_none());
         fs::write(folder.path().join(".git"), "nonsense").unwrap();
-        assert!(state(&settings(folder.path())).is_err());
+        assert!(state(&Settings::below(folder.path())).is_err());
     }
 
     #[test]

@@ -51,6 +51,19 @@ pub fn digests(
         .collect()
 }
 
+/// Whether a run looks for anything in the suite's folder.
+pub fn names_folder(manifest: &Manifest) -> bool {
+    let names = |text: &String| text.contains(DIR);
+    let in_command = |case: &Case| match &case.workload {
+        WorkloadRef::Command(spec) => {
+            let texts = spec.argv.iter().chain(spec.env.values());
+            texts.chain(&spec.directory).any(names)
+        }
+        WorkloadRef::Worker { .. } => false,
+    };
+    manifest.workers.values().flatten().any(names) || manifest.cases.iter().any(in_command)
+}
+
 /// What is not as the manifest pins it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Unpinned {

@@ -76,7 +76,8 @@ fn write_once(path: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-fn cache_folder() -> Result<PathBuf> {
+/// This user's folder for what can be made again.
+pub fn cache_folder() -> Result<PathBuf> {
     // The XDG specification has relative paths ignored.
     let from = |variable, below: &str| {
         std::env::var_os(variable)

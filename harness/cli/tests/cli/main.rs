@@ -7,6 +7,7 @@ mod bad_input;
 mod commands;
 mod faults;
 mod flow;
+mod gate;
 mod git;
 mod helpers;
 mod interrupt;

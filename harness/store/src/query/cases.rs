@@ -48,12 +48,12 @@ impl Store {
 
     /// Every visit, those to one case in the order of its rounds.
     fn visits(&self, key: i64) -> Result<Vec<Visit>, StoreError> {
-        let sql = "SELECT case_no, arm_no, block, round, attempt, started, status, reason, samples, warmup, steady, stop, verification, inputs, log
+        let sql = "SELECT case_no, arm_no, block, round, attempt, started, status, reason, samples, warmup, steady, stop, verification, inputs, log, disturbed
                    FROM results WHERE run_key = ?";
         let mut visits = Vec::new();
-        let (mut verifications, mut inputs) = (Distinct::default(), Distinct::default());
+        let mut known = Known::default();
         self.batches(sql, params![key], |batch| {
-            read_visits(batch, &mut verifications, &mut inputs, &mut visits)
+            read_visits(batch, &mut known, &mut visits)
         })?;
         visits.sort_unstable_by_key(|(_, block, round)| (round.round, round.attempt, *block));
         Ok(visits)
@@ -105,10 +105,17 @@ fn case_row(row: &Row<'_>) -> Result<(Place, CaseRow), Fault> {
     Ok(((row.get(0)?, row.get(1)?), case))
 }
 
+/// Texts that most rounds share, each parsed once.
+#[derive(Default)]
+struct Known {
+    verifications: Distinct<Verification>,
+    inputs: Distinct<Digest>,
+    disturbances: Distinct<Vec<String>>,
+}
+
 fn read_visits(
     batch: &RecordBatch,
-    verifications: &mut Distinct<Verification>,
-    inputs: &mut Distinct<Digest>,
+    known: &mut Known,
     visits: &mut Vec<Visit>,
 ) -> Result<(), Fault> {
     let int = |at| column::<Int32Array>(batch, at);
@@ -119,6 +126,7 @@ fn read_visits(
     let (samples, warmups) = (int(8)?, int(9)?);
     let (steady, stops) = (column::<BooleanArray>(batch, 10)?, text(11)?);
     let (verified, of_inputs, logs) = (text(12)?, text(13)?, text(14)?);
+    let disturbed = text(15)?;
     for row in 0..batch.num_rows() {
         let optional = |of: &'_ StringArray| of.is_valid(row).then(|| of.value(row).to_owned());
         let verification = verified.is_valid(row).then(|| verified.value(row));
@@ -132,12 +140,19 @@ fn read_visits(
             warmup: warmups.value(row).try_into()?,
             steady: steady.value(row),
             stop: optional(stops),
+            disturbed: known
+                .disturbances
+                .read(disturbed.value(row), |text| Ok(serde_json::from_str(text)?))?,
             values: Vec::new(),
             verification: verification
-                .map(|text| verifications.read(text, |text| Ok(serde_json::from_str(text)?)))
+                .map(|text| {
+                    known
+                        .verifications
+                        .read(text, |text| Ok(serde_json::from_str(text)?))
+                })
                 .transpose()?,
             inputs: input
-                .map(|text| inputs.read(text, |text| Ok(text.parse()?)))
+                .map(|text| known.inputs.read(text, |text| Ok(text.parse()?)))
                 .transpose()?,
             log: logs.value(row).to_owned(),
         };

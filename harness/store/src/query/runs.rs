@@ -1,6 +1,6 @@
 //! Runs, and where their records lie.
 
-use assay_record::RunId;
+use assay_record::{Purpose, RunId};
 use duckdb::{Row, params};
 
 use super::{Fault, json, named, time};
@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::load::run_key;
 use crate::rows::{EventRow, RecordRow, RunRow};
 
-const COLUMNS: &str = "run, suite, manifest, started, finished, status, machine, class, before_fingerprint, after_fingerprint, tool, commit_id, branch, dirty, tags, reproduces, record";
+const COLUMNS: &str = "run, suite, manifest, started, finished, status, machine, class, before_fingerprint, after_fingerprint, tool, commit_id, branch, dirty, tags, reproduces, record, purpose, confirms";
 
 impl Store {
     /// Every run, oldest first.
@@ -80,5 +80,15 @@ fn run_row(row: &Row<'_>) -> Result<RunRow, Fault> {
         tags: json(row, 14)?,
         reproduces: reproduces.map(|run| run.parse()).transpose()?,
         record: row.get(16)?,
+        purpose: purpose(&row.get::<_, String>(17)?, row.get(18)?)?,
     })
+}
+
+fn purpose(name: &str, confirms: Option<String>) -> Result<Purpose, Fault> {
+    match (name, confirms) {
+        ("measurement", None) => Ok(Purpose::Measurement),
+        ("calibration", None) => Ok(Purpose::Calibration),
+        ("confirmation", Some(of)) => Ok(Purpose::Confirmation { of: of.parse()? }),
+        (other, _) => Err(format!("`{other}` is no purpose of a run").into()),
+    }
 }

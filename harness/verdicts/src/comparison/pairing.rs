@@ -335,6 +335,6 @@ fn unevenly_disturbed(before: &Rows<'_>, after: &Rows<'_>) -> Option<String> {
 
 fn disturbed_share(rows: &Rows<'_>) -> f64 {
     let rounds = || rows.iter().flat_map(|(_, row)| row.good_rounds());
-    let disturbed = rounds().filter(|round| crate::view::is_disturbed(round));
+    let disturbed = rounds().filter(|round| !round.disturbed.is_empty());
     disturbed.count() as f64 / rounds().count().max(1) as f64
 }

@@ -1,0 +1,112 @@
+//! The arms of a manifest as they stand on this machine: each with the worker that the manifest names, or none at all.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use assay_record::{Arm, Manifest};
+
+use super::Options;
+use crate::checkout::{self, Checkout};
+use crate::errors::CouldNotRun;
+use crate::plan::arms::Standing;
+use crate::plan::{self, sources};
+use crate::settings::Settings;
+use crate::workers;
+
+/// Every arm with its worker and folder, and what the record must say of them. Each worker is kept for later runs.
+pub fn stand(
+    manifest: &Manifest,
+    settings: &Settings,
+    options: &Options,
+    dir: &Path,
+) -> Result<(Vec<Standing>, Vec<String>)> {
+    let mut notes = Vec::new();
+    let arms = manifest
+        .arms
+        .iter()
+        .map(|arm| {
+            let made = checkout(arm, manifest, settings, dir)?;
+            let worker = worker(arm, manifest, made.as_ref(), settings, options)?;
+            let is = workers::keep(settings, &worker)?;
+            if is != arm.worker {
+                notes.push(format!(
+                    "arm `{}`: the manifest names the worker {}, this is {is}",
+                    arm.name, arm.worker
+                ));
+            }
+            // From paths of one length: where a program lies moves its stack, and can change its speed.
+            let worker = if manifest.arms.len() > 1 {
+                workers::folder(settings).join(is.hex())
+            } else {
+                worker
+            };
+            let dir = match &made {
+                Some(made) => made.folder(&checkout::within(settings, dir)?.unwrap_or_default()),
+                None => dir.into(),
+            };
+            Ok(Standing {
+                arm: arm.clone(),
+                worker,
+                dir,
+            })
+        })
+        .collect::<Result<_>>()?;
+    Ok((arms, notes))
+}
+
+/// The files of an arm's commit, where the run reads any.
+fn checkout(
+    arm: &Arm,
+    manifest: &Manifest,
+    settings: &Settings,
+    dir: &Path,
+) -> Result<Option<Checkout>> {
+    let Some(commit) = &arm.commit else {
+        return Ok(None);
+    };
+    let reads_files = sources::names_folder(manifest) && checkout::within(settings, dir)?.is_some();
+    reads_files
+        .then(|| checkout::make(settings, commit))
+        .transpose()
+}
+
+/// The executable that serves as an arm's built-in worker.
+fn worker(
+    arm: &Arm,
+    manifest: &Manifest,
+    made: Option<&Checkout>,
+    settings: &Settings,
+    options: &Options,
+) -> Result<PathBuf> {
+    let own = || std::env::current_exe().context("the running executable cannot be found");
+    if let Some(path) = &options.worker {
+        return path
+            .canonicalize()
+            .with_context(|| format!("worker {}", path.display()));
+    }
+    if arm.worker == plan::own_digest()? {
+        return own();
+    }
+    if let Some(kept) = workers::find(settings, &arm.worker) {
+        return Ok(kept);
+    }
+    if let Some(commit) = arm.commit.as_ref().filter(|commit| commit.worker.is_some()) {
+        let built = match made.and_then(|made| made.worker.clone()) {
+            Some(built) => Some(built),
+            None => checkout::make(settings, commit)?.worker,
+        };
+        return built.context("the build leaves no worker");
+    }
+    if manifest.arms.len() == 1 {
+        // Said in the record, and by `reproduce` beforehand.
+        return own();
+    }
+    let what = format!(
+        "arm `{}`: its worker {} is neither this executable nor in {}, and no commit says how to build it; \
+         copy that executable there under its digest, or plan again",
+        arm.name,
+        arm.worker,
+        workers::folder(settings).display()
+    );
+    Err(CouldNotRun(what).into())
+}
