@@ -103,6 +103,12 @@ pub fn axis_scale(largest: f64, unit: &Unit) -> (f64, String) {
     (factor, name)
 }
 
+/// Decimals that tell apart numbers `step` from each other: for the axis of a chart.
+pub fn axis_decimals(step: f64) -> usize {
+    let exponent = step.log10().floor();
+    usize::try_from(-exponent as i64).unwrap_or(0).min(9)
+}
+
 fn shown(value: f64, half: f64, unit: &Unit) -> Quantity {
     if !value.is_finite() {
         return Quantity {

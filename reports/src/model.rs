@@ -6,15 +6,15 @@ use crate::address;
 use assay_protocol::Digest;
 use assay_record::{Fingerprint, RunId};
 use assay_store::SeriesKey;
-use assay_verdicts::{CaseSummary, Reproduction, RunSummary, Series};
+use assay_verdicts::{CaseHistory, CaseSummary, Reproduction, RunSummary, Series};
 
 /// All that a site shows. The order within the lists does not matter.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SiteModel {
     /// The runs.
     pub runs: Vec<RunSummary>,
-    /// The series.
-    pub series: Vec<Series>,
+    /// The series with what changed in them.
+    pub histories: Vec<CaseHistory>,
     /// The reproductions.
     pub reproductions: Vec<Reproduction>,
     /// Fingerprints by the digests that runs name.
@@ -42,8 +42,8 @@ pub struct Library<'a> {
     pub settings: &'a SiteSettings,
     /// Runs by id, so by start.
     pub runs: BTreeMap<&'a RunId, &'a RunSummary>,
-    /// Series by key: by suite, then case.
-    pub series: BTreeMap<&'a SeriesKey, &'a Series>,
+    /// Histories by the keys of their series: by suite, then case.
+    pub histories: BTreeMap<&'a SeriesKey, &'a CaseHistory>,
     /// Pages of the series.
     pub hrefs: BTreeMap<&'a SeriesKey, String>,
     /// The model itself.
@@ -56,11 +56,16 @@ impl<'a> Library<'a> {
         Self {
             settings,
             runs: model.runs.iter().map(|s| (&s.run.run, s)).collect(),
-            series: model.series.iter().map(|s| (&s.key, s)).collect(),
-            hrefs: model
-                .series
+            histories: model
+                .histories
                 .iter()
-                .map(|s| (&s.key, address::series(&s.key)))
+                .map(|history| (&history.series.key, history))
+                .collect(),
+            hrefs: model
+                .histories
+                .iter()
+                .map(|history| &history.series.key)
+                .map(|key| (key, address::series(key)))
                 .collect(),
             model,
         }
@@ -94,7 +99,7 @@ impl<'a> Library<'a> {
 
     /// Series of the same case and metric in the same place whose definition is another one.
     pub fn siblings(&self, key: &SeriesKey) -> impl Iterator<Item = &'a Series> {
-        let all = self.series.values().copied();
+        let all = self.histories.values().map(|history| &history.series);
         all.filter(move |other| are_siblings(&other.key, key))
     }
 

@@ -24,7 +24,7 @@ pub enum Plan<'a> {
     /// One run.
     Run(&'a assay_verdicts::RunSummary),
     /// One series.
-    Series(&'a assay_verdicts::Series),
+    Series(&'a assay_verdicts::CaseHistory),
     /// One machine with its runs, the latest first.
     Machine(&'a str, Vec<&'a assay_verdicts::RunSummary>),
     /// How to read the site.
@@ -37,7 +37,7 @@ impl Plan<'_> {
         match self {
             Self::Index => "index.html".into(),
             Self::Run(summary) => crate::address::run(&summary.run.run),
-            Self::Series(series) => crate::address::series(&series.key),
+            Self::Series(history) => crate::address::series(&history.series.key),
             Self::Machine(name, _) => crate::address::machine(name),
             Self::About => "about.html".into(),
         }
@@ -48,7 +48,7 @@ impl Plan<'_> {
         match self {
             Self::Index => index::render(library),
             Self::Run(summary) => run::render(library, summary),
-            Self::Series(series) => series::render(library, series),
+            Self::Series(history) => series::render(library, history),
             Self::Machine(name, runs) => machine::render(library, name, runs),
             Self::About => about::render(library),
         }
@@ -65,7 +65,8 @@ pub fn plan<'a>(library: &Library<'a>) -> Vec<Plan<'a>> {
             .map(|(name, runs)| Plan::Machine(name, runs)),
     );
     pages.extend(library.runs.values().map(|summary| Plan::Run(summary)));
-    pages.extend(library.series.values().map(|series| Plan::Series(series)));
+    let histories = library.histories.values();
+    pages.extend(histories.map(|history| Plan::Series(history)));
     pages
 }
 

@@ -4,6 +4,7 @@
 //! `run` is plan, then execute; `reproduce` is load, then the same execute: what can be run can be
 //! reproduced. Everything measured runs in a worker process; this process loads no kernel.
 
+mod chart;
 pub mod checkout;
 pub mod commands;
 pub mod confirming;
@@ -11,7 +12,9 @@ pub mod database;
 pub mod errors;
 pub mod execute;
 pub mod gating;
+mod history;
 pub mod interrupt;
+pub mod marks;
 pub mod output;
 pub mod plan;
 pub mod reproduction;

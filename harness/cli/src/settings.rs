@@ -1,4 +1,4 @@
-//! `assay.toml`: where records, database and site lie. Found upwards from where one stands.
+//! `assay.toml`: where records, database, site and marks lie. Found upwards from where one stands.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ struct SettingsFile {
     records: Option<PathBuf>,
     database: Option<PathBuf>,
     site: Option<PathBuf>,
+    marks: Option<PathBuf>,
     title: Option<String>,
     machine: Option<String>,
     baseline: Option<String>,
@@ -65,6 +66,8 @@ pub struct Settings {
     pub database: PathBuf,
     /// Folder of the published site.
     pub site: PathBuf,
+    /// The file of marks, if there is one or one is named.
+    pub marks: Option<PathBuf>,
     /// Title of the site.
     pub title: String,
     /// Name of this machine in series; else it is derived from the hardware.
@@ -100,7 +103,10 @@ impl Settings {
         let at = |path: Option<PathBuf>, default: &str| {
             project.join(path.unwrap_or_else(|| PathBuf::from(default)))
         };
+        let usual_marks = project.join("marks.toml");
+        let marks = file.marks.map(|path| project.join(path));
         Self {
+            marks: marks.or_else(|| usual_marks.exists().then_some(usual_marks)),
             records: at(file.records, "assay-data/records"),
             database: at(file.database, "assay-data/assay.duckdb"),
             site: at(file.site, "assay-data/site"),

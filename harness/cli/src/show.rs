@@ -174,7 +174,7 @@ fn word(verdict: Verdict) -> &'static str {
 }
 
 /// Text from outside, without what a terminal would obey, and not too long.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let visible = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let short: String = visible.take(REASON).collect();
     if text.chars().count() > REASON {

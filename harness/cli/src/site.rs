@@ -5,19 +5,19 @@ use std::path::Path;
 
 use anyhow::Result;
 use assay_protocol::Digest;
-use assay_record::Fingerprint;
+use assay_record::{Fingerprint, Timestamp};
 use assay_reports::{Published, SiteModel, SiteSettings, publish as publish_model};
 use assay_store::{Access, Store};
-use assay_verdicts::{RunSummary, Series};
+use assay_verdicts::{CaseHistory, Marks, RunSummary};
 
-use crate::database;
-use crate::reproduction;
 use crate::settings::Settings;
+use crate::{database, marks, reproduction};
 
 /// Publishes everything that the database holds to `out`.
 pub fn publish(settings: &Settings, out: &Path) -> Result<Published> {
     // The database is closed before the first page is rendered: others may want to write.
-    let model = model(&database::open(settings, Access::Read)?)?;
+    let marks = marks::load(settings)?;
+    let model = model(settings, &database::open(settings, Access::Read)?, &marks)?;
     Ok(publish_model(
         &model,
         out,
@@ -27,7 +27,9 @@ pub fn publish(settings: &Settings, out: &Path) -> Result<Published> {
     )?)
 }
 
-fn model(store: &Store) -> Result<SiteModel> {
+fn model(settings: &Settings, store: &Store, marks: &Marks) -> Result<SiteModel> {
+    let today = Timestamp::now().day();
+    marks::complain(settings, marks, store, today)?;
     let runs = RunSummary::all(store)?;
     let rows = runs.iter().map(|summary| &summary.run);
     let digests: BTreeSet<Digest> = rows
@@ -45,7 +47,7 @@ fn model(store: &Store) -> Result<SiteModel> {
     let reproductions = reproduction::all_stored(store)?;
     Ok(SiteModel {
         runs,
-        series: Series::all(store)?,
+        histories: CaseHistory::all(store, marks, today)?,
         reproductions,
         fingerprints,
     })

@@ -27,5 +27,5 @@ pub use manifest::{
 };
 pub use reader::Record;
 pub use run_id::RunId;
-pub use time::Timestamp;
+pub use time::{Day, Timestamp};
 pub use writer::RecordWriter;

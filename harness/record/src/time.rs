@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -34,6 +35,44 @@ impl Timestamp {
     /// `2026-11-20 21:15 UTC`: for people.
     pub fn minute(self) -> String {
         self.0.strftime("%Y-%m-%d %H:%M UTC").to_string()
+    }
+
+    /// The day in UTC.
+    pub fn day(self) -> Day {
+        Day(self.0.to_zoned(jiff::tz::TimeZone::UTC).date())
+    }
+}
+
+/// A day in UTC, written as `2026-11-20`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(jiff::civil::Date);
+
+impl FromStr for Day {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        // jiff also takes shorter forms and times of day.
+        let day = text.parse().ok().map(Self);
+        day.filter(|day| day.to_string() == text)
+            .ok_or_else(|| format!("`{text}` is no day such as 2026-11-20"))
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for Day {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

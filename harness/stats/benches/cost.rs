@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use assay_stats::{effective_sample_size, median_interval, steady_from};
+use assay_stats::{change_points, effective_sample_size, median_interval, steady_from};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 /// Times around 1000 with a decaying start and a jitter that repeats too late to matter.
@@ -43,5 +43,26 @@ fn cost(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, cost);
+/// Change points of pure noise, and of noise with a step every 50 points: the least and the most work.
+fn change_point_cost(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("change_points");
+    group.sample_size(10);
+    for count in [100, 1_000, 10_000] {
+        let still = times(count + 200).split_off(200);
+        let stepped: Vec<f64> = still
+            .iter()
+            .enumerate()
+            .map(|(index, time)| time + 20.0 * (index / 50) as f64)
+            .collect();
+        group.throughput(Throughput::Elements(count as u64));
+        for (name, series) in [("still", still), ("stepped", stepped)] {
+            group.bench_with_input(BenchmarkId::new(name, count), &series, |bencher, series| {
+                bencher.iter(|| change_points(black_box(series)));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, cost, change_point_cost);
 criterion_main!(benches);

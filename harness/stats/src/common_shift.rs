@@ -1,81 +1,128 @@
 //! Whether most cases of a suite moved together: one event of the machine, not as many regressions.
 //!
-//! Cases of one night share the machine, and so their errors are correlated: a test of each against its own history
-//! calls them all at once. This looks at the whole suite first. What it finds is described, and taken out of every
-//! case with [`RatioInterval::relative_to`], so that a case that moved on its own still shows.
+//! Cases of one night share the machine, so their errors are correlated, and a test of each against its own history calls
+//! them all at once. One night does not show how correlated they are; the nights before do. So the suite's middle is followed
+//! from run to run like a series of its own, and tonight's is compared with its own history. Cases are then judged
+//! by what they did relative to it, so that one that moved on its own still shows.
 
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{Binomial, DiscreteCDF};
 
-use crate::interval::{Interval, median_interval};
-use crate::ratio::RatioInterval;
+use crate::interval::Interval;
+use crate::levels::ratio_of_values;
+use crate::summary::median;
 
-/// Fewer cases cannot move "together": below this even all in one direction is chance one time in a hundred.
-pub const MIN_CASES: usize = 8;
+/// Fewer cases have no "most".
+pub const MIN_CASES: usize = 6;
+
+/// From this many cases on, the middle of the suite is known well enough to be taken out of each of them.
+pub const MIN_RELATIVE: usize = 20;
 
 /// "Most": this share of the cases has moved by at least half of the common shift, in its direction.
 const MOST: f64 = 2.0 / 3.0;
 
-/// Two-sided level of the sign test.
+/// Two-sided level against the history of the suite's middle.
 const LEVEL: f64 = 0.01;
+
+/// How a suite as a whole moved, run by run. All but `event` are logarithms of ratios to the window's middle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Movement {
+    /// Of each baseline run.
+    pub baseline: Vec<f64>,
+    /// Of the candidate.
+    pub candidate: f64,
+    /// Whether there are enough cases to judge each relative to it.
+    pub is_removable: bool,
+    /// The candidate's movement as an event, if it is one.
+    pub event: Option<CommonShift>,
+}
 
 /// A shift that most cases share.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommonShift {
-    /// Median of the cases' ratios, with its interval.
+    /// Candidate over baseline for the middle of the suite, with its interval.
     pub ratio: Interval,
     /// How many cases moved by at least half of it.
     pub moved: usize,
     /// How many there are.
     pub cases: usize,
-    /// Two-sided p-value of the sign test.
+    /// Two-sided p-value against the history of the suite's middle.
     pub p_value: f64,
 }
 
-/// The shift that most cases share, if there is one.
+/// How the suite moved. `baseline[run][case]` and `candidate[case]` are values of runs ([`crate::levels::run_value`]), oldest run
+/// first; a case that a run does not have is `None` there. `gap` as for [`crate::ratio_of_runs`].
 ///
-/// Three things must hold: the median of the ratios is beyond `least_effect` (0.01: 1 %); two thirds of the cases moved
-/// by at least half of it in its direction; and more cases moved in that direction than chance explains (sign test, two-sided, 1 %).
-/// `None` otherwise, and below [`MIN_CASES`].
-///
-/// Source of the sign test: Conover 1999, Practical Nonparametric Statistics, 3rd ed., section 3.4.
-pub fn common_shift(effects: &[RatioInterval], least_effect: f64) -> Option<CommonShift> {
-    let cases = effects.len();
-    if cases < MIN_CASES {
+/// The movement of a run is the median over its cases of (value - mean of that case over the baseline). It is an event if
+/// tonight's is beyond the earlier ones ([`crate::ratio_of_runs`], p at most 0.01) and beyond `least_effect` (0.01: 1 %), and
+/// two thirds of the cases moved by at least half of it in its direction. `None` below [`MIN_CASES`] or if some run has no case in common.
+/// The rule is our own; its error over correlated nights is measured in METHODOLOGY.md.
+pub fn movement(
+    baseline: &[Vec<Option<f64>>],
+    candidate: &[Option<f64>],
+    gap: usize,
+    least_effect: f64,
+) -> Option<Movement> {
+    let centers: Vec<Option<f64>> = (0..candidate.len())
+        .map(|case| mean(baseline.iter().filter_map(|run| run.get(case).copied()?)))
+        .collect();
+    let deviations = |run: &[Option<f64>]| -> Vec<f64> {
+        let known = run.iter().zip(&centers);
+        known
+            .filter_map(|(value, center)| Some((*value)? - (*center)?))
+            .collect()
+    };
+    let tonight = deviations(candidate);
+    if tonight.len() < MIN_CASES {
         return None;
     }
-    let logs: Vec<f64> = effects.iter().map(|effect| effect.ratio.ln()).collect();
-    let middle = median_interval(&logs, 0.95)?;
-    let shift = middle.estimate;
-    let along = |least: f64| {
-        let moved = logs.iter().filter(|log| *log * shift.signum() > least);
-        moved.count()
-    };
-    let moved = along(shift.abs() / 2.0);
-    let p_value = sign_test(along(0.0), cases)?;
-    let is_common = shift.abs() >= least_effect.ln_1p()
-        && moved as f64 >= MOST * cases as f64
-        && p_value <= LEVEL;
-    is_common.then(|| CommonShift {
+    let moved = median(&tonight)?;
+    let earlier: Vec<f64> = baseline
+        .iter()
+        .map(|run| median(&deviations(run)))
+        .collect::<Option<_>>()?;
+    Some(Movement {
+        event: event(&earlier, &tonight, moved, gap, least_effect),
+        is_removable: tonight.len() >= MIN_RELATIVE,
+        baseline: earlier,
+        candidate: moved,
+    })
+}
+
+fn event(
+    earlier: &[f64],
+    tonight: &[f64],
+    moved: f64,
+    gap: usize,
+    least_effect: f64,
+) -> Option<CommonShift> {
+    let found = ratio_of_values(earlier, &[moved], gap, 0.95)?;
+    let along = tonight
+        .iter()
+        .filter(|one| *one * moved.signum() >= moved.abs() / 2.0);
+    let (along, cases) = (along.count(), tonight.len());
+    let p_value = found.p_value();
+    let is_event = moved.abs() >= least_effect.ln_1p()
+        && p_value <= LEVEL
+        && along as f64 >= MOST * cases as f64;
+    is_event.then_some(CommonShift {
         ratio: Interval {
-            estimate: shift.exp(),
-            low: middle.low.exp(),
-            high: middle.high.exp(),
-            confidence: middle.confidence,
+            estimate: found.ratio,
+            low: found.low,
+            high: found.high,
+            confidence: found.confidence,
         },
-        moved,
+        moved: along,
         cases,
         p_value,
     })
 }
 
-/// Two-sided p-value of so many cases in one direction, if both were equally likely.
-fn sign_test(along: usize, cases: usize) -> Option<f64> {
-    let binomial = Binomial::new(0.5, cases as u64).ok()?;
-    let above = match along.checked_sub(1) {
-        None => 1.0,
-        Some(below) => binomial.sf(below as u64),
-    };
-    Some((2.0 * above).min(1.0))
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (mut sum, mut count) = (0.0, 0_usize);
+    for value in values {
+        sum += value;
+        count += 1;
+    }
+    (count > 0).then(|| sum / count as f64)
 }

@@ -20,7 +20,7 @@ pub struct Rules {
     /// A change is called only from this estimate on, however sure it is. It may be less than the margin: that says
     /// what may be called equal, not what may be kept quiet.
     pub least_effect: f64,
-    /// Two-sided p-value of one case from which it is a suspect.
+    /// Two-sided p-value of one case from which it is a suspect. Generous: a false suspect costs a few rounds, not an alert.
     pub suspect_level: f64,
     /// Expected share of false calls among the calls of [`screen`].
     pub false_discovery_rate: f64,
@@ -35,7 +35,7 @@ impl Default for Rules {
         Self {
             margin: 0.03,
             least_effect: 0.01,
-            suspect_level: 0.05,
+            suspect_level: 0.10,
             false_discovery_rate: 0.05,
             family_error: 0.01,
             confidence: 0.95,
@@ -57,24 +57,29 @@ pub struct Judged {
     pub adjusted: f64,
 }
 
-/// Judges one night: Benjamini-Hochberg over all cases that have an effect. `None` stays `None`.
+/// A call by one night's evidence alone is made with the tail of Student's t with at most so many degrees of freedom. A window of
+/// runs shows how wide nights are, not how heavy their tail is: with nights in two modes, or t-distributed with 3
+/// degrees of freedom, the nominal tail gave fifty times the announced false calls in simulation. Confirmation needs none of this.
+const TAIL_DEGREES: f64 = 4.0;
+
+/// Judges one night: Benjamini-Hochberg over all cases that have an effect, with heavy tails. `None` stays `None`.
 ///
 /// Source: Benjamini and Hochberg 1995, JRSS B 57(1), 289-300.
 pub fn screen(effects: &[Option<RatioInterval>], rules: &Rules) -> Vec<Option<Judged>> {
-    judge(
-        effects,
-        rules,
-        benjamini_hochberg,
-        rules.false_discovery_rate,
-    )
+    let level = rules.false_discovery_rate;
+    judge(effects, rules, TAIL_DEGREES, benjamini_hochberg, level)
 }
+
+/// Pairs of rounds that [`confirm`] should rest on: fewer leave the trimmed t interval too few degrees of freedom for a level
+/// of `family_error` over a dozen suspects, and with rounds in two modes its error is beyond the nominal one below ten.
+pub const CONFIRMATION_PAIRS: u32 = 16;
 
 /// Judges the new, interleaved rounds of the suspects: Holm over them.
 ///
 /// Source: Holm 1979, Scandinavian Journal of Statistics 6(2), 65-70; selection on one set of data and test on another:
 /// Cox 1975, Biometrika 62(2), 441-444.
 pub fn confirm(effects: &[Option<RatioInterval>], rules: &Rules) -> Vec<Option<Judged>> {
-    judge(effects, rules, holm, rules.family_error)
+    judge(effects, rules, f64::INFINITY, holm, rules.family_error)
 }
 
 /// How many of the calls of [`screen`] are false on average, at most: the false discovery rate times the calls, and the
@@ -90,13 +95,14 @@ pub fn expected_false_alarms(judged: &[Option<Judged>], rules: &Rules) -> f64 {
 fn judge(
     effects: &[Option<RatioInterval>],
     rules: &Rules,
+    degrees: f64,
     correct: fn(&[f64]) -> Option<Vec<f64>>,
     level: f64,
 ) -> Vec<Option<Judged>> {
     let p_values: Vec<f64> = effects
         .iter()
         .flatten()
-        .map(RatioInterval::p_value)
+        .map(|effect| effect.with_degrees(degrees).p_value())
         .collect();
     let mut adjusted = correct(&p_values).unwrap_or_default().into_iter();
     effects

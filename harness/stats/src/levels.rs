@@ -8,33 +8,96 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ratio::RatioInterval;
-use crate::sample::{is_confidence, logarithms, mean_and_squares};
+use crate::sample::{all_finite, is_confidence, logarithms, mean_and_squares};
 use crate::trimmed::location;
 
 /// Fewer baseline runs than this do not show how much runs differ.
 pub const MIN_BASELINE_RUNS: usize = 5;
 
-/// Candidate over baseline; each side is some runs, each run the medians of its rounds.
+/// The newest so many baseline runs say where the series is now.
+pub const FORECAST_FROM: usize = 8;
+
+/// From this many baseline runs on, the error of that forecast is known from the series itself.
+pub const FORECAST_RUNS: usize = 2 * FORECAST_FROM;
+
+/// Errors of overlapping forecasts are correlated: each is worth so many degrees of freedom (by simulation, see METHODOLOGY.md).
+const FORECAST_WORTH: f64 = 0.7;
+
+/// Candidate over baseline; each side is some runs, oldest first, each run the medians of its rounds.
 ///
-/// Student's two-sample t interval with pooled variance on the values of the runs: a run's value is the mean logarithm of its
-/// rounds, 20 % trimmed from six on. One candidate run is enough, since its deviation is taken to be that of the
-/// baseline's runs; then this is the prediction interval for one more run. `None` for fewer than [`MIN_BASELINE_RUNS`]
-/// baseline runs, no candidate, a run without rounds, any value not finite and positive, or a bad confidence.
+/// A run's value is the mean logarithm of its rounds, 20 % trimmed from six on. Two rules, by what there is:
 ///
-/// Source: Student 1908, Biometrika 6(1), 1-25; Hahn and Meeker 1991, Statistical Intervals, section 4.7 (prediction); the run as the
-/// unit: Kalibera and Jones 2013, "Rigorous Benchmarking in Reasonable Time", ISMM, section 6.
+/// - One candidate run after at least [`FORECAST_RUNS`]: the candidate is compared with the mean of the newest
+///   [`FORECAST_FROM`] runs, and the standard error is the root mean square of the errors that this same forecast, as far
+///   ahead, made for every baseline run that has so many before it. Drift, runs that resemble their neighbours and runs in two modes are in
+///   those errors, so the interval holds for them too.
+/// - Otherwise Student's two-sample t interval with pooled variance: one candidate run is enough, since its deviation is taken
+///   to be that of the baseline's; then this is the prediction interval for one more run. It assumes independent runs.
+///
+/// `gap` is how many runs lie between the last of the baseline and the candidate: the forecast is so much further ahead.
+///
+/// `None` for fewer than [`MIN_BASELINE_RUNS`] baseline runs, no candidate, a run without rounds, any value not finite and positive,
+/// or a bad confidence.
+///
+/// Source: rolling-origin forecast errors: Tashman 2000, International Journal of Forecasting 16(4), 437-450; Student 1908, Biometrika
+/// 6(1), 1-25; Hahn and Meeker 1991, Statistical Intervals, section 4.7 (prediction); the run as the unit: Kalibera and Jones
+/// 2013, "Rigorous Benchmarking in Reasonable Time", ISMM, section 6.
 pub fn ratio_of_runs(
     baseline: &[Vec<f64>],
     candidate: &[Vec<f64>],
+    gap: usize,
     confidence: f64,
 ) -> Option<RatioInterval> {
-    if baseline.len() < MIN_BASELINE_RUNS || candidate.is_empty() || !is_confidence(confidence) {
+    ratio_of_values(
+        &run_values(baseline)?,
+        &run_values(candidate)?,
+        gap,
+        confidence,
+    )
+}
+
+/// As [`ratio_of_runs`], from the values of the runs, which are logarithms (see [`run_value`]).
+pub fn ratio_of_values(
+    baseline: &[f64],
+    candidate: &[f64],
+    gap: usize,
+    confidence: f64,
+) -> Option<RatioInterval> {
+    let usable = all_finite(baseline) && all_finite(candidate) && is_confidence(confidence);
+    if !usable || baseline.len() < MIN_BASELINE_RUNS {
         return None;
     }
-    let (before, after) = (run_values(baseline)?, run_values(candidate)?);
-    let (base_mean, base_squares) = mean_and_squares(&before);
-    let (mean, squares) = mean_and_squares(&after);
-    let (n, m) = (before.len() as f64, after.len() as f64);
+    match candidate {
+        [one] if baseline.len() >= FORECAST_RUNS + gap => {
+            let (center, variance, errors) = forecast(baseline, gap);
+            RatioInterval::from_logs(one - center, variance, FORECAST_WORTH * errors, confidence)
+        }
+        _ => pooled(baseline, candidate, confidence),
+    }
+}
+
+/// The value of a run from its rounds' medians: mean logarithm, 20 % trimmed from six rounds on. `None` as for [`ratio_of_runs`].
+pub fn run_value(rounds: &[f64]) -> Option<f64> {
+    location(&logarithms(rounds)?)
+}
+
+/// Where the series is now, the mean square of the errors of that forecast in the past, and how many of them there are.
+fn forecast(values: &[f64], gap: usize) -> (f64, f64, f64) {
+    let mean = |window: &[f64]| window.iter().sum::<f64>() / FORECAST_FROM as f64;
+    let errors = values.len() - FORECAST_FROM - gap;
+    let squares: f64 = values
+        .windows(FORECAST_FROM)
+        .zip(&values[FORECAST_FROM + gap..])
+        .map(|(before, next)| (next - mean(before)).powi(2))
+        .sum();
+    let newest = &values[values.len() - FORECAST_FROM..];
+    (mean(newest), squares / errors as f64, errors as f64)
+}
+
+fn pooled(baseline: &[f64], candidate: &[f64], confidence: f64) -> Option<RatioInterval> {
+    let (base_mean, base_squares) = mean_and_squares(baseline);
+    let (mean, squares) = mean_and_squares(candidate);
+    let (n, m) = (baseline.len() as f64, candidate.len() as f64);
     let degrees_of_freedom = n + m - 2.0;
     let variance = (base_squares + squares) / degrees_of_freedom;
     RatioInterval::from_logs(
@@ -100,9 +163,6 @@ pub fn levels(runs: &[Vec<f64>]) -> Option<Levels> {
     })
 }
 
-/// The value of each run, as a logarithm.
 fn run_values(runs: &[Vec<f64>]) -> Option<Vec<f64>> {
-    runs.iter()
-        .map(|rounds| location(&logarithms(rounds)?))
-        .collect()
+    runs.iter().map(|rounds| run_value(rounds)).collect()
 }

@@ -8,9 +8,10 @@
 //! Reading order: [`summary`] and [`interval`] describe one set of samples, [`warmup`] and [`stopping`] run
 //! while a round is measured, [`ratio`] and [`levels`] compare two sides, [`equivalence`] turns an interval into a position
 //! against a margin, [`planning`] says what would settle an open question, [`gate`] decides over a whole suite with
-//! [`correction`], after [`common_shift`] asked whether the machine moved.
+//! [`correction`], after [`common_shift`] asked whether the machine moved; [`changepoint`] looks at a series of runs over many nights.
 
 pub mod autocorrelation;
+pub mod changepoint;
 pub mod common_shift;
 pub mod correction;
 pub mod equivalence;
@@ -29,12 +30,13 @@ mod student;
 mod trimmed;
 
 pub use autocorrelation::{effective_sample_size, lag_one};
-pub use common_shift::{CommonShift, common_shift};
+pub use changepoint::{ChangePoint, change_points};
+pub use common_shift::{CommonShift, Movement, movement};
 pub use correction::{benjamini_hochberg, holm};
 pub use equivalence::{Position, position};
 pub use gate::{Judged, Rules, confirm, expected_false_alarms, screen};
 pub use interval::{Interval, geometric_mean_interval, mean_interval, median_interval};
-pub use levels::{Levels, levels, ratio_of_runs};
+pub use levels::{Levels, levels, ratio_of_runs, ratio_of_values, run_value};
 pub use permutation::{least_p, mann_whitney_p, sign_flip_p};
 pub use planning::{
     rounds_needed, runs_needed, smallest_detectable_effect, smallest_detectable_effect_interleaved,

@@ -77,6 +77,14 @@ impl RatioInterval {
         }
     }
 
+    /// The same effect with at most so many degrees of freedom for its p-values; the interval stays.
+    pub(crate) fn with_degrees(&self, most: f64) -> Self {
+        Self {
+            degrees_of_freedom: self.degrees_of_freedom.min(most),
+            ..*self
+        }
+    }
+
     /// One-sided p-value against "the true ratio is at most `bound`": small means surely above. With `bound` 1
     /// this is what [`crate::correction`] corrects over a suite; a `bound` that is not positive gives 1.
     pub fn p_value_above(&self, bound: f64) -> f64 {

@@ -1,9 +1,9 @@
 //! Runs as units, the decision over a suite, the common shift, and tests without a distribution: known answers and laws.
 
 use assay_stats::{
-    Position, RatioInterval, Rules, common_shift, confirm, expected_false_alarms, least_p, levels,
-    mann_whitney_p, ratio_of_runs, screen, sign_flip_p, smallest_detectable_effect,
-    smallest_detectable_effect_interleaved,
+    Position, RatioInterval, Rules, confirm, expected_false_alarms, least_p, levels,
+    mann_whitney_p, movement, ratio_of_runs, ratio_of_values, screen, sign_flip_p,
+    smallest_detectable_effect, smallest_detectable_effect_interleaved,
 };
 use proptest::prelude::*;
 
@@ -26,7 +26,7 @@ fn close(is: f64, expected: f64) {
     );
 }
 
-/// scipy.stats.ttest_ind([0.02], logs): prediction for one more value, by hand:
+/// As `scipy.stats.ttest_ind` gives it for one value against five; by hand:
 /// logs -0.02 .. 0.02 have variance 0.00025, the error is sqrt(0.00025 * 1.2), t(0.975, 4) = 2.776445.
 #[test]
 fn one_run_against_five_is_a_prediction_interval() {
@@ -34,7 +34,7 @@ fn one_run_against_five_is_a_prediction_interval() {
         .iter()
         .map(|log| vec![log.exp(); 3])
         .collect();
-    let found = ratio_of_runs(&runs, &[vec![0.03_f64.exp()]], 0.95).unwrap();
+    let found = ratio_of_runs(&runs, &[vec![0.03_f64.exp()]], 0, 0.95).unwrap();
     close(found.ratio.ln(), 0.03);
     close(found.log_standard_error, 0.017_320_5);
     close(found.high.ln(), 0.03 + 2.776_445 * 0.017_320_5);
@@ -47,15 +47,15 @@ fn one_run_against_five_is_a_prediction_interval() {
 fn few_runs_and_bad_values_have_no_interval() {
     let run = vec![1.0, 1.1];
     let runs = |count: usize| vec![run.clone(); count];
-    assert!(ratio_of_runs(&runs(4), &runs(1), 0.95).is_none());
-    assert!(ratio_of_runs(&runs(5), &[], 0.95).is_none());
-    assert!(ratio_of_runs(&runs(5), &[vec![]], 0.95).is_none());
-    assert!(ratio_of_runs(&runs(5), &[vec![f64::NAN]], 0.95).is_none());
-    assert!(ratio_of_runs(&runs(5), &[vec![-1.0]], 0.95).is_none());
-    assert!(ratio_of_runs(&runs(5), &runs(1), 1.0).is_none());
-    let equal = ratio_of_runs(&runs(5), &runs(1), 0.95).unwrap();
+    assert!(ratio_of_runs(&runs(4), &runs(1), 0, 0.95).is_none());
+    assert!(ratio_of_runs(&runs(5), &[], 0, 0.95).is_none());
+    assert!(ratio_of_runs(&runs(5), &[vec![]], 0, 0.95).is_none());
+    assert!(ratio_of_runs(&runs(5), &[vec![f64::NAN]], 0, 0.95).is_none());
+    assert!(ratio_of_runs(&runs(5), &[vec![-1.0]], 0, 0.95).is_none());
+    assert!(ratio_of_runs(&runs(5), &runs(1), 0, 1.0).is_none());
+    let equal = ratio_of_runs(&runs(5), &runs(1), 0, 0.95).unwrap();
     assert!((equal.p_value() - 1.0).abs() < 1e-12, "{equal:?}");
-    let other = ratio_of_runs(&runs(5), &[vec![2.0, 2.2]], 0.95).unwrap();
+    let other = ratio_of_runs(&runs(5), &[vec![2.0, 2.2]], 0, 0.95).unwrap();
     assert!(other.p_value() < 1e-12, "{other:?}");
 }
 
@@ -82,7 +82,7 @@ fn a_sure_change_is_called_even_inside_the_margin_and_a_tiny_one_never() {
     assert_eq!(judged(1.0 / 1.02, 0.001).position, Position::Below);
     let tiny = judged(1.005, 0.0001);
     assert_eq!((tiny.position, tiny.suspect), (Position::Within, false));
-    let unsure = judged(1.02, 0.012);
+    let unsure = judged(1.02, 0.015);
     assert_eq!(
         (unsure.position, unsure.suspect),
         (Position::Straddles, false)
@@ -106,23 +106,76 @@ fn a_suite_needs_smaller_p_values_than_a_case() {
     assert_eq!(confirmed[0].unwrap().position, Position::Above);
 }
 
+/// Twenty cases over twenty runs whose values differ by `spread`, and a candidate that moved by `shifts`.
+fn suite(spread: f64, shifts: &[f64]) -> (Vec<Vec<Option<f64>>>, Vec<Option<f64>>) {
+    let wobble =
+        |run: usize, case: usize| spread * (((run * 7 + case * 3) % 11) as f64 / 5.0 - 1.0);
+    let value = |case: usize| 10.0 + case as f64;
+    let runs = (0..20).map(|run| {
+        let cases = (0..shifts.len()).map(|case| Some(value(case) + wobble(run, case)));
+        cases.collect()
+    });
+    let now = shifts.iter().enumerate();
+    let now = now.map(|(case, shift)| Some(value(case) + shift)).collect();
+    (runs.collect(), now)
+}
+
 #[test]
 fn most_cases_together_are_one_event() {
-    let together: Vec<RatioInterval> = (0..20)
-        .map(|i| effect(1.05 + 0.001 * f64::from(i % 5), 0.01))
+    let shifted = |shifts: &[f64]| {
+        let (baseline, candidate) = suite(0.002, shifts);
+        movement(&baseline, &candidate, 0, 0.01)
+    };
+    let found = shifted(&[0.05; 20]).unwrap();
+    let event = found.event.unwrap();
+    assert_eq!((event.moved, event.cases), (20, 20));
+    assert!(
+        (event.ratio.estimate.ln() - 0.05).abs() < 0.002,
+        "{event:?}"
+    );
+    assert!((found.candidate - 0.05).abs() < 0.001 && found.is_removable);
+    // Half of them is not most, less than matters is nothing, and too few cases have no middle.
+    let half: Vec<f64> = (0..20)
+        .map(|i| if i % 2 == 0 { 0.05 } else { 0.0 })
         .collect();
-    let found = common_shift(&together, 0.01).unwrap();
-    assert_eq!((found.moved, found.cases), (20, 20));
-    assert!((found.ratio.estimate - 1.052).abs() < 0.001);
-    let relative = effect(1.15, 0.01).relative_to(found.ratio.estimate);
-    assert!((relative.ratio - 1.15 / found.ratio.estimate).abs() < 1e-12 && relative.low > 1.0);
-    // Half of them is not most, too few are none, and less than matters is nothing.
-    let half: Vec<_> = (0..20)
-        .map(|i| effect(if i % 2 == 0 { 1.05 } else { 1.0 }, 0.01))
-        .collect();
-    assert!(common_shift(&half, 0.01).is_none());
-    assert!(common_shift(&together[..7], 0.01).is_none());
-    assert!(common_shift(&vec![effect(1.005, 0.001); 20], 0.01).is_none());
+    assert!(shifted(&half).unwrap().event.is_none());
+    assert!(shifted(&[0.005; 20]).unwrap().event.is_none());
+    assert!(shifted(&[0.05; 5]).is_none());
+    assert!(!shifted(&[0.05; 6]).unwrap().is_removable);
+}
+
+#[test]
+fn a_suite_that_often_moves_together_has_no_event() {
+    let (mut baseline, candidate) = suite(0.002, &[0.05; 20]);
+    for (number, run) in baseline.iter_mut().enumerate() {
+        let night = if number % 3 == 0 { 0.05 } else { -0.03 };
+        run.iter_mut().flatten().for_each(|value| *value += night);
+    }
+    assert!(
+        movement(&baseline, &candidate, 0, 0.01)
+            .unwrap()
+            .event
+            .is_none()
+    );
+}
+
+/// Sixteen runs that climb by 1 % each: every forecast from the eight before is 4.5 % too low, and so is the next.
+#[test]
+fn the_error_of_the_forecast_is_that_of_the_past() {
+    let runs: Vec<f64> = (0..16).map(|night| 0.01 * f64::from(night)).collect();
+    let found = ratio_of_values(&runs, &[0.16], 0, 0.95).unwrap();
+    close(found.ratio.ln(), 0.045);
+    close(found.log_standard_error, 0.045);
+    close(found.degrees_of_freedom, 0.7 * 8.0);
+    assert!(
+        found.contains(1.0),
+        "the next of a climb is no change: {found:?}"
+    );
+    assert!(
+        !ratio_of_values(&runs[..15], &[0.30], 0, 0.95)
+            .unwrap()
+            .contains(1.0)
+    );
 }
 
 /// R: wilcox.test(c(1,2,3), c(4,5,6)), wilcox.test(c(1,4,6,7), c(2,3,5,8,9)); sign flips by hand.
@@ -173,19 +226,19 @@ fn runs() -> impl Strategy<Value = Vec<Vec<f64>>> {
 proptest! {
     #[test]
     fn scale_drops_out_and_order_does_not_matter(mut base in runs(), one in prop::collection::vec(0.5f64..2.0, 1..8), scale in 1e-3f64..1e6) {
-        let found = ratio_of_runs(&base, std::slice::from_ref(&one), 0.95).unwrap();
+        let found = ratio_of_runs(&base, std::slice::from_ref(&one), 0, 0.95).unwrap();
         let scaled: Vec<Vec<f64>> = base.iter().map(|run| run.iter().map(|x| x * scale).collect()).collect();
-        let other = ratio_of_runs(&scaled, &[one.iter().map(|x| x * scale).collect()], 0.95).unwrap();
+        let other = ratio_of_runs(&scaled, &[one.iter().map(|x| x * scale).collect()], 0, 0.95).unwrap();
         prop_assert!((found.ratio / other.ratio - 1.0).abs() < 1e-9);
         base.reverse();
         for run in &mut base { run.reverse(); }
-        let reversed = ratio_of_runs(&base, &[one], 0.95).unwrap();
+        let reversed = ratio_of_runs(&base, &[one], 0, 0.95).unwrap();
         prop_assert!((found.high / reversed.high - 1.0).abs() < 1e-9);
     }
 
     #[test]
     fn a_larger_effect_is_never_less_sure(base in runs(), step in 1.0f64..1.5) {
-        let slower = |by: f64| ratio_of_runs(&base, &[vec![3.0 * by]], 0.95).unwrap().p_value();
+        let slower = |by: f64| ratio_of_runs(&base, &[vec![3.0 * by]], 0, 0.95).unwrap().p_value();
         prop_assert!(slower(step) <= slower(1.0) + 1e-12);
     }
 

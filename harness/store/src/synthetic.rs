@@ -105,6 +105,11 @@ impl Recipe {
         RunId::new(self.at(0), entropy.as_bytes())
     }
 
+    /// Commit of the measured project: another one each night.
+    pub fn commit(&self) -> String {
+        Digest::of(self.night.to_le_bytes()).hex()[..40].into()
+    }
+
     /// Ids of the cases.
     pub fn case_ids(&self) -> Vec<String> {
         (0..self.cases).map(case_id).collect()
@@ -190,7 +195,7 @@ impl Recipe {
                 binary: Digest::of("assay"),
             },
             project: Project::Git(GitState {
-                commit: Some(format!("{:040x}", self.night)),
+                commit: Some(self.commit()),
                 branch: Some("main".into()),
                 remote: None,
                 diff: None,

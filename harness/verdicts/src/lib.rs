@@ -8,7 +8,9 @@ mod effect;
 mod estimate;
 pub mod few_runs;
 pub mod gate;
+pub mod history;
 mod likeness;
+pub mod marks;
 pub mod reproduction;
 pub mod series;
 pub mod speed;
@@ -18,6 +20,8 @@ pub mod window;
 
 pub use comparison::{Basis, CaseComparison, Comparison, Side};
 pub use gate::Gate;
+pub use history::{CaseHistory, LocatedChange, Spot};
+pub use marks::{Mark, MarkKind, Marks, MarksError};
 pub use reproduction::{CaseReproduction, Likeness, Reproduction};
 pub use series::{Change, Point, Series, changes};
 pub use summary::{CaseState, CaseSummary, MetricSummary, RunSummary};

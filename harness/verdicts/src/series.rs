@@ -1,4 +1,4 @@
-//! The history of one case on one comparable machine and configuration.
+//! The runs of one case on one comparable machine and configuration, as points.
 
 use std::collections::HashMap;
 
@@ -54,7 +54,7 @@ pub struct Change {
 }
 
 impl Series {
-    /// Every series of the store, in the order of their keys.
+    /// Every series of the store with a run that belongs to histories, in the order of their keys.
     pub fn all(store: &Store) -> Result<Vec<Self>, StoreError> {
         Drawing::of(store)?.all(store.series()?)
     }
@@ -72,6 +72,11 @@ impl Series {
             Vec::new()
         }
     }
+}
+
+/// Whether a run belongs to histories. A reproduction may have run another build than the commit it names.
+fn is_measurement(run: &RunRow) -> bool {
+    run.reproduces.is_none() && run.purpose.is_measurement()
 }
 
 /// What all series of one reading share: runs, fingerprints, and the differences of these, each found once.
@@ -94,14 +99,17 @@ impl<'a> Drawing<'a> {
     }
 
     fn all(&mut self, rows: Vec<SeriesRow>) -> Result<Vec<Series>, StoreError> {
-        rows.into_iter().map(|row| self.series(row)).collect()
+        let series = rows.into_iter().map(|row| self.series(row));
+        let with_points =
+            series.filter(|one| !matches!(one, Ok(series) if series.points.is_empty()));
+        with_points.collect()
     }
 
     fn series(&mut self, row: SeriesRow) -> Result<Series, StoreError> {
         let mut points = Vec::with_capacity(row.points.len());
         let mut last = None;
         for (id, rounds) in row.points {
-            let Some(run) = self.runs.get(&id) else {
+            let Some(run) = self.runs.get(&id).filter(|run| is_measurement(run)) else {
                 continue;
             };
             let Some(estimate) = estimate(&rounds) else {

@@ -116,12 +116,25 @@ impl<'a> Classed<'a> {
     }
 }
 
+/// A line of its own that says what it is when it is pointed at: plotters knows no titles.
+pub fn titled_line(class: &str, d: &str, title: &str) -> String {
+    let title = escaped(title);
+    format!("<path class=\"{class}\" d=\"{d}\"><title>{title}</title></path>")
+}
+
+fn escaped(words: &str) -> String {
+    let mut escaped = Vec::new();
+    let _ = text::escape(words, &mut escaped);
+    String::from_utf8_lossy(&escaped).into_owned()
+}
+
 /// Writing to a string cannot fail.
 fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
-fn units(pixels: i32) -> f64 {
+/// Pixels of plotters as units of the drawing.
+pub fn units(pixels: i32) -> f64 {
     f64::from(pixels) / f64::from(FINENESS)
 }
 
@@ -212,9 +225,7 @@ impl DrawingBackend for Classed<'_> {
             VPos::Center => "0.35em",
             VPos::Bottom => "0",
         };
-        let mut escaped = Vec::new();
-        let _ = text::escape(words, &mut escaped);
-        let (x, y, words) = (units(x), units(y), String::from_utf8_lossy(&escaped));
+        let (x, y, words) = (units(x), units(y), escaped(words));
         push(
             self.out,
             format_args!(

@@ -4,13 +4,13 @@ use std::convert::Infallible;
 use std::ops::Range;
 
 use assay_record::Timestamp;
-use assay_verdicts::Series;
+use assay_verdicts::{CaseHistory, LocatedChange, Series, Verdict};
 use plotters::coord::types::{RangedCoordf64, RangedCoordi32};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::Chart;
-use super::backend::{Classed, FINENESS, Role};
+use super::backend::{Classed, FINENESS, Role, titled_line, units};
 use super::thin::thin;
 use crate::format;
 
@@ -29,13 +29,24 @@ pub struct Course {
     lows: Vec<f64>,
     highs: Vec<f64>,
     changes: Vec<usize>,
+    shifts: Vec<Shift>,
     times: Vec<Timestamp>,
     unit: String,
 }
 
+/// A lasting change of the level.
+struct Shift {
+    /// The last point before it and the first after it, most likely; and surely.
+    between: [usize; 2],
+    within: [usize; 2],
+    class: &'static str,
+    title: String,
+}
+
 impl Course {
     /// Takes a series' points, scaled so that the axis has short numbers.
-    pub fn new(series: &Series) -> Self {
+    pub fn new(history: &CaseHistory) -> Self {
+        let series = &history.series;
         let points = &series.points;
         let largest = points.iter().map(|p| p.estimate.estimate.abs());
         let (factor, unit) = format::axis_scale(largest.fold(0.0, f64::max), &series.metric.unit);
@@ -50,6 +61,11 @@ impl Course {
             lows: points.iter().map(|p| p.estimate.low / factor).collect(),
             highs: points.iter().map(|p| p.estimate.high / factor).collect(),
             changes: points.iter().enumerate().filter_map(changed).collect(),
+            shifts: history
+                .changes
+                .iter()
+                .map(|change| shift(series, change))
+                .collect(),
             times: points.iter().map(|p| p.started).collect(),
             unit,
         }
@@ -79,6 +95,27 @@ impl Course {
     }
 }
 
+fn shift(series: &Series, change: &LocatedChange) -> Shift {
+    let class = match change.verdict {
+        Some(Verdict::Regressed) => "shift bad",
+        Some(Verdict::Improved) => "shift good",
+        _ => "shift",
+    };
+    let level = |level| format::value(level, &series.metric.unit);
+    Shift {
+        between: [change.index.saturating_sub(1), change.index],
+        within: [change.last_before.index, change.first_after.index],
+        class,
+        title: format!(
+            "From {} to {}, between the runs of {} and {}",
+            level(change.before),
+            level(change.after),
+            change.last_before.started.minute(),
+            change.first_after.started.minute()
+        ),
+    }
+}
+
 fn extremes(values: &[f64]) -> (f64, f64) {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -94,8 +131,9 @@ pub fn history(course: &Course, title: &str, description: &str) -> Result<String
     let (width, height) = (760, 280);
     let mut body = String::new();
     let area = Classed::new(width, height, &mut body).into_drawing_area();
-    draw_history(&area, course).map_err(|error| error.to_string())?;
+    let shifts = draw_history(&area, course).map_err(|error| error.to_string())?;
     drop(area);
+    body.extend(shifts);
     let chart = Chart {
         id: "history",
         class: "history",
@@ -133,7 +171,11 @@ type Drawn = Result<(), DrawingAreaErrorKind<Infallible>>;
 /// Where a chart's points lie: by their number, by their value.
 type Plot<'a, 'b> = ChartContext<'a, Classed<'b>, Cartesian2d<RangedCoordi32, RangedCoordf64>>;
 
-fn draw_history(area: &Area<'_>, course: &Course) -> Drawn {
+/// Draws all but the shifts, and returns these.
+fn draw_history(
+    area: &Area<'_>,
+    course: &Course,
+) -> Result<Vec<String>, DrawingAreaErrorKind<Infallible>> {
     let span = course.span();
     let mut chart = ChartBuilder::on(area)
         .margin_top(12 * FINENESS)
@@ -144,7 +186,7 @@ fn draw_history(area: &Area<'_>, course: &Course) -> Drawn {
     draw_axes(
         &mut chart,
         course,
-        decimals_for((span.end - span.start) / 6.0),
+        format::axis_decimals((span.end - span.start) / 6.0),
     )?;
     let vertical = |&at: &usize| {
         let ends = vec![(place(at), span.start), (place(at), span.end)];
@@ -156,7 +198,27 @@ fn draw_history(area: &Area<'_>, course: &Course) -> Drawn {
     chart.draw_series(course.changes.iter().rev().take(CHANGES).map(vertical))?;
     chart.draw_series(std::iter::once(line(course, &kept)))?;
     chart.draw_series(kept.iter().map(point))?;
-    area.present()
+    area.present()?;
+    Ok(course
+        .shifts
+        .iter()
+        .map(|shift| rule(&chart, shift, &span))
+        .collect())
+}
+
+/// A vertical rule where the level changed, with a bar over the points between which that surely was.
+fn rule(chart: &Plot<'_, '_>, shift: &Shift, span: &Range<f64>) -> String {
+    let at = |point: usize, value: f64| chart.backend_coord(&(place(point), value));
+    let x = |point: usize| units(at(point, span.end).0);
+    let [from, to] = shift.within.map(x);
+    let [left, right] = shift.between.map(x);
+    let (middle, top, bottom) = (
+        f64::midpoint(left, right),
+        units(at(0, span.end).1),
+        units(at(0, span.start).1),
+    );
+    let d = format!("M{from:.1} {top}H{to:.1}M{middle:.1} {top}V{bottom}");
+    titled_line(shift.class, &d, &shift.title)
 }
 
 fn draw_axes(chart: &mut Plot<'_, '_>, course: &Course, decimals: usize) -> Drawn {
@@ -225,12 +287,6 @@ fn band(course: &Course, kept: &[usize], span: &Range<f64>) -> Polygon<(i32, f64
         .rev()
         .map(|&at| (place(at), within(course.lows[at])));
     Polygon::new(above.chain(below).collect::<Vec<_>>(), Role::Band.color())
-}
-
-/// Decimals that tell apart numbers `step` from each other.
-fn decimals_for(step: f64) -> usize {
-    let exponent = step.log10().floor();
-    usize::try_from(-exponent as i64).unwrap_or(0).min(9)
 }
 
 impl Course {

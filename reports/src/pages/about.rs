@@ -62,6 +62,14 @@ const WORDS: &[(&str, &str)] = &[
         "One case's history on one comparable machine and configuration.",
     ),
     (
+        "change point",
+        "Where the level of a series changed to stay, with the runs and commits between which that surely was.",
+    ),
+    (
+        "mark",
+        "What somebody said of a change, in a file that is reviewed like code: acknowledged, expected, or ignored for a while.",
+    ),
+    (
         "verdict",
         "Regressed, improved, unchanged or inconclusive; for a reproduction also identical or different.",
     ),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use assay_protocol::Metric;
 use assay_record::RunStatus;
-use assay_verdicts::{CaseState, Reproduction, RunSummary, Series};
+use assay_verdicts::{CaseHistory, CaseState, Reproduction, RunSummary};
 use serde::Serialize;
 
 use super::fill;
@@ -164,12 +164,16 @@ fn reproductions(library: &Library<'_>) -> Vec<ReproductionLine> {
 
 fn suites(library: &Library<'_>) -> Result<Vec<Suite>, ReportError> {
     let mut suites: BTreeMap<&str, Vec<SeriesLine>> = BTreeMap::new();
-    let mut ordered: Vec<&Series> = library.series.values().copied().collect();
-    ordered.sort_by_key(|s| (&s.key.case, s.key.metric != Metric::TIME, &s.key));
-    for series in ordered {
+    let mut ordered: Vec<&CaseHistory> = library.histories.values().copied().collect();
+    ordered.sort_by_key(|history| {
+        let key = &history.series.key;
+        (&key.case, key.metric != Metric::TIME, key)
+    });
+    for history in ordered {
+        let series = &history.series;
         if !series.points.is_empty() && !library.is_superseded(series) {
             let lines = suites.entry(&series.key.suite).or_default();
-            lines.push(series_line(series)?);
+            lines.push(series_line(history)?);
         }
     }
     let suite = |(at, (name, series)): (usize, (&str, Vec<SeriesLine>))| Suite {
@@ -180,10 +184,11 @@ fn suites(library: &Library<'_>) -> Result<Vec<Suite>, ReportError> {
     Ok(suites.into_iter().enumerate().map(suite).collect())
 }
 
-fn series_line(series: &Series) -> Result<SeriesLine, ReportError> {
+fn series_line(history: &CaseHistory) -> Result<SeriesLine, ReportError> {
+    let series = &history.series;
     let key = &series.key;
     let href = address::series(key);
-    let drawn = chart::spark(&Course::new(series));
+    let drawn = chart::spark(&Course::new(history));
     let last = series.points.last();
     Ok(SeriesLine {
         spark: drawn.map_err(|reason| ReportError::Chart {

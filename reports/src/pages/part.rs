@@ -86,6 +86,11 @@ pub fn verdict(verdict: Verdict) -> Badge {
     }
 }
 
+/// A lasting change of a series; `None`: of a metric that is never judged.
+pub fn change(verdict: Option<Verdict>) -> Badge {
+    verdict.map_or_else(|| badge("quiet", "◆", "changed"), self::verdict)
+}
+
 /// How inputs or outputs compare, and why.
 #[derive(Serialize)]
 pub struct LikenessView {

@@ -1,11 +1,11 @@
 //! One series: its history drawn and in numbers, and what changed on the machine meanwhile.
 
 use assay_protocol::{Direction, Work};
-use assay_verdicts::{Change, Point, Series};
+use assay_verdicts::{CaseHistory, Change, LocatedChange, Mark, Point, Series, Spot};
 use serde::Serialize;
 
 use super::fill;
-use super::part::{self, Commit, Link, cell};
+use super::part::{self, Badge, Commit, Link, cell};
 use crate::address;
 use crate::chart::{self, Course};
 use crate::error::ReportError;
@@ -35,6 +35,8 @@ struct Page {
     rates: Vec<Quantity>,
     chart: String,
     drawn: usize,
+    shifts: Vec<ShiftLine>,
+    marks: Vec<MarkLine>,
     changed: Vec<Changed>,
     points: Vec<PointLine>,
     params: Vec<(String, String)>,
@@ -42,6 +44,38 @@ struct Page {
     formula: String,
     latest_run: String,
     siblings: Vec<Link>,
+}
+
+/// A lasting change.
+#[derive(Serialize)]
+struct ShiftLine {
+    badge: Badge,
+    /// In percent; empty where a ratio says nothing.
+    by: String,
+    before: Quantity,
+    after: Quantity,
+    last_before: SpotView,
+    first_after: SpotView,
+    machine: Vec<ChangeLine>,
+    more: usize,
+    gradual: bool,
+    mark: String,
+}
+
+/// An end of the range in which a change lies.
+#[derive(Serialize)]
+struct SpotView {
+    run: Link,
+    at: String,
+    commit: Commit,
+}
+
+/// A mark, and whether a run of this series is where it says.
+#[derive(Serialize)]
+struct MarkLine {
+    words: String,
+    at: String,
+    is_placed: bool,
 }
 
 /// A point at which the machine was not what it had been.
@@ -71,11 +105,12 @@ struct PointLine {
 }
 
 /// The page.
-pub fn render(library: &Library<'_>, series: &Series) -> Result<String, ReportError> {
+pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, ReportError> {
+    let series = &history.series;
     let key = &series.key;
     let latest_case = library.latest_case(series).map(|(_, case)| case);
     let last = series.points.last();
-    let course = Course::new(series);
+    let course = Course::new(history);
     let page = Page {
         case: clip(&key.case, NAME).into_owned(),
         whole_case: whole_case(&key.case),
@@ -88,8 +123,19 @@ pub fn render(library: &Library<'_>, series: &Series) -> Result<String, ReportEr
         definition: key.definition.to_string(),
         latest: last.map(|point| part::number(&point.estimate, &series.metric.unit)),
         rates: latest_case.map_or(Vec::new(), |case| rates(case, &key.metric)),
-        chart: draw(series, &course)?,
+        chart: draw(history, &course)?,
         drawn: course.drawn(),
+        shifts: history
+            .changes
+            .iter()
+            .rev()
+            .map(|change| shift(series, change))
+            .collect(),
+        marks: history
+            .marks
+            .iter()
+            .map(|mark| mark_line(series, mark))
+            .collect(),
         changed: series.points.iter().rev().filter_map(changed).collect(),
         points: series
             .points
@@ -150,19 +196,21 @@ fn work(work: &Work) -> Vec<(&'static str, String)> {
     named.into_iter().filter_map(known).collect()
 }
 
-fn draw(series: &Series, course: &Course) -> Result<String, ReportError> {
+fn draw(history: &CaseHistory, course: &Course) -> Result<String, ReportError> {
+    let series = &history.series;
     if series.points.is_empty() {
         return Ok(String::new());
     }
     let title = format!("History of {}", cell(&series.key.case));
-    chart::history(course, &title, &in_words(series)).map_err(|reason| ReportError::Chart {
+    chart::history(course, &title, &in_words(history)).map_err(|reason| ReportError::Chart {
         page: address::series(&series.key),
         reason,
     })
 }
 
 /// What the chart shows, for those who do not see it.
-fn in_words(series: &Series) -> String {
+fn in_words(history: &CaseHistory) -> String {
+    let series = &history.series;
     let (Some(first), Some(last)) = (series.points.first(), series.points.last()) else {
         return String::new();
     };
@@ -180,25 +228,75 @@ fn in_words(series: &Series) -> String {
         .filter(|point| !point.changes.is_empty())
         .count();
     format!(
-        "{} runs from {} to {}. Lowest {lowest}, highest {highest}, latest {}. The machine changed before {changes} of them.",
+        "{} runs from {} to {}. Lowest {lowest}, highest {highest}, latest {}. The machine changed before {changes} of them. Lasting changes: {}.",
         series.points.len(),
         first.started.minute(),
         last.started.minute(),
         show(Some(last)),
+        history.changes.len(),
     )
 }
 
-fn changed(point: &Point) -> Option<Changed> {
-    let line = |change: &Change| ChangeLine {
+fn shift(series: &Series, change: &LocatedChange) -> ShiftLine {
+    let level = |level| format::value(level, &series.metric.unit);
+    let percent = |ratio: f64| format!("{:+.1} %", (ratio - 1.0) * 100.0);
+    ShiftLine {
+        badge: part::change(change.verdict),
+        by: change.ratio.map_or(String::new(), percent),
+        before: level(change.before),
+        after: level(change.after),
+        last_before: spot(&change.last_before),
+        first_after: spot(&change.first_after),
+        machine: change
+            .machine
+            .iter()
+            .take(CHANGES)
+            .map(change_line)
+            .collect(),
+        more: change.machine.len().saturating_sub(CHANGES),
+        gradual: change.gradual,
+        mark: change
+            .mark
+            .as_ref()
+            .map_or(String::new(), |mark| cell(&mark.to_string())),
+    }
+}
+
+fn spot(spot: &Spot) -> SpotView {
+    SpotView {
+        run: part::run_link(&spot.run),
+        at: part::when(spot.started),
+        commit: part::commit(spot.commit.as_deref(), spot.dirty),
+    }
+}
+
+fn mark_line(series: &Series, mark: &Mark) -> MarkLine {
+    MarkLine {
+        words: cell(&mark.to_string()),
+        at: cell(mark.at().unwrap_or_default()),
+        is_placed: mark.place(&series.points).is_some(),
+    }
+}
+
+fn change_line(change: &Change) -> ChangeLine {
+    ChangeLine {
         field: cell(&change.field),
         before: cell(&change.before),
         after: cell(&change.after),
-    };
+    }
+}
+
+fn changed(point: &Point) -> Option<Changed> {
     let any = !point.changes.is_empty();
     any.then(|| Changed {
         run: part::run_link(&point.run),
         at: point.started.minute(),
-        changes: point.changes.iter().take(CHANGES).map(line).collect(),
+        changes: point
+            .changes
+            .iter()
+            .take(CHANGES)
+            .map(change_line)
+            .collect(),
         more: point.changes.len().saturating_sub(CHANGES),
     })
 }

@@ -7,7 +7,9 @@ use assay_record::{BlockStatus, Field, Fingerprint, Purpose, RunId, RunStatus, T
 use assay_reports::SiteModel;
 use assay_stats::Interval;
 use assay_store::{CaseRow, RoundRow, RunRow, SeriesKey};
-use assay_verdicts::{CaseState, CaseSummary, MetricSummary, Point, RunSummary, Series};
+use assay_verdicts::{
+    CaseHistory, CaseState, CaseSummary, Marks, MetricSummary, Point, RunSummary, Series,
+};
 
 const DAY_NS: i64 = 86_400_000_000_000;
 const START_NS: i64 = 1_788_000_000_000_000_000;
@@ -135,6 +137,12 @@ pub fn bad(
     case
 }
 
+/// The histories of series, with marks.
+pub fn histories(series: Vec<Series>, marks: &Marks) -> Vec<CaseHistory> {
+    let of = |series| CaseHistory::of(series, marks, at(0, 0).day());
+    series.into_iter().map(of).collect()
+}
+
 /// Series of all metrics of all cases of runs, as their points.
 pub fn series_of(runs: &[RunSummary]) -> Vec<Series> {
     let mut all: BTreeMap<SeriesKey, Series> = BTreeMap::new();
@@ -250,7 +258,7 @@ pub fn synthetic(series: u32, runs: u32) -> SiteModel {
     };
     let runs: Vec<RunSummary> = (0..runs).map(summary).collect();
     SiteModel {
-        series: series_of(&runs),
+        histories: histories(series_of(&runs), &Marks::default()),
         runs,
         reproductions: Vec::new(),
         fingerprints: BTreeMap::from([

@@ -7,11 +7,13 @@ use assay_record::{BlockStatus, EventKind, Field, RunStatus};
 use assay_reports::SiteModel;
 use assay_store::EventRow;
 use assay_verdicts::{
-    CaseReproduction, CaseState, CaseSummary, Change, Likeness, Reproduction, RunSummary, Verdict,
+    CaseReproduction, CaseState, CaseSummary, Change, Likeness, Marks, Reproduction, RunSummary,
+    Verdict,
 };
 
 use crate::build::{
-    at, bad, case, fingerprint, interval, noise, peak_memory, round, run, run_id, series_of,
+    at, bad, case, fingerprint, histories, interval, noise, peak_memory, round, run, run_id,
+    series_of,
 };
 
 /// Text that tries to leave its place: markup, attributes, CDATA, right-to-left, a terminal's codes, a NUL.
@@ -38,10 +40,41 @@ pub fn model() -> SiteModel {
     }
     SiteModel {
         runs,
-        series,
+        histories: histories(series, &marks()),
         reproductions: vec![reproduction()],
         fingerprints: fingerprints(),
     }
+}
+
+fn marks() -> Marks {
+    let reason = toml_text(HOSTILE);
+    let text = format!(
+        r#"
+        schema = 1
+        [[mark]]
+        kind = "expected"
+        case = "memory/triad*"
+        at = "{}"
+        reason = "checks bounds now; {reason}"
+        [[mark]]
+        kind = "acknowledge"
+        case = "memory/triad*"
+        at = "abcdef0"
+        reason = "nobody knows where"
+        "#,
+        run_id(20)
+    );
+    Marks::parse(&text).unwrap()
+}
+
+/// Text within a string of TOML.
+fn toml_text(text: &str) -> String {
+    let escape = |c: char| match c {
+        '"' => "\\\"".into(),
+        c if c.is_control() => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    text.chars().map(escape).collect()
 }
 
 fn fingerprints() -> BTreeMap<Digest, assay_record::Fingerprint> {

@@ -8,6 +8,7 @@ mod db;
 mod doctor;
 mod fingerprint;
 mod guard;
+mod history;
 mod ingest;
 mod list;
 mod nightly;
@@ -56,6 +57,8 @@ enum Command {
     Check(check::Args),
     /// Run the suspects of a check again, interleaved with what the baseline ran, before anybody is told.
     Confirm(confirm::Args),
+    /// Show how a case did over its runs, and where it changed.
+    History(history::Args),
     /// Run the manifest of a past run again, and compare inputs, outputs and speed.
     Reproduce(reproduce::Args),
     /// Publish the site from the database.
@@ -116,6 +119,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Compare(args) => compare::run(&args)?,
         Command::Check(args) => check::run(&args)?,
         Command::Confirm(args) => confirm::run(&args)?,
+        Command::History(args) => history::run(&args)?,
         Command::Reproduce(args) => reproduce::run(&args)?,
         Command::Report(args) => report::run(&args)?,
         Command::Ingest(args) => ingest::run(&args)?,

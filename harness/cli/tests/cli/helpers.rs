@@ -8,6 +8,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use assay_record::Record;
+use assay_store::synthetic::Recipe;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -87,6 +88,18 @@ impl Place {
         for _ in 0..runs {
             place.assay("run ./tiny.toml").exits(0);
         }
+        place
+    }
+
+    /// A place whose database holds made-up runs.
+    pub fn with_records(recipes: &[Recipe]) -> Self {
+        let place = Self::new();
+        for recipe in recipes {
+            recipe
+                .write(&place.path("assay-data/records"), None)
+                .unwrap();
+        }
+        place.assay("ingest").exits(0);
         place
     }
 

@@ -10,6 +10,7 @@ mod flow;
 mod gate;
 mod git;
 mod helpers;
+mod history;
 mod interrupt;
 mod kill;
 mod lock;

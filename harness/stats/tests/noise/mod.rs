@@ -37,6 +37,16 @@ impl Noise {
             .collect()
     }
 
+    /// Independent values of Student's t with the given degrees of freedom: normal over the root of a mean of squares.
+    pub fn heavy_tailed(&mut self, count: usize, degrees_of_freedom: usize) -> Vec<f64> {
+        (0..count)
+            .map(|_| {
+                let squares: f64 = (0..degrees_of_freedom).map(|_| self.normal().powi(2)).sum();
+                self.normal() / (squares / degrees_of_freedom as f64).sqrt()
+            })
+            .collect()
+    }
+
     /// Round medians of one run: `level` times lognormal noise of the night and of each round.
     pub fn run(
         &mut self,

@@ -12,6 +12,14 @@ use crate::error::StoreError;
 use crate::rows::{SeriesKey, SeriesRow};
 
 impl Store {
+    /// What makes each series, of all that were ever measured, whether they have points or not; in order.
+    pub fn series_keys(&self) -> Result<Vec<SeriesKey>, StoreError> {
+        let groups = self.groups(None)?.into_values();
+        let mut keys: Vec<SeriesKey> = groups.flat_map(Group::keys).collect();
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
     /// Every series with at least one point, in the order of their keys.
     ///
     /// A point has the values of the rounds that count: failed, wrong and skipped ones never do. Metric and work are
@@ -99,6 +107,14 @@ impl Group {
         if let Some((_, values)) = values {
             values.push(value);
         }
+    }
+
+    fn keys(self) -> impl Iterator<Item = SeriesKey> {
+        let key = self.key;
+        self.metrics.into_iter().map(move |(metric, _)| SeriesKey {
+            metric: metric.name,
+            ..key.clone()
+        })
     }
 
     fn into_series(self, runs: &[(i64, RunId)]) -> impl Iterator<Item = SeriesRow> {

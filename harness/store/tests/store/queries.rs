@@ -30,10 +30,7 @@ fn store_returns_runs_and_documents_as_recorded() {
     assert!(runs[0].started < runs[1].started);
     assert_eq!(runs[1], store.run(&tagged.run()).unwrap());
     assert_eq!(runs[1].tags, ["release"]);
-    assert_eq!(
-        runs[1].commit.as_deref(),
-        Some("0000000000000000000000000000000000000001")
-    );
+    assert_eq!(runs[1].commit, Some(tagged.commit()));
     assert_eq!(
         store.manifest(&runs[1].manifest).unwrap().manifest,
         record.header.manifest

@@ -2,6 +2,8 @@
 
 mod comparison;
 mod gate;
+mod history;
+mod marks;
 mod reproduction;
 mod simulation;
 mod summaries;

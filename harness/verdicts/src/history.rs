@@ -1,0 +1,194 @@
+//! The history of a case as it is read: a series, where it changed, and what people said of that.
+//!
+//! One value for terminal and pages. Changes are looked for in the runs' estimates, on logarithms where all are
+//! positive, so that a change is a ratio. Where a change lies is an interval of runs, and so a range of commits.
+
+use assay_record::{Day, RunId, Timestamp};
+use assay_stats::{ChangePoint, Position, change_points};
+use assay_store::{Store, StoreError};
+use serde::{Deserialize, Serialize};
+
+use crate::Verdict;
+use crate::marks::{Mark, Marks};
+use crate::series::{Change, Point, Series};
+
+/// A series with its changes and marks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CaseHistory {
+    /// The series.
+    pub series: Series,
+    /// Where it changed, oldest first.
+    pub changes: Vec<LocatedChange>,
+    /// The marks on it that are in force.
+    pub marks: Vec<Mark>,
+}
+
+/// A lasting change of a series' level, and where it lies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LocatedChange {
+    /// Number of the point that is most likely the first after it.
+    pub index: usize,
+    /// The last run that is surely before it.
+    pub last_before: Spot,
+    /// The first run that surely is after it.
+    pub first_after: Spot,
+    /// Level before, in the metric's unit.
+    pub before: f64,
+    /// Level after.
+    pub after: f64,
+    /// `after` over `before`; absent where a ratio says nothing.
+    pub ratio: Option<f64>,
+    /// Regressed or improved; absent for a metric that is never judged.
+    pub verdict: Option<Verdict>,
+    /// How likely noise alone would look so.
+    pub p_value: f64,
+    /// Whether the level moved over many runs, so that no single commit is to blame.
+    pub gradual: bool,
+    /// What changed on the machine meanwhile.
+    pub machine: Vec<Change>,
+    /// What was said of it.
+    pub mark: Option<Mark>,
+}
+
+/// A run as an end of a range.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spot {
+    /// Number of its point.
+    pub index: usize,
+    /// The run.
+    pub run: RunId,
+    /// When it started.
+    pub started: Timestamp,
+    /// Commit of the measured project.
+    pub commit: Option<String>,
+    /// Whether its tree had changes.
+    pub dirty: bool,
+}
+
+impl CaseHistory {
+    /// The history of every series of the store, in the order of their keys.
+    pub fn all(store: &Store, marks: &Marks, today: Day) -> Result<Vec<Self>, StoreError> {
+        Ok(histories(Series::all(store)?, marks, today))
+    }
+
+    /// The histories of one case: each metric, machine, arm and definition.
+    pub fn of_case(
+        store: &Store,
+        case: &str,
+        marks: &Marks,
+        today: Day,
+    ) -> Result<Vec<Self>, StoreError> {
+        Ok(histories(Series::of_case(store, case)?, marks, today))
+    }
+
+    /// The history of a series.
+    pub fn of(series: Series, marks: &Marks, today: Day) -> Self {
+        let marks = marks
+            .for_case(&series.key.case, &series.key.metric, today)
+            .0;
+        let marks: Vec<Mark> = marks.into_iter().cloned().collect();
+        Self {
+            changes: changes(&series, &marks),
+            series,
+            marks,
+        }
+    }
+}
+
+fn histories(series: Vec<Series>, marks: &Marks, today: Day) -> Vec<CaseHistory> {
+    let of = |series| CaseHistory::of(series, marks, today);
+    series.into_iter().map(of).collect()
+}
+
+fn changes(series: &Series, marks: &[Mark]) -> Vec<LocatedChange> {
+    let scale = Scale::of(&series.points);
+    let values: Vec<f64> = series
+        .points
+        .iter()
+        .map(|point| scale.of_level(point.estimate.estimate))
+        .collect();
+    let found = change_points(&values).unwrap_or_default().into_iter();
+    found
+        .filter_map(|change| located(series, marks, scale, &change))
+        .collect()
+}
+
+fn located(
+    series: &Series,
+    marks: &[Mark],
+    scale: Scale,
+    found: &ChangePoint,
+) -> Option<LocatedChange> {
+    let points = &series.points;
+    let spot = |index: usize| Some(Spot::of(index, points.get(index)?));
+    let (before, after) = (scale.level(found.before), scale.level(found.after));
+    let position = if after > before {
+        Position::Above
+    } else {
+        Position::Below
+    };
+    let within = points.get(found.earliest..=found.latest)?;
+    let is_there = |mark: &&Mark| {
+        mark.place(points)
+            .is_some_and(|at| (found.earliest..=found.latest).contains(&at))
+    };
+    Some(LocatedChange {
+        index: found.index,
+        last_before: spot(found.earliest.checked_sub(1)?)?,
+        first_after: spot(found.latest)?,
+        before,
+        after,
+        ratio: (before > 0.0 && after > 0.0).then(|| after / before),
+        verdict: Verdict::of(position, series.metric.direction),
+        p_value: found.p_value,
+        gradual: found.gradual,
+        machine: within
+            .iter()
+            .flat_map(|point| point.changes.clone())
+            .collect(),
+        mark: marks.iter().find(is_there).cloned(),
+    })
+}
+
+/// On what changes are looked for.
+#[derive(Clone, Copy)]
+enum Scale {
+    Logarithms,
+    Values,
+}
+
+impl Scale {
+    fn of(points: &[Point]) -> Self {
+        if points.iter().all(|point| point.estimate.estimate > 0.0) {
+            Self::Logarithms
+        } else {
+            Self::Values
+        }
+    }
+
+    fn of_level(self, level: f64) -> f64 {
+        match self {
+            Self::Logarithms => level.ln(),
+            Self::Values => level,
+        }
+    }
+
+    fn level(self, value: f64) -> f64 {
+        match self {
+            Self::Logarithms => value.exp(),
+            Self::Values => value,
+        }
+    }
+}
+
+impl Spot {
+    fn of(index: usize, point: &Point) -> Self {
+        Self {
+            index,
+            run: point.run.clone(),
+            started: point.started,
+            commit: point.commit.clone(),
+            dirty: point.dirty,
+        }
+    }
+}
