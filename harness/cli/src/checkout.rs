@@ -78,7 +78,12 @@ pub fn within(settings: &Settings, folder: &Path) -> Result<Option<PathBuf>> {
     let (Some(root), Ok(folder)) = (root, folder.canonicalize()) else {
         return Ok(None);
     };
-    Ok(folder.strip_prefix(&root).ok().map(Path::to_path_buf))
+    // What Assay lays out itself is no part of the project, wherever the cache lies.
+    let is_ours = cache_folder()?
+        .canonicalize()
+        .is_ok_and(|cache| folder.starts_with(cache));
+    let below = folder.strip_prefix(&root).ok().filter(|_| !is_ours);
+    Ok(below.map(Path::to_path_buf))
 }
 
 /// Checks a commit out and builds it, unless that was done before: a build that has nothing to do is quick.

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use assay_record::RunId;
+use assay_record::{RunId, Timestamp};
 use assay_store::Store;
-use assay_verdicts::comparison::{Options, Question};
+use assay_verdicts::comparison::{Known, Options, Question};
 use assay_verdicts::window::{DEFAULT_RUNS, MAIN_ARM, is_night};
 use assay_verdicts::{Gate, RunView, Window};
 
 use crate::errors::Exit;
+use crate::marks;
 use crate::settings::Settings;
 use crate::show::{junit, markdown};
 use crate::sides::{self, Side};
@@ -107,7 +108,13 @@ impl Asking {
             runs,
         };
         let candidate = sides::side(run.to_string(), vec![candidate]);
-        let options = self.wishes.options(Question::Gate);
+        let marks = marks::load(settings)?;
+        let today = Timestamp::now().day();
+        marks::complain(settings, &marks, store, today)?;
+        let options = Options {
+            known: Some(Known { marks, today }),
+            ..self.wishes.options(Question::Gate)
+        };
         let comparison = sides::compare(store, &baseline, &candidate, options)?;
         Ok(Checked {
             gate: Gate::new(name, run.clone(), comparison),

@@ -5,11 +5,14 @@ pub mod markdown;
 pub mod verdicts;
 mod words;
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use assay_protocol::Unit;
 use assay_record::RunStatus;
 use assay_reports::format;
 use assay_stats::Interval;
+use assay_store::CaseRow;
 use assay_verdicts::{
     CaseReproduction, CaseState, CaseSummary, Likeness, Reproduction, RunSummary, Verdict,
 };
@@ -47,14 +50,15 @@ pub fn run(summary: &RunSummary) {
             format!("{:?}", row.status).to_lowercase()
         );
     }
-    let width = summary
-        .cases
-        .iter()
-        .map(|case| case.case.case.len())
-        .max()
-        .unwrap_or(0);
-    for case in &summary.cases {
-        crate::say!("{}", case_line(case, width));
+    let arms: BTreeSet<&str> = summary.cases.iter().map(|case| &*case.case.arm).collect();
+    let name = |case: &CaseSummary| match arms.len() {
+        1 => case.case.case.clone(),
+        _ => format!("{}  {}", case.case.case, case.case.arm),
+    };
+    let names: Vec<String> = summary.cases.iter().map(name).collect();
+    let width = names.iter().map(String::len).max().unwrap_or(0);
+    for (case, name) in summary.cases.iter().zip(&names) {
+        crate::say!("  {name:<width$}  {}", case_line(case));
     }
     let count =
         |of: fn(&CaseState) -> bool| summary.cases.iter().filter(|case| of(&case.state)).count();
@@ -67,15 +71,13 @@ pub fn run(summary: &RunSummary) {
     );
 }
 
-fn case_line(case: &CaseSummary, width: usize) -> String {
-    let name = &case.case.case;
-    let what = match &case.state {
+fn case_line(case: &CaseSummary) -> String {
+    match &case.state {
         CaseState::Ok => measured(case),
         CaseState::Skipped(reason) => format!("skipped: {}", plain(reason)),
         CaseState::Failed(reason) => format!("FAILED: {}", plain(reason)),
         CaseState::Wrong(reason) => format!("WRONG: {}", plain(reason)),
-    };
-    format!("  {name:<width$}  {what}")
+    }
 }
 
 fn measured(case: &CaseSummary) -> String {
@@ -92,7 +94,25 @@ fn measured(case: &CaseSummary) -> String {
         )
     });
     let time_text = format::interval(estimate, &time.metric.unit).to_string();
-    format!("{time_text:>22}{rate}  {} rounds", time.rounds.len())
+    let doubts = doubts(&case.case);
+    format!(
+        "{time_text:>22}{rate}  {} rounds{doubts}",
+        time.rounds.len()
+    )
+}
+
+/// What speaks against the rounds that count: those disturbed, and those that never settled.
+fn doubts(case: &CaseRow) -> String {
+    let all = case.good_rounds().count();
+    let disturbed = case
+        .good_rounds()
+        .filter(|round| !round.disturbed.is_empty());
+    let unsettled = case.good_rounds().filter(|round| !round.steady);
+    let say = |count: usize, what: &str| match count {
+        0 => String::new(),
+        _ => format!(", {what} in {count} of {all}"),
+    };
+    say(disturbed.count(), "disturbed") + &say(unsettled.count(), "never settled")
 }
 
 /// A reproduction: three parts, the cases, and why.

@@ -1,5 +1,12 @@
 //! Counters of what disturbs a measurement, read before and after each round: time stolen by the
-//! hypervisor, context switches, interrupts, page faults, swapping, throttling by the control group.
+//! hypervisor, context switches, interrupts, page faults, swapping, throttling by the control group. [`ProcessUse`] is the
+//! part that is our own, and [`disturbances`] says what of the rest is enough to matter.
+
+mod disturbance;
+mod process;
+
+pub use disturbance::disturbances;
+pub use process::ProcessUse;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +35,10 @@ pub struct NoiseCounters {
     pub pages_swapped_in: Option<u64>,
     /// Pages written to swap.
     pub pages_swapped_out: Option<u64>,
+    /// Time in which some thread waited for a CPU, in microseconds.
+    pub cpu_pressure_us: Option<u64>,
+    /// Time for which our control group stopped threads that had used up its share, in microseconds.
+    pub throttled_us: Option<u64>,
     /// Threads that run or want to, now; the reader is one of them.
     pub procs_running: Option<u64>,
     /// Threads that wait for a disk, now.
@@ -44,6 +55,8 @@ impl NoiseCounters {
         counters.major_faults = entry(&vmstat, "pgmajfault");
         counters.pages_swapped_in = entry(&vmstat, "pswpin");
         counters.pages_swapped_out = entry(&vmstat, "pswpout");
+        counters.cpu_pressure_us = pressure(&roots.read("/proc/pressure/cpu").unwrap_or_default());
+        counters.throttled_us = throttled(roots);
         counters
     }
 
@@ -77,6 +90,8 @@ impl NoiseCounters {
             major_faults: since(self.major_faults, earlier.major_faults),
             pages_swapped_in: since(self.pages_swapped_in, earlier.pages_swapped_in),
             pages_swapped_out: since(self.pages_swapped_out, earlier.pages_swapped_out),
+            cpu_pressure_us: since(self.cpu_pressure_us, earlier.cpu_pressure_us),
+            throttled_us: since(self.throttled_us, earlier.throttled_us),
             procs_running: self.procs_running,
             procs_blocked: self.procs_blocked,
         }
@@ -94,6 +109,8 @@ impl NoiseCounters {
             ("major_faults", self.major_faults),
             ("pages_swapped_in", self.pages_swapped_in),
             ("pages_swapped_out", self.pages_swapped_out),
+            ("cpu_pressure_us", self.cpu_pressure_us),
+            ("throttled_us", self.throttled_us),
             ("procs_running", self.procs_running),
             ("procs_blocked", self.procs_blocked),
         ]
@@ -117,6 +134,32 @@ impl NoiseCounters {
             self.busy_ticks? + self.steal_ticks? + self.idle_ticks?,
         )
     }
+}
+
+/// How many CPUs the machine has, whoever may use them.
+pub fn cpus(roots: &Roots) -> u32 {
+    let stat = roots.read("/proc/stat").unwrap_or_default();
+    let is_cpu = |line: &&str| {
+        let number = line
+            .strip_prefix("cpu")
+            .and_then(|rest| rest.chars().next());
+        number.is_some_and(|first| first.is_ascii_digit())
+    };
+    stat.lines().filter(is_cpu).count() as u32
+}
+
+/// The line `some avg10=0.00 avg60=0.00 avg300=0.00 total=123`.
+fn pressure(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("some "))?;
+    line.split("total=").nth(1)?.parse().ok()
+}
+
+/// Of our own group, in version 2: that of another one above does not show here.
+fn throttled(roots: &Roots) -> Option<u64> {
+    let groups = roots.read("/proc/self/cgroup").ok()?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let stat = roots.read(format!("/sys/fs/cgroup{group}/cpu.stat")).ok()?;
+    entry(&stat, "throttled_usec")
 }
 
 fn percent(part: u64, whole: u64) -> Option<f64> {
@@ -163,7 +206,8 @@ fn entry(text: &str, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::NoiseCounters;
+    use super::{NoiseCounters, cpus};
+    use crate::roots::Roots;
 
     const STAT: &str = "cpu  100 10 40 800 50 0 0 10 7 0\ncpu0 1 2 3\nintr 77 1 2\nctxt 500\nprocs_running 3\nprocs_blocked 1\n";
 
@@ -200,6 +244,37 @@ mod tests {
             "unknown, and going back"
         );
         assert_eq!(delta.procs_running, Some(3));
+    }
+
+    #[test]
+    fn pressure_and_throttling_are_read_where_there_are_any() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let roots = Roots::at(folder.path());
+        assert_eq!(NoiseCounters::read(&roots), NoiseCounters::default());
+        write(
+            "proc/stat",
+            "cpu  1 1 1 1 1 1 1 1\ncpu0 1\ncpu1 1\nctxt 5\n",
+        );
+        write(
+            "proc/pressure/cpu",
+            "some avg10=0.00 avg60=0.12 avg300=0.00 total=4711\nfull total=0\n",
+        );
+        write("proc/self/cgroup", "0::/a.slice/b\n");
+        write(
+            "sys/fs/cgroup/a.slice/b/cpu.stat",
+            "usage_usec 5\nthrottled_usec 99\n",
+        );
+        let read = NoiseCounters::read(&roots);
+        assert_eq!(
+            (read.cpu_pressure_us, read.throttled_us),
+            (Some(4711), Some(99))
+        );
+        assert_eq!(cpus(&roots), 2);
     }
 
     #[test]

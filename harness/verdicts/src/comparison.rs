@@ -14,11 +14,11 @@ mod words;
 use std::collections::BTreeSet;
 
 use assay_protocol::Metric;
-use assay_record::RunId;
+use assay_record::{Day, RunId};
 use assay_stats::{CommonShift, Interval, Rules};
 use serde::{Deserialize, Serialize};
 
-use crate::{History, RunView, Verdict};
+use crate::{History, Mark, Marks, RunView, Verdict};
 
 /// Two sides and how they compare: ratios are candidate over baseline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,6 +97,8 @@ pub struct CaseComparison {
     pub adjusted: Option<f64>,
     /// Why the candidate has no right result: worse than slow.
     pub trouble: Option<String>,
+    /// What people know of it: a regression with a mark alerts nobody.
+    pub mark: Option<Mark>,
     /// Why the verdict is what it is, in words.
     pub note: String,
 }
@@ -155,6 +157,8 @@ pub struct Counts {
     pub troubled: usize,
     /// Worse.
     pub regressed: usize,
+    /// Worse, and known to be: it alerts nobody.
+    pub excused: usize,
     /// Better.
     pub improved: usize,
     /// Equal within the margin.
@@ -201,6 +205,17 @@ pub struct Options {
     pub only: Option<BTreeSet<(String, String)>>,
     /// What differs between the sides, in words.
     pub differences: Vec<String>,
+    /// What people have said of changes; only a gate asks.
+    pub known: Option<Known>,
+}
+
+/// What people have said of changes, and the day on which that is asked.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The marks.
+    pub marks: Marks,
+    /// The day.
+    pub today: Day,
 }
 
 impl Options {
@@ -213,6 +228,7 @@ impl Options {
             metrics: None,
             only: None,
             differences: Vec::new(),
+            known: None,
         }
     }
 
@@ -252,9 +268,10 @@ impl Comparison {
         self.suite.counts.inconclusive > 0
     }
 
-    /// What should be run again before anybody is told.
+    /// What should be run again before anybody is told. Of what has a mark nobody will be.
     pub fn suspects(&self) -> impl Iterator<Item = &CaseComparison> {
-        self.cases.iter().filter(|case| case.suspect)
+        let is_news = |case: &&CaseComparison| case.suspect && case.mark.is_none();
+        self.cases.iter().filter(is_news)
     }
 
     /// Counts the verdicts anew.
@@ -269,6 +286,7 @@ impl Counts {
         for case in cases {
             let place = match (&case.trouble, case.verdict) {
                 (Some(_), _) => &mut counts.troubled,
+                (None, Verdict::Regressed) if case.mark.is_some() => &mut counts.excused,
                 (None, Verdict::Regressed) => &mut counts.regressed,
                 (None, Verdict::Improved) => &mut counts.improved,
                 (None, Verdict::Unchanged) => &mut counts.unchanged,

@@ -96,7 +96,7 @@ impl Gate {
         if self.comparison.suite.common_shift.is_some() {
             let moved = |case: &CaseComparison| case.ratio.map_or(0.0, |r| r.estimate.ln().abs());
             let mut shifted: Vec<&CaseComparison> = self.comparison.cases.iter().collect();
-            shifted.retain(|case| case.relative.is_some());
+            shifted.retain(|case| case.relative.is_some() && case.mark.is_none());
             shifted.sort_by(|a, b| moved(b).total_cmp(&moved(a)));
             suspects.extend(shifted.into_iter().take(PROBES).map(name));
         }

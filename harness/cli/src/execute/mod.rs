@@ -4,12 +4,15 @@
 //! order. Every block is on the disk before the next case starts.
 
 pub mod arms;
+pub mod endings;
 pub mod launch;
 pub mod lock;
 pub mod order;
 pub mod progress;
+pub mod progression;
 pub mod session;
 pub mod visit;
+pub mod watch;
 pub mod worker;
 
 use std::collections::BTreeMap;

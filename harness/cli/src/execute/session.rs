@@ -1,11 +1,8 @@
 //! A run in progress: which case is visited next, by which worker, and what is written down.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use anyhow::Result;
-use assay_machine::noise::NoiseCounters;
-use assay_machine::roots::Roots;
 use assay_machine::telemetry::Sampler;
 use assay_protocol::Hello;
 use assay_record::body::Worker;
@@ -14,46 +11,33 @@ use assay_record::{
     Block, BlockStatus, Body, Case, Event, EventKind, Manifest, RecordWriter, RunStatus, Timestamp,
     WorkloadRef,
 };
-use assay_stats::{AcrossRounds, Decision};
 
+use super::endings;
 use super::launch::Launcher;
-use super::order;
+use super::order::{self, BLOCK};
 use super::progress::Progress;
+use super::progression::{Need, Progression};
 use super::visit::{self, Visit};
+use super::watch::{Seen, Watch};
 use super::worker::WorkerProcess;
 use crate::interrupt::Interrupt;
 
-/// Rounds come in blocks of two, so that an environment drifting through the run meets both alike.
-const BLOCK: u32 = 2;
-
-/// A case on an arm, by their places in the manifest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    case: usize,
-    arm: usize,
-}
-
-/// What is known of a place so far.
-#[derive(Debug, Default)]
-struct Progression {
-    /// Median time of each good round, in nanoseconds.
-    medians: Vec<f64>,
-    /// Visited no more: it was skipped, or failed alone too.
-    given_up: bool,
-}
+/// A worker of a stretch: that of an arm in a round, by its name in the manifest.
+type Key = (usize, u32, String);
 
 /// A run in progress.
 pub struct Session<'a> {
     manifest: &'a Manifest,
     launchers: BTreeMap<String, Launcher>,
-    workers: BTreeMap<(usize, String), WorkerProcess>,
+    workers: BTreeMap<Key, WorkerProcess>,
     introduced: BTreeSet<(usize, String)>,
     writer: RecordWriter,
     sampler: Sampler,
     timer_ns: u64,
     interrupt: &'a Interrupt,
     progress: Progress,
-    places: BTreeMap<Place, Progression>,
+    /// By the place of the case in the manifest.
+    cases: Vec<Progression>,
     blocks: u64,
 }
 
@@ -68,17 +52,14 @@ impl<'a> Session<'a> {
         interrupt: &'a Interrupt,
         quiet: bool,
     ) -> Self {
-        let places: BTreeMap<Place, Progression> = (0..manifest.cases.len())
-            .flat_map(|case| (0..manifest.arms.len()).map(move |arm| Place { case, arm }))
-            .map(|place| (place, Progression::default()))
-            .collect();
-        let visits: u64 = manifest
-            .cases
-            .iter()
-            .map(|case| u64::from(case.policy.rounds))
+        let arms = manifest.arms.len();
+        let policies = manifest.cases.iter().map(|case| case.policy);
+        let rounds: u64 = policies
+            .clone()
+            .map(|policy| u64::from(policy.rounds))
             .sum();
         Self {
-            progress: Progress::new(visits * manifest.arms.len() as u64, quiet),
+            progress: Progress::new(rounds * arms as u64, quiet),
             manifest,
             launchers,
             workers: BTreeMap::new(),
@@ -87,7 +68,9 @@ impl<'a> Session<'a> {
             sampler,
             timer_ns,
             interrupt,
-            places,
+            cases: policies
+                .map(|policy| Progression::new(policy, arms))
+                .collect(),
             blocks: 0,
         }
     }
@@ -95,30 +78,27 @@ impl<'a> Session<'a> {
     /// Runs all rounds, after `notes` for the record. It holds every block when this returns, however it returns.
     pub fn run(&mut self, notes: &[String]) -> Result<RunStatus> {
         for note in notes {
-            self.event(EventKind::Note, note.clone(), None)?;
+            self.note(note.clone())?;
         }
-        let mut round = 0;
-        loop {
-            let due: Vec<Place> = self
-                .places
-                .keys()
-                .copied()
-                .filter(|place| self.is_due(*place, round))
-                .collect();
+        let (arms, seed) = (self.manifest.arms.len(), self.manifest.order_seed.0);
+        for block in 0.. {
+            let due = self.due(block)?;
             if due.is_empty() {
                 break;
             }
-            for _ in 0..BLOCK {
-                self.round(&due, round)?;
-                round += 1;
+            for stretch in order::block(&due, arms, seed, block) {
+                self.stretch(&stretch)?;
                 if self.interrupt.requested() {
                     return self.interrupted();
                 }
             }
         }
         self.progress.finish();
+        for note in endings::notes(self.manifest, &self.cases) {
+            self.note(note)?;
+        }
         for note in self.sampler.notes() {
-            self.event(EventKind::Note, format!("telemetry: {note}"), None)?;
+            self.note(format!("telemetry: {note}"))?;
         }
         Ok(RunStatus::Complete)
     }
@@ -144,40 +124,30 @@ impl<'a> Session<'a> {
         Ok(RunStatus::Interrupted)
     }
 
-    /// Whether a place takes part in the block that begins with `round`.
-    fn is_due(&self, place: Place, round: u32) -> bool {
-        let progression = &self.places[&place];
-        let policy = self.manifest.cases[place.case].policy;
-        if progression.given_up {
-            return false;
+    /// The cases of a block, by their places in the manifest.
+    fn due(&mut self, block: u32) -> Result<Vec<usize>> {
+        let needs: Vec<(usize, Need)> = self
+            .cases
+            .iter()
+            .enumerate()
+            .filter_map(|(place, case)| Some((place, case.need(block * BLOCK)?)))
+            .collect();
+        let count = |of: Need| needs.iter().filter(|(_, need)| *need == of).count();
+        let (imprecise, disturbed) = (count(Need::Precision), count(Need::Quiet));
+        if let Some(text) = endings::added(imprecise, disturbed) {
+            let visits = (imprecise + disturbed) * self.manifest.arms.len();
+            self.progress.extend(u64::from(BLOCK) * visits as u64);
+            self.event(EventKind::RoundsAdded, text, None)?;
         }
-        if round < policy.rounds {
-            return true;
-        }
-        // Rounds that failed count as rounds: a case that always fails must not go on for ever.
-        if round >= policy.max_rounds {
-            return false;
-        }
-        let rule = AcrossRounds {
-            target_relative_half_width: policy.target,
-            min_rounds: 2,
-            max_rounds: policy.max_rounds as usize,
-            block: 1,
-        };
-        rule.decide(&progression.medians) == Decision::Continue
+        Ok(needs.into_iter().map(|(place, _)| place).collect())
     }
 
-    /// One round: fresh workers, the cases in random order; those that failed are tried again alone.
-    fn round(&mut self, due: &[Place], round: u32) -> Result<()> {
+    /// Visits by fresh workers, one for each arm and round; those that failed are tried again alone.
+    fn stretch(&mut self, visits: &[order::Visit]) -> Result<()> {
         self.workers.clear();
-        self.announce(due, round)?;
         let mut failed = Vec::new();
-        for index in order::permutation(due.len(), self.manifest.order_seed.0, round) {
-            let place = due[index];
-            if self.places[&place].given_up {
-                continue;
-            }
-            if !self.attempt(place, round, 0)? {
+        for &place in visits {
+            if self.cases[place.case].is_open(place.arm) && !self.attempt(place, 0)? {
                 failed.push(place);
             }
             if self.interrupt.requested() {
@@ -186,8 +156,8 @@ impl<'a> Session<'a> {
         }
         for place in failed {
             self.workers.clear();
-            if !self.attempt(place, round, 1)? {
-                self.places.entry(place).or_default().given_up = true;
+            if !self.attempt(place, 1)? {
+                self.cases[place.case].give_up(place.arm);
             }
             if self.interrupt.requested() {
                 return Ok(());
@@ -196,68 +166,42 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn announce(&mut self, due: &[Place], round: u32) -> Result<()> {
-        let extra = due
-            .iter()
-            .filter(|place| round >= self.manifest.cases[place.case].policy.rounds)
-            .count();
-        if extra == 0 {
-            return Ok(());
-        }
-        self.progress.extend(extra as u64);
-        if round.is_multiple_of(BLOCK) {
-            let text =
-                format!("{extra} cases get {BLOCK} more rounds: their intervals miss the target");
-            self.event(EventKind::RoundsAdded, text, None)?;
-        }
-        Ok(())
-    }
-
     /// Visits a place and writes its block; false where it failed and another attempt may help.
-    fn attempt(&mut self, place: Place, round: u32, attempt: u32) -> Result<bool> {
+    fn attempt(&mut self, place: order::Visit, attempt: u32) -> Result<bool> {
         let manifest = self.manifest;
         let case = &manifest.cases[place.case];
-        self.progress.visit(&case.id, round);
+        self.progress.visit(&case.id, place.round);
         let started = Timestamp::now();
-        let noise_before = NoiseCounters::read(&Roots::here());
         // What was sampled between visits belongs to none.
         drop(self.sampler.drain());
-        let (visit, log) = self.visit(place, case)?;
-        let device = visit
-            .prepared
-            .as_ref()
-            .and_then(|prepared| prepared.device.clone());
+        let (visit, log, seen) = self.visit(place, case)?;
+        if visit.interrupted {
+            // Neither a result nor a failure of the case.
+            return Ok(true);
+        }
+        let is_ok = visit.status == BlockStatus::Ok;
+        let prepared = visit.prepared.as_ref();
         let block = Block {
             case: case.id.clone(),
             arm: manifest.arms[place.arm].name.clone(),
-            round,
+            round: place.round,
             attempt,
             started,
             telemetry: self.sampler.drain(),
-            noise: NoiseCounters::read(&Roots::here())
-                .delta(&noise_before)
-                .values(),
-            disturbed: Vec::new(),
-            status: visit.status.clone(),
+            noise: seen.noise,
+            disturbed: seen.disturbed,
+            device: prepared.and_then(|prepared| prepared.device.clone()),
+            status: visit.status,
             prepared: visit.prepared,
-            device,
             samples: visit.samples,
             warmup: u32::try_from(visit.warmup).unwrap_or(u32::MAX),
             steady: visit.steady,
             stop: visit.stop.map(stop_name),
             verification: visit.verification,
             values: visit.values,
-            log: if visit.status == BlockStatus::Ok {
-                String::new()
-            } else {
-                log
-            },
+            log: if is_ok { String::new() } else { log },
         };
-        if visit.interrupted {
-            // Neither a result nor a failure of the case.
-            return Ok(true);
-        }
-        self.learn(place, &block);
+        self.cases[place.case].learn(place.arm, &block);
         let retry = matches!(block.status, BlockStatus::Failed(_));
         self.progress.visited(&block, attempt);
         self.append(&Body::Block(Box::new(block)))?;
@@ -265,72 +209,58 @@ impl<'a> Session<'a> {
         Ok(!retry)
     }
 
-    fn learn(&mut self, place: Place, block: &Block) {
-        let progression = self.places.entry(place).or_default();
-        match &block.status {
-            BlockStatus::Ok => {
-                let times = block.samples.times_ns();
-                progression
-                    .medians
-                    .extend(assay_stats::median(&times[block.warmup as usize..]));
-            }
-            // A wrong output stays wrong; one more round would only say so again.
-            BlockStatus::Skipped(_) | BlockStatus::Wrong(_) => progression.given_up = true,
-            BlockStatus::Failed(_) => {}
-        }
-    }
-
-    /// The visit itself, with the end of the worker's log.
-    fn visit(&mut self, place: Place, case: &Case) -> Result<(Visit, String)> {
-        let name = worker_name(case);
-        let key = (place.arm, name.to_owned());
-        if !self.workers.contains_key(&key) {
-            let launcher = &self.launchers[&self.manifest.arms[place.arm].name];
-            match launcher.start(name) {
+    /// The visit itself, with the end of the worker's log, and what the machine did meanwhile.
+    fn visit(&mut self, place: order::Visit, case: &Case) -> Result<(Visit, String, Seen)> {
+        let launcher = &self.launchers[&self.manifest.arms[place.arm].name];
+        let key = (place.arm, place.round, worker_name(case).to_owned());
+        let mut worker = match self.workers.remove(&key) {
+            Some(worker) => worker,
+            None => match launcher.start(&key.2) {
                 Ok((mut worker, hello)) => {
                     worker.heed(self.interrupt);
                     self.introduce(&key, hello)?;
-                    self.workers.insert(key.clone(), worker);
+                    worker
                 }
                 Err(error) => {
-                    return Ok((Visit::failed(format!("{error:#}")), String::new()));
+                    let visit = Visit::failed(format!("{error:#}"));
+                    return Ok((visit, String::new(), Seen::default()));
                 }
-            }
-        }
-        let dir: PathBuf = self.launchers[&self.manifest.arms[place.arm].name]
-            .dir()
-            .into();
-        let Some(worker) = self.workers.get_mut(&key) else {
-            unreachable!("it was just started");
+            },
         };
-        let visit = visit::visit(case, worker, &dir, self.timer_ns);
-        let mut log = worker.log();
-        if !visit.reusable {
-            if let Some(lost) = self.workers.remove(&key) {
-                log = lost.kill_and_read_log();
-            }
-            if !visit.interrupted {
-                let text = format!(
-                    "worker `{name}` was replaced after: {}",
-                    visit.status.reason().unwrap_or("unknown")
-                );
-                self.event(EventKind::WorkerLost, text, Some(case.id.clone()))?;
-            }
+        let launcher = &self.launchers[&self.manifest.arms[place.arm].name];
+        let target = self.cases[place.case].round_target(place.arm);
+        let watch = Watch::begin(worker.pid());
+        let visit = visit::visit(case, &mut worker, launcher.dir(), self.timer_ns, target);
+        let seen = watch.end();
+        if visit.reusable {
+            let log = worker.log();
+            self.workers.insert(key, worker);
+            return Ok((visit, log, seen));
         }
-        Ok((visit, log))
+        let log = worker.kill_and_read_log();
+        if !visit.interrupted {
+            let reason = visit.status.reason().unwrap_or("unknown");
+            let text = format!("worker `{}` was replaced after: {reason}", key.2);
+            self.event(EventKind::WorkerLost, text, Some(case.id.clone()))?;
+        }
+        Ok((visit, log, seen))
     }
 
     /// Writes down who a worker is, the first time it is met.
-    fn introduce(&mut self, key: &(usize, String), hello: Hello) -> Result<()> {
-        if !self.introduced.insert(key.clone()) {
+    fn introduce(&mut self, key: &Key, hello: Hello) -> Result<()> {
+        if !self.introduced.insert((key.0, key.2.clone())) {
             return Ok(());
         }
         let arm = self.manifest.arms[key.0].name.clone();
         self.append(&Body::Worker(Worker {
             arm,
-            worker: key.1.clone(),
+            worker: key.2.clone(),
             hello,
         }))
+    }
+
+    fn note(&mut self, text: String) -> Result<()> {
+        self.event(EventKind::Note, text, None)
     }
 
     fn event(&mut self, kind: EventKind, text: String, case: Option<String>) -> Result<()> {

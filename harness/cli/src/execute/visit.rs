@@ -61,12 +61,20 @@ impl From<Lost> for End {
     }
 }
 
-/// Visits a case. `dir` is the suite's folder; `timer_ns` the resolution of the timer.
-pub fn visit(case: &Case, worker: &mut WorkerProcess, dir: &Path, timer_ns: u64) -> Visit {
+/// Visits a case. `dir` is the suite's folder; `timer_ns` the resolution of the timer; `target` the relative half-width
+/// at which the round is precise enough.
+pub fn visit(
+    case: &Case,
+    worker: &mut WorkerProcess,
+    dir: &Path,
+    timer_ns: u64,
+    target: f64,
+) -> Visit {
     let mut visitor = Visitor {
         case,
         worker,
         timer_ns,
+        target,
         last_end_ns: 0,
         visit: Visit::empty(),
     };
@@ -119,6 +127,7 @@ struct Visitor<'a> {
     case: &'a Case,
     worker: &'a mut WorkerProcess,
     timer_ns: u64,
+    target: f64,
     last_end_ns: u64,
     visit: Visit,
 }
@@ -163,7 +172,7 @@ impl Visitor<'_> {
         let policy = self.case.policy;
         let budget = Duration::from_millis(policy.round_ms.into());
         let rule = WithinRound {
-            target_relative_half_width: policy.target,
+            target_relative_half_width: self.target,
             min_samples: policy.min_samples as usize,
             max_samples: (policy.max_samples as usize)
                 .saturating_sub(self.visit.warmup)

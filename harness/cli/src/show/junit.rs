@@ -76,6 +76,13 @@ fn test(suite: &str, case: &CaseComparison) -> String {
                 escaped(trouble)
             )
         }
+        (None, Verdict::Regressed) if case.mark.is_some() => {
+            let mark = case
+                .mark
+                .as_ref()
+                .map_or(String::new(), ToString::to_string);
+            format!("<skipped message=\"{}; {message}\"/>", escaped(&mark))
+        }
         (None, Verdict::Regressed) => {
             format!("<failure type=\"regressed\" message=\"{message}\"/>")
         }

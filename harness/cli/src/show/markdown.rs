@@ -116,9 +116,14 @@ fn table(text: &mut String, cases: &[&CaseComparison]) {
     text.push_str("| verdict | change | case | metric | why |\n|---|---:|---|---|---|\n");
     for case in cases {
         let change = words::judged(case).map_or("not compared".into(), words::change);
-        let why = match &case.trouble {
-            Some(trouble) => trouble,
-            None => &case.note,
+        let mark = case
+            .mark
+            .as_ref()
+            .filter(|_| case.verdict == Verdict::Regressed);
+        let why = match (&case.trouble, mark) {
+            (Some(trouble), _) => trouble.clone(),
+            (None, Some(mark)) => format!("{mark}; {}", case.note),
+            (None, None) => case.note.clone(),
         };
         // Writing to a string cannot fail.
         let _ = writeln!(
@@ -127,7 +132,7 @@ fn table(text: &mut String, cases: &[&CaseComparison]) {
             words::verdict(case),
             code(&case.case),
             code(&case.metric.name),
-            escaped(why)
+            escaped(&why)
         );
     }
     text.push('\n');

@@ -222,6 +222,13 @@ impl Text {
         if let Some(trouble) = &case.trouble {
             self.sentence(6, trouble);
         }
+        if let Some(mark) = case
+            .mark
+            .as_ref()
+            .filter(|_| case.verdict == Verdict::Regressed)
+        {
+            self.sentence(6, &mark.to_string());
+        }
     }
 
     fn left_out(&mut self, left_out: &[LeftOut]) {

@@ -35,6 +35,7 @@ pub fn verdict(case: &CaseComparison) -> &'static str {
     match (&case.trouble, case.verdict) {
         (Some(trouble), _) if trouble.starts_with("wrong") => "WRONG",
         (Some(_), _) => "FAILED",
+        (None, Verdict::Regressed) if case.mark.is_some() => "regressed",
         (None, Verdict::Regressed) => "REGRESSED",
         (None, Verdict::Improved) => "improved",
         (None, Verdict::Unchanged) => "unchanged",
@@ -121,8 +122,12 @@ pub fn counts(counts: &Counts) -> String {
         0 => String::new(),
         troubled => format!("{troubled} failed or wrong, "),
     };
+    let excused = match counts.excused {
+        0 => String::new(),
+        excused => format!("{excused} regressed as is known, "),
+    };
     format!(
-        "{troubled}{} regressed, {} improved, {} unchanged, {} inconclusive",
+        "{troubled}{} regressed, {excused}{} improved, {} unchanged, {} inconclusive",
         counts.regressed, counts.improved, counts.unchanged, counts.inconclusive
     )
 }

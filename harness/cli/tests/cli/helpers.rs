@@ -465,6 +465,27 @@ pub fn state(run: &Value, name: &str) -> String {
     format!("{} {reason}", state["is"].as_str().unwrap())
 }
 
+/// Estimate of a case's time on an arm, in nanoseconds.
+#[track_caller]
+pub fn time_on(run: &Value, case: &str, arm: &str) -> f64 {
+    metric_on(run, case, arm, 0)
+}
+
+/// Estimate of a case's metric on an arm, by the metric's place.
+#[track_caller]
+pub fn metric_on(run: &Value, case: &str, arm: &str, metric: usize) -> f64 {
+    let cases = run["cases"].as_array().unwrap();
+    let found = cases.iter().find(|found| {
+        let row = &found["case"];
+        row["case"].as_str().unwrap().contains(case) && row["arm"] == arm
+    });
+    let found = found.unwrap_or_else(|| panic!("no case {case} on {arm} in {run:#}"));
+    let estimate = &found["metrics"][metric]["estimate"]["estimate"];
+    estimate
+        .as_f64()
+        .unwrap_or_else(|| panic!("no estimate in {found:#}"))
+}
+
 /// Text of a repository file.
 pub fn repository_file(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -3,6 +3,7 @@
 //! Each test has a folder of its own, with its own device locks, caches and database. None asserts
 //! an absolute time. Each module is one promise of the program; [helpers] is the language they are written in.
 
+mod arms;
 mod bad_input;
 mod commands;
 mod faults;

@@ -146,6 +146,7 @@ impl Finding<'_> {
             p_value: self.judged.map(|judged| judged.p_value),
             adjusted: self.judged.map(|judged| judged.adjusted),
             trouble: None,
+            mark: self.item.excuse.clone(),
             note: speaker.note(self.item, self.effect, self.judged, verdict),
         }
     }
@@ -161,6 +162,7 @@ fn troubled((case, why): (String, String)) -> CaseComparison {
         relative: None,
         p_value: None,
         adjusted: None,
+        mark: None,
         note: "not compared: without a right result there is no speed".into(),
         trouble: Some(why),
     }

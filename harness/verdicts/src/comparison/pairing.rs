@@ -6,10 +6,10 @@ use assay_protocol::{Direction, Metric};
 use assay_record::BlockStatus;
 use assay_store::CaseRow;
 
-use super::{Basis, LeftOut, Loaded, Options, Reason};
+use super::{Basis, Known, LeftOut, Loaded, Options, Reason};
 use crate::likeness::differing_fields;
 use crate::view::trouble;
-use crate::{CaseState, RunView};
+use crate::{CaseState, Mark, RunView, Verdict};
 
 /// From this share of disturbed rounds on, a side's values are not those of a quiet machine.
 const DISTURBED_SHARE: f64 = 0.5;
@@ -32,10 +32,14 @@ pub(super) struct Item {
     pub obstacle: Option<String>,
     /// What must be said beside any verdict.
     pub remark: Option<String>,
+    /// The mark that keeps a regression of it from alerting.
+    pub excuse: Option<Mark>,
 }
 
 /// A case on one side: the row of each run that has it.
-type Rows<'a> = Vec<(&'a RunView, &'a CaseRow)>;
+type Rows<'a> = Vec<Row<'a>>;
+/// A case in one run.
+type Row<'a> = (&'a RunView, &'a CaseRow);
 
 /// What becomes of one case.
 enum Outcome {
@@ -172,53 +176,90 @@ fn alike<'a>(before: &Rows<'a>, after: &Rows<'a>, basis: Basis, options: &Option
     let metrics = newest.1.metrics.iter().filter(|metric| {
         metric.direction != Direction::Neutral && options.asks_for(&newest.1.case, &metric.name)
     });
-    Outcome::Compared(
-        metrics
-            .filter_map(|metric| item(metric, &before, &after, basis, remark.clone()))
-            .collect(),
-    )
+    let rows = Pair {
+        before: &before,
+        after: &after,
+        basis,
+        known: options.known.as_ref(),
+    };
+    let items = metrics.filter_map(|metric| rows.item(metric, remark.clone()));
+    Outcome::Compared(items.collect())
 }
 
-fn item(
-    metric: &Metric,
-    before: &Rows<'_>,
-    after: &Rows<'_>,
+/// The rows of one case on both sides.
+struct Pair<'a> {
+    before: &'a Rows<'a>,
+    after: &'a Rows<'a>,
     basis: Basis,
-    remark: Option<String>,
-) -> Option<Item> {
-    let declared = |rows: &Rows<'_>| {
-        let metrics = rows.iter().flat_map(|(_, row)| &row.metrics);
-        metrics.rev().find(|have| have.name == metric.name).cloned()
-    };
-    let was = declared(before)?;
-    let (baseline, candidate) = match (basis, &before[..], &after[..]) {
-        (Basis::Interleaved, [(_, one)], [(_, other)]) => common_rounds(one, other, &metric.name),
-        _ => (values(before, &metric.name), values(after, &metric.name)),
-    };
-    if baseline.is_empty() || candidate.is_empty() {
-        return None;
+    known: Option<&'a Known>,
+}
+
+impl Pair<'_> {
+    fn item(&self, metric: &Metric, remark: Option<String>) -> Option<Item> {
+        let case = self.after.last()?.1.case.clone();
+        let (before, excuse, expected) = self.marked(&case, &metric.name);
+        let was = declared(self.before, &metric.name)?;
+        let (baseline, candidate) = match (self.basis, before, &self.after[..]) {
+            (Basis::Interleaved, [(_, one)], [(_, other)]) => {
+                common_rounds(one, other, &metric.name)
+            }
+            _ => (
+                values(before, &metric.name),
+                values(self.after, &metric.name),
+            ),
+        };
+        if candidate.is_empty() || (baseline.is_empty() && expected.is_none()) {
+            return None;
+        }
+        let other_unit =
+            (was.unit != metric.unit || was.direction != metric.direction).then(|| {
+                format!(
+                    "it was in {} ({}) and is in {} ({})",
+                    was.unit,
+                    direction(was.direction),
+                    metric.unit,
+                    direction(metric.direction)
+                )
+            });
+        let (baseline, candidate) = match other_unit {
+            Some(_) => (Vec::new(), Vec::new()),
+            None => (baseline, candidate),
+        };
+        Some(Item {
+            metric: metric.clone(),
+            obstacle: expected
+                .or(other_unit)
+                .or_else(|| unevenly_disturbed(before, self.after)),
+            remark,
+            excuse,
+            baseline,
+            candidate,
+            case,
+        })
     }
-    let other_unit = (was.unit != metric.unit || was.direction != metric.direction).then(|| {
-        format!(
-            "it was in {} ({}) and is in {} ({})",
-            was.unit,
-            direction(was.direction),
-            metric.unit,
-            direction(metric.direction)
-        )
-    });
-    let (baseline, candidate) = match other_unit {
-        Some(_) => (Vec::new(), Vec::new()),
-        None => (baseline, candidate),
-    };
-    Some(Item {
-        case: after.last()?.1.case.clone(),
-        metric: metric.clone(),
-        obstacle: other_unit.or_else(|| unevenly_disturbed(before, after)),
-        remark,
-        baseline,
-        candidate,
-    })
+
+    /// What marks leave of the baseline; the one that excuses a regression; and what there is to say where nothing is left.
+    fn marked(&self, case: &str, metric: &str) -> (&[Row<'_>], Option<Mark>, Option<String>) {
+        let Some(known) = self.known else {
+            return (self.before, None, None);
+        };
+        let marks = known.marks.for_case(case, metric, known.today);
+        let all: Rows<'_> = self.before.iter().chain(self.after).copied().collect();
+        let first = all.len() - marks.baseline(&all).len();
+        let before = &self.before[first.min(self.before.len())..];
+        let judged: Rows<'_> = before.iter().chain(self.after).copied().collect();
+        let expected = before.is_empty().then(|| {
+            "a change is expected from this run on: it is the first of its new baseline".to_owned()
+        });
+        let excuse = marks.excuse(Verdict::Regressed, &judged).cloned();
+        (before, excuse, expected)
+    }
+}
+
+/// The metric as the last of these runs declares it.
+fn declared(rows: &[Row<'_>], metric: &str) -> Option<Metric> {
+    let metrics = rows.iter().flat_map(|(_, row)| &row.metrics);
+    metrics.rev().find(|have| have.name == metric).cloned()
 }
 
 fn direction(direction: Direction) -> &'static str {
@@ -230,7 +271,7 @@ fn direction(direction: Direction) -> &'static str {
 }
 
 /// Values of the rounds of each run that has any.
-fn values(rows: &Rows<'_>, metric: &str) -> Vec<Vec<f64>> {
+fn values(rows: &[Row<'_>], metric: &str) -> Vec<Vec<f64>> {
     let values = rows.iter().map(|(_, row)| row.good_values(metric));
     values.filter(|rounds| !rounds.is_empty()).collect()
 }
@@ -261,8 +302,8 @@ fn by_round(row: &CaseRow, metric: &str) -> BTreeMap<u32, f64> {
 }
 
 /// What differs in what is timed, in words.
-fn difference(before: &(&RunView, &CaseRow), after: &(&RunView, &CaseRow)) -> String {
-    let case = |(view, row): &(&RunView, &CaseRow)| {
+fn difference(before: &Row<'_>, after: &Row<'_>) -> String {
+    let case = |(view, row): &Row<'_>| {
         let mut cases = view.manifest.cases.iter();
         cases.find(|case| case.id == row.case).cloned()
     };
@@ -319,7 +360,7 @@ fn is_idle(row: &CaseRow) -> bool {
 }
 
 /// Why the two sides were not measured on the same machine, though it has the same name.
-fn unevenly_disturbed(before: &Rows<'_>, after: &Rows<'_>) -> Option<String> {
+fn unevenly_disturbed(before: &[Row<'_>], after: &[Row<'_>]) -> Option<String> {
     let [one, other] = [before, after].map(|rows| disturbed_share(rows));
     let is = |share: f64| share >= DISTURBED_SHARE;
     let (side, share) = match (is(one), is(other)) {
@@ -333,7 +374,7 @@ fn unevenly_disturbed(before: &Rows<'_>, after: &Rows<'_>) -> Option<String> {
     ))
 }
 
-fn disturbed_share(rows: &Rows<'_>) -> f64 {
+fn disturbed_share(rows: &[Row<'_>]) -> f64 {
     let rounds = || rows.iter().flat_map(|(_, row)| row.good_rounds());
     let disturbed = rounds().filter(|round| !round.disturbed.is_empty());
     disturbed.count() as f64 / rounds().count().max(1) as f64

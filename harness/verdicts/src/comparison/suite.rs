@@ -40,6 +40,7 @@ pub(super) fn geometric_mean_of(
         candidate: means(&complete, |item| &item.candidate)?,
         obstacle: None,
         remark: None,
+        excuse: None,
     };
     let mut effect = effects::effects(&[whole], basis, arm, &History::default());
     let interval = effect.pop()??.interval;
