@@ -1,12 +1,13 @@
 //! Suspects, run again before anybody is told: interleaved with what the baseline ran, where that is still to be had.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use assay_protocol::Digest;
 use assay_record::manifest::BUILTIN_WORKER;
 use assay_record::{Arm, ArmCommit, Case, Manifest, ManifestFile, Purpose, RunStatus, WorkloadRef};
+use assay_stats::gate::CONFIRMATION_PAIRS;
 use assay_verdicts::comparison::{Options, Question};
 use assay_verdicts::gate::Confirmation;
 use assay_verdicts::{Comparison, Gate, RunView};
@@ -19,8 +20,6 @@ use crate::settings::Settings;
 use crate::sides::{self, Side};
 use crate::{checkout, database, workers};
 
-/// Rounds of each suspect on each arm.
-const ROUNDS: u32 = 10;
 /// Names of the two arms.
 const ARMS: [&str; 2] = ["baseline", "candidate"];
 /// How many cases a sentence lists.
@@ -71,24 +70,27 @@ pub fn confirm(
         settings,
         interrupt,
     };
+    let mut records = Vec::new();
     let mut confirmation = Confirmation {
         same: cases(&of_way(Way::Same)),
         ..Confirmation::default()
     };
     let interleaved = of_way(Way::Interleaved);
     if !interleaved.is_empty() {
-        let Some(found) = again.interleaved(interleaved)? else {
+        let Some((found, record)) = again.interleaved(interleaved)? else {
             return Ok(None);
         };
         confirmation.interleaved = Some(found);
+        records.push(record);
     }
     let alone = of_way(Way::Alone);
     if !alone.is_empty() {
         confirmation.notes.push(alone_note(&cases(&alone)));
-        let Some(found) = again.alone(alone)? else {
+        let Some((found, record)) = again.alone(alone)? else {
             return Ok(None);
         };
         confirmation.alone = Some(found);
+        records.push(record);
     }
     if !confirmation.same.is_empty() {
         confirmation
@@ -97,6 +99,7 @@ pub fn confirm(
     }
     Ok(Some(Checked {
         gate: checked.gate.confirmed(confirmation),
+        records,
         ..checked
     }))
 }
@@ -222,6 +225,9 @@ fn commit_of(
     Ok(checkout::resolve(settings, commit).ok())
 }
 
+/// Suspects in their new rounds, and the record of these.
+type Found = (Comparison, PathBuf);
+
 /// All that running suspects again takes.
 struct Again<'a> {
     scene: &'a Scene<'a>,
@@ -234,10 +240,10 @@ struct Again<'a> {
 
 impl Again<'_> {
     /// Both arms in one run; `None` where it was interrupted.
-    fn interleaved(&self, suspects: BTreeSet<(String, String)>) -> Result<Option<Comparison>> {
+    fn interleaved(&self, suspects: BTreeSet<(String, String)>) -> Result<Option<Found>> {
         let mut manifest = self.manifest(&suspects);
         manifest.arms = self.scene.arms.to_vec();
-        let Some(view) = self.run(&manifest)? else {
+        let Some((view, record)) = self.run(&manifest)? else {
             return Ok(None);
         };
         let [baseline, candidate] = ARMS.map(|arm| Side {
@@ -245,12 +251,13 @@ impl Again<'_> {
             arm: arm.into(),
             runs: vec![view.clone()],
         });
-        self.compare(&baseline, &candidate, suspects).map(Some)
+        let found = self.compare(&baseline, &candidate, suspects)?;
+        Ok(Some((found, record)))
     }
 
     /// The suspects alone, judged together with the night that made them so; `None` where it was interrupted.
-    fn alone(&self, suspects: BTreeSet<(String, String)>) -> Result<Option<Comparison>> {
-        let Some(view) = self.run(&self.manifest(&suspects))? else {
+    fn alone(&self, suspects: BTreeSet<(String, String)>) -> Result<Option<Found>> {
+        let Some((view, record)) = self.run(&self.manifest(&suspects))? else {
             return Ok(None);
         };
         let mut runs = self.checked.candidate.runs.clone();
@@ -260,8 +267,8 @@ impl Again<'_> {
             arm: self.checked.candidate.arm.clone(),
             runs,
         };
-        self.compare(&self.checked.baseline, &candidate, suspects)
-            .map(Some)
+        let found = self.compare(&self.checked.baseline, &candidate, suspects)?;
+        Ok(Some((found, record)))
     }
 
     /// Tonight's manifest with the suspects alone, and rounds enough.
@@ -271,13 +278,13 @@ impl Again<'_> {
         manifest.schema = assay_record::manifest::MANIFEST_SCHEMA;
         manifest.cases.retain(|case| kept.contains(&case.id));
         for case in &mut manifest.cases {
-            case.policy.rounds = ROUNDS;
-            case.policy.max_rounds = ROUNDS;
+            case.policy.rounds = CONFIRMATION_PAIRS;
+            case.policy.max_rounds = CONFIRMATION_PAIRS;
         }
         manifest
     }
 
-    fn run(&self, manifest: &Manifest) -> Result<Option<RunView>> {
+    fn run(&self, manifest: &Manifest) -> Result<Option<(RunView, PathBuf)>> {
         crate::note!(
             "{} of tonight's cases are run again before anybody is told",
             manifest.cases.len()
@@ -298,7 +305,7 @@ impl Again<'_> {
         if status == RunStatus::Interrupted {
             return Ok(None);
         }
-        Ok(Some(RunView::load(&store, &run)?))
+        Ok(Some((RunView::load(&store, &run)?, record)))
     }
 
     fn compare(

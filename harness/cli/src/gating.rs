@@ -1,12 +1,15 @@
 //! One run against its window of earlier runs: what `check`, `confirm` and `nightly` share.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use assay_record::{RunId, Timestamp};
-use assay_store::Store;
+use assay_store::{RunRow, Store};
+use assay_verdicts::calibration::Calibration;
 use assay_verdicts::comparison::{Known, Options, Question};
-use assay_verdicts::window::{DEFAULT_RUNS, MAIN_ARM, is_night};
+use assay_verdicts::gate::State;
+use assay_verdicts::window::{Baseline, DEFAULT_RUNS, MAIN_ARM, is_night};
 use assay_verdicts::{Gate, RunView, Window};
 
 use crate::errors::Exit;
@@ -18,7 +21,7 @@ use crate::sides::{self, Side};
 /// Which runs a gate compares with, and what it asks.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Asking {
-    /// Runs to compare with: `last:N`, `tag:NAME`, `RUN..RUN`, or runs with commas between them; without it, `baseline` of
+    /// Runs to compare with: `last:N` (the newest but two), `tag:NAME`, `RUN..RUN`, or runs with commas between them; without it, `baseline` of
     /// assay.toml, else `last:20`.
     #[arg(long, value_name = "WINDOW")]
     baseline: Option<String>,
@@ -31,7 +34,7 @@ pub struct Asking {
 /// What is asked of a change, shared by every command that judges.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Wishes {
-    /// What is within this many percent is equal; without it, 3.
+    /// What is within this many percent is equal; without it, 3, or what `assay calibrate` found possible if that is more.
     #[arg(long, value_name = "PERCENT", value_parser = percentage)]
     margin: Option<f64>,
     /// Exit with 4 where something is inconclusive.
@@ -40,6 +43,17 @@ pub struct Wishes {
 }
 
 impl Wishes {
+    /// Margins that calibration found possible on a run's machine; a margin that was asked for stands.
+    pub fn margins(&self, store: &Store, of: &RunRow) -> Result<BTreeMap<String, f64>> {
+        if self.margin.is_some() {
+            return Ok(BTreeMap::new());
+        }
+        let found = Calibration::of(store, &of.suite, &of.machine)?;
+        let cases = found.into_iter().flat_map(|found| found.cases);
+        let margins = cases.filter_map(|case| Some((case.case, case.margin?)));
+        Ok(margins.collect())
+    }
+
     /// These wishes on top of the defaults.
     pub fn options(&self, question: Question) -> Options {
         let mut options = Options::new(question);
@@ -69,7 +83,7 @@ struct Files {
 }
 
 /// A run that was checked, with the sides that were compared.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Checked {
     /// What is said of it.
     pub gate: Gate,
@@ -77,6 +91,8 @@ pub struct Checked {
     pub baseline: Side,
     /// The run.
     pub candidate: Side,
+    /// Records of what was run to confirm it.
+    pub records: Vec<PathBuf>,
 }
 
 impl Checked {
@@ -97,7 +113,7 @@ impl Asking {
             .unwrap_or_else(|| format!("last:{DEFAULT_RUNS}"));
         let window = parse(store, &name).with_context(|| format!("the baseline `{name}`"))?;
         let candidate = RunView::load(store, run)?;
-        let runs = window.runs(store, &candidate.run)?;
+        let Baseline { runs, gap } = window.baseline(store, &candidate.run)?;
         ensure!(
             runs.iter().all(|view| view.run.run != *run),
             "the baseline `{name}`: {run} is the run that is checked, and no different from itself"
@@ -107,19 +123,22 @@ impl Asking {
             arm: MAIN_ARM.into(),
             runs,
         };
-        let candidate = sides::side(run.to_string(), vec![candidate]);
         let marks = marks::load(settings)?;
         let today = Timestamp::now().day();
         marks::complain(settings, &marks, store, today)?;
         let options = Options {
             known: Some(Known { marks, today }),
+            margins: self.wishes.margins(store, &candidate.run)?,
+            gap,
             ..self.wishes.options(Question::Gate)
         };
+        let candidate = sides::side(run.to_string(), vec![candidate]);
         let comparison = sides::compare(store, &baseline, &candidate, options)?;
         Ok(Checked {
             gate: Gate::new(name, run.clone(), comparison),
             baseline,
             candidate,
+            records: Vec::new(),
         })
     }
 
@@ -141,7 +160,7 @@ impl Asking {
 
     /// The exit code of a gate.
     pub fn exit_of(&self, gate: &Gate) -> Exit {
-        let is_open = gate.comparison.is_inconclusive() || gate.comparison.baseline.runs.is_empty();
+        let is_open = gate.comparison.is_inconclusive() || gate.state == State::NoBaseline;
         if gate.is_worse() {
             Exit::Found
         } else if self.wishes.fail_inconclusive && is_open {

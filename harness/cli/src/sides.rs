@@ -16,7 +16,7 @@ use assay_verdicts::{Comparison, History, RunView};
 const COMMIT_DIGITS: usize = 12;
 
 /// An arm of some runs, loaded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Side {
     /// What it is called.
     pub label: String,
@@ -71,7 +71,11 @@ pub fn named(store: &Store, names: &[String]) -> Result<Vec<Side>> {
             );
             runs.push(RunView::load(store, &run)?);
         }
-        sides.push(side(label_of(&runs), runs));
+        let side = side(String::new(), runs);
+        sides.push(Side {
+            label: label_of(&side.runs),
+            ..side
+        });
     }
     Ok(sides)
 }
@@ -163,7 +167,8 @@ fn arms(store: &Store, names: &[String]) -> Result<Vec<Side>> {
 }
 
 /// Some runs by their arm `main`, or where there is none, their first.
-pub fn side(label: String, runs: Vec<RunView>) -> Side {
+pub fn side(label: String, mut runs: Vec<RunView>) -> Side {
+    runs.sort_by(|a, b| (a.run.started, &a.run.run).cmp(&(b.run.started, &b.run.run)));
     let arms = runs.last().map_or(&[][..], |view| &view.manifest.arms);
     let main = arms
         .iter()

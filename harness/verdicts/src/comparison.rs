@@ -7,11 +7,12 @@
 
 mod effects;
 mod judging;
+mod moving;
 mod pairing;
 mod suite;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_protocol::Metric;
 use assay_record::{Day, RunId};
@@ -89,8 +90,10 @@ pub struct CaseComparison {
     pub suspect: bool,
     /// Candidate over baseline with its interval.
     pub ratio: Option<Interval>,
-    /// The same relative to the shift that most cases share, where there is one.
+    /// The same relative to what the suite as a whole did, where that is what was judged.
     pub relative: Option<Interval>,
+    /// What is equal here: the margin of the rules, or what calibration found possible, whichever is larger.
+    pub margin: f64,
     /// Two-sided p-value of "no change", for this case alone.
     pub p_value: Option<f64>,
     /// The same, corrected over the suite.
@@ -207,6 +210,10 @@ pub struct Options {
     pub differences: Vec<String>,
     /// What people have said of changes; only a gate asks.
     pub known: Option<Known>,
+    /// How many runs lie between the last of the baseline and the candidate.
+    pub gap: usize,
+    /// Margins that calibration found possible, by case.
+    pub margins: BTreeMap<String, f64>,
 }
 
 /// What people have said of changes, and the day on which that is asked.
@@ -229,7 +236,15 @@ impl Options {
             only: None,
             differences: Vec::new(),
             known: None,
+            gap: 0,
+            margins: BTreeMap::new(),
         }
+    }
+
+    /// What is equal in a case.
+    fn margin(&self, case: &str) -> f64 {
+        let possible = self.margins.get(case).copied().unwrap_or(0.0);
+        self.rules.margin.max(possible)
     }
 
     fn asks_for(&self, case: &str, metric: &str) -> bool {

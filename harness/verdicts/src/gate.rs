@@ -35,7 +35,7 @@ pub enum State {
     Troubled,
     /// Something got worse.
     Regressed,
-    /// There is no earlier run to compare with.
+    /// No earlier run has anything to compare with.
     NoBaseline,
     /// Something may have changed: it should be run again before anybody is told.
     Suspected,
@@ -131,7 +131,7 @@ impl Gate {
         match () {
             () if counts.troubled > 0 => State::Troubled,
             () if counts.regressed > 0 => State::Regressed,
-            () if self.comparison.baseline.runs.is_empty() => State::NoBaseline,
+            () if self.comparison.is_empty() => State::NoBaseline,
             () if is_suspected && self.confirmation.is_none() => State::Suspected,
             () if counts.improved > 0 => State::Improved,
             () if counts.inconclusive > 0 => State::Inconclusive,

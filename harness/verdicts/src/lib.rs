@@ -3,6 +3,7 @@
 //! One value serves the terminal, the gate, feeds and pages: nobody else decides. Verdicts are
 //! computed from stored samples whenever they are read, so a threshold can change without a re-run.
 
+pub mod calibration;
 pub mod comparison;
 mod effect;
 mod estimate;

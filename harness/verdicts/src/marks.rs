@@ -6,11 +6,11 @@
 //! [`Marks::complaints`] names it.
 
 use assay_record::{Day, RunId};
-use assay_store::{CaseRow, RunRow, SeriesKey};
+use assay_store::{RunRow, SeriesKey};
 use serde::{Deserialize, Serialize};
 
+use crate::Verdict;
 use crate::series::Point;
-use crate::{RunView, Verdict};
 
 /// Version of the file that is read.
 pub const MARKS_SCHEMA: u32 = 1;
@@ -110,16 +110,6 @@ impl Place for RunRow {
     }
     fn commit(&self) -> Option<&str> {
         self.commit.as_deref()
-    }
-}
-
-/// A run of a comparison.
-impl Place for (&RunView, &CaseRow) {
-    fn run(&self) -> &RunId {
-        &self.0.run.run
-    }
-    fn commit(&self) -> Option<&str> {
-        self.0.run.commit.as_deref()
     }
 }
 

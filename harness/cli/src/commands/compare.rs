@@ -1,6 +1,6 @@
 //! `assay compare`: two sides or more, in every metric that has a direction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use assay_store::{Access, Store};
@@ -84,7 +84,15 @@ fn compare(store: &Store, args: &Args) -> Result<Vec<Comparison>> {
     others
         .iter()
         .map(|other| {
-            let comparison = sides::compare(store, baseline, other, options.clone())?;
+            let margins = match other.newest() {
+                Some(newest) => args.wishes.margins(store, &newest.run)?,
+                None => BTreeMap::new(),
+            };
+            let options = Options {
+                margins,
+                ..options.clone()
+            };
+            let comparison = sides::compare(store, baseline, other, options)?;
             refuse_nothing(comparison)
         })
         .collect()

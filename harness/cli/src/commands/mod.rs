@@ -1,5 +1,6 @@
 //! The subcommands: one file each, one line of registration each.
 
+mod calibrate;
 mod check;
 mod compare;
 mod completions;
@@ -61,6 +62,8 @@ enum Command {
     History(history::Args),
     /// Run the manifest of a past run again, and compare inputs, outputs and speed.
     Reproduce(reproduce::Args),
+    /// Measure how much identical code differs from itself here, and what can therefore be found.
+    Calibrate(calibrate::Args),
     /// Publish the site from the database.
     Report(report::Args),
     /// Read records into the database.
@@ -121,6 +124,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Confirm(args) => confirm::run(&args)?,
         Command::History(args) => history::run(&args)?,
         Command::Reproduce(args) => reproduce::run(&args)?,
+        Command::Calibrate(args) => calibrate::run(&args)?,
         Command::Report(args) => report::run(&args)?,
         Command::Ingest(args) => ingest::run(&args)?,
         Command::Db(args) => db::run(&args)?,

@@ -1,5 +1,7 @@
 //! `assay nightly`: run, check, confirm what looks changed, publish. What a cron job or a CI system calls.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use assay_record::RunStatus;
 use assay_store::Access;
@@ -8,7 +10,7 @@ use assay_verdicts::window::MAIN_ARM;
 
 use super::plan::Selection;
 use super::run::{Running, exit_of, run_and_ingest};
-use crate::errors::Exit;
+use crate::errors::{self, Exit};
 use crate::execute::{self, Executed};
 use crate::gating::Asking;
 use crate::interrupt::Interrupt;
@@ -40,14 +42,26 @@ pub fn run(args: &Args) -> Result<Exit> {
         &interrupt,
     )?;
     let mut exit = exit_of(&executed, &summary);
+    let mut records = Vec::new();
     if executed.status == RunStatus::Complete && has_main_arm(&summary) {
-        exit = worse(exit, gate(args, &executed, &settings, &interrupt)?);
+        let gated = gate(args, &executed, &settings, &interrupt)?;
+        exit = worse(exit, gated.exit);
+        records = gated.records;
     }
     show::run(&summary);
     let published = site::publish(&settings, &settings.site)?;
-    crate::say!("record: {}", executed.record.display());
+    for record in records.iter().chain([&executed.record]) {
+        crate::say!("record: {}", record.display());
+    }
     crate::say!("site:   {}", published.index().display());
     Ok(exit)
+}
+
+/// What came of the gate.
+struct Gated {
+    exit: Exit,
+    /// Records of what was run to confirm.
+    records: Vec<PathBuf>,
 }
 
 /// A run of arms with other names is no night of a history; `assay compare --by arm` compares them.
@@ -61,7 +75,7 @@ fn gate(
     executed: &Executed,
     settings: &Settings,
     interrupt: &Interrupt,
-) -> Result<Exit> {
+) -> Result<Gated> {
     let checked = {
         let store = database::open(settings, Access::Read)?;
         args.asking.check(&store, &executed.run, settings)?
@@ -71,23 +85,35 @@ fn gate(
         tags: Vec::new(),
         ..args.running.options()
     };
-    let confirmed = confirming::confirm(checked, &args.asking, &options, settings, interrupt)?;
-    let Some(checked) = confirmed else {
-        return Ok(Exit::Interrupted);
-    };
+    let first = checked.clone();
+    let (checked, failed) =
+        match confirming::confirm(checked, &args.asking, &options, settings, interrupt) {
+            Ok(Some(confirmed)) => (confirmed, Exit::Fine),
+            Ok(None) => (first, Exit::Interrupted),
+            // The night was measured: what is known of it is said and published all the same.
+            Err(error) => {
+                errors::print(&error.context("the suspects could not be run again"));
+                (first, Exit::CouldNotRun)
+            }
+        };
     args.asking.write(&checked.gate, checked.suite())?;
     crate::say!("{}\n", verdicts::gate(&checked.gate));
-    Ok(args.asking.exit_of(&checked.gate))
+    Ok(Gated {
+        exit: worse(failed, args.asking.exit_of(&checked.gate)),
+        records: checked.records,
+    })
 }
 
 /// The exit code of two steps: interrupted before all, then what was found, then what could not be run or told.
-fn worse(run: Exit, gate: Exit) -> Exit {
+fn worse(first: Exit, second: Exit) -> Exit {
     let order = [
         Exit::Interrupted,
         Exit::Found,
         Exit::CouldNotRun,
         Exit::Inconclusive,
     ];
-    let found = order.into_iter().find(|exit| [run, gate].contains(exit));
+    let found = order
+        .into_iter()
+        .find(|exit| [first, second].contains(exit));
     found.unwrap_or(Exit::Fine)
 }

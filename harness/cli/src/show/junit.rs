@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use assay_verdicts::comparison::Reason;
 use assay_verdicts::gate::Gate;
-use assay_verdicts::{CaseComparison, Verdict};
+use assay_verdicts::{CaseComparison, Comparison, Verdict};
 
 use super::verdicts::headline;
 use super::words;
@@ -15,7 +15,7 @@ pub fn gate(gate: &Gate, suite: &str) -> String {
     let mut cases: String = comparison
         .cases
         .iter()
-        .map(|case| test(suite, case))
+        .map(|case| test(suite, comparison, case))
         .collect();
     for left in &comparison.left_out {
         if left.reason == Reason::OnlyBaseline {
@@ -63,10 +63,10 @@ fn properties(gate: &Gate) -> String {
     .collect()
 }
 
-fn test(suite: &str, case: &CaseComparison) -> String {
+fn test(suite: &str, comparison: &Comparison, case: &CaseComparison) -> String {
     let name = escaped(&words::name(case));
-    let effect =
-        words::judged(case).map_or(String::new(), |ratio| format!("{}: ", words::change(ratio)));
+    let effect = words::effect(comparison, case)
+        .map_or(String::new(), |ratio| format!("{}: ", words::change(ratio)));
     let message = escaped(&format!("{effect}{}", case.note));
     let inside = match (&case.trouble, case.verdict) {
         (Some(trouble), _) => {

@@ -34,12 +34,11 @@ pub fn gate(gate: &Gate) -> String {
         for note in &confirmation.notes {
             line(&mut text, &escaped(note));
         }
-        let again = [&confirmation.interleaved, &confirmation.alone];
-        let cases = again
-            .into_iter()
-            .flatten()
-            .flat_map(|comparison| &comparison.cases);
-        table(&mut text, &cases.collect::<Vec<_>>());
+        for again in [&confirmation.interleaved, &confirmation.alone] {
+            if let Some(again) = again {
+                table(&mut text, again, &again.cases.iter().collect::<Vec<_>>());
+            }
+        }
     }
     text.trim_end().to_owned()
 }
@@ -77,8 +76,13 @@ fn body(text: &mut String, comparison: &Comparison) {
         .cases
         .iter()
         .partition(|case| case.verdict == Verdict::Unchanged && case.trouble.is_none());
-    table(text, &told);
-    folded(text, &format!("{} unchanged", quiet.len()), &quiet);
+    table(text, comparison, &told);
+    if !quiet.is_empty() {
+        let title = format!("{} unchanged", quiet.len());
+        line(text, &format!("<details><summary>{title}</summary>"));
+        table(text, comparison, &quiet);
+        line(text, "</details>");
+    }
     if !comparison.left_out.is_empty() {
         line(text, "Not compared:");
         let items: Vec<String> = comparison
@@ -100,22 +104,13 @@ fn body(text: &mut String, comparison: &Comparison) {
     }
 }
 
-fn folded(text: &mut String, title: &str, cases: &[&CaseComparison]) {
-    if cases.is_empty() {
-        return;
-    }
-    line(text, &format!("<details><summary>{title}</summary>"));
-    table(text, cases);
-    line(text, "</details>");
-}
-
-fn table(text: &mut String, cases: &[&CaseComparison]) {
+fn table(text: &mut String, comparison: &Comparison, cases: &[&CaseComparison]) {
     if cases.is_empty() {
         return;
     }
     text.push_str("| verdict | change | case | metric | why |\n|---|---:|---|---|---|\n");
     for case in cases {
-        let change = words::judged(case).map_or("not compared".into(), words::change);
+        let change = words::effect(comparison, case).map_or("not compared".into(), words::change);
         let mark = case
             .mark
             .as_ref()

@@ -78,7 +78,8 @@ pub fn headline(gate: &Gate) -> String {
             }
         ),
         State::NoBaseline => {
-            "NO BASELINE YET: there is no earlier run to compare with; this one is the first".into()
+            "NO BASELINE YET: no earlier run has anything to compare with; this one is the first"
+                .into()
         }
         State::Suspected => format!(
             "SUSPECTED: {} may have changed; `assay confirm` runs them again before anybody is told",
@@ -192,7 +193,7 @@ impl Text {
     fn cases(&mut self, comparison: &Comparison, is_shown: impl Fn(&CaseComparison) -> bool) {
         let mut has_example = false;
         for case in comparison.cases.iter().filter(|case| is_shown(case)) {
-            self.case(case);
+            self.case(comparison, case);
             let is_open = case.verdict == Verdict::Inconclusive && case.trouble.is_none();
             let is_usual = is_open && case.ratio.is_some() && !case.suspect;
             // What is the same for most is said once.
@@ -208,9 +209,9 @@ impl Text {
         }
     }
 
-    fn case(&mut self, case: &CaseComparison) {
+    fn case(&mut self, comparison: &Comparison, case: &CaseComparison) {
         let verdict = words::verdict(case);
-        let effect = words::judged(case).map_or("not compared".into(), words::change);
+        let effect = words::effect(comparison, case).map_or("not compared".into(), words::change);
         let name = plain(&words::name(case));
         let start = format!("{verdict:<VERDICT$}  {effect:<EFFECT$}  ");
         if 2 + start.chars().count() + name.chars().count() <= WIDTH {
@@ -254,7 +255,10 @@ impl Text {
             let run = comparison.candidate.runs.last();
             let run = run.map_or(String::new(), |run| format!(" in run {run}"));
             self.sentence(0, &format!("suspects were run again{run}, {how}:"));
-            comparison.cases.iter().for_each(|case| self.case(case));
+            comparison
+                .cases
+                .iter()
+                .for_each(|case| self.case(comparison, case));
         }
         for note in &confirmation.notes {
             self.sentence(0, &format!("note: {note}"));
@@ -373,6 +377,7 @@ pub fn cell(comparison: &Comparison, case: &str, metric: &str) -> String {
         (None, Verdict::Unchanged) => '=',
         (None, Verdict::Inconclusive) => '?',
     };
-    let effect = words::judged(found).map_or(String::new(), |ratio| words::percent(ratio.estimate));
+    let effect = words::effect(comparison, found)
+        .map_or(String::new(), |ratio| words::percent(ratio.estimate));
     format!("{effect} {sign}").trim().to_owned()
 }

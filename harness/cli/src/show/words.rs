@@ -43,9 +43,11 @@ pub fn verdict(case: &CaseComparison) -> &'static str {
     }
 }
 
-/// What was judged: relative to the common shift, where there is one.
-pub fn judged(case: &CaseComparison) -> Option<&Interval> {
-    case.relative.as_ref().or(case.ratio.as_ref())
+/// The effect as it is shown: where most cases moved together, relative to that.
+pub fn effect<'a>(comparison: &Comparison, case: &'a CaseComparison) -> Option<&'a Interval> {
+    let relative = case.relative.as_ref();
+    let is_event = comparison.suite.common_shift.is_some();
+    relative.filter(|_| is_event).or(case.ratio.as_ref())
 }
 
 /// Case and metric; the time, which every case has, goes without saying.
@@ -134,10 +136,17 @@ pub fn counts(counts: &Counts) -> String {
 
 /// How far the verdicts can be trusted as a whole.
 pub fn false_alarms(comparison: &Comparison) -> String {
+    let margin = comparison.rules.margin;
+    let is_wider = comparison.cases.iter().any(|case| case.margin > margin);
+    let wider = if is_wider {
+        ", or what calibration found possible"
+    } else {
+        ""
+    };
     format!(
-        "at most {:.2} false alarms are expected among these verdicts; equal means within {}",
+        "at most {:.2} false alarms are expected among these verdicts; equal means within {}{wider}",
         comparison.suite.expected_false_alarms,
-        share(comparison.rules.margin)
+        share(margin)
     )
 }
 

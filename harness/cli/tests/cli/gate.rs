@@ -235,21 +235,22 @@ fn comparisons_of_nothing_are_refused_in_words() {
 #[test]
 fn one_round_is_inconclusive_and_says_how_many_more() {
     let place = Place::new();
-    let policy =
-        "rounds = 2, max_rounds = 2, min_samples = 2, max_samples = 9, warmup_ms = 1, round_ms = 1";
-    place.write(
-        "tiny.toml",
-        suite_with("tiny", policy, &[spin("control/spin", 1000)]),
-    );
+    let policy = "rounds = 6, max_rounds = 6, min_samples = 2, max_samples = 9000, warmup_ms = 1, round_ms = 300";
+    let benchmarks = [spin("control/spin", 1000)];
+    place.write("tiny.toml", suite_with("tiny", policy, &benchmarks));
     place.assay("run ./tiny.toml -q").exits(0);
-    // A run that was stopped after its first round.
-    let mut running = place.start("run ./tiny.toml -q");
-    assert!(running.goes_on() || running.pid() > 0);
-    let _ = running.end();
+    // A run that was killed after its first round.
+    let running = place.start("run ./tiny.toml -q");
+    place.until_blocks(1);
+    let _ = running.kill();
+    place.assay("ingest").exits(0);
     place
         .assay("compare latest~1 latest")
         .exits(0)
-        .says("one run per side");
+        .says("6 rounds in the baseline and 1 in the candidate")
+        .says("runs per side of 6 rounds would probably settle it");
+    // What was cut off is no night.
+    place.assay("check").exits(0).says("NO BASELINE YET");
 }
 
 #[test]
@@ -276,15 +277,39 @@ fn a_matrix_has_a_side_per_column() {
 }
 
 #[test]
-fn a_worker_that_is_not_kept_leaves_the_weaker_way() {
-    let place = history();
-    // Another executable measured those nights, and is gone.
-    place.script("old.sh", &format!("exec {ASSAY} worker \"$@\""));
-    std::fs::remove_dir_all(place.path("assay-data/workers")).ok();
+fn a_worker_that_is_gone_leaves_the_weaker_way() {
+    let place = Place::alone();
+    let benchmarks = [spin("control/one", 20_000)];
+    place.write("tiny.toml", suite_with("tiny", POLICY, &benchmarks));
+    // Another executable measures the nights: a byte more, and another digest.
+    let mut old = std::fs::read(ASSAY).unwrap();
+    old.push(0);
+    place.write("old-assay", old);
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(place.path("old-assay"), executable).unwrap();
+    let old = place.path("old-assay");
+    for _ in 0..NIGHTS {
+        let mut night = place.program(old.to_str().unwrap());
+        assert!(
+            night
+                .args(["run", "./tiny.toml", "-q"])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
     place.write("assay.toml", SLOWER);
     place.assay("run ./tiny.toml -q").exits(0);
+    // What the baseline ran is kept, and runs beside what is new.
     place
         .assay("confirm -q")
         .exits(1)
+        .says("The built-in worker was ")
         .says("interleaved with what the baseline ran");
+    std::fs::remove_dir_all(place.path("assay-data/workers")).unwrap();
+    std::fs::remove_file(old).unwrap();
+    place
+        .assay("confirm -q --fail-inconclusive")
+        .says("alone:")
+        .says("which is weaker");
 }

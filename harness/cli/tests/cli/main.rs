@@ -17,4 +17,5 @@ mod kill;
 mod lock;
 mod reproduce;
 mod tools;
+mod wording;
 mod worker_check;

@@ -10,29 +10,32 @@ use crate::effect::{Effect, Origin};
 use crate::few_runs::{self, Times};
 use crate::{CONFIDENCE, History};
 
+/// What the items of a comparison have in common.
+pub(super) struct Ground<'a> {
+    pub basis: Basis,
+    /// Name of the candidate's arm.
+    pub arm: &'a str,
+    /// Asked where there are too few runs.
+    pub history: &'a History,
+    /// Runs between the last of the baseline and the candidate.
+    pub gap: usize,
+}
+
 /// Candidate over baseline in each item; `None` where the values allow no ratio.
-pub(super) fn effects(
-    items: &[Item],
-    basis: Basis,
-    arm: &str,
-    history: &History,
-) -> Vec<Option<Effect>> {
-    if basis == Basis::Interleaved {
+pub(super) fn effects(items: &[Item], ground: &Ground<'_>) -> Vec<Option<Effect>> {
+    if ground.basis == Basis::Interleaved {
         let found = items.iter().map(|item| paired(item).or(constant(item)));
         return found.collect();
     }
     let found = items
         .iter()
-        .map(|item| across_runs(item).or(constant(item)));
+        .map(|item| across_runs(item, ground.gap).or(constant(item)));
     let mut found: Vec<Option<Effect>> = found.collect();
     for metric in metrics(items) {
         let few: Vec<usize> = (0..items.len())
             .filter(|&at| items[at].metric.name == metric && !has_enough_runs(&items[at]))
             .collect();
-        let times: Vec<Times> = few
-            .iter()
-            .map(|&at| times(&items[at], arm, history))
-            .collect();
+        let times: Vec<Times> = few.iter().map(|&at| times(&items[at], ground)).collect();
         for (at, effect) in few.into_iter().zip(few_runs::effects(&times)) {
             found[at] = constant(&items[at]).or(effect);
         }
@@ -51,11 +54,14 @@ fn has_enough_runs(item: &Item) -> bool {
     item.baseline.len().max(item.candidate.len()) >= MIN_BASELINE_RUNS
 }
 
-fn times(item: &Item, arm: &str, history: &History) -> Times {
+fn times(item: &Item, ground: &Ground<'_>) -> Times {
     Times {
         baseline: item.baseline.clone(),
         candidate: item.candidate.clone(),
-        history: history.of(&item.case, arm, &item.metric.name).to_vec(),
+        history: ground
+            .history
+            .of(&item.case, ground.arm, &item.metric.name)
+            .to_vec(),
     }
 }
 
@@ -73,12 +79,15 @@ fn paired(item: &Item) -> Option<Effect> {
 }
 
 /// With enough runs on either side: that side shows how much runs differ.
-fn across_runs(item: &Item) -> Option<Effect> {
+fn across_runs(item: &Item, gap: usize) -> Option<Effect> {
     let (interval, reference) = if item.baseline.len() >= MIN_BASELINE_RUNS {
-        let ratio = ratio_of_runs(&item.baseline, &item.candidate, CONFIDENCE)?;
+        let ratio = ratio_of_runs(&item.baseline, &item.candidate, gap, CONFIDENCE)?;
         (ratio, &item.baseline)
     } else {
-        let ratio = ratio_of_runs(&item.candidate, &item.baseline, CONFIDENCE)?;
+        // Backwards in time: the runs next to the baseline last.
+        let mut runs = item.candidate.clone();
+        runs.reverse();
+        let ratio = ratio_of_runs(&runs, &item.baseline, gap, CONFIDENCE)?;
         (inverse(&ratio), &item.candidate)
     };
     let sides = 1.0 / item.baseline.len() as f64 + 1.0 / item.candidate.len() as f64;

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use assay_protocol::Metric;
 use assay_stats::{
-    CommonShift, Judged, Position, RatioInterval, Rules, common_shift, confirm,
-    expected_false_alarms, screen,
+    Judged, Position, RatioInterval, confirm, expected_false_alarms, position, screen,
 };
 
+use super::effects::Ground;
 use super::pairing::{Item, Pairing};
 use super::words::Speaker;
 use super::{
-    Basis, CaseComparison, Comparison, Loaded, Options, Question, SuiteVerdict, effects, pairing,
+    CaseComparison, Comparison, Loaded, Options, Question, SuiteVerdict, effects, moving, pairing,
     suite,
 };
 use crate::effect::{Effect, shown};
@@ -30,13 +30,15 @@ pub(super) fn judge(
         left_out,
     } = pairing::pair(baseline, candidate, basis, &options);
     let rules = options.rules;
-    let found = effects::effects(&items, basis, &candidate.arm, history);
-    let common_shift = shift(&items, &found, basis, &rules);
-    let relative_to = common_shift
-        .as_ref()
-        .filter(|_| options.question == Question::Gate)
-        .map(|shift| shift.ratio.estimate);
-    let judged_by = relative(&items, &found, relative_to);
+    let ground = Ground {
+        basis,
+        arm: &candidate.arm,
+        history,
+        gap: options.gap,
+    };
+    let found = effects::effects(&items, &ground);
+    let movement = moving::of_suite(&items, baseline, basis, &options);
+    let judged_by = moving::judged_by(&items, &found, movement.as_ref(), &options);
     let judged = match options.question {
         Question::Confirmation => confirm(&judged_by, &rules),
         Question::Difference | Question::Gate => screen(&judged_by, &rules),
@@ -45,7 +47,6 @@ pub(super) fn judge(
         basis,
         question: options.question,
         rules,
-        is_relative: relative_to.is_some(),
     };
     let seen = found.iter().zip(&judged_by).zip(&judged);
     let of_items = items
@@ -57,6 +58,7 @@ pub(super) fn judge(
                 effect: effect.as_ref(),
                 by: by.as_ref(),
                 judged: judged.as_ref(),
+                margin: options.margin(&item.case),
             }
             .said(&speaker)
         });
@@ -67,12 +69,12 @@ pub(super) fn judge(
         caveats: caveats(baseline, candidate, options.force),
         cases: troubles.into_iter().map(troubled).chain(of_items).collect(),
         suite: SuiteVerdict {
-            geometric_mean: suite::geometric_mean_of(&items, &found, basis, &candidate.arm),
+            geometric_mean: suite::geometric_mean_of(&items, &found, &ground),
             expected_false_alarms: match options.question {
                 Question::Confirmation => rules.family_error,
                 Question::Difference | Question::Gate => expected_false_alarms(&judged, &rules),
             },
-            common_shift,
+            common_shift: movement.and_then(|movement| movement.event),
             ..SuiteVerdict::default()
         },
         differences: options.differences,
@@ -83,51 +85,21 @@ pub(super) fn judge(
     comparison
 }
 
-/// Arms of one run share their machine to the minute: what they differ by is the arms'.
-fn shift(
-    items: &[Item],
-    found: &[Option<Effect>],
-    basis: Basis,
-    rules: &Rules,
-) -> Option<CommonShift> {
-    let timed = items
-        .iter()
-        .zip(found)
-        .filter(|(item, _)| item.metric.name == Metric::TIME && item.obstacle.is_none());
-    let ratios: Vec<RatioInterval> = timed
-        .filter_map(|(_, effect)| Some(effect.as_ref()?.interval))
-        .collect();
-    let is_one_run = basis == Basis::Interleaved;
-    common_shift(&ratios, rules.least_effect).filter(|_| !is_one_run)
-}
-
-/// What is judged: the ratio, for times as seen from the common shift.
-fn relative(
-    items: &[Item],
-    found: &[Option<Effect>],
-    shift: Option<f64>,
-) -> Vec<Option<RatioInterval>> {
-    let judged = items.iter().zip(found).map(|(item, effect)| {
-        let interval = effect.as_ref()?.interval;
-        let shift = shift.filter(|_| item.metric.name == Metric::TIME);
-        Some(shift.map_or(interval, |shift| interval.relative_to(shift)))
-    });
-    judged.collect()
-}
-
 /// One item with all that was found.
-struct Finding<'a> {
-    item: &'a Item,
-    effect: Option<&'a Effect>,
-    by: Option<&'a RatioInterval>,
-    judged: Option<&'a Judged>,
+pub(super) struct Finding<'a> {
+    pub item: &'a Item,
+    /// The ratio as it is.
+    pub effect: Option<&'a Effect>,
+    /// What was judged.
+    pub by: Option<&'a RatioInterval>,
+    pub judged: Option<&'a Judged>,
+    /// What is equal here.
+    pub margin: f64,
 }
 
 impl Finding<'_> {
     fn said(&self, speaker: &Speaker) -> CaseComparison {
-        let position = self
-            .judged
-            .map_or(Position::Straddles, |judged| judged.position);
+        let position = self.position();
         let verdict = match &self.item.obstacle {
             Some(_) => Verdict::Inconclusive,
             None => {
@@ -143,12 +115,35 @@ impl Finding<'_> {
             suspect: self.judged.is_some_and(|judged| judged.suspect),
             ratio,
             relative: by.filter(|_| by != ratio),
+            margin: self.margin,
             p_value: self.judged.map(|judged| judged.p_value),
             adjusted: self.judged.map(|judged| judged.adjusted),
             trouble: None,
             mark: self.item.excuse.clone(),
-            note: speaker.note(self.item, self.effect, self.judged, verdict),
+            note: speaker.note(self, verdict),
         }
+    }
+}
+
+impl Finding<'_> {
+    /// What is called stays called; what is equal depends on the margin of the case.
+    fn position(&self) -> Position {
+        let (Some(judged), Some(by)) = (self.judged, self.by) else {
+            return Position::Straddles;
+        };
+        if judged.position.is_called() {
+            return judged.position;
+        }
+        match position(by, self.margin) {
+            Position::Within => Position::Within,
+            _ => Position::Straddles,
+        }
+    }
+
+    /// Whether it was judged relative to what the suite did.
+    pub fn is_relative(&self) -> bool {
+        let ratio = self.effect.map(|effect| &effect.interval);
+        self.by != ratio
     }
 }
 
@@ -160,6 +155,7 @@ fn troubled((case, why): (String, String)) -> CaseComparison {
         suspect: false,
         ratio: None,
         relative: None,
+        margin: 0.0,
         p_value: None,
         adjusted: None,
         mark: None,

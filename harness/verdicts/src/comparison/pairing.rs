@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use assay_protocol::{Direction, Metric};
-use assay_record::BlockStatus;
+use assay_record::{BlockStatus, RunId};
 use assay_store::CaseRow;
 
 use super::{Basis, Known, LeftOut, Loaded, Options, Reason};
 use crate::likeness::differing_fields;
+use crate::marks::Place;
 use crate::view::trouble;
 use crate::{CaseState, Mark, RunView, Verdict};
 
@@ -27,6 +28,8 @@ pub(super) struct Item {
     pub metric: Metric,
     /// Per run the values of its rounds; interleaved: one run each, of rounds that both have, in the same order.
     pub baseline: Vec<Vec<f64>>,
+    /// Of each of these runs, its place in its side.
+    pub baseline_runs: Vec<usize>,
     pub candidate: Vec<Vec<f64>>,
     /// Why nothing can be said, whatever the values are.
     pub obstacle: Option<String>,
@@ -38,8 +41,24 @@ pub(super) struct Item {
 
 /// A case on one side: the row of each run that has it.
 type Rows<'a> = Vec<Row<'a>>;
-/// A case in one run.
-type Row<'a> = (&'a RunView, &'a CaseRow);
+
+/// A case in one run of a side.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    /// Place of the run in its side.
+    run: usize,
+    view: &'a RunView,
+    case: &'a CaseRow,
+}
+
+impl Place for Row<'_> {
+    fn run(&self) -> &RunId {
+        &self.view.run.run
+    }
+    fn commit(&self) -> Option<&str> {
+        self.view.run.commit.as_deref()
+    }
+}
 
 /// What becomes of one case.
 enum Outcome {
@@ -100,9 +119,10 @@ pub(super) fn pair(
 
 fn by_case<'a>(side: &Loaded<'a>) -> BTreeMap<&'a str, Rows<'a>> {
     let mut cases: BTreeMap<&str, Rows<'a>> = BTreeMap::new();
-    for view in &side.runs {
-        for row in view.cases.iter().filter(|row| row.arm == side.arm) {
-            cases.entry(&row.case).or_default().push((view, row));
+    for (run, view) in side.runs.iter().enumerate() {
+        for case in view.cases.iter().filter(|row| row.arm == side.arm) {
+            let row = Row { run, view, case };
+            cases.entry(&case.case).or_default().push(row);
         }
     }
     cases
@@ -124,10 +144,10 @@ fn outcome(case: &str, rows: [&Rows<'_>; 2], basis: Basis, options: &Options) ->
         .only
         .as_ref()
         .is_none_or(|only| only.iter().any(|(name, _)| name == case));
-    if !is_asked || before.iter().chain(after).all(|(_, row)| is_idle(row)) {
+    if !is_asked || before.iter().chain(after).all(|row| is_idle(row.case)) {
         return Outcome::Idle;
     }
-    if let Some(why) = after.iter().rev().find_map(|(_, row)| failure(row)) {
+    if let Some(why) = after.iter().rev().find_map(|row| failure(row.case)) {
         return Outcome::Trouble(why);
     }
     if after.is_empty() {
@@ -154,13 +174,14 @@ fn alike<'a>(before: &Rows<'a>, after: &Rows<'a>, basis: Basis, options: &Option
     let Some(newest) = after.last() else {
         return Outcome::Idle;
     };
-    let is_same =
-        |row: &CaseRow| row.definition == newest.1.definition && row.timing == newest.1.timing;
+    let is_same = |row: &CaseRow| {
+        row.definition == newest.case.definition && row.timing == newest.case.timing
+    };
     let keep = |rows: &Rows<'a>| -> Rows<'a> {
-        let kept = rows.iter().filter(|(_, row)| options.force || is_same(row));
+        let kept = rows.iter().filter(|row| options.force || is_same(row.case));
         kept.copied().collect()
     };
-    let other = before.iter().rev().find(|(_, row)| !is_same(row));
+    let other = before.iter().rev().find(|row| !is_same(row.case));
     let difference = other.map(|other| difference(other, newest));
     let (before, after) = (keep(before), keep(after));
     if before.is_empty() {
@@ -173,8 +194,8 @@ fn alike<'a>(before: &Rows<'a>, after: &Rows<'a>, basis: Basis, options: &Option
     let remark = difference
         .filter(|_| options.force)
         .map(|what| format!("compared by force, though they time different things: {what}"));
-    let metrics = newest.1.metrics.iter().filter(|metric| {
-        metric.direction != Direction::Neutral && options.asks_for(&newest.1.case, &metric.name)
+    let metrics = newest.case.metrics.iter().filter(|metric| {
+        metric.direction != Direction::Neutral && options.asks_for(&newest.case.case, &metric.name)
     });
     let rows = Pair {
         before: &before,
@@ -196,12 +217,12 @@ struct Pair<'a> {
 
 impl Pair<'_> {
     fn item(&self, metric: &Metric, remark: Option<String>) -> Option<Item> {
-        let case = self.after.last()?.1.case.clone();
+        let case = self.after.last()?.case.case.clone();
         let (before, excuse, expected) = self.marked(&case, &metric.name);
         let was = declared(self.before, &metric.name)?;
         let (baseline, candidate) = match (self.basis, before, &self.after[..]) {
-            (Basis::Interleaved, [(_, one)], [(_, other)]) => {
-                common_rounds(one, other, &metric.name)
+            (Basis::Interleaved, [one], [other]) => {
+                common_rounds(one.case, other.case, &metric.name)
             }
             _ => (
                 values(before, &metric.name),
@@ -225,7 +246,9 @@ impl Pair<'_> {
             Some(_) => (Vec::new(), Vec::new()),
             None => (baseline, candidate),
         };
+        let has_value = |row: &&Row<'_>| !row.case.good_values(&metric.name).is_empty();
         Some(Item {
+            baseline_runs: before.iter().filter(has_value).map(|row| row.run).collect(),
             metric: metric.clone(),
             obstacle: expected
                 .or(other_unit)
@@ -258,7 +281,7 @@ impl Pair<'_> {
 
 /// The metric as the last of these runs declares it.
 fn declared(rows: &[Row<'_>], metric: &str) -> Option<Metric> {
-    let metrics = rows.iter().flat_map(|(_, row)| &row.metrics);
+    let metrics = rows.iter().flat_map(|row| &row.case.metrics);
     metrics.rev().find(|have| have.name == metric).cloned()
 }
 
@@ -272,7 +295,7 @@ fn direction(direction: Direction) -> &'static str {
 
 /// Values of the rounds of each run that has any.
 fn values(rows: &[Row<'_>], metric: &str) -> Vec<Vec<f64>> {
-    let values = rows.iter().map(|(_, row)| row.good_values(metric));
+    let values = rows.iter().map(|row| row.case.good_values(metric));
     values.filter(|rounds| !rounds.is_empty()).collect()
 }
 
@@ -303,9 +326,9 @@ fn by_round(row: &CaseRow, metric: &str) -> BTreeMap<u32, f64> {
 
 /// What differs in what is timed, in words.
 fn difference(before: &Row<'_>, after: &Row<'_>) -> String {
-    let case = |(view, row): &Row<'_>| {
-        let mut cases = view.manifest.cases.iter();
-        cases.find(|case| case.id == row.case).cloned()
+    let case = |row: &Row<'_>| {
+        let mut cases = row.view.manifest.cases.iter();
+        cases.find(|case| case.id == row.case.case).cloned()
     };
     let fields = match (case(before), case(after)) {
         (Some(one), Some(other)) => differing_fields(&one, &other),
@@ -330,7 +353,7 @@ fn difference(before: &Row<'_>, after: &Row<'_>) -> String {
 
 fn measured<'a>(rows: &Rows<'a>) -> Rows<'a> {
     rows.iter()
-        .filter(|(_, row)| failure(row).is_none() && row.good_rounds().next().is_some())
+        .filter(|row| failure(row.case).is_none() && row.case.good_rounds().next().is_some())
         .copied()
         .collect()
 }
@@ -345,7 +368,7 @@ fn failure(row: &CaseRow) -> Option<String> {
 }
 
 fn why_not(rows: &Rows<'_>) -> String {
-    let last = rows.last().map(|(_, row)| CaseState::of(row));
+    let last = rows.last().map(|row| CaseState::of(row.case));
     match last {
         Some(CaseState::Skipped(why)) => format!("skipped: {why}"),
         Some(CaseState::Failed(why)) => format!("failed: {why}"),
@@ -375,7 +398,7 @@ fn unevenly_disturbed(before: &[Row<'_>], after: &[Row<'_>]) -> Option<String> {
 }
 
 fn disturbed_share(rows: &[Row<'_>]) -> f64 {
-    let rounds = || rows.iter().flat_map(|(_, row)| row.good_rounds());
+    let rounds = || rows.iter().flat_map(|row| row.case.good_rounds());
     let disturbed = rounds().filter(|round| !round.disturbed.is_empty());
     disturbed.count() as f64 / rounds().count().max(1) as f64
 }

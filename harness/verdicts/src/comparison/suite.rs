@@ -3,8 +3,9 @@
 use assay_protocol::Metric;
 use assay_stats::{Interval, geometric_mean};
 
+use super::effects::Ground;
 use super::pairing::Item;
-use super::{Basis, GeometricMean, effects};
+use super::{GeometricMean, effects};
 use crate::History;
 use crate::effect::Effect;
 
@@ -15,8 +16,7 @@ use crate::effect::Effect;
 pub(super) fn geometric_mean_of(
     items: &[Item],
     found: &[Option<Effect>],
-    basis: Basis,
-    arm: &str,
+    ground: &Ground<'_>,
 ) -> Option<GeometricMean> {
     let runs = |item: &Item| (item.baseline.len(), item.candidate.len());
     let timed = || {
@@ -38,11 +38,17 @@ pub(super) fn geometric_mean_of(
         metric: Metric::time(),
         baseline: means(&complete, |item| &item.baseline)?,
         candidate: means(&complete, |item| &item.candidate)?,
+        baseline_runs: Vec::new(),
         obstacle: None,
         remark: None,
         excuse: None,
     };
-    let mut effect = effects::effects(&[whole], basis, arm, &History::default());
+    let nothing = History::default();
+    let ground = Ground {
+        history: &nothing,
+        ..*ground
+    };
+    let mut effect = effects::effects(&[whole], &ground);
     let interval = effect.pop()??.interval;
     let centred = estimate / interval.ratio;
     Some(GeometricMean {

@@ -3,6 +3,7 @@
 use assay_protocol::Metric;
 use assay_stats::{Judged, Rules, rounds_needed, runs_needed};
 
+use super::judging::Finding;
 use super::pairing::Item;
 use super::{Basis, Question};
 use crate::effect::{Effect, percent};
@@ -17,21 +18,14 @@ pub(super) struct Speaker {
     pub basis: Basis,
     pub question: Question,
     pub rules: Rules,
-    /// Whether times are judged relative to a common shift.
-    pub is_relative: bool,
 }
 
 impl Speaker {
-    pub fn note(
-        &self,
-        item: &Item,
-        effect: Option<&Effect>,
-        judged: Option<&Judged>,
-        verdict: Verdict,
-    ) -> String {
-        let said = match (&item.obstacle, effect, judged) {
+    pub fn note(&self, finding: &Finding<'_>, verdict: Verdict) -> String {
+        let item = finding.item;
+        let said = match (&item.obstacle, finding.effect, finding.judged) {
             (Some(obstacle), _, _) => obstacle.clone(),
-            (None, Some(effect), Some(judged)) => self.compared(item, effect, judged, verdict),
+            (None, Some(effect), Some(judged)) => self.compared(finding, effect, judged, verdict),
             _ => self.unmeasured(item),
         };
         match &item.remark {
@@ -40,17 +34,23 @@ impl Speaker {
         }
     }
 
-    fn compared(&self, item: &Item, effect: &Effect, judged: &Judged, verdict: Verdict) -> String {
-        let margin = self.rules.margin;
+    fn compared(
+        &self,
+        finding: &Finding<'_>,
+        effect: &Effect,
+        judged: &Judged,
+        verdict: Verdict,
+    ) -> String {
+        let margin = finding.margin;
         let said = match verdict {
-            Verdict::Regressed | Verdict::Improved => self.called(item, judged, verdict),
+            Verdict::Regressed | Verdict::Improved => self.called(finding, judged, verdict),
             Verdict::Unchanged => {
                 format!(
                     "the whole interval is within the margin of {}",
                     percent(margin)
                 )
             }
-            Verdict::Inconclusive => self.open(judged),
+            Verdict::Inconclusive => self.open(judged, margin),
         };
         let remedy = (verdict == Verdict::Inconclusive).then(|| effect.remedy(margin));
         let parts = [
@@ -63,16 +63,16 @@ impl Speaker {
         told.join("; ")
     }
 
-    fn called(&self, item: &Item, judged: &Judged, verdict: Verdict) -> String {
-        let is_time = item.metric.name == Metric::TIME;
+    fn called(&self, finding: &Finding<'_>, judged: &Judged, verdict: Verdict) -> String {
+        let is_time = finding.item.metric.name == Metric::TIME;
         let word = match (verdict, is_time) {
             (Verdict::Regressed, true) => "slower",
             (Verdict::Regressed, false) => "worse",
             (_, true) => "faster",
             (_, false) => "better",
         };
-        let than = if self.is_relative && is_time {
-            " than the shift that most cases share"
+        let than = if finding.is_relative() {
+            ", relative to what the suite did"
         } else {
             ""
         };
@@ -83,10 +83,10 @@ impl Speaker {
         format!("{word}{than}: p = {} {over}", p_shown(judged.adjusted))
     }
 
-    fn open(&self, judged: &Judged) -> String {
+    fn open(&self, judged: &Judged, margin: f64) -> String {
         let reach = format!(
             "the interval reaches beyond the margin of {}",
-            percent(self.rules.margin)
+            percent(margin)
         );
         if !judged.suspect {
             return reach;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use assay_protocol::{Digest, Metric};
-use assay_record::{BlockStatus, Record};
+use assay_record::{BlockStatus, Record, canonical};
 use assay_store::Store;
 use assay_store::synthetic::Recipe;
 use assay_verdicts::comparison::{Loaded, Options, Question, Reason};
@@ -148,8 +148,6 @@ fn verdicts_one_run_per_side_says_so_and_dwarfing_effects_are_called() {
     };
     let found = compare(&[night(0).record()], &[twice.record()], difference());
     assert_eq!(found.suite.counts.regressed, 10);
-    // All of them moved, which is said first; between two sides that somebody chose it is a result all the same.
-    assert_eq!(found.suite.common_shift.unwrap().cases, 10);
 }
 
 #[test]
@@ -384,4 +382,116 @@ fn verdicts_another_machine_is_said_to_be_one() {
         "{:?}",
         found.caveats
     );
+}
+
+/// A run of two arms, `main` and `b`, of which the second is slower in truth. Both share what a round is like.
+fn two_arms(mut record: Record, factor: f64) -> Record {
+    let mut arm = record.header.manifest.arms[0].clone();
+    arm.name = "b".into();
+    record.header.manifest.arms.push(arm);
+    record.header.manifest_digest = canonical::digest(&record.header.manifest).unwrap();
+    let mut other = record.blocks.clone();
+    for block in &mut other {
+        block.arm = "b".into();
+        for (at, ns) in block.samples.host_ns.iter_mut().enumerate() {
+            *ns = (*ns as f64 * factor) as u64 + (at as u64 % 3) * 50;
+        }
+    }
+    record.blocks.extend(other);
+    record
+}
+
+#[test]
+fn verdicts_interleaved_arms_find_what_nights_hide() {
+    // Rounds differ by a tenth, and both arms of a round alike.
+    let noisy = Recipe {
+        round_sd: 0.1,
+        rounds: 10,
+        ..night(0)
+    };
+    let (store, _folder) = store(&[two_arms(noisy.record(), 1.03)]);
+    let runs = views(&store);
+    let arm = |name: &str| Loaded {
+        arm: name.into(),
+        ..side(name, &runs)
+    };
+    let found = Comparison::of(&arm("main"), &arm("b"), &History::default(), difference());
+    assert_eq!(found.basis, Basis::Interleaved);
+    assert_eq!(found.suite.counts.regressed, 10, "{:#?}", found.cases[0]);
+    let ratio = found.suite.geometric_mean.unwrap().ratio;
+    assert!((ratio.estimate - 1.03).abs() < 0.005, "{ratio:?}");
+    // All arms' cases moved together, and that is no event of a machine that both shared.
+    assert!(found.suite.common_shift.is_none());
+}
+
+#[test]
+fn verdicts_a_side_that_was_disturbed_cannot_be_told() {
+    let mut slow = night(20).record();
+    let case = night(0).case_ids()[3].clone();
+    slow_down(&mut slow, &case, 1.05);
+    let of_case = slow.blocks.iter_mut().filter(|block| block.case == case);
+    for block in of_case.take(3) {
+        block.disturbed = vec!["another process took the CPU".into()];
+    }
+    let found = compare(&nights(8), &[slow], difference());
+    let case = time(&found, &case);
+    assert_eq!(case.verdict, Verdict::Inconclusive);
+    assert!(case.suspect, "it is worth running again");
+    assert!(
+        case.note
+            .contains("50 % of the candidate's rounds were disturbed"),
+        "{}",
+        case.note
+    );
+}
+
+#[test]
+fn verdicts_a_large_suite_is_judged_relative_to_its_middle() {
+    let many = |n, slowdown| {
+        Recipe {
+            cases: 24,
+            slowdown,
+            ..night(n)
+        }
+        .record()
+    };
+    // The machine wanders by a few percent from night to night, and all cases with it.
+    let wander = |n: u32| 1.0 + 0.03 * f64::from(n % 3);
+    let before: Vec<Record> = (0..8).map(|n| many(n, wander(n))).collect();
+    let mut tonight = many(20, 1.06);
+    let case = night(0).case_ids()[3].clone();
+    slow_down(&mut tonight, &case, 1.05);
+    let found = compare(&before, &[tonight], Options::new(Question::Gate));
+    assert!(found.suite.common_shift.is_none());
+    assert_eq!(found.suite.counts.regressed, 1, "{:#?}", found.suite);
+    let relative = time(&found, &case).relative.unwrap();
+    assert!(relative.low < 1.05 && 1.05 < relative.high, "{relative:?}");
+    assert!(
+        time(&found, &case)
+            .note
+            .starts_with("slower, relative to what the suite did")
+    );
+}
+
+#[test]
+fn verdicts_calibrated_margins_widen_what_is_equal() {
+    let restless = |n: u32| {
+        Recipe {
+            round_sd: 0.03,
+            cases: 5,
+            ..night(n)
+        }
+        .record()
+    };
+    let before: Vec<Record> = (0..8).map(restless).collect();
+    let strict = compare(&before, &[restless(20)], Options::new(Question::Gate));
+    let ids = night(0).case_ids();
+    let wide = Options {
+        margins: ids.iter().map(|id| (id.clone(), 0.5)).collect(),
+        ..Options::new(Question::Gate)
+    };
+    let wide = compare(&before, &[restless(20)], wide);
+    let unchanged = |found: &Comparison| found.suite.counts.unchanged;
+    assert!(unchanged(&wide) > unchanged(&strict));
+    assert_eq!(time(&wide, &ids[0]).margin, 0.5);
 }

@@ -2,9 +2,9 @@
 
 use assay_record::{Record, RunStatus};
 use assay_store::synthetic::Recipe;
-use assay_verdicts::comparison::{Loaded, Options, Question};
+use assay_verdicts::comparison::{Known, Loaded, Options, Question};
 use assay_verdicts::gate::{Confirmation, State};
-use assay_verdicts::{Comparison, Gate, History, RunView, Window};
+use assay_verdicts::{Comparison, Gate, History, Marks, RunView, Window};
 
 use crate::comparison::night;
 use crate::summaries::store;
@@ -20,10 +20,17 @@ fn gate(records: &[Record]) -> Gate {
 }
 
 fn against(records: &[Record], question: Question) -> Comparison {
+    with(records, Options::new(question))
+}
+
+fn with(records: &[Record], options: Options) -> Comparison {
     let (store, _folder) = store(records);
     let run = &records.last().unwrap().header.run;
     let candidate = RunView::load(&store, run).unwrap();
-    let baseline = Window::Last(20).runs(&store, &candidate.run).unwrap();
+    let baseline = Window::Last(20)
+        .baseline(&store, &candidate.run)
+        .unwrap()
+        .runs;
     Comparison::of(
         &Loaded {
             label: "window".into(),
@@ -36,7 +43,7 @@ fn against(records: &[Record], question: Question) -> Comparison {
             runs: vec![&candidate],
         },
         &History::default(),
-        Options::new(question),
+        options,
     )
 }
 
@@ -97,8 +104,12 @@ fn verdicts_a_window_holds_only_what_is_alike() {
     let (store, _folder) = store(&records);
     let of = store.run(&tonight.run()).unwrap();
     let runs = |window: Window| -> Vec<String> {
-        let views = window.runs(&store, &of).unwrap();
-        views.iter().map(|view| view.run.run.to_string()).collect()
+        let found = window.baseline(&store, &of).unwrap();
+        found
+            .runs
+            .iter()
+            .map(|view| view.run.run.to_string())
+            .collect()
     };
     let (first, second) = (night(0).run().to_string(), night(5).run().to_string());
     assert_eq!(runs(Window::Last(20)), [first.clone(), second.clone()]);
@@ -180,4 +191,70 @@ fn verdicts_a_shift_of_all_cases_is_probed_and_not_alerted() {
     });
     assert_eq!(confirmed.state, State::Regressed);
     assert_eq!(confirmed.comparison.suite.counts.regressed, 3);
+}
+
+#[test]
+fn verdicts_the_default_window_leaves_the_newest_out_where_it_can() {
+    for (before, runs, gap) in [(3, 3, 0), (5, 5, 0), (6, 5, 1), (9, 7, 2), (30, 20, 2)] {
+        let records: Vec<Record> = (0..=before)
+            .map(|n| {
+                Recipe {
+                    rounds: 1,
+                    cases: 1,
+                    ..night(n)
+                }
+                .record()
+            })
+            .collect();
+        let (store, _folder) = store(&records);
+        let of = store.run(&records.last().unwrap().header.run).unwrap();
+        let found = Window::Last(20).baseline(&store, &of).unwrap();
+        assert_eq!((found.runs.len(), found.gap), (runs, gap), "{before}");
+        assert_eq!(
+            found.runs.last().unwrap().run.run,
+            records[before as usize - 1 - gap].header.run
+        );
+    }
+}
+
+#[test]
+fn verdicts_marks_excuse_and_begin_anew() {
+    let records = nights(8, slower(1.06));
+    let tonight = &records.last().unwrap().header.run;
+    let with_mark = |kind: &str| {
+        let text =
+            format!("schema = 1\n[[mark]]\ncase = \"made-up*\"\nreason = \"issue 17\"\n{kind}\n");
+        let known = Known {
+            marks: Marks::parse(&text).unwrap(),
+            today: "2026-06-01".parse().unwrap(),
+        };
+        let options = Options {
+            known: Some(known),
+            ..Options::new(Question::Gate)
+        };
+        let comparison = with(&records, options);
+        Gate::new("last:20".into(), tonight.clone(), comparison)
+    };
+    for kind in [
+        format!("kind = \"acknowledge\"\nat = \"{tonight}\""),
+        "kind = \"ignore\"\nuntil = \"2026-06-01\"".to_owned(),
+    ] {
+        let found = with_mark(&kind);
+        assert!(!found.is_worse(), "{kind}");
+        let counts = found.comparison.suite.counts;
+        assert_eq!((counts.regressed, counts.excused), (0, 5));
+        assert!(
+            found.suspects().is_empty(),
+            "nobody asks again what is known"
+        );
+        assert_eq!(
+            found.comparison.cases[0].mark.as_ref().unwrap().reason,
+            "issue 17"
+        );
+    }
+    let expected = with_mark(&format!("kind = \"expected\"\nat = \"{tonight}\""));
+    assert!(!expected.is_worse());
+    let note = &expected.comparison.cases[0].note;
+    assert!(note.contains("the first of its new baseline"), "{note}");
+    assert!(with_mark("kind = \"ignore\"\nuntil = \"2026-05-31\"").is_worse());
 }
