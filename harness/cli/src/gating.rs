@@ -77,7 +77,7 @@ struct Files {
     /// Write JUnit XML there.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Write Markdown there, such as "$GITHUB_STEP_SUMMARY".
+    /// Write Markdown there, such as `$GITHUB_STEP_SUMMARY`.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
 }

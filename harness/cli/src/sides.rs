@@ -110,16 +110,16 @@ pub fn grouped(store: &Store, names: &[String], by: Property) -> Result<Vec<Side
 }
 
 fn group_members(store: &Store, names: &[String], by: Property) -> Result<Vec<RunRow>> {
-    let mut named = Vec::new();
+    let mut rows = Vec::new();
     for name in names.iter().flat_map(|name| name.split(',')) {
-        named.push(store.run(&store.resolve(name.trim())?)?);
+        rows.push(store.run(&store.resolve(name.trim())?)?);
     }
-    if named.len() > 1 {
+    if rows.len() > 1 {
         let mut seen = BTreeSet::new();
-        named.retain(|row| seen.insert(row.run.clone()));
-        return Ok(named);
+        rows.retain(|row| seen.insert(row.run.clone()));
+        return Ok(rows);
     }
-    let of = match named.pop() {
+    let of = match rows.pop() {
         Some(row) => row,
         None => store.run(&store.resolve("latest")?)?,
     };
@@ -127,14 +127,14 @@ fn group_members(store: &Store, names: &[String], by: Property) -> Result<Vec<Ru
         let is_here = by == Property::Gpu || row.machine == of.machine;
         is_night(row) && row.suite == of.suite && is_here
     };
-    let mut rows = store.runs()?;
-    rows.retain(belongs);
+    let mut all = store.runs()?;
+    all.retain(belongs);
     ensure!(
-        !rows.is_empty(),
+        !all.is_empty(),
         "no run of suite `{}` came to its end; name the runs to group",
         of.suite
     );
-    Ok(rows)
+    Ok(all)
 }
 
 /// Arms of one run, in the order of its manifest.

@@ -63,15 +63,14 @@ pub fn run(args: &Args) -> Result<Exit> {
 
 /// The first side with each other one.
 fn compare(store: &Store, args: &Args) -> Result<Vec<Comparison>> {
-    let sides = match args.by {
-        Some(by) => sides::grouped(store, &args.runs, by)?,
-        None => {
-            ensure!(
-                args.runs.len() > 1,
-                "expected two runs or more, such as `assay compare latest~1 latest`; with --by gpu, driver, image, commit or arm, one or none is enough"
-            );
-            sides::named(store, &args.runs)?
-        }
+    let sides = if let Some(by) = args.by {
+        sides::grouped(store, &args.runs, by)?
+    } else {
+        ensure!(
+            args.runs.len() > 1,
+            "expected two runs or more, such as `assay compare latest~1 latest`; with --by gpu, driver, image, commit or arm, one or none is enough"
+        );
+        sides::named(store, &args.runs)?
     };
     let Some((baseline, others)) = sides.split_first() else {
         bail!("there is nothing to compare");

@@ -47,20 +47,21 @@ pub fn gate(gate: &Gate, suite: &str) -> String {
 fn properties(gate: &Gate) -> String {
     let comparison = &gate.comparison;
     let baseline = comparison.baseline.runs.iter().map(ToString::to_string);
-    [
+    let mut properties = String::new();
+    for (name, value) in [
         ("run", gate.run.to_string()),
         ("window", gate.window.clone()),
         ("baseline", baseline.collect::<Vec<_>>().join(" ")),
         ("differences", comparison.differences.join(" ")),
-    ]
-    .into_iter()
-    .map(|(name, value)| {
-        format!(
-            "      <property name=\"{name}\" value=\"{}\"/>\n",
+    ] {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            properties,
+            "      <property name=\"{name}\" value=\"{}\"/>",
             escaped(&value)
-        )
-    })
-    .collect()
+        );
+    }
+    properties
 }
 
 fn test(suite: &str, comparison: &Comparison, case: &CaseComparison) -> String {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use assay_verdicts::gate::Gate;
 use assay_verdicts::{CaseComparison, Comparison, Verdict};
 
-use super::verdicts::{cell, headline, matrix_names};
+use super::verdicts::{cell, first_lines, matrix_names};
 use super::{plain, words};
 
 /// One comparison in full, several as a matrix.
@@ -18,7 +18,10 @@ pub fn comparisons(comparisons: &[Comparison]) -> String {
 
 /// A gate, with what is said in the end as its title.
 pub fn gate(gate: &Gate) -> String {
-    let mut text = format!("## {}\n\n", escaped(&headline(gate)));
+    let mut text = String::new();
+    for said in first_lines(gate) {
+        line(&mut text, &format!("## {}", escaped(&said)));
+    }
     line(
         &mut text,
         &format!(
@@ -34,10 +37,9 @@ pub fn gate(gate: &Gate) -> String {
         for note in &confirmation.notes {
             line(&mut text, &escaped(note));
         }
-        for again in [&confirmation.interleaved, &confirmation.alone] {
-            if let Some(again) = again {
-                table(&mut text, again, &again.cases.iter().collect::<Vec<_>>());
-            }
+        let again = [&confirmation.interleaved, &confirmation.alone];
+        for again in again.into_iter().flatten() {
+            table(&mut text, again, &again.cases.iter().collect::<Vec<_>>());
         }
     }
     text.trim_end().to_owned()
@@ -49,14 +51,14 @@ fn comparison(comparison: &Comparison) -> String {
         escaped(&comparison.candidate.label),
         escaped(&comparison.baseline.label)
     );
+    if let Some(shift) = words::common_shift(comparison) {
+        line(&mut text, &format!("**{}**", escaped(&shift)));
+    }
     body(&mut text, comparison);
     text.trim_end().to_owned()
 }
 
 fn body(text: &mut String, comparison: &Comparison) {
-    if let Some(shift) = words::common_shift(comparison) {
-        line(text, &format!("**{}**", escaped(&shift)));
-    }
     if !comparison.differences.is_empty() {
         line(text, "What differs between the two:");
         let items: Vec<String> = comparison
@@ -97,7 +99,7 @@ fn body(text: &mut String, comparison: &Comparison) {
             text,
             &format!(
                 "{}; {}",
-                escaped(&words::suite(comparison)),
+                escaped(&suite(comparison)),
                 escaped(&words::false_alarms(comparison))
             ),
         );
@@ -152,18 +154,18 @@ fn matrix(comparisons: &[Comparison]) -> String {
             line(&mut text, &format!("**{letter}: {}**", escaped(&shift)));
         }
     }
-    let heads: String = lettered
-        .iter()
-        .map(|(letter, _)| format!(" {letter} |"))
-        .collect();
-    let rules: String = lettered.iter().map(|_| "---:|").collect();
-    let _ = write!(text, "| case | metric |{heads}\n|---|---|{rules}\n");
+    let letters = lettered.iter().map(|(letter, _)| letter.to_string());
+    row(&mut text, letters, "case", "metric");
+    row(
+        &mut text,
+        lettered.iter().map(|_| "---:".into()),
+        "---",
+        "---",
+    );
     for (case, metric) in matrix_names(&lettered) {
-        let cells: String = lettered
-            .iter()
-            .map(|(_, comparison)| format!(" {} |", cell(comparison, &case, &metric)))
-            .collect();
-        let _ = writeln!(text, "| {} | {} |{cells}", code(&case), code(&metric));
+        let cells = lettered.iter();
+        let cells = cells.map(|(_, comparison)| cell(comparison, &case, &metric));
+        row(&mut text, cells, &code(&case), &code(&metric));
     }
     text.push_str(
         "\n`!` failed or wrong, `R` regressed, `I` improved, `=` unchanged, `?` inconclusive\n\n",
@@ -173,12 +175,25 @@ fn matrix(comparisons: &[Comparison]) -> String {
             &mut text,
             &format!(
                 "**{letter}**: {}; {}",
-                escaped(&words::suite(comparison)),
+                escaped(&suite(comparison)),
                 escaped(&words::false_alarms(comparison))
             ),
         );
     }
     text.trim_end().to_owned()
+}
+
+/// A row of a matrix.
+fn row(text: &mut String, cells: impl Iterator<Item = String>, case: &str, metric: &str) {
+    let cells: Vec<String> = cells.collect();
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "| {case} | {metric} | {} |", cells.join(" | "));
+}
+
+/// The suite in one line.
+fn suite(comparison: &Comparison) -> String {
+    let counts = words::counts(&comparison.suite.counts);
+    format!("{}; {counts}", words::mean(comparison))
 }
 
 /// A paragraph.

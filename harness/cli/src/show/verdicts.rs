@@ -31,6 +31,9 @@ fn comparison(comparison: &Comparison) -> String {
     let mut text = Text::default();
     text.line(0, &format!("baseline   {}", side(comparison, true)));
     text.line(0, &format!("candidate  {}", side(comparison, false)));
+    if let Some(shift) = words::common_shift(comparison) {
+        text.sentence(0, &shift);
+    }
     text.body(comparison, |_| true);
     text.0
 }
@@ -38,7 +41,9 @@ fn comparison(comparison: &Comparison) -> String {
 /// A gate: what is said in the end first, then why.
 pub fn gate(gate: &Gate) -> String {
     let mut text = Text::default();
-    text.line(0, &headline(gate));
+    for line in first_lines(gate) {
+        text.sentence(0, &line);
+    }
     text.line(0, &format!("run        {}", gate.run));
     let label = &gate.comparison.baseline.label;
     text.line(0, &format!("baseline   {} ({label})", gate.window));
@@ -50,6 +55,16 @@ pub fn gate(gate: &Gate) -> String {
         text.confirmation(confirmation);
     }
     text.0
+}
+
+/// What comes before all else: a wrong output, then what most cases share, then the rest.
+pub fn first_lines(gate: &Gate) -> Vec<String> {
+    let shift = words::common_shift(&gate.comparison);
+    let mut lines: Vec<String> = shift.into_iter().chain([headline(gate)]).collect();
+    if gate.state == State::Troubled {
+        lines.reverse();
+    }
+    lines
 }
 
 /// What is said in the end, in one line.
@@ -115,7 +130,6 @@ fn side(comparison: &Comparison, is_baseline: bool) -> String {
     };
     match &side.runs[..] {
         [run] if side.label != run.as_str() => format!("{} (run {run})", plain(&side.label)),
-        [_] | [] => plain(&side.label),
         [first, .., last] if !side.label.contains(first.as_str()) => format!(
             "{} ({}, {first} to {last})",
             plain(&side.label),
@@ -171,23 +185,25 @@ impl Text {
 
     /// What all comparisons say below their title: what differs first.
     fn body(&mut self, comparison: &Comparison, is_shown: impl Fn(&CaseComparison) -> bool) {
-        if !comparison.baseline.runs.is_empty() {
-            self.sentence(0, &words::basis(comparison));
-        }
         self.list("what differs between the two:", &comparison.differences);
         comparison
             .caveats
             .iter()
             .for_each(|caveat| self.sentence(0, &format!("note: {caveat}")));
-        if let Some(shift) = words::common_shift(comparison) {
-            self.sentence(0, &shift);
+        if !comparison.baseline.runs.is_empty() {
+            self.sentence(0, &words::basis(comparison));
         }
         self.cases(comparison, is_shown);
         self.left_out(&comparison.left_out);
         if !comparison.is_empty() {
-            self.sentence(0, &words::suite(comparison));
-            self.sentence(0, &words::false_alarms(comparison));
+            self.suite(comparison, 0);
         }
+    }
+
+    fn suite(&mut self, comparison: &Comparison, indent: usize) {
+        self.sentence(indent, &words::mean(comparison));
+        self.sentence(indent, &words::counts(&comparison.suite.counts));
+        self.sentence(indent, &words::false_alarms(comparison));
     }
 
     fn cases(&mut self, comparison: &Comparison, is_shown: impl Fn(&CaseComparison) -> bool) {
@@ -199,6 +215,8 @@ impl Text {
             // What is the same for most is said once.
             let is_said = match case.verdict {
                 Verdict::Unchanged => false,
+                // What went wrong is said with the case.
+                _ if case.trouble.is_some() => false,
                 _ if is_usual => !has_example,
                 _ => true,
             };
@@ -295,8 +313,8 @@ fn matrix(comparisons: &[Comparison]) -> String {
         text.block(abreast);
     }
     for (letter, comparison) in &lettered {
-        text.sentence(0, &format!("{letter}: {}", words::suite(comparison)));
-        text.sentence(3, &words::false_alarms(comparison));
+        text.line(0, &letter.to_string());
+        text.suite(comparison, 2);
     }
     text.0
 }

@@ -1,7 +1,7 @@
 //! What text and Markdown have in common: effects, verdicts and sides in words.
 
 use assay_stats::Interval;
-use assay_verdicts::comparison::{Counts, GeometricMean};
+use assay_verdicts::comparison::Counts;
 use assay_verdicts::{Basis, CaseComparison, Comparison, Verdict};
 
 /// A ratio as a change: `+10.2 % [+8.1, +12.4]`.
@@ -103,19 +103,16 @@ pub fn common_shift(comparison: &Comparison) -> Option<String> {
     ))
 }
 
-/// The suite in one line.
-pub fn suite(comparison: &Comparison) -> String {
+/// The suite as a whole: its geometric mean.
+pub fn mean(comparison: &Comparison) -> String {
     let mean = comparison.suite.geometric_mean.as_ref();
-    let mean = mean.map_or("no geometric mean of times".into(), geometric_mean);
-    format!("{mean}; {}", counts(&comparison.suite.counts))
-}
-
-fn geometric_mean(mean: &GeometricMean) -> String {
-    format!(
-        "geometric mean of times {} over {}",
-        change(&mean.ratio),
-        count(mean.cases, "case")
-    )
+    mean.map_or("no geometric mean of times".into(), |mean| {
+        format!(
+            "geometric mean of times {} over {}",
+            change(&mean.ratio),
+            count(mean.cases, "case")
+        )
+    })
 }
 
 /// How many got each verdict.

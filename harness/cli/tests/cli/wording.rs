@@ -65,9 +65,13 @@ fn views(records: &[Record]) -> Vec<RunView> {
 }
 
 fn compare(before: &[RunView], after: &[RunView], question: Question) -> Comparison {
+    with(before, after, Options::new(question))
+}
+
+fn with(before: &[RunView], after: &[RunView], options: Options) -> Comparison {
     let options = Options {
         differences: vec!["The kernel was 6.1.0 and is now 6.2.0.".into()],
-        ..Options::new(question)
+        ..options
     };
     Comparison::of(
         &loaded("the window", before),
@@ -94,8 +98,12 @@ fn gate() -> Gate {
     let comparison = compare(&before, &after, Question::Gate);
     let gate = Gate::new("last:20".into(), after[0].run.run.clone(), comparison);
     let again = views(&[eventful(21)]);
+    let suspects = Options {
+        only: Some(gate.suspects()),
+        ..Options::new(Question::Confirmation)
+    };
     gate.confirmed(Confirmation {
-        alone: Some(compare(&before, &again, Question::Confirmation)),
+        alone: Some(with(&before, &again, suspects)),
         notes: vec!["run alone: weaker".into()],
         ..Confirmation::default()
     })

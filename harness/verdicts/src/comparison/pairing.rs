@@ -101,8 +101,8 @@ pub(super) fn pair(
         left_out: Vec::new(),
     };
     for case in names(candidate, baseline) {
-        let none = Rows::new();
-        let rows = [&before, &after].map(|side| side.get(case).unwrap_or(&none));
+        let absent = Rows::new();
+        let rows = [&before, &after].map(|side| side.get(case).unwrap_or(&absent));
         match outcome(case, rows, basis, options) {
             Outcome::Compared(items) => pairing.items.extend(items),
             Outcome::Trouble(why) => pairing.troubles.push((case.into(), why)),
