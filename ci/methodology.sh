@@ -20,3 +20,8 @@ between() {
 }
 
 cargo run --release --quiet -p assay-stats --example operating_characteristics | between OPERATING-CHARACTERISTICS
+cargo run --release --quiet -p assay --example live_proof | between LIVE
+if [ $# -gt 0 ]; then
+    { echo '```'; cargo run --release --quiet -p assay-stats --example changepoint_score -- "$1"; echo '```'; } |
+        between CHANGEPOINT-SCORE
+fi

@@ -32,7 +32,7 @@ fn bad_input_is_none_and_little_is_silence() {
     for bad in [&[][..], &[f64::NAN], &[1.0, f64::INFINITY]] {
         assert_eq!(change_points(bad), None);
     }
-    for count in 1..8 {
+    for count in 1..10 {
         let values: Vec<f64> = (0..count)
             .map(|night| if night < count / 2 { 1.0 } else { 9.0 })
             .collect();
@@ -64,6 +64,41 @@ fn steps_of_both_directions_and_a_passing_shift_are_found() {
         assert_eq!(indices(&nights(120, 1, up_and_on)), [40, 80]);
         let passing = |night: usize| sign * (step(50, 6.0)(night) - step(70, 6.0)(night));
         assert_eq!(indices(&nights(120, 2, passing)), [50, 70]);
+    }
+}
+
+/// One spike, and two adjacent ones, may at most complete what noise had nearly made up already.
+#[test]
+fn spikes_are_no_change() {
+    for width in [1, 2] {
+        let alarms = (0..2000).filter(|&seed| {
+            let mut values = nights(100, seed, |_| 0.0);
+            let mut place = Noise::seeded(seed + 9000);
+            let at = (place.uniform() * (101 - width) as f64) as usize;
+            let height = if place.uniform() < 0.5 { -1.0 } else { 1.0 }
+                * (5.0 + 1000.0 * place.uniform().powi(4));
+            for night in &mut values[at..at + width] {
+                *night += height;
+            }
+            !found(&values).is_empty()
+        });
+        let count = alarms.count();
+        println!("{width} spikes: {count} of 2000");
+        assert!(count <= 10, "{width}: {count}");
+    }
+}
+
+/// Equal steps look like a ramp from afar; closer, each is one.
+#[test]
+fn a_flight_of_steps_is_found_and_a_ramp_of_the_same_slope_is_not() {
+    for steps in [2, 3, 4, 5, 6, 40] {
+        let flight = |night: usize| 12.0 * (night / 30) as f64;
+        let expected: Vec<usize> = (1..steps).map(|step| 30 * step).collect();
+        assert_eq!(indices(&nights(30 * steps, 7, flight)), expected);
+        let clean: Vec<f64> = (0..30 * steps).map(flight).collect();
+        assert_eq!(indices(&clean), expected);
+        let ramp = |night: usize| 12.0 * night as f64 / 30.0;
+        assert_eq!(found(&nights(30 * steps, 7, ramp)), []);
     }
 }
 
@@ -184,13 +219,32 @@ fn a_step_of_ten_percent_on_a_shared_machine_is_found_where_it_is() {
     assert!(near >= 0.97 && held >= 0.93);
 }
 
-/// Steps so small that their place is uncertain: that is where an interval can be wrong.
+/// Steps so small, so late or in noise with so much memory that their place is uncertain: there an interval can be wrong.
 #[test]
-fn the_interval_holds_small_steps_too() {
-    for height in [1.5, 2.0, 3.0] {
-        let (near, held) = power(|seed| nights(100, seed, step(50, height)), 50, 300);
-        println!("{height} sd: within two nights {near:.3}, interval holds it {held:.3}");
-        assert!(held >= 0.93, "{height}: {held}");
+fn the_interval_holds_hard_steps_too() {
+    for (count, at, height, memory, least) in [
+        (100, 50, 1.5, 0.0, 0.70),
+        (100, 50, 2.0, 0.0, 0.90),
+        (100, 50, 3.0, 0.0, 0.98),
+        (60, 30, 4.0, 0.5, 0.50),
+        (60, 50, 4.0, 0.0, 0.95),
+        (60, 54, 4.0, 0.0, 0.50),
+        (300, 150, 1.0, 0.0, 0.50),
+    ] {
+        let make = |seed| -> Vec<f64> {
+            let noise = Noise::seeded(seed).autoregressive(count, memory);
+            let lift = step(at, height);
+            let nights = noise.iter().enumerate();
+            nights.map(|(night, noise)| noise + lift(night)).collect()
+        };
+        let (near, held) = power(make, at, 400);
+        println!(
+            "{height} sd at {at} of {count}, memory {memory}: within two nights {near:.3}, interval holds it {held:.3}"
+        );
+        assert!(
+            held >= 0.93 && near >= least,
+            "{height} {at}: {near} {held}"
+        );
     }
 }
 
@@ -237,7 +291,7 @@ proptest! {
     }
 
     #[test]
-    fn a_high_step_is_found_exactly(seed: u64, count in 30usize..300, at in 0.2..0.8, height in 12.0..100.0, up: bool) {
+    fn a_high_step_is_found_exactly(seed: u64, count in 30usize..300, at in 0.2..0.8, height in 12.0_f64..100.0, up: bool) {
         let at = (at * count as f64) as usize;
         let height = if up { height } else { -height };
         let changes = found(&nights(count, seed, step(at, height)));
@@ -248,29 +302,19 @@ proptest! {
     }
 
     #[test]
-    fn spikes_are_no_change(
-        seed in 0u64..1000, at in 0usize..99, width in 1usize..=2, height in 5.0..1e6, up: bool,
-    ) {
-        let height = if up { height } else { -height };
-        let clean = nights(100, seed, |_| 0.0);
-        prop_assume!(found(&clean).is_empty());
-        let mut spiky = clean;
-        for night in at..at + width {
-            spiky[night] += height;
-        }
-        prop_assert_eq!(found(&spiky), []);
-        let mut constant = vec![100.0; 100];
-        constant[at..at + width].fill(100.0 + height);
-        prop_assert_eq!(found(&constant), []);
+    fn spikes_on_a_constant_are_no_change(at in 0usize..99, width in 1usize..=2, height in -1e6_f64..1e6) {
+        let mut values = vec![100.0; 100];
+        values[at..at + width].fill(100.0 + height);
+        prop_assert_eq!(found(&values), []);
     }
 
     #[test]
-    fn places_are_in_order_and_inside(values in prop::collection::vec(-1e3..1e3, 1..80), p in 1i32..9) {
+    fn places_are_in_order_and_inside(values in prop::collection::vec(-1e3_f64..1e3, 1..80), p in 1i32..9) {
         let jumpy: Vec<f64> = values.iter().map(|value| (value / f64::from(p)).round()).collect();
         let changes = found(&jumpy);
-        prop_assert!(changes.is_sorted_by(|one, other| one.index + 4 <= other.index));
+        prop_assert!(changes.is_sorted_by(|one, other| one.index + 5 <= other.index));
         for change in &changes {
-            prop_assert!(change.index >= 4 && change.index + 4 <= values.len());
+            prop_assert!(change.index >= 5 && change.index + 5 <= values.len());
             prop_assert!((change.earliest..=change.latest).contains(&change.index));
             prop_assert!((0.0..=0.001).contains(&change.p_value));
         }

@@ -87,8 +87,12 @@ fn a_sure_change_is_called_even_inside_the_margin_and_a_tiny_one_never() {
         (unsure.position, unsure.suspect),
         (Position::Straddles, false)
     );
+    // Nominally p = 0.03, but one night does not show the tail. Equal enough, and yet worth running again.
     let suspect = judged(1.015, 0.007);
-    assert_eq!((suspect.position, suspect.suspect), (Position::Above, true));
+    assert_eq!(
+        (suspect.position, suspect.suspect),
+        (Position::Within, true)
+    );
 }
 
 #[test]

@@ -56,6 +56,22 @@ pub(super) fn is_jump(fit: &Fit, sums: &Sums) -> bool {
     height.powi(2) >= SMALLEST_JUMP.powi(2) * variance
 }
 
+/// Whether a line explains a stretch better than a level, by twice the price of its slope (Schwarz 1978, Annals of Statistics 6(2)).
+pub(super) fn is_trending(sums: &Sums, stretch: Stretch) -> bool {
+    let squares = sums.around(stretch, Shape::Line);
+    let line = Fit {
+        stretch,
+        cuts: Vec::new(),
+        shape: Shape::Line,
+        squares,
+    };
+    let explained = sums.around(stretch, Shape::Level) - squares;
+    stretch.nights() >= 4 * SHORTEST
+        && Noise::around(&line, sums).is_some_and(|noise| {
+            explained > 2.0 * (stretch.nights() as f64).ln() * noise.long_run()
+        })
+}
+
 /// How a level moved, judged by the nights next to the cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Pace {
@@ -128,8 +144,8 @@ fn two_sided_tail(statistic: f64, noise: Noise) -> f64 {
 /// Probability that the largest of the standardised statistics over all cuts exceeds `z`, when each is the norm of `dimensions`
 /// standard normals (1 or 2) and `shortest` nights stay on both sides.
 ///
-/// Source: Vostrikova 1981, Theory of Probability and its Applications 26(2), 356-362, as equation 1.3.26 in Csörgő
-/// and Horváth 1997, Limit Theorems in Change-Point Analysis.
+/// Source: Vostrikova 1981, Theory of Probability and its Applications 26(2), 356-362, as in Csörgő
+/// and Horváth 1997, Limit Theorems in Change-Point Analysis, section 1.3.
 fn supremum_tail(z: f64, dimensions: f64, stretch: Stretch, shortest: usize) -> f64 {
     if z < 2.0 {
         return 1.0; // the expansion is for the far tail

@@ -5,9 +5,9 @@
 
 use super::sums::{Shape, Stretch, Sums};
 
-/// Fewest nights between two changes. Three adjacent spikes are no change then, and three nights after a step it is too
-/// early to say.
-pub(super) const SHORTEST: usize = 4;
+/// Fewest nights between two changes: in five, two adjacent spikes are outvoted. In the first four nights after a step it is
+/// too early to say.
+pub(super) const SHORTEST: usize = 5;
 
 /// Fewest nights of a passing shift and beside a jump between lines: three times as many, since both have more
 /// freedom to follow a few odd nights than one step has.

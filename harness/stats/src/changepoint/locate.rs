@@ -6,7 +6,7 @@ use super::sums::{Shape, Stretch, Sums};
 
 /// How much more squares than the best cut a cut may leave, in long-run variances, to stay in the 95 % set.
 /// It solves (1 - e^(-x/2))² = 0.95. Source: Eo and Morley 2015, "Likelihood-ratio-based confidence sets for the timing of
-/// structural breaks", Quantitative Economics 6(2), 463-497, section 2.
+/// structural breaks", Quantitative Economics 6(2), 463-497.
 const CRITICAL: f64 = 7.35;
 
 /// First nights after a change: the best one and the ends of its 95 % interval.

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sample::all_finite;
 use crate::summary::median_in_place;
-use evidence::{Pace, evidence, is_jump, pace};
+use evidence::{Pace, evidence, is_jump, is_trending, pace};
 use fit::{Fit, SHORTEST, SHORTEST_SHAPED, best_cut, best_passing};
 use locate::locate;
 use sums::{Shape, Stretch, Sums};
@@ -28,9 +28,6 @@ use sums::{Shape, Stretch, Sums};
 /// Chance that one look at a stretch without change reports one. A stretch gets up to three looks (step, passing shift, jump
 /// on a line) and heavy tails cost a little, so that about 5 in 1000 series of pure noise show a change.
 const SIGNIFICANCE: f64 = 0.001;
-
-/// Squares below this are rounding, in a series whose largest value is 1.
-const ROUNDING: f64 = 1e-20;
 
 /// One shift of the level of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,16 +51,17 @@ pub struct ChangePoint {
 }
 
 /// The changes of level in a series of runs in time order; empty if there are none, `None` if the series is empty or any value is
-/// not finite. Fewer than 8 points never show a change.
+/// not finite. Fewer than 10 points never show a change.
 ///
 /// The rule: pull spikes in to three robust standard deviations of their neighbours. Then, for the whole series and
 /// again for each part of it, look for the best step and the best passing shift. One counts if noise with the same
-/// memory does as well in less than 1 of 1000 stretches, and if it explains the stretch better than a straight line does,
-/// by ln n (Schwarz's price for the place of the step). Where a line is better, look for a jump between two lines. A
-/// change that is not to be seen among the nights next to it is gradual, and is not taken apart into more of that kind.
+/// memory does as well in less than 1 of 1000 stretches, and if it explains the stretch better than a straight line does, by
+/// ln n for each cut (Schwarz's price for its place). Where a line is better, look for a jump between two lines. Where there
+/// is only a trend, look at its halves for steps. A change that is not to be seen among the nights next to it is
+/// gradual, and its parts may only be cut by abrupt ones.
 ///
 /// The values may have any sign and unit: scale and shift change nothing but `before` and `after`.
-/// O(n²) up to 1000 points, O(n) with a large constant beyond, for each part.
+/// O(n²) up to 1000 points and O(n) beyond, for each part: about 2 ms for 1000 points, 0.15 s for the worst 10,000 tried.
 pub fn change_points(values: &[f64]) -> Option<Vec<ChangePoint>> {
     if !all_finite(values) {
         return None;
@@ -73,7 +71,11 @@ pub fn change_points(values: &[f64]) -> Option<Vec<ChangePoint>> {
     };
     let sums = Sums::of(cleaned);
     let mut cuts = Vec::new();
-    segment(&sums, sums.whole(), false, &mut cuts);
+    let look = Look {
+        only_abrupt: false,
+        significance: SIGNIFICANCE,
+    };
+    segment(&sums, sums.whole(), look, &mut cuts);
     cuts.sort_unstable_by_key(|cut| cut.index);
     Some(described(values, &sums, &cuts))
 }
@@ -87,11 +89,22 @@ struct Cut {
     gradual: bool,
 }
 
-/// Cuts a stretch as long as there is something to find. Parts of a gradual change are `drifting`: there only what is clearly
-/// abrupt counts, so that a drift is told once and not as a flight of steps.
-fn segment(sums: &Sums, stretch: Stretch, drifting: bool, cuts: &mut Vec<Cut>) {
-    let counts = |found: &Split| !drifting || found.pace == Pace::Abrupt;
-    let Some(found) = split(sums, stretch).filter(counts) else {
+/// How a stretch is to be looked at.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    /// Only what is clearly abrupt counts, so that a drift is told once and not as a flight of steps.
+    only_abrupt: bool,
+    /// Chance of a false alarm that it may take.
+    significance: f64,
+}
+
+/// Cuts a stretch as long as there is something to find.
+fn segment(sums: &Sums, stretch: Stretch, look: Look, cuts: &mut Vec<Cut>) {
+    let counts = |found: &Split| !look.only_abrupt || found.pace == Pace::Abrupt;
+    let Some(found) = split(sums, stretch, look.significance).filter(counts) else {
+        if is_trending(sums, stretch) {
+            segment_halves(sums, stretch, look, cuts);
+        }
         return;
     };
     let gradual = found.pace == Pace::Gradual;
@@ -101,9 +114,43 @@ fn segment(sums: &Sums, stretch: Stretch, drifting: bool, cuts: &mut Vec<Cut>) {
         p_value: found.p_value,
         gradual,
     }));
+    let only_abrupt = look.only_abrupt || gradual;
     for piece in found.fit.pieces() {
-        segment(sums, piece, drifting || gradual, cuts);
+        segment(
+            sums,
+            piece,
+            Look {
+                only_abrupt,
+                ..look
+            },
+            cuts,
+        );
     }
+}
+
+/// Looks at both halves of a stretch that has a trend but no change: a flight of equal steps looks like a line from
+/// afar. What is found there cuts the stretch, and its parts are looked at again.
+fn segment_halves(sums: &Sums, stretch: Stretch, look: Look, cuts: &mut Vec<Cut>) {
+    let closer = Look {
+        only_abrupt: true,
+        significance: look.significance / 2.0,
+    };
+    let middle = usize::midpoint(stretch.from, stretch.to);
+    let mut found = Vec::new();
+    segment(sums, Stretch::new(stretch.from, middle), closer, &mut found);
+    segment(sums, Stretch::new(middle, stretch.to), closer, &mut found);
+    if found.is_empty() {
+        return;
+    }
+    found.sort_unstable_by_key(|cut| cut.index);
+    let starts = [stretch.from]
+        .into_iter()
+        .chain(found.iter().map(|cut| cut.index));
+    let ends = found.iter().map(|cut| cut.index).chain([stretch.to]);
+    for (from, to) in starts.zip(ends) {
+        segment(sums, Stretch::new(from, to), closer, cuts);
+    }
+    cuts.append(&mut found);
 }
 
 /// A split that counts.
@@ -114,31 +161,31 @@ struct Split {
 }
 
 /// The most convincing split of a stretch, if any counts.
-fn split(sums: &Sums, stretch: Stretch) -> Option<Split> {
-    if stretch.nights() < 2 * SHORTEST || sums.around(stretch, Shape::Level) < ROUNDING {
+fn split(sums: &Sums, stretch: Stretch, significance: f64) -> Option<Split> {
+    if stretch.nights() < 2 * SHORTEST || sums.is_exact(stretch, Shape::Level) {
         return None;
     }
-    split_levels(sums, stretch).or_else(|| split_lines(sums, stretch))
+    split_levels(sums, stretch, significance).or_else(|| split_lines(sums, stretch, significance))
 }
 
 /// The best step, or the best passing shift if that explains more; if it is sure and no line does as well.
-fn split_levels(sums: &Sums, stretch: Stretch) -> Option<Split> {
+fn split_levels(sums: &Sums, stretch: Stretch, significance: f64) -> Option<Split> {
     let uncut = sums.around(stretch, Shape::Level);
     let step = best_cut(sums, stretch, Shape::Level, SHORTEST)?;
     let line = sums.around(stretch, Shape::Line);
     let passing = best_passing(sums, stretch)
-        .and_then(|fit| level_split(sums, fit, uncut, step.squares.min(line)));
-    passing.or_else(|| level_split(sums, step, uncut, line))
+        .and_then(|fit| level_split(sums, fit, uncut, step.squares.min(line), significance));
+    passing.or_else(|| level_split(sums, step, uncut, line, significance))
 }
 
 /// Levels, if they are sure and explain more than `rival` squares by the price of their places.
-fn level_split(sums: &Sums, fit: Fit, uncut: f64, rival: f64) -> Option<Split> {
+fn level_split(sums: &Sums, fit: Fit, uncut: f64, rival: f64, significance: f64) -> Option<Split> {
     if fit.squares >= rival {
         return None;
     }
     let found = evidence(&fit, uncut, sums)?;
     let price = found.long_run * fit.cuts.len() as f64 * (fit.stretch.nights() as f64).ln();
-    let counts = found.p_value <= SIGNIFICANCE && fit.squares + price < rival;
+    let counts = found.p_value <= significance && fit.squares + price < rival;
     counts.then(|| Split {
         p_value: found.p_value,
         pace: pace(&fit, found.long_run, sums),
@@ -147,14 +194,14 @@ fn level_split(sums: &Sums, fit: Fit, uncut: f64, rival: f64) -> Option<Split> {
 }
 
 /// The best jump between two lines, if it is sure and is a jump.
-fn split_lines(sums: &Sums, stretch: Stretch) -> Option<Split> {
+fn split_lines(sums: &Sums, stretch: Stretch, significance: f64) -> Option<Split> {
     let uncut = sums.around(stretch, Shape::Line);
-    if uncut < ROUNDING {
+    if sums.is_exact(stretch, Shape::Line) {
         return None;
     }
     let fit = best_cut(sums, stretch, Shape::Line, SHORTEST_SHAPED)?;
     let found = evidence(&fit, uncut, sums)?;
-    let counts = found.p_value <= SIGNIFICANCE && is_jump(&fit, sums);
+    let counts = found.p_value <= significance && is_jump(&fit, sums);
     counts.then(|| Split {
         p_value: found.p_value,
         pace: pace(&fit, found.long_run, sums),

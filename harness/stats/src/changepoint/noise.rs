@@ -64,7 +64,7 @@ impl Noise {
 /// The correlation of neighbouring nights: corrected for what fitting took away, and one standard error above that,
 /// since too low a value makes false changes and too high a value only costs a little power.
 ///
-/// Source: bias -(1 + 3 ρ) / n per fitted number, Kendall 1954, Biometrika 41(3/4), 403-404; standard error
+/// Source: bias -(1 + 3 ρ) / n per fitted number, Marriott and Pope 1954, Biometrika 41(3/4), 390-402; standard error
 /// √((1 - ρ²) / n), Bartlett 1946, Supplement to the JRSS 8(1), 27-41.
 fn memory(residuals: &[f64], squares: f64, fitted: f64) -> f64 {
     if squares == 0.0 {
@@ -84,6 +84,9 @@ fn memory(residuals: &[f64], squares: f64, fitted: f64) -> f64 {
 /// and at most one other change leave alone. Source: Welch 1938, Biometrika 29(3/4), 350-362, with variances from successive differences
 /// (von Neumann et al. 1941, Annals of Mathematical Statistics 12(2), 153-162).
 fn imbalance(fit: &Fit, sums: &Sums) -> f64 {
+    if fit.cuts.is_empty() {
+        return 1.0;
+    }
     let pieces = fit.pieces();
     let inside = |place: usize| place == 1;
     let [one, other] = [false, true].map(|wanted| {
@@ -148,7 +151,7 @@ impl Differences {
 /// noise the mean squared differences over one and two nights are in the ratio 1 : 1 + ρ.
 ///
 /// Source: Chakar et al. 2017, "A robust approach for estimating change-points in the mean of an AR(1) process",
-/// Bernoulli 23(2), equation 4, with means for medians because the series is free of spikes here.
+/// Bernoulli 23(2), section 2, with means for medians because the series is free of spikes here.
 pub(super) fn long_run_from_differences(sums: &Sums, stretch: Stretch) -> f64 {
     let values = sums.values(stretch);
     let [one, two] = [1, 2].map(|lag| Differences::of(values, lag).mean());

@@ -52,6 +52,9 @@ impl Shape {
     }
 }
 
+/// Squares below this share of those of the whole series are rounding of the running sums.
+const ROUNDING: f64 = 1e-13;
+
 /// A series with its running sums of y, t y and y².
 pub(super) struct Sums {
     values: Vec<f64>,
@@ -92,6 +95,11 @@ impl Sums {
         let squares = self.yy[at.to] - self.yy[at.from] - total * total / at.count();
         let explained = self.slope(at, shape).powi(2) * at.spread();
         (squares - explained).max(0.0)
+    }
+
+    /// Whether nothing but rounding is left around the fit.
+    pub fn is_exact(&self, at: Stretch, shape: Shape) -> bool {
+        self.around(at, shape) <= ROUNDING * self.yy[self.values.len()]
     }
 
     /// The fit just outside its first night or its last one: where a neighbouring stretch meets it at `cut`.
