@@ -2,6 +2,7 @@
 
 pub mod junit;
 pub mod markdown;
+mod matrix;
 pub mod verdicts;
 mod words;
 

@@ -215,7 +215,8 @@ fn property(store: &Store, view: &RunView, by: Property) -> Result<String> {
 fn gpus(fingerprint: &Fingerprint) -> String {
     let mut models: BTreeMap<String, usize> = BTreeMap::new();
     for (name, field) in &fingerprint.hardware {
-        let is_model = name.starts_with("gpu.") && name.ends_with(".name");
+        let of_gpu = name.strip_prefix("gpu.");
+        let is_model = of_gpu.is_some_and(|rest| rest.split('.').nth(1) == Some("name"));
         if is_model && field.value().is_some() {
             *models.entry(field.to_string()).or_default() += 1;
         }

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use assay_verdicts::gate::Gate;
 use assay_verdicts::{CaseComparison, Comparison, Verdict};
 
-use super::verdicts::{cell, first_lines, matrix_names};
+use super::matrix::{cell, names};
+use super::verdicts::first_lines;
 use super::{plain, words};
 
 /// One comparison in full, several as a matrix.
@@ -162,7 +163,7 @@ fn matrix(comparisons: &[Comparison]) -> String {
         "---",
         "---",
     );
-    for (case, metric) in matrix_names(&lettered) {
+    for (case, metric) in names(&lettered) {
         let cells = lettered.iter();
         let cells = cells.map(|(_, comparison)| cell(comparison, &case, &metric));
         row(&mut text, cells, &code(&case), &code(&metric));

@@ -6,23 +6,19 @@ use assay_verdicts::comparison::LeftOut;
 use assay_verdicts::gate::{Confirmation, Gate, State};
 use assay_verdicts::{CaseComparison, Comparison, Verdict};
 
-use super::{plain, words};
+use super::{matrix, plain, words};
 
 /// Columns of a terminal.
-const WIDTH: usize = 100;
+pub const WIDTH: usize = 100;
 /// Columns of a verdict and of an effect.
 const VERDICT: usize = 12;
 const EFFECT: usize = 24;
-/// Sides beside the baseline that fit beside a case's name.
-const SIDES_ABREAST: usize = 4;
-/// Columns of one side in a matrix.
-const CELL: usize = 12;
 
 /// One comparison in full, several as a matrix.
 pub fn comparisons(comparisons: &[Comparison]) -> String {
     match comparisons {
         [one] => comparison(one),
-        many => matrix(many),
+        many => matrix::text(many),
     }
 }
 
@@ -122,7 +118,8 @@ fn compared(gate: &Gate) -> usize {
     gate.comparison.cases.len() - gate.comparison.suite.counts.troubled
 }
 
-fn side(comparison: &Comparison, is_baseline: bool) -> String {
+/// A side by what it is called, with its runs.
+pub fn side(comparison: &Comparison, is_baseline: bool) -> String {
     let side = if is_baseline {
         &comparison.baseline
     } else {
@@ -141,11 +138,11 @@ fn side(comparison: &Comparison, is_baseline: bool) -> String {
 
 /// Lines of text, wrapped where they are sentences.
 #[derive(Default)]
-struct Text(String);
+pub struct Text(pub String);
 
 impl Text {
     /// A line as it is, after so many spaces.
-    fn line(&mut self, indent: usize, line: &str) {
+    pub fn line(&mut self, indent: usize, line: &str) {
         let separator = if self.0.is_empty() { "" } else { "\n" };
         // Writing to a string cannot fail.
         let _ = write!(
@@ -156,7 +153,7 @@ impl Text {
     }
 
     /// A sentence, wrapped.
-    fn sentence(&mut self, indent: usize, sentence: &str) {
+    pub fn sentence(&mut self, indent: usize, sentence: &str) {
         let mut line = String::new();
         // A number and its percent sign stay together.
         let bound = plain(sentence).replace(" %", "\u{a0}%");
@@ -174,7 +171,8 @@ impl Text {
         self.line(indent, &line.replace('\u{a0}', " "));
     }
 
-    fn list(&mut self, title: &str, sentences: &[String]) {
+    /// Sentences under a title; nothing where there are none.
+    pub fn list(&mut self, title: &str, sentences: &[String]) {
         if !sentences.is_empty() {
             self.line(0, title);
         }
@@ -200,7 +198,8 @@ impl Text {
         }
     }
 
-    fn suite(&mut self, comparison: &Comparison, indent: usize) {
+    /// The suite as a whole.
+    pub fn suite(&mut self, comparison: &Comparison, indent: usize) {
         self.sentence(indent, &words::mean(comparison));
         self.sentence(indent, &words::counts(&comparison.suite.counts));
         self.sentence(indent, &words::false_alarms(comparison));
@@ -282,120 +281,4 @@ impl Text {
             self.sentence(0, &format!("note: {note}"));
         }
     }
-}
-
-/// Cases by sides, each against the first one.
-fn matrix(comparisons: &[Comparison]) -> String {
-    let mut text = Text::default();
-    let Some(first) = comparisons.first() else {
-        return text.0;
-    };
-    text.line(0, &format!("A (baseline)  {}", side(first, true)));
-    for (comparison, letter) in comparisons.iter().zip('B'..) {
-        text.line(
-            0,
-            &format!("{letter}             {}", side(comparison, false)),
-        );
-        text.list("  what differs from A:", &comparison.differences);
-        for caveat in &comparison.caveats {
-            text.sentence(2, &format!("note: {caveat}"));
-        }
-        if let Some(shift) = words::common_shift(comparison) {
-            text.sentence(2, &shift);
-        }
-    }
-    text.line(
-        0,
-        "! failed or wrong   R regressed   I improved   = unchanged   ? inconclusive",
-    );
-    let lettered: Vec<(char, &Comparison)> = ('B'..).zip(comparisons).collect();
-    for abreast in lettered.chunks(SIDES_ABREAST) {
-        text.block(abreast);
-    }
-    for (letter, comparison) in &lettered {
-        text.line(0, &letter.to_string());
-        text.suite(comparison, 2);
-    }
-    text.0
-}
-
-impl Text {
-    /// Some sides of a matrix beside each other.
-    fn block(&mut self, sides: &[(char, &Comparison)]) {
-        let names = matrix_names(sides);
-        let room = WIDTH - sides.len() * CELL;
-        let longest = names
-            .iter()
-            .map(|(case, metric)| shown(case, metric).chars().count());
-        let width = longest.max().unwrap_or(0).clamp(4, room - 1);
-        let head: String = sides
-            .iter()
-            .map(|(letter, _)| format!("{letter:>CELL$}"))
-            .collect();
-        self.line(0, &format!("{:<width$}{head}", "case"));
-        for (case, metric) in &names {
-            let cells: String = sides
-                .iter()
-                .map(|(_, comparison)| format!("{:>CELL$}", cell(comparison, case, metric)))
-                .collect();
-            let name = shown(case, metric);
-            if name.chars().count() <= width {
-                self.line(0, &format!("{name:<width$}{cells}"));
-            } else {
-                self.line(0, &name);
-                self.line(0, &format!("{:width$}{cells}", ""));
-            }
-        }
-        let means: String = sides
-            .iter()
-            .map(|(_, comparison)| {
-                let mean = comparison.suite.geometric_mean.as_ref();
-                let text = mean.map_or("-".into(), |mean| {
-                    format!("{}  ", words::percent(mean.ratio.estimate))
-                });
-                format!("{text:>CELL$}")
-            })
-            .collect();
-        self.line(0, &format!("{:<width$}{means}", "geometric mean of times"));
-    }
-}
-
-fn shown(case: &str, metric: &str) -> String {
-    let name = if metric == assay_protocol::Metric::TIME {
-        case.to_owned()
-    } else {
-        format!("{case} {metric}")
-    };
-    plain(&name)
-}
-
-/// Every case and metric of any side, in the order of the first that has it.
-pub fn matrix_names(sides: &[(char, &Comparison)]) -> Vec<(String, String)> {
-    let mut names: Vec<(String, String)> = Vec::new();
-    let mut seen = std::collections::BTreeSet::new();
-    for case in sides.iter().flat_map(|(_, comparison)| &comparison.cases) {
-        let name = (case.case.clone(), case.metric.name.clone());
-        if seen.insert(name.clone()) {
-            names.push(name);
-        }
-    }
-    names
-}
-
-/// One cell of a matrix: `+10.2 % R`.
-pub fn cell(comparison: &Comparison, case: &str, metric: &str) -> String {
-    let mut cases = comparison.cases.iter();
-    let Some(found) = cases.find(|have| have.case == case && have.metric.name == metric) else {
-        return "-".into();
-    };
-    let sign = match (&found.trouble, found.verdict) {
-        (Some(_), _) => '!',
-        (None, Verdict::Regressed) => 'R',
-        (None, Verdict::Improved) => 'I',
-        (None, Verdict::Unchanged) => '=',
-        (None, Verdict::Inconclusive) => '?',
-    };
-    let effect = words::effect(comparison, found)
-        .map_or(String::new(), |ratio| words::percent(ratio.estimate));
-    format!("{effect} {sign}").trim().to_owned()
 }

@@ -47,7 +47,7 @@ fn with(records: &[Record], options: Options) -> Comparison {
     )
 }
 
-fn nights(count: u32, last: Recipe) -> Vec<Record> {
+fn nights(count: u32, last: &Recipe) -> Vec<Record> {
     let mut records: Vec<Record> = (0..count).map(|n| night(n).record()).collect();
     records.push(last.record());
     records
@@ -90,7 +90,7 @@ fn verdicts_a_window_holds_only_what_is_alike() {
         }
         .record(),
         again(3, |record| {
-            record.footer.as_mut().unwrap().status = RunStatus::Interrupted
+            record.footer.as_mut().unwrap().status = RunStatus::Interrupted;
         }),
         again(4, |record| record.header.reproduces = Some(night(0).run())),
         Recipe {
@@ -127,11 +127,11 @@ fn verdicts_a_window_holds_only_what_is_alike() {
 
 #[test]
 fn verdicts_only_what_is_confirmed_is_called() {
-    let suspected = gate(&nights(8, slower(1.06)));
+    let suspected = gate(&nights(8, &slower(1.06)));
     assert_eq!(suspected.state, State::Regressed);
     assert_eq!(suspected.suspects().len(), 5);
     let confirmation = |factor| Confirmation {
-        interleaved: Some(against(&nights(8, slower(factor)), Question::Confirmation)),
+        interleaved: Some(against(&nights(8, &slower(factor)), Question::Confirmation)),
         ..Confirmation::default()
     };
     let confirmed = suspected.clone().confirmed(confirmation(1.06));
@@ -159,7 +159,7 @@ fn verdicts_only_what_is_confirmed_is_called() {
 
 #[test]
 fn verdicts_the_same_worker_on_both_sides_confirms_nothing() {
-    let suspected = gate(&nights(8, slower(1.06)));
+    let suspected = gate(&nights(8, &slower(1.06)));
     let same = suspected
         .suspects()
         .into_iter()
@@ -180,7 +180,7 @@ fn verdicts_a_shift_of_all_cases_is_probed_and_not_alerted() {
         slowdown: 1.10,
         ..night(30)
     };
-    let records = nights(8, shifted);
+    let records = nights(8, &shifted);
     let found = gate(&records);
     assert!(!found.is_worse(), "{:#?}", found.comparison.suite);
     assert_eq!(found.suspects().len(), 3);
@@ -219,7 +219,7 @@ fn verdicts_the_default_window_leaves_the_newest_out_where_it_can() {
 
 #[test]
 fn verdicts_marks_excuse_and_begin_anew() {
-    let records = nights(8, slower(1.06));
+    let records = nights(8, &slower(1.06));
     let tonight = &records.last().unwrap().header.run;
     let with_mark = |kind: &str| {
         let text =
