@@ -185,7 +185,7 @@ mod tests {
     use assay_record::{RunId, Timestamp};
     use assay_stats::Interval;
     use assay_store::SeriesKey;
-    use assay_verdicts::{CaseHistory, Marks, Point, Series};
+    use assay_verdicts::{CaseHistory, LocatedChange, Marks, Point, Series, Spot, Verdict};
 
     use super::{COLUMNS, ROWS, lines};
 
@@ -263,6 +263,39 @@ mod tests {
             .map(|dot| dot.0)
             .collect();
         assert!(quiet.iter().all(|row| (3..=6).contains(row)), "{quiet:?}");
+    }
+
+    #[test]
+    fn a_change_lies_on_the_runs_that_it_may_have_come_with() {
+        let mut history = history(&[1.0; COLUMNS]);
+        let spot = |index: usize| {
+            let point = &history.series.points[index];
+            Spot {
+                index,
+                run: point.run.clone(),
+                started: point.started,
+                commit: None,
+                dirty: false,
+            }
+        };
+        history.changes = vec![LocatedChange {
+            index: 10,
+            last_before: spot(7),
+            first_after: spot(12),
+            before: 1.0,
+            after: 1.1,
+            ratio: Some(1.1),
+            verdict: Some(Verdict::Regressed),
+            p_value: 1e-6,
+            gradual: false,
+            machine: Vec::new(),
+            mark: None,
+        }];
+        let lines = lines(&history);
+        let change = lines.iter().find(|line| line.contains("change")).unwrap();
+        let (_, signs) = change.split_once("change ").unwrap();
+        // After the axis: seven runs before it, then the five that it may have come with.
+        assert_eq!(signs, format!("{}──▼──", " ".repeat(9)));
     }
 
     #[test]

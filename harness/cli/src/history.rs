@@ -17,11 +17,19 @@ pub fn print(case: &str, histories: &[CaseHistory], last: usize) {
         crate::say!("no run has a value of it: `assay show` says why");
     }
     let mut ordered: Vec<&CaseHistory> = histories.iter().collect();
-    ordered.sort_by_key(|history| history.series.key.metric != Metric::TIME);
+    ordered.sort_by_key(|history| place(&history.series));
     for history in ordered {
         crate::say!("");
         one(history, histories, last);
     }
+}
+
+/// Time comes first, and of several definitions the one that was measured last comes last.
+fn place(series: &Series) -> impl Ord {
+    let key = series.key.clone();
+    let last = series.points.last().map(|point| point.started);
+    let is_time = key.metric == Metric::TIME;
+    (!is_time, key.metric, key.suite, key.machine, key.arm, last)
 }
 
 fn one(history: &CaseHistory, all: &[CaseHistory], last: usize) {

@@ -291,7 +291,7 @@ proptest! {
     }
 
     #[test]
-    fn a_high_step_is_found_exactly(seed: u64, count in 30usize..300, at in 0.2..0.8, height in 12.0_f64..100.0, up: bool) {
+    fn a_high_step_is_found_exactly(seed: u64, count in 60usize..300, at in 0.2..0.8, height in 12.0_f64..100.0, up: bool) {
         let at = (at * count as f64) as usize;
         let height = if up { height } else { -height };
         let changes = found(&nights(count, seed, step(at, height)));

@@ -4,7 +4,7 @@
 //! positive, so that a change is a ratio. Where a change lies is an interval of runs, and so a range of commits.
 
 use assay_record::{Day, RunId, Timestamp};
-use assay_stats::{ChangePoint, Position, change_points};
+use assay_stats::{ChangePoint, Position, Rules, change_points};
 use assay_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +38,7 @@ pub struct LocatedChange {
     pub after: f64,
     /// `after` over `before`; absent where a ratio says nothing.
     pub ratio: Option<f64>,
-    /// Regressed or improved; absent for a metric that is never judged.
+    /// Regressed or improved; absent for what is too small to matter to anybody, and for a metric that is never judged.
     pub verdict: Option<Verdict>,
     /// How likely noise alone would look so.
     pub p_value: f64,
@@ -105,7 +105,7 @@ fn changes(series: &Series, marks: &[Mark]) -> Vec<LocatedChange> {
     let values: Vec<f64> = series
         .points
         .iter()
-        .map(|point| scale.of_level(point.estimate.estimate))
+        .map(|point| scale.value(point.estimate.estimate))
         .collect();
     let found = change_points(&values).unwrap_or_default().into_iter();
     found
@@ -122,6 +122,7 @@ fn located(
     let points = &series.points;
     let spot = |index: usize| Some(Spot::of(index, points.get(index)?));
     let (before, after) = (scale.level(found.before), scale.level(found.after));
+    let ratio = (before > 0.0 && after > 0.0).then(|| after / before);
     let position = if after > before {
         Position::Above
     } else {
@@ -138,8 +139,8 @@ fn located(
         first_after: spot(found.latest)?,
         before,
         after,
-        ratio: (before > 0.0 && after > 0.0).then(|| after / before),
-        verdict: Verdict::of(position, series.metric.direction),
+        ratio,
+        verdict: Verdict::of(position, series.metric.direction).filter(|_| matters(ratio)),
         p_value: found.p_value,
         gradual: found.gradual,
         machine: within
@@ -148,6 +149,12 @@ fn located(
             .collect(),
         mark: marks.iter().find(is_there).cloned(),
     })
+}
+
+/// Whether a change is as large as those that gates call.
+fn matters(ratio: Option<f64>) -> bool {
+    let least = Rules::default().least_effect;
+    ratio.is_none_or(|ratio| ratio.ln().abs() >= least.ln_1p())
 }
 
 /// On what changes are looked for.
@@ -166,7 +173,7 @@ impl Scale {
         }
     }
 
-    fn of_level(self, level: f64) -> f64 {
+    fn value(self, level: f64) -> f64 {
         match self {
             Self::Logarithms => level.ln(),
             Self::Values => level,

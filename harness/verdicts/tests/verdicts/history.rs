@@ -80,6 +80,20 @@ fn history_of_nothing_but_noise_has_no_change() {
 }
 
 #[test]
+fn history_calls_nothing_that_is_too_small_to_matter() {
+    let mut series = history(1.06, "").series;
+    for point in &mut series.points {
+        // Six percent become six in a thousand, and the noise with them.
+        point.estimate.estimate = 900.0 + point.estimate.estimate / 10.0;
+    }
+    let history = CaseHistory::of(series, &Marks::default(), today());
+    assert_eq!(history.changes.len(), 1);
+    let ratio = history.changes[0].ratio.unwrap();
+    assert!((1.004..1.008).contains(&ratio), "{ratio}");
+    assert_eq!(history.changes[0].verdict, None);
+}
+
+#[test]
 fn history_ties_a_mark_to_the_change_that_it_names() {
     let commit = night(CHANGE, 1.06).commit();
     let other = night(CHANGE - 9, 1.06).commit();
