@@ -188,5 +188,5 @@ fn tail(log: &Path) -> String {
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     let last = &lines[lines.len().saturating_sub(TAIL_LINES)..];
-    last.iter().map(|line| format!("\n  {line}")).collect()
+    format!("\n  {}", last.join("\n  "))
 }

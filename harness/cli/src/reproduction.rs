@@ -6,12 +6,13 @@ use anyhow::Result;
 use assay_machine::diff;
 use assay_protocol::Digest;
 use assay_record::manifest::GitState;
-use assay_record::{Fingerprint, Manifest, RunId};
+use assay_record::{Arm, Fingerprint, Manifest, RunId};
 use assay_store::Store;
 use assay_verdicts::Reproduction;
 
 use crate::plan::{self, project, sources};
 use crate::settings::Settings;
+use crate::workers;
 
 /// What differs between the manifest and what is here and may explain another result, before anything runs; in words.
 pub fn notes(manifest: &Manifest, settings: &Settings) -> Result<Vec<String>> {
@@ -39,6 +40,13 @@ fn tool_note(manifest: &Manifest, here: Digest) -> Option<String> {
             here.short()
         )
     })
+}
+
+/// Whether the only worker of then is another one and was kept: what runs again is not what was built since.
+pub fn runs_kept_worker(manifest: &Manifest, settings: &Settings) -> Result<bool> {
+    let here = plan::own_digest()?;
+    let is_kept = |arm: &Arm| workers::folder(settings).join(arm.worker.hex()).exists();
+    Ok(matches!(&manifest.arms[..], [arm] if arm.worker != here && is_kept(arm)))
 }
 
 fn project_note(manifest: &Manifest, settings: &Settings) -> Result<Option<String>> {

@@ -24,14 +24,13 @@ pub fn folder(settings: &Settings) -> PathBuf {
     beside.join("workers")
 }
 
-/// Keeps a copy of an executable, and drops those that nobody has used for longest.
-pub fn keep(settings: &Settings, executable: &Path) -> Result<Digest> {
-    let digest = file_digest(executable)?;
+/// Keeps a copy of an executable under its digest, and drops those that nobody has used for longest.
+pub fn keep(settings: &Settings, executable: &Path, digest: &Digest) -> Result<()> {
     let folder = folder(settings);
     let kept = folder.join(digest.hex());
     if is_whole(&kept, executable) {
         touch(&kept);
-        return Ok(digest);
+        return Ok(());
     }
     let say = || format!("{}: the worker cannot be kept", kept.display());
     fs::create_dir_all(&folder).with_context(say)?;
@@ -44,7 +43,7 @@ pub fn keep(settings: &Settings, executable: &Path) -> Result<Digest> {
     copy.persist(&kept).with_context(say)?;
     // A cache that cannot be tidied is still a cache.
     let _ = prune(&folder);
-    Ok(digest)
+    Ok(())
 }
 
 /// The kept executable of that digest; one that was changed since is no longer it.
@@ -93,8 +92,16 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::time::{Duration, SystemTime};
 
-    use super::{KEPT, find, folder, keep};
+    use assay_protocol::Digest;
+
+    use super::{KEPT, find, folder};
     use crate::settings::Settings;
+
+    fn keep(settings: &Settings, original: &std::path::Path) -> Digest {
+        let digest = crate::plan::file_digest(original).unwrap();
+        super::keep(settings, original, &digest).unwrap();
+        digest
+    }
 
     #[test]
     fn a_kept_worker_is_found_by_its_digest_until_it_changes() {
@@ -102,8 +109,8 @@ mod tests {
         let settings = Settings::below(place.path());
         let original = place.path().join("worker");
         fs::write(&original, "#!/bin/sh\n").unwrap();
-        let digest = keep(&settings, &original).unwrap();
-        assert_eq!(keep(&settings, &original).unwrap(), digest);
+        let digest = keep(&settings, &original);
+        assert_eq!(keep(&settings, &original), digest);
         fs::write(&original, "another").unwrap();
         let kept = find(&settings, &digest).unwrap();
         assert_eq!(fs::read(&kept).unwrap(), b"#!/bin/sh\n");
@@ -123,7 +130,7 @@ mod tests {
         let kept: Vec<_> = (0..KEPT + 3)
             .map(|number| {
                 fs::write(&original, format!("worker {number:02}")).unwrap();
-                let digest = keep(&settings, &original).unwrap();
+                let digest = keep(&settings, &original);
                 let file = folder(&settings).join(digest.hex());
                 let used = SystemTime::now() - Duration::from_secs(1000 - number as u64);
                 let file = fs::File::options().append(true).open(file);

@@ -319,17 +319,23 @@ fn telling(rounds: &[RoundRow]) -> Option<&Verification> {
         .or_else(|| all().max_by(|a, b| size(a).total_cmp(&size(b))))
 }
 
-/// `6`, `5 of 6`, `6, 2 not steady`: a round that was tried again counts once.
+/// `6`, `5 of 6`, `6, 2 not steady, 1 disturbed`: a round that was tried again counts once.
 fn rounds(case: &CaseRow) -> String {
     let good = case.good_rounds().count();
     let unsteady = case.good_rounds().filter(|round| !round.steady).count();
+    let disturbed = case
+        .good_rounds()
+        .filter(|round| !round.disturbed.is_empty());
+    let disturbed = disturbed.count();
     let tried: BTreeSet<u32> = case.rounds.iter().map(|round| round.round).collect();
     let of = (good < tried.len()).then(|| format!(" of {}", tried.len()));
+    let are_disturbed = (disturbed > 0).then(|| format!(", {disturbed} disturbed"));
     let not_steady = (unsteady > 0).then(|| format!(", {unsteady} not steady"));
     format!(
-        "{good}{}{}",
+        "{good}{}{}{}",
         of.unwrap_or_default(),
-        not_steady.unwrap_or_default()
+        not_steady.unwrap_or_default(),
+        are_disturbed.unwrap_or_default()
     )
 }
 

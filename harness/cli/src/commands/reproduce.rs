@@ -67,7 +67,14 @@ pub fn run(args: &Args) -> Result<Exit> {
     }
     let mut notes = reproduction::notes(&original.file.manifest, &settings)?;
     let file = match &args.worker {
-        None => original.file,
+        None => {
+            if reproduction::runs_kept_worker(&original.file.manifest, &settings)? {
+                crate::note!(
+                    "note: the worker of then was kept and runs again; --worker PATH measures another"
+                );
+            }
+            original.file
+        }
         Some(worker) => with_worker(original.file, worker, &mut notes)?,
     };
     for note in &notes {

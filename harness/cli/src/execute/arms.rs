@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use assay_protocol::Digest;
 use assay_record::{Arm, Manifest};
 
 use super::Options;
@@ -27,7 +28,14 @@ pub fn stand(
         .map(|arm| {
             let made = checkout(arm, manifest, settings, dir)?;
             let worker = worker(arm, manifest, made.as_ref(), settings, options)?;
-            let is = workers::keep(settings, &worker)?;
+            let is = digest(&worker)?;
+            if let Err(error) = workers::keep(settings, &worker, &is) {
+                // One arm runs from where it lies; it is only not at hand some other day.
+                let several = manifest.arms.len() > 1;
+                let what = format!("arm `{}`: {error:#}", arm.name);
+                ensure!(!several, CouldNotRun(what));
+                notes.push(what);
+            }
             if is != arm.worker {
                 notes.push(format!(
                     "arm `{}`: the manifest names the worker {}, this is {is}",
@@ -52,6 +60,16 @@ pub fn stand(
         })
         .collect::<Result<_>>()?;
     Ok((arms, notes))
+}
+
+/// The digest of a worker; our own is known.
+fn digest(worker: &Path) -> Result<Digest> {
+    let is_own = std::env::current_exe().is_ok_and(|own| own == worker);
+    if is_own {
+        plan::own_digest()
+    } else {
+        plan::file_digest(worker)
+    }
 }
 
 /// The files of an arm's commit, where the run reads any.

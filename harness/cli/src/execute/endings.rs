@@ -10,20 +10,16 @@ const NAMED: usize = 20;
 
 /// That a block is added, for so many cases whose intervals miss the target, and so many that were disturbed.
 pub fn added(imprecise: usize, disturbed: usize) -> Option<String> {
-    let miss = format!(
-        "{} the target",
-        verb(imprecise, "interval misses", "intervals miss")
-    );
-    let quiet = format!("{} disturbed", verb(disturbed, "was", "were"));
-    let why = match (imprecise, disturbed) {
-        (0, 0) => return None,
-        (_, 0) => format!("their {miss}"),
-        (0, _) => format!("rounds of theirs {quiet}"),
-        _ => format!("of {imprecise} the {miss}, {disturbed} {quiet}"),
+    let get = |count: usize, why: &str| {
+        let get = verb(count, "case gets", "cases get");
+        (count > 0).then(|| format!("{count} {get} {BLOCK} more rounds {why}"))
     };
-    let cases = imprecise + disturbed;
-    let get = verb(cases, "case gets", "cases get");
-    Some(format!("{cases} {get} {BLOCK} more rounds: {why}"))
+    let ways = [
+        get(imprecise, "to meet the target"),
+        get(disturbed, "beside disturbed ones"),
+    ];
+    let ways: Vec<String> = ways.into_iter().flatten().collect();
+    (!ways.is_empty()).then(|| ways.join("; "))
 }
 
 /// How the rounds of all cases ended, once the last one has: one line for each way, with names where it is no good one.
@@ -39,17 +35,19 @@ pub fn notes(manifest: &Manifest, cases: &[Progression]) -> Vec<String> {
     let ended = |how: Ending| named(&|case| case.ending() == how);
     let ((met, _), (spent, spenders)) = (ended(Ending::Met), ended(Ending::Spent));
     let (given_up, lost) = ended(Ending::GivenUp);
-    let mut line = format!("{met} {} the target", verb(met, "case met", "cases met"));
-    if spent > 0 {
-        line += &format!(", {spent} spent their rounds: {spenders}");
-    }
-    if given_up > 0 {
-        line += &format!(
-            "; {given_up} {} given up: {lost}",
-            verb(given_up, "was", "were")
-        );
-    }
-    let mut notes = vec![line];
+    let met = format!("{met} {} the target", verb(met, "case met", "cases met"));
+    let spent = (spent > 0).then(|| {
+        format!(
+            "{spent} {} rounds: {spenders}",
+            verb(spent, "spent its", "spent their")
+        )
+    });
+    let given_up = (given_up > 0).then(|| {
+        let were = verb(given_up, "was", "were");
+        format!("{given_up} {were} given up: {lost}")
+    });
+    let ways = [Some(met), spent, given_up].into_iter().flatten();
+    let mut notes = vec![ways.collect::<Vec<_>>().join("; ")];
     let (never_quiet, disturbed) = named(&Progression::is_always_disturbed);
     if never_quiet > 0 {
         let were = verb(never_quiet, "case was", "cases were");
@@ -80,21 +78,11 @@ mod tests {
     fn added_rounds_say_why() {
         assert_eq!(added(0, 0), None);
         for (of, expected) in [
+            ((1, 0), "1 case gets 2 more rounds to meet the target"),
+            ((0, 3), "3 cases get 2 more rounds beside disturbed ones"),
             (
-                (1, 0),
-                "1 case gets 2 more rounds: their interval misses the target",
-            ),
-            (
-                (3, 0),
-                "3 cases get 2 more rounds: their intervals miss the target",
-            ),
-            (
-                (0, 2),
-                "2 cases get 2 more rounds: rounds of theirs were disturbed",
-            ),
-            (
-                (1, 2),
-                "3 cases get 2 more rounds: of 1 the interval misses the target, 2 were disturbed",
+                (2, 1),
+                "2 cases get 2 more rounds to meet the target; 1 case gets 2 more rounds beside disturbed ones",
             ),
         ] {
             assert_eq!(added(of.0, of.1).unwrap(), expected);

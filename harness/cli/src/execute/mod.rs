@@ -72,11 +72,12 @@ pub fn execute(
     let dir = plan::folder(&file.manifest.suite.source)?;
     plan::sources::verify(&file.manifest, &dir)?;
     settings.prepare_folders()?;
+    // A commit may have to be built: not while a device is held.
+    let (standing, notes) = arms::stand(&file.manifest, settings, options, &dir)?;
     let _locks = lock::devices(&file.manifest, options.wait_s, interrupt)?;
     let sampler = Sampler::start(assay_machine::telemetry::DEFAULT_PERIOD);
     let header = header(file, settings, options)?;
     let run = header.run.clone();
-    let (standing, notes) = arms::stand(&file.manifest, settings, options, &dir)?;
     let launchers = launchers(&file.manifest, &standing)?;
     let timer_ns = header.timer_resolution_ns;
     let writer =

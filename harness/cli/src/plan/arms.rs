@@ -232,7 +232,8 @@ fn at_commit(
 /// An executable's digest and the copy that is kept of it.
 fn kept(settings: &Settings, executable: &Path) -> Result<(assay_protocol::Digest, PathBuf)> {
     settings.prepare_folders()?;
-    let digest = workers::keep(settings, executable)?;
+    let digest = super::file_digest(executable)?;
+    workers::keep(settings, executable, &digest)?;
     Ok((digest, workers::folder(settings).join(digest.hex())))
 }
 

@@ -291,6 +291,42 @@ fn a_commit_is_built_by_the_declared_command() {
 }
 
 #[test]
+fn a_commit_of_assay_itself_is_built_by_cargo() {
+    if !have("git") {
+        return;
+    }
+    let place = repository();
+    place.write("suites/src/bin/assay-worker.rs", "");
+    git(&place, "add suites/src");
+    git(
+        &place,
+        "-c user.name=t -c user.email=t@example.org commit -q -m worker",
+    );
+    let order = "build --release -p assay-suites --bin assay-worker";
+    let worker =
+        format!("printf '#!/bin/sh\\nexec {ASSAY} worker\\n' > target/release/assay-worker");
+    let cargo = format!(
+        "test \"$*\" = '{order}' && mkdir -p target/release && {worker} && chmod +x target/release/assay-worker"
+    );
+    place.script("bin/cargo", &cargo);
+    let path = format!(
+        "{}:{}",
+        place.path("bin").display(),
+        std::env::var("PATH").unwrap()
+    );
+    let mut plan = place.program(ASSAY);
+    plan.args(["plan", "smoke", "--filter", "control/spin", "-o", "m.json"])
+        .args(["--arm", "then=commit:main", "--arm", "now=here"])
+        .env("PATH", path);
+    let output = plan.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    place
+        .assay("run m.json")
+        .exits(0)
+        .says("control/spin@cpu  then");
+}
+
+#[test]
 fn a_commit_that_cannot_be_built_says_why() {
     if !have("git") {
         return;

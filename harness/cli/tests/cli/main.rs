@@ -6,6 +6,7 @@
 mod arms;
 mod bad_input;
 mod commands;
+mod disturbed;
 mod faults;
 mod flow;
 mod gate;

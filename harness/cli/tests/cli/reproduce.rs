@@ -46,6 +46,39 @@ fn a_tenth_more_work_is_regressed() {
 }
 
 #[test]
+fn the_worker_of_then_is_kept_and_runs_again() {
+    let place = Place::with_suite(&[spin("control/spin", 1000)]);
+    // Another build, as far as a digest can tell.
+    let mut other = std::fs::read(ASSAY).unwrap();
+    other.push(0);
+    place.script("other", "");
+    std::fs::write(place.path("other"), other).unwrap();
+    let ran = place
+        .program("./other")
+        .args(["run", "./tiny.toml"])
+        .status();
+    assert!(ran.unwrap().success());
+    place
+        .assay("reproduce latest")
+        .says("note: the worker of then was kept and runs again")
+        .says("outputs: identical");
+    let said = || {
+        let events = place.record().events;
+        events
+            .into_iter()
+            .any(|event| event.text.contains("the manifest names the worker"))
+    };
+    assert!(!said());
+    // Lost, and not to be built: this executable takes its place, and the record says so.
+    std::fs::remove_dir_all(place.path("assay-data/workers")).unwrap();
+    place
+        .assay("reproduce latest~1")
+        .lacks("was kept")
+        .says("note: The tool differs");
+    assert!(said());
+}
+
+#[test]
 fn a_different_output_is_found() {
     let place = Place::with_suite(&[spin("control/spin", 1000)]);
     place.assay("run ./tiny.toml").exits(0);
