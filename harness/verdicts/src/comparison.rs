@@ -5,6 +5,7 @@
 //! What cannot be compared is not: it is listed with the reason ([`LeftOut`]). What failed or gave a wrong output is
 //! worse than slow, and comes first.
 
+mod disturbed;
 mod effects;
 mod judging;
 mod moving;

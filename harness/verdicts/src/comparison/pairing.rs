@@ -6,14 +6,11 @@ use assay_protocol::{Direction, Metric};
 use assay_record::{BlockStatus, RunId};
 use assay_store::CaseRow;
 
-use super::{Basis, Known, LeftOut, Loaded, Options, Reason};
+use super::{Basis, Known, LeftOut, Loaded, Options, Reason, disturbed};
 use crate::likeness::differing_fields;
 use crate::marks::Place;
 use crate::view::trouble;
 use crate::{CaseState, Mark, RunView, Verdict};
-
-/// From this share of disturbed rounds on, a side's values are not those of a quiet machine.
-const DISTURBED_SHARE: f64 = 0.5;
 
 /// All that two sides have to be compared by.
 pub(super) struct Pairing {
@@ -252,7 +249,7 @@ impl Pair<'_> {
             metric: metric.clone(),
             obstacle: expected
                 .or(other_unit)
-                .or_else(|| unevenly_disturbed(before, self.after)),
+                .or_else(|| disturbed::unevenly(rows(before), rows(self.after))),
             remark,
             excuse,
             baseline,
@@ -291,6 +288,10 @@ fn direction(direction: Direction) -> &'static str {
         Direction::Higher => "higher is better",
         Direction::Neutral => "not judged",
     }
+}
+
+fn rows<'a>(rows: &'a [Row<'_>]) -> impl Iterator<Item = &'a CaseRow> {
+    rows.iter().map(|row| row.case)
 }
 
 /// Values of the rounds of each run that has any.
@@ -380,25 +381,4 @@ fn why_not(rows: &Rows<'_>) -> String {
 fn is_idle(row: &CaseRow) -> bool {
     let skipped = |status: &BlockStatus| matches!(status, BlockStatus::Skipped(_));
     row.rounds.iter().all(|round| skipped(&round.status))
-}
-
-/// Why the two sides were not measured on the same machine, though it has the same name.
-fn unevenly_disturbed(before: &[Row<'_>], after: &[Row<'_>]) -> Option<String> {
-    let [one, other] = [before, after].map(|rows| disturbed_share(rows));
-    let is = |share: f64| share >= DISTURBED_SHARE;
-    let (side, share) = match (is(one), is(other)) {
-        (true, false) => ("baseline", one),
-        (false, true) => ("candidate", other),
-        _ => return None,
-    };
-    Some(format!(
-        "{:.0} % of the {side}'s rounds were disturbed, the other side's were not",
-        100.0 * share
-    ))
-}
-
-fn disturbed_share(rows: &[Row<'_>]) -> f64 {
-    let rounds = || rows.iter().flat_map(|row| row.case.good_rounds());
-    let disturbed = rounds().filter(|round| !round.disturbed.is_empty());
-    disturbed.count() as f64 / rounds().count().max(1) as f64
 }

@@ -24,6 +24,9 @@ impl Speaker {
     pub fn note(&self, finding: &Finding<'_>, verdict: Verdict) -> String {
         let item = finding.item;
         let said = match (&item.obstacle, finding.effect, finding.judged) {
+            (Some(obstacle), None, _) if !item.baseline.is_empty() => {
+                format!("{obstacle}; {}", self.unmeasured(item))
+            }
             (Some(obstacle), _, _) => obstacle.clone(),
             (None, Some(effect), Some(judged)) => self.compared(finding, effect, judged, verdict),
             _ => self.unmeasured(item),
