@@ -46,14 +46,16 @@ pub fn keep(settings: &Settings, executable: &Path, digest: &Digest) -> Result<(
     Ok(())
 }
 
-/// The kept executable of that digest; one that was changed since is no longer it.
+/// The kept executable of that digest; one that was changed since is no longer it, and goes.
 pub fn find(settings: &Settings, digest: &Digest) -> Option<PathBuf> {
     let kept = folder(settings).join(digest.hex());
-    let is_it = file_digest(&kept).is_ok_and(|found| found == *digest);
-    is_it.then(|| {
+    if file_digest(&kept).is_ok_and(|found| found == *digest) {
         touch(&kept);
-        kept
-    })
+        return Some(kept);
+    }
+    // Most often there is none.
+    let _ = fs::remove_file(kept);
+    None
 }
 
 /// Whether a copy has its original's length: it was renamed into place when it was complete.

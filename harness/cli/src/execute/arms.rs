@@ -25,41 +25,53 @@ pub fn stand(
     let arms = manifest
         .arms
         .iter()
-        .map(|arm| {
-            let made = checkout(arm, manifest, settings, dir)?;
-            let worker = worker(arm, manifest, made.as_ref(), settings, options)?;
-            let is = digest(&worker)?;
-            if let Err(error) = workers::keep(settings, &worker, &is) {
-                // One arm runs from where it lies; it is only not at hand some other day.
-                let several = manifest.arms.len() > 1;
-                let what = format!("arm `{}`: {error:#}", arm.name);
-                ensure!(!several, CouldNotRun(what));
-                notes.push(what);
-            }
-            if is != arm.worker {
-                notes.push(format!(
-                    "arm `{}`: the manifest names the worker {}, this is {is}",
-                    arm.name, arm.worker
-                ));
-            }
-            // From paths of one length: where a program lies moves its stack, and can change its speed.
-            let worker = if manifest.arms.len() > 1 {
-                workers::folder(settings).join(is.hex())
-            } else {
-                worker
-            };
-            let dir = match &made {
-                Some(made) => made.folder(&checkout::within(settings, dir)?.unwrap_or_default()),
-                None => dir.into(),
-            };
-            Ok(Standing {
-                arm: arm.clone(),
-                worker,
-                dir,
-            })
-        })
+        .map(|arm| stand_one(arm, manifest, settings, options, dir, &mut notes))
         .collect::<Result<_>>()?;
     Ok((arms, notes))
+}
+
+fn stand_one(
+    arm: &Arm,
+    manifest: &Manifest,
+    settings: &Settings,
+    options: &Options,
+    dir: &Path,
+    notes: &mut Vec<String>,
+) -> Result<Standing> {
+    let are_several = manifest.arms.len() > 1;
+    let made = checkout(arm, manifest, settings, dir)?;
+    let mut worker = worker(arm, manifest, made.as_ref(), settings, options)?;
+    let is = digest(&worker)?;
+    if let Err(error) = workers::keep(settings, &worker, &is) {
+        // One arm runs from where it lies; it is only not at hand some other day.
+        let what = format!("arm `{}`: {error:#}", arm.name);
+        ensure!(!are_several, CouldNotRun(what));
+        notes.push(what);
+    }
+    if is != arm.worker {
+        let (name, then) = (&arm.name, arm.worker);
+        notes.push(format!(
+            "arm `{name}`: the manifest names the worker {then}, this is {is}"
+        ));
+    }
+    if are_several {
+        // From paths of one length: where a program lies moves its stack, and can change its speed.
+        worker = workers::find(settings, &is).ok_or_else(|| {
+            CouldNotRun(format!(
+                "arm `{}`: its kept worker was changed; run it again",
+                arm.name
+            ))
+        })?;
+    }
+    let dir = match &made {
+        Some(made) => made.folder(&checkout::within(settings, dir)?.unwrap_or_default()),
+        None => dir.into(),
+    };
+    Ok(Standing {
+        arm: arm.clone(),
+        worker,
+        dir,
+    })
 }
 
 /// The digest of a worker; our own is known.

@@ -1,6 +1,6 @@
 //! Nights: a history, a slower night that is found and confirmed, an equal one that alerts nobody.
 
-use crate::helpers::{ASSAY, Outcome, Place, spin, suite_with};
+use crate::helpers::{ASSAY, Outcome, Place, have, spin, suite_with};
 
 /// Enough rounds and time for a fifth to show; a busy machine may make it inconclusive, never wrong.
 const POLICY: &str =
@@ -326,4 +326,38 @@ fn the_same_worker_on_both_sides_is_no_regression_of_the_code() {
         .lacks("REGRESSED")
         .says("not confirmed: same worker on both sides")
         .says("Assay runs the same on both sides, so that it cannot be the code");
+}
+
+#[test]
+fn a_slower_commit_is_confirmed_beside_the_old_one() {
+    if !have("git") {
+        return;
+    }
+    let place = Place::alone();
+    let git = |arguments: &[&str]| {
+        let mut git = place.program("git");
+        git.args(["-c", "user.name=a", "-c", "user.email=a@example.com"]);
+        assert!(git.args(arguments).status().unwrap().success());
+    };
+    let command = "command = { argv = [\"sh\", \"{dir}/work.sh\"] }";
+    let benchmarks = [crate::helpers::benchmark("tool/work", command)];
+    place.write("tiny.toml", crate::helpers::suite("tiny", &benchmarks));
+    place.write("work.sh", "sleep 0.02\n");
+    git(&["init", "-q", "."]);
+    // What the tests themselves leave here is no change of the project.
+    place.write(".git/info/exclude", "*\n");
+    git(&["add", "-f", "tiny.toml", "work.sh"]);
+    git(&["commit", "-qm", "one"]);
+    for _ in 0..NIGHTS {
+        place.assay("run ./tiny.toml -q").exits(0);
+    }
+    place.write("work.sh", "sleep 0.3\n");
+    git(&["commit", "-qam", "two"]);
+    // Assay's worker is the same; the files are not, and the old ones are in a commit.
+    let night = place.assay("nightly ./tiny.toml -q").exits(1);
+    night
+        .says("REGRESSED: 1 of ")
+        .says("The project's commit was ")
+        .says("interleaved with what the baseline ran");
+    place.assay("compare --by commit --metric time").exits(1);
 }
