@@ -86,7 +86,7 @@ fn body(text: &mut String, comparison: &Comparison) {
         table(text, comparison, &quiet);
         line(text, "</details>");
     }
-    if !comparison.left_out.is_empty() {
+    if !comparison.left_out.is_empty() && !comparison.baseline.runs.is_empty() {
         line(text, "Not compared:");
         let items: Vec<String> = comparison
             .left_out

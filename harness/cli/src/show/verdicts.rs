@@ -188,11 +188,14 @@ impl Text {
             .caveats
             .iter()
             .for_each(|caveat| self.sentence(0, &format!("note: {caveat}")));
-        if !comparison.baseline.runs.is_empty() {
+        let has_baseline = !comparison.baseline.runs.is_empty();
+        if has_baseline {
             self.sentence(0, &words::basis(comparison));
         }
         self.cases(comparison, is_shown);
-        self.left_out(&comparison.left_out);
+        if has_baseline {
+            self.left_out(&comparison.left_out);
+        }
         if !comparison.is_empty() {
             self.suite(comparison, 0);
         }

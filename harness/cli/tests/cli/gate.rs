@@ -130,7 +130,8 @@ fn a_failed_verification_is_worse_than_slow_and_comes_first() {
 #[test]
 fn the_first_night_has_no_baseline_yet() {
     let place = Place::with_runs(1);
-    place.assay("check").exits(0).says("NO BASELINE YET");
+    let first = place.assay("check").exits(0);
+    first.says("NO BASELINE YET").lacks("only the candidate");
     place.assay("check --fail-inconclusive").exits(4);
     place.assay("confirm").exits(0).says("NO BASELINE YET");
     place.assay("check --json").exits(0).json();
