@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One night: ingests the records of earlier nights, runs a suite, publishes the site. For cron, GitHub
+# One night: ingests the records of earlier nights, runs a suite, checks it, publishes the site. For cron, GitHub
 # Actions, GitLab, Slurm: whoever can call a script and keep a folder. Exits as `assay nightly` does.
 set -euo pipefail
 
@@ -8,7 +8,8 @@ usage() {
 usage: ci/nightly.sh [options] [SUITE] [-- ASSAY_NIGHTLY_OPTION...]
 
 Ingests the records of earlier nights, runs SUITE (default: smoke; a name, a path, or a manifest.json),
-and publishes the site. Options after -- go to `assay nightly`, such as --filter TEXT or --wait SECONDS.
+checks it against earlier nights, and publishes the site. Options after -- go to `assay nightly`, such as
+--filter TEXT, --wait SECONDS, --junit FILE or --markdown FILE.
 
   --records DIR   records of earlier nights, to which this night's is added: the one folder to keep
                   from night to night (default: assay-data/records)
@@ -21,8 +22,8 @@ and publishes the site. Options after -- go to `assay nightly`, such as --filter
 Relative paths are from the current folder. Where every night gets a fresh machine, put a line
 `machine = "NAME"` into the project's assay.toml: nights of one name make one history.
 
-Exit code: that of `assay nightly`. 0 fine; 1 a case failed or gave a wrong output; 2 bad input;
-3 could not run; 130 interrupted. Record and site are left in their folders in each case, as far as
+Exit code: that of `assay nightly`. 0 fine; 1 a case failed, gave a wrong output, or is slower than its
+baseline, confirmed; 2 bad input; 3 could not run; 130 interrupted. Record and site are left in their folders in each case, as far as
 there are any. A record that cannot be read is named on stderr and left out; it stops nothing.
 TEXT
 }
@@ -119,9 +120,12 @@ status=0
 run nightly "$suite" "$@" >"$scratch/summary" || status=$?
 cat "$scratch/summary"
 
-record=$(sed -n 's/^record: *//p' "$scratch/summary" | tail -n 1)
-if [[ -n $record ]]; then
-    keep "$record"
+mapfile -t written < <(sed -n 's/^record: *//p' "$scratch/summary")
+if ((${#written[@]})); then
+    # The night's, and that of what was run to confirm its suspects.
+    for record in "${written[@]}"; do
+        keep "$record"
+    done
 elif [[ -d assay-data/records ]]; then
     # It did not come so far as to name its record.
     while IFS= read -r -d '' partial; do

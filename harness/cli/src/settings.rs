@@ -24,6 +24,7 @@ struct SettingsFile {
     marks: Option<PathBuf>,
     title: Option<String>,
     machine: Option<String>,
+    baseline: Option<String>,
     env: BTreeMap<String, String>,
     build: Option<Build>,
 }
@@ -71,6 +72,8 @@ pub struct Settings {
     pub title: String,
     /// Name of this machine in series; else it is derived from the hardware.
     pub machine: Option<String>,
+    /// The window of runs that `check` compares with, where none is named.
+    pub baseline: Option<String>,
     /// Variables that every worker gets; they are part of the manifest.
     pub env: BTreeMap<String, String>,
     /// How a commit of the project is built.
@@ -109,6 +112,7 @@ impl Settings {
             site: at(file.site, "assay-data/site"),
             title: file.title.unwrap_or_else(|| "Assay".into()),
             machine: file.machine,
+            baseline: file.baseline,
             env: file.env,
             build: file.build,
             project: project.to_path_buf(),

@@ -1,5 +1,11 @@
 //! Verdict values as text for a terminal, or as JSON.
 
+pub mod junit;
+pub mod markdown;
+mod matrix;
+pub mod verdicts;
+mod words;
+
 use std::collections::BTreeSet;
 
 use anyhow::Result;
@@ -183,7 +189,7 @@ fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Regressed => "REGRESSED",
         Verdict::Improved => "improved",
-        Verdict::Unchanged => "equivalent",
+        Verdict::Unchanged => "unchanged",
         Verdict::Inconclusive => "inconclusive",
     }
 }

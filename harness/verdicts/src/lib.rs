@@ -4,7 +4,11 @@
 //! computed from stored samples whenever they are read, so a threshold can change without a re-run.
 
 pub mod calibration;
+pub mod comparison;
+mod effect;
 mod estimate;
+pub mod few_runs;
+pub mod gate;
 pub mod history;
 mod likeness;
 pub mod marks;
@@ -13,13 +17,17 @@ pub mod series;
 pub mod speed;
 pub mod summary;
 mod view;
+pub mod window;
 
+pub use comparison::{Basis, CaseComparison, Comparison, Side};
+pub use gate::Gate;
 pub use history::{CaseHistory, LocatedChange, Spot};
 pub use marks::{Mark, MarkKind, Marks, MarksError};
 pub use reproduction::{CaseReproduction, Likeness, Reproduction};
 pub use series::{Change, Point, Series, changes};
 pub use summary::{CaseState, CaseSummary, MetricSummary, RunSummary};
 pub use view::{History, RunView};
+pub use window::Window;
 
 use assay_protocol::Direction;
 use assay_stats::Position;

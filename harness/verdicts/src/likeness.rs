@@ -100,7 +100,7 @@ pub(crate) fn inputs(pair: Pair<'_>, manifests: [&Manifest; 2], case: &str) -> L
 }
 
 /// What determines a case's inputs and differs. How it is measured does not.
-fn differing_fields(one: &Case, two: &Case) -> Vec<&'static str> {
+pub(crate) fn differing_fields(one: &Case, two: &Case) -> Vec<&'static str> {
     [
         ("workload", one.workload != two.workload),
         ("params", one.params != two.params),

@@ -8,8 +8,9 @@ use assay_stats::Interval;
 use assay_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+use crate::few_runs::Times;
 use crate::likeness::{self, Pair};
-use crate::speed::{self, Speed, Times};
+use crate::speed::{self, Speed};
 use crate::{DEFAULT_MARGIN, History, RunView, Verdict};
 
 /// A run, the run that reproduced it, and how they compare.
@@ -196,7 +197,7 @@ fn speeds(
     let times: Vec<Times> = names
         .iter()
         .zip(pairs)
-        .map(|(&(case, arm), pair)| times(*pair, history.of(case, arm)))
+        .map(|(&(case, arm), pair)| times(*pair, history.of(case, arm, Metric::TIME)))
         .collect();
     let barrier = likeness::speed_barrier(
         (&original.run.run, &original.run.machine),
@@ -219,8 +220,8 @@ fn speeds(
 fn times(pair: Pair<'_>, history: &[f64]) -> Times {
     match (pair.comparable(), pair.original, pair.again) {
         (Ok(()), Some(original), Some(again)) => Times {
-            original: original.good_values(Metric::TIME),
-            again: again.good_values(Metric::TIME),
+            baseline: vec![original.good_values(Metric::TIME)],
+            candidate: vec![again.good_values(Metric::TIME)],
             history: history.to_vec(),
         },
         _ => Times::default(),

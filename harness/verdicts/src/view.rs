@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use assay_protocol::Metric;
+use assay_protocol::Direction;
 use assay_record::{BlockStatus, Manifest, RunId};
 use assay_stats::median;
 use assay_store::{CaseRow, RunRow, Store, StoreError};
+
+use crate::window;
 
 /// A run with all that a comparison asks of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,23 +39,23 @@ impl RunView {
     }
 }
 
-/// Times of earlier runs of each case and arm on one machine: the median over the rounds of each run, oldest first.
+/// Values of earlier runs of each case, arm and metric on one machine: the median over the rounds of each run, oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct History(BTreeMap<(String, String), Vec<f64>>);
+pub struct History(BTreeMap<(String, String, String), Vec<f64>>);
 
 impl History {
-    /// What the store knows of the machine and suite of `view` before that run, of the same definitions. Reproductions are
-    /// left out: they may have run another build, and what is asked is how much runs of one build differ.
+    /// What the store knows of the machine and suite of `view` before that run, of the same definitions. Only nights of their
+    /// own: reproductions and confirmations may have run another build, and what is asked is how much runs of one build differ.
     pub fn before(store: &Store, view: &RunView) -> Result<Self, StoreError> {
         let started: BTreeMap<RunId, _> = store
             .runs()?
             .into_iter()
-            .filter(|row| row.reproduces.is_none())
+            .filter(window::is_night)
             .map(|row| (row.run, row.started))
             .collect();
         let mut history = Self::default();
         for series in store.series()? {
-            let is_same = series.key.metric == Metric::TIME
+            let is_same = series.metric.direction != Direction::Neutral
                 && series.key.machine == view.run.machine
                 && series.key.suite == view.run.suite
                 && view
@@ -70,20 +72,16 @@ impl History {
                     .is_some_and(|started| *started < view.run.started)
             });
             let times = earlier.filter_map(|(_, rounds)| median(rounds)).collect();
-            history.insert(&series.key.case, &series.key.arm, times);
+            let key = (series.key.case, series.key.arm, series.key.metric);
+            history.0.insert(key, times);
         }
         Ok(history)
     }
 
-    /// Sets the times of a case on an arm.
-    pub fn insert(&mut self, case: &str, arm: &str, times: Vec<f64>) {
-        self.0.insert((case.into(), arm.into()), times);
-    }
-
-    /// Times of a case on an arm, oldest first; empty where nothing is known.
-    pub fn of(&self, case: &str, arm: &str) -> &[f64] {
+    /// Values of a metric of a case on an arm, oldest first; empty where nothing is known.
+    pub fn of(&self, case: &str, arm: &str, metric: &str) -> &[f64] {
         self.0
-            .get(&(case.into(), arm.into()))
+            .get(&(case.into(), arm.into(), metric.into()))
             .map_or(&[], Vec::as_slice)
     }
 }

@@ -1,7 +1,10 @@
 //! The subcommands: one file each, one line of registration each.
 
 mod calibrate;
+mod check;
+mod compare;
 mod completions;
+mod confirm;
 mod db;
 mod doctor;
 mod fingerprint;
@@ -45,10 +48,16 @@ enum Command {
     Plan(plan::Args),
     /// Run a suite or a manifest, record it, and ingest the record.
     Run(run::Args),
-    /// Run a suite and publish the site: what a CI machine does each night.
+    /// Run a suite, check it, confirm what looks changed, and publish the site: what a CI machine does each night.
     Nightly(nightly::Args),
     /// Show what a run found.
     Show(show::Args),
+    /// Compare runs, groups of runs, or the arms of one run.
+    Compare(compare::Args),
+    /// Check a run against a window of earlier ones: the gate for CI.
+    Check(check::Args),
+    /// Run the suspects of a check again, interleaved with what the baseline ran, before anybody is told.
+    Confirm(confirm::Args),
     /// Show how a case did over its runs, and where it changed.
     History(history::Args),
     /// Run the manifest of a past run again, and compare inputs, outputs and speed.
@@ -110,6 +119,9 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::run(&args)?,
         Command::Nightly(args) => nightly::run(&args)?,
         Command::Show(args) => show::run(&args)?,
+        Command::Compare(args) => compare::run(&args)?,
+        Command::Check(args) => check::run(&args)?,
+        Command::Confirm(args) => confirm::run(&args)?,
         Command::History(args) => history::run(&args)?,
         Command::Reproduce(args) => reproduce::run(&args)?,
         Command::Calibrate(args) => calibrate::run(&args)?,

@@ -33,6 +33,18 @@ pub struct Running {
     pub quiet: bool,
 }
 
+impl Running {
+    /// As the executor takes it.
+    pub fn options(&self) -> execute::Options {
+        execute::Options {
+            tags: self.tag.clone(),
+            wait_s: self.wait,
+            quiet: self.quiet,
+            ..execute::Options::default()
+        }
+    }
+}
+
 /// What to run and how.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -49,8 +61,13 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<Exit> {
     let settings = Settings::load()?;
-    let (executed, summary) =
-        run_and_ingest(&args.what, &args.selection, &args.running, &settings)?;
+    let (executed, summary) = run_and_ingest(
+        &args.what,
+        &args.selection,
+        &args.running,
+        &settings,
+        &Interrupt::listen()?,
+    )?;
     if args.json {
         show::json(&summary)?;
     } else {
@@ -66,15 +83,11 @@ pub fn run_and_ingest(
     selection: &Selection,
     running: &Running,
     settings: &Settings,
+    interrupt: &Interrupt,
 ) -> Result<(Executed, RunSummary)> {
     let file = manifest(what, selection, settings)?;
-    let options = execute::Options {
-        tags: running.tag.clone(),
-        wait_s: running.wait,
-        quiet: running.quiet,
-        ..execute::Options::default()
-    };
-    let executed = execute::execute(&file, settings, &options, &Interrupt::listen()?)?;
+    let options = running.options();
+    let executed = execute::execute(&file, settings, &options, interrupt)?;
     let store = database::ingest_record(settings, &executed.record)?;
     let summary = RunSummary::of(&store, &executed.run)?;
     Ok((executed, summary))

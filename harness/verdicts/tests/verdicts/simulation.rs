@@ -1,7 +1,8 @@
 //! How often the speed verdict is wrong, on made-up runs whose truth is known. Run with `--nocapture` for the rates.
 
 use assay_protocol::Philox;
-use assay_verdicts::speed::{Speed, Times, judge};
+use assay_verdicts::few_runs::Times;
+use assay_verdicts::speed::{Speed, judge};
 use assay_verdicts::{DEFAULT_MARGIN, Verdict};
 
 /// Cases of a suite, tries of a session, sessions of a simulation.
@@ -97,8 +98,8 @@ fn count(speeds: &[Speed], verdict: Verdict) -> usize {
 fn unchanged(machine: Machine, history: usize, dice: &mut Dice) -> [usize; 3] {
     let cases: Vec<Times> = (0..CASES)
         .map(|_| Times {
-            original: dice.run(machine, 1000.0, 6),
-            again: Vec::new(),
+            baseline: vec![dice.run(machine, 1000.0, 6)],
+            candidate: Vec::new(),
             history: (0..history)
                 .map(|_| dice.run(machine, 1000.0, 1)[0])
                 .collect(),
@@ -108,7 +109,7 @@ fn unchanged(machine: Machine, history: usize, dice: &mut Dice) -> [usize; 3] {
         let cases: Vec<Times> = cases
             .iter()
             .map(|case| Times {
-                again: dice.run(machine, 1000.0, 6),
+                candidate: vec![dice.run(machine, 1000.0, 6)],
                 ..case.clone()
             })
             .collect();
@@ -171,20 +172,20 @@ fn verdicts_simulated_ten_percent_of_a_quiet_case_is_found() {
             // The others are as noisy as a shared machine makes memory.
             let mut suite: Vec<Times> = (1..cases)
                 .map(|_| Times {
-                    original: dice.run(SHARED, 1000.0, 6),
-                    again: dice.run(SHARED, 1000.0, 6),
+                    baseline: vec![dice.run(SHARED, 1000.0, 6)],
+                    candidate: vec![dice.run(SHARED, 1000.0, 6)],
                     history: Vec::new(),
                 })
                 .collect();
             let original = dice.run(machine, 1000.0, 6);
             suite.push(Times {
-                again: dice.run(machine, 1100.0, 6),
-                original,
+                candidate: vec![dice.run(machine, 1100.0, 6)],
+                baseline: vec![original],
                 history: Vec::new(),
             });
             let last = |suite: &[Times]| judge(suite, DEFAULT_MARGIN).pop().unwrap().verdict;
             let first = last(&suite) == Verdict::Regressed;
-            suite.last_mut().unwrap().again = dice.run(machine, 1100.0, 6);
+            suite.last_mut().unwrap().candidate = vec![dice.run(machine, 1100.0, 6)];
             let second = last(&suite) == Verdict::Regressed;
             found += usize::from(first);
             confirmed += usize::from(first && second);

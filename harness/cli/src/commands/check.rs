@@ -1,0 +1,39 @@
+//! `assay check`: the gate for CI, one run against a window of earlier ones.
+
+use anyhow::Result;
+use assay_store::Access;
+
+use crate::database;
+use crate::errors::Exit;
+use crate::gating::{self, Asking};
+use crate::settings::Settings;
+use crate::show::{self, verdicts};
+
+/// What to check and how.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// An id, a unique prefix of one, `latest`, `latest~1`, or `tag:NAME`; without it, the newest complete run that is no
+    /// reproduction.
+    run: Option<String>,
+    #[command(flatten)]
+    asking: Asking,
+    /// Machine output on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<Exit> {
+    let settings = Settings::load()?;
+    let checked = {
+        let store = database::open(&settings, Access::Read)?;
+        let run = gating::night(&store, args.run.as_deref())?;
+        args.asking.check(&store, &run, &settings)?
+    };
+    args.asking.write(&checked.gate, checked.suite())?;
+    if args.json {
+        show::json(&checked.gate)?;
+    } else {
+        crate::say!("{}", verdicts::gate(&checked.gate));
+    }
+    Ok(args.asking.exit_of(&checked.gate))
+}

@@ -1,0 +1,204 @@
+//! One run against its window of earlier runs: what `check`, `confirm` and `nightly` share.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use assay_record::{RunId, Timestamp};
+use assay_store::{RunRow, Store};
+use assay_verdicts::calibration::Calibration;
+use assay_verdicts::comparison::{Known, Options, Question};
+use assay_verdicts::gate::State;
+use assay_verdicts::window::{Baseline, DEFAULT_RUNS, MAIN_ARM, is_night};
+use assay_verdicts::{Gate, RunView, Window};
+
+use crate::errors::Exit;
+use crate::marks;
+use crate::settings::Settings;
+use crate::show::{junit, markdown};
+use crate::sides::{self, Side};
+
+/// Which runs a gate compares with, and what it asks.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Asking {
+    /// Runs to compare with: `last:N` (the newest but two), `tag:NAME`, `RUN..RUN`, or runs with commas between them; without it, `baseline` of
+    /// assay.toml, else `last:20`.
+    #[arg(long, value_name = "WINDOW")]
+    baseline: Option<String>,
+    #[command(flatten)]
+    wishes: Wishes,
+    #[command(flatten)]
+    files: Files,
+}
+
+/// What is asked of a change, shared by every command that judges.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Wishes {
+    /// What is within this many percent is equal; without it, 3, or what `assay calibrate` found possible if that is more.
+    #[arg(long, value_name = "PERCENT", value_parser = percentage)]
+    margin: Option<f64>,
+    /// Exit with 4 where something is inconclusive.
+    #[arg(long)]
+    pub fail_inconclusive: bool,
+}
+
+impl Wishes {
+    /// Margins that calibration found possible on a run's machine; a margin that was asked for stands.
+    pub fn margins(&self, store: &Store, of: &RunRow) -> Result<BTreeMap<String, f64>> {
+        if self.margin.is_some() {
+            return Ok(BTreeMap::new());
+        }
+        let found = Calibration::of(store, &of.suite, &of.machine)?;
+        let cases = found.into_iter().flat_map(|found| found.cases);
+        let margins = cases.filter_map(|case| Some((case.case, case.margin?)));
+        Ok(margins.collect())
+    }
+
+    /// These wishes on top of the defaults.
+    pub fn options(&self, question: Question) -> Options {
+        let mut options = Options::new(question);
+        if let Some(margin) = self.margin {
+            options.rules.margin = margin / 100.0;
+        }
+        options
+    }
+}
+
+fn percentage(text: &str) -> Result<f64, String> {
+    let number: Option<f64> = text.trim_end_matches('%').trim().parse().ok();
+    number
+        .filter(|percent| *percent > 0.0 && *percent <= 100.0)
+        .ok_or_else(|| "expected a number of percent above 0 and up to 100, such as 2.5".into())
+}
+
+/// Where else a gate is written.
+#[derive(Clone, Debug, clap::Args)]
+struct Files {
+    /// Write JUnit XML there.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write Markdown there, such as `$GITHUB_STEP_SUMMARY`.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+}
+
+/// A run that was checked, with the sides that were compared.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// What is said of it.
+    pub gate: Gate,
+    /// What it was compared with; without runs where there is none.
+    pub baseline: Side,
+    /// The run.
+    pub candidate: Side,
+    /// Records of what was run to confirm it.
+    pub records: Vec<PathBuf>,
+}
+
+impl Checked {
+    /// Name of the suite.
+    pub fn suite(&self) -> &str {
+        self.candidate
+            .newest()
+            .map_or("assay", |view| view.run.suite.as_str())
+    }
+}
+
+impl Asking {
+    /// Checks a run against the window.
+    pub fn check(&self, store: &Store, run: &RunId, settings: &Settings) -> Result<Checked> {
+        let asked = self.baseline.as_ref().or(settings.baseline.as_ref());
+        let name = asked
+            .cloned()
+            .unwrap_or_else(|| format!("last:{DEFAULT_RUNS}"));
+        let window = parse(store, &name).with_context(|| format!("the baseline `{name}`"))?;
+        let candidate = RunView::load(store, run)?;
+        let Baseline { runs, gap } = window.baseline(store, &candidate.run)?;
+        ensure!(
+            runs.iter().all(|view| view.run.run != *run),
+            "the baseline `{name}`: {run} is the run that is checked, and no different from itself"
+        );
+        let baseline = Side {
+            label: sides::label_of(&runs),
+            arm: MAIN_ARM.into(),
+            runs,
+        };
+        let marks = marks::load(settings)?;
+        let today = Timestamp::now().day();
+        marks::complain(settings, &marks, store, today)?;
+        let options = Options {
+            known: Some(Known { marks, today }),
+            margins: self.wishes.margins(store, &candidate.run)?,
+            gap,
+            ..self.wishes.options(Question::Gate)
+        };
+        let candidate = sides::side(run.to_string(), vec![candidate]);
+        let comparison = sides::compare(store, &baseline, &candidate, options)?;
+        Ok(Checked {
+            gate: Gate::new(name, run.clone(), comparison),
+            baseline,
+            candidate,
+            records: Vec::new(),
+        })
+    }
+
+    /// The options that confirmations share with this check.
+    pub fn options(&self, question: Question) -> Options {
+        self.wishes.options(question)
+    }
+
+    /// Writes the files that were asked for.
+    pub fn write(&self, gate: &Gate, suite: &str) -> Result<()> {
+        let write = |path: &Option<PathBuf>, content: String| match path {
+            None => Ok(()),
+            Some(path) => std::fs::write(path, content)
+                .with_context(|| format!("{}: cannot be written", path.display())),
+        };
+        write(&self.files.junit, junit::gate(gate, suite))?;
+        write(&self.files.markdown, markdown::gate(gate) + "\n")
+    }
+
+    /// The exit code of a gate.
+    pub fn exit_of(&self, gate: &Gate) -> Exit {
+        let is_open = gate.comparison.is_inconclusive() || gate.state == State::NoBaseline;
+        if gate.is_worse() {
+            Exit::Found
+        } else if self.wishes.fail_inconclusive && is_open {
+            Exit::Inconclusive
+        } else {
+            Exit::Fine
+        }
+    }
+}
+
+/// The run that is meant: the one that is named, else the newest that came to its end and is a night of its own.
+pub fn night(store: &Store, name: Option<&str>) -> Result<RunId> {
+    if let Some(name) = name {
+        return Ok(store.resolve(name)?);
+    }
+    let nights = store.runs()?.into_iter().rev().find(is_night);
+    match nights {
+        Some(row) => Ok(row.run),
+        // Says what to do where there is no run at all.
+        None => Ok(store.resolve("latest")?),
+    }
+}
+
+fn parse(store: &Store, name: &str) -> Result<Window> {
+    if let Some(count) = name.strip_prefix("last:") {
+        let count = count.parse().ok().filter(|count| *count > 0);
+        return Ok(Window::Last(count.context(
+            "expected `last:N` with N a whole number from 1 on, such as last:20",
+        )?));
+    }
+    if let Some(tag) = name.strip_prefix("tag:") {
+        // An unknown tag is an error that lists those there are.
+        store.resolve(name)?;
+        return Ok(Window::Tag(tag.into()));
+    }
+    if let Some((first, last)) = name.split_once("..") {
+        return Ok(Window::Between(store.resolve(first)?, store.resolve(last)?));
+    }
+    let runs = name.split(',').map(|part| store.resolve(part.trim()));
+    Ok(Window::Runs(runs.collect::<Result<_, _>>()?))
+}

@@ -1,0 +1,153 @@
+//! What text and Markdown have in common: effects, verdicts and sides in words.
+
+use assay_stats::Interval;
+use assay_verdicts::comparison::Counts;
+use assay_verdicts::{Basis, CaseComparison, Comparison, Verdict};
+
+/// A ratio as a change: `+10.2 % [+8.1, +12.4]`.
+pub fn change(ratio: &Interval) -> String {
+    format!(
+        "{} [{}, {}]",
+        percent(ratio.estimate),
+        signed(ratio.low),
+        signed(ratio.high)
+    )
+}
+
+/// A ratio as a change without its interval: `+10.2 %`.
+pub fn percent(ratio: f64) -> String {
+    format!("{} %", signed(ratio))
+}
+
+fn signed(ratio: f64) -> String {
+    let text = format!("{:+.1}", (ratio - 1.0) * 100.0);
+    if text == "-0.0" { "+0.0".into() } else { text }
+}
+
+/// A share without a sign: `3 %`, `2.5 %`.
+pub fn share(share: f64) -> String {
+    let text = format!("{:.1}", 100.0 * share);
+    format!("{} %", text.trim_end_matches(".0"))
+}
+
+/// What is said of a case in one word; what asks for action, in capitals.
+pub fn verdict(case: &CaseComparison) -> &'static str {
+    match (&case.trouble, case.verdict) {
+        (Some(trouble), _) if trouble.starts_with("wrong") => "WRONG",
+        (Some(_), _) => "FAILED",
+        (None, Verdict::Regressed) if case.mark.is_some() => "regressed",
+        (None, Verdict::Regressed) => "REGRESSED",
+        (None, Verdict::Improved) => "improved",
+        (None, Verdict::Unchanged) => "unchanged",
+        (None, Verdict::Inconclusive) => "inconclusive",
+    }
+}
+
+/// The effect as it is shown: where most cases moved together, relative to that.
+pub fn effect<'a>(comparison: &Comparison, case: &'a CaseComparison) -> Option<&'a Interval> {
+    let relative = case.relative.as_ref();
+    let is_event = comparison.suite.common_shift.is_some();
+    relative.filter(|_| is_event).or(case.ratio.as_ref())
+}
+
+/// Case and metric; the time, which every case has, goes without saying.
+pub fn name(case: &CaseComparison) -> String {
+    if case.metric.name == assay_protocol::Metric::TIME {
+        case.case.clone()
+    } else {
+        format!("{} {}", case.case, case.metric.name)
+    }
+}
+
+/// What a comparison rests on.
+pub fn basis(comparison: &Comparison) -> String {
+    match comparison.basis {
+        Basis::Interleaved => "interleaved: adjacent rounds of two arms of one run".into(),
+        Basis::AcrossRuns {
+            baseline_runs,
+            candidate_runs,
+        } => format!(
+            "across runs: {} in the baseline and {} in the candidate, by how much runs differ among themselves",
+            count(baseline_runs, "run"),
+            count(candidate_runs, "run")
+        ),
+        Basis::FewRuns {
+            baseline_runs: 1,
+            candidate_runs: 1,
+        } => "one run per side: how much runs differ is not seen here".into(),
+        Basis::FewRuns {
+            baseline_runs,
+            candidate_runs,
+        } => format!(
+            "{} in the baseline and {} in the candidate: too few to see how much runs differ",
+            count(baseline_runs, "run"),
+            count(candidate_runs, "run")
+        ),
+    }
+}
+
+/// The shift that most cases share, if there is one.
+pub fn common_shift(comparison: &Comparison) -> Option<String> {
+    let shift = comparison.suite.common_shift.as_ref()?;
+    let is_relative = comparison.cases.iter().any(|case| case.relative.is_some());
+    let then = if is_relative {
+        "one event of the machine, or of what all cases share; cases are judged relative to it"
+    } else {
+        "one event, not so many"
+    };
+    Some(format!(
+        "most cases moved together, {} of {}, by {}: {then}",
+        shift.moved,
+        shift.cases,
+        change(&shift.ratio)
+    ))
+}
+
+/// The suite as a whole: its geometric mean.
+pub fn mean(comparison: &Comparison) -> String {
+    let mean = comparison.suite.geometric_mean.as_ref();
+    mean.map_or("no geometric mean of times".into(), |mean| {
+        format!(
+            "geometric mean of times {} over {}",
+            change(&mean.ratio),
+            count(mean.cases, "case")
+        )
+    })
+}
+
+/// How many got each verdict.
+pub fn counts(counts: &Counts) -> String {
+    let troubled = match counts.troubled {
+        0 => String::new(),
+        troubled => format!("{troubled} failed or wrong, "),
+    };
+    let excused = match counts.excused {
+        0 => String::new(),
+        excused => format!("{excused} regressed as is known, "),
+    };
+    format!(
+        "{troubled}{} regressed, {excused}{} improved, {} unchanged, {} inconclusive",
+        counts.regressed, counts.improved, counts.unchanged, counts.inconclusive
+    )
+}
+
+/// How far the verdicts can be trusted as a whole.
+pub fn false_alarms(comparison: &Comparison) -> String {
+    let margin = comparison.rules.margin;
+    let is_wider = comparison.cases.iter().any(|case| case.margin > margin);
+    let wider = if is_wider {
+        ", or what calibration found possible"
+    } else {
+        ""
+    };
+    format!(
+        "at most {:.2} false alarms are expected among these verdicts; equal means within {}{wider}",
+        comparison.suite.expected_false_alarms,
+        share(margin)
+    )
+}
+
+/// `1 run`, `3 runs`.
+pub fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

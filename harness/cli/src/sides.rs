@@ -1,0 +1,340 @@
+//! From what people name to sides that can be compared: runs by their names, groups by a property, arms of one run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use assay_machine::diff;
+use assay_record::manifest::Engine;
+use assay_record::{Arm, Fingerprint, RunId};
+use assay_store::{RunRow, Store};
+use assay_verdicts::comparison::{Loaded, Options};
+use assay_verdicts::few_runs::MIN_HISTORY;
+use assay_verdicts::window::{MAIN_ARM, is_night};
+use assay_verdicts::{Comparison, History, RunView};
+
+/// How many digits of a commit are shown.
+const COMMIT_DIGITS: usize = 12;
+
+/// An arm of some runs, loaded.
+#[derive(Clone, Debug)]
+pub struct Side {
+    /// What it is called.
+    pub label: String,
+    /// Name of the arm.
+    pub arm: String,
+    /// The runs, oldest first.
+    pub runs: Vec<RunView>,
+}
+
+/// By what runs are grouped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Property {
+    /// Model of the GPUs.
+    Gpu,
+    /// Version of the NVIDIA driver.
+    Driver,
+    /// Container image.
+    Image,
+    /// Commit of the measured project.
+    Commit,
+    /// Arms of one run, which were interleaved.
+    Arm,
+}
+
+impl Side {
+    /// The side as it is compared.
+    pub fn loaded(&self) -> Loaded<'_> {
+        Loaded {
+            label: self.label.clone(),
+            arm: self.arm.clone(),
+            runs: self.runs.iter().collect(),
+        }
+    }
+
+    /// Its last run.
+    pub fn newest(&self) -> Option<&RunView> {
+        self.runs.last()
+    }
+}
+
+/// One side per name: a run, or several with commas between them.
+pub fn named(store: &Store, names: &[String]) -> Result<Vec<Side>> {
+    let mut seen = BTreeSet::new();
+    let mut sides = Vec::new();
+    for name in names {
+        let mut runs = Vec::new();
+        for part in name.split(',') {
+            let run = store.resolve(part.trim())?;
+            ensure!(
+                seen.insert(run.clone()),
+                "{run} is named twice, and is no different from itself; name another run"
+            );
+            runs.push(RunView::load(store, &run)?);
+        }
+        let side = side(String::new(), runs);
+        sides.push(Side {
+            label: label_of(&side.runs),
+            ..side
+        });
+    }
+    Ok(sides)
+}
+
+/// One side per value that a property has among the runs that are named; where none or one is, among all of its suite
+/// (without a name the newest run's) and of its machine, and for GPUs of every machine. The side that came first is the first.
+pub fn grouped(store: &Store, names: &[String], by: Property) -> Result<Vec<Side>> {
+    if by == Property::Arm {
+        return arms(store, names);
+    }
+    let mut runs = group_members(store, names, by)?;
+    runs.sort_by(|a, b| (a.started, &a.run).cmp(&(b.started, &b.run)));
+    let mut sides: Vec<Side> = Vec::new();
+    for row in runs {
+        let view = RunView::load(store, &row.run)?;
+        let label = property(store, &view, by)?;
+        match sides.iter_mut().find(|side| side.label == label) {
+            Some(side) => side.runs.push(view),
+            None => sides.push(side(label, vec![view])),
+        }
+    }
+    if let [only] = &sides[..] {
+        let runs = only.runs.len();
+        bail!(
+            "there is one {} among {runs} run{}, `{}`: nothing to compare; name runs that differ in it",
+            format!("{by:?}").to_lowercase(),
+            if runs == 1 { "" } else { "s" },
+            only.label
+        );
+    }
+    Ok(sides)
+}
+
+fn group_members(store: &Store, names: &[String], by: Property) -> Result<Vec<RunRow>> {
+    let mut rows = Vec::new();
+    for name in names.iter().flat_map(|name| name.split(',')) {
+        rows.push(store.run(&store.resolve(name.trim())?)?);
+    }
+    if rows.len() > 1 {
+        let mut seen = BTreeSet::new();
+        rows.retain(|row| seen.insert(row.run.clone()));
+        return Ok(rows);
+    }
+    let of = match rows.pop() {
+        Some(row) => row,
+        None => store.run(&store.resolve("latest")?)?,
+    };
+    let belongs = |row: &RunRow| {
+        let is_here = by == Property::Gpu || row.machine == of.machine;
+        is_night(row) && row.suite == of.suite && is_here
+    };
+    let mut all = store.runs()?;
+    all.retain(belongs);
+    ensure!(
+        !all.is_empty(),
+        "no run of suite `{}` came to its end; name the runs to group",
+        of.suite
+    );
+    Ok(all)
+}
+
+/// Arms of one run, in the order of its manifest.
+fn arms(store: &Store, names: &[String]) -> Result<Vec<Side>> {
+    ensure!(
+        names.len() <= 1,
+        "arms are compared within one run, and {} runs are named; without --by arm their arms named `{MAIN_ARM}` are compared",
+        names.len()
+    );
+    let name = names.first().map_or("latest", String::as_str);
+    let view = RunView::load(store, &store.resolve(name)?)?;
+    let arms: Vec<String> = view
+        .manifest
+        .arms
+        .iter()
+        .map(|arm| arm.name.clone())
+        .collect();
+    if let [only] = &arms[..] {
+        bail!(
+            "run {} has one arm, `{only}`: nothing to compare; `assay run SUITE --arm A=... --arm B=...` interleaves several",
+            view.run.run
+        );
+    }
+    let sides = arms.into_iter().map(|arm| Side {
+        label: arm.clone(),
+        arm,
+        runs: vec![view.clone()],
+    });
+    Ok(sides.collect())
+}
+
+/// Some runs by their arm `main`, or where there is none, their first.
+pub fn side(label: String, mut runs: Vec<RunView>) -> Side {
+    runs.sort_by(|a, b| (a.run.started, &a.run.run).cmp(&(b.run.started, &b.run.run)));
+    let arms = runs.last().map_or(&[][..], |view| &view.manifest.arms);
+    let main = arms
+        .iter()
+        .find(|arm| arm.name == MAIN_ARM)
+        .or(arms.first());
+    Side {
+        label,
+        arm: main.map_or(MAIN_ARM.into(), |arm| arm.name.clone()),
+        runs,
+    }
+}
+
+/// What runs are called where nobody named them otherwise.
+pub fn label_of(runs: &[RunView]) -> String {
+    match runs {
+        [] => "no run".into(),
+        [one] => one.run.run.to_string(),
+        [first, .., last] => {
+            format!("{} runs, {} to {}", runs.len(), first.run.run, last.run.run)
+        }
+    }
+}
+
+fn property(store: &Store, view: &RunView, by: Property) -> Result<String> {
+    let fingerprint = || fingerprint(store, &view.run.run);
+    Ok(match by {
+        Property::Gpu => gpus(&fingerprint()?),
+        Property::Driver => {
+            let field = fingerprint()?.software.get("nvidia.driver").cloned();
+            let known = field.filter(|field| field.value().is_some());
+            known.map_or("no NVIDIA driver".into(), |field| field.to_string())
+        }
+        Property::Image => {
+            let engine = view.manifest.arms.first().map(|arm| arm.engine);
+            match engine {
+                Some(Engine::Host) | None => "no image".into(),
+            }
+        }
+        Property::Commit => commit_of(&view.run),
+        Property::Arm => MAIN_ARM.into(),
+    })
+}
+
+fn gpus(fingerprint: &Fingerprint) -> String {
+    let mut models: BTreeMap<String, usize> = BTreeMap::new();
+    for (name, field) in &fingerprint.hardware {
+        let of_gpu = name.strip_prefix("gpu.");
+        let is_model = of_gpu.is_some_and(|rest| rest.split('.').nth(1) == Some("name"));
+        if is_model && field.value().is_some() {
+            *models.entry(field.to_string()).or_default() += 1;
+        }
+    }
+    let named = models.into_iter().map(|(model, count)| match count {
+        1 => model,
+        _ => format!("{count} x {model}"),
+    });
+    let all = named.collect::<Vec<_>>().join(" + ");
+    if all.is_empty() { "no GPU".into() } else { all }
+}
+
+/// A run's commit as it is shown: `3e724a6db1c0`, `3e724a6db1c0 with changes`, `no commit`.
+fn commit_of(row: &RunRow) -> String {
+    let changes = if row.dirty { " with changes" } else { "" };
+    row.commit.as_ref().map_or("no commit".into(), |commit| {
+        format!("{}{changes}", short(commit))
+    })
+}
+
+fn short(commit: &str) -> String {
+    commit.chars().take(COMMIT_DIGITS).collect()
+}
+
+/// The comparison of two sides, with what differs between their last runs said first.
+pub fn compare(
+    store: &Store,
+    baseline: &Side,
+    candidate: &Side,
+    options: Options,
+) -> Result<Comparison> {
+    let runs = baseline.runs.len().max(candidate.runs.len());
+    let history = match candidate.newest() {
+        Some(newest) if runs < MIN_HISTORY => History::before(store, newest)?,
+        _ => History::default(),
+    };
+    let options = Options {
+        differences: differences(store, baseline, candidate)?,
+        ..options
+    };
+    Ok(Comparison::of(
+        &baseline.loaded(),
+        &candidate.loaded(),
+        &history,
+        options,
+    ))
+}
+
+/// What differs between the last runs of two sides and may explain a difference, in words: what was measured, then the machine.
+pub fn differences(store: &Store, baseline: &Side, candidate: &Side) -> Result<Vec<String>> {
+    let (Some(before), Some(after)) = (baseline.newest(), candidate.newest()) else {
+        return Ok(Vec::new());
+    };
+    let mut words = Vec::new();
+    let arm = |view: &RunView, name: &str| -> Option<Arm> {
+        view.manifest
+            .arms
+            .iter()
+            .find(|arm| arm.name == name)
+            .cloned()
+    };
+    if let (Some(one), Some(other)) = (arm(before, &baseline.arm), arm(after, &candidate.arm)) {
+        words.extend(arm_differences(&one, &other));
+    }
+    if before.run.run == after.run.run {
+        return Ok(words);
+    }
+    let (was, is) = (commit_of(&before.run), commit_of(&after.run));
+    if was != is {
+        words.push(format!("The project's commit was {was} and is now {is}."));
+    }
+    let explained = diff::explain(
+        &fingerprint(store, &before.run.run)?,
+        &fingerprint(store, &after.run.run)?,
+    );
+    // The machine first: "the driver changed" comes before "the code is other code".
+    let machine = explained.into_iter().map(|explanation| explanation.text);
+    Ok(machine.chain(words).collect())
+}
+
+fn arm_differences(before: &Arm, after: &Arm) -> Vec<String> {
+    let mut words = Vec::new();
+    if before.worker != after.worker {
+        words.push(format!(
+            "The built-in worker was {} and is now {}.",
+            before.worker.short(),
+            after.worker.short()
+        ));
+    }
+    let prefix = |arm: &Arm| match arm.prefix.join(" ") {
+        empty if empty.is_empty() => "absent".to_owned(),
+        words => format!("`{words}`"),
+    };
+    if before.prefix != after.prefix {
+        words.push(format!(
+            "The command before the workers was {} and is now {}.",
+            prefix(before),
+            prefix(after)
+        ));
+    }
+    let names: BTreeSet<&String> = before.env.keys().chain(after.env.keys()).collect();
+    let value = |arm: &Arm, name: &str| {
+        arm.env
+            .get(name)
+            .map_or("not set".to_owned(), |value| format!("`{value}`"))
+    };
+    for name in names {
+        let (was, is) = (value(before, name), value(after, name));
+        if was != is {
+            words.push(format!("The variable {name} was {was} and is now {is}."));
+        }
+    }
+    words
+}
+
+fn fingerprint(store: &Store, run: &RunId) -> Result<Fingerprint> {
+    let row = store.run(run)?;
+    store
+        .fingerprint(&row.before)
+        .with_context(|| format!("run {run}"))
+}

@@ -1,0 +1,333 @@
+//! Two sides, compared in every metric that has a direction: one value for terminal, gate, feed and page.
+//!
+//! A side is an arm of some runs. What a comparison rests on depends on what there is ([`Basis`]): adjacent rounds of two arms of
+//! one run; at least five baseline runs, which show how much runs differ; or fewer, where that has to be taken from elsewhere.
+//! What cannot be compared is not: it is listed with the reason ([`LeftOut`]). What failed or gave a wrong output is
+//! worse than slow, and comes first.
+
+mod disturbed;
+mod effects;
+mod judging;
+mod moving;
+mod pairing;
+mod suite;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use assay_protocol::Metric;
+use assay_record::{Day, RunId};
+use assay_stats::{CommonShift, Interval, Rules};
+use serde::{Deserialize, Serialize};
+
+use crate::{History, Mark, Marks, RunView, Verdict};
+
+/// Two sides and how they compare: ratios are candidate over baseline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// What is compared with.
+    pub baseline: Side,
+    /// What is judged.
+    pub candidate: Side,
+    /// What the comparison rests on.
+    pub basis: Basis,
+    /// What differs between the two that may explain a difference, in words, likeliest first.
+    pub differences: Vec<String>,
+    /// What these verdicts do not say, in words.
+    pub caveats: Vec<String>,
+    /// The suite as a whole.
+    pub suite: SuiteVerdict,
+    /// Per case and metric: what failed first, then in the order of the suite.
+    pub cases: Vec<CaseComparison>,
+    /// Cases that were not compared, and why.
+    pub left_out: Vec<LeftOut>,
+    /// What was asked of a change.
+    pub rules: Rules,
+}
+
+/// An arm of some runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Side {
+    /// What it is called.
+    pub label: String,
+    /// Its runs, oldest first.
+    pub runs: Vec<RunId>,
+    /// Name of the arm.
+    pub arm: String,
+}
+
+/// What a comparison rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Basis {
+    /// Adjacent rounds of two arms of one run: what the machine does to both cancels.
+    Interleaved,
+    /// Enough runs to see how much runs differ.
+    AcrossRuns {
+        /// Runs of the baseline.
+        baseline_runs: usize,
+        /// Runs of the candidate.
+        candidate_runs: usize,
+    },
+    /// Too few for that, one run per side as a rule: how much runs differ is taken from elsewhere.
+    FewRuns {
+        /// Runs of the baseline.
+        baseline_runs: usize,
+        /// Runs of the candidate.
+        candidate_runs: usize,
+    },
+}
+
+/// One metric of one case on both sides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CaseComparison {
+    /// Id of the case.
+    pub case: String,
+    /// The metric, with unit and direction.
+    pub metric: Metric,
+    /// What is said of it.
+    pub verdict: Verdict,
+    /// Worth running again before anybody is told.
+    pub suspect: bool,
+    /// Candidate over baseline with its interval.
+    pub ratio: Option<Interval>,
+    /// The same relative to what the suite as a whole did, where that is what was judged.
+    pub relative: Option<Interval>,
+    /// What is equal here: the margin of the rules, or what calibration found possible, whichever is larger.
+    pub margin: f64,
+    /// Two-sided p-value of "no change", for this case alone.
+    pub p_value: Option<f64>,
+    /// The same, corrected over the suite.
+    pub adjusted: Option<f64>,
+    /// Why the candidate has no right result: worse than slow.
+    pub trouble: Option<String>,
+    /// What people know of it: a regression with a mark alerts nobody.
+    pub mark: Option<Mark>,
+    /// Why the verdict is what it is, in words.
+    pub note: String,
+}
+
+/// A case that was not compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Id of the case.
+    pub case: String,
+    /// What kind of reason.
+    pub reason: Reason,
+    /// The reason in words.
+    pub note: String,
+}
+
+/// Why a case was not compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The two time different things.
+    Different,
+    /// Only the baseline has it.
+    OnlyBaseline,
+    /// Only the candidate has it.
+    OnlyCandidate,
+    /// A side has it and could not measure it.
+    NotMeasured,
+}
+
+/// The suite as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SuiteVerdict {
+    /// Geometric mean of the ratios of times.
+    pub geometric_mean: Option<GeometricMean>,
+    /// How many metrics of cases got each verdict, troubled cases left out.
+    pub counts: Counts,
+    /// How many of the calls are false on average, at most.
+    pub expected_false_alarms: f64,
+    /// The shift that most cases share, if there is one: one event, said first.
+    pub common_shift: Option<CommonShift>,
+}
+
+/// Geometric mean of the ratios of times.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GeometricMean {
+    /// The mean with its interval, which includes what the cases have in common.
+    pub ratio: Interval,
+    /// Over how many cases.
+    pub cases: usize,
+}
+
+/// How many got each verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Failed, or with a wrong output.
+    pub troubled: usize,
+    /// Worse.
+    pub regressed: usize,
+    /// Worse, and known to be: it alerts nobody.
+    pub excused: usize,
+    /// Better.
+    pub improved: usize,
+    /// Equal within the margin.
+    pub unchanged: usize,
+    /// None of these can be said.
+    pub inconclusive: usize,
+}
+
+/// A side as it is compared: loaded runs, oldest first.
+#[derive(Clone, Debug)]
+pub struct Loaded<'a> {
+    /// What it is called.
+    pub label: String,
+    /// Name of the arm.
+    pub arm: String,
+    /// The runs.
+    pub runs: Vec<&'a RunView>,
+}
+
+/// What is asked of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// How two sides differ. A shift that all cases share is a result like any other.
+    Difference,
+    /// Whether the candidate is worse than its baseline. A shift that most cases share is an event of the machine until
+    /// interleaved rounds say otherwise, and cases are judged relative to it.
+    Gate,
+    /// Whether suspects differ in rounds of their own: corrected for even one false call.
+    Confirmation,
+}
+
+/// How to compare.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What is asked.
+    pub question: Question,
+    /// What is asked of a change.
+    pub rules: Rules,
+    /// Compare cases whose definitions differ.
+    pub force: bool,
+    /// Only these metrics; `None` for all that have a direction.
+    pub metrics: Option<BTreeSet<String>>,
+    /// Only these pairs of case and metric; `None` for all.
+    pub only: Option<BTreeSet<(String, String)>>,
+    /// What differs between the sides, in words.
+    pub differences: Vec<String>,
+    /// What people have said of changes; only a gate asks.
+    pub known: Option<Known>,
+    /// How many runs lie between the last of the baseline and the candidate.
+    pub gap: usize,
+    /// Margins that calibration found possible, by case.
+    pub margins: BTreeMap<String, f64>,
+}
+
+/// What people have said of changes, and the day on which that is asked.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The marks.
+    pub marks: Marks,
+    /// The day.
+    pub today: Day,
+}
+
+impl Options {
+    /// All cases and metrics by the default rules.
+    pub fn new(question: Question) -> Self {
+        Self {
+            question,
+            rules: Rules::default(),
+            force: false,
+            metrics: None,
+            only: None,
+            differences: Vec::new(),
+            known: None,
+            gap: 0,
+            margins: BTreeMap::new(),
+        }
+    }
+
+    /// What is equal in a case.
+    fn margin(&self, case: &str) -> f64 {
+        let possible = self.margins.get(case).copied().unwrap_or(0.0);
+        self.rules.margin.max(possible)
+    }
+
+    fn asks_for(&self, case: &str, metric: &str) -> bool {
+        let of_metric = self
+            .metrics
+            .as_ref()
+            .is_none_or(|asked| asked.contains(metric));
+        let of_case = self.only.as_ref();
+        of_metric && of_case.is_none_or(|only| only.contains(&(case.into(), metric.into())))
+    }
+}
+
+impl Comparison {
+    /// Compares two sides. `history` is asked only where the sides have too few runs.
+    pub fn of(
+        baseline: &Loaded<'_>,
+        candidate: &Loaded<'_>,
+        history: &History,
+        options: Options,
+    ) -> Self {
+        judging::judge(baseline, candidate, history, options)
+    }
+
+    /// Whether anything was compared, or found failed or wrong.
+    pub fn is_empty(&self) -> bool {
+        self.cases.is_empty()
+    }
+
+    /// Whether the candidate is worse: in speed, or in giving no right result.
+    pub fn is_worse(&self) -> bool {
+        self.suite.counts.regressed > 0 || self.suite.counts.troubled > 0
+    }
+
+    /// Whether something could not be told.
+    pub fn is_inconclusive(&self) -> bool {
+        self.suite.counts.inconclusive > 0
+    }
+
+    /// What should be run again before anybody is told. Of what has a mark nobody will be.
+    pub fn suspects(&self) -> impl Iterator<Item = &CaseComparison> {
+        let is_news = |case: &&CaseComparison| case.suspect && case.mark.is_none();
+        self.cases.iter().filter(is_news)
+    }
+
+    /// Counts the verdicts anew.
+    pub(crate) fn recount(&mut self) {
+        self.suite.counts = Counts::of(&self.cases);
+    }
+}
+
+impl Counts {
+    fn of(cases: &[CaseComparison]) -> Self {
+        let mut counts = Self::default();
+        for case in cases {
+            let place = match (&case.trouble, case.verdict) {
+                (Some(_), _) => &mut counts.troubled,
+                (None, Verdict::Regressed) if case.mark.is_some() => &mut counts.excused,
+                (None, Verdict::Regressed) => &mut counts.regressed,
+                (None, Verdict::Improved) => &mut counts.improved,
+                (None, Verdict::Unchanged) => &mut counts.unchanged,
+                (None, Verdict::Inconclusive) => &mut counts.inconclusive,
+            };
+            *place += 1;
+        }
+        counts
+    }
+}
+
+impl Loaded<'_> {
+    fn side(&self) -> Side {
+        Side {
+            label: self.label.clone(),
+            runs: self.runs.iter().map(|view| view.run.run.clone()).collect(),
+            arm: self.arm.clone(),
+        }
+    }
+
+    /// Names of the machines, each once.
+    fn machines(&self) -> BTreeSet<&str> {
+        self.runs
+            .iter()
+            .map(|view| view.run.machine.as_str())
+            .collect()
+    }
+}

@@ -1,0 +1,82 @@
+//! How the suite as a whole moved, and each case relative to it.
+
+use assay_protocol::Metric;
+use assay_stats::{Movement, RatioInterval, movement, ratio_of_values, run_value};
+
+use super::pairing::Item;
+use super::{Basis, Loaded, Options, Question};
+use crate::effect::Effect;
+
+/// The movement of the times of a suite from run to run. Arms of one run share their machine to the minute: what
+/// they differ by is the arms'.
+pub(super) fn of_suite(
+    items: &[Item],
+    baseline: &Loaded<'_>,
+    basis: Basis,
+    options: &Options,
+) -> Option<Movement> {
+    if basis == Basis::Interleaved {
+        return None;
+    }
+    let timed: Vec<&Item> = items.iter().filter(|item| is_timed(item)).collect();
+    let in_run = |run: usize| timed.iter().map(|item| value_in(item, run)).collect();
+    let before: Vec<Vec<Option<f64>>> = (0..baseline.runs.len()).map(in_run).collect();
+    let after: Vec<Option<f64>> = timed.iter().map(|item| value_of(item)).collect();
+    movement(&before, &after, options.gap, options.rules.least_effect)
+}
+
+/// What is judged: of a gate the times relative to what the suite did, else the ratios as they are.
+pub(super) fn judged_by(
+    items: &[Item],
+    found: &[Option<Effect>],
+    movement: Option<&Movement>,
+    options: &Options,
+) -> Vec<Option<RatioInterval>> {
+    let movement = movement.filter(|_| options.question == Question::Gate);
+    let judged = items.iter().zip(found).map(|(item, effect)| {
+        let interval = effect.as_ref()?.interval;
+        let relative = movement
+            .filter(|_| is_timed(item))
+            .and_then(|movement| relative(item, &interval, movement, options));
+        Some(relative.unwrap_or(interval))
+    });
+    judged.collect()
+}
+
+fn relative(
+    item: &Item,
+    interval: &RatioInterval,
+    movement: &Movement,
+    options: &Options,
+) -> Option<RatioInterval> {
+    if !movement.is_removable {
+        // Too few cases to take every run's movement out; an event's is plain enough.
+        let event = movement.event.as_ref()?;
+        return Some(interval.relative_to(event.ratio.estimate));
+    }
+    let before: Vec<f64> = item
+        .baseline
+        .iter()
+        .zip(&item.baseline_runs)
+        .map(|(rounds, run)| Some(run_value(rounds)? - movement.baseline.get(*run)?))
+        .collect::<Option<_>>()?;
+    let after = value_of(item)? - movement.candidate;
+    ratio_of_values(&before, &[after], options.gap, options.rules.confidence)
+}
+
+fn is_timed(item: &Item) -> bool {
+    item.metric.name == Metric::TIME && item.obstacle.is_none()
+}
+
+/// Value of the case in a run of the baseline.
+fn value_in(item: &Item, run: usize) -> Option<f64> {
+    let at = item.baseline_runs.iter().position(|have| *have == run)?;
+    run_value(&item.baseline[at])
+}
+
+/// Value of the case in the candidate, over all its runs.
+fn value_of(item: &Item) -> Option<f64> {
+    let values: Option<Vec<f64>> = item.candidate.iter().map(|run| run_value(run)).collect();
+    let values = values.filter(|values| !values.is_empty())?;
+    Some(values.iter().sum::<f64>() / values.len() as f64)
+}

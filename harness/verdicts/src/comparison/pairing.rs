@@ -1,0 +1,384 @@
+//! Which values of which rounds are compared: cases that both sides have, of one definition, measured and right.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use assay_protocol::{Direction, Metric};
+use assay_record::{BlockStatus, RunId};
+use assay_store::CaseRow;
+
+use super::{Basis, Known, LeftOut, Loaded, Options, Reason, disturbed};
+use crate::likeness::differing_fields;
+use crate::marks::Place;
+use crate::view::trouble;
+use crate::{CaseState, Mark, RunView, Verdict};
+
+/// All that two sides have to be compared by.
+pub(super) struct Pairing {
+    pub items: Vec<Item>,
+    pub troubles: Vec<(String, String)>,
+    pub left_out: Vec<LeftOut>,
+}
+
+/// One metric of one case, with the values of both sides.
+pub(super) struct Item {
+    pub case: String,
+    pub metric: Metric,
+    /// Per run the values of its rounds; interleaved: one run each, of rounds that both have, in the same order.
+    pub baseline: Vec<Vec<f64>>,
+    /// Of each of these runs, its place in its side.
+    pub baseline_runs: Vec<usize>,
+    pub candidate: Vec<Vec<f64>>,
+    /// Why nothing can be said, whatever the values are.
+    pub obstacle: Option<String>,
+    /// What must be said beside any verdict.
+    pub remark: Option<String>,
+    /// The mark that keeps a regression of it from alerting.
+    pub excuse: Option<Mark>,
+}
+
+/// A case on one side: the row of each run that has it.
+type Rows<'a> = Vec<Row<'a>>;
+
+/// A case in one run of a side.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    /// Place of the run in its side.
+    run: usize,
+    view: &'a RunView,
+    case: &'a CaseRow,
+}
+
+impl Place for Row<'_> {
+    fn run(&self) -> &RunId {
+        &self.view.run.run
+    }
+    fn commit(&self) -> Option<&str> {
+        self.view.run.commit.as_deref()
+    }
+}
+
+/// What becomes of one case.
+enum Outcome {
+    Compared(Vec<Item>),
+    Trouble(String),
+    LeftOut(Reason, String),
+    /// Neither side could run it.
+    Idle,
+}
+
+pub(super) fn basis(baseline: &Loaded<'_>, candidate: &Loaded<'_>) -> Basis {
+    let (baseline_runs, candidate_runs) = (baseline.runs.len(), candidate.runs.len());
+    if let ([one], [other]) = (&baseline.runs[..], &candidate.runs[..])
+        && one.run.run == other.run.run
+    {
+        return Basis::Interleaved;
+    }
+    if baseline_runs.max(candidate_runs) >= super::effects::MIN_BASELINE_RUNS {
+        return Basis::AcrossRuns {
+            baseline_runs,
+            candidate_runs,
+        };
+    }
+    Basis::FewRuns {
+        baseline_runs,
+        candidate_runs,
+    }
+}
+
+pub(super) fn pair(
+    baseline: &Loaded<'_>,
+    candidate: &Loaded<'_>,
+    basis: Basis,
+    options: &Options,
+) -> Pairing {
+    let (before, after) = (by_case(baseline), by_case(candidate));
+    let mut pairing = Pairing {
+        items: Vec::new(),
+        troubles: Vec::new(),
+        left_out: Vec::new(),
+    };
+    for case in names(candidate, baseline) {
+        let absent = Rows::new();
+        let rows = [&before, &after].map(|side| side.get(case).unwrap_or(&absent));
+        match outcome(case, rows, basis, options) {
+            Outcome::Compared(items) => pairing.items.extend(items),
+            Outcome::Trouble(why) => pairing.troubles.push((case.into(), why)),
+            Outcome::LeftOut(reason, note) => pairing.left_out.push(LeftOut {
+                case: case.into(),
+                reason,
+                note,
+            }),
+            Outcome::Idle => {}
+        }
+    }
+    pairing
+}
+
+fn by_case<'a>(side: &Loaded<'a>) -> BTreeMap<&'a str, Rows<'a>> {
+    let mut cases: BTreeMap<&str, Rows<'a>> = BTreeMap::new();
+    for (run, view) in side.runs.iter().enumerate() {
+        for case in view.cases.iter().filter(|row| row.arm == side.arm) {
+            let row = Row { run, view, case };
+            cases.entry(&case.case).or_default().push(row);
+        }
+    }
+    cases
+}
+
+/// Every case of either side: in the order of the last run of `first`, then as they come.
+fn names<'a>(first: &Loaded<'a>, second: &Loaded<'a>) -> Vec<&'a str> {
+    let mut seen = BTreeSet::new();
+    let runs = first.runs.iter().rev().chain(second.runs.iter().rev());
+    runs.flat_map(|view| &view.cases)
+        .map(|row| row.case.as_str())
+        .filter(|case| seen.insert(*case))
+        .collect()
+}
+
+fn outcome(case: &str, rows: [&Rows<'_>; 2], basis: Basis, options: &Options) -> Outcome {
+    let [before, after] = rows;
+    let is_asked = options
+        .only
+        .as_ref()
+        .is_none_or(|only| only.iter().any(|(name, _)| name == case));
+    if !is_asked || before.iter().chain(after).all(|row| is_idle(row.case)) {
+        return Outcome::Idle;
+    }
+    if let Some(why) = after.iter().rev().find_map(|row| failure(row.case)) {
+        return Outcome::Trouble(why);
+    }
+    if after.is_empty() {
+        return Outcome::LeftOut(Reason::OnlyBaseline, "only the baseline has it".into());
+    }
+    if before.is_empty() {
+        return Outcome::LeftOut(Reason::OnlyCandidate, "only the candidate has it".into());
+    }
+    let (good_before, good_after) = (measured(before), measured(after));
+    for (good, all, side) in [
+        (&good_before, before, "baseline"),
+        (&good_after, after, "candidate"),
+    ] {
+        if good.is_empty() {
+            let note = format!("not measured in the {side}: {}", why_not(all));
+            return Outcome::LeftOut(Reason::NotMeasured, note);
+        }
+    }
+    alike(&good_before, &good_after, basis, options)
+}
+
+/// Keeps the rows of the definition that the last candidate run has; with force, all of them.
+fn alike<'a>(before: &Rows<'a>, after: &Rows<'a>, basis: Basis, options: &Options) -> Outcome {
+    let Some(newest) = after.last() else {
+        return Outcome::Idle;
+    };
+    let is_same = |row: &CaseRow| {
+        row.definition == newest.case.definition && row.timing == newest.case.timing
+    };
+    let keep = |rows: &Rows<'a>| -> Rows<'a> {
+        let kept = rows.iter().filter(|row| options.force || is_same(row.case));
+        kept.copied().collect()
+    };
+    let other = before.iter().rev().find(|row| !is_same(row.case));
+    let difference = other.map(|other| difference(other, newest));
+    let (before, after) = (keep(before), keep(after));
+    if before.is_empty() {
+        let note = format!(
+            "the two time different things: {}",
+            difference.unwrap_or_default()
+        );
+        return Outcome::LeftOut(Reason::Different, note);
+    }
+    let remark = difference
+        .filter(|_| options.force)
+        .map(|what| format!("compared by force, though they time different things: {what}"));
+    let metrics = newest.case.metrics.iter().filter(|metric| {
+        metric.direction != Direction::Neutral && options.asks_for(&newest.case.case, &metric.name)
+    });
+    let rows = Pair {
+        before: &before,
+        after: &after,
+        basis,
+        known: options.known.as_ref(),
+    };
+    let items = metrics.filter_map(|metric| rows.item(metric, remark.clone()));
+    Outcome::Compared(items.collect())
+}
+
+/// The rows of one case on both sides.
+struct Pair<'a> {
+    before: &'a Rows<'a>,
+    after: &'a Rows<'a>,
+    basis: Basis,
+    known: Option<&'a Known>,
+}
+
+impl Pair<'_> {
+    fn item(&self, metric: &Metric, remark: Option<String>) -> Option<Item> {
+        let case = self.after.last()?.case.case.clone();
+        let (before, excuse, expected) = self.marked(&case, &metric.name);
+        let was = declared(self.before, &metric.name)?;
+        let (baseline, candidate) = match (self.basis, before, &self.after[..]) {
+            (Basis::Interleaved, [one], [other]) => {
+                common_rounds(one.case, other.case, &metric.name)
+            }
+            _ => (
+                values(before, &metric.name),
+                values(self.after, &metric.name),
+            ),
+        };
+        if candidate.is_empty() || (baseline.is_empty() && expected.is_none()) {
+            return None;
+        }
+        let other_unit =
+            (was.unit != metric.unit || was.direction != metric.direction).then(|| {
+                format!(
+                    "it was in {} ({}) and is in {} ({})",
+                    was.unit,
+                    direction(was.direction),
+                    metric.unit,
+                    direction(metric.direction)
+                )
+            });
+        let (baseline, candidate) = match other_unit {
+            Some(_) => (Vec::new(), Vec::new()),
+            None => (baseline, candidate),
+        };
+        let has_value = |row: &&Row<'_>| !row.case.good_values(&metric.name).is_empty();
+        Some(Item {
+            baseline_runs: before.iter().filter(has_value).map(|row| row.run).collect(),
+            metric: metric.clone(),
+            obstacle: expected
+                .or(other_unit)
+                .or_else(|| disturbed::unevenly(rows(before), rows(self.after))),
+            remark,
+            excuse,
+            baseline,
+            candidate,
+            case,
+        })
+    }
+
+    /// What marks leave of the baseline; the one that excuses a regression; and what there is to say where nothing is left.
+    fn marked(&self, case: &str, metric: &str) -> (&[Row<'_>], Option<Mark>, Option<String>) {
+        let Some(known) = self.known else {
+            return (self.before, None, None);
+        };
+        let marks = known.marks.for_case(case, metric, known.today);
+        let all: Rows<'_> = self.before.iter().chain(self.after).copied().collect();
+        let first = all.len() - marks.baseline(&all).len();
+        let before = &self.before[first.min(self.before.len())..];
+        let judged: Rows<'_> = before.iter().chain(self.after).copied().collect();
+        let expected = before.is_empty().then(|| {
+            "a change is expected from this run on: it is the first of its new baseline".to_owned()
+        });
+        let excuse = marks.excuse(Verdict::Regressed, &judged).cloned();
+        (before, excuse, expected)
+    }
+}
+
+/// The metric as the last of these runs declares it.
+fn declared(rows: &[Row<'_>], metric: &str) -> Option<Metric> {
+    let metrics = rows.iter().flat_map(|row| &row.case.metrics);
+    metrics.rev().find(|have| have.name == metric).cloned()
+}
+
+fn direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Lower => "lower is better",
+        Direction::Higher => "higher is better",
+        Direction::Neutral => "not judged",
+    }
+}
+
+fn rows<'a>(rows: &'a [Row<'_>]) -> impl Iterator<Item = &'a CaseRow> {
+    rows.iter().map(|row| row.case)
+}
+
+/// Values of the rounds of each run that has any.
+fn values(rows: &[Row<'_>], metric: &str) -> Vec<Vec<f64>> {
+    let values = rows.iter().map(|row| row.case.good_values(metric));
+    values.filter(|rounds| !rounds.is_empty()).collect()
+}
+
+/// Values of the rounds that both arms have, in the same order.
+fn common_rounds(one: &CaseRow, other: &CaseRow, metric: &str) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+    let [before, after] = [one, other].map(|row| by_round(row, metric));
+    let both = before
+        .iter()
+        .filter_map(|(round, value)| Some((*value, *after.get(round)?)));
+    let (baseline, candidate): (Vec<f64>, Vec<f64>) = both.unzip();
+    let runs = |values: Vec<f64>| {
+        if values.is_empty() {
+            vec![]
+        } else {
+            vec![values]
+        }
+    };
+    (runs(baseline), runs(candidate))
+}
+
+fn by_round(row: &CaseRow, metric: &str) -> BTreeMap<u32, f64> {
+    let column = row.metrics.iter().position(|have| have.name == metric);
+    let value = |values: &[Option<f64>]| values.get(column?).copied().flatten();
+    row.good_rounds()
+        .filter_map(|round| Some((round.round, value(&round.values)?)))
+        .collect()
+}
+
+/// What differs in what is timed, in words.
+fn difference(before: &Row<'_>, after: &Row<'_>) -> String {
+    let case = |row: &Row<'_>| {
+        let mut cases = row.view.manifest.cases.iter();
+        cases.find(|case| case.id == row.case.case).cloned()
+    };
+    let fields = match (case(before), case(after)) {
+        (Some(one), Some(other)) => differing_fields(&one, &other),
+        _ => Vec::new(),
+    };
+    // The definition is a digest over the others: by itself it says nothing.
+    let telling: Vec<&str> = fields
+        .into_iter()
+        .filter(|field| *field != "definition")
+        .collect();
+    if telling.is_empty() {
+        "the worker raised the definition".into()
+    } else {
+        let verb = if telling.len() == 1 {
+            "differs"
+        } else {
+            "differ"
+        };
+        format!("{} {verb}", telling.join(" and "))
+    }
+}
+
+fn measured<'a>(rows: &Rows<'a>) -> Rows<'a> {
+    rows.iter()
+        .filter(|row| failure(row.case).is_none() && row.case.good_rounds().next().is_some())
+        .copied()
+        .collect()
+}
+
+/// Why a case has no right result; skipped is nobody's fault.
+fn failure(row: &CaseRow) -> Option<String> {
+    match trouble(row) {
+        Some(BlockStatus::Wrong(why)) => Some(format!("wrong output: {why}")),
+        Some(BlockStatus::Failed(why)) => Some(format!("failed: {why}")),
+        _ => None,
+    }
+}
+
+fn why_not(rows: &Rows<'_>) -> String {
+    let last = rows.last().map(|row| CaseState::of(row.case));
+    match last {
+        Some(CaseState::Skipped(why)) => format!("skipped: {why}"),
+        Some(CaseState::Failed(why)) => format!("failed: {why}"),
+        Some(CaseState::Wrong(why)) => format!("wrong output: {why}"),
+        Some(CaseState::Ok) | None => "no round was run".into(),
+    }
+}
+
+fn is_idle(row: &CaseRow) -> bool {
+    let skipped = |status: &BlockStatus| matches!(status, BlockStatus::Skipped(_));
+    row.rounds.iter().all(|round| skipped(&round.status))
+}

@@ -1,0 +1,173 @@
+//! Why a verdict is what it is, in words.
+
+use assay_protocol::Metric;
+use assay_stats::{Judged, Rules, rounds_needed, runs_needed};
+
+use super::judging::Finding;
+use super::pairing::Item;
+use super::{Basis, Question};
+use crate::effect::{Effect, percent};
+use crate::few_runs::RUN_SD;
+use crate::{CONFIDENCE, Verdict};
+
+/// Rounds of a run, where advice has to name some.
+const USUAL_ROUNDS: u32 = 6;
+
+/// What the words of all cases have in common.
+pub(super) struct Speaker {
+    pub basis: Basis,
+    pub question: Question,
+    pub rules: Rules,
+}
+
+impl Speaker {
+    pub fn note(&self, finding: &Finding<'_>, verdict: Verdict) -> String {
+        let item = finding.item;
+        let said = match (&item.obstacle, finding.effect, finding.judged) {
+            (Some(obstacle), None, _) if !item.baseline.is_empty() => {
+                format!("{obstacle}; {}", self.unmeasured(item))
+            }
+            (Some(obstacle), _, _) => obstacle.clone(),
+            (None, Some(effect), Some(judged)) => self.compared(finding, effect, judged, verdict),
+            _ => self.unmeasured(item),
+        };
+        match &item.remark {
+            Some(remark) => format!("{remark}; {said}"),
+            None => said,
+        }
+    }
+
+    fn compared(
+        &self,
+        finding: &Finding<'_>,
+        effect: &Effect,
+        judged: &Judged,
+        verdict: Verdict,
+    ) -> String {
+        let margin = finding.margin;
+        let said = match verdict {
+            Verdict::Regressed | Verdict::Improved => self.called(finding, judged, verdict),
+            Verdict::Unchanged => {
+                format!(
+                    "the whole interval is within the margin of {}",
+                    percent(margin)
+                )
+            }
+            Verdict::Inconclusive => self.open(judged, margin),
+        };
+        let remedy = (verdict == Verdict::Inconclusive).then(|| effect.remedy(margin));
+        let parts = [
+            said,
+            self.few(),
+            effect.origin_words(),
+            remedy.unwrap_or_default(),
+        ];
+        let told: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        told.join("; ")
+    }
+
+    fn called(&self, finding: &Finding<'_>, judged: &Judged, verdict: Verdict) -> String {
+        let is_time = finding.item.metric.name == Metric::TIME;
+        let word = match (verdict, is_time) {
+            (Verdict::Regressed, true) => "slower",
+            (Verdict::Regressed, false) => "worse",
+            (_, true) => "faster",
+            (_, false) => "better",
+        };
+        let than = if finding.is_relative() {
+            ", relative to what the suite did"
+        } else {
+            ""
+        };
+        let over = match self.question {
+            Question::Confirmation => "over the suspects",
+            Question::Difference | Question::Gate => "over the suite",
+        };
+        format!("{word}{than}: p = {} {over}", p_shown(judged.adjusted))
+    }
+
+    fn open(&self, judged: &Judged, margin: f64) -> String {
+        let reach = format!(
+            "the interval reaches beyond the margin of {}",
+            percent(margin)
+        );
+        if !judged.suspect {
+            return reach;
+        }
+        let (own, corrected) = (p_shown(judged.p_value), p_shown(judged.adjusted));
+        match self.question {
+            Question::Gate => format!(
+                "suspect: p = {own} by itself, {corrected} over the suite; `assay confirm` runs it again"
+            ),
+            Question::Difference => {
+                format!("p = {own} by itself and {corrected} over the suite; {reach}")
+            }
+            Question::Confirmation => {
+                format!("p = {own} by itself and {corrected} over the suspects; {reach}")
+            }
+        }
+    }
+
+    fn few(&self) -> String {
+        match self.basis {
+            Basis::FewRuns {
+                baseline_runs: 1,
+                candidate_runs: 1,
+            } => "one run per side".into(),
+            Basis::FewRuns {
+                baseline_runs,
+                candidate_runs,
+            } => format!("{baseline_runs} and {candidate_runs} runs are few"),
+            Basis::Interleaved | Basis::AcrossRuns { .. } => String::new(),
+        }
+    }
+
+    /// Why there is no ratio.
+    fn unmeasured(&self, item: &Item) -> String {
+        let mut values = item.baseline.iter().chain(&item.candidate).flatten();
+        if values.any(|value| !value.is_finite() || *value <= 0.0) {
+            return "a value is zero, negative or not a number: there is no ratio".into();
+        }
+        let rounds = |runs: &[Vec<f64>]| runs.iter().map(Vec::len).sum::<usize>();
+        let (before, after) = (rounds(&item.baseline), rounds(&item.candidate));
+        format!(
+            "{before} round{} in the baseline and {after} in the candidate: one alone says nothing of its error; {}",
+            if before == 1 { "" } else { "s" },
+            self.remedy_for_one_round()
+        )
+    }
+
+    fn remedy_for_one_round(&self) -> String {
+        let (taken, margin) = (RUN_SD, self.rules.margin);
+        let needed = if self.basis == Basis::Interleaved {
+            rounds_needed(taken, 0.0, margin, CONFIDENCE)
+                .map(|rounds| format!("{rounds} rounds of each arm"))
+        } else {
+            runs_needed(taken, USUAL_ROUNDS, taken, margin, CONFIDENCE)
+                .map(|runs| format!("{runs} runs per side of {USUAL_ROUNDS} rounds"))
+        };
+        needed.map_or_else(
+            || {
+                format!(
+                    "a margin of {} is too narrow for any number of rounds",
+                    percent(margin)
+                )
+            },
+            |needed| {
+                format!(
+                    "if rounds and runs differ by {}, {needed} would probably settle it",
+                    percent(taken)
+                )
+            },
+        )
+    }
+}
+
+/// A p-value with the digits that matter.
+pub(crate) fn p_shown(p: f64) -> String {
+    if p > 0.0 && p < 1e-3 {
+        format!("{p:.0e}")
+    } else {
+        format!("{p:.3}")
+    }
+}

@@ -1,0 +1,98 @@
+//! How much one side differs from the other in one metric of one case, how sure that is, and what would make it surer.
+
+use assay_stats::{Interval, RatioInterval, rounds_needed, runs_needed};
+
+use crate::CONFIDENCE;
+use crate::few_runs::MIN_HISTORY;
+
+/// A ratio, candidate over baseline, with what its error rests on.
+#[derive(Clone, Debug)]
+pub(crate) struct Effect {
+    /// The ratio with its interval.
+    pub interval: RatioInterval,
+    /// Standard deviation of the logarithm between rounds of one run.
+    pub round_sd: f64,
+    /// The same between runs, as far as that is in the interval.
+    pub run_sd: f64,
+    /// Rounds of a run.
+    pub rounds: u32,
+    /// Where the deviations come from.
+    pub origin: Origin,
+}
+
+/// Where the error of an [`Effect`] comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// From adjacent rounds of one run: what a night does to both cancels.
+    Pairs,
+    /// From how much these runs differ among themselves.
+    Runs,
+    /// From so many earlier runs of the series.
+    History(usize),
+    /// From what runs are taken to differ by.
+    Taken,
+    /// Nothing differs within either side: there is no error.
+    Constant,
+}
+
+impl Effect {
+    /// Where the error comes from, in words; empty where the sides themselves show it.
+    pub fn origin_words(&self) -> String {
+        let run_sd = 100.0 * self.run_sd;
+        match self.origin {
+            Origin::History(runs) => {
+                format!("by {runs} earlier runs of this series, runs here differ by {run_sd:.1} %")
+            }
+            Origin::Taken => format!(
+                "runs are taken to differ by {run_sd:.1} %, for want of {MIN_HISTORY} earlier ones of this series on this machine"
+            ),
+            Origin::Constant => "every round of a side gave the same value".into(),
+            Origin::Pairs | Origin::Runs => String::new(),
+        }
+    }
+
+    /// What would settle an inconclusive comparison, in words.
+    pub fn remedy(&self, margin: f64) -> String {
+        let needed = match self.origin {
+            Origin::Pairs => rounds_needed(self.round_sd, 0.0, margin, CONFIDENCE)
+                .map(|rounds| format!("{rounds} rounds of each arm")),
+            _ => runs_needed(self.round_sd, self.rounds, self.run_sd, margin, CONFIDENCE)
+                .map(|runs| format!("{runs} runs per side of {} rounds", self.rounds)),
+        };
+        needed.map_or_else(
+            || {
+                format!(
+                    "this machine is too noisy for a margin of {} (see `assay doctor`)",
+                    percent(margin)
+                )
+            },
+            |needed| format!("{needed} would probably settle it"),
+        )
+    }
+}
+
+/// The ends of a ratio without what only tests need.
+pub(crate) fn shown(ratio: &RatioInterval) -> Interval {
+    Interval {
+        estimate: ratio.ratio,
+        low: ratio.low,
+        high: ratio.high,
+        confidence: ratio.confidence,
+    }
+}
+
+/// A ratio as a change: `+10.2 % [+8.1, +12.4]`.
+pub(crate) fn change_words(ratio: &Interval) -> String {
+    let change = |x: f64| 100.0 * (x - 1.0);
+    format!(
+        "{:+.1} % [{:+.1}, {:+.1}]",
+        change(ratio.estimate),
+        change(ratio.low),
+        change(ratio.high)
+    )
+}
+
+/// A share as people write it: `3.0 %`.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}

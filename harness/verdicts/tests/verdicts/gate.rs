@@ -1,0 +1,260 @@
+//! Gates: which runs are a baseline, and what confirmations leave of suspicions.
+
+use assay_record::{Record, RunStatus};
+use assay_store::synthetic::Recipe;
+use assay_verdicts::comparison::{Known, Loaded, Options, Question};
+use assay_verdicts::gate::{Confirmation, State};
+use assay_verdicts::{Comparison, Gate, History, Marks, RunView, Window};
+
+use crate::comparison::night;
+use crate::summaries::store;
+
+/// The last record against the window of those before it.
+fn gate(records: &[Record]) -> Gate {
+    let comparison = against(records, Question::Gate);
+    Gate::new(
+        "last:20".into(),
+        comparison.candidate.runs[0].clone(),
+        comparison,
+    )
+}
+
+fn against(records: &[Record], question: Question) -> Comparison {
+    with(records, Options::new(question))
+}
+
+fn with(records: &[Record], options: Options) -> Comparison {
+    let (store, _folder) = store(records);
+    let run = &records.last().unwrap().header.run;
+    let candidate = RunView::load(&store, run).unwrap();
+    let baseline = Window::Last(20)
+        .baseline(&store, &candidate.run)
+        .unwrap()
+        .runs;
+    Comparison::of(
+        &Loaded {
+            label: "window".into(),
+            arm: "main".into(),
+            runs: baseline.iter().collect(),
+        },
+        &Loaded {
+            label: "tonight".into(),
+            arm: "main".into(),
+            runs: vec![&candidate],
+        },
+        &History::default(),
+        options,
+    )
+}
+
+fn nights(count: u32, last: &Recipe) -> Vec<Record> {
+    let mut records: Vec<Record> = (0..count).map(|n| night(n).record()).collect();
+    records.push(last.record());
+    records
+}
+
+fn slower(factor: f64) -> Recipe {
+    Recipe {
+        slowdown: factor,
+        // Too few to move together.
+        cases: 5,
+        ..night(30)
+    }
+}
+
+#[test]
+fn verdicts_the_first_night_has_no_baseline() {
+    let found = gate(&[night(0).record()]);
+    assert_eq!(found.state, State::NoBaseline);
+    assert!(!found.is_worse());
+}
+
+#[test]
+fn verdicts_a_window_holds_only_what_is_alike() {
+    let tonight = night(30);
+    let again = |n, change: fn(&mut Record)| {
+        let mut record = night(n).record();
+        change(&mut record);
+        record
+    };
+    let records = [
+        night(0).record(),
+        Recipe {
+            machine: "other".into(),
+            ..night(1)
+        }
+        .record(),
+        Recipe {
+            suite: "other".into(),
+            ..night(2)
+        }
+        .record(),
+        again(3, |record| {
+            record.footer.as_mut().unwrap().status = RunStatus::Interrupted;
+        }),
+        again(4, |record| record.header.reproduces = Some(night(0).run())),
+        Recipe {
+            tags: vec!["good".into()],
+            ..night(5)
+        }
+        .record(),
+        tonight.record(),
+        night(31).record(),
+    ];
+    let (store, _folder) = store(&records);
+    let of = store.run(&tonight.run()).unwrap();
+    let runs = |window: Window| -> Vec<String> {
+        let found = window.baseline(&store, &of).unwrap();
+        found
+            .runs
+            .iter()
+            .map(|view| view.run.run.to_string())
+            .collect()
+    };
+    let (first, second) = (night(0).run().to_string(), night(5).run().to_string());
+    assert_eq!(runs(Window::Last(20)), [first.clone(), second.clone()]);
+    assert_eq!(runs(Window::Last(1)), [second.as_str()]);
+    assert_eq!(runs(Window::Tag("good".into())), [second.as_str()]);
+    assert_eq!(
+        runs(Window::Between(night(0).run(), night(4).run())),
+        [first.as_str()]
+    );
+    assert_eq!(
+        runs(Window::Runs(vec![night(5).run(), night(0).run()])),
+        [first, second]
+    );
+}
+
+#[test]
+fn verdicts_only_what_is_confirmed_is_called() {
+    let suspected = gate(&nights(8, &slower(1.06)));
+    assert_eq!(suspected.state, State::Regressed);
+    assert_eq!(suspected.suspects().len(), 5);
+    let confirmation = |factor| Confirmation {
+        interleaved: Some(against(&nights(8, &slower(factor)), Question::Confirmation)),
+        ..Confirmation::default()
+    };
+    let confirmed = suspected.clone().confirmed(confirmation(1.06));
+    assert_eq!(
+        (confirmed.state, confirmed.comparison.suite.counts.regressed),
+        (State::Regressed, 5)
+    );
+    assert!(
+        confirmed.comparison.cases[0]
+            .note
+            .starts_with("confirmed by run ")
+    );
+    // The noise of one night, and a change in the other direction, confirm nothing.
+    for factor in [1.0, 0.94] {
+        let cleared = suspected.clone().confirmed(confirmation(factor));
+        assert!(!cleared.is_worse());
+        assert_eq!(cleared.comparison.suite.counts.improved, 0);
+        assert!(
+            cleared.comparison.cases[0]
+                .note
+                .starts_with("not confirmed: run ")
+        );
+    }
+}
+
+#[test]
+fn verdicts_the_same_worker_on_both_sides_confirms_nothing() {
+    let suspected = gate(&nights(8, &slower(1.06)));
+    let same = suspected
+        .suspects()
+        .into_iter()
+        .map(|(case, _)| case)
+        .collect();
+    let cleared = suspected.confirmed(Confirmation {
+        same,
+        ..Confirmation::default()
+    });
+    assert_eq!(cleared.state, State::Inconclusive);
+    let note = &cleared.comparison.cases[0].note;
+    assert!(note.starts_with("not confirmed: same worker"), "{note}");
+}
+
+#[test]
+fn verdicts_a_shift_of_all_cases_is_probed_and_not_alerted() {
+    let shifted = Recipe {
+        slowdown: 1.10,
+        ..night(30)
+    };
+    let records = nights(8, &shifted);
+    let found = gate(&records);
+    assert!(!found.is_worse(), "{:#?}", found.comparison.suite);
+    assert_eq!(found.suspects().len(), 3);
+    // Interleaved rounds show that it is in the code after all.
+    let confirmed = found.confirmed(Confirmation {
+        interleaved: Some(against(&records, Question::Confirmation)),
+        ..Confirmation::default()
+    });
+    assert_eq!(confirmed.state, State::Regressed);
+    assert_eq!(confirmed.comparison.suite.counts.regressed, 3);
+}
+
+#[test]
+fn verdicts_the_default_window_leaves_the_newest_out_where_it_can() {
+    for (before, runs, gap) in [(3, 3, 0), (5, 5, 0), (6, 5, 1), (9, 7, 2), (30, 20, 2)] {
+        let records: Vec<Record> = (0..=before)
+            .map(|n| {
+                Recipe {
+                    rounds: 1,
+                    cases: 1,
+                    ..night(n)
+                }
+                .record()
+            })
+            .collect();
+        let (store, _folder) = store(&records);
+        let of = store.run(&records.last().unwrap().header.run).unwrap();
+        let found = Window::Last(20).baseline(&store, &of).unwrap();
+        assert_eq!((found.runs.len(), found.gap), (runs, gap), "{before}");
+        assert_eq!(
+            found.runs.last().unwrap().run.run,
+            records[before as usize - 1 - gap].header.run
+        );
+    }
+}
+
+#[test]
+fn verdicts_marks_excuse_and_begin_anew() {
+    let records = nights(8, &slower(1.06));
+    let tonight = &records.last().unwrap().header.run;
+    let with_mark = |kind: &str| {
+        let text =
+            format!("schema = 1\n[[mark]]\ncase = \"made-up*\"\nreason = \"issue 17\"\n{kind}\n");
+        let known = Known {
+            marks: Marks::parse(&text).unwrap(),
+            today: "2026-06-01".parse().unwrap(),
+        };
+        let options = Options {
+            known: Some(known),
+            ..Options::new(Question::Gate)
+        };
+        let comparison = with(&records, options);
+        Gate::new("last:20".into(), tonight.clone(), comparison)
+    };
+    for kind in [
+        format!("kind = \"acknowledge\"\nat = \"{tonight}\""),
+        "kind = \"ignore\"\nuntil = \"2026-06-01\"".to_owned(),
+    ] {
+        let found = with_mark(&kind);
+        assert!(!found.is_worse(), "{kind}");
+        let counts = found.comparison.suite.counts;
+        assert_eq!((counts.regressed, counts.excused), (0, 5));
+        assert!(
+            found.suspects().is_empty(),
+            "nobody asks again what is known"
+        );
+        assert_eq!(
+            found.comparison.cases[0].mark.as_ref().unwrap().reason,
+            "issue 17"
+        );
+    }
+    let expected = with_mark(&format!("kind = \"expected\"\nat = \"{tonight}\""));
+    assert!(!expected.is_worse());
+    let note = &expected.comparison.cases[0].note;
+    assert!(note.contains("the first of its new baseline"), "{note}");
+    assert!(with_mark("kind = \"ignore\"\nuntil = \"2026-05-31\"").is_worse());
+}
