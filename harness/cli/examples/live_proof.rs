@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let comparisons = match first.as_deref().map(str::parse::<u32>) {
         None => 200,
         Some(Ok(count)) if count > 0 => count,
-        Some(_) => return assay::main(),
+        Some(_) => return assay::commands::main(),
     };
     match prove(comparisons) {
         Ok(()) => ExitCode::SUCCESS,
@@ -41,13 +41,14 @@ fn prove(comparisons: u32) -> Result<()> {
     Ok(())
 }
 
-/// One case per comparison: `spin` of about a tenth of a millisecond, each with a length of its own.
+/// One case per comparison: `spin` of about a millisecond, so that what an iteration costs besides its steps (nanoseconds) is
+/// far below what the interval can see; each with a length of its own.
 fn suite(comparisons: u32) -> String {
     let steps: Vec<String> = (0..comparisons)
-        .map(|i| (100_000 + i).to_string())
+        .map(|i| (1_000_000 + i).to_string())
         .collect();
     format!(
-        "schema = 1\nname = \"live\"\n\n[policy]\nwarmup_ms = 20\nround_ms = 20\n\n\
+        "schema = 1\nname = \"live\"\n\n[policy]\nwarmup_ms = 20\nround_ms = 50\n\n\
          [[benchmark]]\nname = \"spin\"\nworkload = \"spin\"\naxes = {{ steps = [{}] }}\n",
         steps.join(", ")
     )
