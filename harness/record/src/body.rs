@@ -303,7 +303,7 @@ pub struct Event {
 pub enum EventKind {
     /// A worker ended before it was told to.
     WorkerLost,
-    /// Blocks of rounds were added because an interval missed its target.
+    /// Blocks of rounds were added: an interval missed its target, or something disturbed rounds.
     RoundsAdded,
     /// The run was asked to stop.
     Interrupted,

@@ -264,11 +264,11 @@ impl Expect {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
-    /// Rounds: visits by fresh worker processes, spread over the run. Even, so that blocks are whole.
+    /// Rounds: visits by fresh worker processes, spread over the run; as many on each arm. Even, so that blocks are whole.
     pub rounds: u32,
-    /// Blocks of two rounds are added up to this many while the interval misses the target.
+    /// Blocks of two rounds are added up to this many while the interval misses the target, and beside disturbed rounds.
     pub max_rounds: u32,
-    /// Relative half-width of the interval across rounds that is enough.
+    /// Relative half-width of the interval across rounds that is enough; with several arms, of that of their ratio.
     pub target: f64,
     /// Samples after warm-up that a round takes at least.
     pub min_samples: u32,

@@ -48,6 +48,7 @@ pub struct Counts {
     pub events: Share,
     pub unchanged: Share,
     pub covers_across: Share,
+    pub covers_relative: Share,
     pub covers_five: Share,
     pub covers_six_pairs: Share,
     pub covers_sixteen_pairs: Share,
@@ -75,6 +76,7 @@ impl Counts {
             &mut self.events,
             &mut self.unchanged,
             &mut self.covers_across,
+            &mut self.covers_relative,
             &mut self.covers_five,
             &mut self.covers_six_pairs,
             &mut self.covers_sixteen_pairs,
@@ -213,6 +215,9 @@ impl Replicate {
         counts.events.add(judgement.has_event());
         for effect in judgement.shown.iter().flatten() {
             counts.covers_across.add(effect.contains(1.0));
+        }
+        for effect in judgement.judged.iter().flatten() {
+            counts.covers_relative.add(effect.contains(1.0));
         }
         self.count_five(night);
     }
