@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let comparisons = match first.as_deref().map(str::parse::<u32>) {
         None => 200,
         Some(Ok(count)) if count > 0 => count,
-        Some(_) => return assay::main(),
+        Some(_) => return assay::commands::main(),
     };
     match prove(comparisons) {
         Ok(()) => ExitCode::SUCCESS,
