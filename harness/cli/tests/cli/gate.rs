@@ -237,11 +237,17 @@ fn one_round_is_inconclusive_and_says_how_many_more() {
     place.until_blocks(1);
     let _ = running.kill();
     place.assay("ingest").exits(0);
-    place
-        .assay("compare latest~1 latest")
+    let compared = place
+        .assay("compare latest~1 latest --json")
         .exits(0)
-        .says("6 rounds in the baseline and 1 in the candidate")
-        .says("runs per side of 6 rounds would probably settle it");
+        .json();
+    let note = compared["cases"][0]["note"].as_str().unwrap();
+    for words in [
+        "6 rounds in the baseline and 1 in the candidate",
+        "runs per side of 6 rounds would probably settle it",
+    ] {
+        assert!(note.contains(words), "{note}");
+    }
     place
         .assay("compare latest~1 latest --fail-inconclusive")
         .exits(4);
