@@ -8,6 +8,8 @@ use assay_protocol::Digest;
 use assay_record::manifest::BUILTIN_WORKER;
 use assay_record::{Arm, ArmCommit, Case, Manifest, ManifestFile, Purpose, RunStatus, WorkloadRef};
 use assay_stats::gate::CONFIRMATION_PAIRS;
+use assay_stats::levels::FORECAST_FROM;
+use assay_store::RoundRow;
 use assay_verdicts::comparison::{Options, Question};
 use assay_verdicts::gate::Confirmation;
 use assay_verdicts::{Comparison, Gate, RunView};
@@ -45,8 +47,10 @@ pub fn confirm(
     interrupt: &Interrupt,
 ) -> Result<Option<Checked>> {
     let suspects = checked.gate.suspects();
-    let (Some(before), Some(tonight)) = (checked.baseline.newest(), checked.candidate.newest())
-    else {
+    let (Some(before), Some(tonight)) = (
+        reference(&checked.baseline, settings),
+        checked.candidate.newest(),
+    ) else {
         return Ok(Some(checked));
     };
     if suspects.is_empty() {
@@ -102,6 +106,18 @@ pub fn confirm(
         records,
         ..checked
     }))
+}
+
+/// The run that stands for the baseline: the oldest of those that tonight was forecast from whose worker is kept, else the newest of all.
+/// The oldest, since a change that came little by little is in the newest already.
+fn reference<'a>(baseline: &'a Side, settings: &Settings) -> Option<&'a RunView> {
+    let skipped = baseline.runs.len().saturating_sub(FORECAST_FROM);
+    let is_kept = |view: &&RunView| {
+        let mut arms = view.manifest.arms.iter();
+        arms.any(|arm| arm.name == baseline.arm && workers::find(settings, &arm.worker).is_some())
+    };
+    let kept = baseline.runs[skipped..].iter().find(is_kept);
+    kept.or(baseline.newest())
 }
 
 fn cases(suspects: &BTreeSet<(String, String)>) -> BTreeSet<String> {
@@ -255,19 +271,24 @@ impl Again<'_> {
         Ok(Some((found, record)))
     }
 
-    /// The suspects alone, judged together with the night that made them so; `None` where it was interrupted.
+    /// The suspects alone: their new rounds are added to tonight's, and the whole suite is judged again. It is still one night, and
+    /// counts as one: that cannot cancel as it does for interleaved arms.
     fn alone(&self, suspects: BTreeSet<(String, String)>) -> Result<Option<Found>> {
         let Some((view, record)) = self.run(&self.manifest(&suspects))? else {
             return Ok(None);
         };
-        let mut runs = self.checked.candidate.runs.clone();
-        runs.push(view);
         let candidate = Side {
-            label: sides::label_of(&runs),
+            label: self.checked.candidate.label.clone(),
             arm: self.checked.candidate.arm.clone(),
-            runs,
+            runs: vec![longer(self.scene.tonight, &view)],
         };
-        let found = self.compare(&self.checked.baseline, &candidate, suspects)?;
+        let store = database::open(self.settings, assay_store::Access::Read)?;
+        let options = self.checked.options.clone();
+        let mut found = sides::compare(&store, &self.checked.baseline, &candidate, options)?;
+        found
+            .cases
+            .retain(|case| suspects.contains(&(case.case.clone(), case.metric.name.clone())));
+        found.candidate.runs = vec![view.run.run];
         Ok(Some((found, record)))
     }
 
@@ -323,9 +344,32 @@ impl Again<'_> {
     }
 }
 
+/// A run with the rounds of another after its own.
+fn longer(run: &RunView, more: &RunView) -> RunView {
+    let mut whole = run.clone();
+    for case in &mut whole.cases {
+        let mut found = more.cases.iter();
+        let Some(added) = found.find(|added| added.case == case.case && added.arm == case.arm)
+        else {
+            continue;
+        };
+        let next = case
+            .rounds
+            .iter()
+            .map(|row| row.round + 1)
+            .max()
+            .unwrap_or(0);
+        case.rounds.extend(added.rounds.iter().map(|row| RoundRow {
+            round: row.round + next,
+            ..row.clone()
+        }));
+    }
+    whole
+}
+
 fn alone_note(cases: &BTreeSet<String>) -> String {
     format!(
-        "{} run alone, since what the baseline ran is not to be had (its worker is not kept, or its files are in no commit): both nights together against the baseline, which is weaker",
+        "{} run alone, since what the baseline ran is not to be had (its worker is not kept, or its files are in no commit): with their new rounds tonight is judged again, which is weaker: a night cannot cancel itself",
         listed(cases)
     )
 }

@@ -91,6 +91,8 @@ pub struct Checked {
     pub baseline: Side,
     /// The run.
     pub candidate: Side,
+    /// How the two were compared.
+    pub options: Options,
     /// Records of what was run to confirm it.
     pub records: Vec<PathBuf>,
 }
@@ -113,7 +115,7 @@ impl Asking {
             .unwrap_or_else(|| format!("last:{DEFAULT_RUNS}"));
         let window = parse(store, &name).with_context(|| format!("the baseline `{name}`"))?;
         let candidate = RunView::load(store, run)?;
-        let Baseline { runs, gap } = window.baseline(store, &candidate.run)?;
+        let Baseline { runs, later } = window.baseline(store, &candidate.run)?;
         ensure!(
             runs.iter().all(|view| view.run.run != *run),
             "the baseline `{name}`: {run} is the run that is checked, and no different from itself"
@@ -127,17 +129,22 @@ impl Asking {
         let today = Timestamp::now().day();
         marks::complain(settings, &marks, store, today)?;
         let options = Options {
-            known: Some(Known { marks, today }),
+            gap: later.len(),
+            known: Some(Known {
+                marks,
+                today,
+                between: later,
+            }),
             margins: self.wishes.margins(store, &candidate.run)?,
-            gap,
             ..self.wishes.options(Question::Gate)
         };
         let candidate = sides::side(run.to_string(), vec![candidate]);
-        let comparison = sides::compare(store, &baseline, &candidate, options)?;
+        let comparison = sides::compare(store, &baseline, &candidate, options.clone())?;
         Ok(Checked {
             gate: Gate::new(name, run.clone(), comparison),
             baseline,
             candidate,
+            options,
             records: Vec::new(),
         })
     }

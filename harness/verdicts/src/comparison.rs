@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use assay_protocol::Metric;
 use assay_record::{Day, RunId};
 use assay_stats::{CommonShift, Interval, Rules};
+use assay_store::RunRow;
 use serde::{Deserialize, Serialize};
 
 use crate::{History, Mark, Marks, RunView, Verdict};
@@ -224,6 +225,8 @@ pub struct Known {
     pub marks: Marks,
     /// The day.
     pub today: Day,
+    /// Runs between the baseline and the candidate, oldest first: a mark may name one of them.
+    pub between: Vec<RunRow>,
 }
 
 impl Options {

@@ -104,6 +104,15 @@ pub trait Place {
     fn commit(&self) -> Option<&str>;
 }
 
+impl Place for &dyn Place {
+    fn run(&self) -> &RunId {
+        (**self).run()
+    }
+    fn commit(&self) -> Option<&str> {
+        (**self).commit()
+    }
+}
+
 impl Place for RunRow {
     fn run(&self) -> &RunId {
         &self.run

@@ -34,8 +34,8 @@ pub enum Window {
 pub struct Baseline {
     /// The runs, oldest first.
     pub runs: Vec<RunView>,
-    /// How many eligible runs lie between the last of them and the run that is compared.
-    pub gap: usize,
+    /// Eligible runs between the last of them and the run that is compared, oldest first: in no baseline, but changes happened there.
+    pub later: Vec<RunRow>,
 }
 
 impl Window {
@@ -64,12 +64,12 @@ impl Window {
                 runs.push(view);
             }
         }
-        let is_later = |row: &&&RunRow| {
+        let is_later = |row: &&RunRow| {
             let last = runs.last();
             last.is_some_and(|last| (row.started, &row.run) > (last.run.started, &last.run.run))
         };
-        let gap = eligible.iter().filter(is_later).count();
-        Ok(Baseline { runs, gap })
+        let later = eligible.into_iter().filter(is_later).cloned().collect();
+        Ok(Baseline { runs, later })
     }
 }
 

@@ -264,16 +264,23 @@ impl Pair<'_> {
             return (self.before, None, None);
         };
         let marks = known.marks.for_case(case, metric, known.today);
-        let all: Rows<'_> = self.before.iter().chain(self.after).copied().collect();
+        let between = known.between.iter().map(|row| row as &dyn Place);
+        let all: Vec<&dyn Place> = places(self.before)
+            .chain(between)
+            .chain(places(&self.after))
+            .collect();
         let first = all.len() - marks.baseline(&all).len();
         let before = &self.before[first.min(self.before.len())..];
-        let judged: Rows<'_> = before.iter().chain(self.after).copied().collect();
         let expected = before.is_empty().then(|| {
-            "a change is expected from this run on: it is the first of its new baseline".to_owned()
+            "a change is expected since the baseline: this run is of the new one".to_owned()
         });
-        let excuse = marks.excuse(Verdict::Regressed, &judged).cloned();
+        let excuse = marks.excuse(Verdict::Regressed, &all[first..]).cloned();
         (before, excuse, expected)
     }
+}
+
+fn places<'a>(rows: &'a [Row<'_>]) -> impl Iterator<Item = &'a dyn Place> {
+    rows.iter().map(|row| row as &dyn Place)
 }
 
 /// The metric as the last of these runs declares it.

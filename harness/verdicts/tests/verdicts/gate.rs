@@ -209,7 +209,11 @@ fn verdicts_the_default_window_leaves_the_newest_out_where_it_can() {
         let (store, _folder) = store(&records);
         let of = store.run(&records.last().unwrap().header.run).unwrap();
         let found = Window::Last(20).baseline(&store, &of).unwrap();
-        assert_eq!((found.runs.len(), found.gap), (runs, gap), "{before}");
+        assert_eq!(
+            (found.runs.len(), found.later.len()),
+            (runs, gap),
+            "{before}"
+        );
         assert_eq!(
             found.runs.last().unwrap().run.run,
             records[before as usize - 1 - gap].header.run
@@ -221,12 +225,18 @@ fn verdicts_the_default_window_leaves_the_newest_out_where_it_can() {
 fn verdicts_marks_excuse_and_begin_anew() {
     let records = nights(8, &slower(1.06));
     let tonight = &records.last().unwrap().header.run;
+    let left_out = night(50).record();
+    let skipped = store(std::slice::from_ref(&left_out))
+        .0
+        .run(&left_out.header.run)
+        .unwrap();
     let with_mark = |kind: &str| {
         let text =
             format!("schema = 1\n[[mark]]\ncase = \"made-up*\"\nreason = \"issue 17\"\n{kind}\n");
         let known = Known {
             marks: Marks::parse(&text).unwrap(),
             today: "2026-06-01".parse().unwrap(),
+            between: vec![skipped.clone()],
         };
         let options = Options {
             known: Some(known),
@@ -237,6 +247,7 @@ fn verdicts_marks_excuse_and_begin_anew() {
     };
     for kind in [
         format!("kind = \"acknowledge\"\nat = \"{tonight}\""),
+        format!("kind = \"acknowledge\"\nat = \"{}\"", skipped.run),
         "kind = \"ignore\"\nuntil = \"2026-06-01\"".to_owned(),
     ] {
         let found = with_mark(&kind);
@@ -252,9 +263,11 @@ fn verdicts_marks_excuse_and_begin_anew() {
             "issue 17"
         );
     }
-    let expected = with_mark(&format!("kind = \"expected\"\nat = \"{tonight}\""));
-    assert!(!expected.is_worse());
-    let note = &expected.comparison.cases[0].note;
-    assert!(note.contains("the first of its new baseline"), "{note}");
+    for at in [tonight, &skipped.run] {
+        let expected = with_mark(&format!("kind = \"expected\"\nat = \"{at}\""));
+        assert!(!expected.is_worse());
+        let note = &expected.comparison.cases[0].note;
+        assert!(note.contains("a change is expected"), "{note}");
+    }
     assert!(with_mark("kind = \"ignore\"\nuntil = \"2026-05-31\"").is_worse());
 }
