@@ -109,7 +109,7 @@ impl Store {
     pub fn dump(&self) -> Result<BTreeMap<String, Vec<String>>, StoreError> {
         let wrong = |error: duckdb::Error| StoreError::of_duckdb(&self.path, &error);
         let tables = RUN_TABLES.iter().map(|(table, _)| *table);
-        let others = ["manifests", "fingerprints", "runs", "marks"];
+        let others = ["manifests", "fingerprints", "runs"];
         let mut dump = BTreeMap::new();
         for table in tables.chain(others) {
             let columns = if table == "runs" {

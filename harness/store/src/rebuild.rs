@@ -1,6 +1,6 @@
 //! Making the database anew from records, beside the old one, which stays until the new one is whole.
 //!
-//! Nothing else is lost: marks, the only other thing in it, are a copy of a reviewed file.
+//! Nothing is only in the database, so nothing is lost.
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -5,6 +5,7 @@
 
 mod arms;
 mod bad_input;
+mod calibrate;
 mod commands;
 mod disturbed;
 mod faults;

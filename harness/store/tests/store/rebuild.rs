@@ -34,11 +34,7 @@ fn rebuild(place: &Place, folders: &[&str]) -> Result<assay_store::IngestReport,
 fn store_rebuild_gives_equal_tables() {
     let place = filled(3);
     let before = place.reader().dump().unwrap();
-    assert!(
-        before
-            .iter()
-            .all(|(table, rows)| table == "marks" || !rows.is_empty())
-    );
+    assert!(before.values().all(|rows| !rows.is_empty()));
     rebuild(&place, &["ci", "records"]).unwrap();
     assert_eq!(place.reader().dump().unwrap(), before);
     std::fs::remove_file(place.database()).unwrap();
