@@ -53,7 +53,7 @@ impl FromStr for Day {
         // jiff also takes shorter forms and times of day.
         let day = text.parse().ok().map(Self);
         day.filter(|day| day.to_string() == text)
-            .ok_or_else(|| format!("`{text}` is no day such as 2026-11-20"))
+            .ok_or_else(|| format!("expected a day such as 2026-11-20, not `{text}`"))
     }
 }
 

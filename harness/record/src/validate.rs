@@ -116,7 +116,7 @@ pub fn policy(policy: &Policy) -> Result<(), String> {
     let even = |n: u32| (2..=1000).contains(&n) && n.is_multiple_of(2);
     if !even(policy.rounds) {
         return Err(format!(
-            "field `policy.rounds` is {}; even, from 2 to 1000",
+            "field `policy.rounds` is {}; expected an even number from 2 to 1000",
             policy.rounds
         ));
     }

@@ -7,7 +7,6 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs;
 use std::io::{self, BufRead, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -100,7 +99,6 @@ fn see_through(child: Child, start: Instant, order: &Order) -> io::Result<Execut
         user_ns: used.rusage.utime.as_nanos() as u64,
         system_ns: used.rusage.stime.as_nanos() as u64,
         peak_bytes: used.rusage.maxrss,
-        floor_bytes: own_peak_bytes(),
         left: sweep::descendants(),
     })
 }
@@ -124,14 +122,6 @@ fn ending(status: ExitStatus, timed_out: bool) -> Ending {
         (Some(code), _) => Ending::Code(code),
         (None, signal) => Ending::Signal(signal.unwrap_or_default()),
     }
-}
-
-/// This process's high-water mark, in bytes; 0 where `/proc` does not say.
-fn own_peak_bytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
 }
 
 /// Kills the command when its time is over or the worker has gone.

@@ -42,8 +42,6 @@ pub struct Execution {
     pub system_ns: u64,
     /// Largest resident set of one process among these, and of the launcher when it spawned them.
     pub peak_bytes: u64,
-    /// The launcher's own part in [`Self::peak_bytes`]: a peak no larger than this may have been smaller.
-    pub floor_bytes: u64,
     /// Descendants that would not be killed.
     pub left: usize,
 }
