@@ -8,6 +8,7 @@ use assay_protocol::Digest;
 use assay_record::manifest::{BUILTIN_WORKER, Diff};
 use assay_record::{Arm, ArmCommit, Case, Manifest, WorkloadRef};
 use assay_stats::levels::FORECAST_FROM;
+use assay_store::CaseRow;
 use assay_verdicts::RunView;
 use assay_verdicts::marks::Place;
 
@@ -204,27 +205,20 @@ pub fn reference<'a>(
 
 /// Which runs of the baseline a case is compared with: of tonight's definition, after an expected change.
 fn compared_with(checked: &Checked, case: &str, metric: &str) -> BTreeSet<usize> {
-    let Some(tonight) = checked.candidate.newest() else {
-        return BTreeSet::new();
-    };
-    let row = |view: &'_ RunView, arm: &str| {
-        let mut rows = view.cases.iter();
-        let found = rows.position(|row| row.case == case && row.arm == arm)?;
-        Some(view.cases[found].clone())
-    };
-    let Some(newest) = row(tonight, &checked.candidate.arm) else {
+    let tonight = checked.candidate.newest();
+    let found = tonight.and_then(|view| Some((view, row(view, case, &checked.candidate.arm)?)));
+    let Some((tonight, newest)) = found else {
         return BTreeSet::new();
     };
     let runs = &checked.baseline.runs;
-    let mut used: Vec<usize> = (0..runs.len()).collect();
-    used.retain(|run| {
-        let row = row(&runs[*run], &checked.baseline.arm);
-        row.is_some_and(|row| {
+    let is_alike = |run: &usize| {
+        row(&runs[*run], case, &checked.baseline.arm).is_some_and(|row| {
             row.definition == newest.definition
                 && row.timing == newest.timing
                 && row.good_rounds().next().is_some()
         })
-    });
+    };
+    let mut used: Vec<usize> = (0..runs.len()).filter(is_alike).collect();
     if let Some(known) = &checked.options.known {
         let marks = known.marks.for_case(case, metric, known.today);
         let before = used.iter().map(|run| &runs[*run].run);
@@ -234,4 +228,9 @@ fn compared_with(checked: &Checked, case: &str, metric: &str) -> BTreeSet<usize>
         used.drain(..first.min(used.len()));
     }
     used.into_iter().collect()
+}
+
+fn row<'v>(view: &'v RunView, case: &str, arm: &str) -> Option<&'v CaseRow> {
+    let mut rows = view.cases.iter();
+    rows.find(|row| row.case == case && row.arm == arm)
 }
