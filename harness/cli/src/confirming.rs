@@ -125,7 +125,7 @@ impl Again<'_> {
             alone.extend(suspects);
         }
         if !alone.is_empty() {
-            let Some((found, record)) = self.alone(alone)? else {
+            let Some((found, record)) = self.alone(&alone)? else {
                 return Ok(None);
             };
             confirmation.alone = Some(found);
@@ -152,8 +152,8 @@ impl Again<'_> {
 
     /// The suspects alone: their new rounds are added to tonight's, and the whole suite is judged again. It is still one night, and
     /// counts as one: that cannot cancel as it does for interleaved arms.
-    fn alone(&self, suspects: BTreeSet<(String, String)>) -> Result<Option<Found>> {
-        let Some((view, record)) = self.run(&self.manifest(&suspects))? else {
+    fn alone(&self, suspects: &BTreeSet<(String, String)>) -> Result<Option<Found>> {
+        let Some((view, record)) = self.run(&self.manifest(suspects))? else {
             return Ok(None);
         };
         let candidate = Side {
@@ -164,7 +164,7 @@ impl Again<'_> {
         let store = database::open(self.settings, assay_store::Access::Read)?;
         let options = self.checked.options.clone();
         let mut found = sides::compare(&store, &self.checked.baseline, &candidate, options)?;
-        let run_again = cases(&suspects);
+        let run_again = cases(suspects);
         found.cases.retain(|case| {
             let name = (case.case.clone(), case.metric.name.clone());
             // What failed has one row, whichever metric was suspected.

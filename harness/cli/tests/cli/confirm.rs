@@ -18,9 +18,8 @@ fn repository(place: &Place, command: &str, files: &[&str]) {
     );
     git(place, &["init", "-q", "."]);
     place.write(".git/info/exclude", "*\n");
-    git(place, &["add", "-f", "tiny.toml"]);
-    git(place, &[&["add", "-f"], files].concat());
-    git(place, &["commit", "--allow-empty", "-qm", "one"]);
+    git(place, &[&["add", "-f", "tiny.toml"], files].concat());
+    git(place, &["commit", "-qm", "one"]);
 }
 
 /// A program in the suite's folder, which each commit has in another version.
