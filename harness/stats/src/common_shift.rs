@@ -1,4 +1,4 @@
-//! Whether most cases of a suite moved together: one event of the machine, not as many regressions.
+//! Whether the cases of a suite moved together: one event of the machine, not as many regressions.
 //!
 //! Cases of one night share the machine, so their errors are correlated, and a test of each against its own history calls
 //! them all at once. One night does not show how correlated they are; the nights before do. So the suite's middle is followed
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::interval::Interval;
 use crate::levels::ratio_of_values;
+use crate::ratio::RatioInterval;
 use crate::summary::median;
 
 /// Fewer cases have no "most".
@@ -17,17 +18,14 @@ pub const MIN_CASES: usize = 6;
 /// From this many cases on, the middle of the suite is known well enough to be taken out of each of them.
 pub const MIN_RELATIVE: usize = 20;
 
-/// "Most": this share of the cases has moved by at least half of the common shift, in its direction.
-const MOST: f64 = 2.0 / 3.0;
-
 /// Two-sided level against the history of the suite's middle.
 const LEVEL: f64 = 0.01;
 
 /// How a suite as a whole moved, run by run. All but `event` are logarithms of ratios to the window's middle.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Movement {
-    /// Of each baseline run.
-    pub baseline: Vec<f64>,
+    /// Of each baseline run; `None` for one with fewer than [`MIN_CASES`] of the cases.
+    pub baseline: Vec<Option<f64>>,
     /// Of the candidate.
     pub candidate: f64,
     /// Whether there are enough cases to judge each relative to it.
@@ -36,7 +34,7 @@ pub struct Movement {
     pub event: Option<CommonShift>,
 }
 
-/// A shift that most cases share.
+/// A shift of the middle of the suite.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommonShift {
@@ -77,16 +75,42 @@ pub fn movement(
         return None;
     }
     let moved = median(&tonight)?;
-    let earlier: Vec<f64> = baseline
+    let earlier: Vec<Option<f64>> = baseline
         .iter()
-        .map(|run| median(&deviations(run)))
-        .collect::<Option<_>>()?;
+        .map(|run| median(&deviations(run)).filter(|_| deviations(run).len() >= MIN_CASES))
+        .collect();
+    let known: Vec<f64> = earlier.iter().flatten().copied().collect();
     Some(Movement {
-        event: event(&earlier, &tonight, moved, gap, least_effect),
+        event: event(&known, &tonight, moved, gap, least_effect),
         is_removable: tonight.len() >= MIN_RELATIVE,
         baseline: earlier,
         candidate: moved,
     })
+}
+
+impl Movement {
+    /// What a case did relative to the suite: its values as [`ratio_of_values`] takes them, each without the movement of its run.
+    /// `baseline` has the place of each run and the value there, oldest first.
+    ///
+    /// With too few cases or runs to take every run's movement out, the event alone is taken out of `effect`, the case's own
+    /// ratio; without an event that is what is returned.
+    pub fn relative(
+        &self,
+        baseline: &[(usize, f64)],
+        candidate: f64,
+        gap: usize,
+        effect: &RatioInterval,
+    ) -> RatioInterval {
+        let values = baseline.iter();
+        let without = |(run, value): &(usize, f64)| Some(value - (*self.baseline.get(*run)?)?);
+        let before: Vec<f64> = values.filter_map(without).collect();
+        let after = candidate - self.candidate;
+        let removed = ratio_of_values(&before, &[after], gap, effect.confidence);
+        let shift = self.event.map_or(1.0, |event| event.ratio.estimate);
+        removed
+            .filter(|_| self.is_removable)
+            .unwrap_or_else(|| effect.relative_to(shift))
+    }
 }
 
 fn event(
@@ -102,9 +126,7 @@ fn event(
         .filter(|one| *one * moved.signum() >= moved.abs() / 2.0);
     let (along, cases) = (along.count(), tonight.len());
     let p_value = found.p_value();
-    let is_event = moved.abs() >= least_effect.ln_1p()
-        && p_value <= LEVEL
-        && along as f64 >= MOST * cases as f64;
+    let is_event = moved.abs() >= least_effect.ln_1p() && p_value <= LEVEL;
     is_event.then_some(CommonShift {
         ratio: Interval {
             estimate: found.ratio,

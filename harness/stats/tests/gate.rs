@@ -138,14 +138,38 @@ fn most_cases_together_are_one_event() {
         "{event:?}"
     );
     assert!((found.candidate - 0.05).abs() < 0.001 && found.is_removable);
-    // Half of them is not most, less than matters is nothing, and too few cases have no middle.
-    let half: Vec<f64> = (0..20)
-        .map(|i| if i % 2 == 0 { 0.05 } else { 0.0 })
-        .collect();
-    assert!(shifted(&half).unwrap().event.is_none());
+    // Three fifths of them move the middle, a third does not; less than matters is nothing, and too few cases have no middle.
+    let share = |fifths: i32| -> Vec<f64> {
+        (0..20)
+            .map(|i| if i % 5 < fifths { 0.05 } else { 0.0 })
+            .collect()
+    };
+    let event = shifted(&share(3)).unwrap().event.unwrap();
+    assert_eq!((event.moved, event.cases), (12, 20));
+    assert!(shifted(&share(2)).unwrap().event.is_none());
     assert!(shifted(&[0.005; 20]).unwrap().event.is_none());
     assert!(shifted(&[0.05; 5]).is_none());
     assert!(!shifted(&[0.05; 6]).unwrap().is_removable);
+}
+
+/// A night on which nothing could be measured, and a case that is new: neither takes the movement away from the others.
+#[test]
+fn a_movement_survives_empty_nights_and_new_cases() {
+    let (mut baseline, candidate) = suite(0.002, &[0.05; 20]);
+    baseline[7].fill(None);
+    baseline.iter_mut().take(18).for_each(|run| run[3] = None);
+    let found = movement(&baseline, &candidate, 0, 0.01).unwrap();
+    assert!(found.event.is_some() && found.baseline[7].is_none());
+    let values = |case: usize| -> Vec<(usize, f64)> {
+        let runs = baseline.iter().enumerate();
+        runs.filter_map(|(run, cases)| Some((run, cases[case]?)))
+            .collect()
+    };
+    let raw = effect(0.05_f64.exp(), 0.001);
+    for case in [0, 3] {
+        let relative = found.relative(&values(case), candidate[case].unwrap(), 0, &raw);
+        assert!((relative.ratio - 1.0).abs() < 0.003, "{case}: {relative:?}");
+    }
 }
 
 #[test]

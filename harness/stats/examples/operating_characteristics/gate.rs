@@ -77,16 +77,13 @@ impl Judgement {
 
     /// The same relative to the suite. One case of 300 does not move its middle.
     pub fn relative(&self, case: usize, change: f64) -> Option<RatioInterval> {
-        let Some(moved) = self.movement.as_ref().filter(|moved| moved.is_removable) else {
-            return self.raw(case, change);
+        let raw = self.raw(case, change)?;
+        let Some(moved) = &self.movement else {
+            return Some(raw);
         };
-        let baseline: Vec<f64> = self.baselines[case]
-            .iter()
-            .zip(&moved.baseline)
-            .map(|(value, shift)| value - shift)
-            .collect();
-        let tonight = self.tonight[case] + change - moved.candidate;
-        ratio_of_values(&baseline, &[tonight], GAP, self.rules.confidence)
+        let baseline: Vec<(usize, f64)> =
+            self.baselines[case].iter().copied().enumerate().collect();
+        Some(moved.relative(&baseline, self.tonight[case] + change, GAP, &raw))
     }
 
     /// Whether the machine as a whole is said to have moved.

@@ -126,15 +126,16 @@ impl Finding<'_> {
 }
 
 impl Finding<'_> {
-    /// What is called stays called; what is equal depends on the margin of the case.
+    /// What is called stays called. What is equal depends on the margin of the case, and is claimed of the ratio that is
+    /// shown: a case that moved with its suite is not unchanged.
     fn position(&self) -> Position {
-        let (Some(judged), Some(by)) = (self.judged, self.by) else {
+        let (Some(judged), Some(effect)) = (self.judged, self.effect) else {
             return Position::Straddles;
         };
         if judged.position.is_called() {
             return judged.position;
         }
-        match position(by, self.margin) {
+        match position(&effect.interval, self.margin) {
             Position::Within => Position::Within,
             _ => Position::Straddles,
         }

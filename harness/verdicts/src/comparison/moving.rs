@@ -1,7 +1,7 @@
 //! How the suite as a whole moved, and each case relative to it.
 
 use assay_protocol::Metric;
-use assay_stats::{Movement, RatioInterval, movement, ratio_of_values, run_value};
+use assay_stats::{Movement, RatioInterval, movement, run_value};
 
 use super::pairing::Item;
 use super::{Basis, Loaded, Options, Question};
@@ -37,7 +37,7 @@ pub(super) fn judged_by(
         let interval = effect.as_ref()?.interval;
         let relative = movement
             .filter(|_| is_timed(item))
-            .and_then(|movement| relative(item, &interval, movement, options));
+            .and_then(|movement| relative(item, &interval, movement, options.gap));
         Some(relative.unwrap_or(interval))
     });
     judged.collect()
@@ -45,23 +45,15 @@ pub(super) fn judged_by(
 
 fn relative(
     item: &Item,
-    interval: &RatioInterval,
+    effect: &RatioInterval,
     movement: &Movement,
-    options: &Options,
+    gap: usize,
 ) -> Option<RatioInterval> {
-    if !movement.is_removable {
-        // Too few cases to take every run's movement out; an event's is plain enough.
-        let event = movement.event.as_ref()?;
-        return Some(interval.relative_to(event.ratio.estimate));
-    }
-    let before: Vec<f64> = item
-        .baseline
-        .iter()
-        .zip(&item.baseline_runs)
-        .map(|(rounds, run)| Some(run_value(rounds)? - movement.baseline.get(*run)?))
-        .collect::<Option<_>>()?;
-    let after = value_of(item)? - movement.candidate;
-    ratio_of_values(&before, &[after], options.gap, options.rules.confidence)
+    let runs = item.baseline_runs.iter().zip(&item.baseline);
+    let before: Vec<(usize, f64)> = runs
+        .filter_map(|(run, rounds)| Some((*run, run_value(rounds)?)))
+        .collect();
+    Some(movement.relative(&before, value_of(item)?, gap, effect))
 }
 
 fn is_timed(item: &Item) -> bool {
