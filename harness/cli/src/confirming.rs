@@ -1,42 +1,28 @@
 //! Suspects, run again before anybody is told: interleaved with what the baseline ran, where that is still to be had.
 
+mod scene;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use assay_protocol::Digest;
-use assay_record::manifest::BUILTIN_WORKER;
-use assay_record::{Arm, ArmCommit, Case, Manifest, ManifestFile, Purpose, RunStatus, WorkloadRef};
+use assay_record::{Manifest, ManifestFile, Purpose, RunStatus};
 use assay_stats::gate::CONFIRMATION_PAIRS;
-use assay_stats::levels::FORECAST_FROM;
 use assay_store::RoundRow;
 use assay_verdicts::comparison::{Options, Question};
 use assay_verdicts::gate::Confirmation;
 use assay_verdicts::{Comparison, Gate, RunView};
 
+use self::scene::{ARMS, Scene, Way, Why};
+use crate::database;
 use crate::execute::{self, Executed};
 use crate::gating::{Asking, Checked};
 use crate::interrupt::Interrupt;
-use crate::plan::{self, sources};
 use crate::settings::Settings;
 use crate::sides::{self, Side};
-use crate::{checkout, database, workers};
 
-/// Names of the two arms.
-const ARMS: [&str; 2] = ["baseline", "candidate"];
 /// How many cases a sentence lists.
 const LISTED: usize = 3;
-
-/// How a suspect can be run again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// Beside what the baseline ran.
-    Interleaved,
-    /// What the baseline ran is not to be had.
-    Alone,
-    /// What Assay runs is the same on both sides.
-    Same,
-}
 
 /// Runs the suspects of a check again and says what is left of them; `None` where that was interrupted.
 pub fn confirm(
@@ -48,7 +34,7 @@ pub fn confirm(
 ) -> Result<Option<Checked>> {
     let suspects = checked.gate.suspects();
     let (Some(before), Some(tonight)) = (
-        reference(&checked.baseline, settings),
+        scene::reference(&checked, &suspects, settings),
         checked.candidate.newest(),
     ) else {
         return Ok(Some(checked));
@@ -58,14 +44,12 @@ pub fn confirm(
     }
     is_same_machine(tonight, settings)?;
     let scene = Scene::of(before, tonight, &checked, settings)?;
-    let ways: BTreeMap<&str, Way> = suspects
-        .iter()
-        .map(|(case, _)| (case.as_str(), scene.way(case)))
-        .collect();
-    let of_way = |way: Way| -> BTreeSet<(String, String)> {
-        let is_of = |(case, _): &&(String, String)| ways[case.as_str()] == way;
-        suspects.iter().filter(is_of).cloned().collect()
-    };
+    let mut ways: BTreeMap<Way, BTreeSet<(String, String)>> = BTreeMap::new();
+    for suspect in suspects {
+        ways.entry(scene.way(&suspect.0))
+            .or_default()
+            .insert(suspect);
+    }
     let again = Again {
         scene: &scene,
         checked: &checked,
@@ -74,50 +58,14 @@ pub fn confirm(
         settings,
         interrupt,
     };
-    let mut records = Vec::new();
-    let mut confirmation = Confirmation {
-        same: cases(&of_way(Way::Same)),
-        ..Confirmation::default()
+    let Some((confirmation, records)) = again.all(ways)? else {
+        return Ok(None);
     };
-    let interleaved = of_way(Way::Interleaved);
-    if !interleaved.is_empty() {
-        let Some((found, record)) = again.interleaved(interleaved)? else {
-            return Ok(None);
-        };
-        confirmation.interleaved = Some(found);
-        records.push(record);
-    }
-    let alone = of_way(Way::Alone);
-    if !alone.is_empty() {
-        confirmation.notes.push(alone_note(&cases(&alone)));
-        let Some((found, record)) = again.alone(alone)? else {
-            return Ok(None);
-        };
-        confirmation.alone = Some(found);
-        records.push(record);
-    }
-    if !confirmation.same.is_empty() {
-        confirmation
-            .notes
-            .push(same_note(&confirmation.same, &checked.gate));
-    }
     Ok(Some(Checked {
         gate: checked.gate.confirmed(confirmation),
         records,
         ..checked
     }))
-}
-
-/// The run that stands for the baseline: the oldest of those that tonight was forecast from whose worker is kept, else the newest of all.
-/// The oldest, since a change that came little by little is in the newest already.
-fn reference<'a>(baseline: &'a Side, settings: &Settings) -> Option<&'a RunView> {
-    let skipped = baseline.runs.len().saturating_sub(FORECAST_FROM);
-    let is_kept = |view: &&RunView| {
-        let mut arms = view.manifest.arms.iter();
-        arms.any(|arm| arm.name == baseline.arm && workers::find(settings, &arm.worker).is_some())
-    };
-    let kept = baseline.runs[skipped..].iter().find(is_kept);
-    kept.or(baseline.newest())
 }
 
 fn cases(suspects: &BTreeSet<(String, String)>) -> BTreeSet<String> {
@@ -136,111 +84,6 @@ fn is_same_machine(tonight: &RunView, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// What both sides ran, and what of it is still to be had.
-struct Scene<'a> {
-    tonight: &'a RunView,
-    /// The arm of each side, under its new name.
-    arms: [Arm; 2],
-    /// Whether the built-in worker, its variables and the command before it are the same.
-    same_worker: bool,
-    /// Whether the baseline's built-in worker is to be had.
-    has_worker: bool,
-    /// Whether the files that cases read are the same.
-    same_files: bool,
-}
-
-impl<'a> Scene<'a> {
-    fn of(
-        before: &RunView,
-        tonight: &'a RunView,
-        checked: &Checked,
-        settings: &Settings,
-    ) -> Result<Self> {
-        let arm = |view: &RunView, name: &str, new: &str| -> Option<Arm> {
-            let mut arms = view.manifest.arms.iter();
-            let found = arms.find(|arm| arm.name == name)?.clone();
-            Some(Arm {
-                name: new.into(),
-                ..found
-            })
-        };
-        let (Some(mut old), Some(new)) = (
-            arm(before, &checked.baseline.arm, ARMS[0]),
-            arm(tonight, &checked.candidate.arm, ARMS[1]),
-        ) else {
-            anyhow::bail!(
-                "the baseline's run {} has no arm `{}` in its manifest",
-                before.run.run,
-                checked.baseline.arm
-            );
-        };
-        let same_worker =
-            old.worker == new.worker && old.prefix == new.prefix && old.env == new.env;
-        let same_files = before.manifest.sources == tonight.manifest.sources
-            && (!sources::names_folder(&tonight.manifest) || !other_commit(before, tonight));
-        if !same_files && old.commit.is_none() {
-            old.commit = commit_of(before, &tonight.manifest, settings)?;
-        }
-        let is_had = |worker: &Digest| -> Result<bool> {
-            Ok(*worker == plan::own_digest()? || workers::find(settings, worker).is_some())
-        };
-        Ok(Self {
-            has_worker: is_had(&old.worker)?,
-            tonight,
-            arms: [old, new],
-            same_worker,
-            same_files,
-        })
-    }
-
-    fn way(&self, case: &str) -> Way {
-        let mut cases = self.tonight.manifest.cases.iter();
-        let reads_files = cases
-            .find(|have| have.id == case)
-            .is_some_and(|case| !is_builtin(case));
-        let has_files = self.same_files || self.arms[0].commit.is_some();
-        match reads_files {
-            _ if self.same_worker && (!reads_files || self.same_files) => Way::Same,
-            true if !has_files => Way::Alone,
-            _ if !self.has_worker => Way::Alone,
-            _ => Way::Interleaved,
-        }
-    }
-}
-
-/// Whether all that a case runs is in the built-in worker.
-fn is_builtin(case: &Case) -> bool {
-    matches!(&case.workload, WorkloadRef::Worker { worker, .. } if worker == BUILTIN_WORKER)
-}
-
-/// Whether the project was another one: then so may be files that no manifest pins.
-fn other_commit(before: &RunView, tonight: &RunView) -> bool {
-    let state = |view: &RunView| {
-        let git = view.manifest.project.git();
-        git.map(|state| (state.commit.clone(), state.diff.clone()))
-    };
-    state(before) != state(tonight)
-}
-
-/// The baseline's commit as an arm's, where it is all that the baseline ran and still to be had.
-fn commit_of(
-    before: &RunView,
-    tonight: &Manifest,
-    settings: &Settings,
-) -> Result<Option<ArmCommit>> {
-    let state = before.manifest.project.git();
-    let clean = state.filter(|state| state.diff.is_none());
-    let Some(commit) = clean.and_then(|state| state.commit.as_ref()) else {
-        return Ok(None);
-    };
-    let dir = plan::folder(&tonight.suite.source)?;
-    if checkout::within(settings, Path::new(&dir))?.is_none() {
-        return Ok(None);
-    }
-    // A commit that is no longer here is no error: there is a weaker way.
-    Ok(checkout::resolve(settings, commit).ok())
-}
-
 /// Suspects in their new rounds, and the record of these.
 type Found = (Comparison, PathBuf);
 
@@ -255,6 +98,42 @@ struct Again<'a> {
 }
 
 impl Again<'_> {
+    /// Each suspect in its way; `None` where that was interrupted.
+    fn all(
+        &self,
+        mut ways: BTreeMap<Way, BTreeSet<(String, String)>>,
+    ) -> Result<Option<(Confirmation, Vec<PathBuf>)>> {
+        let mut confirmation = Confirmation::default();
+        let mut records = Vec::new();
+        if let Some(suspects) = ways.remove(&Way::Interleaved) {
+            let Some((found, record)) = self.interleaved(suspects)? else {
+                return Ok(None);
+            };
+            confirmation.interleaved = Some(found);
+            records.push(record);
+        }
+        if let Some(suspects) = ways.remove(&Way::Same) {
+            confirmation.same = cases(&suspects);
+            let note = same_note(&confirmation.same, self.scene, &self.checked.gate);
+            confirmation.notes.push(note);
+        }
+        let mut alone = BTreeSet::new();
+        for (way, suspects) in ways {
+            if let Way::Alone(why) = way {
+                confirmation.notes.push(alone_note(&cases(&suspects), why));
+            }
+            alone.extend(suspects);
+        }
+        if !alone.is_empty() {
+            let Some((found, record)) = self.alone(&alone)? else {
+                return Ok(None);
+            };
+            confirmation.alone = Some(found);
+            records.push(record);
+        }
+        Ok(Some((confirmation, records)))
+    }
+
     /// Both arms in one run; `None` where it was interrupted.
     fn interleaved(&self, suspects: BTreeSet<(String, String)>) -> Result<Option<Found>> {
         let mut manifest = self.manifest(&suspects);
@@ -273,8 +152,8 @@ impl Again<'_> {
 
     /// The suspects alone: their new rounds are added to tonight's, and the whole suite is judged again. It is still one night, and
     /// counts as one: that cannot cancel as it does for interleaved arms.
-    fn alone(&self, suspects: BTreeSet<(String, String)>) -> Result<Option<Found>> {
-        let Some((view, record)) = self.run(&self.manifest(&suspects))? else {
+    fn alone(&self, suspects: &BTreeSet<(String, String)>) -> Result<Option<Found>> {
+        let Some((view, record)) = self.run(&self.manifest(suspects))? else {
             return Ok(None);
         };
         let candidate = Side {
@@ -285,9 +164,12 @@ impl Again<'_> {
         let store = database::open(self.settings, assay_store::Access::Read)?;
         let options = self.checked.options.clone();
         let mut found = sides::compare(&store, &self.checked.baseline, &candidate, options)?;
-        found
-            .cases
-            .retain(|case| suspects.contains(&(case.case.clone(), case.metric.name.clone())));
+        let run_again = cases(suspects);
+        found.cases.retain(|case| {
+            let name = (case.case.clone(), case.metric.name.clone());
+            // What failed has one row, whichever metric was suspected.
+            suspects.contains(&name) || case.trouble.is_some() && run_again.contains(&case.case)
+        });
         found.candidate.runs = vec![view.run.run];
         Ok(Some((found, record)))
     }
@@ -367,23 +249,29 @@ fn longer(run: &RunView, more: &RunView) -> RunView {
     whole
 }
 
-fn alone_note(cases: &BTreeSet<String>) -> String {
+fn alone_note(cases: &BTreeSet<String>, why: Why) -> String {
     format!(
-        "{} run alone, since what the baseline ran is not to be had (its worker is not kept, or its files are in no commit): with their new rounds tonight is judged again, which is weaker: a night cannot cancel itself",
-        listed(cases)
+        "{} run alone, since what the baseline ran is not to be had ({}): with their new rounds tonight is judged again, which is weaker: a night cannot cancel itself",
+        listed(cases),
+        why.words()
     )
 }
 
-/// Not the worker: so what did change is named instead.
-fn same_note(cases: &BTreeSet<String>, gate: &Gate) -> String {
+/// What is the same, and no more than is known of it; so what did change on the machine is named.
+fn same_note(cases: &BTreeSet<String>, scene: &Scene<'_>, gate: &Gate) -> String {
     let machine = &gate.comparison.differences;
     let changed = if machine.is_empty() {
-        "nothing that Assay sees of the machine changed either".to_owned()
+        "nothing that Assay sees of the machine changed".to_owned()
     } else {
-        format!("what changed is the machine: {}", machine.join(" "))
+        format!("what changed: {}", machine.join(" "))
+    };
+    let beyond = if cases.iter().all(|case| scene.is_builtin(case)) {
+        ""
+    } else {
+        "; what it reads beyond that is not pinned"
     };
     format!(
-        "{}: Assay runs the same on both sides, so that it cannot be the code; {changed}",
+        "{}: what Assay starts is the same on both sides{beyond}, so that nothing was run again; {changed}",
         listed(cases)
     )
 }

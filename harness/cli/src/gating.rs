@@ -167,9 +167,13 @@ impl Asking {
 
     /// The exit code of a gate.
     pub fn exit_of(&self, gate: &Gate) -> Exit {
-        let is_open = gate.comparison.is_inconclusive() || gate.state == State::NoBaseline;
+        let open = [State::NoBaseline, State::NotMeasured, State::Inconclusive];
+        let is_open = gate.comparison.is_inconclusive() || open.contains(&gate.state);
         if gate.is_worse() {
             Exit::Found
+        } else if gate.state == State::NotMeasured && gate.missing() > 0 {
+            // As `run` says of a run that measures nothing.
+            Exit::CouldNotRun
         } else if self.wishes.fail_inconclusive && is_open {
             Exit::Inconclusive
         } else {

@@ -6,11 +6,19 @@ use assay_record::RunId;
 use assay_stats::Interval;
 use serde::{Deserialize, Serialize};
 
+use crate::comparison::{LeftOut, Reason};
 use crate::effect::change_words;
-use crate::{CaseComparison, Comparison, Verdict};
+use crate::{CaseComparison, Comparison, MarkKind, Verdict};
 
 /// Cases that are run again only to ask whether a shift that most cases share is the machine's.
 const PROBES: usize = 3;
+
+/// Why a suspect is not called.
+const SAME: &str = "not confirmed: what Assay starts is the same on both sides";
+const NOT_RUN: &str = "not confirmed: it could not be run again";
+
+/// What is said of a regression that is acknowledged.
+const HIDES_MORE: &str = "; while the baseline reaches back to before the acknowledged change, a further regression of it would not alert";
 
 /// A run and what the gate says of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,13 +43,17 @@ pub enum State {
     Troubled,
     /// Something got worse.
     Regressed,
+    /// There is a baseline, and nothing was measured that could be compared with it.
+    NotMeasured,
     /// No earlier run has anything to compare with.
     NoBaseline,
     /// Something may have changed: it should be run again before anybody is told.
     Suspected,
+    /// The measurement moved, and what was started is the same: the machine, or something that is not pinned.
+    Moved,
     /// Something got better, and nothing worse.
     Improved,
-    /// Nothing is known to have changed, and not all of it is known to be unchanged.
+    /// Nothing is known to have changed, and not all of it is known to be unchanged, or was measured.
     Inconclusive,
     /// Everything is unchanged.
     Unchanged,
@@ -56,15 +68,40 @@ pub struct Confirmation {
     pub interleaved: Option<Comparison>,
     /// Once more alone, that run and the first together against the baseline: weaker.
     pub alone: Option<Comparison>,
-    /// Cases of which Assay runs the same on both sides: no difference can come from there, and nothing was run.
+    /// Cases of which Assay starts the same on both sides: no difference can come from there, and nothing was run.
     pub same: BTreeSet<String>,
+    /// Those of them that moved beyond doubt, or with most cases of the suite.
+    pub moved: BTreeSet<String>,
 }
 
 impl Confirmation {
+    fn comparisons(&self) -> impl Iterator<Item = &Comparison> {
+        [&self.interleaved, &self.alone].into_iter().flatten()
+    }
+
+    /// What failed or gave a wrong output when it was run again.
+    fn troubled(&self) -> Vec<CaseComparison> {
+        let of_comparison = |comparison: &Comparison| {
+            let run = comparison.candidate.runs.last().cloned();
+            let troubled = comparison.cases.clone().into_iter();
+            troubled.filter_map(move |case| {
+                let (why, run) = (case.trouble.as_ref()?, run.as_ref()?);
+                let trouble = Some(format!("{why} (when it was run again, in run {run})"));
+                Some(CaseComparison { trouble, ..case })
+            })
+        };
+        self.comparisons().flat_map(of_comparison).collect()
+    }
+
+    /// How many of what was confirmed is false on average, at most: each way has its own rule.
+    fn expected_false_alarms(&self) -> f64 {
+        let of = |comparison: &Comparison| comparison.suite.expected_false_alarms;
+        self.comparisons().map(of).sum()
+    }
+
     /// What the new rounds say of a metric of a case, and the run that has them.
     fn of(&self, case: &CaseComparison) -> Option<(&CaseComparison, &RunId)> {
-        let all = [&self.interleaved, &self.alone];
-        all.into_iter().flatten().find_map(|comparison| {
+        self.comparisons().find_map(|comparison| {
             let found = comparison
                 .cases
                 .iter()
@@ -84,6 +121,10 @@ impl Gate {
             comparison,
             confirmation: None,
         };
+        gate.comparison
+            .cases
+            .iter_mut()
+            .for_each(CaseComparison::warn);
         gate.state = gate.judged();
         gate
     }
@@ -91,38 +132,78 @@ impl Gate {
     /// Cases and metrics to run again: suspects, and where most cases moved together those that moved the most, for
     /// only interleaved rounds tell a machine from code that all cases share.
     pub fn suspects(&self) -> BTreeSet<(String, String)> {
-        let name = |case: &CaseComparison| (case.case.clone(), case.metric.name.clone());
-        let mut suspects: BTreeSet<_> = self.comparison.suspects().map(name).collect();
+        let suspects = self.comparison.suspects();
+        let mut suspects: BTreeSet<_> = suspects.map(CaseComparison::name).collect();
         if self.comparison.suite.common_shift.is_some() {
             let moved = |case: &CaseComparison| case.ratio.map_or(0.0, |r| r.estimate.ln().abs());
             let mut shifted: Vec<&CaseComparison> = self.comparison.cases.iter().collect();
             shifted.retain(|case| case.relative.is_some() && case.mark.is_none());
             shifted.sort_by(|a, b| moved(b).total_cmp(&moved(a)));
-            suspects.extend(shifted.into_iter().take(PROBES).map(name));
+            suspects.extend(shifted.into_iter().take(PROBES).map(CaseComparison::name));
         }
         suspects
     }
 
     /// What is said once the suspects were run again: of these, only what `confirmation` says too, in the same direction.
     #[must_use]
-    pub fn confirmed(mut self, confirmation: Confirmation) -> Self {
+    pub fn confirmed(mut self, mut confirmation: Confirmation) -> Self {
         let suspects = self.suspects();
-        for case in &mut self.comparison.cases {
-            let name = (case.case.clone(), case.metric.name.clone());
-            if suspects.contains(&name) {
-                case.confirm(&confirmation);
+        let is_event = self.comparison.suite.common_shift.is_some();
+        let cases = &mut self.comparison.cases;
+        for case in cases
+            .iter_mut()
+            .filter(|case| suspects.contains(&case.name()))
+        {
+            let is_plain = is_event || case.is_called();
+            if is_plain && confirmation.same.contains(&case.case) {
+                confirmation.moved.insert(case.case.clone());
             }
+            case.confirm(&confirmation);
         }
+        let troubled = confirmation.troubled();
+        cases.retain(|case| troubled.iter().all(|again| again.case != case.case));
+        cases.splice(0..0, troubled);
         self.comparison.recount();
-        self.comparison.suite.expected_false_alarms = self.comparison.rules.family_error;
+        self.comparison.suite.expected_false_alarms = confirmation.expected_false_alarms();
         self.confirmation = Some(confirmation);
         self.state = self.judged();
         self
     }
 
+    /// What is said where the suspects could not be run again: they stay suspects, and nobody is alerted by one of them.
+    #[must_use]
+    pub fn unconfirmed(mut self) -> Self {
+        let suspects = self.suspects();
+        for case in &mut self.comparison.cases {
+            if suspects.contains(&case.name()) && case.is_called() {
+                case.settle(Verdict::Inconclusive, NOT_RUN);
+            }
+        }
+        self.comparison.recount();
+        self.comparison.suite.expected_false_alarms = 0.0;
+        self.state = self.judged();
+        self
+    }
+
+    /// Cases that the baseline has and that were not measured this time.
+    pub fn missing(&self) -> usize {
+        let left_out = self.comparison.left_out.iter();
+        left_out.filter(|left| is_missing(left)).count()
+    }
+
+    /// Whether there is a baseline, and neither side measured anything.
+    fn is_idle(&self) -> bool {
+        !self.comparison.baseline.runs.is_empty() && self.comparison.left_out.iter().all(is_missing)
+    }
+
     /// Whether the run should stop whoever waits for it.
     pub fn is_worse(&self) -> bool {
         self.comparison.is_worse()
+    }
+
+    fn has_moved(&self) -> bool {
+        let confirmation = self.confirmation.as_ref();
+        confirmation.is_some_and(|confirmation| !confirmation.moved.is_empty())
     }
 
     fn judged(&self) -> State {
@@ -131,42 +212,65 @@ impl Gate {
         match () {
             () if counts.troubled > 0 => State::Troubled,
             () if counts.regressed > 0 => State::Regressed,
+            () if self.comparison.is_empty() && self.is_idle() => State::NotMeasured,
             () if self.comparison.is_empty() => State::NoBaseline,
             () if is_suspected && self.confirmation.is_none() => State::Suspected,
+            () if self.has_moved() => State::Moved,
             () if counts.improved > 0 => State::Improved,
-            () if counts.inconclusive > 0 => State::Inconclusive,
+            () if counts.inconclusive > 0 || self.missing() > 0 => State::Inconclusive,
             () => State::Unchanged,
         }
     }
 }
 
+/// Whether the baseline measured a case that was not measured this time.
+fn is_missing(left: &LeftOut) -> bool {
+    match left.reason {
+        Reason::OnlyBaseline => true,
+        // The reason is the same for both sides; where it is the baseline's, nothing is missing.
+        Reason::NotMeasured => left.note.starts_with("not measured in the candidate"),
+        Reason::Different | Reason::OnlyCandidate => false,
+    }
+}
+
 impl CaseComparison {
+    fn name(&self) -> (String, String) {
+        (self.case.clone(), self.metric.name.clone())
+    }
+
+    fn is_called(&self) -> bool {
+        matches!(self.verdict, Verdict::Regressed | Verdict::Improved)
+    }
+
+    /// Says what an acknowledged regression may hide.
+    fn warn(&mut self) {
+        let mark = self.mark.as_ref().map(|mark| &mark.kind);
+        let is_known = matches!(mark, Some(MarkKind::Acknowledge { .. }));
+        if is_known && self.verdict == Verdict::Regressed {
+            self.note.push_str(HIDES_MORE);
+        }
+    }
+
     fn confirm(&mut self, confirmation: &Confirmation) {
-        let at_first = std::mem::take(&mut self.note);
-        let (verdict, said) = match confirmation.of(self) {
-            _ if confirmation.same.contains(&self.case) => (
-                Verdict::Inconclusive,
-                "not confirmed: same worker on both sides".into(),
-            ),
-            None => (
-                Verdict::Inconclusive,
-                "not confirmed: it could not be run again".into(),
-            ),
-            Some((again, run)) => {
-                let gave = again.ratio.as_ref().map_or("no ratio".into(), change_words);
-                let is_called = matches!(again.verdict, Verdict::Regressed | Verdict::Improved);
-                if is_called && self.agrees(again.ratio.as_ref()) {
-                    (again.verdict, format!("confirmed by run {run}: {gave}"))
-                } else {
-                    (
-                        Verdict::Inconclusive,
-                        format!("not confirmed: run {run} gave {gave}"),
-                    )
-                }
-            }
+        if confirmation.same.contains(&self.case) {
+            return self.settle(Verdict::Inconclusive, SAME);
+        }
+        let Some((again, run)) = confirmation.of(self) else {
+            return self.settle(Verdict::Inconclusive, NOT_RUN);
         };
+        let gave = again.ratio.as_ref().map_or("no ratio".into(), change_words);
+        if again.is_called() && self.agrees(again.ratio.as_ref()) {
+            self.settle(again.verdict, &format!("confirmed by run {run}: {gave}"));
+        } else {
+            let said = format!("not confirmed: run {run} gave {gave}");
+            self.settle(Verdict::Inconclusive, &said);
+        }
+    }
+
+    /// What is said in the end, with what was said at first.
+    fn settle(&mut self, verdict: Verdict, said: &str) {
         self.verdict = verdict;
-        self.note = format!("{said}; at first: {at_first}");
+        self.note = format!("{said}; at first: {}", self.note);
     }
 
     /// Whether a later ratio points in the same direction, be it of the ratio or of what it is relative to the common shift.

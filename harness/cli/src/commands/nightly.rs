@@ -12,7 +12,7 @@ use super::plan::Selection;
 use super::run::{Running, exit_of, run_and_ingest};
 use crate::errors::{self, Exit};
 use crate::execute::{self, Executed};
-use crate::gating::Asking;
+use crate::gating::{Asking, Checked};
 use crate::interrupt::Interrupt;
 use crate::settings::Settings;
 use crate::show::{self, verdicts};
@@ -85,12 +85,15 @@ fn gate(
         tags: Vec::new(),
         ..args.running.options()
     };
-    let first = checked.clone();
+    let first = Checked {
+        gate: checked.gate.clone().unconfirmed(),
+        ..checked.clone()
+    };
     let (checked, failed) =
         match confirming::confirm(checked, &args.asking, &options, settings, interrupt) {
             Ok(Some(confirmed)) => (confirmed, Exit::Fine),
             Ok(None) => (first, Exit::Interrupted),
-            // The night was measured: what is known of it is said and published all the same.
+            // The night was measured: what is known of it is said and published all the same, and its suspects stay suspects.
             Err(error) => {
                 errors::print(&error.context("the suspects could not be run again"));
                 (first, Exit::CouldNotRun)

@@ -53,15 +53,30 @@ pub fn digests(
 
 /// Whether a run looks for anything in the suite's folder.
 pub fn names_folder(manifest: &Manifest) -> bool {
-    let names = |text: &String| text.contains(DIR);
-    let in_command = |case: &Case| match &case.workload {
+    let in_worker = manifest.workers.values().flatten().any(|text| names(text));
+    in_worker
+        || manifest
+            .cases
+            .iter()
+            .any(|case| reads_folder(manifest, case))
+}
+
+/// Whether a case, or the worker that serves it, looks for anything in the suite's folder.
+pub fn reads_folder(manifest: &Manifest, case: &Case) -> bool {
+    match &case.workload {
         WorkloadRef::Command(spec) => {
             let texts = spec.argv.iter().chain(spec.env.values());
-            texts.chain(&spec.directory).any(names)
+            texts.chain(&spec.directory).any(|text| names(text))
         }
-        WorkloadRef::Worker { .. } => false,
-    };
-    manifest.workers.values().flatten().any(names) || manifest.cases.iter().any(in_command)
+        WorkloadRef::Worker { worker, .. } => {
+            let argv = manifest.workers.get(worker);
+            argv.is_some_and(|argv| argv.iter().any(|text| names(text)))
+        }
+    }
+}
+
+fn names(text: &str) -> bool {
+    text.contains(DIR)
 }
 
 /// What is not as the manifest pins it.

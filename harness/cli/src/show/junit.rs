@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use assay_verdicts::comparison::Reason;
 use assay_verdicts::gate::Gate;
 use assay_verdicts::{CaseComparison, Comparison, Verdict};
 
@@ -18,9 +17,6 @@ pub fn gate(gate: &Gate, suite: &str) -> String {
         .map(|case| test(suite, comparison, case))
         .collect();
     for left in &comparison.left_out {
-        if left.reason == Reason::OnlyBaseline {
-            continue;
-        }
         let _ = write!(
             cases,
             "    <testcase classname=\"{}\" name=\"{}\">\n      <skipped message=\"{}\"/>\n    </testcase>\n",

@@ -88,6 +88,14 @@ pub fn headline(gate: &Gate) -> String {
                 "; `assay confirm` runs the suspects again"
             }
         ),
+        State::NotMeasured => match gate.missing() {
+            0 => "NOTHING MEASURED: every case is skipped, as it was in the baseline".into(),
+            missing => format!(
+                "NOTHING MEASURED: none of the {} of the baseline was",
+                words::count(missing, "case")
+            ),
+        },
+        State::Moved => moved(gate),
         State::NoBaseline => {
             "NO BASELINE YET: no earlier run has anything to compare with; this one is the first"
                 .into()
@@ -103,13 +111,44 @@ pub fn headline(gate: &Gate) -> String {
             if was_confirmed { ", confirmed" } else { "" }
         ),
         State::Inconclusive => format!(
-            "NO ALERT: nothing is known to have changed; {} of {} cannot be told",
+            "NO ALERT: nothing is known to have changed; {} of {} cannot be told{}",
             counts.inconclusive,
-            words::count(compared(gate), "comparison")
+            words::count(compared(gate), "comparison"),
+            missing(gate)
         ),
         State::Unchanged => format!(
             "UNCHANGED: all {}",
             words::count(compared(gate), "comparison")
+        ),
+    }
+}
+
+/// What moved without anything that was started being another, and what changed on the machine.
+fn moved(gate: &Gate) -> String {
+    let confirmation = gate.confirmation.as_ref();
+    let moved = confirmation
+        .into_iter()
+        .flat_map(|confirmation| &confirmation.moved);
+    let moved: Vec<&str> = moved.map(String::as_str).collect();
+    let differences = &gate.comparison.differences;
+    let changed = if differences.is_empty() {
+        "nothing that Assay sees of the machine changed".to_owned()
+    } else {
+        differences.join(" ")
+    };
+    format!(
+        "MOVED: {}, and what Assay starts is the same on both sides: it is the machine, or something that is not pinned ({}); {changed}",
+        words::count(moved.len(), "case"),
+        moved.join(", ")
+    )
+}
+
+fn missing(gate: &Gate) -> String {
+    match gate.missing() {
+        0 => String::new(),
+        missing => format!(
+            ", and {} of the baseline not measured",
+            words::count(missing, "case")
         ),
     }
 }

@@ -1,15 +1,15 @@
 //! Nights: a history, a slower night that is found and confirmed, an equal one that alerts nobody.
 
-use crate::helpers::{ASSAY, Outcome, Place, have, spin, suite_with};
+use crate::helpers::{Outcome, Place, spin, suite_with};
 
 /// Enough rounds and time for a fifth to show; a busy machine may make it inconclusive, never wrong.
-const POLICY: &str =
+pub const POLICY: &str =
     "rounds = 4, max_rounds = 4, min_samples = 5, max_samples = 400, warmup_ms = 10, round_ms = 20";
 /// Nights of a history: enough to see how much nights differ.
-const NIGHTS: usize = 6;
+pub const NIGHTS: usize = 6;
 
 /// What makes a spin slower, as the setting that it is.
-const SLOWER: &str = "env = { ASSAY_SPIN_EXTRA_PERMILLE = \"1000\" }\n";
+pub const SLOWER: &str = "env = { ASSAY_SPIN_EXTRA_PERMILLE = \"1000\" }\n";
 
 /// A place with a history of quick nights of two cases, with nothing beside it.
 fn history() -> Place {
@@ -135,6 +135,30 @@ fn the_first_night_has_no_baseline_yet() {
     place.assay("check --fail-inconclusive").exits(4);
     place.assay("confirm").exits(0).says("NO BASELINE YET");
     place.assay("check --json").exits(0).json();
+}
+
+#[test]
+fn a_night_that_measured_nothing_is_no_first_night() {
+    let place = Place::with_runs(6);
+    let skipped = crate::helpers::fault("skip");
+    place.write("tiny.toml", crate::helpers::suite("tiny", &[skipped]));
+    place.assay("run ./tiny.toml -q").exits(3);
+    place
+        .assay("check --junit gate.xml")
+        .exits(3)
+        .says("NOTHING MEASURED: none of the 1 case of the baseline was")
+        .says("only the baseline has it");
+    let xml = place.read("gate.xml");
+    assert!(
+        xml.contains("<skipped message=\"only the baseline has it\""),
+        "{xml}"
+    );
+    // Skipped on both sides: nothing is missing.
+    place.assay("run ./tiny.toml -q").exits(3);
+    place
+        .assay("check --baseline latest~1")
+        .exits(0)
+        .says("NOTHING MEASURED: every case is skipped, as it was in the baseline");
 }
 
 #[test]
@@ -274,97 +298,4 @@ fn a_matrix_has_a_side_per_column() {
     place
         .assay("compare latest~2 latest~1 latest --markdown")
         .says("| case | metric | B | C |");
-}
-
-#[test]
-fn a_worker_that_is_gone_leaves_the_weaker_way() {
-    let place = Place::alone();
-    let benchmarks = [spin("control/one", 20_000)];
-    place.write("tiny.toml", suite_with("tiny", POLICY, &benchmarks));
-    // Another executable measures the nights: a byte more, and another digest.
-    let mut old = std::fs::read(ASSAY).unwrap();
-    old.push(0);
-    place.write("old-assay", old);
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(place.path("old-assay"), executable).unwrap();
-    let old = place.path("old-assay");
-    for _ in 0..NIGHTS {
-        let mut night = place.program(old.to_str().unwrap());
-        assert!(
-            night
-                .args(["run", "./tiny.toml", "-q"])
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-    place.write("assay.toml", SLOWER);
-    place.assay("run ./tiny.toml -q").exits(0);
-    // What the baseline ran is kept, and runs beside what is new.
-    place
-        .assay("confirm -q")
-        .exits(1)
-        .says("The built-in worker was ")
-        .says("interleaved with what the baseline ran");
-    std::fs::remove_dir_all(place.path("assay-data/workers")).unwrap();
-    std::fs::remove_file(old).unwrap();
-    place
-        .assay("confirm -q --fail-inconclusive")
-        .says("alone:")
-        .says("which is weaker");
-}
-
-#[test]
-fn the_same_worker_on_both_sides_is_no_regression_of_the_code() {
-    let place = Place::alone();
-    // What it sleeps for is known to nobody: neither pinned, nor a setting.
-    let command = "command = { argv = [\"sh\", \"-c\", \"sleep $(cat ../delay)\"] }";
-    let delay = place.path("delay");
-    let command = command.replace("../delay", delay.to_str().unwrap());
-    place.write("delay", "0.01");
-    let benchmarks = [crate::helpers::benchmark("tool/sleep", &command)];
-    place.write("tiny.toml", crate::helpers::suite("tiny", &benchmarks));
-    for _ in 0..NIGHTS {
-        place.assay("run ./tiny.toml -q").exits(0);
-    }
-    place.write("delay", "0.3");
-    let night = place.assay("nightly ./tiny.toml -q").exits(0);
-    night
-        .lacks("REGRESSED")
-        .says("not confirmed: same worker on both sides")
-        .says("Assay runs the same on both sides, so that it cannot be the code");
-}
-
-#[test]
-fn a_slower_commit_is_confirmed_beside_the_old_one() {
-    if !have("git") {
-        return;
-    }
-    let place = Place::alone();
-    let git = |arguments: &[&str]| {
-        let mut git = place.program("git");
-        git.args(["-c", "user.name=a", "-c", "user.email=a@example.com"]);
-        assert!(git.args(arguments).status().unwrap().success());
-    };
-    let command = "command = { argv = [\"sh\", \"{dir}/work.sh\"] }";
-    let benchmarks = [crate::helpers::benchmark("tool/work", command)];
-    place.write("tiny.toml", crate::helpers::suite("tiny", &benchmarks));
-    place.write("work.sh", "sleep 0.02\n");
-    git(&["init", "-q", "."]);
-    // What the tests themselves leave here is no change of the project.
-    place.write(".git/info/exclude", "*\n");
-    git(&["add", "-f", "tiny.toml", "work.sh"]);
-    git(&["commit", "-qm", "one"]);
-    for _ in 0..NIGHTS {
-        place.assay("run ./tiny.toml -q").exits(0);
-    }
-    place.write("work.sh", "sleep 0.3\n");
-    git(&["commit", "-qam", "two"]);
-    // Assay's worker is the same; the files are not, and the old ones are in a commit.
-    let night = place.assay("nightly ./tiny.toml -q").exits(1);
-    night
-        .says("REGRESSED: 1 of ")
-        .says("The project's commit was ")
-        .says("interleaved with what the baseline ran");
-    place.assay("compare --by commit --metric time").exits(1);
 }

@@ -7,6 +7,7 @@ mod arms;
 mod bad_input;
 mod calibrate;
 mod commands;
+mod confirm;
 mod disturbed;
 mod faults;
 mod flow;

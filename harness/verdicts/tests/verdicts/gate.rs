@@ -169,9 +169,52 @@ fn verdicts_the_same_worker_on_both_sides_confirms_nothing() {
         same,
         ..Confirmation::default()
     });
-    assert_eq!(cleared.state, State::Inconclusive);
+    assert_eq!(cleared.state, State::Moved);
+    let moved = cleared.confirmation.as_ref().unwrap().moved.len();
+    assert_eq!((moved, cleared.is_worse()), (5, false));
     let note = &cleared.comparison.cases[0].note;
-    assert!(note.starts_with("not confirmed: same worker"), "{note}");
+    assert!(
+        note.starts_with("not confirmed: what Assay starts"),
+        "{note}"
+    );
+}
+
+#[test]
+fn verdicts_trouble_while_confirming_comes_first() {
+    let suspected = gate(&nights(8, &slower(1.06)));
+    let mut again = against(&nights(8, &slower(1.06)), Question::Confirmation);
+    again.cases[0].trouble = Some("wrong output: no sum".into());
+    let confirmed = suspected.confirmed(Confirmation {
+        interleaved: Some(again),
+        ..Confirmation::default()
+    });
+    assert_eq!(confirmed.state, State::Troubled);
+    let counts = confirmed.comparison.suite.counts;
+    assert_eq!((counts.troubled, counts.regressed), (1, 4));
+    let trouble = confirmed.comparison.cases[0].trouble.as_ref().unwrap();
+    assert!(trouble.starts_with("wrong output: no sum (when it was run again"));
+}
+
+#[test]
+fn verdicts_what_could_not_be_run_again_stays_suspected() {
+    let left = gate(&nights(8, &slower(1.06))).unconfirmed();
+    assert_eq!((left.state, left.is_worse()), (State::Suspected, false));
+    assert_eq!(left.suspects().len(), 5);
+    let note = &left.comparison.cases[0].note;
+    assert!(note.starts_with("not confirmed: it could not"), "{note}");
+}
+
+#[test]
+fn verdicts_what_is_missing_is_not_unchanged() {
+    let whole = gate(&nights(8, &night(30)));
+    assert_eq!(whole.missing(), 0);
+    let some = gate(&nights(8, &slower(1.0)));
+    assert_eq!((some.state, some.missing()), (State::Inconclusive, 5));
+    let mut nothing = night(30).record();
+    nothing.blocks.clear();
+    let mut records: Vec<Record> = (0..8).map(|n| night(n).record()).collect();
+    records.push(nothing);
+    assert_eq!(gate(&records).state, State::NotMeasured);
 }
 
 #[test]
@@ -262,6 +305,9 @@ fn verdicts_marks_excuse_and_begin_anew() {
             found.comparison.cases[0].mark.as_ref().unwrap().reason,
             "issue 17"
         );
+        let note = &found.comparison.cases[0].note;
+        let is_known = kind.contains("acknowledge");
+        assert_eq!(note.contains("would not alert"), is_known, "{note}");
     }
     for at in [tonight, &skipped.run] {
         let expected = with_mark(&format!("kind = \"expected\"\nat = \"{at}\""));
