@@ -170,3 +170,44 @@ fn history_sd(history: &[f64]) -> Option<f64> {
         .collect();
     Some(MAD_TO_STANDARD_DEVIATION * median(&steps)? / std::f64::consts::SQRT_2)
 }
+
+#[cfg(test)]
+mod tests {
+    use assay_protocol::Philox;
+
+    use super::*;
+
+    /// Runs that differ as much as is taken, so that only the estimate from the history is on trial.
+    #[test]
+    fn intervals_from_a_short_history_hold_the_truth() {
+        let random = Philox::new(1, 0);
+        let mut next = 0;
+        let mut normal = || {
+            next += 2;
+            let unit = |at| (f64::from(random.word(at)) + 0.5) / 4_294_967_296.0;
+            (-2.0 * unit(next).ln()).sqrt() * (std::f64::consts::TAU * unit(next + 1)).cos()
+        };
+        let mut run = |rounds| -> Vec<f64> {
+            let night = RUN_SD * normal();
+            (0..rounds)
+                .map(|_| (night + 0.003 * normal()).exp())
+                .collect()
+        };
+        for runs in [5, 8, 20] {
+            let held = (0..4_000).filter(|_| {
+                let times = Times {
+                    history: (0..runs).filter_map(|_| median(&run(6))).collect(),
+                    baseline: vec![run(6)],
+                    candidate: vec![run(6)],
+                };
+                let found = effects(&[times]).remove(0).unwrap().interval;
+                let agrees = found.contains(1.0) == (found.p_value() >= 0.05);
+                assert!(agrees, "{found:?} has p = {}", found.p_value());
+                found.contains(1.0)
+            });
+            let share = held.count() as f64 / 4_000.0;
+            println!("after {runs} runs 95 % intervals hold the truth in {share:.3}");
+            assert!((0.935..=0.985).contains(&share), "{runs}: {share}");
+        }
+    }
+}
