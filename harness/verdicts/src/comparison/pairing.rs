@@ -270,7 +270,7 @@ impl Pair<'_> {
         let between = known.between.iter().map(|row| row as &dyn Place);
         let all: Vec<&dyn Place> = places(self.before)
             .chain(between)
-            .chain(places(&self.after))
+            .chain(places(self.after))
             .collect();
         let first = all.len() - marks.baseline(&all).len();
         let before = &self.before[first.min(self.before.len())..];

@@ -13,11 +13,11 @@ use crate::summaries::store;
 fn of_two_arms(recipe: &Recipe, names: [&str; 2]) -> Record {
     let mut record = recipe.record();
     let arm = record.header.manifest.arms[0].clone();
-    let named = |name: &str| Arm {
+    let with_name = |name: &str| Arm {
         name: name.into(),
         ..arm.clone()
     };
-    record.header.manifest.arms = names.map(named).into();
+    record.header.manifest.arms = names.map(with_name).into();
     record.header.manifest_digest = canonical::digest(&record.header.manifest).unwrap();
     record.workers[0].arm = names[0].into();
     let visit = |block: Block| {
@@ -97,14 +97,14 @@ fn verdicts_a_margin_is_of_noise_and_not_of_a_change() {
     let quiet = [records.clone(), nights(1.0).collect()].concat();
     let quiet = calibrated(&quiet).unwrap();
     // Neither a run that was stopped nor one of other arms is a night.
-    let mut stopped = Recipe {
+    let mut cut_short = Recipe {
         slowdown: 9.0,
         ..night(22)
     }
     .record();
-    stopped.footer.as_mut().unwrap().status = RunStatus::Interrupted;
+    cut_short.footer.as_mut().unwrap().status = RunStatus::Interrupted;
     records.extend(nights(1.1));
-    records.extend([stopped, of_two_arms(&night(23), ["x", "y"])]);
+    records.extend([cut_short, of_two_arms(&night(23), ["x", "y"])]);
     let stepped = calibrated(&records).unwrap();
     for (quiet, stepped) in quiet.cases.iter().zip(&stepped.cases) {
         assert_eq!(stepped.basis, RunBasis::Nights { runs: 20 });
