@@ -6,12 +6,16 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 page=harness/stats/METHODOLOGY.md
 
-# Puts standard input between <!-- NAME --> and <!-- /NAME -->.
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+
+# Puts what a command says between <!-- NAME --> and <!-- /NAME -->; where it fails, the page stays as it is.
 between() {
-    local name=$1 output
-    output=$(cat)
+    local name=$1
+    shift
     grep -q "<!-- $name -->" "$page" || { echo "$page: no marker $name" >&2; exit 1; }
-    OUTPUT=$output awk -v name="$name" '
+    "$@" > "$output"
+    OUTPUT=$(cat "$output") awk -v name="$name" '
         $0 == "<!-- /" name " -->" { skipping = 0 }
         !skipping { print }
         $0 == "<!-- " name " -->" { print ""; print ENVIRON["OUTPUT"]; print ""; skipping = 1 }
@@ -19,9 +23,19 @@ between() {
     mv "$page.new" "$page"
 }
 
-cargo run --release --quiet -p assay-stats --example operating_characteristics | between OPERATING-CHARACTERISTICS
-cargo run --release --quiet -p assay --example live_proof | between LIVE
+example() {
+    cargo run --release --quiet -p "$1" --example "${@:2}"
+}
+
+# What it prints is no Markdown.
+fenced() {
+    echo '```'
+    "$@"
+    echo '```'
+}
+
+between OPERATING-CHARACTERISTICS example assay-stats operating_characteristics
+between LIVE example assay live_proof
 if [ $# -gt 0 ]; then
-    { echo '```'; cargo run --release --quiet -p assay-stats --example changepoint_score -- "$1"; echo '```'; } |
-        between CHANGEPOINT-SCORE
+    between CHANGEPOINT-SCORE fenced example assay-stats changepoint_score -- "$1"
 fi

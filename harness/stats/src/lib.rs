@@ -38,9 +38,7 @@ pub use gate::{Judged, Rules, confirm, expected_false_alarms, screen};
 pub use interval::{Interval, geometric_mean_interval, mean_interval, median_interval};
 pub use levels::{Levels, levels, ratio_of_runs, ratio_of_values, run_value};
 pub use permutation::{least_p, mann_whitney_p, sign_flip_p};
-pub use planning::{
-    rounds_needed, runs_needed, smallest_detectable_effect, smallest_detectable_effect_interleaved,
-};
+pub use planning::{Noise, rounds_needed, runs_needed, value_sd};
 pub use ratio::{RatioInterval, paired_log_ratio, ratio_across_runs};
 pub use stopping::{AcrossRounds, Decision, StopReason, WithinRound};
 pub use summary::{Summary, geometric_mean, median, quantile};

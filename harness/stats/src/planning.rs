@@ -1,10 +1,11 @@
-//! What would settle an inconclusive comparison: more rounds, or more runs.
+//! What would settle an inconclusive comparison: more rounds, or more runs; and what a gate can find at all.
 //!
-//! Both answers are for the friendliest truth, a ratio of exactly 1 that should be called equivalent; a true change
+//! The first two answers are for the friendliest truth, a ratio of exactly 1 that should be called equivalent; a true change
 //! close to the margin needs more, one far from it less.
 
-use crate::levels::MIN_BASELINE_RUNS;
-use crate::sample::is_confidence;
+use crate::gate::{CONFIRMATION_PAIRS, Rules};
+use crate::levels::FORECAST_FROM;
+use crate::sample::{all_finite, is_confidence};
 use crate::student;
 use crate::trimmed::kept_and_cut;
 
@@ -49,53 +50,117 @@ pub fn runs_needed(
     smallest(|runs| plan.settles(rounds_per_run, runs))
 }
 
-/// The smallest change, as a share, that a comparison of runs finds with probability `power` at a two-sided `level`: one side's
-/// mean of `candidate_runs` runs against `baseline_runs`, each of `rounds` rounds. 0.02 is 2 %.
+/// What the noise of one case lets a gate find with probability [`Noise::power`]: tonight against a full window of 20 nights, the newest two left
+/// out, by the forecast of [`crate::ratio_of_values`]; then interleaved rounds, judged by [`crate::confirm`].
 ///
-/// `round_sd` and `run_sd` are standard deviations of logarithms between rounds and between runs; the result holds for the t interval
-/// of [`crate::ratio_of_runs`]. `None` for fewer than 5 baseline runs, none on the other side, no rounds, or bad arguments.
+/// All standard deviations are of logarithms. Values are taken to be normal and nights to be independent: a drift leaves less.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Noise {
+    /// Between the values of nights (see [`value_sd`]).
+    pub value_sd: f64,
+    /// Of one round as interleaved arms see it: that of the paired differences over √2.
+    pub paired_sd: f64,
+    /// How sure the answers are to hold, in (0, 1).
+    pub power: f64,
+}
+
+/// Errors of the forecast that a window of 20 nights two nights before holds: 10, each worth 0.7 degrees of freedom.
+const FORECAST_DEGREES: f64 = 7.0;
+
+impl Noise {
+    /// The smallest change, as a share, that is both suspected by [`crate::screen`] and confirmed among `suspects` of them.
+    /// `None` for bad arguments.
+    ///
+    /// Each stage is given the root of the power. A change of just `least_effect` is estimated beyond it half of the time, so what is found surely is larger.
+    pub fn detectable(&self, rules: &Rules, suspects: f64) -> Option<f64> {
+        let power = self.power.sqrt();
+        let (pairs, cut) = kept_and_cut(CONFIRMATION_PAIRS as usize);
+        let cost = if cut > 0 { TRIMMING_COST } else { 1.0 };
+        let confirmed = Stage {
+            error: self.paired_sd * (2.0 * cost / f64::from(CONFIRMATION_PAIRS)).sqrt(),
+            degrees: (pairs - 1) as f64,
+        };
+        let least = rules.least_effect.ln_1p();
+        let reach = self
+            .forecast()
+            .finds(rules.suspect_level, least, power)?
+            .max(confirmed.finds(rules.family_error / suspects, least, power)?);
+        reach.is_finite().then(|| reach.exp_m1())
+    }
+
+    /// The smallest margin, as a share, that one night's interval of an unchanged case lies within. `None` for bad arguments.
+    pub fn margin(&self, confidence: f64) -> Option<f64> {
+        // Two ends, each of which may lie outside: half of what may fail for each.
+        let power = f64::midpoint(1.0, self.power);
+        let reach = self.forecast().reach(1.0 - confidence, power)?;
+        reach.is_finite().then(|| reach.exp_m1())
+    }
+
+    fn forecast(&self) -> Stage {
+        Stage {
+            error: self.value_sd * (1.0 + 1.0 / FORECAST_FROM as f64).sqrt(),
+            degrees: FORECAST_DEGREES,
+        }
+    }
+}
+
+/// A t test with its true standard error, which it estimates with some degrees of freedom.
+struct Stage {
+    error: f64,
+    degrees: f64,
+}
+
+impl Stage {
+    /// The change whose interval excludes 0, and as well whose estimate is beyond `least`, with this power each.
+    fn finds(&self, level: f64, least: f64, power: f64) -> Option<f64> {
+        let beyond = least + student::normal_quantile(power)? * self.error;
+        Some(self.reach(level, power)?.max(beyond))
+    }
+
+    /// What lies beyond t · (estimated error) with this power: the noncentral t, approximated.
+    /// Source: Abramowitz and Stegun 1964, Handbook of Mathematical Functions, 26.7.10.
+    fn reach(&self, level: f64, power: f64) -> Option<f64> {
+        let t = student::quantile(1.0 - level / 2.0, self.degrees)?;
+        let z = student::normal_quantile(power)?;
+        let center = t * (1.0 - 1.0 / (4.0 * self.degrees));
+        let spread = (1.0 + t.powi(2) / (2.0 * self.degrees)).sqrt();
+        let is_usable = self.error.is_finite() && self.error >= 0.0;
+        is_usable.then_some(self.error * (center + z * spread))
+    }
+}
+
+/// Standard deviation between the values of runs (see [`crate::run_value`]), oldest first, as if none of them had changed.
+/// `None` for fewer than two values, or any not finite.
 ///
-/// (t(1 - level/2) + t(power)) · standard error. Source: Chow, Shao and Wang 2008, section 3.2.1, with t for z.
-pub fn smallest_detectable_effect(
-    round_sd: f64,
-    rounds: u32,
-    run_sd: f64,
-    baseline_runs: u32,
-    candidate_runs: u32,
-    level: f64,
-    power: f64,
-) -> Option<f64> {
-    if (baseline_runs as usize) < MIN_BASELINE_RUNS || candidate_runs == 0 || rounds == 0 {
+/// From the differences of neighbours, of which a change widens one, and one disturbed run two; of every eight differences the largest
+/// one is left out, and what that takes from normal values is put back. Source: von Neumann 1941, Annals of Mathematical
+/// Statistics 12(4), 367-395; the second moment of the truncated normal: Johnson, Kotz and Balakrishnan 1994, section 13.10.1.
+pub fn value_sd(values: &[f64]) -> Option<f64> {
+    if values.len() < 2 || !all_finite(values) {
         return None;
     }
-    let run_variance = run_sd.powi(2) + round_sd.powi(2) / f64::from(rounds);
-    let sides = 1.0 / f64::from(baseline_runs) + 1.0 / f64::from(candidate_runs);
-    let degrees_of_freedom = f64::from(baseline_runs + candidate_runs - 2);
-    detectable(run_variance * sides, degrees_of_freedom, level, power)
+    let mut squares: Vec<f64> = values
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]).powi(2))
+        .collect();
+    squares.sort_unstable_by(f64::total_cmp);
+    let all = squares.len();
+    let kept = all - all / DIFFERENCES_PER_CUT;
+    let mean = squares[..kept].iter().sum::<f64>() / kept as f64;
+    Some((mean / 2.0 / kept_moment(kept as f64 / all as f64)?).sqrt())
 }
 
-/// The same for two interleaved arms of `pairs` rounds each, where `round_sd` is the deviation of one round: of the paired
-/// differences over √2. `None` for fewer than two pairs or bad arguments.
-pub fn smallest_detectable_effect_interleaved(
-    round_sd: f64,
-    pairs: u32,
-    level: f64,
-    power: f64,
-) -> Option<f64> {
-    let squared_error = 2.0 * round_sd.powi(2) / f64::from(pairs);
-    detectable(
-        squared_error,
-        f64::from(pairs.checked_sub(1)?),
-        level,
-        power,
-    )
-}
+/// Of so many differences of neighbours the largest is left out.
+const DIFFERENCES_PER_CUT: usize = 8;
 
-fn detectable(squared_error: f64, degrees_of_freedom: f64, level: f64, power: f64) -> Option<f64> {
-    let is_usable = squared_error.is_finite() && squared_error >= 0.0 && degrees_of_freedom >= 1.0;
-    let reach = student::quantile(1.0 - level / 2.0, degrees_of_freedom)?
-        + student::quantile(power, degrees_of_freedom)?;
-    is_usable.then(|| (reach * squared_error.sqrt()).exp_m1())
+/// Second moment of a standard normal value, given that it is among this share nearest to 0.
+fn kept_moment(share: f64) -> Option<f64> {
+    if share >= 1.0 {
+        return Some(1.0);
+    }
+    let c = student::normal_quantile(f64::midpoint(1.0, share))?;
+    let density = (-c.powi(2) / 2.0).exp() / std::f64::consts::TAU.sqrt();
+    Some(1.0 - 2.0 * c * density / share)
 }
 
 struct Plan {

@@ -85,6 +85,19 @@ impl RatioInterval {
         }
     }
 
+    /// The same effect and error, if that error was estimated with at most so many degrees of freedom: a wider interval.
+    #[must_use]
+    pub fn with_degrees_of_freedom(&self, most: f64) -> Self {
+        let fewer = self.with_degrees(most);
+        let rebuilt = Self::from_logs(
+            self.ratio.ln(),
+            self.log_standard_error.powi(2),
+            fewer.degrees_of_freedom,
+            self.confidence,
+        );
+        rebuilt.unwrap_or(fewer)
+    }
+
     /// One-sided p-value against "the true ratio is at most `bound`": small means surely above. With `bound` 1
     /// this is what [`crate::correction`] corrects over a suite; a `bound` that is not positive gives 1.
     pub fn p_value_above(&self, bound: f64) -> f64 {

@@ -3,7 +3,6 @@
 use assay_stats::{
     Position, RatioInterval, Rules, confirm, expected_false_alarms, least_p, levels,
     mann_whitney_p, movement, ratio_of_runs, ratio_of_values, screen, sign_flip_p,
-    smallest_detectable_effect, smallest_detectable_effect_interleaved,
 };
 use proptest::prelude::*;
 
@@ -224,27 +223,6 @@ fn exact_tests_match_known_answers() {
     close(sign_flip_p(&[0.0, 0.0]).unwrap(), 1.0);
     assert!((mann_whitney_p(&[1.0; 40], &[1.0; 40]).unwrap() - 1.0).abs() < 1e-12);
     assert!(mann_whitney_p(&[], &[1.0]).is_none() && sign_flip_p(&[f64::NAN]).is_none());
-}
-
-#[test]
-fn what_can_be_found_shrinks_with_rounds_and_runs() {
-    let across = |rounds, runs| {
-        smallest_detectable_effect(0.005, rounds, 0.005, runs, 1, 0.05, 0.9).unwrap()
-    };
-    assert!(across(6, 20) < across(2, 20) && across(6, 20) < across(6, 5));
-    assert!(
-        across(1000, 20) > 0.015,
-        "nights stay: {}",
-        across(1000, 20)
-    );
-    let within = |pairs| smallest_detectable_effect_interleaved(0.005, pairs, 0.0006, 0.9).unwrap();
-    assert!(
-        within(10) < within(6) && within(10) < 0.02,
-        "{}",
-        within(10)
-    );
-    assert!(smallest_detectable_effect(0.005, 6, 0.005, 4, 1, 0.05, 0.9).is_none());
-    assert!(smallest_detectable_effect_interleaved(0.005, 1, 0.05, 0.9).is_none());
 }
 
 fn runs() -> impl Strategy<Value = Vec<Vec<f64>>> {

@@ -6,19 +6,17 @@
 //! is taken from the runs of the suite as soon as there are enough of them, and each case says which it was.
 
 use assay_protocol::Metric;
-use assay_record::{Purpose, RunId};
-use assay_stats::gate::CONFIRMATION_PAIRS;
-use assay_stats::{
-    Levels, Rules, Summary, levels, median, paired_log_ratio, smallest_detectable_effect,
-    smallest_detectable_effect_interleaved,
-};
-use assay_store::{CaseRow, RoundSamples, Store, StoreError};
+use std::collections::BTreeSet;
+
+use assay_record::{Purpose, RunId, RunStatus};
+use assay_stats::planning::Noise;
+use assay_stats::{Levels, Rules, Summary, levels, median, paired_log_ratio, run_value, value_sd};
+use assay_store::{CaseRow, RoundSamples, RunRow, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::RunView;
-
-/// Name of the arm of a night.
-const MAIN_ARM: &str = "main";
+use crate::rounds::common_rounds;
+use crate::window::{MAIN_ARM, newest_nights};
 
 /// Names of the two arms, which are the same.
 pub const ARMS: [&str; 2] = ["a", "b"];
@@ -26,8 +24,11 @@ pub const ARMS: [&str; 2] = ["a", "b"];
 /// Runs from which nights say how much nights differ.
 const MIN_NIGHTS: usize = 5;
 
-/// Newest nights that are looked at.
+/// Newest nights that are looked at, and newest calibration runs of a case.
 const NIGHTS: usize = 20;
+
+/// Newest calibration runs that are looked at: a case may have been left out of some.
+const CALIBRATIONS: usize = 60;
 
 /// Probability with which a detectable change is found.
 const POWER: f64 = 0.9;
@@ -55,16 +56,17 @@ pub struct CaseCalibration {
     pub case: String,
     /// Between samples of a round, from their quartiles; absent without two samples after warm-up.
     pub sample_sd: Option<f64>,
-    /// Between rounds, and between runs.
+    /// Between rounds, and between runs; the latter from neighbouring runs, so that a change among them does not count.
     pub levels: Levels,
     /// What the deviation between runs was taken from.
     pub basis: RunBasis,
     /// Half-width of the 95 % interval of identical arms in one run: differences below it are noise.
     pub noise_floor: f64,
-    /// Smallest change that the nightly budget finds on the same night, nine times in ten: suspected against a window of 20
-    /// runs and confirmed with interleaved rounds.
+    /// Smallest change of `time` that the nightly budget finds on the same night, nine times in ten: suspected against a full window
+    /// and confirmed with interleaved rounds (see [`Noise::detectable`]).
     pub detectable: Option<f64>,
-    /// Smallest margin within which an unchanged case is called so by one night, nine times in ten.
+    /// Smallest margin within which the `time` of an unchanged case is called so by one night against a full window, nine times in
+    /// ten (see [`Noise::margin`]). It says nothing of other metrics.
     pub margin: Option<f64>,
 }
 
@@ -85,33 +87,27 @@ pub enum RunBasis {
 }
 
 impl Calibration {
-    /// From the newest calibration runs of a suite on a machine; `None` where there is none. Runs of an older definition of a
-    /// case are left out.
+    /// From the newest calibration runs of a suite on a machine that came to their end, each case from those that have it; `None`
+    /// where there is none. Runs of an older definition of a case are left out.
     pub fn of(store: &Store, suite: &str, machine: &str) -> Result<Option<Self>, StoreError> {
-        let rows = store.runs()?;
-        let of_purpose = |calibration: bool| -> Result<Vec<RunView>, StoreError> {
-            let here = rows.iter().rev().filter(|row| {
-                row.suite == suite
-                    && row.machine == machine
-                    && row.reproduces.is_none()
-                    && row.purpose.is_measurement() != calibration
-                    && !matches!(row.purpose, Purpose::Confirmation { .. })
-            });
-            let mut views = here
-                .take(NIGHTS)
-                .map(|row| RunView::load(store, &row.run))
-                .collect::<Result<Vec<_>, _>>()?;
-            views.reverse();
-            Ok(views)
-        };
-        let (runs, nights) = (of_purpose(true)?, of_purpose(false)?);
-        let Some(last) = runs.last() else {
+        let is_here = |row: &RunRow| row.suite == suite && row.machine == machine;
+        let rows = store.runs()?.into_iter().rev();
+        let rows = rows.filter(|row| {
+            is_here(row) && row.purpose == Purpose::Calibration && row.status == RunStatus::Complete
+        });
+        let runs = views(store, rows.take(CALIBRATIONS))?;
+        if runs.is_empty() {
             return Ok(None);
-        };
-        let mut cases = Vec::new();
-        for row in last.cases.iter().filter(|row| row.arm == ARMS[0]) {
-            let samples = store.samples(&last.run.run, &row.case, &row.arm)?;
-            cases.extend(CaseCalibration::of(row, &runs, &nights, &samples));
+        }
+        let nights = views(store, newest_nights(store, NIGHTS, is_here)?)?;
+        let (mut cases, mut seen) = (Vec::new(), BTreeSet::new());
+        for view in runs.iter().rev() {
+            for row in view.cases.iter().filter(|row| row.arm == ARMS[0]) {
+                if seen.insert(&row.case) {
+                    let samples = store.samples(&view.run.run, &row.case, &row.arm)?;
+                    cases.extend(CaseCalibration::of(row, &runs, &nights, &samples));
+                }
+            }
         }
         Ok(Some(Self {
             suite: suite.into(),
@@ -127,6 +123,19 @@ impl Calibration {
     }
 }
 
+/// Runs with all they hold, oldest first, from rows that are newest first.
+fn views(
+    store: &Store,
+    rows: impl IntoIterator<Item = RunRow>,
+) -> Result<Vec<RunView>, StoreError> {
+    let mut views = rows
+        .into_iter()
+        .map(|row| RunView::load(store, &row.run))
+        .collect::<Result<Vec<_>, _>>()?;
+    views.reverse();
+    Ok(views)
+}
+
 impl CaseCalibration {
     fn of(
         row: &CaseRow,
@@ -137,50 +146,68 @@ impl CaseCalibration {
         let pairs: Vec<[Vec<f64>; 2]> = runs
             .iter()
             .filter_map(|view| {
-                let times = |arm| alike(view, row, arm);
-                Some([times(ARMS[0])?, times(ARMS[1])?])
+                let [a, b] = ARMS.map(|arm| alike(view, row, arm));
+                Some(common_rounds(a?, b?, Metric::TIME))
             })
+            .filter(|[a, _]| a.len() >= 2)
             .collect();
-        let (levels, basis) = run_levels(row, &pairs, nights)?;
-        let rounds = u32::try_from(pairs.last()?[0].len()).ok()?;
-        let paired_sd = paired_sd(&pairs)?;
+        let pairs = &pairs[pairs.len().saturating_sub(NIGHTS)..];
+        let (levels, value_sd, basis) = run_levels(row, pairs, nights)?;
+        let rules = Rules::default();
+        let noise = Noise {
+            value_sd,
+            paired_sd: paired_sd(pairs)?,
+            power: POWER,
+        };
         Some(Self {
             case: row.case.clone(),
             sample_sd: sample_sd(samples),
             levels,
             basis,
-            noise_floor: noise_floor(&pairs)?,
-            detectable: detectable(&levels, paired_sd, rounds),
-            margin: across(&levels, rounds, 1.0 - Rules::default().confidence),
+            noise_floor: noise_floor(pairs)?,
+            detectable: noise.detectable(&rules, SUSPECTS),
+            margin: noise.margin(rules.confidence),
         })
     }
 }
 
-/// Times of a case on an arm where it is the same work; `None` where it was not measured.
-fn alike(view: &RunView, row: &CaseRow, arm: &str) -> Option<Vec<f64>> {
-    let mut same = view.cases.iter().filter(|other| {
-        other.case == row.case && other.arm == arm && other.definition == row.definition
-    });
-    let times = same.next()?.good_values(Metric::TIME);
-    (times.len() >= 2).then_some(times)
+/// A case on an arm where it is the same work.
+fn alike<'a>(view: &'a RunView, row: &CaseRow, arm: &str) -> Option<&'a CaseRow> {
+    let other = view.case(&row.case, arm)?;
+    (other.definition == row.definition && other.timing == row.timing).then_some(other)
 }
 
+/// The levels, the deviation between values of runs, and what both are from.
 fn run_levels(
     row: &CaseRow,
     pairs: &[[Vec<f64>; 2]],
     nights: &[RunView],
-) -> Option<(Levels, RunBasis)> {
+) -> Option<(Levels, f64, RunBasis)> {
     let nights: Vec<Vec<f64>> = nights
         .iter()
-        .filter_map(|view| alike(view, row, MAIN_ARM))
+        .filter_map(|view| Some(alike(view, row, MAIN_ARM)?.good_values(Metric::TIME)))
+        .filter(|times| times.len() >= 2)
         .collect();
     if nights.len() >= MIN_NIGHTS {
         let runs = nights.len();
-        return Some((levels(&nights)?, RunBasis::Nights { runs }));
+        let (levels, value_sd) = unmoved(&nights)?;
+        return Some((levels, value_sd, RunBasis::Nights { runs }));
     }
     let own: Vec<Vec<f64>> = pairs.iter().map(|[first, _]| first.clone()).collect();
     let runs = own.len();
-    Some((levels(&own)?, RunBasis::Calibration { runs }))
+    let (levels, value_sd) = unmoved(&own)?;
+    Some((levels, value_sd, RunBasis::Calibration { runs }))
+}
+
+/// Levels as if nothing had changed from run to run, and the deviation between the values of such runs.
+fn unmoved(runs: &[Vec<f64>]) -> Option<(Levels, f64)> {
+    let found = levels(runs)?;
+    let values: Option<Vec<f64>> = runs.iter().map(|rounds| run_value(rounds)).collect();
+    let value_sd = value_sd(&values?)?;
+    let rounds_per_run = found.rounds as f64 / found.runs as f64;
+    let run_variance = value_sd.powi(2) - found.round_sd.powi(2) / rounds_per_run;
+    let run_sd = run_variance.max(0.0).sqrt();
+    Some((Levels { run_sd, ..found }, value_sd))
 }
 
 /// Deviation of one round as interleaved arms see it: that of the paired differences over √2, pooled over the runs.
@@ -194,36 +221,11 @@ fn paired_sd(pairs: &[[Vec<f64>; 2]]) -> Option<f64> {
 
 fn noise_floor(pairs: &[[Vec<f64>; 2]]) -> Option<f64> {
     let half_width = |[a, b]: &[Vec<f64>; 2]| {
-        let pairs = a.len().min(b.len());
-        let found = paired_log_ratio(&a[..pairs], &b[..pairs], Rules::default().confidence)?;
+        let found = paired_log_ratio(a, b, Rules::default().confidence)?;
         Some((found.high / found.low).ln() / 2.0)
     };
     let widths: Vec<f64> = pairs.iter().filter_map(half_width).collect();
     Some(median(&widths)?.exp_m1())
-}
-
-/// What one night against a window finds at a level.
-fn across(levels: &Levels, rounds: u32, level: f64) -> Option<f64> {
-    let window = NIGHTS as u32;
-    smallest_detectable_effect(
-        levels.round_sd,
-        rounds,
-        levels.run_sd,
-        window,
-        1,
-        level,
-        POWER,
-    )
-}
-
-/// What is both suspected and confirmed.
-fn detectable(levels: &Levels, paired_sd: f64, rounds: u32) -> Option<f64> {
-    let rules = Rules::default();
-    let suspected = across(levels, rounds, rules.suspect_level)?;
-    let level = rules.family_error / SUSPECTS;
-    let confirmed =
-        smallest_detectable_effect_interleaved(paired_sd, CONFIRMATION_PAIRS, level, POWER)?;
-    Some(suspected.max(confirmed).max(rules.least_effect))
 }
 
 /// Relative deviation of samples within their round: the interquartile range over 1.349, as for normal data, median over rounds.

@@ -10,7 +10,8 @@
 //!    from their common middle than 1 and 2 explain: a machine that is noisier between runs than within
 //!    them shows it there.
 
-use assay_stats::{RatioInterval, median, ratio_across_runs};
+use assay_stats::summary::MAD_TO_STANDARD_DEVIATION;
+use assay_stats::{median, ratio_across_runs};
 
 use crate::CONFIDENCE;
 use crate::effect::{Effect, Origin};
@@ -31,9 +32,6 @@ const PRIOR_WEIGHT: f64 = 2.0;
 /// Efficiency of the median absolute deviation against the standard deviation, for normal data: so many degrees of freedom
 /// each value is worth. Source: Huber 1981, Robust Statistics, section 5.1.
 const MAD_EFFICIENCY: f64 = 0.37;
-
-/// Turns a median absolute deviation into a standard deviation, for normal data.
-const MAD_TO_SD: f64 = 1.4826;
 
 /// One metric of one case on both sides: per run the medians of its rounds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -79,7 +77,7 @@ fn effect(times: &Times, spread: &Spread, inflation: f64) -> Option<Effect> {
             let run_sd = (total / (weight + PRIOR_WEIGHT)).sqrt();
             // Only what was seen is uncertain (Satterthwaite 1946).
             let degrees = weight * (total / shares[0]).powi(2);
-            let interval = estimated_with(&compare(run_sd)?, degrees);
+            let interval = compare(run_sd)?.with_degrees_of_freedom(degrees);
             (run_sd, interval, Origin::History(times.history.len()))
         }
         None => (taken, compare(taken)?, Origin::Taken),
@@ -154,7 +152,9 @@ fn inflation(spreads: &[Option<Spread>]) -> f64 {
         .collect();
     let error = 1.0 / (2.0 * MAD_EFFICIENCY * known.len() as f64).sqrt();
     let certain = (1.0 - 1.645 * error).max(0.0);
-    median(&scores).map_or(1.0, |mad| (MAD_TO_SD * mad * certain).max(1.0))
+    median(&scores).map_or(1.0, |mad| {
+        (MAD_TO_STANDARD_DEVIATION * mad * certain).max(1.0)
+    })
 }
 
 /// Deviation between neighbouring runs; `None` with too few. Differences of neighbours, and their median: a change some
@@ -168,22 +168,46 @@ fn history_sd(history: &[f64]) -> Option<f64> {
         .windows(2)
         .map(|pair| (pair[1] / pair[0]).ln().abs())
         .collect();
-    Some(MAD_TO_SD * median(&steps)? / std::f64::consts::SQRT_2)
+    Some(MAD_TO_STANDARD_DEVIATION * median(&steps)? / std::f64::consts::SQRT_2)
 }
 
-/// The same interval for a deviation that was estimated with so many degrees of freedom, not known.
-/// The quantile of Student's t from the normal one: Abramowitz and Stegun 1964, 26.7.5, with z for 95 %.
-fn estimated_with(interval: &RatioInterval, degrees: f64) -> RatioInterval {
-    let degrees = degrees.min(interval.degrees_of_freedom);
-    let z: f64 = 1.959_964;
-    let t = z
-        + (z.powi(3) + z) / (4.0 * degrees)
-        + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * degrees.powi(2));
-    let half_width = t * interval.log_standard_error;
-    RatioInterval {
-        low: interval.ratio * (-half_width).exp(),
-        high: interval.ratio * half_width.exp(),
-        degrees_of_freedom: degrees,
-        ..*interval
+#[cfg(test)]
+mod tests {
+    use assay_protocol::Philox;
+
+    use super::*;
+
+    /// Runs that differ as much as is taken, so that only the estimate from the history is on trial.
+    #[test]
+    fn intervals_from_a_short_history_hold_the_truth() {
+        let random = Philox::new(1, 0);
+        let mut next = 0;
+        let mut normal = || {
+            next += 2;
+            let unit = |at| (f64::from(random.word(at)) + 0.5) / 4_294_967_296.0;
+            (-2.0 * unit(next).ln()).sqrt() * (std::f64::consts::TAU * unit(next + 1)).cos()
+        };
+        let mut run = |rounds| -> Vec<f64> {
+            let night = RUN_SD * normal();
+            (0..rounds)
+                .map(|_| (night + 0.003 * normal()).exp())
+                .collect()
+        };
+        for runs in [5, 8, 20] {
+            let held = (0..4_000).filter(|_| {
+                let times = Times {
+                    history: (0..runs).filter_map(|_| median(&run(6))).collect(),
+                    baseline: vec![run(6)],
+                    candidate: vec![run(6)],
+                };
+                let found = effects(&[times]).remove(0).unwrap().interval;
+                let agrees = found.contains(1.0) == (found.p_value() >= 0.05);
+                assert!(agrees, "{found:?} has p = {}", found.p_value());
+                found.contains(1.0)
+            });
+            let share = held.count() as f64 / 4_000.0;
+            println!("after {runs} runs 95 % intervals hold the truth in {share:.3}");
+            assert!((0.935..=0.985).contains(&share), "{runs}: {share}");
+        }
     }
 }

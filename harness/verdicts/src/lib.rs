@@ -13,6 +13,7 @@ pub mod history;
 mod likeness;
 pub mod marks;
 pub mod reproduction;
+mod rounds;
 pub mod series;
 pub mod speed;
 pub mod summary;

@@ -1,6 +1,8 @@
 //! Which runs a gate compares with: a window of earlier runs that are alike in all but what is measured.
 
-use assay_record::{RunId, RunStatus};
+use std::collections::BTreeSet;
+
+use assay_record::{Manifest, RunId, RunStatus};
 use assay_stats::levels::MIN_BASELINE_RUNS;
 use assay_store::{RunRow, Store, StoreError};
 
@@ -41,63 +43,138 @@ pub struct Baseline {
 impl Window {
     /// The runs of the window that may be a baseline for `of`.
     ///
-    /// Listed runs are taken as they are. Of the others only those are eligible that started before it, on the same machine, of the
-    /// same suite, that came to their end, and that are nights of their own: no reproductions, and nothing that
-    /// was run to explain another run.
+    /// Listed runs are taken as they are, if they have the arm [`MAIN_ARM`]. Of the others only those are eligible that started before it, on
+    /// the same machine, of the same suite, that came to their end, that are nights of their own (no reproductions, nothing that
+    /// was run to explain another run, no arms with other names), and that have at least half of its cases.
     pub fn baseline(&self, store: &Store, of: &RunRow) -> Result<Baseline, StoreError> {
         let all = store.runs()?;
-        let eligible: Vec<&RunRow> = all.iter().filter(|row| is_eligible(row, of)).collect();
+        let asked = Asked::of(store, of)?;
+        let earlier = all.iter().filter(|row| is_eligible(row, of));
         let chosen: Vec<&RunRow> = match self {
-            Self::Last(most) => newest(&eligible, *most),
-            Self::Tag(tag) => {
-                let tagged = eligible.iter().filter(|row| row.tags.contains(tag));
-                tagged.copied().collect()
+            Self::Last(most) => newest(
+                asked.kept(earlier.rev(), most.saturating_add(LEFT_OUT))?,
+                *most,
+            ),
+            Self::Tag(tag) => asked.kept(earlier.filter(|row| row.tags.contains(tag)), MANY)?,
+            Self::Between(first, last) => asked.kept(between(&all, earlier, first, last), MANY)?,
+            Self::Runs(listed) => {
+                let meant = all.iter().filter(|row| listed.contains(&row.run));
+                Asked::anything(store).kept(meant, MANY)?
             }
-            Self::Between(first, last) => between(&all, &eligible, first, last),
-            Self::Runs(listed) => all.iter().filter(|row| listed.contains(&row.run)).collect(),
         };
-        let mut runs = Vec::new();
-        for row in &chosen {
-            let view = RunView::load(store, &row.run)?;
-            // A run of arms with other names has nothing to compare with.
-            if view.cases.iter().any(|case| case.arm == MAIN_ARM) {
-                runs.push(view);
-            }
-        }
+        let last = chosen.last().copied();
         let is_later = |row: &&RunRow| {
-            let last = runs.last();
-            last.is_some_and(|last| (row.started, &row.run) > (last.run.started, &last.run.run))
+            last.is_some_and(|last| (row.started, &row.run) > (last.started, &last.run))
         };
-        let later = eligible.into_iter().filter(is_later).cloned().collect();
-        Ok(Baseline { runs, later })
+        let later = all
+            .iter()
+            .filter(|row| is_eligible(row, of))
+            .filter(is_later);
+        Ok(Baseline {
+            later: asked.kept(later, MANY)?.into_iter().cloned().collect(),
+            runs: chosen
+                .into_iter()
+                .map(|row| RunView::load(store, &row.run))
+                .collect::<Result<_, _>>()?,
+        })
     }
 }
 
-fn newest<'a>(eligible: &[&'a RunRow], most: usize) -> Vec<&'a RunRow> {
+/// No limit.
+const MANY: usize = usize::MAX;
+
+/// What a night must have to be in a baseline, as its manifest says.
+struct Asked<'a> {
+    store: &'a Store,
+    /// Cases of which it must have half.
+    cases: BTreeSet<String>,
+}
+
+impl<'a> Asked<'a> {
+    fn of(store: &'a Store, of: &RunRow) -> Result<Self, StoreError> {
+        let manifest = store.manifest(&of.manifest)?.manifest;
+        let cases = manifest.cases.into_iter().map(|case| case.id).collect();
+        Ok(Self { store, cases })
+    }
+
+    fn anything(store: &'a Store) -> Self {
+        let cases = BTreeSet::new();
+        Self { store, cases }
+    }
+
+    /// The first so many that have it.
+    fn kept<'r>(
+        &self,
+        rows: impl Iterator<Item = &'r RunRow>,
+        most: usize,
+    ) -> Result<Vec<&'r RunRow>, StoreError> {
+        let mut kept = Vec::new();
+        for row in rows {
+            if kept.len() == most {
+                break;
+            }
+            if self.is_met(&self.store.manifest(&row.manifest)?.manifest) {
+                kept.push(row);
+            }
+        }
+        Ok(kept)
+    }
+
+    fn is_met(&self, manifest: &Manifest) -> bool {
+        let shared = manifest
+            .cases
+            .iter()
+            .filter(|case| self.cases.contains(&case.id));
+        has_main_arm(manifest) && 2 * shared.count() >= self.cases.len()
+    }
+}
+
+fn has_main_arm(manifest: &Manifest) -> bool {
+    manifest.arms.iter().any(|arm| arm.name == MAIN_ARM)
+}
+
+/// The newest so many nights of those that are wanted, newest first: runs that came to their end, of their own, with the arm [`MAIN_ARM`].
+pub fn newest_nights(
+    store: &Store,
+    most: usize,
+    is_wanted: impl Fn(&RunRow) -> bool,
+) -> Result<Vec<RunRow>, StoreError> {
+    let all = store.runs()?;
+    let nights = all
+        .iter()
+        .rev()
+        .filter(|row| is_night(row) && is_wanted(row));
+    let kept = Asked::anything(store).kept(nights, most)?;
+    Ok(kept.into_iter().cloned().collect())
+}
+
+/// Of eligible runs, newest first, the window; oldest first.
+fn newest(mut eligible: Vec<&RunRow>, most: usize) -> Vec<&RunRow> {
     let spare = match most {
         0..MIN_BASELINE_RUNS => 0,
         _ => eligible.len().saturating_sub(MIN_BASELINE_RUNS),
     };
-    let end = eligible.len() - spare.min(LEFT_OUT);
-    eligible[end.saturating_sub(most)..end].to_vec()
+    eligible.drain(..spare.min(LEFT_OUT));
+    eligible.truncate(most);
+    eligible.reverse();
+    eligible
 }
 
 fn between<'a>(
     all: &[RunRow],
-    eligible: &[&'a RunRow],
+    eligible: impl Iterator<Item = &'a RunRow>,
     first: &RunId,
     last: &RunId,
-) -> Vec<&'a RunRow> {
+) -> impl Iterator<Item = &'a RunRow> {
     let started = |run: &RunId| {
         let row = all.iter().find(|row| row.run == *run);
         row.map(|row| row.started)
     };
     let (first, last) = (started(first), started(last));
-    let is_meant = |row: &&&RunRow| first <= Some(row.started) && Some(row.started) <= last;
-    eligible.iter().filter(is_meant).copied().collect()
+    eligible.filter(move |row| first <= Some(row.started) && Some(row.started) <= last)
 }
 
-/// Whether a run is a night of its own, that came to its end: such runs are gated, and are baselines.
+/// Whether a run is a night of its own that came to its end, as far as its row says: see [`newest_nights`] for its arms.
 pub fn is_night(row: &RunRow) -> bool {
     row.status == RunStatus::Complete && row.reproduces.is_none() && row.purpose.is_measurement()
 }

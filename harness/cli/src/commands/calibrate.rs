@@ -111,8 +111,8 @@ fn print(found: &Calibration) {
     }
     crate::say!(
         "\nsample, round, run: standard deviation at each level. floor: half of the interval of identical arms in one run.\n\
-         found: the smallest change that a night finds, nine times in ten. margin: the smallest within which a night\n\
-         can call a case unchanged; `check` takes it where it is more than its own."
+         found: the smallest change of the time that a night finds against a full window and confirms, nine times in ten.\n\
+         margin: the smallest within which a night can then call the time of an unchanged case so; `check` takes it where it is more than its own."
     );
     let few = |case: &&CaseCalibration| matches!(case.basis, RunBasis::Calibration { .. });
     if let Some(case) = found.cases.iter().find(few) {

@@ -9,6 +9,7 @@ use assay_store::CaseRow;
 use super::{Basis, Known, LeftOut, Loaded, Options, Reason, disturbed};
 use crate::likeness::differing_fields;
 use crate::marks::Place;
+use crate::rounds::common_rounds;
 use crate::view::trouble;
 use crate::{CaseState, Mark, RunView, Verdict};
 
@@ -220,6 +221,8 @@ impl Pair<'_> {
         let (baseline, candidate) = match (self.basis, before, &self.after[..]) {
             (Basis::Interleaved, [one], [other]) => {
                 common_rounds(one.case, other.case, &metric.name)
+                    .map(only)
+                    .into()
             }
             _ => (
                 values(before, &metric.name),
@@ -267,7 +270,7 @@ impl Pair<'_> {
         let between = known.between.iter().map(|row| row as &dyn Place);
         let all: Vec<&dyn Place> = places(self.before)
             .chain(between)
-            .chain(places(&self.after))
+            .chain(places(self.after))
             .collect();
         let first = all.len() - marks.baseline(&all).len();
         let before = &self.before[first.min(self.before.len())..];
@@ -307,29 +310,13 @@ fn values(rows: &[Row<'_>], metric: &str) -> Vec<Vec<f64>> {
     values.filter(|rounds| !rounds.is_empty()).collect()
 }
 
-/// Values of the rounds that both arms have, in the same order.
-fn common_rounds(one: &CaseRow, other: &CaseRow, metric: &str) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
-    let [before, after] = [one, other].map(|row| by_round(row, metric));
-    let both = before
-        .iter()
-        .filter_map(|(round, value)| Some((*value, *after.get(round)?)));
-    let (baseline, candidate): (Vec<f64>, Vec<f64>) = both.unzip();
-    let runs = |values: Vec<f64>| {
-        if values.is_empty() {
-            vec![]
-        } else {
-            vec![values]
-        }
-    };
-    (runs(baseline), runs(candidate))
-}
-
-fn by_round(row: &CaseRow, metric: &str) -> BTreeMap<u32, f64> {
-    let column = row.metrics.iter().position(|have| have.name == metric);
-    let value = |values: &[Option<f64>]| values.get(column?).copied().flatten();
-    row.good_rounds()
-        .filter_map(|round| Some((round.round, value(&round.values)?)))
-        .collect()
+/// The values of a run, as the only one of a side; none where it has none.
+fn only(values: Vec<f64>) -> Vec<Vec<f64>> {
+    if values.is_empty() {
+        vec![]
+    } else {
+        vec![values]
+    }
 }
 
 /// What differs in what is timed, in words.

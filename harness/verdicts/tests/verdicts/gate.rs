@@ -1,9 +1,10 @@
 //! Gates: which runs are a baseline, and what confirmations leave of suspicions.
 
-use assay_record::{Record, RunStatus};
+use assay_record::{Record, RunId, RunStatus};
 use assay_store::synthetic::Recipe;
 use assay_verdicts::comparison::{Known, Loaded, Options, Question};
 use assay_verdicts::gate::{Confirmation, State};
+use assay_verdicts::window::newest_nights;
 use assay_verdicts::{Comparison, Gate, History, Marks, RunView, Window};
 
 use crate::comparison::night;
@@ -122,6 +123,35 @@ fn verdicts_a_window_holds_only_what_is_alike() {
     assert_eq!(
         runs(Window::Runs(vec![night(5).run(), night(0).run()])),
         [first, second]
+    );
+}
+
+#[test]
+fn verdicts_runs_of_other_arms_and_of_few_cases_take_no_place_in_a_window() {
+    let few = |night, cases| Recipe {
+        cases,
+        ..self::night(night)
+    };
+    let mut records: Vec<Record> = (0..6).map(|n| night(n).record()).collect();
+    records.push(few(6, 4).record());
+    records.push(few(7, 5).record());
+    records.push(night(30).record());
+    records.push(few(31, 2).record());
+    let (store, _folder) = store(&records);
+    let window = |of: u32, cases: u32, most| {
+        let of = store.run(&few(of, cases).run()).unwrap();
+        let found = Window::Last(most).baseline(&store, &of).unwrap();
+        let runs: Vec<RunId> = found.runs.into_iter().map(|view| view.run.run).collect();
+        (runs, found.later.len())
+    };
+    // Of 10 cases: the run of 4 of them is no night for it, neither in the window nor after it.
+    let nights: Vec<RunId> = (0..5).map(|n| night(n).run()).collect();
+    assert_eq!(window(30, 10, 20), (nights, 2));
+    // Of 2 of them: every run has both.
+    assert_eq!(window(31, 2, 20).0.len(), 7);
+    assert_eq!(
+        newest_nights(&store, 1, |_| true).unwrap()[0].run,
+        few(31, 2).run()
     );
 }
 
