@@ -48,7 +48,7 @@ fn suite(comparisons: u32) -> String {
         .map(|i| (1_000_000 + i).to_string())
         .collect();
     format!(
-        "schema = 1\nname = \"live\"\n\n[policy]\nwarmup_ms = 20\nround_ms = 50\n\n\
+        "schema = 1\nname = \"live\"\n\n[policy]\nrounds = 6\nmax_rounds = 6\nwarmup_ms = 15\nround_ms = 30\n\n\
          [[benchmark]]\nname = \"spin\"\nworkload = \"spin\"\naxes = {{ steps = [{}] }}\n",
         steps.join(", ")
     )
