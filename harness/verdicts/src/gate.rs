@@ -201,7 +201,8 @@ impl Gate {
         self.comparison.is_worse()
     }
 
-    fn has_moved(&self) -> bool {
+    /// Whether something moved though what was started is the same.
+    pub fn has_moved(&self) -> bool {
         let confirmation = self.confirmation.as_ref();
         confirmation.is_some_and(|confirmation| !confirmation.moved.is_empty())
     }
