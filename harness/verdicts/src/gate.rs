@@ -263,7 +263,7 @@ impl CaseComparison {
         if again.is_called() && self.agrees(again.ratio.as_ref()) {
             self.settle(again.verdict, &format!("confirmed by run {run}: {gave}"));
         } else {
-            let said = format!("not confirmed: run {run} gave {gave}");
+            let said = format!("not confirmed: run {run} gave {gave}: {}", again.note);
             self.settle(Verdict::Inconclusive, &said);
         }
     }
