@@ -201,7 +201,8 @@ impl Gate {
         self.comparison.is_worse()
     }
 
-    fn has_moved(&self) -> bool {
+    /// Whether something moved though what was started is the same.
+    pub fn has_moved(&self) -> bool {
         let confirmation = self.confirmation.as_ref();
         confirmation.is_some_and(|confirmation| !confirmation.moved.is_empty())
     }
@@ -262,7 +263,7 @@ impl CaseComparison {
         if again.is_called() && self.agrees(again.ratio.as_ref()) {
             self.settle(again.verdict, &format!("confirmed by run {run}: {gave}"));
         } else {
-            let said = format!("not confirmed: run {run} gave {gave}");
+            let said = format!("not confirmed: run {run} gave {gave}: {}", again.note);
             self.settle(Verdict::Inconclusive, &said);
         }
     }

@@ -53,12 +53,15 @@ pub fn gate(gate: &Gate) -> String {
     text.0
 }
 
-/// What comes before all else: a wrong output, then what most cases share, then the rest.
+/// What comes before all else: a wrong output, then what most cases share, then the rest; what moved is not lost behind a regression.
 pub fn first_lines(gate: &Gate) -> Vec<String> {
     let shift = words::common_shift(&gate.comparison);
     let mut lines: Vec<String> = shift.into_iter().chain([headline(gate)]).collect();
     if gate.state == State::Troubled {
         lines.reverse();
+    }
+    if gate.state != State::Moved && gate.has_moved() {
+        lines.push(moved(gate));
     }
     lines
 }

