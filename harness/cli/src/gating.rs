@@ -9,7 +9,7 @@ use assay_store::{RunRow, Store};
 use assay_verdicts::calibration::Calibration;
 use assay_verdicts::comparison::{Known, Options, Question};
 use assay_verdicts::gate::State;
-use assay_verdicts::window::{Baseline, DEFAULT_RUNS, MAIN_ARM, is_night};
+use assay_verdicts::window::{Baseline, DEFAULT_RUNS, MAIN_ARM, newest_nights};
 use assay_verdicts::{Gate, RunView, Window};
 
 use crate::errors::Exit;
@@ -117,6 +117,10 @@ impl Asking {
         let candidate = RunView::load(store, run)?;
         let Baseline { runs, later } = window.baseline(store, &candidate.run)?;
         ensure!(
+            self.baseline.is_none() || !runs.is_empty(),
+            "the baseline `{name}` has no run to compare with {run}: those count that are earlier, complete, of the same suite and machine, with the arm `{MAIN_ARM}`"
+        );
+        ensure!(
             runs.iter().all(|view| view.run.run != *run),
             "the baseline `{name}`: {run} is the run that is checked, and no different from itself"
         );
@@ -187,8 +191,8 @@ pub fn night(store: &Store, name: Option<&str>) -> Result<RunId> {
     if let Some(name) = name {
         return Ok(store.resolve(name)?);
     }
-    let nights = store.runs()?.into_iter().rev().find(is_night);
-    match nights {
+    let mut nights = newest_nights(store, 1, |_| true)?;
+    match nights.pop() {
         Some(row) => Ok(row.run),
         // Says what to do where there is no run at all.
         None => Ok(store.resolve("latest")?),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use assay_record::RunId;
-use assay_stats::Interval;
+use assay_stats::{CommonShift, Interval};
 use serde::{Deserialize, Serialize};
 
 use crate::comparison::{LeftOut, Reason};
@@ -55,6 +55,8 @@ pub enum State {
     Improved,
     /// Nothing is known to have changed, and not all of it is known to be unchanged, or was measured.
     Inconclusive,
+    /// What regressed is known: marks excuse it. Everything else is unchanged.
+    Known,
     /// Everything is unchanged.
     Unchanged,
 }
@@ -111,6 +113,30 @@ impl Confirmation {
     }
 }
 
+impl Confirmation {
+    /// Where a shift of the suite comes from, by the rounds beside what the baseline ran: they share its machine.
+    fn cause(&self, shift: &CommonShift) -> Option<String> {
+        let half = shift.ratio.estimate.ln() / 2.0;
+        let moved = |case: &CaseComparison| {
+            let log = case.ratio.map_or(0.0, |ratio| ratio.estimate.ln());
+            log * half.signum() >= half.abs()
+        };
+        let again = &self.interleaved.as_ref()?.cases;
+        let moved = again.iter().filter(|case| moved(case)).count();
+        Some(if 2 * moved > again.len() {
+            format!(
+                "the suite's shift is in what was measured, not in the machine: {moved} of {} cases show it beside what the baseline ran",
+                again.len()
+            )
+        } else {
+            format!(
+                "the suite's shift is the machine's: {moved} of {} cases show it beside what the baseline ran",
+                again.len()
+            )
+        })
+    }
+}
+
 impl Gate {
     /// The gate on a run by its comparison with a window.
     pub fn new(window: String, run: RunId, comparison: Comparison) -> Self {
@@ -160,6 +186,12 @@ impl Gate {
             }
             case.confirm(&confirmation);
         }
+        confirmation.notes.extend(
+            self.comparison
+                .suite
+                .common_shift
+                .and_then(|shift| confirmation.cause(&shift)),
+        );
         let troubled = confirmation.troubled();
         cases.retain(|case| troubled.iter().all(|again| again.case != case.case));
         cases.splice(0..0, troubled);
@@ -219,6 +251,7 @@ impl Gate {
             () if self.has_moved() => State::Moved,
             () if counts.improved > 0 => State::Improved,
             () if counts.inconclusive > 0 || self.missing() > 0 => State::Inconclusive,
+            () if counts.excused > 0 => State::Known,
             () => State::Unchanged,
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use assay_verdicts::gate::Gate;
-use assay_verdicts::{CaseComparison, Comparison, Verdict};
+use assay_verdicts::{CaseComparison, Verdict};
 
 use super::verdicts::headline;
 use super::words;
@@ -14,7 +14,7 @@ pub fn gate(gate: &Gate, suite: &str) -> String {
     let mut cases: String = comparison
         .cases
         .iter()
-        .map(|case| test(suite, comparison, case))
+        .map(|case| test(suite, case))
         .collect();
     for left in &comparison.left_out {
         let _ = write!(
@@ -60,9 +60,11 @@ fn properties(gate: &Gate) -> String {
     properties
 }
 
-fn test(suite: &str, comparison: &Comparison, case: &CaseComparison) -> String {
+fn test(suite: &str, case: &CaseComparison) -> String {
     let name = escaped(&words::name(case));
-    let effect = words::effect(comparison, case)
+    let effect = case
+        .ratio
+        .as_ref()
         .map_or(String::new(), |ratio| format!("{}: ", words::change(ratio)));
     let message = escaped(&format!("{effect}{}", case.note));
     let inside = match (&case.trouble, case.verdict) {

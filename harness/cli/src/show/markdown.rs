@@ -40,7 +40,7 @@ pub fn gate(gate: &Gate) -> String {
         }
         let again = [&confirmation.interleaved, &confirmation.alone];
         for again in again.into_iter().flatten() {
-            table(&mut text, again, &again.cases.iter().collect::<Vec<_>>());
+            table(&mut text, &again.cases.iter().collect::<Vec<_>>());
         }
     }
     text.trim_end().to_owned()
@@ -79,11 +79,11 @@ fn body(text: &mut String, comparison: &Comparison) {
         .cases
         .iter()
         .partition(|case| case.verdict == Verdict::Unchanged && case.trouble.is_none());
-    table(text, comparison, &told);
+    table(text, &told);
     if !quiet.is_empty() {
         let title = format!("{} unchanged", quiet.len());
         line(text, &format!("<details><summary>{title}</summary>"));
-        table(text, comparison, &quiet);
+        table(text, &quiet);
         line(text, "</details>");
     }
     if !comparison.left_out.is_empty() && !comparison.baseline.runs.is_empty() {
@@ -107,13 +107,16 @@ fn body(text: &mut String, comparison: &Comparison) {
     }
 }
 
-fn table(text: &mut String, comparison: &Comparison, cases: &[&CaseComparison]) {
+fn table(text: &mut String, cases: &[&CaseComparison]) {
     if cases.is_empty() {
         return;
     }
     text.push_str("| verdict | change | case | metric | why |\n|---|---:|---|---|---|\n");
     for case in cases {
-        let change = words::effect(comparison, case).map_or("not compared".into(), words::change);
+        let change = case
+            .ratio
+            .as_ref()
+            .map_or("not compared".into(), words::change);
         let mark = case
             .mark
             .as_ref()

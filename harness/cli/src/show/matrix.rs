@@ -122,7 +122,9 @@ pub fn cell(comparison: &Comparison, case: &str, metric: &str) -> String {
         (None, Verdict::Unchanged) => '=',
         (None, Verdict::Inconclusive) => '?',
     };
-    let effect = words::effect(comparison, found)
+    let effect = found
+        .ratio
+        .as_ref()
         .map_or(String::new(), |ratio| words::percent(ratio.estimate));
     format!("{effect} {sign}").trim().to_owned()
 }

@@ -119,6 +119,10 @@ pub fn headline(gate: &Gate) -> String {
             words::count(compared(gate), "comparison"),
             missing(gate)
         ),
+        State::Known => format!(
+            "KNOWN: {} regressed as marks say, and nothing else changed",
+            words::count(counts.excused, "comparison")
+        ),
         State::Unchanged => format!(
             "UNCHANGED: all {}",
             words::count(compared(gate), "comparison")
@@ -253,7 +257,7 @@ impl Text {
     fn cases(&mut self, comparison: &Comparison, is_shown: impl Fn(&CaseComparison) -> bool) {
         let mut has_example = false;
         for case in comparison.cases.iter().filter(|case| is_shown(case)) {
-            self.case(comparison, case);
+            self.case(case);
             let is_open = case.verdict == Verdict::Inconclusive && case.trouble.is_none();
             let is_usual = is_open && case.ratio.is_some() && !case.suspect;
             // What is the same for most is said once.
@@ -271,9 +275,12 @@ impl Text {
         }
     }
 
-    fn case(&mut self, comparison: &Comparison, case: &CaseComparison) {
+    fn case(&mut self, case: &CaseComparison) {
         let verdict = words::verdict(case);
-        let effect = words::effect(comparison, case).map_or("not compared".into(), words::change);
+        let effect = case
+            .ratio
+            .as_ref()
+            .map_or("not compared".into(), words::change);
         let name = plain(&words::name(case));
         let start = format!("{verdict:<VERDICT$}  {effect:<EFFECT$}  ");
         if 2 + start.chars().count() + name.chars().count() <= WIDTH {
@@ -317,10 +324,7 @@ impl Text {
             let run = comparison.candidate.runs.last();
             let run = run.map_or(String::new(), |run| format!(" in run {run}"));
             self.sentence(0, &format!("suspects were run again{run}, {how}:"));
-            comparison
-                .cases
-                .iter()
-                .for_each(|case| self.case(comparison, case));
+            comparison.cases.iter().for_each(|case| self.case(case));
         }
         for note in &confirmation.notes {
             self.sentence(0, &format!("note: {note}"));

@@ -43,13 +43,6 @@ pub fn verdict(case: &CaseComparison) -> &'static str {
     }
 }
 
-/// The effect as it is shown: where most cases moved together, relative to that.
-pub fn effect<'a>(comparison: &Comparison, case: &'a CaseComparison) -> Option<&'a Interval> {
-    let relative = case.relative.as_ref();
-    let is_event = comparison.suite.common_shift.is_some();
-    relative.filter(|_| is_event).or(case.ratio.as_ref())
-}
-
 /// Case and metric; the time, which every case has, goes without saying.
 pub fn name(case: &CaseComparison) -> String {
     if case.metric.name == assay_protocol::Metric::TIME {
@@ -96,7 +89,7 @@ pub fn common_shift(comparison: &Comparison) -> Option<String> {
         "one event, not so many"
     };
     Some(format!(
-        "most cases moved together, {} of {}, by {}: {then}",
+        "the suite moved together, {} of {} cases, by {}: {then}",
         shift.moved,
         shift.cases,
         change(&shift.ratio)

@@ -58,7 +58,12 @@ pub(super) fn judge(
                 effect: effect.as_ref(),
                 by: by.as_ref(),
                 judged: judged.as_ref(),
-                margin: options.margin(&item.case),
+                // Calibration is of times.
+                margin: if item.metric.name == Metric::TIME {
+                    options.margin(&item.case)
+                } else {
+                    options.rules.margin
+                },
             }
             .said(&speaker)
         });
