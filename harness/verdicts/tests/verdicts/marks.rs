@@ -171,7 +171,7 @@ fn marks_that_are_wrong_are_refused_with_entry_and_field() {
     ] {
         wrong(
             &GOOD.replace("2026-12-31", until),
-            &["mark 3", "field `until`", "no day such as"],
+            &["mark 3", "field `until`", "expected a day such as"],
         );
     }
 }
