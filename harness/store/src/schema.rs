@@ -190,6 +190,7 @@ mod tests {
             .execute_batch(
                 "ALTER TABLE runs DROP COLUMN purpose; ALTER TABLE runs DROP COLUMN confirms;
                  ALTER TABLE runs DROP COLUMN timer_overhead_ns; ALTER TABLE results DROP COLUMN disturbed;
+                 CREATE TABLE marks (case_id VARCHAR, run VARCHAR, kind VARCHAR, reason VARCHAR, until BIGINT);
                  DELETE FROM schema_version WHERE version > 1",
             )
             .unwrap();
