@@ -140,18 +140,6 @@ pub struct AcrossRounds {
     pub block: usize,
 }
 
-impl Default for AcrossRounds {
-    /// Three to ten pairs, to ± 1 %.
-    fn default() -> Self {
-        Self {
-            target_relative_half_width: 0.01,
-            min_rounds: 6,
-            max_rounds: 20,
-            block: 2,
-        }
-    }
-}
-
 impl AcrossRounds {
     /// Decides from the medians of the rounds so far; `Continue` means one more block.
     /// Medians that are not finite and positive are never precise.

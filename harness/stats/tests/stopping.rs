@@ -3,6 +3,14 @@
 use assay_stats::stopping::{deviation_between_rounds, deviation_of_pairs, round_target, widening};
 use assay_stats::{AcrossRounds, Decision, StopReason, WithinRound};
 
+/// Three to ten pairs, to ± 1 %.
+const ACROSS: AcrossRounds = AcrossRounds {
+    target_relative_half_width: 0.01,
+    min_rounds: 6,
+    max_rounds: 20,
+    block: 2,
+};
+
 const WITHIN: WithinRound = WithinRound {
     target_relative_half_width: 0.01,
     min_samples: 10,
@@ -63,7 +71,7 @@ fn noise_goes_on_to_the_largest_count_or_the_budget() {
 
 #[test]
 fn rounds_come_in_whole_blocks() {
-    let policy = AcrossRounds::default();
+    let policy = ACROSS;
     assert_eq!(policy.decide(&[]), Decision::Continue);
     assert_eq!(policy.decide(&[100.0; 5]), Decision::Continue);
     assert_eq!(
@@ -197,7 +205,7 @@ fn what_two_arms_share_is_no_deviation_of_their_pairs() {
 
 #[test]
 fn paired_rounds_stop_by_their_ratio() {
-    let policy = AcrossRounds::default();
+    let policy = ACROSS;
     let (a, b) = (
         noisy(6),
         noisy(6).iter().map(|x| 2.0 * x).collect::<Vec<_>>(),

@@ -252,13 +252,21 @@ impl Pair<'_> {
             metric: metric.clone(),
             obstacle: expected
                 .or(other_unit)
-                .or_else(|| disturbed::unevenly(rows(before), rows(self.after))),
+                .or_else(|| self.unevenly_disturbed(before)),
             remark,
             excuse,
             baseline,
             candidate,
             case,
         })
+    }
+
+    /// Interleaved arms meet the same neighbours to the minute: there the slower arm's rounds are merely longer, and marked for that.
+    fn unevenly_disturbed(&self, before: &[Row<'_>]) -> Option<String> {
+        if self.basis == Basis::Interleaved {
+            return None;
+        }
+        disturbed::unevenly(rows(before), rows(self.after))
     }
 
     /// What marks leave of the baseline; the one that excuses a regression; and what there is to say where nothing is left.
