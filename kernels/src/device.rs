@@ -16,6 +16,7 @@ use crate::program::Program;
 #[cfg(test)]
 pub use cpu::CpuCase;
 pub use cuda::LibraryCall;
+pub(crate) use outcome::verify;
 pub use team::{Member, Team, chunk};
 
 /// Every device that this worker can use.

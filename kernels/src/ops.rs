@@ -163,9 +163,13 @@ fn combinations(parameters: &[ParameterInfo], size: i64) -> Vec<BTreeMap<String,
     all
 }
 
-/// Every kernel that some case launches, by source, in the order of their names.
+/// Every kernel that some case or the frame launches, by source, in the order of their names.
 pub fn kernels() -> BTreeMap<&'static str, (&'static Source, Vec<String>)> {
-    let mut all: BTreeMap<_, (&'static Source, Vec<String>)> = BTreeMap::new();
+    let own = device::cuda::kernels();
+    let mut all: BTreeMap<_, _> = own
+        .into_iter()
+        .map(|(source, names)| (source.path, (source, names)))
+        .collect();
     for case in cases(DeviceKind::Cuda, 257) {
         let Ok(program) = program(&case) else {
             continue;

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use assay_protocol::{ArithmeticUnit, MemoryLevel, Work};
+use assay_protocol::{ArithmeticUnit, Failure, MemoryLevel, Verification, Work};
 
 use crate::buffer::{Buffer, Buffers};
 use crate::device::Team;
@@ -404,6 +404,21 @@ impl Program {
     /// Sets the comparison with the reference.
     pub fn check(&mut self, check: impl Fn(&Outcome) -> Checked + 'static) {
         self.check = Box::new(check);
+    }
+
+    /// Its buffers on the host, filled.
+    pub fn host_buffers(&self, team: &Team, seed: u64) -> Result<Buffers, Failure> {
+        crate::fill::buffers(team, &self.buffers, seed)
+    }
+
+    /// Judges what it left in its buffers `iterations` after those that it changes were last as in `initial`.
+    pub fn judge(
+        &self,
+        buffers: &Buffers,
+        initial: &BTreeMap<usize, Buffer>,
+        iterations: u64,
+    ) -> Verification {
+        crate::device::verify(self, buffers, initial, iterations)
     }
 
     /// The launches of the implementation for CUDA devices.

@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use assay_protocol::case::Which;
 use assay_protocol::{DeviceInfo, DeviceKind, Failure};
 
+use crate::program::{BufferSpec, Launch, Source};
+
 pub use case::CudaCase;
 pub use driver::{Cuda, DeviceMemory};
 pub use modules::Kernel;
@@ -60,6 +62,16 @@ pub fn select(which: &Which) -> Result<driver::Description, Failure> {
             names.join(", ")
         ))
     })
+}
+
+/// The kernels that the frame itself launches, by source.
+pub fn kernels() -> [(&'static Source, Vec<String>); 2] {
+    [filler::kernels(), gate::kernels()]
+}
+
+/// The launch that fills a buffer on a device, which is its only buffer; `None` for zeros and for what the host makes.
+pub fn fill_launch(spec: &BufferSpec, seed: u64) -> Option<Launch> {
+    filler::launch(spec, seed)
 }
 
 /// A call of a vendor's library as a step of a program.

@@ -133,3 +133,13 @@ fn launches(cuda: &Cuda, bytes: u64) -> [Launch; 3] {
     ]);
     [gate, clock, sweep]
 }
+
+/// Every kernel of it.
+pub fn kernels() -> (&'static Source, Vec<String>) {
+    (
+        &SOURCE,
+        ["gate", "clock_window", "read_sweep"]
+            .map(String::from)
+            .to_vec(),
+    )
+}
