@@ -135,6 +135,7 @@ pub fn cases(device: DeviceKind, size: i64) -> Vec<CaseSpec> {
                 device: selector.clone(),
                 timing: TimingMode::Hot,
                 command: None,
+                kernel: None,
             });
         }
     }

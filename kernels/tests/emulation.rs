@@ -172,7 +172,7 @@ fn devices_fill_buffers_with_the_bits_of_the_host() {
             session.check_fill(
                 &team,
                 BufferSpec {
-                    name: "x",
+                    name: "x".into(),
                     dtype,
                     len,
                     role: Role::Input,

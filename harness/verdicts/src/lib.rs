@@ -6,6 +6,7 @@
 pub mod calibration;
 pub mod ceilings;
 pub mod comparison;
+pub mod datasheet;
 mod effect;
 mod estimate;
 pub mod few_runs;

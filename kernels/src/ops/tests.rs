@@ -25,6 +25,7 @@ fn case_of(name: &str, params: Params, seed: u64) -> CaseSpec {
         device: DeviceSelector::CPU,
         timing: TimingMode::Hot,
         command: None,
+        kernel: None,
     }
 }
 
@@ -219,7 +220,7 @@ fn names_are_unique() {
         .chain(super::cases(DeviceKind::Cuda, 9))
     {
         let program = super::program(&case).unwrap_or_else(|failure| panic!("{case:?}: {failure}"));
-        let mut names: Vec<_> = program.buffers.iter().map(|buffer| buffer.name).collect();
+        let mut names: Vec<_> = program.buffers.iter().map(|buffer| &*buffer.name).collect();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), program.buffers.len(), "{case:?}");

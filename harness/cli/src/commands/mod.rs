@@ -1,6 +1,7 @@
 //! The subcommands: one file each, one line of registration each.
 
 mod calibrate;
+mod ceilings;
 mod check;
 mod compare;
 mod completions;
@@ -64,6 +65,8 @@ enum Command {
     Reproduce(reproduce::Args),
     /// Measure how much identical code differs from itself here, and what can therefore be found.
     Calibrate(calibrate::Args),
+    /// Measure the most that this machine does: bandwidth by level, arithmetic by unit
+    Ceilings(ceilings::Args),
     /// Publish the site from the database.
     Report(report::Args),
     /// Read records into the database.
@@ -125,6 +128,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::History(args) => history::run(&args)?,
         Command::Reproduce(args) => reproduce::run(&args)?,
         Command::Calibrate(args) => calibrate::run(&args)?,
+        Command::Ceilings(args) => ceilings::run(&args)?,
         Command::Report(args) => report::run(&args)?,
         Command::Ingest(args) => ingest::run(&args)?,
         Command::Db(args) => db::run(&args)?,

@@ -6,10 +6,8 @@ use anyhow::Result;
 use assay_machine::telemetry::Sampler;
 use assay_protocol::Hello;
 use assay_record::body::Worker;
-use assay_record::manifest::BUILTIN_WORKER;
 use assay_record::{
     Block, BlockStatus, Body, Case, Event, EventKind, Manifest, RecordWriter, RunStatus, Timestamp,
-    WorkloadRef,
 };
 
 use super::endings;
@@ -212,7 +210,7 @@ impl<'a> Session<'a> {
     /// The visit itself, with the end of the worker's log, and what the machine did meanwhile.
     fn visit(&mut self, place: order::Visit, case: &Case) -> Result<(Visit, String, Seen)> {
         let launcher = &self.launchers[&self.manifest.arms[place.arm].name];
-        let key = (place.arm, place.round, worker_name(case).to_owned());
+        let key = (place.arm, place.round, case.workload.worker().to_owned());
         let mut worker = match self.workers.remove(&key) {
             Some(worker) => worker,
             None => match launcher.start(&key.2) {
@@ -276,14 +274,6 @@ impl<'a> Session<'a> {
         self.writer
             .append(body)
             .map_err(|error| super::cannot_record(&error))
-    }
-}
-
-/// The worker that serves a case.
-fn worker_name(case: &Case) -> &str {
-    match &case.workload {
-        WorkloadRef::Worker { worker, .. } => worker,
-        WorkloadRef::Command(_) => BUILTIN_WORKER,
     }
 }
 

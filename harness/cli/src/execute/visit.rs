@@ -327,5 +327,9 @@ fn in_folder(mut spec: CaseSpec, dir: &Path) -> CaseSpec {
             *text = sources::fill(text, dir);
         }
     }
+    if let Some(kernel) = &mut spec.kernel {
+        spec.params.clear();
+        kernel.file = sources::fill(&kernel.file, dir);
+    }
     spec
 }

@@ -12,7 +12,7 @@ use assay_record::{Case, Policy, WorkloadRef, canonical};
 use serde_json::json;
 
 use super::parameters::{Parameters, closest};
-use super::{Options, command};
+use super::{Options, command, kernel};
 use crate::suite::axes::{self, Point};
 use crate::suite::device::DeviceChoice;
 use crate::suite::{Benchmark, Suite, check_policy};
@@ -129,6 +129,17 @@ fn expand_on(
         }
         return Ok(cases);
     }
+    if let Some(kernel) = &benchmark.kernel {
+        let device = any_cuda(choice)?;
+        for timing in timings(benchmark) {
+            for point in axes::points(&benchmark.axes)? {
+                let spec = kernel::resolve(kernel, &point)?;
+                let work = (WorkloadRef::Kernel(Box::new(spec)), point.clone());
+                cases.push(make_case(benchmark, &point, work, &device, timing, policy)?);
+            }
+        }
+        return Ok(cases);
+    }
     let worker = benchmark.worker.as_deref().unwrap_or(BUILTIN_WORKER);
     let name = benchmark.workload.as_deref().unwrap_or_default();
     let (hello, info) = find_workload(worker, name, catalogs)?;
@@ -173,6 +184,19 @@ fn timings_on(
         return vec![TimingMode::Hot];
     }
     timings(benchmark)
+}
+
+/// The device of a kernel, which is for CUDA devices alone.
+fn any_cuda(choice: &DeviceChoice) -> Result<DeviceSelector> {
+    let chosen = match choice {
+        DeviceChoice::Selected(device) => device.clone(),
+        DeviceChoice::Auto => "cuda".parse()?,
+    };
+    ensure!(
+        chosen.kind == DeviceKind::Cuda,
+        "field `devices`: a kernel runs on \"cuda\" devices; say so"
+    );
+    Ok(chosen)
 }
 
 fn resolve_command(
@@ -282,6 +306,8 @@ fn definition(
             name,
             definition,
         } => json!([worker, name, definition]),
+        // Neither the source nor how it is launched: an optimised kernel stays in its series.
+        WorkloadRef::Kernel(spec) => json!(["kernel", spec.buffers, spec.work]),
         // Timeouts and rules for metrics change nothing of what is timed.
         WorkloadRef::Command(spec) => {
             json!([
