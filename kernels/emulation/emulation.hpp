@@ -3,14 +3,20 @@
 //   #include "emulation.hpp"
 //   #include "memory/stream.cu"
 //   static const assay::emulation::Kernel kernels[] = {ASSAY_KERNEL("triad<float>", triad<float>)};
-//   int main() { return assay::emulation::serve(kernels, sizeof kernels / sizeof *kernels); }
+//   ASSAY_EMULATION_MAIN(kernels)
 //
 // compiled with
 //
 //   c++ -std=c++17 -O1 -g -fsanitize=address,undefined -DASSAY_EMULATION -I kernels/cuda -I kernels/emulation PROGRAM.cpp serve.o
 //
 // is a program that runs kernels for whoever writes jobs to it, as `serve.cpp` says, and that ends in words at an error.
-// (`serve.o` is `serve.cpp` compiled once for all programs, with the same options but for the sanitizers.) What it
+// (`serve.o` is `serve.cpp` compiled once for all programs, with the same options but for the sanitizers.)
+//
+// The same file compiled with
+//
+//   c++ -std=c++17 -O2 -fno-strict-aliasing -fPIC -shared -fno-gnu-unique -DASSAY_EMULATION -DASSAY_EMULATION_PLUGIN -I ...
+//
+// is a plugin of the emulated driver (`driver.cpp`), which finds its kernels by their mangled names. What it
 // sees: accesses beyond a buffer, dynamic shared memory or a shared array; undefined behaviour; barriers that diverge;
 // deadlocks; and, through results that differ between the orders of `machine.hpp`, missing barriers and races.
 //
@@ -91,6 +97,19 @@ extern "C" __attribute__((weak, used)) const char* __asan_default_options() { re
 #define blockDim (::assay::emulation::machine->block_size())
 #define gridDim (::assay::emulation::machine->grid_size())
 #define warpSize 32
+
+/// The end of a program: it serves jobs, or, as a plugin, hands its kernels to the emulated driver.
+#ifdef ASSAY_EMULATION_PLUGIN
+#define ASSAY_EMULATION_MAIN(kernels)                                                                           \
+    extern "C" __attribute__((visibility("default"))) const assay::emulation::Program* assay_emulated_program() { \
+        static const assay::emulation::Program program =                                                        \
+            assay::emulation::program(kernels, sizeof(kernels) / sizeof *(kernels));                            \
+        return &program;                                                                                        \
+    }
+#else
+#define ASSAY_EMULATION_MAIN(kernels) \
+    int main() { return assay::emulation::serve(kernels, sizeof(kernels) / sizeof *(kernels)); }
+#endif
 
 /// Declares `name`, a pointer to the shared memory whose size the launch gives.
 #define ASSAY_DYNAMIC_SHARED(type, name) type* const name = static_cast<type*>(::assay::emulation::machine->shared_memory())

@@ -15,7 +15,12 @@ namespace assay::emulation {
 enum class Order : std::uint8_t { Forward, Reverse, Shuffled };
 
 /// What a parameter is, as far as a job can give it.
-enum class Parameter : std::uint8_t { Pointer, Integer32, Integer64, Float, Double, Other };
+enum class ParameterKind : std::uint8_t { Pointer, Integer32, Integer64, Float, Double, Other };
+
+struct Parameter {
+    ParameterKind kind;
+    std::uint32_t bytes;
+};
 
 /// A kernel, and how it is called with arguments as `cuLaunchKernel` takes them.
 struct Kernel {
