@@ -181,6 +181,7 @@ void gates_and_events() {
     CHECK(call("cuEventElapsedTime", &ms, before, after) == kNotReady);
     CHECK(call("cuStreamWaitEvent", other, after, 0u) == 0);
     CHECK(call("cuStreamQuery", other) == kNotReady);
+    CHECK(call("cuEventSynchronize", before) == 0);
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
     flags[0] = 1;
     CHECK(call("cuStreamSynchronize", other) == 0);
