@@ -1,9 +1,6 @@
 //! Comparing outputs with references, in parallel and outside any timed region.
 
-use assay_protocol::Verification;
 use rayon::prelude::*;
-
-use crate::element::{Element, digest};
 
 /// Elements that one thread compares at a time.
 const BATCH: usize = 1 << 14;
@@ -41,20 +38,9 @@ pub fn relative(found: f64, exact: f64, condition: f64) -> f64 {
     }
 }
 
-/// The verdict on `output`, whose largest error is `error`.
-pub fn judge<T: Element>(output: &[T], error: f64, tolerance: f64, detail: &str) -> Verification {
-    Verification {
-        passed: error <= tolerance,
-        error: error.is_finite().then_some(error),
-        tolerance: tolerance.is_finite().then_some(tolerance),
-        output: Some(digest(output)),
-        detail: detail.into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{judge, relative, worst};
+    use super::{relative, worst};
 
     #[test]
     fn the_worst_element_counts_wherever_it_is() {
@@ -69,11 +55,5 @@ mod tests {
     fn exact_where_nothing_can_round() {
         assert!(relative(0.0, 0.0, 0.0) < 1e-300);
         assert!(relative(1e-30, 0.0, 0.0).is_infinite());
-    }
-
-    #[test]
-    fn an_error_that_is_no_number_fails() {
-        let verdict = judge(&[f32::NAN], f64::INFINITY, 1.0, "");
-        assert!(!verdict.passed && verdict.error.is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! The ops, one file per family and one line each in [`catalog`].
+//! The ops, one file per family and one line each in [`OPS`].
 
 mod gemm;
 mod reduce;
@@ -7,12 +7,17 @@ mod stream;
 mod sum;
 mod transpose;
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use assay_protocol::{CaseSpec, Catalog, DeviceKind, Failure, TimingMode, Workload, WorkloadInfo};
+use assay_protocol::{
+    CaseSpec, Catalog, DeviceKind, Failure, ParamValue, ParameterInfo, TimingMode, Workload,
+    WorkloadInfo,
+};
 
-use crate::device::Device;
-use crate::parameters;
+use crate::device;
+use crate::parameters::{self, Arguments};
+use crate::program::{Program, Source};
 
 /// Every op.
 const OPS: &[&dyn Op] = &[
@@ -20,6 +25,7 @@ const OPS: &[&dyn Op] = &[
     &stream::Elementwise::Mul,
     &stream::Elementwise::Add,
     &stream::Elementwise::Triad,
+    &stream::Elementwise::Nstream,
     &sum::Reduction::Dot,
     &sum::Reduction::Sum,
     &transpose::Transpose,
@@ -37,63 +43,150 @@ pub fn catalog() -> &'static [&'static dyn Catalog] {
     })
 }
 
-/// Something small that can be timed and checked alone, on any device that it supports.
-trait Op: Sync {
-    /// What it is; [`info`] fills in what all ops have in common.
-    fn info(&self) -> WorkloadInfo;
+/// Something small that can be timed and checked alone, on any device that it has an implementation for.
+pub trait Op: Sync {
+    /// What it is.
+    fn info(&self) -> OpInfo;
 
-    /// Allocates and builds the inputs of a case on an open device.
-    fn prepare(&self, device: Device, case: &CaseSpec) -> Result<Box<dyn OpCase>, Failure>;
+    /// What a case of it allocates, does and checks. Sizes may be 0.
+    fn program(&self, arguments: &Arguments) -> Result<Program, Failure>;
 }
 
-/// A prepared case of an op.
-trait OpCase: Workload {
-    /// Changes one element of the output a little, which a verification must notice.
-    #[cfg(test)]
-    fn corrupt(&mut self, index: usize);
+/// What an op says of itself; what all ops have in common is added to it.
+#[derive(Clone, Debug)]
+pub struct OpInfo {
+    /// Its name, as suites give it.
+    pub name: &'static str,
+    /// One line for people.
+    pub summary: &'static str,
+    /// Its own parameters.
+    pub parameters: Vec<ParameterInfo>,
+    /// Kinds of device that some variant of it runs on.
+    pub devices: &'static [DeviceKind],
 }
 
-/// The change that [`OpCase::corrupt`] makes.
-#[cfg(test)]
-fn corrupt<T: crate::element::Element>(output: &mut [T], index: usize) {
-    let index = index % output.len();
-    let value: f64 = output[index].into();
-    // Away from zero, so that the two parts never cancel.
-    output[index] = T::from_f64(value * 1.001 + 0.01_f64.copysign(value));
-}
+/// The devices of an op that runs everywhere.
+pub const EVERYWHERE: &[DeviceKind] = &[DeviceKind::Cpu, DeviceKind::Cuda];
 
 /// An op as an entry of a catalog.
 struct Entry(&'static dyn Op);
 
 impl Catalog for Entry {
     fn info(&self) -> WorkloadInfo {
-        self.0.info()
+        let info = self.0.info();
+        let is_cuda = info.devices.contains(&DeviceKind::Cuda);
+        let timing: &[TimingMode] = if is_cuda {
+            &[
+                TimingMode::Hot,
+                TimingMode::Cold,
+                TimingMode::Graph,
+                TimingMode::Host,
+            ]
+        } else {
+            &[TimingMode::Hot]
+        };
+        WorkloadInfo {
+            name: info.name.into(),
+            summary: info.summary.into(),
+            definition: 1,
+            parameters: info
+                .parameters
+                .into_iter()
+                .chain([parameters::threads()])
+                .collect(),
+            timing: timing.to_vec(),
+            devices: info.devices.to_vec(),
+        }
     }
 
     fn prepare(&self, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
-        let threads = parameters::count(case, "threads")?;
-        let device = Device::open(&case.device, threads)?;
-        Ok(self.0.prepare(device, case)?)
+        let arguments = Arguments(case);
+        arguments.check_minima(&self.info().parameters)?;
+        device::prepare(case, self.0.program(&arguments)?)
     }
 }
 
-/// Description of an op: its own parameters, and `threads`, which all have.
-fn info(
-    name: &str,
-    summary: &str,
-    parameters: impl IntoIterator<Item = assay_protocol::ParameterInfo>,
-) -> WorkloadInfo {
-    WorkloadInfo {
-        name: name.into(),
-        summary: summary.into(),
-        definition: 1,
-        parameters: parameters
-            .into_iter()
-            .chain([parameters::threads()])
-            .collect(),
-        timing: vec![TimingMode::Hot],
-        devices: vec![DeviceKind::Cpu],
+/// The program of a case, by the name of its op.
+pub fn program(case: &CaseSpec) -> Result<Program, Failure> {
+    let op = OPS.iter().find(|op| op.info().name == case.workload);
+    let op = op.ok_or_else(|| Failure::Failed(format!("no op is called `{}`", case.workload)))?;
+    op.program(&Arguments(case))
+}
+
+/// Every case of every op on a kind of device, over all choices, with `size` for each parameter that is a size.
+pub fn cases(device: DeviceKind, size: i64) -> Vec<CaseSpec> {
+    let selector = assay_protocol::DeviceSelector {
+        kind: device,
+        which: assay_protocol::case::Which::Any,
+    };
+    let mut cases = vec![];
+    for op in OPS {
+        let info = op.info();
+        if !info.devices.contains(&device) {
+            continue;
+        }
+        let mut parameters = info.parameters;
+        parameters.retain(|p| p.devices.is_empty() || p.devices.contains(&device));
+        for params in combinations(&parameters, size) {
+            cases.push(CaseSpec {
+                workload: info.name.into(),
+                params,
+                seed: 1.into(),
+                device: selector.clone(),
+                timing: TimingMode::Hot,
+                command: None,
+            });
+        }
     }
+    cases
+}
+
+/// Every combination of the choices of some parameters.
+fn combinations(parameters: &[ParameterInfo], size: i64) -> Vec<BTreeMap<String, ParamValue>> {
+    let mut all = vec![BTreeMap::new()];
+    for parameter in parameters {
+        let mut values = parameter.choices.clone();
+        if values.is_empty() {
+            values.push(parameter.default.clone().unwrap_or(ParamValue::Int(size)));
+        }
+        all = all
+            .into_iter()
+            .flat_map(|params| {
+                values.iter().map(move |value| {
+                    let mut params: BTreeMap<String, ParamValue> = params.clone();
+                    params.insert(parameter.name.clone(), value.clone());
+                    params
+                })
+            })
+            .collect();
+    }
+    all
+}
+
+/// Every kernel that some case or the frame launches, by source, in the order of their names.
+pub fn kernels() -> BTreeMap<&'static str, (&'static Source, Vec<String>)> {
+    let own = device::cuda::kernels();
+    let mut all: BTreeMap<_, _> = own
+        .into_iter()
+        .map(|(source, names)| (source.path, (source, names)))
+        .collect();
+    for case in cases(DeviceKind::Cuda, 257) {
+        let Ok(program) = program(&case) else {
+            continue;
+        };
+        for launch in program.launches() {
+            let (_, names) = all
+                .entry(launch.source.path)
+                .or_insert((launch.source, vec![]));
+            if !names.contains(&launch.kernel) {
+                names.push(launch.kernel.clone());
+            }
+        }
+    }
+    for (_, names) in all.values_mut() {
+        names.sort();
+    }
+    all
 }
 
 #[cfg(test)]

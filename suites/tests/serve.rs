@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use assay_protocol::{
-    CaseSpec, DeviceSelector, Exchange, Hello, MAX_LINE_BYTES, Metric, ParamValue, Params,
-    Prepared, Reply, Request, Sample, SampleRequest, Step, TimingMode, Verification, WorkloadInfo,
+    CaseSpec, DeviceKind, DeviceSelector, Exchange, Hello, MAX_LINE_BYTES, Metric, ParamValue,
+    ParameterInfo, Params, Prepared, Reply, Request, Sample, SampleRequest, Step, TimingMode,
+    Verification, WorkloadInfo,
 };
 
 const HELLO: Request = Request::Hello { protocol: 1 };
@@ -100,7 +101,8 @@ fn hello() -> Hello {
 
 /// Small parameters for a workload: its defaults, and 65 for what has none.
 fn small(info: &WorkloadInfo) -> Params {
-    let params = info.parameters.iter();
+    let on_cpu = |p: &&ParameterInfo| p.devices.is_empty() || p.devices.contains(&DeviceKind::Cpu);
+    let params = info.parameters.iter().filter(on_cpu);
     params
         .map(|p| {
             (
@@ -111,9 +113,10 @@ fn small(info: &WorkloadInfo) -> Params {
         .collect()
 }
 
-/// Everything but `fault`, whose parameter has no default, and `command`, which is tested on its own.
+/// Everything that runs on the host but `fault`, whose parameter has no default, and `command`, which is tested on its own.
 fn ordinary() -> Vec<WorkloadInfo> {
     let mut workloads = hello().workloads;
+    workloads.retain(|info| info.devices.contains(&DeviceKind::Cpu));
     workloads.retain(|info| !["fault", "command"].contains(&info.name.as_str()));
     workloads
 }

@@ -7,6 +7,7 @@
 //! ([`philox`]) that make inputs the same bits everywhere. It performs no I/O: whoever owns the
 //! pipes feeds lines in and writes lines out.
 
+pub mod bound;
 pub mod case;
 pub mod command;
 pub mod digest;
@@ -17,6 +18,7 @@ pub mod philox;
 pub mod wide;
 pub mod workload;
 
+pub use bound::{ArithmeticUnit, Bound, MemoryLevel};
 pub use case::{CaseSpec, DeviceKind, DeviceSelector, ParamValue, Params, TimingMode};
 pub use command::{COMMAND_WORKLOAD, CommandMetric, CommandSpec};
 pub use digest::Digest;

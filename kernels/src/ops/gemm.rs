@@ -12,17 +12,15 @@ mod blocked;
 mod library;
 mod reference;
 
-use assay_protocol::{
-    CaseSpec, Failure, Measured, Prepared, Verification, Work, Workload, WorkloadInfo,
-};
+use assay_protocol::{ArithmeticUnit, DeviceKind, Failure, Work};
 
-use super::{Op, OpCase};
+use super::{Op, OpInfo};
 use crate::bound::likely_gamma;
-use crate::buffer::Buffer;
 use crate::check;
-use crate::device::{Device, Team, memory};
-use crate::element::{Element, digest};
-use crate::parameters;
+use crate::device::Team;
+use crate::element::{DType, Real};
+use crate::parameters::{self, Arguments};
+use crate::program::{Checked, Fill, Outcome, Program};
 
 /// Multiplies two matrices.
 pub struct Gemm;
@@ -35,60 +33,55 @@ struct Shape {
     k: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Variant {
-    Library,
-    Blocked,
-}
+/// Multiplies on the host some times, and returns the nanoseconds that it took.
+type Multiply = fn(&Team, u64, Shape, &[f32], &[f32], &mut [f32]) -> u64;
 
 impl Op for Gemm {
-    fn info(&self) -> WorkloadInfo {
+    fn info(&self) -> OpInfo {
         let [m, n, k] = ["m", "n", "k"].map(parameters::integer);
         let variant = parameters::choice("variant", &["library", "blocked"]);
-        super::info("gemm", "C = A B, f32, row-major", [m, n, k, variant])
+        OpInfo {
+            name: "gemm",
+            summary: "C = A B, f32, row-major",
+            parameters: vec![m, n, k, variant],
+            devices: &[DeviceKind::Cpu],
+        }
     }
 
-    fn prepare(&self, device: Device, case: &CaseSpec) -> Result<Box<dyn OpCase>, Failure> {
-        let Device::Cpu(team) = device;
-        let count = |name| parameters::count(case, name);
+    fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
         let shape = Shape {
-            m: count("m")?,
-            n: count("n")?,
-            k: count("k")?,
+            m: arguments.size("m")?,
+            n: arguments.size("n")?,
+            k: arguments.size("k")?,
         };
-        let variant = match parameters::text(case, "variant")? {
-            "library" => Variant::Library,
-            "blocked" => Variant::Blocked,
-            _ => {
-                return Err(parameters::wrong(
-                    "variant",
-                    "library or blocked",
-                    case.params.get("variant"),
-                ));
+        let variants = [
+            ("library", library::time as Multiply),
+            ("blocked", blocked::time),
+        ];
+        let multiply = arguments.choice("variant", &variants)?;
+        let mut program = Program::new(work(shape)?);
+        program.unit = Some(ArithmeticUnit::F32);
+        let a = program.input("a", DType::F32, shape.m * shape.k, Fill::signed(0));
+        let b = program.input("b", DType::F32, shape.k * shape.n, Fill::signed(1));
+        let c = program.output("c", DType::F32, shape.m * shape.n);
+        program.on_cpu(move |team, buffers, iterations| {
+            let (inputs, c) = buffers.split_last_mut(c);
+            let (a, b) = (inputs[a].get(), inputs[b].get());
+            if shape.m * shape.n * shape.k == 0 {
+                return nothing(team, iterations, c.get_mut());
             }
-        };
-        let work = work(shape)?;
-        memory::ensure_fits(work.bytes.unwrap_or(0))?;
-        let a = Buffer::random(&team, shape.m * shape.k, case.seed.0, 0, |x| x)?;
-        let b = Buffer::random(&team, shape.k * shape.n, case.seed.0, 1, |x| x)?;
-        let c = Buffer::poisoned(&team, shape.m * shape.n)?;
-        let prepared = Prepared {
-            work,
-            inputs: [("a".into(), digest(&a)), ("b".into(), digest(&b))].into(),
-            deterministic: true,
-            ..Prepared::default()
-        };
-        Ok(Box::new(Case {
-            shape,
-            variant,
-            seed: case.seed.0,
-            prepared,
-            team,
-            a,
-            b,
-            c,
-        }))
+            multiply(team, iterations, shape, a, b, c.get_mut())
+        });
+        let seed = arguments.0.seed.0;
+        program.check(move |outcome| check(outcome, [a, b, c], shape, seed));
+        Ok(program)
     }
+}
+
+/// The product where a side is 0: zeros, if anything.
+fn nothing(team: &Team, iterations: u64, c: &mut [f32]) -> u64 {
+    let parts = team.split_mut(c, 1);
+    team.time(iterations, parts, |_, part| part.fill(0.0))
 }
 
 fn work(Shape { m, n, k }: Shape) -> Result<Work, Failure> {
@@ -117,63 +110,29 @@ fn tolerance(k: u64) -> f64 {
     likely_gamma(k, f32::UNIT_ROUNDOFF) + likely_gamma(k, f64::UNIT_ROUNDOFF)
 }
 
-struct Case {
-    shape: Shape,
-    variant: Variant,
-    seed: u64,
-    prepared: Prepared,
-    team: Team,
-    a: Buffer<f32>,
-    b: Buffer<f32>,
-    c: Buffer<f32>,
-}
-
-impl OpCase for Case {
-    #[cfg(test)]
-    fn corrupt(&mut self, index: usize) {
-        super::corrupt(&mut self.c, index);
-    }
-}
-
-impl Workload for Case {
-    fn prepared(&self) -> &Prepared {
-        &self.prepared
-    }
-
-    fn run(&mut self, iterations: u64) -> Result<Measured, Failure> {
-        let multiply = match self.variant {
-            Variant::Library => library::time,
-            Variant::Blocked => blocked::time,
-        };
-        let host_ns = multiply(
-            &self.team,
-            iterations,
-            self.shape,
-            &self.a,
-            &self.b,
-            &mut self.c,
-        );
-        Ok(Measured {
-            host_ns: Some(host_ns),
-            ..Measured::default()
+fn check(outcome: &Outcome, [a, b, c]: [usize; 3], shape: Shape, seed: u64) -> Checked {
+    let Shape { m, n, k } = shape;
+    let (a, b, c) = (
+        outcome.get::<f32>(a),
+        outcome.get::<f32>(b),
+        outcome.get::<f32>(c),
+    );
+    let rows = reference::rows(shape, seed);
+    let worst = |row: usize| {
+        let (exact, condition) = reference::row(&a[row * k..(row + 1) * k], b, n);
+        let found = &c[row * n..(row + 1) * n];
+        check::worst(n, |j| {
+            check::relative(found[j].into(), exact[j], condition[j])
         })
-    }
-
-    fn verify(&mut self) -> Result<Verification, Failure> {
-        let Shape { m, n, k } = self.shape;
-        let rows = reference::rows(self.shape, self.seed);
-        let worst = |row: usize| {
-            let (exact, condition) = reference::row(&self.a[row * k..(row + 1) * k], &self.b, n);
-            let found = &self.c[row * n..(row + 1) * n];
-            check::worst(n, |j| {
-                check::relative(found[j].into(), exact[j], condition[j])
-            })
-        };
-        let error = check::worst(rows.len(), |i| worst(rows[i]));
-        let detail = format!(
-            "largest |c - exact| / sum of |a| |b|, over {} of {m} rows; bound: the smaller of gamma_k and 10 sqrt(k) u",
-            rows.len()
-        );
-        Ok(check::judge(&self.c, error, tolerance(k as u64), &detail))
+    };
+    let error = check::worst(rows.len(), |i| worst(rows[i]));
+    let detail = format!(
+        "largest |c - exact| / sum of |a| |b|, over {} of {m} rows; bound: the smaller of gamma_k and 10 sqrt(k) u",
+        rows.len()
+    );
+    Checked {
+        error,
+        tolerance: tolerance(k as u64),
+        detail,
     }
 }

@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use crate::bound::tree_height;
-use crate::element::Element;
+use crate::element::Real;
 use crate::simd::wide;
 
 /// Elements of a block.
@@ -18,7 +18,7 @@ const LANES: usize = 64;
 
 wide! {
     /// Sum of a block of at most [`BLOCK`] elements.
-    pub fn block_sum<T: Element>(block: &[T]) -> T {
+    pub fn block_sum<T: Real>(block: &[T]) -> T {
         let mut lanes = [T::default(); LANES];
         let mut rows = block.chunks_exact(LANES);
         for row in &mut rows {
@@ -33,7 +33,7 @@ wide! {
     }
 
     /// Sum of the products of two blocks of one length, at most [`BLOCK`].
-    pub fn block_dot<T: Element>(left: &[T], right: &[T]) -> T {
+    pub fn block_dot<T: Real>(left: &[T], right: &[T]) -> T {
         let mut lanes = [T::default(); LANES];
         let mut rows = left.chunks_exact(LANES).zip(right.chunks_exact(LANES));
         for (left, right) in &mut rows {
@@ -51,7 +51,7 @@ wide! {
 
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
-fn fold_lanes<T: Element>(lanes: &mut [T; LANES]) -> T {
+fn fold_lanes<T: Real>(lanes: &mut [T; LANES]) -> T {
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -63,7 +63,7 @@ fn fold_lanes<T: Element>(lanes: &mut [T; LANES]) -> T {
 }
 
 /// Sum of the values of `leaf` over `first..first + count`, by halves. `count` is at least 1.
-pub fn tree<T: Element>(leaf: &impl Fn(usize) -> T, first: usize, count: usize) -> T {
+pub fn tree<T: Real>(leaf: &impl Fn(usize) -> T, first: usize, count: usize) -> T {
     if count == 1 {
         return leaf(first);
     }
@@ -72,7 +72,7 @@ pub fn tree<T: Element>(leaf: &impl Fn(usize) -> T, first: usize, count: usize) 
 }
 
 /// Sum of any number of elements, at least one, by one thread.
-pub fn sum<T: Element>(elements: &[T]) -> T {
+pub fn sum<T: Real>(elements: &[T]) -> T {
     let leaf = |block: usize| {
         let rest = &elements[block * BLOCK..];
         block_sum(&rest[..rest.len().min(BLOCK)])

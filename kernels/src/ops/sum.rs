@@ -12,21 +12,21 @@
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use assay_protocol::{
-    CaseSpec, Failure, Measured, Prepared, Verification, Work, Workload, WorkloadInfo,
-};
+use assay_protocol::{DeviceKind, Failure, Work};
 
 use super::reduce::{self, BLOCK, block_dot, block_sum};
-use super::{Op, OpCase};
+use super::{Op, OpInfo};
 use crate::bound::tolerance;
 use crate::buffer::Buffer;
 use crate::check;
-use crate::device::{Device, Member, Team, memory};
-use crate::element::{Element, digest};
-use crate::parameters;
+use crate::device::{Member, Team};
+use crate::element::{DType, Real, with_real};
+use crate::parameters::{self, Arguments};
+use crate::program::{Checked, Fill, Outcome, Program};
 
 /// Elements that a thread of the free sum takes at a time.
 const GRAB: usize = 4 * BLOCK;
+const DTYPES: &[DType] = &[DType::F32, DType::F64];
 
 /// A reduction to one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,87 +38,80 @@ pub enum Reduction {
 }
 
 impl Op for Reduction {
-    fn info(&self) -> WorkloadInfo {
+    fn info(&self) -> OpInfo {
         let elements = parameters::integer("elements");
-        let dtype = parameters::choice("dtype", &["f32", "f64"]);
+        let dtype = parameters::dtype(DTYPES);
         let variant = parameters::choice("variant", &["tree", "free"]);
-        match self {
-            Self::Sum => {
-                let summary = "sum of all elements, in a fixed (tree) or a free order";
-                super::info("sum", summary, [elements, dtype, variant])
-            }
-            Self::Dot => super::info("stream-dot", "STREAM dot: sum += a b", [elements, dtype]),
+        let (name, summary, parameters) = match self {
+            Self::Sum => (
+                "sum",
+                "sum of all elements, in a fixed (tree) or a free order",
+                vec![elements, dtype, variant],
+            ),
+            Self::Dot => (
+                "stream-dot",
+                "STREAM dot: sum += a b",
+                vec![elements, dtype],
+            ),
+        };
+        OpInfo {
+            name,
+            summary,
+            parameters,
+            devices: &[DeviceKind::Cpu],
         }
     }
 
-    fn prepare(&self, device: Device, case: &CaseSpec) -> Result<Box<dyn OpCase>, Failure> {
-        let Device::Cpu(team) = device;
-        match parameters::text(case, "dtype")? {
-            "f32" => self.prepare_typed::<f32>(team, case),
-            "f64" => self.prepare_typed::<f64>(team, case),
-            _ => Err(parameters::wrong(
-                "dtype",
-                "f32 or f64",
-                case.params.get("dtype"),
-            )),
-        }
+    fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
+        with_real!(
+            arguments.dtype(DTYPES)?,
+            [F32 = f32, F64 = f64],
+            program(*self, arguments)
+        )
     }
 }
 
-impl Reduction {
-    fn prepare_typed<T: Element>(
-        self,
-        team: Team,
-        case: &CaseSpec,
-    ) -> Result<Box<dyn OpCase>, Failure> {
-        let elements = parameters::count(case, "elements")?;
-        let free = self == Self::Sum && is_free(case)?;
-        let names: &[&str] = if self == Self::Sum {
-            &["a"]
+fn program<T: Real>(op: Reduction, arguments: &Arguments) -> Result<Program, Failure> {
+    let elements = arguments.size("elements")?;
+    let free =
+        op == Reduction::Sum && arguments.choice("variant", &[("tree", false), ("free", true)])?;
+    let names: &[&'static str] = if op == Reduction::Sum {
+        &["a"]
+    } else {
+        &["a", "b"]
+    };
+    let mut program = Program::new(work::<T>(names.len() as u64, elements as u64)?);
+    program.deterministic = !free;
+    for (stream, name) in names.iter().enumerate() {
+        program.input(
+            name,
+            T::DTYPE,
+            elements,
+            Fill::Unit {
+                stream: stream as u64,
+            },
+        );
+    }
+    let out = program.output("sum", T::DTYPE, 1);
+    if free {
+        program.distinct = Some(out);
+    }
+    program.on_cpu(move |team, buffers, iterations| {
+        let (inputs, out) = buffers.split_last_mut(out);
+        let terms = Terms(inputs.iter().map(Buffer::get::<T>).collect());
+        let (host_ns, sum) = if free {
+            terms.run_free(team, iterations)
         } else {
-            &["a", "b"]
+            terms.run_tree(team, iterations)
         };
-        let work = work::<T>(names.len() as u64, elements as u64)?;
-        memory::ensure_fits(work.bytes.unwrap_or(0))?;
-        let half = T::from_f64(0.5);
-        let inputs = (0..names.len() as u64)
-            .map(|stream| {
-                Buffer::<T>::random(&team, elements, case.seed.0, stream, |x| x * half + half)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let digests = names.iter().zip(&inputs);
-        let prepared = Prepared {
-            work,
-            inputs: digests
-                .map(|(name, input)| ((*name).into(), digest(input)))
-                .collect(),
-            deterministic: !free,
-            ..Prepared::default()
-        };
-        let result = T::POISON;
-        Ok(Box::new(Case {
-            free,
-            prepared,
-            team,
-            inputs,
-            result,
-        }))
-    }
+        out.get_mut::<T>()[0] = sum;
+        host_ns
+    });
+    program.check(move |outcome| check::<T>(outcome, out, free));
+    Ok(program)
 }
 
-fn is_free(case: &CaseSpec) -> Result<bool, Failure> {
-    match parameters::text(case, "variant")? {
-        "tree" => Ok(false),
-        "free" => Ok(true),
-        _ => Err(parameters::wrong(
-            "variant",
-            "tree or free",
-            case.params.get("variant"),
-        )),
-    }
-}
-
-fn work<T: Element>(arrays: u64, elements: u64) -> Result<Work, Failure> {
+fn work<T: Real>(arrays: u64, elements: u64) -> Result<Work, Failure> {
     let bytes = parameters::product("`elements`", &[arrays, elements, size_of::<T>() as u64])?;
     let times = if arrays == 1 {
         String::new()
@@ -133,51 +126,46 @@ fn work<T: Element>(arrays: u64, elements: u64) -> Result<Work, Failure> {
     })
 }
 
-struct Case<T: Element> {
-    free: bool,
-    prepared: Prepared,
-    team: Team,
-    /// One to sum, or two to multiply and sum.
-    inputs: Vec<Buffer<T>>,
-    result: T,
-}
+/// One array to sum, or two to multiply and sum.
+struct Terms<'a, T>(Vec<&'a [T]>);
 
-impl<T: Element> Case<T> {
+impl<T: Real> Terms<'_, T> {
+    fn len(&self) -> usize {
+        self.0[0].len()
+    }
+
     /// Sum over the elements `first..end`, a block.
     fn block(&self, first: usize, end: usize) -> T {
-        match self.inputs.as_slice() {
-            [a] => block_sum(&a[first..end]),
-            [a, b, ..] => block_dot(&a[first..end], &b[first..end]),
-            [] => T::POISON,
+        match self.0.as_slice() {
+            [a, b] => block_dot(&a[first..end], &b[first..end]),
+            _ => block_sum(&self.0[0][first..end]),
         }
     }
 
-    fn run_tree(&self, iterations: u64) -> (u64, T) {
-        let len = self.inputs[0].len();
-        let blocks = len.div_ceil(BLOCK);
-        let partials: Vec<_> = (0..blocks).map(|_| Shared::new(T::POISON)).collect();
-        let result = Shared::new(T::POISON);
-        let threads = self.team.threads();
+    fn run_tree(&self, team: &Team, iterations: u64) -> (u64, T) {
+        let len = self.len();
+        // A block of nothing has a sum, too.
+        let blocks = len.div_ceil(BLOCK).max(1);
+        let partials: Vec<_> = (0..blocks).map(|_| Shared::new(T::default())).collect();
+        let result = Shared::new(T::default());
+        let threads = team.threads();
         let shares = (0..threads).map(|i| blocks * i / threads..blocks * (i + 1) / threads);
-        let host_ns = self
-            .team
-            .time(iterations, shares.collect(), |member, share| {
-                for block in share.clone() {
-                    let first = block * BLOCK;
-                    partials[block].set(self.block(first, len.min(first + BLOCK)));
-                }
-                member.meet();
-                if member.index == 0 {
-                    result.set(reduce::tree(&|i| partials[i].get(), 0, blocks));
-                }
-            });
+        let host_ns = team.time(iterations, shares.collect(), |member, share| {
+            for block in share.clone() {
+                let first = block * BLOCK;
+                partials[block].set(self.block(first, len.min(first + BLOCK)));
+            }
+            member.meet();
+            if member.index == 0 {
+                result.set(reduce::tree(&|i| partials[i].get(), 0, blocks));
+            }
+        });
         (host_ns, result.get())
     }
 
-    fn run_free(&self, iterations: u64) -> (u64, T) {
+    fn run_free(&self, team: &Team, iterations: u64) -> (u64, T) {
         let rounds = [Round::new(), Round::new()];
-        let members = vec![(); self.team.threads()];
-        let host_ns = self.team.time(iterations, members, |member, ()| {
+        let host_ns = team.time(iterations, vec![(); team.threads()], |member, ()| {
             self.free_iteration(member, &rounds);
         });
         let last = (iterations - 1) % 2;
@@ -191,7 +179,7 @@ impl<T: Element> Case<T> {
             rounds[1 - turn].clear();
         }
         let mut partial = T::default();
-        let len = self.inputs[0].len();
+        let len = self.len();
         while let Some(first) = rounds[turn].grab(len) {
             for first in (first..len.min(first + GRAB)).step_by(BLOCK) {
                 partial = partial + self.block(first, len.min(first + BLOCK));
@@ -201,68 +189,39 @@ impl<T: Element> Case<T> {
     }
 }
 
-impl<T: Element> OpCase for Case<T> {
-    #[cfg(test)]
-    fn corrupt(&mut self, index: usize) {
-        super::corrupt(std::slice::from_mut(&mut self.result), index);
+fn check<T: Real>(outcome: &Outcome, out: usize, free: bool) -> Checked {
+    let a = outcome.get::<T>(0);
+    let b = (out == 2).then(|| outcome.get::<T>(1));
+    let factor = |i: usize| b.map_or(1.0, |b| b[i].into());
+    let (exact, condition) = reduce::reference(a.len(), |i| (a[i].into(), factor(i)));
+    let found: f64 = outcome.get::<T>(out)[0].into();
+    let error = check::worst(1, |_| check::relative(found, exact, condition));
+    // A product rounds once more.
+    let products = u64::from(b.is_some());
+    let height = if free {
+        free_height(a.len())
+    } else {
+        reduce::height(a.len())
+    };
+    Checked {
+        error,
+        tolerance: tolerance::<T>(products + height, 2),
+        detail: "|sum - exact| / sum of magnitudes; bound gamma_h, h roundings on the longest path"
+            .into(),
     }
 }
 
-impl<T: Element> Workload for Case<T> {
-    fn prepared(&self) -> &Prepared {
-        &self.prepared
-    }
-
-    fn run(&mut self, iterations: u64) -> Result<Measured, Failure> {
-        let (host_ns, result) = if self.free {
-            self.run_free(iterations)
-        } else {
-            self.run_tree(iterations)
-        };
-        self.result = result;
-        Ok(Measured {
-            host_ns: Some(host_ns),
-            ..Measured::default()
-        })
-    }
-
-    fn verify(&mut self) -> Result<Verification, Failure> {
-        let a = &self.inputs[0];
-        let factor = |i: usize| self.inputs.get(1).map_or(1.0, |b| b[i].into());
-        let (exact, condition) = reduce::reference(a.len(), |i| (a[i].into(), factor(i)));
-        let error = check::worst(1, |_| check::relative(self.result.into(), exact, condition));
-        // A product rounds once more.
-        let products = self.inputs.len() as u64 - 1;
-        let roundings = products
-            + if self.free {
-                self.free_height()
-            } else {
-                reduce::height(a.len())
-            };
-        let detail =
-            "|sum - exact| / sum of magnitudes; bound gamma_h, h roundings on the longest path";
-        Ok(check::judge(
-            &[self.result],
-            error,
-            tolerance::<T>(roundings, 2),
-            detail,
-        ))
-    }
-}
-
-impl<T: Element> Case<T> {
-    /// Additions on the longest path through the free sum: one thread might take all blocks.
-    fn free_height(&self) -> u64 {
-        let len = self.inputs[0].len();
-        let blocks = len.div_ceil(BLOCK);
-        reduce::block_height(len) + (blocks + self.team.threads()) as u64
-    }
+/// Additions on the longest path through the free sum: one thread might take all blocks, and others none.
+fn free_height(len: usize) -> u64 {
+    const MOST_THREADS: usize = 1024;
+    let blocks = len.div_ceil(BLOCK);
+    reduce::block_height(len) + (blocks + blocks.min(MOST_THREADS)) as u64
 }
 
 /// A number that threads share. Ordering comes from the team's barriers, not from here.
 struct Shared<T>(AtomicU64, PhantomData<T>);
 
-impl<T: Element> Shared<T> {
+impl<T: Real> Shared<T> {
     fn new(value: T) -> Self {
         Self(AtomicU64::new(value.to_word()), PhantomData)
     }
@@ -287,7 +246,7 @@ struct Round<T> {
     total: Shared<T>,
 }
 
-impl<T: Element> Round<T> {
+impl<T: Real> Round<T> {
     fn new() -> Self {
         Self {
             next: AtomicUsize::new(0),

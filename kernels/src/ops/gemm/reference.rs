@@ -14,7 +14,7 @@ const STREAM: u64 = 0xC0DE;
 /// as the budget allows.
 pub fn rows(Shape { m, n, k }: Shape, seed: u64) -> Vec<usize> {
     let cost = (n as u64).saturating_mul(k as u64);
-    let count = (BUDGET / cost).clamp(16, 1 << 20) as usize;
+    let count = (BUDGET / cost.max(1)).clamp(16, 1 << 20) as usize;
     if m <= count {
         return (0..m).collect();
     }
@@ -32,7 +32,7 @@ pub fn rows(Shape { m, n, k }: Shape, seed: u64) -> Vec<usize> {
 /// One row of the product, and for each element the sum of the magnitudes of its terms.
 pub fn row(a: &[f32], b: &[f32], n: usize) -> (Vec<f64>, Vec<f64>) {
     let (mut sum, mut magnitude) = (vec![0.0; n], vec![0.0; n]);
-    for (a, b) in a.iter().zip(b.chunks_exact(n)) {
+    for (a, b) in a.iter().zip(b.chunks_exact(n.max(1))) {
         add_multiple(&mut sum, &mut magnitude, f64::from(*a), b);
     }
     (sum, magnitude)

@@ -1,0 +1,223 @@
+//! The CUDA sources themselves, run on the CPU: every program that needs no tensor cores, no library and no waits between
+//! blocks, against its own check, under sanitizers, with the threads of a block in several orders.
+//!
+//! Each source is compiled by `c++` with all kernels that some op launches, once for each content of everything that
+//! went in; the programs are kept in the target folder.
+
+mod emulation {
+    pub mod compiled;
+    pub mod job;
+    pub mod mutants;
+}
+
+use std::collections::BTreeMap;
+
+use assay_kernels::device::Team;
+use assay_kernels::element::DType;
+use assay_kernels::ops;
+use assay_kernels::program::{BufferSpec, Fill, Program, Role, Step};
+use assay_protocol::{CaseSpec, DeviceKind};
+use rayon::prelude::*;
+
+use emulation::compiled::{Compiled, has_compiler};
+use emulation::job::{Order, Session};
+use emulation::mutants;
+
+/// Nothing, one, less than a warp and a bit more than two, and several blocks of nothing in particular.
+const SIZES: &[i64] = &[0, 1, 67, 300];
+const ORDERS: &[Order] = &[Order::Forward, Order::Reverse, Order::Shuffled];
+
+/// Paths of the sources that a program launches kernels of.
+fn sources(program: &Program) -> Vec<&'static str> {
+    let mut paths: Vec<_> = program
+        .launches()
+        .map(|launch| launch.source.path)
+        .collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths
+}
+
+/// Whether the emulation can run all of a program.
+fn is_emulated(program: &Program) -> bool {
+    let is_step = |step: &Step| !matches!(step, Step::Library(_));
+    !program.cuda.is_empty()
+        && program.cuda.iter().all(is_step)
+        && program.launches().all(|launch| launch.source.emulated)
+}
+
+/// Every case that the emulation can run, by the sources that it needs.
+fn emulated_cases(sizes: &[i64]) -> BTreeMap<Vec<&'static str>, Vec<CaseSpec>> {
+    let mut cases: BTreeMap<_, Vec<CaseSpec>> = BTreeMap::new();
+    for size in sizes {
+        for case in ops::cases(DeviceKind::Cuda, *size) {
+            // What divides by a size says that it cannot be 0.
+            let Ok(program) = ops::program(&case) else {
+                assert_eq!(*size, 0, "{case:?}");
+                continue;
+            };
+            if is_emulated(&program) {
+                cases.entry(sources(&program)).or_default().push(case);
+            }
+        }
+    }
+    cases
+}
+
+/// Runs a case in one order; says what is wrong.
+fn run(session: &mut Session, case: &CaseSpec, order: Order) -> Result<(), String> {
+    let team = Team::new(1).map_err(|failure| failure.to_string())?;
+    let program = ops::program(case).map_err(|failure| failure.to_string())?;
+    let mut buffers = program
+        .host_buffers(&team, case.seed.0)
+        .map_err(|failure| failure.to_string())?;
+    let changed = program
+        .buffers
+        .iter()
+        .enumerate()
+        .filter(|(_, spec)| spec.role == Role::InOut);
+    let initial = changed
+        .map(|(index, _)| (index, buffers.0[index].duplicate(&team).unwrap()))
+        .collect();
+    session.run(&program, &mut buffers, order)?;
+    let verdict = program.judge(&buffers, &initial, 1);
+    if verdict.passed {
+        Ok(())
+    } else {
+        Err(format!("{verdict:?}"))
+    }
+}
+
+#[test]
+fn every_op_is_right_in_every_order_of_threads() {
+    if !has_compiler() {
+        return;
+    }
+    let cases = emulated_cases(SIZES);
+    let failures: Vec<String> = cases
+        .par_iter()
+        .flat_map(|(paths, cases)| failures_of(paths, cases))
+        .collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    println!(
+        "{} cases of {} programs",
+        cases.values().map(Vec::len).sum::<usize>(),
+        cases.len()
+    );
+}
+
+fn failures_of(paths: &[&'static str], cases: &[CaseSpec]) -> Vec<String> {
+    let compiled = match Compiled::of_ops(paths) {
+        Ok(compiled) => compiled,
+        Err(reason) => return vec![reason],
+    };
+    let mut session = Session::start(&compiled);
+    let mut failures = vec![];
+    for (turn, case) in cases.iter().enumerate() {
+        for order in ORDERS {
+            let case = CaseSpec {
+                seed: (turn as u64).into(),
+                ..case.clone()
+            };
+            if let Err(reason) = run(&mut session, &case, *order) {
+                failures.push(format!(
+                    "{} {:?} {order:?}: {reason}",
+                    case.workload, case.params
+                ));
+                // Whatever it died of, the next case starts with a living one.
+                session = Session::start(&compiled);
+            }
+        }
+    }
+    failures
+}
+
+#[test]
+fn devices_fill_buffers_with_the_bits_of_the_host() {
+    if !has_compiler() {
+        return;
+    }
+    let compiled = Compiled::of_ops(&["fill.cu"]).unwrap();
+    let mut session = Session::start(&compiled);
+    let team = Team::new(1).unwrap();
+    let reals = [DType::F64, DType::F32, DType::F16, DType::Bf16];
+    let integers = [
+        DType::U64,
+        DType::U32,
+        DType::I32,
+        DType::I8,
+        DType::U8,
+        DType::F8,
+    ];
+    for len in [0, 1, 5, 4099] {
+        let mut specs = vec![(
+            DType::U32,
+            Fill::Below {
+                stream: 3,
+                bound: 1000,
+            },
+        )];
+        for dtype in reals {
+            specs.push((
+                dtype,
+                Fill::Signed {
+                    stream: 1,
+                    scale: 8.0,
+                },
+            ));
+            specs.push((dtype, Fill::Unit { stream: 2 }));
+        }
+        specs.extend(integers.map(|dtype| (dtype, Fill::Words { stream: 1 << 40 })));
+        for (dtype, fill) in specs {
+            session.check_fill(
+                &team,
+                BufferSpec {
+                    name: "x",
+                    dtype,
+                    len,
+                    role: Role::Input,
+                    fill,
+                },
+                0x1234_5678_9abc,
+            );
+        }
+    }
+}
+
+#[test]
+fn mutants_are_caught() {
+    if !has_compiler() {
+        return;
+    }
+    let survivors: Vec<&str> = mutants::ALL
+        .par_iter()
+        .filter(|mutant| !is_caught(mutant))
+        .map(|mutant| mutant.what)
+        .collect();
+    assert!(survivors.is_empty(), "not caught: {survivors:?}");
+}
+
+/// Whether some case of a mutant's op fails in some order, of those that pass with the source as it is.
+fn is_caught(mutant: &mutants::Mutant) -> bool {
+    let compiled =
+        Compiled::of_mutant(mutant).unwrap_or_else(|reason| panic!("{}: {reason}", mutant.what));
+    let cases = emulated_cases(&[67, 300]);
+    let cases = cases
+        .into_values()
+        .flatten()
+        .filter(|case| case.workload == mutant.op);
+    let cases: Vec<_> = cases
+        .filter(|case| sources(&ops::program(case).unwrap()).contains(&mutant.path))
+        .collect();
+    assert!(
+        !cases.is_empty(),
+        "no case of {} uses {}",
+        mutant.op,
+        mutant.path
+    );
+    cases.iter().any(|case| {
+        ORDERS
+            .iter()
+            .any(|order| run(&mut Session::start(&compiled), case, *order).is_err())
+    })
+}
