@@ -30,6 +30,12 @@ API cuGetErrorString(int result, const char** words) {
     return text == nullptr ? InvalidValue : Success;
 }
 
+/// NVRTC asks for tables that are nowhere documented, and does without them if told that there are none.
+API cuGetExportTable(const void** table, const void*) {
+    *table = nullptr;
+    return NotFound;
+}
+
 #define NEED_DEVICE(device)                                                          \
     NEED_DRIVER;                                                                     \
     if ((device) < 0 || (device) >= Settings::get().devices) return InvalidDevice

@@ -106,7 +106,8 @@ void device_and_arguments() {
     const char* words = nullptr;
     CHECK(call("cuGetErrorName", kOutOfMemory, &words) == 0 && std::strcmp(words, "CUDA_ERROR_OUT_OF_MEMORY") == 0);
 
-    void* nothing = nullptr;
+    void* nothing = &value;
+    CHECK(call("cuGetExportTable", &nothing, static_cast<const void*>(nullptr)) == kNotFound && nothing == nullptr);
     CHECK(call("cuModuleLoadData", &nothing, static_cast<const void*>("no module")) == kInvalidImage);
     CHECK(call("cuModuleGetFunction", &nothing, module, "_Z5otherv") == kNotFound);
     CHECK(call("cuModuleGetFunction", &nothing, module, "_Z6absentv") == kNotFound);
