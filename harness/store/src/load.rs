@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use assay_protocol::{Digest, Metric, MetricKind, Prepared};
+use assay_protocol::{ArithmeticUnit, Digest, MemoryLevel, Metric, MetricKind, Prepared};
 use assay_record::{
     Block, BlockStatus, Case, Manifest, Purpose, Record, Samples, canonical, manifest,
 };
@@ -222,6 +222,10 @@ impl Loader<'_> {
                     serde_json::to_string(&prepared.work)?,
                     prepared.deterministic,
                     serde_json::to_string(&prepared.metrics)?,
+                    prepared.bound.level.map(MemoryLevel::name),
+                    prepared.bound.unit.map(ArithmeticUnit::name),
+                    prepared.timer_resolution_ns,
+                    serde_json::to_string(&prepared.facts)?,
                 ])?;
             }
         }
@@ -519,6 +523,7 @@ fn purpose_name(purpose: &Purpose) -> &'static str {
     match purpose {
         Purpose::Measurement => "measurement",
         Purpose::Calibration => "calibration",
+        Purpose::Ceilings => "ceilings",
         Purpose::Confirmation { .. } => "confirmation",
     }
 }

@@ -1,6 +1,8 @@
 //! What queries return.
 
-use assay_protocol::{Digest, Metric, Params, TimingMode, Verification, Work};
+use std::collections::BTreeMap;
+
+use assay_protocol::{Bound, Digest, Metric, Params, TimingMode, Verification, Work};
 use assay_record::body::TelemetrySeries;
 use assay_record::{BlockStatus, EventKind, Purpose, RunId, RunStatus, Samples, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -69,6 +71,12 @@ pub struct CaseRow {
     pub work: Work,
     /// Whether the workload promises the same output bits.
     pub deterministic: bool,
+    /// What bounds it, as the worker declared it.
+    pub bound: Bound,
+    /// Resolution of the clock that timed it, in nanoseconds, where that is not the host's.
+    pub clock_resolution_ns: Option<u64>,
+    /// What else was found out when it was prepared: registers of kernels, versions of libraries.
+    pub facts: BTreeMap<String, String>,
     /// `time`, then the metrics that the worker declared.
     pub metrics: Vec<Metric>,
     /// Its rounds in order, every attempt.

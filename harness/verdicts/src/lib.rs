@@ -4,6 +4,7 @@
 //! computed from stored samples whenever they are read, so a threshold can change without a re-run.
 
 pub mod calibration;
+pub mod ceilings;
 pub mod comparison;
 mod effect;
 mod estimate;

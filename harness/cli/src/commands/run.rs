@@ -112,7 +112,12 @@ pub fn exit_of(executed: &Executed, summary: &RunSummary) -> Exit {
         return Exit::Interrupted;
     }
     let any = |of: fn(&CaseState) -> bool| summary.cases.iter().any(|case| of(&case.state));
-    if any(|state| matches!(state, CaseState::Failed(_) | CaseState::Wrong(_))) {
+    if any(|state| {
+        matches!(
+            state,
+            CaseState::Failed(_) | CaseState::Wrong(_) | CaseState::Impossible(_)
+        )
+    }) {
         Exit::Found
     } else if any(|state| *state == CaseState::Ok) {
         Exit::Fine

@@ -6,6 +6,7 @@
 pub mod arms;
 pub mod cases;
 pub mod command;
+pub mod parameters;
 pub mod project;
 pub mod sources;
 

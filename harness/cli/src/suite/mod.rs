@@ -3,6 +3,7 @@
 
 pub mod axes;
 pub mod builtin;
+pub mod device;
 pub mod locate;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use axes::{Axis, AxisValue};
+use device::DeviceChoice;
 
 use crate::plan::sources;
 
@@ -74,7 +76,7 @@ pub struct Benchmark {
     pub seed: u64,
     /// Devices it runs on.
     #[serde(default = "default_devices")]
-    pub devices: Vec<DeviceSelector>,
+    pub devices: Vec<DeviceChoice>,
     /// What a sample times; absent: `hot`, and `host` for commands.
     #[serde(default)]
     pub timing: Vec<TimingMode>,
@@ -177,8 +179,8 @@ fn default_seed() -> u64 {
     1
 }
 
-fn default_devices() -> Vec<DeviceSelector> {
-    vec![DeviceSelector::CPU]
+fn default_devices() -> Vec<DeviceChoice> {
+    vec![DeviceChoice::Selected(DeviceSelector::CPU)]
 }
 
 fn default_timeout() -> u32 {
