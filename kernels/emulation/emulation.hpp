@@ -10,15 +10,22 @@
 //   c++ -std=c++17 -O1 -g -fsanitize=address,undefined -DASSAY_EMULATION -I kernels/cuda -I kernels/emulation PROGRAM.cpp serve.o
 //
 // is a program that runs kernels for whoever writes jobs to it, as `serve.cpp` says, and that ends in words at an error.
-// (`serve.o` is `serve.cpp` compiled once for all programs, with the same options but for the sanitizers.)
+// (`serve.o` is `serve.cpp` compiled once for all programs, with the same options but for the sanitizers.) It sees
+// accesses beyond a buffer, dynamic shared memory or a shared array; undefined behaviour; barriers that diverge;
+// deadlocks; and, through results that differ between the orders of `machine.hpp`, missing barriers.
 //
-// The same file compiled with
+// Compiled with `-fsanitize=thread` instead, and linked without it,
+//
+//   c++ -std=c++17 -O1 -g1 -fsanitize=thread -DASSAY_EMULATION -I ... -c PROGRAM.cpp && c++ PROGRAM.o serve.o
+//
+// it is a program that watches every access for data races (`races.hpp`). It needs 72 bytes for each byte of memory that
+// a job uses.
+//
+// With
 //
 //   c++ -std=c++17 -O2 -fno-strict-aliasing -fPIC -shared -fno-gnu-unique -DASSAY_EMULATION -DASSAY_EMULATION_PLUGIN -I ...
 //
-// is a plugin of the emulated driver (`driver.cpp`), which finds its kernels by their mangled names. What it
-// sees: accesses beyond a buffer, dynamic shared memory or a shared array; undefined behaviour; barriers that diverge;
-// deadlocks; and, through results that differ between the orders of `machine.hpp`, missing barriers and races.
+// it is a plugin of the emulated driver (`driver.cpp`), which finds its kernels by their mangled names.
 //
 // Limits. No tensor cores, inline PTX, cooperative groups, textures or waiting between blocks. A kernel cannot be
 // `extern "C"` or an explicit specialisation. The array of a *device function* that is a template is watched by
@@ -33,6 +40,9 @@
 #include "kernel.hpp"
 #include "machine.hpp"
 #include "vectors.hpp"
+#ifdef __SANITIZE_THREAD__
+#include "watching.hpp"
+#endif
 #include "warp.hpp"
 
 namespace assay::emulation {
@@ -45,7 +55,9 @@ inline Program program(const Kernel* kernels, std::size_t count) {
             [](const Launch& launch) { this_machine().run(launch); },
             [](std::FILE* out) { this_machine().describe_current(out); },
             forbid,
-            allow};
+            allow,
+            [](void* memory, std::size_t bytes, int buffer) { this_machine().watch(memory, bytes, buffer); },
+            [] { this_machine().forget(); }};
 }
 
 }  // namespace assay::emulation

@@ -59,6 +59,9 @@ struct Program {
     /// Makes every access to this memory an error, or none any more, as far as a sanitizer watches.
     void (*forbid)(void* memory, std::size_t bytes);
     void (*allow)(void* memory, std::size_t bytes);
+    /// Looks for races in this memory, which is a job's buffer of that number; until `forget`. Only in programs that can.
+    void (*watch)(void* memory, std::size_t bytes, int buffer);
+    void (*forget)();
 };
 
 /// Serves jobs until the input ends; gives the exit status. In `serve.cpp`.

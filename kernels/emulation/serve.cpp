@@ -158,8 +158,10 @@ class Server {
         for (std::uint64_t number = 0; number < buffer_count; ++number) {
             expect_line();
             if (!take_word("buffer")) refuse("here comes `buffer BYTES`");
-            buffers_.push_back(allocate(take_number("BYTES", kMaxBufferBytes)));
+            const Buffer buffer = allocate(take_number("BYTES", kMaxBufferBytes));
             end_of_line();
+            program_.watch(buffer.bytes, buffer.size, static_cast<int>(number));
+            buffers_.push_back(buffer);
         }
         std::vector<Step> steps;
         for (std::uint64_t number = 0; number < step_count; ++number) {
@@ -292,6 +294,7 @@ class Server {
     }
 
     void reply() {
+        program_.forget();
         std::fputs("done\n", stdout);
         for (const Buffer& buffer : buffers_) {
             std::fwrite(buffer.bytes, 1, buffer.size, stdout);

@@ -10,9 +10,9 @@ mod emulation_self {
 use std::path::Path;
 use std::process::Command;
 
-use emulation_self::faults::{FAULTS, Fault};
+use emulation_self::faults::{FAULTS, Fault, RACES, REFUSED};
 use emulation_self::job::{Failed, Launch, ORDERS, bytes, job, launch, words};
-use emulation_self::programs::{self, compiled, serving};
+use emulation_self::programs::{self, compiled, serving, watching};
 
 /// Runs a launch in every order, all of which must give the same; gives that.
 fn in_every_order(program: &Path, buffers: &[Vec<u8>], kernel: &Launch<'_>) -> Vec<Vec<u8>> {
@@ -238,6 +238,68 @@ fn missing_barriers_races_and_stale_memory_change_results() {
 }
 
 #[test]
+fn races_are_found_even_where_no_order_shows_them() {
+    let (Some(program), Some(watching_program)) = (serving("faults"), watching("faults")) else {
+        return;
+    };
+    let buffers = [vec![0; 256], vec![0; 256]];
+    for (kernel, blocks, arguments, expected) in RACES {
+        for order in ORDERS {
+            let racing = Launch::new(kernel, *blocks, 64, arguments);
+            let Failed { code, words } =
+                launch(&watching_program, order, &buffers, &racing).unwrap_err();
+            assert_eq!(code, Some(2), "{kernel}: {words}");
+            assert!(
+                words.contains("race for ") && words.contains(expected),
+                "{words}"
+            );
+            let places = words.matches("tests/faults.cpp:").count();
+            assert_eq!(places, 2, "{words}");
+        }
+    }
+    // A count without atomic operations is right in every order, for no thread is interrupted.
+    let counting = Launch::new("plain_count", 1, 64, RACES[3].2);
+    in_every_order(&program, &buffers, &counting);
+    // What is ordered by barriers, or between blocks by a fence and an atomic operation, is no race.
+    in_every_order(
+        &watching_program,
+        &buffers,
+        &Launch::new("reverse_block<true>", 1, 64, RACES[0].2),
+    );
+    in_every_order(
+        &watching_program,
+        &buffers,
+        &Launch::new("last_block_sums<true>", 5, 64, RACES[6].2),
+    );
+}
+
+#[test]
+fn kernels_without_races_pass_where_races_are_found() {
+    let Some(program) = watching("sound") else {
+        return;
+    };
+    let both = ["buffer 0 0", "buffer 1 0"];
+    let buffers = [vec![0; 4096], vec![0; 4096]];
+    let of_size = |count| [both[0], both[1], count];
+    for kernel in [
+        Launch::new("block_sums", 2, 96, &of_size("u64 1000")),
+        Launch::new("histogram", 3, 96, &of_size("u64 4000")).shared(1024),
+        Launch::new("lanes", 1, 75, &both[..1]),
+        Launch::new("warp_scan", 1, 32, &both),
+        Launch::new("vectors", 2, 64, &of_size("u32 100")),
+        Launch {
+            kernel: "transpose<unsigned int, 16>",
+            grid: [2, 3, 1],
+            block: [16, 16, 1],
+            shared_bytes: 0,
+            arguments: &[both[0], both[1], "u32 19", "u32 41"],
+        },
+    ] {
+        in_every_order(&program, &buffers, &kernel);
+    }
+}
+
+#[test]
 fn what_cannot_be_right_ends_in_words() {
     let Some(program) = serving("faults") else {
         return;
@@ -252,7 +314,7 @@ fn what_cannot_be_right_ends_in_words() {
             .iter()
             .map(|count| bytes(0..*count))
             .collect();
-        for order in ORDERS {
+        for order in ["forward", "shuffled"] {
             let Failed { code, words } = launch(&program, order, &buffers, kernel).unwrap_err();
             assert!(code.is_some_and(|code| code != 0), "{}", kernel.kernel);
             // Which of the threads is told of first depends on the order.
@@ -320,65 +382,7 @@ fn jobs_are_read_strictly() {
     let Some(program) = serving("faults") else {
         return;
     };
-    let cases: &[(&str, &str)] = &[
-        ("hello\n", "job 1, line 1 (`hello`): a job begins with"),
-        ("job sideways 1 0 0\n", "the order is none of"),
-        ("job forward 1 0\n", "NSTEPS is no number"),
-        ("job forward 1 0 0 0\n", "`0` is left over"),
-        ("job forward  1 0 0\n", "SEED is no number"),
-        (
-            "job forward 1 1 0\nbuffer -1\n",
-            "line 2 (`buffer -1`): BYTES is no number",
-        ),
-        ("job forward 1 5000 0\n", "NBUFFERS is more than 4096"),
-        (
-            "job forward 1 1 0\nbuffer 99999999999999999999\n",
-            "BYTES is more than",
-        ),
-        (
-            "job forward 1 1 0\nbuffer 4\nabc",
-            "ends within the bytes of the buffers",
-        ),
-        (
-            "job forward 1 0 1\nwait\n",
-            "a step is `launch`, `set` or `copy`",
-        ),
-        ("job forward 1 0 1\nset 0 1\n", "there are 0 buffers"),
-        (
-            "job forward 1 1 1\nbuffer 1\nset 0 256\n",
-            "BYTE is more than 255",
-        ),
-        (
-            "job forward 1 2 1\nbuffer 1\nbuffer 2\ncopy 0 1\n",
-            "have 1 and 2 bytes",
-        ),
-        (
-            "job forward 1 0 1\nlaunch 1 1 1 1 1 1 0 0 absent\n",
-            "no kernel of that name",
-        ),
-        (
-            "job forward 1 0 1\nlaunch 1 1 1 1 1 1 0 0 racing_sum\n",
-            "the kernel takes 1 arguments",
-        ),
-        (
-            "job forward 1 0 1\nlaunch 1 1 1 1 1 1 0 1 racing_sum\nu64 1\n",
-            "parameter 0 of racing_sum is a pointer",
-        ),
-        (
-            "job forward 1 1 1\nbuffer 4\nlaunch 1 1 1 1 1 1 0 1 racing_sum\nbuffer 0 5\n",
-            "BYTEOFFSET is more than 4",
-        ),
-        (
-            "job forward 1 0 1\nlaunch 1 1 1 1 1 1 0 1 racing_sum\npointer 1\n",
-            "an argument is `buffer`",
-        ),
-        (
-            "job forward 1 0 1\nlaunch 1 1 1 1 1 1 0 1 racing_sum\n",
-            "job 1: the input ends within the job",
-        ),
-        ("job forward", "the input ends within a line"),
-    ];
-    for (input, expected) in cases {
+    for (input, expected) in REFUSED {
         let output = programs::run(&program, &[], input.as_bytes());
         let words = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{input}");

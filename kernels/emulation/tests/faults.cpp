@@ -47,6 +47,46 @@ __global__ void racing_store(u32* out) {
     if (threadIdx.x == 0) out[0] = winner;
 }
 
+/// Counts without an atomic operation. No order of threads shows it: only a program that watches for races.
+__global__ void plain_count(const u32* in, u32* out) {
+    __shared__ u32 bins[4];
+    if (threadIdx.x < 4) bins[threadIdx.x] = 0;
+    __syncthreads();
+    bins[in[threadIdx.x] % 4] += 1;
+    __syncthreads();
+    if (threadIdx.x < 4) out[threadIdx.x] = bins[threadIdx.x];
+}
+
+/// Sets shared memory to 0 right before all add to it.
+__global__ void unordered_atomics(u32* out) {
+    __shared__ u32 sum;
+    if (threadIdx.x == 31) sum = 0;
+    atomicAdd(&sum, 1u);
+    __syncthreads();
+    if (threadIdx.x == 0) out[0] = sum;
+}
+
+/// Every block adds to the same number.
+__global__ void blocks_add(u32* out) {
+    if (threadIdx.x == 0) out[0] = out[0] + 1;
+}
+
+/// The last block to come adds up what all have written; `fence` is what makes that visible to it.
+template <bool fence>
+__global__ void last_block_sums(u32* partial, u32* arrived, u32* out) {
+    __shared__ bool last;
+    if (threadIdx.x == 0) {
+        partial[blockIdx.x] = blockIdx.x + 1;
+        if (fence) __threadfence();
+        last = atomicAdd(arrived, 1u) == gridDim.x - 1;
+    }
+    __syncthreads();
+    if (!last || threadIdx.x != 1) return;
+    u32 sum = 0;
+    for (u32 block = 0; block < gridDim.x; ++block) sum += partial[block];
+    out[0] = sum;
+}
+
 /// Reads shared memory that this block has not written: static, dynamic, and of a device function.
 __device__ u32 stale() {
     __shared__ u32 cell;
@@ -118,6 +158,11 @@ static const emulation::Kernel kernels[] = {
     ASSAY_KERNEL("transpose_square", transpose_square),
     ASSAY_KERNEL("racing_sum", racing_sum),
     ASSAY_KERNEL("racing_store", racing_store),
+    ASSAY_KERNEL("plain_count", plain_count),
+    ASSAY_KERNEL("unordered_atomics", unordered_atomics),
+    ASSAY_KERNEL("blocks_add", blocks_add),
+    ASSAY_KERNEL("last_block_sums<true>", last_block_sums<true>),
+    ASSAY_KERNEL("last_block_sums<false>", last_block_sums<false>),
     ASSAY_KERNEL("uninitialised", uninitialised),
     ASSAY_KERNEL("beyond_static", beyond_static),
     ASSAY_KERNEL("beyond_static_pointer<float>", beyond_static_pointer<float>),

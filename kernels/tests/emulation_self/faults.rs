@@ -1,4 +1,5 @@
-//! Launches of the kernels in `kernels/emulation/tests/faults.cpp` that end in words.
+//! What the emulation must refuse: launches of the kernels in `kernels/emulation/tests/faults.cpp` that end in words, those
+//! that race, and jobs that are none.
 
 use super::job::Launch;
 
@@ -127,4 +128,110 @@ pub const FAULTS: &[Fault] = &[
         &[1],
         &["trapping, block (0, 0, 0): the kernel trapped"],
     ),
+];
+
+/// Kernels of `faults.cpp` that race, the blocks they need, and the memory that they race for.
+pub const RACES: &[(&str, u32, &[&str], &str)] = &[
+    (
+        "reverse_block<false>",
+        1,
+        &["buffer 0 0", "buffer 1 0"],
+        "of a shared variable: thread (",
+    ),
+    (
+        "racing_sum",
+        1,
+        &["buffer 0 0"],
+        "byte 0 of a shared variable: thread (",
+    ),
+    (
+        "racing_store",
+        1,
+        &["buffer 0 0"],
+        "byte 0 of a shared variable: thread (",
+    ),
+    (
+        "plain_count",
+        1,
+        &["buffer 0 0", "buffer 1 0"],
+        "byte 0 of a shared variable: thread (",
+    ),
+    (
+        "unordered_atomics",
+        1,
+        &["buffer 0 0"],
+        "atomically wrote it at ",
+    ),
+    (
+        "blocks_add",
+        2,
+        &["buffer 0 0"],
+        "byte 0 of buffer 0: thread (0, 0, 0) ",
+    ),
+    (
+        "last_block_sums<false>",
+        5,
+        &["buffer 0 0", "buffer 1 0", "buffer 1 4"],
+        "of buffer 0: thread (1, 0, 0) reads it at ",
+    ),
+];
+
+/// Jobs that are not as they should be, and what is said of them.
+pub const REFUSED: &[(&str, &str)] = &[
+    ("hello\n", "job 1, line 1 (`hello`): a job begins with"),
+    ("job sideways 1 0 0\n", "the order is none of"),
+    ("job forward 1 0\n", "NSTEPS is no number"),
+    ("job forward 1 0 0 0\n", "`0` is left over"),
+    ("job forward  1 0 0\n", "SEED is no number"),
+    (
+        "job forward 1 1 0\nbuffer -1\n",
+        "line 2 (`buffer -1`): BYTES is no number",
+    ),
+    ("job forward 1 5000 0\n", "NBUFFERS is more than 4096"),
+    (
+        "job forward 1 1 0\nbuffer 99999999999999999999\n",
+        "BYTES is more than",
+    ),
+    (
+        "job forward 1 1 0\nbuffer 4\nabc",
+        "ends within the bytes of the buffers",
+    ),
+    (
+        "job forward 1 0 1\nwait\n",
+        "a step is `launch`, `set` or `copy`",
+    ),
+    ("job forward 1 0 1\nset 0 1\n", "there are 0 buffers"),
+    (
+        "job forward 1 1 1\nbuffer 1\nset 0 256\n",
+        "BYTE is more than 255",
+    ),
+    (
+        "job forward 1 2 1\nbuffer 1\nbuffer 2\ncopy 0 1\n",
+        "have 1 and 2 bytes",
+    ),
+    (
+        "job forward 1 0 1\nlaunch 1 1 1 1 1 1 0 0 absent\n",
+        "no kernel of that name",
+    ),
+    (
+        "job forward 1 0 1\nlaunch 1 1 1 1 1 1 0 0 racing_sum\n",
+        "the kernel takes 1 arguments",
+    ),
+    (
+        "job forward 1 0 1\nlaunch 1 1 1 1 1 1 0 1 racing_sum\nu64 1\n",
+        "parameter 0 of racing_sum is a pointer",
+    ),
+    (
+        "job forward 1 1 1\nbuffer 4\nlaunch 1 1 1 1 1 1 0 1 racing_sum\nbuffer 0 5\n",
+        "BYTEOFFSET is more than 4",
+    ),
+    (
+        "job forward 1 0 1\nlaunch 1 1 1 1 1 1 0 1 racing_sum\npointer 1\n",
+        "an argument is `buffer`",
+    ),
+    (
+        "job forward 1 0 1\nlaunch 1 1 1 1 1 1 0 1 racing_sum\n",
+        "job 1: the input ends within the job",
+    ),
+    ("job forward", "the input ends within a line"),
 ];

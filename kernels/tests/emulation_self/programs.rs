@@ -15,6 +15,8 @@ pub const KERNELS: &[&str] = &[
     "-fsanitize=address,undefined",
     "-DASSAY_EMULATION",
 ];
+/// How a program that watches for races is: that its accesses are reported, but not linked to who else would answer.
+const WATCHED: &[&str] = &["-O1", "-g1", "-fsanitize=thread", "-DASSAY_EMULATION", "-c"];
 /// How a plugin of the emulated driver is.
 pub const PLUGIN: &[&str] = &[
     "-O2",
@@ -121,6 +123,20 @@ fn compile(to: &Path, flags: &[&str], sources: &[&str]) {
 /// A program of kernels, with the part that reads jobs.
 pub fn serving(test: &str) -> Option<PathBuf> {
     compiled(test, KERNELS, &[&format!("tests/{test}.cpp"), "serve.cpp"])
+}
+
+/// The same program, watching for races.
+pub fn watching(test: &str) -> Option<PathBuf> {
+    let object = compiled(
+        &format!("{test}.o"),
+        WATCHED,
+        &[&format!("tests/{test}.cpp")],
+    )?;
+    compiled(
+        &format!("{test}.watching"),
+        PLAIN,
+        &[object.to_str()?, "serve.cpp"],
+    )
 }
 
 /// Runs a program on some input.
