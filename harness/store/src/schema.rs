@@ -191,6 +191,9 @@ mod tests {
             .execute_batch(
                 "ALTER TABLE runs DROP COLUMN purpose; ALTER TABLE runs DROP COLUMN confirms;
                  ALTER TABLE runs DROP COLUMN timer_overhead_ns; ALTER TABLE results DROP COLUMN disturbed;
+                 DROP VIEW rooflines; ALTER TABLE cases DROP COLUMN memory_level;
+                 ALTER TABLE cases DROP COLUMN arithmetic_unit; ALTER TABLE cases DROP COLUMN facts;
+                 ALTER TABLE cases DROP COLUMN clock_resolution_ns;
                  CREATE TABLE marks (case_id VARCHAR, run VARCHAR, kind VARCHAR, reason VARCHAR, until BIGINT);
                  DELETE FROM schema_version WHERE version > 1",
             )
