@@ -7,6 +7,7 @@ mod process;
 
 pub use disturbance::disturbances;
 pub use process::ProcessUse;
+pub(crate) use process::descendants;
 
 use std::collections::BTreeMap;
 

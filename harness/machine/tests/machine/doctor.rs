@@ -5,7 +5,8 @@ use assay_machine::probe;
 use assay_machine::timer::TimerReport;
 use assay_record::Fingerprint;
 
-use crate::gpu::Fake;
+use crate::fake::Fake;
+use crate::gpu::open;
 use crate::tree::{AMD, CONTAINER, LAPTOP, Tree, VM};
 
 const TIMER: TimerReport = TimerReport {
@@ -145,7 +146,7 @@ fn a_slow_clock_is_named() {
 fn gpus_are_judged_one_by_one() {
     let Some(fake) = Fake::build() else { return };
     let tree = Tree::of(&[AMD]);
-    let findings = findings(&probe(&tree.roots(), &fake.open()));
+    let findings = findings(&probe(&tree.roots(), &open(&fake)));
     let limit = on(&findings, "GPU 0 power limit");
     assert_eq!(
         (limit.level, limit.fix.as_str()),

@@ -1,71 +1,16 @@
 //! Fingerprints of GPUs, against a made-up NVML that is compiled here.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::Path;
 
-use assay_machine::{Gpus, open_nvml, probe};
+use assay_machine::{Gpus, gpu, open_nvml, probe};
 use assay_record::{Field, Fingerprint};
-use tempfile::TempDir;
 
+use crate::fake::Fake;
 use crate::tree::{AMD, Tree, shown};
 
-/// A compiled fake and the file that steers it.
-pub struct Fake {
-    folder: TempDir,
-}
-
-impl Fake {
-    /// `None`, with the reason printed, where there is no C compiler and none is required.
-    pub fn build() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let fake = Self { folder };
-        let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake_nvml.c");
-        let control = format!("-DCONTROL=\"{}\"", fake.control().display());
-        let output = Command::new(&compiler)
-            .args([
-                "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", &control, "-o",
-            ])
-            .arg(fake.library())
-            .arg(source)
-            .output();
-        match output {
-            Ok(output) => {
-                let errors = String::from_utf8_lossy(&output.stderr);
-                assert!(
-                    output.status.success(),
-                    "fake_nvml.c does not compile:\n{errors}"
-                );
-                Some(fake)
-            }
-            Err(error) => {
-                let required = std::env::var("ASSAY_REQUIRE").unwrap_or_default();
-                assert!(
-                    !required.split([',', ' ']).any(|word| word == "cc"),
-                    "no C compiler `{compiler}`: {error}"
-                );
-                eprintln!("skipped: no C compiler `{compiler}`: {error}");
-                None
-            }
-        }
-    }
-
-    fn control(&self) -> PathBuf {
-        self.folder.path().join("control")
-    }
-
-    fn library(&self) -> PathBuf {
-        self.folder.path().join("libnvidia-ml.so.1")
-    }
-
-    /// Lines that change what the fake answers from now on.
-    pub fn say(&self, lines: &str) {
-        std::fs::write(self.control(), lines).unwrap();
-    }
-
-    pub fn open(&self) -> Gpus {
-        open_nvml(Some(&self.library()))
-    }
+/// NVML as a fake gives it.
+pub fn open(fake: &Fake) -> Gpus {
+    open_nvml(Some(&fake.library()))
 }
 
 fn fingerprint(gpus: &Gpus) -> Fingerprint {
@@ -75,7 +20,7 @@ fn fingerprint(gpus: &Gpus) -> Fingerprint {
 #[test]
 fn a_data_centre_gpu_gives_every_field() {
     let Some(fake) = Fake::build() else { return };
-    let machine = fingerprint(&fake.open());
+    let machine = fingerprint(&open(&fake));
     let hardware = [
         "gpu.count",
         "gpu.0.name",
@@ -139,7 +84,7 @@ fn a_data_centre_gpu_gives_every_field() {
 #[test]
 fn a_consumer_gpu_lacks_some_and_a_broken_sensor_is_an_error() {
     let Some(fake) = Fake::build() else { return };
-    let machine = fingerprint(&fake.open());
+    let machine = fingerprint(&open(&fake));
     for name in [
         "gpu.1.ecc",
         "gpu.1.clocks.application_sm_mhz",
@@ -171,7 +116,7 @@ fn a_consumer_gpu_lacks_some_and_a_broken_sensor_is_an_error() {
 #[test]
 fn a_gpu_off_the_bus_and_a_forbidden_reading_cost_only_themselves() {
     let Some(fake) = Fake::build() else { return };
-    let gpus = fake.open();
+    let gpus = open(&fake);
     fake.say("lost 1\ndenied\n");
     let machine = fingerprint(&gpus);
     assert!(matches!(&machine.hardware["gpu.1.name"], Field::Error(_)));
@@ -185,7 +130,7 @@ fn a_gpu_off_the_bus_and_a_forbidden_reading_cost_only_themselves() {
 #[test]
 fn two_gpus_of_one_kind_are_one_class() {
     let Some(fake) = Fake::build() else { return };
-    let machine = fingerprint(&fake.open());
+    let machine = fingerprint(&open(&fake));
     let mut twin = machine.clone();
     for (name, value) in [
         ("gpu.0.uuid", "GPU-other"),
@@ -221,7 +166,7 @@ fn without_the_library_there_are_no_gpus_and_a_reason() {
 fn a_driver_that_does_not_answer_and_a_library_that_is_none_are_reasons() {
     let Some(fake) = Fake::build() else { return };
     fake.say("broken\n");
-    assert!(matches!(fake.open(), Gpus::Absent(reason) if reason.contains("NVML does not start")));
+    assert!(matches!(open(&fake), Gpus::Absent(reason) if reason.contains("NVML does not start")));
     let text = tempfile::NamedTempFile::new().unwrap();
     assert!(matches!(open_nvml(Some(text.path())), Gpus::Absent(_)));
 }

@@ -8,7 +8,8 @@ use assay_machine::telemetry::Sampler;
 use assay_machine::{Gpus, Roots};
 use assay_record::body::TelemetrySeries;
 
-use crate::gpu::Fake;
+use crate::fake::Fake;
+use crate::gpu::open;
 use crate::tree::{LAPTOP, Tree};
 
 const PERIOD: Duration = Duration::from_millis(10);
@@ -72,7 +73,7 @@ fn a_laptop_gives_clock_temperature_energy_and_load() {
 fn gpus_are_sampled_and_a_broken_sensor_is_left_out_and_noted_once() {
     let Some(fake) = Fake::build() else { return };
     let tree = Tree::of(&[]);
-    let sampler = start(&tree, fake.open());
+    let sampler = start(&tree, open(&fake));
     let mut all = Vec::new();
     until(&sampler, &mut all, |all| {
         values(all, "gpu.0.energy").len() >= 3
@@ -94,7 +95,7 @@ fn gpus_are_sampled_and_a_broken_sensor_is_left_out_and_noted_once() {
 fn a_gpu_that_falls_off_the_bus_costs_its_own_series() {
     let Some(fake) = Fake::build() else { return };
     let tree = Tree::of(&[]);
-    let sampler = start(&tree, fake.open());
+    let sampler = start(&tree, open(&fake));
     let mut all = Vec::new();
     until(&sampler, &mut all, |all| {
         !values(all, "gpu.0.power").is_empty()
