@@ -63,17 +63,17 @@ struct Collected {
 impl Sampler {
     /// Samples this machine, with the NVML that [`Gpus::from_environment`] finds.
     pub fn start(period: Duration) -> Self {
-        Self::start_on(Roots::here(), Arc::new(Gpus::from_environment()), period)
+        Self::start_on(Roots::here(), &Arc::new(Gpus::from_environment()), period)
     }
 
     /// Samples the machine whose files lie below `roots`, and these GPUs.
-    pub fn start_on(roots: Roots, gpus: Arc<Gpus>, period: Duration) -> Self {
+    pub fn start_on(roots: Roots, gpus: &Arc<Gpus>, period: Duration) -> Self {
         let period = period.max(SHORTEST_PERIOD);
         let mut sampler = Self {
             shared: Arc::new(Shared::default()),
             lanes: Vec::new(),
         };
-        let theirs = Arc::clone(&gpus);
+        let theirs = Arc::clone(gpus);
         sampler.spawn("assay-telemetry", move |shared, stopped| {
             let mut sources = cpu::sources(&roots);
             sources.extend(gpu::sources(&theirs));
@@ -81,13 +81,13 @@ impl Sampler {
         });
         let count = gpus.devices().len() as u32;
         if count > 0 {
-            let theirs = Arc::clone(&gpus);
+            let theirs = Arc::clone(gpus);
             sampler.spawn("assay-pcie", move |shared, stopped| {
                 sample(gpu::slow_sources(&theirs), period, shared, stopped);
             });
         }
         for gpu in 0..count {
-            let theirs = Arc::clone(&gpus);
+            let theirs = Arc::clone(gpus);
             sampler.spawn("assay-xid", move |shared, stopped| {
                 incidents::listen(&theirs, gpu, shared, stopped);
             });

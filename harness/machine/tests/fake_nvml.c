@@ -11,7 +11,7 @@
 //   throttle BITS  clocks event reasons of GPU 0
 //   ecc COUNT      uncorrected memory errors of GPU 0
 //   xid CODE       GPU 0 reports it, once for each such line
-//   stuck          PCIe throughput does not answer for two seconds
+//   stuck          PCIe throughput does not answer while this stands there
 //   forbidden      clocks may not be locked
 //   no memory lock memory clocks cannot be locked
 //   user PID       a process that holds GPU 0; may be given again
@@ -280,7 +280,8 @@ int nvmlDeviceGetFieldValues(Device *d, int count, FieldValue *values) {
 
 int nvmlDeviceGetPcieThroughput(Device *d, int counter, unsigned *out) {
     FIRST
-    usleep(asked_for("stuck") ? 2000000 : 20000);
+    do usleep(20000);
+    while (asked_for("stuck"));
     *out = nonsense(d) ? 4294967295u : counter == 0 ? 1500 : 2500;
     return OK;
 }

@@ -46,18 +46,21 @@ pub(crate) fn probe(roots: &Roots, gpus: &Gpus, parts: &mut Parts) {
     versions(gpus, &mut parts.software);
     for (index, device) in gpus.devices() {
         let prefix = format!("gpu.{index}");
-        match device {
-            Ok(device) => {
-                let gpu = Gpu {
-                    device,
-                    prefix,
-                    roots,
-                };
-                GPU.iter().for_each(|fields| fields(&gpu, parts));
+        let device = match device {
+            Ok(device) => device,
+            Err(gap) => {
+                let name = format!("{prefix}.name");
+                parts.hardware.put(name, Err::<String, _>(gap));
+                continue;
             }
-            Err(gap) => parts
-                .hardware
-                .put(format!("{prefix}.name"), Err::<String, _>(gap)),
+        };
+        let gpu = Gpu {
+            device,
+            prefix,
+            roots,
+        };
+        for fields in GPU {
+            fields(&gpu, parts);
         }
     }
 }
@@ -133,11 +136,12 @@ fn capability(gpu: &Gpu<'_>, parts: &mut Parts) {
     // Whole GiB: the last MiB depend on driver and ECC; the exact number is volatile.
     let memory = state::memory_bytes(device).map(|(total, _)| (total + (1 << 29)) >> 30);
     gpu.put(sheet, "memory_gib", memory);
-    for (name, clock) in [
-        ("max_sm_mhz", Clock::SM),
-        ("max_memory_mhz", Clock::Memory),
-    ] {
-        gpu.put(sheet, name, megahertz(reading(device.max_clock_info(clock))));
+    for (name, clock) in [("max_sm_mhz", Clock::SM), ("max_memory_mhz", Clock::Memory)] {
+        gpu.put(
+            sheet,
+            name,
+            megahertz(reading(device.max_clock_info(clock))),
+        );
     }
     let mig = match reading(device.mig_mode()) {
         Err(Gap::Unsupported) => Ok(false),
@@ -187,7 +191,11 @@ fn nvlink(gpu: &Gpu<'_>, parts: &mut Parts) {
     });
     let version = reading(gpu.device.link_wrapper_for(0).version());
     let sheet = &mut parts.hardware;
-    gpu.put(sheet, "nvlink.links", links.clone().map(|links| links.len()));
+    gpu.put(
+        sheet,
+        "nvlink.links",
+        links.clone().map(|links| links.len()),
+    );
     gpu.put(sheet, "nvlink.version", version);
     let active = links.map(|links| links.iter().filter(|&&active| active).count());
     gpu.put(&mut parts.settings, "nvlink.active", active);

@@ -22,11 +22,13 @@ pub(super) fn probe(gpu: &Gpu<'_>, parts: &mut Parts) {
     gpu.put(sheet, "mig_pending", pending);
     for (place, instance) in instances(&gpu.device) {
         let field = |name: &str| format!("mig.{place}.{name}");
-        let memory = instance.as_ref().map_err(Clone::clone);
-        let memory = memory.and_then(state::memory_bytes);
+        let device = instance.as_ref().map_err(Clone::clone);
+        let name = device.clone().and_then(|device| reading(device.name()));
+        let uuid = device.clone().and_then(|device| reading(device.uuid()));
+        let memory = device.and_then(state::memory_bytes);
         let sheet = &mut parts.settings;
-        gpu.put(sheet, &field("name"), ask(&instance, |device| device.name()));
-        gpu.put(sheet, &field("uuid"), ask(&instance, |device| device.uuid()));
+        gpu.put(sheet, &field("name"), name);
+        gpu.put(sheet, &field("uuid"), uuid);
         let total = memory.clone().map(|(total, _)| total >> 20);
         gpu.put(sheet, &field("memory_mib"), total);
         let used = memory.map(|(_, used)| used >> 20);
@@ -48,11 +50,4 @@ pub(crate) fn instances<'a>(gpu: &Device<'a>) -> Vec<(u32, Reading<Device<'a>>)>
         answer => Some((place, reading(answer))),
     };
     (0..places).filter_map(instance).collect()
-}
-
-fn ask<T>(
-    instance: &Reading<Device<'_>>,
-    question: impl Fn(&Device<'_>) -> Result<T, NvmlError>,
-) -> Reading<T> {
-    reading(question(instance.as_ref().map_err(Clone::clone)?))
 }

@@ -15,7 +15,11 @@ pub(super) fn probe(gpu: &Gpu<'_>, parts: &mut Parts) {
     gpu.put(sheet, "processes", others.clone().map(|ids| ids.len()));
     let names = others.and_then(|ids| match &ids[..] {
         [] => Ok("none".to_owned()),
-        ids => tally(&ids.iter().map(|id| name(gpu.roots, *id)).collect::<Vec<_>>()),
+        ids => tally(
+            &ids.iter()
+                .map(|id| name(gpu.roots, *id))
+                .collect::<Vec<_>>(),
+        ),
     });
     gpu.put(sheet, "process_names", names);
 }

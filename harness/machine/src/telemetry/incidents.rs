@@ -42,13 +42,11 @@ pub(super) fn listen(gpus: &Gpus, gpu: u32, shared: &Shared, stopped: &mpsc::Rec
             Ok(event) => shared.lock().incidents.push(Incident {
                 at_ns: monotonic_ns(),
                 gpu,
-                text: words(event.event_data),
+                text: words(event.event_data.as_ref()),
             }),
             Err(NvmlError::Timeout) => {}
             Err(error) => {
-                return shared.note(format!(
-                    "errors of GPU {gpu} are heard no more: {error}"
-                ));
+                return shared.note(format!("errors of GPU {gpu} are heard no more: {error}"));
             }
         }
         meter.charge(shared);
@@ -70,7 +68,11 @@ fn events_of(gpus: &Gpus, gpu: u32) -> Reading<EventSet<'_>> {
         return Err(Gap::Unsupported);
     }
     let set = reading(nvml.create_event_set())?;
-    reading(device.register_events(wanted, set).map_err(|error| error.error))
+    reading(
+        device
+            .register_events(wanted, set)
+            .map_err(|error| error.error),
+    )
 }
 
 /// What the commoner numbers stand for, from NVIDIA's list of Xid errors.
@@ -93,11 +95,11 @@ const MEANINGS: &[(u64, &str)] = &[
     (120, "the GPU's system processor failed"),
 ];
 
-fn words(error: Option<XidError>) -> String {
+fn words(error: Option<&XidError>) -> String {
     let Some(XidError::Value(number)) = error else {
         return "reported an error without a number (Xid)".to_owned();
     };
-    let meaning = MEANINGS.iter().find(|(known, _)| *known == number);
+    let meaning = MEANINGS.iter().find(|(known, _)| known == number);
     let meaning = meaning.map_or(String::new(), |(_, words)| format!(": {words}"));
     format!("reported Xid {number}{meaning}")
 }
@@ -110,9 +112,9 @@ mod tests {
 
     #[test]
     fn errors_are_named_where_their_number_is_known() {
-        let said = |number| words(Some(XidError::Value(number)));
+        let said = |number| words(Some(&XidError::Value(number)));
         assert_eq!(said(79), "reported Xid 79: it has fallen off the bus");
         assert_eq!(said(7), "reported Xid 7");
-        assert!(words(Some(XidError::Unknown)).contains("without a number"));
+        assert!(words(Some(&XidError::Unknown)).contains("without a number"));
     }
 }

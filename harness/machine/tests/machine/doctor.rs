@@ -161,12 +161,22 @@ fn gpus_are_judged_one_by_one() {
         "sudo nvidia-smi -i 1 -pm 1"
     );
     assert_eq!(on(&findings, "GPU 1 PCIe").what, "PCIe uses 8 of 16 lanes.");
+    let users = &on(&findings, "GPU 1 users").what;
     assert!(
-        findings
-            .iter()
-            .all(|finding| finding.topic != "GPU 0 throttling"),
+        users.starts_with("2 other processes hold it (unknown)"),
+        "{users}"
+    );
+    let topics: Vec<&str> = findings.iter().map(|finding| &*finding.topic).collect();
+    assert!(
+        !topics.contains(&"GPU 0 throttling"),
         "a power cap is no fault"
     );
+    assert!(!topics.contains(&"GPU 0 memory errors"));
+    fake.say("ecc 2\n");
+    let errors = examine(&probe(&tree.roots(), &open(&fake)), &TIMER);
+    let errors = on(&errors, "GPU 0 memory errors");
+    assert_eq!(errors.level, Level::Bad);
+    assert!(errors.what.starts_with("It counted 2 uncorrected"));
 }
 
 #[test]

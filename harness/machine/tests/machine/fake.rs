@@ -16,10 +16,7 @@ impl Fake {
         let folder = tempfile::tempdir().unwrap();
         let fake = Self { folder };
         let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-        let source = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../machine/tests/fake_nvml.c"
-        );
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../machine/tests/fake_nvml.c");
         let control = format!("-DCONTROL=\"{}\"", fake.control().display());
         let output = Command::new(&compiler)
             .args([
