@@ -15,7 +15,7 @@ use assay_reports::format;
 use assay_stats::Interval;
 use assay_store::CaseRow;
 use assay_verdicts::{
-    CaseReproduction, CaseState, CaseSummary, Likeness, Reproduction, RunSummary, Verdict,
+    CaseReproduction, CaseState, CaseSummary, Energy, Likeness, Reproduction, RunSummary, Verdict,
 };
 use serde::Serialize;
 
@@ -96,10 +96,18 @@ fn measured(case: &CaseSummary) -> String {
     });
     let time_text = format::interval(estimate, &time.metric.unit).to_string();
     let doubts = doubts(&case.case);
+    let energy = case.energy.as_ref().map_or(String::new(), energy);
     format!(
-        "{time_text:>22}{rate}  {} rounds{doubts}",
+        "{time_text:>22}{rate}  {} rounds{doubts}{energy}",
         time.rounds.len()
     )
+}
+
+/// Energy of an iteration. Of one round there is no interval, but what the counter's period may have done is known.
+fn energy(energy: &Energy) -> String {
+    let joules = format::interval(&energy.estimate, &Unit::Joules);
+    let within = format::scientific((energy.error * 1000.0).ceil() / 10.0);
+    format!(", {joules} each (counter within {within} %)")
 }
 
 /// What speaks against the rounds that count: those disturbed, and those that never settled.

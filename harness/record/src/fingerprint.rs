@@ -194,9 +194,13 @@ impl Fingerprint {
     }
 
     /// The GPU with this UUID, or whose instance has it (MIG), by its number in the names of fields and telemetry.
+    /// Without a UUID it is the only one there was: a worker that does not say which one it used had no choice.
     ///
     /// Numbers are NVML's and may change from boot to boot: only within one run do they stand for a GPU.
-    pub fn gpu(&self, uuid: &str) -> Option<u32> {
+    pub fn gpu(&self, uuid: Option<&str>) -> Option<u32> {
+        let Some(uuid) = uuid else {
+            return (self.gpus() == 1).then_some(0);
+        };
         let is = |field: &Field| match field {
             Field::Value(Scalar::Text(known)) => bare(known).eq_ignore_ascii_case(bare(uuid)),
             _ => false,
@@ -361,7 +365,7 @@ mod tests {
     #[test]
     fn gpus_are_found_by_their_uuid_and_by_that_of_an_instance() {
         let mut machine = fingerprint();
-        assert_eq!((machine.gpus(), machine.gpu("GPU-aa")), (0, None));
+        assert_eq!((machine.gpus(), machine.gpu(Some("GPU-aa"))), (0, None));
         machine.hardware.insert("gpu.count".into(), Field::int(12));
         for (name, uuid) in [("gpu.3.uuid", "GPU-aa"), ("gpu.11.uuid", "GPU-bb")] {
             machine.hardware.insert(name.into(), Field::text(uuid));
@@ -377,8 +381,11 @@ mod tests {
             ("GPU-dd", None),
             ("", None),
         ] {
-            assert_eq!(machine.gpu(uuid), gpu, "{uuid}");
+            assert_eq!(machine.gpu(Some(uuid)), gpu, "{uuid}");
         }
+        assert_eq!(machine.gpu(None), None);
+        machine.hardware.insert("gpu.count".into(), Field::int(1));
+        assert_eq!(machine.gpu(None), Some(0));
         machine.hardware.insert("gpu.count".into(), Field::int(-1));
         assert_eq!(machine.gpus(), 0);
     }

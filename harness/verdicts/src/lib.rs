@@ -6,6 +6,7 @@
 pub mod calibration;
 pub mod comparison;
 mod effect;
+pub mod energy;
 mod estimate;
 pub mod few_runs;
 pub mod gate;
@@ -21,6 +22,7 @@ mod view;
 pub mod window;
 
 pub use comparison::{Basis, CaseComparison, Comparison, Side};
+pub use energy::Energy;
 pub use gate::Gate;
 pub use history::{CaseHistory, LocatedChange, Spot};
 pub use marks::{Mark, MarkKind, Marks, MarksError};

@@ -10,6 +10,7 @@ use assay_stats::Interval;
 use assay_store::{CaseRow, EventRow, RunRow, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+use crate::energy::Energy;
 use crate::estimate::{estimate, rates};
 use crate::view::trouble;
 
@@ -33,6 +34,9 @@ pub struct CaseSummary {
     pub state: CaseState,
     /// Per metric of the case.
     pub metrics: Vec<MetricSummary>,
+    /// Energy of an iteration, where it was asked for and can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy: Option<Energy>,
 }
 
 /// How a case went in a run.
@@ -116,6 +120,7 @@ impl CaseSummary {
                 .iter()
                 .map(|metric| MetricSummary::of(&case, metric))
                 .collect(),
+            energy: None,
             case,
         }
     }

@@ -206,7 +206,7 @@ fn a_divided_gpu_names_its_instances_and_has_no_utilisation() {
         ),
         ["4", "not supported", "123.456"]
     );
-    assert_eq!(machine.gpu("aaaaaaaa-2222"), Some(0));
+    assert_eq!(machine.gpu(Some("aaaaaaaa-2222")), Some(0));
     // Dividing a GPU makes no other machine of it.
     let name = |machine: &Fingerprint| machine.identity(None).unwrap();
     assert_eq!(name(&machine), name(&whole));
