@@ -1,5 +1,7 @@
 //! A made-up NVML that is compiled when a test needs it; tests of the command use this file too.
 
+#![allow(dead_code)] // each of the two uses a part
+
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -53,6 +55,11 @@ impl Fake {
     /// The library, as `ASSAY_NVML` names it.
     pub fn library(&self) -> PathBuf {
         self.folder.path().join("libnvidia-ml.so.1")
+    }
+
+    /// What was called that changes a setting, a line for each call.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("control.log")).unwrap_or_default()
     }
 
     /// Lines that change what the fake answers from now on.
