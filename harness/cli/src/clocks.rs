@@ -155,10 +155,12 @@ impl Lock {
                 Clock::Megahertz(mhz) => Field::int(mhz),
                 Clock::Base => Field::text("base"),
             };
-            let memory = locked.memory_mhz.map_or(Field::Unsupported, Field::int);
-            for (name, field) in [("sm", sm), ("memory", memory)] {
+            let memory = locked.memory_mhz.map(Field::int);
+            for (name, field) in [("sm", Some(sm)), ("memory", memory)] {
                 let name = format!("gpu.{gpu}.clocks.locked_{name}_mhz");
-                fingerprint.settings.insert(name, field);
+                fingerprint
+                    .settings
+                    .extend(field.map(|field| (name, field)));
             }
         }
     }

@@ -62,7 +62,9 @@ fn clocks_are_locked_while_a_run_lasts_and_the_record_says_so() {
     };
     assert_eq!(shown("gpu.0.clocks.locked_sm_mhz"), "base");
     assert_eq!(shown("gpu.0.clocks.locked_memory_mhz"), "2619");
-    assert_eq!(shown("gpu.1.clocks.locked_memory_mhz"), "not supported");
+    assert_eq!(shown("gpu.1.clocks.locked_sm_mhz"), "base");
+    let settings = &record.header.fingerprint.settings;
+    assert!(!settings.contains_key("gpu.1.clocks.locked_memory_mhz"));
     // Not asked for, nothing is locked, and the difference is put into words.
     bench.assay("run ./gpu.toml").exits(0);
     assert_eq!(bench.calls(), expected);

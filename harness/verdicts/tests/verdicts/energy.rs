@@ -68,6 +68,9 @@ fn verdicts_energy_is_told_where_rounds_were_long_enough() {
     assert!(summary.cases[1].energy.is_none());
 }
 
+/// A change to a record, and whether energy is told of it.
+type Edit = (fn(&mut Record), bool);
+
 #[test]
 fn verdicts_energy_of_a_slice_or_of_an_unknown_gpu_is_not_told() {
     let recipe = Recipe::default();
@@ -91,7 +94,7 @@ fn verdicts_energy_of_a_slice_or_of_an_unknown_gpu_is_not_told() {
             }
         }
     };
-    let edits: [(fn(&mut Record), bool); 3] = [(divided, false), (unknown, false), (alone, true)];
+    let edits: [Edit; 3] = [(divided, false), (unknown, false), (alone, true)];
     for (edit, is_told) in edits {
         let mut record = record(&recipe);
         edit(&mut record);
