@@ -86,7 +86,10 @@ pub fn execute(
     let sampler = Sampler::start(assay_machine::telemetry::DEFAULT_PERIOD);
     let before = fingerprint(clocks.as_ref());
     notes.extend(clocks.iter().map(clocks::Lock::words));
-    notes.extend(watch::gpu_users(&file.manifest, &before, "before"));
+    notes.extend(warned(
+        watch::gpu_users(&file.manifest, &before, "before"),
+        options,
+    ));
     let header = header(file, before.clone(), settings, options)?;
     let run = header.run.clone();
     let launchers = launchers(&file.manifest, &standing)?;
@@ -110,7 +113,7 @@ pub fn execute(
         )
     })?;
     let after = fingerprint(clocks.as_ref());
-    let mut notes = watch::gpu_users(&file.manifest, &after, "after");
+    let mut notes = warned(watch::gpu_users(&file.manifest, &after, "after"), options);
     notes.extend(clocks.map(clocks::Lock::release));
     for note in notes {
         session.note(note)?;
@@ -130,6 +133,14 @@ pub fn execute(
         record,
         status,
     })
+}
+
+/// What is also said on stderr, unless that shall be quiet.
+fn warned(notes: Vec<String>, options: &Options) -> Vec<String> {
+    for note in notes.iter().filter(|_| !options.quiet) {
+        crate::note!("warning: {note}");
+    }
+    notes
 }
 
 /// This machine now, with the clocks that are locked for the run.

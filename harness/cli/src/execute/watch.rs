@@ -74,18 +74,14 @@ fn said(incident: &Incident) -> String {
     format!("GPU {} {}", incident.gpu, incident.text)
 }
 
-/// Who else holds a GPU before or after a run on GPUs, for its record; said on stderr too.
+/// Who else holds a GPU before or after a run on GPUs, for its record.
 pub fn gpu_users(manifest: &Manifest, machine: &Fingerprint, when: &str) -> Vec<String> {
     let mut cases = manifest.cases.iter();
     if !cases.any(|case| case.device.kind == DeviceKind::Cuda) {
         return Vec::new();
     }
     let users = assay_machine::gpu::users(machine).into_iter();
-    let notes: Vec<String> = users.map(|who| format!("{when} the run, {who}")).collect();
-    for note in &notes {
-        crate::note!("warning: {note}");
-    }
-    notes
+    users.map(|who| format!("{when} the run, {who}")).collect()
 }
 
 /// What was seen.

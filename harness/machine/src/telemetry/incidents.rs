@@ -77,7 +77,10 @@ fn events_of(gpus: &Gpus, gpu: u32) -> Reading<EventSet<'_>> {
 
 /// What the commoner numbers stand for, from NVIDIA's list of Xid errors.
 const MEANINGS: &[(u64, &str)] = &[
-    (13, "a kernel accessed memory that is not its own"),
+    (
+        13,
+        "a kernel made an illegal access, or had an illegal instruction",
+    ),
     (31, "a kernel accessed memory that is not mapped"),
     (43, "a kernel was stopped for an error of its own"),
     (45, "the channels of a process were taken down"),
