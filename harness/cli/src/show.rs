@@ -16,7 +16,7 @@ use assay_stats::Interval;
 use assay_store::CaseRow;
 use assay_verdicts::ceilings::Fraction;
 use assay_verdicts::{
-    CaseReproduction, CaseState, CaseSummary, Likeness, Reproduction, RunSummary, Verdict,
+    CaseReproduction, CaseState, CaseSummary, Energy, Likeness, Reproduction, RunSummary, Verdict,
 };
 use serde::Serialize;
 
@@ -105,8 +105,9 @@ fn measured(case: &CaseSummary) -> String {
         ""
     };
     let doubts = doubts(&case.case) + unresolved;
+    let energy = case.energy.as_ref().map_or(String::new(), energy);
     format!(
-        "{time_text:>22}{rate}{fractions}  {} rounds{doubts}",
+        "{time_text:>22}{rate}{fractions}  {} rounds{doubts}{energy}",
         time.rounds.len()
     )
 }
@@ -115,6 +116,13 @@ fn measured(case: &CaseSummary) -> String {
 fn fraction(fraction: &Fraction) -> String {
     let percent = 100.0 * fraction.of_ceiling.estimate;
     format!("  {percent:.0} % of {}", fraction.limit.name())
+}
+
+/// Energy of an iteration. Of one round there is no interval, but what the counter's period may have done is known.
+fn energy(energy: &Energy) -> String {
+    let joules = format::interval(&energy.estimate, &Unit::Joules);
+    let within = format::scientific((energy.error * 1000.0).ceil() / 10.0);
+    format!(", {joules} each (counter within {within} %)")
 }
 
 /// What speaks against the rounds that count: those disturbed, and those that never settled.

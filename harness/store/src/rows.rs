@@ -207,6 +207,27 @@ pub struct RoundTelemetry {
     pub series: Vec<TelemetrySeries>,
 }
 
+/// A round that counts, as one stretch of time, with counters that were read meanwhile.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MeasuredRound {
+    /// Id of the case.
+    pub case: String,
+    /// Name of the arm.
+    pub arm: String,
+    /// UUID of the device that ran it, where it has one.
+    pub device: Option<String>,
+    /// `CLOCK_MONOTONIC` at the start of the first sample after warm-up, in nanoseconds.
+    pub from_ns: u64,
+    /// And at the end of the last.
+    pub to_ns: u64,
+    /// Host time of these samples, in nanoseconds: the rest of the stretch lay between them.
+    pub busy_ns: u64,
+    /// Iterations of these samples.
+    pub iterations: u64,
+    /// Readings over the whole visit, warm-up and all.
+    pub counters: Vec<TelemetrySeries>,
+}
+
 /// Where the record of a run lies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordRow {

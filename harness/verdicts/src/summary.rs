@@ -12,6 +12,7 @@ use assay_store::{CaseRow, EventRow, RunRow, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::ceilings::{Ceilings, Fraction};
+use crate::energy::Energy;
 use crate::estimate::{estimate, rates};
 use crate::view::trouble;
 
@@ -40,6 +41,9 @@ pub struct CaseSummary {
     pub metrics: Vec<MetricSummary>,
     /// Its rates beside the machine's ceilings, where those were measured.
     pub fractions: Vec<Fraction>,
+    /// Energy of an iteration, where it was asked for and can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy: Option<Energy>,
 }
 
 /// How a case went in a run.
@@ -145,6 +149,7 @@ impl CaseSummary {
             state,
             metrics,
             fractions,
+            energy: None,
         }
     }
 }

@@ -121,6 +121,7 @@ pub fn case(id: &str, time_ns: f64) -> CaseSummary {
         state: CaseState::Ok,
         metrics: vec![metric],
         fractions: vec![],
+        energy: None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod calibrate;
 mod ceilings;
 mod check;
+mod clock_guard;
 mod compare;
 mod completions;
 mod confirm;
@@ -89,6 +90,9 @@ enum Command {
     /// Become another program that ends when this one's parent does.
     #[command(hide = true)]
     Guard(guard::Args),
+    /// Lock the clocks of GPUs until standard input ends, and reset them.
+    #[command(hide = true)]
+    ClockGuard(clock_guard::Args),
 }
 
 /// The whole program.
@@ -137,6 +141,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Schema(args) => schema::run(&args)?,
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::WorkerCheck(args) => worker_check::run(&args)?,
+        Command::ClockGuard(args) => clock_guard::run(&args)?,
         Command::Worker(args) => return Ok(worker::run(&args)),
         Command::Guard(args) => return guard::run(&args),
     };

@@ -165,7 +165,7 @@ fn a_changed_manifest_is_refused() {
     );
     refused(
         "newer.json",
-        &good.replace("\X),
+        &good.replace("\"schema\":3", "\"schema\":4"),
         &["4", "newer"],
     );
     refused("empty.json", "", &["truncated"]);
