@@ -1,9 +1,14 @@
 //! The ops, one file per family and one line each in [`OPS`].
 
+mod bank_conflict;
+mod gather;
 mod gemm;
+mod memset;
+mod pointer_chase;
 mod reduce;
 mod softmax;
 mod stream;
+mod strided;
 mod sum;
 mod transpose;
 
@@ -28,6 +33,12 @@ const OPS: &[&dyn Op] = &[
     &stream::Elementwise::Nstream,
     &sum::Reduction::Dot,
     &sum::Reduction::Sum,
+    &strided::Strided,
+    &gather::Indexed::Gather,
+    &gather::Indexed::Scatter,
+    &pointer_chase::PointerChase,
+    &memset::Memset,
+    &bank_conflict::BankConflict,
     &transpose::Transpose,
     &gemm::Gemm,
     &softmax::Softmax,
