@@ -68,6 +68,14 @@ pub fn on_cuda(parameter: ParameterInfo) -> ParameterInfo {
     }
 }
 
+/// The same parameter, for the host alone.
+pub fn on_cpu(parameter: ParameterInfo) -> ParameterInfo {
+    ParameterInfo {
+        devices: vec![DeviceKind::Cpu],
+        ..parameter
+    }
+}
+
 /// Description of the parameter `dtype`; the first is the default.
 pub fn dtype(choices: &[DType]) -> ParameterInfo {
     let names: Vec<_> = choices.iter().map(|dtype| dtype.name()).collect();
@@ -122,9 +130,14 @@ impl Arguments<'_> {
         })
     }
 
+    /// Whether the case is for a CUDA device.
+    pub fn is_cuda(&self) -> bool {
+        self.0.device.kind == DeviceKind::Cuda
+    }
+
     /// As [`Self::choice`] of a parameter that [`on_cuda`] made; cases on other devices have none of it, and get the first.
     pub fn cuda_choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Result<T, Failure> {
-        if self.0.device.kind == DeviceKind::Cuda {
+        if self.is_cuda() {
             self.choice(name, choices)
         } else {
             Ok(choices[0].1)

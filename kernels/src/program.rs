@@ -400,6 +400,11 @@ impl Program {
         self.add(name, dtype, len, Role::Scratch, Fill::Poison)
     }
 
+    /// Adds counters that each iteration finds at zero and leaves so, and gives its number.
+    pub fn counters(&mut self, name: &'static str, len: usize) -> usize {
+        self.add(name, DType::U32, len, Role::Scratch, Fill::Zero)
+    }
+
     /// Sets the implementation for the host.
     pub fn on_cpu(&mut self, kernel: impl FnMut(&Team, &mut Buffers, u64) -> u64 + 'static) {
         self.cpu = Some(Box::new(kernel));
