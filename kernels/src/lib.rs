@@ -16,6 +16,7 @@ pub mod ops;
 pub mod parameters;
 pub mod program;
 mod simd;
+mod store;
 
 pub use ops::catalog;
 pub use simd::instruction_set;
