@@ -19,6 +19,7 @@ pub mod program;
 mod simd;
 pub mod user;
 mod word;
+mod store;
 
 pub use ops::catalog;
 pub use simd::instruction_set;
