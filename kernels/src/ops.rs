@@ -1,5 +1,6 @@
 //! The ops, one file per family and one line each in [`OPS`].
 
+mod ceiling;
 mod gemm;
 mod reduce;
 mod softmax;
@@ -31,6 +32,8 @@ const OPS: &[&dyn Op] = &[
     &transpose::Transpose,
     &gemm::Gemm,
     &softmax::Softmax,
+    &ceiling::PeakBandwidth,
+    &ceiling::PeakArithmetic,
 ];
 
 /// Every op, as an entry of a worker's catalog.

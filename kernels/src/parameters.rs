@@ -26,10 +26,7 @@ pub fn integer_or(name: &str, default: i64) -> ParameterInfo {
 
 /// Description of the parameter `threads`, which every op has on the host: one thread unless a suite says more.
 pub fn threads() -> ParameterInfo {
-    ParameterInfo {
-        devices: vec![DeviceKind::Cpu],
-        ..integer_or("threads", 1)
-    }
+    on_cpu(integer_or("threads", 1))
 }
 
 /// Description of a parameter with a few textual values, the first of which is the default.
@@ -51,6 +48,14 @@ pub fn choice(name: &str, choices: &[&str]) -> ParameterInfo {
 pub fn on_cuda(parameter: ParameterInfo) -> ParameterInfo {
     ParameterInfo {
         devices: vec![DeviceKind::Cuda],
+        ..parameter
+    }
+}
+
+/// The same parameter, for the host alone.
+pub fn on_cpu(parameter: ParameterInfo) -> ParameterInfo {
+    ParameterInfo {
+        devices: vec![DeviceKind::Cpu],
         ..parameter
     }
 }
@@ -111,11 +116,16 @@ impl Arguments<'_> {
 
     /// As [`Self::choice`] of a parameter that [`on_cuda`] made; cases on other devices have none of it, and get the first.
     pub fn cuda_choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Result<T, Failure> {
-        if self.0.device.kind == DeviceKind::Cuda {
+        if self.is_cuda() {
             self.choice(name, choices)
         } else {
             Ok(choices[0].1)
         }
+    }
+
+    /// Whether the case is for a CUDA device.
+    pub fn is_cuda(&self) -> bool {
+        self.0.device.kind == DeviceKind::Cuda
     }
 
     /// The parameter `dtype`, one of `choices`.
