@@ -8,6 +8,7 @@
 //! On the host the threads share the array out, and each reads its part. On a CUDA device `dram` and `l2` are read
 //! past the first cache by all multiprocessors; for `l1` and `shared` the array is cut into pieces of 16 and 32 KiB, each
 //! of which a block reads `passes` times, so `elements` is many times what one multiprocessor holds.
+#![allow(unsafe_code)] // vectors of the processor's own
 
 use std::hint::black_box;
 
@@ -23,7 +24,6 @@ use crate::parameters::{self, Arguments};
 use crate::program::{
     Arg, Checked, Fill, Launch, Outcome, Program, Source, Traffic, blocks, cuda_source,
 };
-use crate::simd::wide;
 
 static SOURCE: Source = cuda_source!("ceiling/bandwidth.cu");
 /// Threads of a block.
@@ -101,24 +101,70 @@ fn read(team: &Team, buffers: &mut Buffers, passes: u32, iterations: u64) -> u64
     host_ns
 }
 
-wide! {
-    /// The sum of `words`, each of which is read `passes` times.
-    fn sum_of_passes(words: &[u32], passes: u32) -> u32 {
-        // Four registers of 512 bits: the sums of a pass go on in the next.
-        let mut lanes = [0_u32; 64];
-        let mut rest = 0_u32;
-        for _ in 0..passes {
-            let (chunks, tail) = black_box(words).as_chunks::<64>();
-            for chunk in chunks {
-                for (lane, word) in lanes.iter_mut().zip(chunk) {
-                    *lane = lane.wrapping_add(*word);
-                }
-            }
-            rest = tail.iter().fold(rest, |rest, word| rest.wrapping_add(*word));
+/// The sum of `words`, each of which is read `passes` times.
+fn sum_of_passes(words: &[u32], passes: u32) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if crate::simd::has_avx512() {
+            // SAFETY: the processor has every feature that the function enables.
+            return unsafe { avx512(words, passes) };
         }
-        lanes.iter().fold(rest, |sum, lane| sum.wrapping_add(*lane))
+        if crate::simd::has_avx2() {
+            // SAFETY: the processor has every feature that the function enables.
+            return unsafe { avx2(words, passes) };
+        }
     }
+    let pass = |sum: u32, _| sum.wrapping_add(sum_of(black_box(words)));
+    (0..passes).fold(0, pass)
 }
+
+fn sum_of(words: &[u32]) -> u32 {
+    words.iter().fold(0, |sum, word| sum.wrapping_add(*word))
+}
+
+/// Reads with vectors of a type, by intrinsics: left to itself the compiler adds up across the vectors in each pass, which
+/// in the first cache takes as long as some of the reading.
+#[cfg(target_arch = "x86_64")]
+macro_rules! read_vectors {
+    ($name:ident, $features:literal, $vector:ty, $add:path) => {
+        #[target_feature(enable = $features)]
+        fn $name(words: &[u32], passes: u32) -> u32 {
+            const LANES: usize = size_of::<$vector>() / 4;
+            // SAFETY: any bits are a vector.
+            let mut sums: [$vector; 8] = unsafe { std::mem::zeroed() };
+            let mut rest = 0_u32;
+            for _ in 0..passes {
+                let (chunks, tail) = black_box(words).as_chunks::<{ 8 * LANES }>();
+                for chunk in chunks {
+                    let vectors: *const $vector = chunk.as_ptr().cast();
+                    for (place, sum) in sums.iter_mut().enumerate() {
+                        // SAFETY: the chunk has eight vectors, at any alignment.
+                        *sum = $add(*sum, unsafe { vectors.add(place).read_unaligned() });
+                    }
+                }
+                rest = rest.wrapping_add(sum_of(tail));
+            }
+            // SAFETY: as many words as the vectors have; any bits are a word.
+            let lanes: [u32; 8 * LANES] = unsafe { std::mem::transmute(sums) };
+            rest.wrapping_add(sum_of(&lanes))
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+read_vectors!(
+    avx512,
+    "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma",
+    std::arch::x86_64::__m512i,
+    std::arch::x86_64::_mm512_add_epi32
+);
+#[cfg(target_arch = "x86_64")]
+read_vectors!(
+    avx2,
+    "avx2,fma",
+    std::arch::x86_64::__m256i,
+    std::arch::x86_64::_mm256_add_epi32
+);
 
 /// How a kernel takes the array.
 #[derive(Clone, Copy, Debug)]
