@@ -17,9 +17,9 @@ pub mod parameters;
 mod permutation;
 pub mod program;
 mod simd;
+mod store;
 pub mod user;
 mod word;
-mod store;
 
 pub use ops::catalog;
 pub use simd::instruction_set;

@@ -1,6 +1,7 @@
 //! The ops, one file per family and one line each in [`OPS`].
 
 mod bank_conflict;
+mod ceiling;
 mod gather;
 mod gemm;
 mod memset;
@@ -44,6 +45,8 @@ const OPS: &[&dyn Op] = &[
     &gemm::Gemm,
     &softmax::Softmax,
     &stencil::Stencil,
+    &ceiling::PeakBandwidth,
+    &ceiling::PeakArithmetic,
 ];
 
 /// Every op, as an entry of a worker's catalog.

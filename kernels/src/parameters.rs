@@ -144,6 +144,11 @@ impl Arguments<'_> {
         }
     }
 
+    /// Whether the case is for a CUDA device.
+    pub fn is_cuda(&self) -> bool {
+        self.0.device.kind == DeviceKind::Cuda
+    }
+
     /// The parameter `dtype`, one of `choices`.
     pub fn dtype(&self, choices: &[DType]) -> Result<DType, Failure> {
         let named: Vec<_> = choices.iter().map(|dtype| (dtype.name(), *dtype)).collect();
