@@ -68,14 +68,6 @@ pub fn on_cuda(parameter: ParameterInfo) -> ParameterInfo {
     }
 }
 
-/// The same parameter, for the host alone.
-pub fn on_cpu(parameter: ParameterInfo) -> ParameterInfo {
-    ParameterInfo {
-        devices: vec![DeviceKind::Cpu],
-        ..parameter
-    }
-}
-
 /// Description of the parameter `dtype`; the first is the default.
 pub fn dtype(choices: &[DType]) -> ParameterInfo {
     let names: Vec<_> = choices.iter().map(|dtype| dtype.name()).collect();
@@ -142,11 +134,6 @@ impl Arguments<'_> {
         } else {
             Ok(choices[0].1)
         }
-    }
-
-    /// Whether the case is for a CUDA device.
-    pub fn is_cuda(&self) -> bool {
-        self.0.device.kind == DeviceKind::Cuda
     }
 
     /// The parameter `dtype`, one of `choices`.

@@ -70,7 +70,7 @@ impl Op for PointerChase {
         let cycle = program.input("lines", DType::U32, lines * LINE, fill);
         // Place and number of the line that comes next: line 0 at first. Nothing puts it back.
         program.buffers.push(BufferSpec {
-            name: "position",
+            name: "position".into(),
             dtype: DType::U32,
             len: 2,
             role: Role::Scratch,
