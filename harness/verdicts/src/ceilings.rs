@@ -20,6 +20,8 @@ const RUNS: usize = 5;
 /// How far beyond the upper end of a ceiling the lower end of a result must be to be impossible: what a ceiling's own kernel may
 /// leave on the table.
 const SLACK: f64 = 1.10;
+/// The same of caches that can be written while they are read: their ceilings are of reading alone.
+const SLACK_OF_CACHES: f64 = 2.0 * SLACK;
 
 /// What a ceiling is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -37,6 +39,14 @@ impl Limit {
         match self {
             Self::Level(level) => level.name(),
             Self::Unit(unit) => unit.name(),
+        }
+    }
+
+    /// How far beyond its ceiling is impossible.
+    fn slack(self) -> f64 {
+        match self {
+            Self::Level(MemoryLevel::L1 | MemoryLevel::L2 | MemoryLevel::L3) => SLACK_OF_CACHES,
+            Self::Level(_) | Self::Unit(_) => SLACK,
         }
     }
 
@@ -118,7 +128,7 @@ impl Ceilings {
         let here = |ceiling: &&Ceiling| ceiling.device == case.device && ceiling.limit == limit;
         let ceiling = self.all.iter().find(here)?;
         let rate = rate(&case.work, limit, time_ns)?;
-        let most = ceiling.rate.high * SLACK;
+        let most = ceiling.rate.high * limit.slack();
         let impossible = (rate.low > most).then(|| {
             format!(
                 "{:.3e} {unit} is beyond what `{name}` gives here, at most {:.3e} {unit} ({}): something was not computed, or not there",
