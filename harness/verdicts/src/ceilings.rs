@@ -72,6 +72,8 @@ pub struct Ceiling {
     pub case: String,
     /// The run that it is from.
     pub run: RunId,
+    /// Whether others used the machine meanwhile: it may do more than this, so nothing is impossible beside it.
+    pub disturbed: bool,
 }
 
 /// The ceilings of one machine.
@@ -129,7 +131,7 @@ impl Ceilings {
         let ceiling = self.all.iter().find(here)?;
         let rate = rate(&case.work, limit, time_ns)?;
         let most = ceiling.rate.high * limit.slack();
-        let impossible = (rate.low > most).then(|| {
+        let impossible = (rate.low > most && !ceiling.disturbed).then(|| {
             format!(
                 "{:.3e} {unit} is beyond what `{name}` gives here, at most {:.3e} {unit} ({}): something was not computed, or not there",
                 rate.estimate,
@@ -174,6 +176,7 @@ fn ceilings_of(case: &CaseRow, run: &RunId) -> Vec<Ceiling> {
             rate: rate(&case.work, limit, &time_ns)?,
             case: case.case.clone(),
             run: run.clone(),
+            disturbed: case.good_rounds().any(|round| !round.disturbed.is_empty()),
         })
     };
     limits(case).into_iter().filter_map(ceiling).collect()
