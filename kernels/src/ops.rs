@@ -2,6 +2,7 @@
 
 mod gemm;
 mod reduce;
+mod scan;
 mod softmax;
 mod stream;
 mod sum;
@@ -28,6 +29,7 @@ const OPS: &[&dyn Op] = &[
     &stream::Elementwise::Nstream,
     &sum::Reduction::Dot,
     &sum::Reduction::Sum,
+    &scan::Scan,
     &transpose::Transpose,
     &gemm::Gemm,
     &softmax::Softmax,
