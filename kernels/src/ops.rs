@@ -1,10 +1,18 @@
 //! The ops, one file per family and one line each in [`OPS`].
 
+mod bank_conflict;
+mod ceiling;
+mod gather;
 mod gemm;
+mod memset;
+mod pointer_chase;
+mod radix_sort;
 mod reduce;
 mod scan;
 mod softmax;
+mod stencil;
 mod stream;
+mod strided;
 mod sum;
 mod transpose;
 
@@ -30,9 +38,19 @@ const OPS: &[&dyn Op] = &[
     &sum::Reduction::Dot,
     &sum::Reduction::Sum,
     &scan::Scan,
+    &radix_sort::RadixSort,
+    &strided::Strided,
+    &gather::Indexed::Gather,
+    &gather::Indexed::Scatter,
+    &pointer_chase::PointerChase,
+    &memset::Memset,
+    &bank_conflict::BankConflict,
     &transpose::Transpose,
     &gemm::Gemm,
     &softmax::Softmax,
+    &stencil::Stencil,
+    &ceiling::PeakBandwidth,
+    &ceiling::PeakArithmetic,
 ];
 
 /// Every op, as an entry of a worker's catalog.
@@ -52,6 +70,11 @@ pub trait Op: Sync {
 
     /// What a case of it allocates, does and checks. Sizes may be 0.
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure>;
+
+    /// The value of a parameter that is a size in tests that run everything at one size: less, where several multiply.
+    fn test_size(&self, _parameter: &str, size: i64) -> i64 {
+        size
+    }
 }
 
 /// What an op says of itself; what all ops have in common is added to it.
@@ -115,7 +138,8 @@ pub fn program(case: &CaseSpec) -> Result<Program, Failure> {
     op.program(&Arguments(case))
 }
 
-/// Every case of every op on a kind of device, over all choices, with `size` for each parameter that is a size.
+/// Every case of every op on a kind of device, over all choices, with `size`, or what the op
+/// makes of it, for each parameter that is a size.
 pub fn cases(device: DeviceKind, size: i64) -> Vec<CaseSpec> {
     let selector = assay_protocol::DeviceSelector {
         kind: device,
@@ -129,7 +153,7 @@ pub fn cases(device: DeviceKind, size: i64) -> Vec<CaseSpec> {
         }
         let mut parameters = info.parameters;
         parameters.retain(|p| p.devices.is_empty() || p.devices.contains(&device));
-        for params in combinations(&parameters, size) {
+        for params in combinations(*op, &parameters, size) {
             cases.push(CaseSpec {
                 workload: info.name.into(),
                 params,
@@ -137,6 +161,7 @@ pub fn cases(device: DeviceKind, size: i64) -> Vec<CaseSpec> {
                 device: selector.clone(),
                 timing: TimingMode::Hot,
                 command: None,
+                kernel: None,
             });
         }
     }
@@ -144,12 +169,17 @@ pub fn cases(device: DeviceKind, size: i64) -> Vec<CaseSpec> {
 }
 
 /// Every combination of the choices of some parameters.
-fn combinations(parameters: &[ParameterInfo], size: i64) -> Vec<BTreeMap<String, ParamValue>> {
+fn combinations(
+    op: &dyn Op,
+    parameters: &[ParameterInfo],
+    size: i64,
+) -> Vec<BTreeMap<String, ParamValue>> {
     let mut all = vec![BTreeMap::new()];
     for parameter in parameters {
         let mut values = parameter.choices.clone();
         if values.is_empty() {
-            values.push(parameter.default.clone().unwrap_or(ParamValue::Int(size)));
+            let size = || ParamValue::Int(op.test_size(&parameter.name, size));
+            values.push(parameter.default.clone().unwrap_or_else(size));
         }
         all = all
             .into_iter()

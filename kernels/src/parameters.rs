@@ -24,12 +24,17 @@ pub fn integer_or(name: &str, default: i64) -> ParameterInfo {
     }
 }
 
+/// Description of an integer parameter that may be as little as `least`, which is its default.
+pub fn integer_from(name: &str, least: i64) -> ParameterInfo {
+    ParameterInfo {
+        minimum: Some(least),
+        ..integer_or(name, least)
+    }
+}
+
 /// Description of the parameter `threads`, which every op has on the host: one thread unless a suite says more.
 pub fn threads() -> ParameterInfo {
-    ParameterInfo {
-        devices: vec![DeviceKind::Cpu],
-        ..integer_or("threads", 1)
-    }
+    on_cpu(integer_or("threads", 1))
 }
 
 /// Description of a parameter with a few textual values, the first of which is the default.
@@ -47,18 +52,18 @@ pub fn choice(name: &str, choices: &[&str]) -> ParameterInfo {
     }
 }
 
-/// The same parameter, for CUDA devices alone.
-pub fn on_cuda(parameter: ParameterInfo) -> ParameterInfo {
+/// The same parameter, for the host alone. One of the same name may be for CUDA devices.
+pub fn on_cpu(parameter: ParameterInfo) -> ParameterInfo {
     ParameterInfo {
-        devices: vec![DeviceKind::Cuda],
+        devices: vec![DeviceKind::Cpu],
         ..parameter
     }
 }
 
-/// The same parameter, for the host alone.
-pub fn on_cpu(parameter: ParameterInfo) -> ParameterInfo {
+/// The same parameter, for CUDA devices alone.
+pub fn on_cuda(parameter: ParameterInfo) -> ParameterInfo {
     ParameterInfo {
-        devices: vec![DeviceKind::Cpu],
+        devices: vec![DeviceKind::Cuda],
         ..parameter
     }
 }

@@ -43,7 +43,7 @@ struct Place {
 };
 
 /// Loads this thread's part of a tile; beyond its end there is `filler`.
-ASSAY_DEVICE void load(u32 (&own)[ROWS], const u32* in, const Place& place, u32 filler) {
+ASSAY_DEVICE void load_tile(u32 (&own)[ROWS], const u32* in, const Place& place, u32 filler) {
 #pragma unroll
     for (u32 row = 0; row < ROWS; ++row) {
         const u32 at = Place::own(row);
@@ -120,8 +120,8 @@ ASSAY_DEVICE void exchange(Shared& shared, const u32 (&own)[ROWS], const u32 (&r
 /// Writes the tile's keys, which are at their places, and then its payloads, to where their digits go. All threads have
 /// passed a barrier since the last of both was written.
 template <bool PAYLOAD>
-ASSAY_DEVICE void write(Shared& shared, u32* keys_out, u32* payload_out, const u32 (&payload)[ROWS], const u32 (&ranks)[ROWS],
-                        u32 shift, u32 count) {
+ASSAY_DEVICE void write_tile(Shared& shared, u32* keys_out, u32* payload_out, const u32 (&payload)[ROWS],
+                             const u32 (&ranks)[ROWS], u32 shift, u32 count) {
     u32 to[ROWS];
 #pragma unroll
     for (u32 row = 0; row < ROWS; ++row) {
@@ -157,8 +157,8 @@ ASSAY_DEVICE void store_relaxed(u32* to, u32 word) {
 }
 ASSAY_DEVICE bool comes_late(u32) { return false; }
 #else
-inline u32 load_relaxed(const u32* from) { return *from; }
-inline void store_relaxed(u32* to, u32 word) { *to = word; }
+inline u32 load_relaxed(const u32* from) { return __atomic_load_n(from, __ATOMIC_RELAXED); }
+inline void store_relaxed(u32* to, u32 word) { __atomic_store_n(to, word, __ATOMIC_RELAXED); }
 // Blocks run one after the other there, and all prefixes would be known at once: most are held back for good, so that
 // blocks look back as far as they do where others run at the same time.
 inline bool comes_late(u32 tile) { return tile % 5 != 0; }
@@ -188,7 +188,6 @@ ASSAY_DEVICE u32 look_back(u32* published, u32 tile, u32 count) {
 }  // namespace radix
 
 // counts[pass][digit] += how often the digits of keys are there, for all passes. `counts` are zeros.
-template <int>
 __global__ void __launch_bounds__(radix::THREADS) sort_count_all(u32* counts, const u32* keys, u64 n) {
     using namespace radix;
     __shared__ u32 own[PASSES * DIGITS];
@@ -214,7 +213,6 @@ __global__ void __launch_bounds__(radix::THREADS) sort_count_all(u32* counts, co
 }
 
 // Makes the counts of each pass those of lower digits: one block of 256 threads a pass.
-template <int>
 __global__ void __launch_bounds__(radix::DIGITS) sort_begin_all(u32* counts) {
     __shared__ u32 parts[radix::DIGITS / WARP + 1];
     u32* const count = counts + blockIdx.x * radix::DIGITS + threadIdx.x;
@@ -235,23 +233,22 @@ sort_sweep(u32* keys_out, u32* payload_out, const u32* keys_in, const u32* paylo
     const u32 tile = shared.parts[0];
     const Place place(tile, n);
     u32 keys[ROWS], ranks[ROWS], payload[ROWS] = {}, before[WARPS];
-    load(keys, keys_in, place, ALL_LANES);
+    load_tile(keys, keys_in, place, ALL_LANES);
     rank_in_warp(shared, keys, shift, ranks);
     __syncthreads();
     const u32 count = count_digit(shared, before);
     if (threadIdx.x < DIGITS) publish_count(published, tile, count);
     const u32 first = place_in_tile(shared, keys, shift, ranks, count, before);
     exchange(shared, keys, ranks);
-    if (PAYLOAD) load(payload, payload_in, place, 0);
+    if (PAYLOAD) load_tile(payload, payload_in, place, 0);
     if (threadIdx.x < DIGITS) {
         shared.offsets[threadIdx.x] = begins[threadIdx.x] + look_back(published, tile, count) - first;
     }
     __syncthreads();
-    write<PAYLOAD>(shared, keys_out, payload_out, payload, ranks, shift, place.count);
+    write_tile<PAYLOAD>(shared, keys_out, payload_out, payload, ranks, shift, place.count);
 }
 
 // counts[digit][block] = how often a digit is there in the block's `tiles` tiles
-template <int>
 __global__ void __launch_bounds__(radix::THREADS) sort_count(u32* counts, const u32* keys, u32 shift, u64 tiles, u64 n) {
     using namespace radix;
     __shared__ u32 own[DIGITS];
@@ -270,7 +267,6 @@ __global__ void __launch_bounds__(radix::THREADS) sort_count(u32* counts, const 
 }
 
 // Makes the counts of each digit those of the spans before, and totals[digit] all: a block a digit.
-template <int>
 __global__ void __launch_bounds__(radix::DIGITS) sort_offsets(u32* counts, u32* totals, u64 spans) {
     using namespace radix;
     __shared__ u32 parts[DIGITS / WARP + 1];
@@ -300,7 +296,7 @@ sort_move(u32* keys_out, u32* payload_out, const u32* keys_in, const u32* payloa
     for (u64 tile = blockIdx.x * tiles; tile < (blockIdx.x + 1) * tiles; ++tile) {
         const Place place(tile, n);
         u32 keys[ROWS], ranks[ROWS], payload[ROWS] = {}, before[WARPS];
-        load(keys, keys_in, place, ALL_LANES);
+        load_tile(keys, keys_in, place, ALL_LANES);
         // All have read what the tile before left.
         __syncthreads();
         rank_in_warp(shared, keys, shift, ranks);
@@ -308,10 +304,10 @@ sort_move(u32* keys_out, u32* payload_out, const u32* keys_in, const u32* payloa
         const u32 count = count_digit(shared, before);
         const u32 first = place_in_tile(shared, keys, shift, ranks, count, before);
         exchange(shared, keys, ranks);
-        if (PAYLOAD) load(payload, payload_in, place, 0);
+        if (PAYLOAD) load_tile(payload, payload_in, place, 0);
         if (threadIdx.x < DIGITS) shared.offsets[threadIdx.x] = to - first;
         to += count;
         __syncthreads();
-        write<PAYLOAD>(shared, keys_out, payload_out, payload, ranks, shift, place.count);
+        write_tile<PAYLOAD>(shared, keys_out, payload_out, payload, ranks, shift, place.count);
     }
 }

@@ -24,9 +24,10 @@ use crate::program::{
     Arg, Checked, Fill, Launch, Outcome, Program, Source, Step, blocks, cuda_source,
 };
 use crate::simd::wide;
+use crate::store;
+use crate::word::{DTYPES, Word};
 
 static SOURCE: Source = cuda_source!("order/scan.cu");
-const DTYPES: &[DType] = &[DType::U32, DType::U64];
 /// Bytes of a tile of the host: a part of a core's second cache.
 const HOST_TILE_BYTES: usize = 128 << 10;
 /// Threads of a block.
@@ -71,7 +72,7 @@ impl Op for Scan {
     }
 }
 
-fn program<T: Unsigned>(arguments: &Arguments) -> Result<Program, Failure> {
+fn program<T: Word>(arguments: &Arguments) -> Result<Program, Failure> {
     let n = arguments.size("elements")?;
     let inclusive = arguments.choice("kind", &[("inclusive", true), ("exclusive", false)])?;
     let variants = [
@@ -162,21 +163,21 @@ struct Chain {
 
 impl Chain {
     /// Waits for the tiles before tile `number` of `tiles`, and adds `sum` to what they sum to, which it gives.
-    fn pass<T: Unsigned>(&self, member: &Member, (number, tiles): (usize, usize), sum: T) -> T {
+    fn pass<T: Word>(&self, member: &Member, (number, tiles): (usize, usize), sum: T) -> T {
         let turn = member.iteration * tiles as u64 + number as u64;
         member.wait_until(|| self.tiles.load(Ordering::Acquire) == turn);
         let before = match number {
             0 => T::default(),
-            _ => T::from_word(self.before.load(Ordering::Relaxed)),
+            _ => T::from_u64(self.before.load(Ordering::Relaxed)),
         };
         self.before
-            .store(before.plus(sum).to_word(), Ordering::Relaxed);
+            .store(before.wrapping_add(sum).into(), Ordering::Relaxed);
         self.tiles.store(turn + 1, Ordering::Release);
         before
     }
 }
 
-fn run<T: Unsigned>(
+fn run<T: Word>(
     team: &Team,
     buffers: &mut Buffers,
     [input, out]: [usize; 2],
@@ -193,10 +194,9 @@ fn run<T: Unsigned>(
     for (number, part) in parts.enumerate() {
         shares[number % team.threads()].push((number, part));
     }
-    let scan = if inclusive {
-        inclusive_scan
-    } else {
-        exclusive_scan
+    let scan = Scanner {
+        inclusive,
+        around: store::goes_around(2 * size_of_val(input) as u64),
     };
     let chain = Chain::default();
     team.time(iterations, shares, |member, share| {
@@ -206,31 +206,67 @@ fn run<T: Unsigned>(
             if team.threads() > 1 {
                 before = chain.pass(member, (*number, tiles), sum_of(input));
             }
-            before = scan(out, input, before);
+            before = scan.tile(out, input, before);
         }
     })
+}
+
+/// Bytes that are on their way around the caches at a time.
+const PIECE_BYTES: usize = 4 << 10;
+
+/// How a thread writes its sums.
+#[derive(Clone, Copy)]
+struct Scanner {
+    inclusive: bool,
+    around: bool,
+}
+
+impl Scanner {
+    /// Writes the sums of a tile, and gives that of `before` and all its elements.
+    fn tile<T: Word>(self, out: &mut [T], input: &[T], before: T) -> T {
+        if !self.around {
+            return self.piece(out, input, before);
+        }
+        let mut before = before;
+        let mut sums = [T::default(); PIECE_BYTES / 4];
+        let elements = PIECE_BYTES / size_of::<T>();
+        for (out, input) in out.chunks_mut(elements).zip(input.chunks(elements)) {
+            let sums = &mut sums[..out.len()];
+            before = self.piece(sums, input, before);
+            store::send(out, sums);
+        }
+        before
+    }
+
+    fn piece<T: Word>(self, out: &mut [T], input: &[T], before: T) -> T {
+        if self.inclusive {
+            inclusive_scan(out, input, before)
+        } else {
+            exclusive_scan(out, input, before)
+        }
+    }
 }
 
 /// Elements that are summed at a time: a vector.
 const LANES: usize = 16;
 
 wide! {
-    fn sum_of<T: Unsigned>(input: &[T]) -> T {
-        input.iter().fold(T::default(), |sum, x| sum.plus(*x))
+    fn sum_of<T: Word>(input: &[T]) -> T {
+        input.iter().fold(T::default(), |sum, x| sum.wrapping_add(*x))
     }
 
     /// Writes `before` and the sums of the elements up to and with each. Gives the last.
-    fn inclusive_scan<T: Unsigned>(out: &mut [T], input: &[T], before: T) -> T {
+    fn inclusive_scan<T: Word>(out: &mut [T], input: &[T], before: T) -> T {
         let mut before = before;
         let (rows, rest) = input.as_chunks::<LANES>();
         let (out_rows, out_rest) = out.as_chunks_mut::<LANES>();
         for (out, row) in out_rows.iter_mut().zip(rows) {
             *out = scan_row(*row);
-            out.iter_mut().for_each(|sum| *sum = sum.plus(before));
+            out.iter_mut().for_each(|sum| *sum = sum.wrapping_add(before));
             before = out[LANES - 1];
         }
         for (out, x) in out_rest.iter_mut().zip(rest) {
-            before = before.plus(*x);
+            before = before.wrapping_add(*x);
             *out = before;
         }
         before
@@ -238,25 +274,25 @@ wide! {
 }
 
 /// Writes `before` and the sums of the elements before each. Gives that of all.
-fn exclusive_scan<T: Unsigned>(out: &mut [T], input: &[T], before: T) -> T {
+fn exclusive_scan<T: Word>(out: &mut [T], input: &[T], before: T) -> T {
     let (Some((first, out)), Some((last, input))) = (out.split_first_mut(), input.split_last())
     else {
         return before;
     };
     *first = before;
-    inclusive_scan(out, input, before).plus(*last)
+    inclusive_scan(out, input, before).wrapping_add(*last)
 }
 
 /// Sums of the elements up to and with each: of 2, then of 4, and so on.
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
-fn scan_row<T: Unsigned>(mut row: [T; LANES]) -> [T; LANES] {
+fn scan_row<T: Word>(mut row: [T; LANES]) -> [T; LANES] {
     let mut apart = 1;
     while apart < LANES {
         let mut before = [T::default(); LANES];
         before[apart..].copy_from_slice(&row[..LANES - apart]);
         for (sum, before) in row.iter_mut().zip(before) {
-            *sum = sum.plus(before);
+            *sum = sum.wrapping_add(before);
         }
         apart *= 2;
     }
@@ -266,9 +302,9 @@ fn scan_row<T: Unsigned>(mut row: [T; LANES]) -> [T; LANES] {
 /// Elements that a thread checks at a time.
 const BATCH: usize = 1 << 14;
 
-fn check<T: Unsigned>(outcome: &Outcome, [input, out]: [usize; 2], inclusive: bool) -> Checked {
+fn check<T: Word>(outcome: &Outcome, [input, out]: [usize; 2], inclusive: bool) -> Checked {
     let (input, out) = (outcome.get::<T>(input), outcome.get::<T>(out));
-    let add = |sum: u64, x: &T| sum.wrapping_add(x.to_word());
+    let add = |sum: u64, x: &T| sum.wrapping_add((*x).into());
     let sums = input
         .par_chunks(BATCH)
         .map(|batch| batch.iter().fold(0, add));
@@ -286,7 +322,7 @@ fn check<T: Unsigned>(outcome: &Outcome, [input, out]: [usize; 2], inclusive: bo
             let with = add(before, x);
             let right = if inclusive { with } else { before };
             before = with;
-            *found != T::from_word(right)
+            *found != T::from_u64(right)
         };
         input.iter().zip(out).map(is_wrong).filter(|w| *w).count()
     });
@@ -294,42 +330,4 @@ fn check<T: Unsigned>(outcome: &Outcome, [input, out]: [usize; 2], inclusive: bo
         different.sum(),
         "how many sums differ from those of 64 bits, modulo the size of their type",
     )
-}
-
-/// An unsigned integer, added modulo its size.
-trait Unsigned: Element {
-    fn plus(self, other: Self) -> Self;
-    fn to_word(self) -> u64;
-    /// The lower bits of a word.
-    fn from_word(word: u64) -> Self;
-}
-
-impl Unsigned for u32 {
-    #[inline]
-    fn plus(self, other: Self) -> Self {
-        self.wrapping_add(other)
-    }
-
-    fn to_word(self) -> u64 {
-        self.into()
-    }
-
-    fn from_word(word: u64) -> Self {
-        word as Self
-    }
-}
-
-impl Unsigned for u64 {
-    #[inline]
-    fn plus(self, other: Self) -> Self {
-        self.wrapping_add(other)
-    }
-
-    fn to_word(self) -> u64 {
-        self
-    }
-
-    fn from_word(word: u64) -> Self {
-        word
-    }
 }
