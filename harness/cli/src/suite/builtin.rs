@@ -18,6 +18,10 @@ const SUITES: &[(&str, &str)] = &[
         "cpu",
         include_str!("../../../../suites/definitions/cpu.toml"),
     ),
+    (
+        "ceilings",
+        include_str!("../../../../suites/definitions/ceilings.toml"),
+    ),
 ];
 
 /// Files that built-in suites name as `{dir}/../workers/...`: one line each.
