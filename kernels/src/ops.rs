@@ -6,7 +6,9 @@ mod gather;
 mod gemm;
 mod memset;
 mod pointer_chase;
+mod radix_sort;
 mod reduce;
+mod scan;
 mod softmax;
 mod stencil;
 mod stream;
@@ -35,6 +37,8 @@ const OPS: &[&dyn Op] = &[
     &stream::Elementwise::Nstream,
     &sum::Reduction::Dot,
     &sum::Reduction::Sum,
+    &scan::Scan,
+    &radix_sort::RadixSort,
     &strided::Strided,
     &gather::Indexed::Gather,
     &gather::Indexed::Scatter,

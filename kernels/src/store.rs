@@ -7,7 +7,7 @@
 use assay_protocol::MemoryLevel;
 
 use crate::device::host;
-use crate::element::Real;
+use crate::element::Element;
 
 /// Whether buffers of `bytes` altogether are better written around the caches.
 pub fn goes_around(bytes: u64) -> bool {
@@ -19,7 +19,7 @@ pub fn goes_around(bytes: u64) -> bool {
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn send<T: Real>(to: &mut [T], from: &[T]) {
+pub fn send<T: Element>(to: &mut [T], from: &[T]) {
     assert_eq!(to.len(), from.len(), "lengths of a copy");
     #[cfg(target_arch = "x86_64")]
     send_lines(to, from);
@@ -28,11 +28,11 @@ pub fn send<T: Real>(to: &mut [T], from: &[T]) {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn send_lines<T: Real>(to: &mut [T], from: &[T]) {
+fn send_lines<T: Element>(to: &mut [T], from: &[T]) {
     use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
 
     const VECTOR: usize = size_of::<__m128i>();
-    // SAFETY: any bits are a number of either type.
+    // SAFETY: any bits are an element, and any bits are a vector.
     let (head, vectors, _) = unsafe { to.align_to_mut::<__m128i>() };
     let (head, vectors) = (head.len(), vectors.len());
     let whole = head + vectors * VECTOR / size_of::<T>();
