@@ -142,7 +142,7 @@ mod tests {
     fn every_op_of_the_host_passes() {
         let mut lines = vec![];
         let tally = super::check(DeviceKind::Cpu, 7, super::SIZES, &mut |line| {
-            lines.push(line.to_owned())
+            lines.push(line.to_owned());
         });
         assert!(
             tally.failed == 0 && tally.passed > 50,
@@ -159,7 +159,7 @@ mod tests {
         }
         let mut lines = vec![];
         let tally = super::check(DeviceKind::Cuda, 7, &[67], &mut |line| {
-            lines.push(line.to_owned())
+            lines.push(line.to_owned());
         });
         assert!(
             tally.passed == 0 && tally.failed == 0 && tally.skipped > 50,

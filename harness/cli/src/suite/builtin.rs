@@ -19,6 +19,14 @@ const SUITES: &[(&str, &str)] = &[
         include_str!("../../../../suites/definitions/cpu.toml"),
     ),
     (
+        "kernels-smoke",
+        include_str!("../../../../suites/definitions/kernels-smoke.toml"),
+    ),
+    (
+        "memory",
+        include_str!("../../../../suites/definitions/memory.toml"),
+    ),
+    (
         "ceilings",
         include_str!("../../../../suites/definitions/ceilings.toml"),
     ),
