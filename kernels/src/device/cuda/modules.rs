@@ -191,6 +191,12 @@ impl Modules {
                     source.path
                 )));
             }
+            if launch.shared_bytes > cuda.description.shared_bytes {
+                return Err(Failure::Skipped(format!(
+                    "`{}` needs {} bytes of shared memory, and a block of this device can have {}",
+                    launch.kernel, launch.shared_bytes, cuda.description.shared_bytes
+                )));
+            }
             if !self.0.contains_key(source.path) {
                 let mut kernels: Vec<_> = launches
                     .iter()

@@ -58,12 +58,12 @@ impl Timer {
         cuda.synchronize()
     }
 
-    /// Most iterations that a sample may have, of which each takes `steps` launches.
-    pub fn most_iterations(&self, steps: usize) -> u64 {
+    /// Most iterations that a sample may have, of which each takes `launches`. Those of a graph count as well: where its
+    /// nodes wait is the driver's business.
+    pub fn most_iterations(&self, launches: usize) -> u64 {
         match self.mode {
             TimingMode::Cold => 1,
-            TimingMode::Hot => (QUEUE / steps.max(1)).max(1) as u64,
-            TimingMode::Graph => QUEUE as u64,
+            TimingMode::Hot | TimingMode::Graph => (QUEUE / launches.max(1)).max(1) as u64,
             TimingMode::Host => u64::MAX,
         }
     }
