@@ -16,7 +16,7 @@ use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 use super::set_lost;
 
 pub use events::{Event, Graph};
-pub use memory::{DeviceMemory, PinnedMemory};
+pub use memory::{DeviceMemory, ManagedMemory, PinnedMemory, StreamMemory};
 
 /// The oldest driver whose interface we use (`cuEventElapsedTime_v2`).
 const OLDEST: Version = Version(12, 8);
@@ -67,7 +67,10 @@ impl Description {
 pub fn checked<T>(what: &str, outcome: Result<T, DriverError>) -> Result<T, Failure> {
     outcome.map_err(|error| {
         let text = format!("CUDA: {what}: {}", words(error));
-        if error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+        if matches!(
+            error.0,
+            CUresult::CUDA_ERROR_OUT_OF_MEMORY | CUresult::CUDA_ERROR_NOT_SUPPORTED
+        ) {
             return Failure::Skipped(text);
         }
         if is_sticky(error.0) {

@@ -23,6 +23,21 @@ impl Event {
         checked("event", unsafe { result::event::record(self.0, stream.0) })
     }
 
+    /// Waits until it has come.
+    pub fn synchronize(&self) -> Result<(), Failure> {
+        // SAFETY: the event is alive.
+        checked("event", unsafe { result::event::synchronize(self.0) })
+    }
+
+    /// Whether it has come; also where it was never enqueued.
+    pub fn has_come(&self) -> Result<bool, Failure> {
+        // SAFETY: the event is alive.
+        match unsafe { result::event::query(self.0) } {
+            Err(error) if error.0 == sys::CUresult::CUDA_ERROR_NOT_READY => Ok(false),
+            other => checked("event", other).map(|()| true),
+        }
+    }
+
     /// Makes a stream wait for it.
     pub fn hold(&self, stream: StreamRef) -> Result<(), Failure> {
         let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;

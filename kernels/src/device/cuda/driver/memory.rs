@@ -1,6 +1,8 @@
 //! Memory: of a device, managed, and pinned on the host.
 
 use std::ffi::c_void;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
 
 use assay_protocol::Failure;
 use cudarc::driver::result;
@@ -26,18 +28,16 @@ impl DeviceMemory {
         Ok(Self { address, bytes })
     }
 
-    /// Allocates memory that host and device both address, never more than is free on the device.
-    pub fn managed(cuda: &Cuda, bytes: usize) -> Result<Self, Failure> {
-        cuda.ensure_fits(bytes as u64)?;
-        if bytes == 0 {
-            return Ok(Self { address: 0, bytes });
-        }
-        let flags = sys::CUmemAttach_flags::CU_MEM_ATTACH_GLOBAL;
-        // SAFETY: it is written before it is read.
-        let address = checked("managed allocation", unsafe {
-            result::malloc_managed(bytes, flags)
-        })?;
-        Ok(Self { address, bytes })
+    /// Moves managed memory to the device, as part of the stream's work.
+    pub fn prefetch(&self, cuda: &Cuda) -> Result<(), Failure> {
+        let location = sys::CUmemLocation {
+            type_: sys::CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE,
+            id: cuda.device,
+        };
+        // SAFETY: the range is this allocation; the driver refuses memory that is not managed.
+        checked("prefetch", unsafe {
+            result::mem_prefetch_async(self.address, self.bytes, location, cuda.stream)
+        })
     }
 
     /// Its address on the device.
@@ -76,7 +76,7 @@ impl DeviceMemory {
     ///
     /// # Panics
     /// If the sizes differ.
-    pub(in crate::device) fn send(&self, stream: StreamRef, from: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn send(&self, stream: StreamRef, from: &[u8]) -> Result<(), Failure> {
         assert_eq!(from.len(), self.bytes, "sizes of an upload");
         if self.bytes == 0 {
             return Ok(());
@@ -92,11 +92,7 @@ impl DeviceMemory {
     ///
     /// # Panics
     /// If the sizes differ.
-    pub(in crate::device) fn receive(
-        &self,
-        stream: StreamRef,
-        to: &mut [u8],
-    ) -> Result<(), Failure> {
+    pub(crate) fn receive(&self, stream: StreamRef, to: &mut [u8]) -> Result<(), Failure> {
         assert_eq!(to.len(), self.bytes, "sizes of a download");
         if self.bytes == 0 {
             return Ok(());
@@ -143,6 +139,95 @@ impl Drop for DeviceMemory {
     }
 }
 
+/// Memory of a device that was allocated as part of a stream's work, and is freed so.
+#[derive(Debug)]
+pub struct StreamMemory<'a> {
+    memory: ManuallyDrop<DeviceMemory>,
+    stream: StreamRef<'a>,
+}
+
+impl<'a> StreamMemory<'a> {
+    /// Allocates at least a byte. What comes later on the stream may use it.
+    pub fn new(stream: StreamRef<'a>, bytes: usize) -> Result<Self, Failure> {
+        // SAFETY: the stream is alive; what is allocated is written before it is read.
+        let address = checked("allocation on a stream", unsafe {
+            result::malloc_async(stream.0, bytes.max(1))
+        })?;
+        Ok(Self {
+            memory: ManuallyDrop::new(DeviceMemory { address, bytes }),
+            stream,
+        })
+    }
+}
+
+impl Deref for StreamMemory<'_> {
+    type Target = DeviceMemory;
+
+    fn deref(&self) -> &DeviceMemory {
+        &self.memory
+    }
+}
+
+impl Drop for StreamMemory<'_> {
+    fn drop(&mut self) {
+        // SAFETY: allocated by `new` on this stream, which is alive, and freed once: `memory` itself is never dropped.
+        let _ = unsafe { result::free_async(self.memory.address, self.stream.0) };
+    }
+}
+
+/// Managed memory, which the host addresses too.
+#[derive(Debug)]
+pub struct ManagedMemory(DeviceMemory);
+
+impl ManagedMemory {
+    /// Allocates, never more than is free on the device, and sets every byte to 0.
+    pub fn new(cuda: &Cuda, bytes: usize) -> Result<Self, Failure> {
+        cuda.ensure_fits(bytes as u64)?;
+        let memory = Self::allocate(bytes)?;
+        memory.set(cuda.stream(), 0)?;
+        cuda.synchronize()?;
+        Ok(Self(memory))
+    }
+
+    /// Allocates so much and frees it again, without touching it. Whoever asks has looked that it is free.
+    pub fn come_and_go(bytes: usize) -> Result<(), Failure> {
+        Self::allocate(bytes).map(drop)
+    }
+
+    fn allocate(bytes: usize) -> Result<DeviceMemory, Failure> {
+        if bytes == 0 {
+            return DeviceMemory::new(0);
+        }
+        let flags = sys::CUmemAttach_flags::CU_MEM_ATTACH_GLOBAL;
+        // SAFETY: it is written before it is read.
+        let address = checked("managed allocation", unsafe {
+            result::malloc_managed(bytes, flags)
+        })?;
+        Ok(DeviceMemory { address, bytes })
+    }
+
+    /// The device's view.
+    pub fn memory(&self) -> &DeviceMemory {
+        &self.0
+    }
+
+    /// Its bytes, which come to the host when they are touched, once the device's stream is idle.
+    pub fn bytes_mut(&mut self, cuda: &Cuda) -> Result<&mut [u8], Failure> {
+        cuda.synchronize()?;
+        if self.0.bytes == 0 {
+            return Ok(&mut []);
+        }
+        // SAFETY: the whole allocation, set by `new`, borrowed exclusively; nothing on the device uses it now, as all work
+        // of a case is on its streams, which the device's own waits for.
+        Ok(unsafe {
+            std::slice::from_raw_parts_mut(
+                std::ptr::with_exposed_provenance_mut(self.0.address as usize),
+                self.0.bytes,
+            )
+        })
+    }
+}
+
 /// Pinned memory of the host, which the device can address.
 #[derive(Debug)]
 pub struct PinnedMemory {
@@ -154,19 +239,35 @@ impl PinnedMemory {
     /// Allocates, filled with zeros.
     pub fn new(bytes: usize) -> Result<Self, Failure> {
         crate::device::memory::ensure_fits(bytes as u64)?;
+        let memory = Self::allocate(bytes)?;
+        // SAFETY: at least so many bytes were allocated.
+        unsafe { memory.start.cast::<u8>().write_bytes(0, bytes) };
+        Ok(memory)
+    }
+
+    /// Allocates so much and frees it again, without touching it. Whoever asks has looked that it is free.
+    pub fn come_and_go(bytes: usize) -> Result<(), Failure> {
+        Self::allocate(bytes).map(drop)
+    }
+
+    fn allocate(bytes: usize) -> Result<Self, Failure> {
         let flags = sys::CU_MEMHOSTALLOC_PORTABLE | sys::CU_MEMHOSTALLOC_DEVICEMAP;
-        // SAFETY: what is allocated is written at once.
+        // SAFETY: what is allocated is written before it is read.
         let start = checked("pinned allocation", unsafe {
             result::malloc_host(bytes.max(1), flags)
         })?;
-        // SAFETY: at least so many bytes were allocated.
-        unsafe { start.cast::<u8>().write_bytes(0, bytes) };
         Ok(Self { start, bytes })
     }
 
     /// Its address, the same on host and device.
     pub fn address(&self) -> u64 {
         self.start.addr() as u64
+    }
+
+    /// Its bytes; nothing on the device may be writing to them.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: the whole allocation, initialised.
+        unsafe { std::slice::from_raw_parts(self.start.cast(), self.bytes) }
     }
 
     /// Its bytes; nothing on the device may be writing to them.
