@@ -34,6 +34,7 @@ const OPS: &[&dyn Op] = &[
     &softmax::Softmax,
     &ceiling::PeakBandwidth,
     &ceiling::PeakArithmetic,
+    &ceiling::PeakTensor,
 ];
 
 /// Every op, as an entry of a worker's catalog.
