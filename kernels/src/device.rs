@@ -16,7 +16,7 @@ use crate::program::Program;
 #[cfg(test)]
 pub use cpu::CpuCase;
 pub use cuda::LibraryCall;
-pub(crate) use outcome::verify;
+pub(crate) use outcome::{digest_of, outputs, verify};
 pub use team::{Member, Team, chunk};
 
 /// Every device that this worker can use.

@@ -14,8 +14,12 @@ pub mod element;
 mod fill;
 pub mod ops;
 pub mod parameters;
+mod permutation;
 pub mod program;
 mod simd;
+mod store;
+pub mod user;
+mod word;
 
 pub use ops::catalog;
 pub use simd::instruction_set;

@@ -1,10 +1,16 @@
 //! The ops, one file per family and one line each in [`OPS`].
 
+mod bank_conflict;
 mod ceiling;
+mod gather;
 mod gemm;
+mod memset;
+mod pointer_chase;
 mod reduce;
 mod softmax;
+mod stencil;
 mod stream;
+mod strided;
 mod sum;
 mod transpose;
 
@@ -29,9 +35,16 @@ const OPS: &[&dyn Op] = &[
     &stream::Elementwise::Nstream,
     &sum::Reduction::Dot,
     &sum::Reduction::Sum,
+    &strided::Strided,
+    &gather::Indexed::Gather,
+    &gather::Indexed::Scatter,
+    &pointer_chase::PointerChase,
+    &memset::Memset,
+    &bank_conflict::BankConflict,
     &transpose::Transpose,
     &gemm::Gemm,
     &softmax::Softmax,
+    &stencil::Stencil,
     &ceiling::PeakBandwidth,
     &ceiling::PeakArithmetic,
     &ceiling::PeakTensor,
@@ -54,6 +67,11 @@ pub trait Op: Sync {
 
     /// What a case of it allocates, does and checks. Sizes may be 0.
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure>;
+
+    /// The value of a parameter that is a size in tests that run everything at one size: less, where several multiply.
+    fn test_size(&self, _parameter: &str, size: i64) -> i64 {
+        size
+    }
 }
 
 /// What an op says of itself; what all ops have in common is added to it.
@@ -117,7 +135,8 @@ pub fn program(case: &CaseSpec) -> Result<Program, Failure> {
     op.program(&Arguments(case))
 }
 
-/// Every case of every op on a kind of device, over all choices, with `size` for each parameter that is a size.
+/// Every case of every op on a kind of device, over all choices, with `size`, or what the op
+/// makes of it, for each parameter that is a size.
 pub fn cases(device: DeviceKind, size: i64) -> Vec<CaseSpec> {
     let selector = assay_protocol::DeviceSelector {
         kind: device,
@@ -131,7 +150,7 @@ pub fn cases(device: DeviceKind, size: i64) -> Vec<CaseSpec> {
         }
         let mut parameters = info.parameters;
         parameters.retain(|p| p.devices.is_empty() || p.devices.contains(&device));
-        for params in combinations(&parameters, size) {
+        for params in combinations(*op, &parameters, size) {
             cases.push(CaseSpec {
                 workload: info.name.into(),
                 params,
@@ -139,6 +158,7 @@ pub fn cases(device: DeviceKind, size: i64) -> Vec<CaseSpec> {
                 device: selector.clone(),
                 timing: TimingMode::Hot,
                 command: None,
+                kernel: None,
             });
         }
     }
@@ -146,12 +166,17 @@ pub fn cases(device: DeviceKind, size: i64) -> Vec<CaseSpec> {
 }
 
 /// Every combination of the choices of some parameters.
-fn combinations(parameters: &[ParameterInfo], size: i64) -> Vec<BTreeMap<String, ParamValue>> {
+fn combinations(
+    op: &dyn Op,
+    parameters: &[ParameterInfo],
+    size: i64,
+) -> Vec<BTreeMap<String, ParamValue>> {
     let mut all = vec![BTreeMap::new()];
     for parameter in parameters {
         let mut values = parameter.choices.clone();
         if values.is_empty() {
-            values.push(parameter.default.clone().unwrap_or(ParamValue::Int(size)));
+            let size = || ParamValue::Int(op.test_size(&parameter.name, size));
+            values.push(parameter.default.clone().unwrap_or_else(size));
         }
         all = all
             .into_iter()

@@ -24,6 +24,14 @@ pub fn integer_or(name: &str, default: i64) -> ParameterInfo {
     }
 }
 
+/// Description of an integer parameter that may be as little as `least`, which is its default.
+pub fn integer_from(name: &str, least: i64) -> ParameterInfo {
+    ParameterInfo {
+        minimum: Some(least),
+        ..integer_or(name, least)
+    }
+}
+
 /// Description of the parameter `threads`, which every op has on the host: one thread unless a suite says more.
 pub fn threads() -> ParameterInfo {
     on_cpu(integer_or("threads", 1))
@@ -44,18 +52,18 @@ pub fn choice(name: &str, choices: &[&str]) -> ParameterInfo {
     }
 }
 
-/// The same parameter, for CUDA devices alone.
-pub fn on_cuda(parameter: ParameterInfo) -> ParameterInfo {
+/// The same parameter, for the host alone. One of the same name may be for CUDA devices.
+pub fn on_cpu(parameter: ParameterInfo) -> ParameterInfo {
     ParameterInfo {
-        devices: vec![DeviceKind::Cuda],
+        devices: vec![DeviceKind::Cpu],
         ..parameter
     }
 }
 
-/// The same parameter, for the host alone.
-pub fn on_cpu(parameter: ParameterInfo) -> ParameterInfo {
+/// The same parameter, for CUDA devices alone.
+pub fn on_cuda(parameter: ParameterInfo) -> ParameterInfo {
     ParameterInfo {
-        devices: vec![DeviceKind::Cpu],
+        devices: vec![DeviceKind::Cuda],
         ..parameter
     }
 }
@@ -114,6 +122,11 @@ impl Arguments<'_> {
         })
     }
 
+    /// Whether the case is for a CUDA device.
+    pub fn is_cuda(&self) -> bool {
+        self.0.device.kind == DeviceKind::Cuda
+    }
+
     /// As [`Self::choice`] of a parameter that [`on_cuda`] made; cases on other devices have none of it, and get the first.
     pub fn cuda_choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Result<T, Failure> {
         if self.is_cuda() {
@@ -121,11 +134,6 @@ impl Arguments<'_> {
         } else {
             Ok(choices[0].1)
         }
-    }
-
-    /// Whether the case is for a CUDA device.
-    pub fn is_cuda(&self) -> bool {
-        self.0.device.kind == DeviceKind::Cuda
     }
 
     /// The parameter `dtype`, one of `choices`.

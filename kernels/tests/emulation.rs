@@ -1,5 +1,5 @@
 //! The CUDA sources themselves, run on the CPU: every program that needs no tensor cores, no library and no waits between
-//! blocks, against its own check, under sanitizers, with the threads of a block in several orders.
+//! blocks, against its own check, under sanitizers, with the threads of a block in several orders, and watched for races.
 //!
 //! Each source is compiled by `c++` with all kernels that some op launches, once for each content of everything that
 //! went in; the programs are kept in the target folder.
@@ -19,13 +19,20 @@ use assay_kernels::program::{BufferSpec, Fill, Program, Role, Step};
 use assay_protocol::{CaseSpec, DeviceKind};
 use rayon::prelude::*;
 
-use emulation::compiled::{Compiled, has_compiler};
+use emulation::compiled::{Compiled, Watch, has_compiler};
 use emulation::job::{Order, Session};
 use emulation::mutants;
 
 /// Nothing, one, less than a warp and a bit more than two, and several blocks of nothing in particular.
 const SIZES: &[i64] = &[0, 1, 67, 300];
-const ORDERS: &[Order] = &[Order::Forward, Order::Reverse, Order::Shuffled];
+/// How each case is run: under sanitizers in every order of threads, and once watched for races.
+const WAYS: &[(Watch, &[Order])] = &[
+    (
+        Watch::Memory,
+        &[Order::Forward, Order::Reverse, Order::Shuffled],
+    ),
+    (Watch::Races, &[Order::Forward]),
+];
 
 /// Paths of the sources that a program launches kernels of.
 fn sources(program: &Program) -> Vec<&'static str> {
@@ -107,14 +114,19 @@ fn every_op_is_right_in_every_order_of_threads() {
 }
 
 fn failures_of(paths: &[&'static str], cases: &[CaseSpec]) -> Vec<String> {
-    let compiled = match Compiled::of_ops(paths) {
-        Ok(compiled) => compiled,
-        Err(reason) => return vec![reason],
-    };
-    let mut session = Session::start(&compiled);
+    WAYS.iter()
+        .flat_map(|(watch, orders)| match Compiled::of_ops(paths, *watch) {
+            Ok(compiled) => failures_in(&compiled, cases, orders),
+            Err(reason) => vec![reason],
+        })
+        .collect()
+}
+
+fn failures_in(compiled: &Compiled, cases: &[CaseSpec], orders: &[Order]) -> Vec<String> {
+    let mut session = Session::start(compiled);
     let mut failures = vec![];
     for (turn, case) in cases.iter().enumerate() {
-        for order in ORDERS {
+        for order in orders {
             let case = CaseSpec {
                 seed: (turn as u64).into(),
                 ..case.clone()
@@ -125,7 +137,7 @@ fn failures_of(paths: &[&'static str], cases: &[CaseSpec]) -> Vec<String> {
                     case.workload, case.params
                 ));
                 // Whatever it died of, the next case starts with a living one.
-                session = Session::start(&compiled);
+                session = Session::start(compiled);
             }
         }
     }
@@ -137,7 +149,7 @@ fn devices_fill_buffers_with_the_bits_of_the_host() {
     if !has_compiler() {
         return;
     }
-    let compiled = Compiled::of_ops(&["fill.cu"]).unwrap();
+    let compiled = Compiled::of_ops(&["fill.cu"], Watch::Memory).unwrap();
     let mut session = Session::start(&compiled);
     let team = Team::new(1).unwrap();
     let reals = [DType::F64, DType::F32, DType::F16, DType::Bf16];
@@ -172,7 +184,7 @@ fn devices_fill_buffers_with_the_bits_of_the_host() {
             session.check_fill(
                 &team,
                 BufferSpec {
-                    name: "x",
+                    name: "x".into(),
                     dtype,
                     len,
                     role: Role::Input,
@@ -197,10 +209,8 @@ fn mutants_are_caught() {
     assert!(survivors.is_empty(), "not caught: {survivors:?}");
 }
 
-/// Whether some case of a mutant's op fails in some order, of those that pass with the source as it is.
+/// Whether some case of a mutant's op fails in some way, of those that pass with the source as it is.
 fn is_caught(mutant: &mutants::Mutant) -> bool {
-    let compiled =
-        Compiled::of_mutant(mutant).unwrap_or_else(|reason| panic!("{}: {reason}", mutant.what));
     let cases = emulated_cases(&[67, 300]);
     let cases = cases
         .into_values()
@@ -215,9 +225,13 @@ fn is_caught(mutant: &mutants::Mutant) -> bool {
         mutant.op,
         mutant.path
     );
-    cases.iter().any(|case| {
-        ORDERS
-            .iter()
-            .any(|order| run(&mut Session::start(&compiled), case, *order).is_err())
+    WAYS.iter().any(|(watch, orders)| {
+        let compiled = Compiled::of_mutant(mutant, *watch)
+            .unwrap_or_else(|reason| panic!("{}: {reason}", mutant.what));
+        cases.iter().any(|case| {
+            orders
+                .iter()
+                .any(|order| run(&mut Session::start(&compiled), case, *order).is_err())
+        })
     })
 }

@@ -26,6 +26,7 @@ fn case(workload: &str, params: Params) -> CaseSpec {
         device: DeviceSelector::CPU,
         timing: TimingMode::Hot,
         command: None,
+        kernel: None,
     }
 }
 

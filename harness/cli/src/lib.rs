@@ -6,6 +6,7 @@
 
 mod chart;
 pub mod checkout;
+pub mod clocks;
 pub mod commands;
 pub mod confirming;
 pub mod database;

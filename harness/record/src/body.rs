@@ -12,7 +12,7 @@ use crate::run_id::RunId;
 use crate::time::Timestamp;
 
 /// Version of the record that this Assay writes; it reads this one and all before it.
-pub const RECORD_VERSION: u32 = 2;
+pub const RECORD_VERSION: u32 = 3;
 
 /// One line of a record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -75,6 +75,8 @@ pub enum Purpose {
     Measurement,
     /// To know how much identical code differs from itself here.
     Calibration,
+    /// To know the most that the machine can do, level by level and unit by unit.
+    Ceilings,
     /// To measure again what looked changed in another run, before anybody is told.
     Confirmation {
         /// The run whose suspects these are.

@@ -359,7 +359,7 @@ fn manifests_are_refused_in_words() {
             .to_string()
     };
     for (error, expected) in [
-        (sealed(&|m| m["schema"] = 3.into()), "newer than 2"),
+        (sealed(&|m| m["schema"] = 4.into()), "newer than 3"),
         (sealed(&|m| m["schema"] = 0.into()), "schema"),
         (sealed(&|m| m["extra"] = 1.into()), "unknown field `extra`"),
         (

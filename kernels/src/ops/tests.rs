@@ -25,6 +25,7 @@ fn case_of(name: &str, params: Params, seed: u64) -> CaseSpec {
         device: DeviceSelector::CPU,
         timing: TimingMode::Hot,
         command: None,
+        kernel: None,
     }
 }
 
@@ -76,7 +77,10 @@ fn any_case() -> impl Strategy<Value = (String, Params)> {
             let value = match p.name.as_str() {
                 _ if !p.choices.is_empty() => p.choices[random % p.choices.len()].clone(),
                 "elements" => size(random, 40_000),
-                "k" => size(random, 600),
+                "k" | "lines" => size(random, 600),
+                "steps" => size(random, 5_000),
+                "stride" => size(random, 20),
+                "offset" => ParamValue::Int((random % 32) as i64),
                 _ => size(random, 90),
             };
             (p.name, value)
@@ -144,6 +148,7 @@ proptest! {
     fn seeds_change_inputs((name, params) in any_case(), seed: u64) {
         prop_assume!(prepare_any(&name, &params, seed, 1).is_some());
         let inputs = |seed| prepare(&name, &params, seed, 1).prepared().inputs.clone();
+        prop_assume!(!inputs(seed).is_empty());
         prop_assert_eq!(inputs(seed), inputs(seed));
         prop_assert_ne!(inputs(seed), inputs(seed.wrapping_add(1)));
     }
@@ -219,7 +224,7 @@ fn names_are_unique() {
         .chain(super::cases(DeviceKind::Cuda, 9))
     {
         let program = super::program(&case).unwrap_or_else(|failure| panic!("{case:?}: {failure}"));
-        let mut names: Vec<_> = program.buffers.iter().map(|buffer| buffer.name).collect();
+        let mut names: Vec<_> = program.buffers.iter().map(|buffer| &*buffer.name).collect();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), program.buffers.len(), "{case:?}");
@@ -234,8 +239,9 @@ fn bad_parameters_are_named() {
             if !parameter.devices.is_empty() && !parameter.devices.contains(&DeviceKind::Cpu) {
                 continue;
             }
+            let least = parameter.minimum.unwrap_or(1);
             let bad = [
-                Some(ParamValue::Int(0)),
+                Some(ParamValue::Int(least - 1)),
                 Some(ParamValue::Int(-1)),
                 Some(ParamValue::Float(1.5)),
                 Some(ParamValue::Text("nonsense".into())),

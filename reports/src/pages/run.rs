@@ -366,7 +366,12 @@ fn other_lines(library: &Library<'_>, summary: &RunSummary, case: &CaseSummary) 
 }
 
 fn failures(summary: &RunSummary) -> Vec<Failure> {
-    let is_bad = |state: &CaseState| matches!(state, CaseState::Failed(_) | CaseState::Wrong(_));
+    let is_bad = |state: &CaseState| {
+        matches!(
+            state,
+            CaseState::Failed(_) | CaseState::Wrong(_) | CaseState::Impossible(_)
+        )
+    };
     let cases = summary.cases.iter().enumerate();
     let failure = |(id, case): (usize, &CaseSummary)| Failure {
         id,

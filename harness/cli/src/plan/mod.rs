@@ -6,6 +6,8 @@
 pub mod arms;
 pub mod cases;
 pub mod command;
+pub mod kernel;
+pub mod parameters;
 pub mod project;
 pub mod sources;
 

@@ -6,13 +6,17 @@
 mod arms;
 mod bad_input;
 mod calibrate;
+mod clocks;
 mod commands;
 mod confirm;
 mod disturbed;
+#[path = "../../../machine/tests/machine/fake.rs"]
+mod fake;
 mod faults;
 mod flow;
 mod gate;
 mod git;
+mod gpu;
 mod helpers;
 mod history;
 mod interrupt;

@@ -2,6 +2,7 @@
 
 mod calibration;
 mod comparison;
+mod energy;
 mod gate;
 mod history;
 mod marks;

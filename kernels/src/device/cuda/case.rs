@@ -58,13 +58,16 @@ impl CudaCase {
         let addresses: Vec<u64> = buffers.iter().map(DeviceMemory::address).collect();
         let mut modules = Modules::default();
         let mut facts = modules.load(&cuda, &program.launches().collect::<Vec<_>>())?;
-        let steps = std::mem::take(&mut program.cuda);
-        let mut steps = steps
-            .into_iter()
-            .map(|step| ready(step, &cuda, &modules, &addresses, &mut facts))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut make_ready = |steps: Vec<Step>| {
+            let steps = steps.into_iter();
+            let ready = steps.map(|step| ready(step, &cuda, &modules, &addresses, &mut facts));
+            ready.collect::<Result<Vec<_>, _>>()
+        };
+        let mut setup = make_ready(std::mem::take(&mut program.setup))?;
+        let mut steps = make_ready(std::mem::take(&mut program.cuda))?;
         let pristine = pristine(&cuda, &program, &buffers)?;
         let inputs = outcome::digests(&program, &download(&team, &program, &buffers, true)?);
+        enqueue(&cuda, &mut setup, &buffers, &addresses)?;
         enqueue(&cuda, &mut steps, &buffers, &addresses)?;
         cuda.synchronize()?;
         let timer = {
@@ -187,7 +190,7 @@ fn download(
 ) -> Result<Buffers, Failure> {
     let wanted = |role| match role {
         Role::Input | Role::InOut => true,
-        Role::Output => !inputs_only,
+        Role::Output | Role::Reference => !inputs_only,
         Role::Scratch => false,
     };
     let specs = program.buffers.iter().zip(memories);
@@ -205,7 +208,7 @@ fn download(
 /// Poisons outputs and scratch: what the untimed run left there must not pass for what a timed one did.
 fn poison(team: &Team, program: &Program, memories: &[DeviceMemory]) -> Result<(), Failure> {
     for (spec, memory) in program.buffers.iter().zip(memories) {
-        if matches!(spec.fill, Fill::Poison) {
+        if matches!(spec.fill, Fill::Poison) && spec.role != Role::Reference {
             let mut poisoned = Buffer::zeroed(team, spec.dtype, spec.len)?;
             poisoned.poison(team);
             memory.upload(poisoned.bytes())?;

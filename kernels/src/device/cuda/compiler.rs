@@ -22,6 +22,10 @@ const CACHE_VERSION: u32 = 1;
 /// What every source may include.
 const HEADERS: &[(&str, &str)] = &[
     (
+        "common/block.cuh",
+        include_str!("../../../cuda/common/block.cuh"),
+    ),
+    (
         "common/cuda.cuh",
         include_str!("../../../cuda/common/cuda.cuh"),
     ),
