@@ -56,6 +56,7 @@ const OPS: &[&dyn Op] = &[
     &system::Launches::Graph,
     &system::FusionChain,
     &system::OccupancySweep,
+    &ceiling::PeakTensor,
 ];
 
 /// Every op, and every workload that is no op, as an entry of a worker's catalog.
@@ -164,7 +165,7 @@ pub fn cases(device: DeviceKind, size: i64) -> Vec<CaseSpec> {
         let mut parameters = info.parameters;
         parameters.retain(|p| p.devices.is_empty() || p.devices.contains(&device));
         for params in combinations(*op, &parameters, size) {
-            cases.push(CaseSpec {
+            let case = CaseSpec {
                 workload: info.name.into(),
                 params,
                 seed: 1.into(),
@@ -172,7 +173,11 @@ pub fn cases(device: DeviceKind, size: i64) -> Vec<CaseSpec> {
                 timing: TimingMode::Hot,
                 command: None,
                 kernel: None,
-            });
+            };
+            // Some choices do not go together.
+            if !matches!(program(&case), Err(Failure::Skipped(_))) {
+                cases.push(case);
+            }
         }
     }
     cases
