@@ -7,7 +7,7 @@
 //!
 //! Source of the first: D. Merrill, M. Garland, "Single-pass parallel prefix scan with decoupled look-back",
 //! NVIDIA technical report NVR-2016-002; of the host's: S. Yan, G. Long, Y. Zhang, "`StreamScan`: fast scan algorithms for
-//! GPUs without global barrier synchronization", PPoPP 2013. Work with `n` elements of type `T`, each read once and each
+//! GPUs without global barrier synchronization", `PPoPP` 2013. Work with `n` elements of type `T`, each read once and each
 //! sum written once: `2 n sizeof T` bytes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -262,7 +262,9 @@ wide! {
         let (out_rows, out_rest) = out.as_chunks_mut::<LANES>();
         for (out, row) in out_rows.iter_mut().zip(rows) {
             *out = scan_row(*row);
-            out.iter_mut().for_each(|sum| *sum = sum.wrapping_add(before));
+            for sum in out.iter_mut() {
+                *sum = sum.wrapping_add(before);
+            }
             before = out[LANES - 1];
         }
         for (out, x) in out_rest.iter_mut().zip(rest) {
