@@ -190,7 +190,7 @@ fn system_cases() -> Vec<CaseSpec> {
     });
     let mut cases = vec![];
     for info in infos {
-        let mut all: Vec<Vec<(&str, ParamValue)>> = vec![vec![]];
+        let mut all = vec![Params::new()];
         for parameter in &info.parameters {
             let sizes = [ParamValue::Int(SIZE), ParamValue::Int(1 << 18)];
             let values = if parameter.choices.is_empty() {
@@ -198,9 +198,10 @@ fn system_cases() -> Vec<CaseSpec> {
             } else {
                 &parameter.choices
             };
-            let with = |params: &Vec<(&'_ str, ParamValue)>, value: &ParamValue| {
-                let one = [(parameter.name.as_str(), value.clone())];
-                [params.clone(), one.into()].concat()
+            let with = |params: &Params, value: &ParamValue| {
+                let mut params = params.clone();
+                params.insert(parameter.name.clone(), value.clone());
+                params
             };
             all = all
                 .iter()
@@ -208,10 +209,10 @@ fn system_cases() -> Vec<CaseSpec> {
                 .collect();
         }
         for timing in &info.timing {
-            cases.extend(
-                all.iter()
-                    .map(|params| cuda_case(&info.name, params, *timing)),
-            );
+            cases.extend(all.iter().map(|params| CaseSpec {
+                params: params.clone(),
+                ..cuda_case(&info.name, &[], *timing)
+            }));
         }
     }
     cases
