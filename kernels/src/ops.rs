@@ -1,8 +1,10 @@
 //! The ops, one file per family and one line each in [`OPS`].
 
 mod gemm;
+mod nbody;
 mod reduce;
 mod softmax;
+mod spmv;
 mod stencil;
 mod stream;
 mod sum;
@@ -32,7 +34,9 @@ const OPS: &[&dyn Op] = &[
     &transpose::Transpose,
     &gemm::Gemm,
     &softmax::Softmax,
+    &spmv::Spmv,
     &stencil::Stencil,
+    &nbody::Nbody,
 ];
 
 /// Every op, as an entry of a worker's catalog.
