@@ -7,9 +7,11 @@ mod gemm;
 mod memset;
 mod pointer_chase;
 mod radix_sort;
+mod nbody;
 mod reduce;
 mod scan;
 mod softmax;
+mod spmv;
 mod stencil;
 mod stream;
 mod strided;
@@ -49,6 +51,7 @@ const OPS: &[&dyn Op] = &[
     &transpose::Transpose,
     &gemm::Gemm,
     &softmax::Softmax,
+    &spmv::Spmv,
     &stencil::Stencil,
     &ceiling::PeakBandwidth,
     &ceiling::PeakArithmetic,
@@ -57,6 +60,7 @@ const OPS: &[&dyn Op] = &[
     &system::FusionChain,
     &system::OccupancySweep,
     &ceiling::PeakTensor,
+    &nbody::Nbody,
 ];
 
 /// Every op, and every workload that is no op, as an entry of a worker's catalog.
