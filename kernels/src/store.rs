@@ -14,21 +14,11 @@ pub fn goes_around(bytes: u64) -> bool {
     cfg!(target_arch = "x86_64") && host::level_of(bytes) == Some(MemoryLevel::Dram)
 }
 
-/// Copies `from` to `to`, around the caches where the processor can. Pieces of some kilobytes are best: each waits until it is
-/// on its way.
-///
-/// # Panics
-/// If the lengths differ.
-pub fn send<T: Element>(to: &mut [T], from: &[T]) {
-    assert_eq!(to.len(), from.len(), "lengths of a copy");
-    #[cfg(target_arch = "x86_64")]
-    send_lines(to, from);
-    #[cfg(not(target_arch = "x86_64"))]
 /// Output that is written around the caches, where the processor can. All of it is there when this is dropped.
 #[derive(Debug)]
 pub struct Around<'a, T>(&'a mut [T]);
 
-impl<'a, T: Real> Around<'a, T> {
+impl<'a, T: Element> Around<'a, T> {
     /// Takes the output, so that nobody else looks at it before it is there.
     pub fn new(out: &'a mut [T]) -> Self {
         Self(out)
@@ -54,19 +44,15 @@ impl<T> Drop for Around<'_, T> {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn send<T: Real>(to: &mut [T], from: &[T]) {
+fn send<T: Element>(to: &mut [T], from: &[T]) {
     to.copy_from_slice(from);
 }
 
 /// Both have one length. [`Around`] keeps the target to itself until a fence has ordered these stores before later accesses.
 #[cfg(target_arch = "x86_64")]
-fn send_lines<T: Element>(to: &mut [T], from: &[T]) {
-    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
-
-    const VECTOR: usize = size_of::<__m128i>();
-    // SAFETY: any bits are an element, and any bits are a vector.
-fn send<T: Real>(to: &mut [T], from: &[T]) {
+fn send<T: Element>(to: &mut [T], from: &[T]) {
     use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
+
     // SAFETY: any bits are a number of either type.
     let (head, vectors, _) = unsafe { to.align_to_mut::<__m128i>() };
     let (head, vectors) = (head.len(), vectors.len());

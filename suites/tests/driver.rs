@@ -147,7 +147,10 @@ fn every_op_runs_in_every_timing_mode_and_is_right() {
                 continue;
             }
             let program = ops::program(&case).unwrap();
-            if !program.launches().all(|launch| launch.source.supports("90a")) {
+            if !program
+                .launches()
+                .all(|launch| launch.source.supports("90a"))
+            {
                 continue;
             }
             // What the driver does by itself has no kernel to tell of.

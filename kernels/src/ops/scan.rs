@@ -230,10 +230,11 @@ impl Scanner {
         let mut before = before;
         let mut sums = [T::default(); PIECE_BYTES / 4];
         let elements = PIECE_BYTES / size_of::<T>();
-        for (out, input) in out.chunks_mut(elements).zip(input.chunks(elements)) {
-            let sums = &mut sums[..out.len()];
+        let mut target = store::Around::new(out);
+        for (number, input) in input.chunks(elements).enumerate() {
+            let sums = &mut sums[..input.len()];
             before = self.piece(sums, input, before);
-            store::send(out, sums);
+            target.send(number * elements, sums);
         }
         before
     }
