@@ -130,6 +130,11 @@ mod tests {
         let start = day.start().unwrap();
         assert_eq!(start, "2026-11-20T00:00:00Z".parse().unwrap());
         assert_eq!(start.day(), day);
-        assert!("2026-11-20".parse::<Timestamp>().unwrap_err().contains("2026-11-20T21"));
+        assert!(
+            "2026-11-20"
+                .parse::<Timestamp>()
+                .unwrap_err()
+                .contains("2026-11-20T21")
+        );
     }
 }

@@ -67,8 +67,7 @@ impl RecordWriter {
     /// Appends a line and waits until it is on the disk. After an error the file holds what it held before.
     pub fn append(&mut self, body: &Body) -> Result<(), RecordError> {
         let mut chain = self.chain;
-        let line =
-            seal(&mut chain, body).map_err(|what| RecordError::format(&self.path, what))?;
+        let line = seal(&mut chain, body).map_err(|what| RecordError::format(&self.path, what))?;
         self.write(&line)?;
         self.chain = chain;
         self.length += line.len() as u64;

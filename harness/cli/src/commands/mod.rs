@@ -10,6 +10,7 @@ mod doctor;
 mod fingerprint;
 mod guard;
 mod history;
+mod import;
 mod ingest;
 mod list;
 mod nightly;
@@ -66,6 +67,8 @@ enum Command {
     Calibrate(calibrate::Args),
     /// Publish the site from the database.
     Report(report::Args),
+    /// Import results of another tool as runs.
+    Import(import::Args),
     /// Read records into the database.
     Ingest(ingest::Args),
     /// Rebuild the database from records, or verify it against them.
@@ -126,6 +129,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Reproduce(args) => reproduce::run(&args)?,
         Command::Calibrate(args) => calibrate::run(&args)?,
         Command::Report(args) => report::run(&args)?,
+        Command::Import(args) => import::run(&args)?,
         Command::Ingest(args) => ingest::run(&args)?,
         Command::Db(args) => db::run(&args)?,
         Command::Fingerprint(args) => fingerprint::run(&args)?,
