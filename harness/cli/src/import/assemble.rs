@@ -243,7 +243,7 @@ fn words(found: &Found, origins: &Origins) -> String {
     if sums > 0 {
         let all = found.measurements.len();
         said.push(format!(
-            "of {sums} of {all} cases the mean is known and no sample, so that nothing is known of their spread"
+            "{sums} of {all} cases are known by their mean alone, and nothing of their spread"
         ));
     }
     if !origins.is_dated {

@@ -78,3 +78,93 @@ fn read_benchmark(
     }
     Ok(measurements)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+    use serde_json::{Map, Value};
+
+    use super::{Importer as _, NvBench};
+    use crate::import::found::{Found, Outcome};
+
+    const RESULTS: [&str; 4] = [
+        include_str!("../../tests/fixtures/nvbench/2021-03.json"),
+        include_str!("../../tests/fixtures/nvbench/2021-06.json"),
+        include_str!("../../tests/fixtures/nvbench/2021-07.json"),
+        include_str!("../../tests/fixtures/nvbench/2022-01.json"),
+    ];
+
+    fn read(text: &str) -> anyhow::Result<Found> {
+        NvBench.read(Path::new("out.json"), text, false)
+    }
+
+    /// A list as the object that it was in the last days before it was one: entries by `key`.
+    fn by(key: &str, list: &Value) -> Value {
+        let entry = |entry: &Value| {
+            let mut body = entry.as_object().unwrap().clone();
+            let name = body.remove(key).unwrap().as_str().unwrap().to_owned();
+            (name, Value::Object(body))
+        };
+        let entries = list.as_array().into_iter().flatten().map(entry);
+        Value::Object(entries.collect())
+    }
+
+    #[test]
+    fn nvbench_objects_with_tags_are_what_the_later_lists_are() {
+        let mut file: Value = serde_json::from_str(RESULTS[3]).unwrap();
+        for benchmark in file["benchmarks"].as_array_mut().unwrap() {
+            for state in benchmark["states"].as_array_mut().unwrap() {
+                state["axis_values"] = by("name", &state["axis_values"]);
+                let mut summaries = by("tag", &state["summaries"]);
+                for summary in summaries.as_object_mut().unwrap().values_mut() {
+                    let values = by("name", &summary["data"]);
+                    let hint = serde_json::json!({ "type": "string", "value": "x" });
+                    let hint = Map::from_iter([("hint".to_owned(), hint)]);
+                    *summary = Value::Object(
+                        hint.into_iter()
+                            .chain(values.as_object().unwrap().clone())
+                            .collect(),
+                    );
+                }
+                state["summaries"] = summaries;
+            }
+            benchmark["states"] = by("name", &benchmark["states"]);
+        }
+        assert!(file["benchmarks"][0]["states"]["Device=0"]["summaries"]["nv/cold/sample_size"]["value"].is_object());
+        let [as_objects, as_lists] =
+            [&file.to_string(), RESULTS[3]].map(|text| read(text).unwrap());
+        let measured = as_lists
+            .measurements
+            .iter()
+            .filter(|one| matches!(one.outcome, Outcome::Sum(_)));
+        assert_eq!(measured.count(), 3);
+        let sorted = |found: &Found| {
+            let mut all: Vec<String> = found
+                .measurements
+                .iter()
+                .map(|one| format!("{one:?}"))
+                .collect();
+            all.sort_unstable();
+            all
+        };
+        assert_eq!(sorted(&as_objects), sorted(&as_lists));
+    }
+
+    proptest! {
+        /// Whatever is damaged, the answer is one in words.
+        #[test]
+        fn nvbench_damage_is_an_error_or_another_result(
+            which in 0..RESULTS.len(), at in 0.0..1.0, with in "[-0-9eE.\"{}\\[\\]:,ntrue]{0,3}", drop in 0..40_usize
+        ) {
+            let text = RESULTS[which];
+            let at = (text.len() as f64 * at) as usize;
+            let rest = (at + drop).min(text.len());
+            let damaged = format!("{}{with}{}", &text[..at], &text[rest..]);
+            if let Err(error) = read(&damaged) {
+                prop_assert!(!format!("{error:#}").is_empty());
+            }
+        }
+    }
+}

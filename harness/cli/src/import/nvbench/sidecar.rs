@@ -62,9 +62,10 @@ impl Sidecars {
         self.left = self.left.checked_sub(count).with_context(|| {
             format!("more than {MAX_ALL} samples in one result: --without-samples imports their means alone")
         })?;
-        let file = File::open(path)?;
-        let meta = file.metadata()?;
+        // To open a pipe could wait for ever.
+        let meta = std::fs::metadata(path)?;
         ensure!(meta.is_file(), "not a regular file");
+        let file = File::open(path)?;
         let length = meta.len();
         let wrong = || format!("{length} bytes, but {count} samples of 4 bytes are declared");
         ensure!(length == count * 4, "{}", wrong());
