@@ -346,32 +346,43 @@ fn clocks_that_mean_nothing_are_left_out_and_said() {
 #[test]
 fn several_imports_are_a_history() {
     let place = Place::new();
+    let commit = |night: u32| format!("{night:02x}").repeat(20);
     for night in 1..=24_u32 {
-        let level = if night < 15 { 1e-3 } else { 1.2e-3 }
-            * (1.0 + 1e-3 * (night % 3) as f32 + 1e-5 * night as f32);
+        let noise = 1.0 + 1e-3 * (night % 3) as f32 + 1e-5 * night as f32;
+        let level = noise * if night < 15 { 1e-3 } else { 1.2e-3 };
         let folder = format!("{night}");
         write(&place, &folder, level, &result(level));
+        let given = format!(
+            "--date 2026-08-{night:02} --commit {} --machine gpu-1",
+            commit(night)
+        );
         place
-            .assay(&format!("import nvbench {folder}/out.json --date 2026-08-{night:02} --commit {night:040x} --machine gpu-1"))
+            .assay(&format!("import nvbench {folder}/out.json {given}"))
             .exits(0);
     }
-    let last = place
-        .assay("history T=I32]@cuda+cold --metric time")
-        .exits(0);
-    last.says("time (less is better), suite my_bench on gpu-1")
-        .says("REGRESSED +20.")
-        .says(&format!("{:010x}..{:010x}", 0, 0))
-        .says("2026-08-14 to 2026-08-15");
-    // Imported nights are a baseline, but their suspects cannot be run again.
+    let history = || {
+        let shown = place
+            .assay("history T=I32]@cuda+cold --metric time")
+            .exits(0);
+        shown
+            .says("time (less is better), suite my_bench on gpu-1")
+            .says("REGRESSED +20.")
+            .says(&format!("{}..{}", &commit(14)[..10], &commit(15)[..10]))
+            .says("2026-08-14 to 2026-08-15")
+    };
+    let before = history().stdout;
+    // Imported nights are a baseline for each other, but suspects cannot be run again.
     place
-        .assay("check latest")
-        .says("run        20260824-000000-");
+        .assay("check 20260815")
+        .exits(1)
+        .says("run        20260815-000000-")
+        .says("T=I32]@cuda+cold");
+    place
+        .assay("confirm 20260815")
+        .refuses(&["imported from out.json", "cannot be run again"]);
     place.assay("db rebuild").exits(0).says("24 runs");
     place.assay("db verify").exits(0).says("24 runs agree");
-    place
-        .assay("history T=I32]@cuda+cold --metric time")
-        .exits(0)
-        .says("REGRESSED +20.");
+    assert_eq!(history().stdout, before);
 }
 
 #[test]
