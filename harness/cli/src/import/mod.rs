@@ -8,7 +8,7 @@ mod assemble;
 mod found;
 mod nvbench;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -113,7 +113,7 @@ pub fn import(
     })
 }
 
-fn ingest(store: &mut Store, record: &PathBuf) -> Result<()> {
+fn ingest(store: &mut Store, record: &Path) -> Result<()> {
     let kept = || {
         format!(
             "the record is kept in {}; `assay ingest` reads it when this is mended",

@@ -47,7 +47,9 @@ impl Site {
             let count = Field::int(devices.len());
             found.hardware.insert("gpu.count".into(), count);
         }
-        devices.iter().for_each(|device| fields(device, &mut found));
+        for device in devices {
+            fields(device, &mut found);
+        }
         for (name, place) in [
             ("nvbench.version", "/version/nvbench/string"),
             ("nvbench.revision", "/version/nvbench/git_version"),
