@@ -22,6 +22,7 @@ mod history;
 mod interrupt;
 mod kill;
 mod lock;
+mod nvbench;
 mod reproduce;
 mod tools;
 mod wording;
