@@ -1296,4 +1296,477 @@ private:
 
 }  // namespace assay
 
+// --- CUDA ----------------------------------------------------------------------------------------------------
+
+#ifdef __CUDACC__
+
+/// Throws unless a CUDA call succeeded. Where the error has left the device unusable, the worker answers and then
+/// exits with 1; see `CudaWorker::is_broken`.
+#define ASSAY_CUDA(call) ::assay::detail::check_cuda((call), #call)
+
+namespace assay {
+namespace detail {
+
+inline std::string words_of(cudaError_t error) {
+    return std::string(cudaGetErrorName(error)) + " (" + cudaGetErrorString(error) + ")";
+}
+
+inline void check_cuda(cudaError_t error, const char* call) {
+    if (error == cudaSuccess) return;
+    (void)cudaGetLastError();  // what can be forgotten, is
+    if (error == cudaErrorMemoryAllocation) throw OutOfMemory(call + (": " + words_of(error)));
+    throw Failed(call + (": " + words_of(error)));
+}
+
+/// Frees what a CUDA call made. An error then is none of its own: it would hide the first.
+template <auto Destroy>
+struct Release {
+    template <class T>
+    void operator()(T* handle) const {
+        (void)Destroy(handle);
+    }
+};
+using Stream = std::unique_ptr<CUstream_st, Release<cudaStreamDestroy>>;
+using Event = std::unique_ptr<CUevent_st, Release<cudaEventDestroy>>;
+using Graph = std::unique_ptr<CUgraph_st, Release<cudaGraphDestroy>>;
+using GraphExec = std::unique_ptr<CUgraphExec_st, Release<cudaGraphExecDestroy>>;
+
+inline Event make_event() {
+    cudaEvent_t event = nullptr;
+    ASSAY_CUDA(cudaEventCreate(&event));
+    return Event(event);
+}
+
+/// Page-locked host memory that kernels read and write in place.
+template <class T>
+class Pinned {
+public:
+    Pinned() {
+        void* made = nullptr;
+        ASSAY_CUDA(cudaHostAlloc(&made, sizeof(T), cudaHostAllocMapped));
+        host_.reset(static_cast<T*>(made));
+        std::memset(made, 0, sizeof(T));
+        ASSAY_CUDA(cudaHostGetDevicePointer(&device_, made, 0));
+    }
+    T& operator*() const { return *host_; }
+    T* operator->() const { return host_.get(); }
+    T* on_device() const { return static_cast<T*>(device_); }
+
+private:
+    std::unique_ptr<T, Release<cudaFreeHost>> host_;
+    void* device_ = nullptr;
+};
+
+// Kernels are templates so that several files of one program may include them.
+
+__device__ inline unsigned long long global_ns() {
+    unsigned long long now;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+    return now;
+}
+
+template <class T>
+__global__ void fill_kernel(Philox random, T* out, std::size_t count) {
+    const std::size_t threads = std::size_t{gridDim.x} * blockDim.x;
+    for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += threads)
+        out[i] = static_cast<T>(Philox::signed_unit(random.word(i)));
+}
+
+/// Holds back what was enqueued behind it, so that launch latency is over when the clock starts. `State` is filled in
+/// by the host, `open`, and by the kernel, `timed_out`: then the host was not done in time, and the sample is invalid.
+struct GateState {
+    unsigned open, timed_out;
+};
+
+template <class State>
+__global__ void gate_kernel(volatile State* state, unsigned long long limit_ns) {
+    const unsigned long long begin = global_ns();
+    while (state->open == 0) {
+        if (global_ns() - begin > limit_ns) {
+            state->timed_out = 1;
+            return;
+        }
+    }
+}
+
+class Gate {
+public:
+    static constexpr unsigned long long LIMIT_NS = 250'000'000;
+
+    void close(cudaStream_t stream) {
+        *state_ = {};
+        gate_kernel<<<1, 1, 0, stream>>>(state_.on_device(), LIMIT_NS);
+        ASSAY_CUDA(cudaGetLastError());
+    }
+    void open() { __atomic_store_n(&state_->open, 1u, __ATOMIC_SEQ_CST); }
+    /// Asked when the stream is idle.
+    bool timed_out() const { return __atomic_load_n(&state_->timed_out, __ATOMIC_SEQ_CST) != 0; }
+
+private:
+    Pinned<GateState> state_;
+};
+
+/// Clock of the multiprocessors over a sample: cycles and nanoseconds, read before and after on the same ones.
+struct Tick {
+    unsigned long long cycles, ns;
+};
+
+template <class T>
+__global__ void tick_kernel(T* ticks, unsigned count) {
+    unsigned multiprocessor;
+    asm volatile("mov.u32 %0, %%smid;" : "=r"(multiprocessor));
+    if (multiprocessor < count) ticks[multiprocessor] = {static_cast<unsigned long long>(clock64()), global_ns()};
+}
+
+class SmClock {
+public:
+    static constexpr unsigned MOST = 1024;  // numbers of multiprocessors
+
+    void before(cudaStream_t stream, int multiprocessors) {
+        *ticks_ = {};
+        read(stream, multiprocessors, 0);
+    }
+    void after(cudaStream_t stream, int multiprocessors) { read(stream, multiprocessors, 1); }
+
+    /// Hertz between the two, over all multiprocessors seen both times; 0 where there are none.
+    double hertz() const {
+        double cycles = 0, seconds = 0;
+        for (unsigned i = 0; i < MOST; ++i) {
+            const Tick &first = ticks_->at[0][i], &last = ticks_->at[1][i];
+            if (first.ns == 0 || last.ns <= first.ns) continue;
+            cycles += static_cast<double>(last.cycles - first.cycles);
+            seconds += static_cast<double>(last.ns - first.ns) * 1e-9;
+        }
+        return seconds > 0 ? cycles / seconds : 0;
+    }
+
+private:
+    struct Ticks {
+        Tick at[2][MOST];
+    };
+
+    void read(cudaStream_t stream, int multiprocessors, int which) {
+        const auto blocks = static_cast<unsigned>(multiprocessors);
+        tick_kernel<<<blocks, 1, 0, stream>>>(ticks_.on_device()->at[which], MOST);
+        ASSAY_CUDA(cudaGetLastError());
+    }
+
+    Pinned<Ticks> ticks_;
+};
+
+template <class T>
+__global__ void sweep_kernel(const T* data, std::size_t count, unsigned* never) {
+    const std::size_t threads = std::size_t{gridDim.x} * blockDim.x;
+    unsigned seen = 0;
+    for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += threads) {
+        const T four = data[i];
+        seen |= four.x | four.y | four.z | four.w;
+    }
+    if (seen != 0) *never = seen;  // all is zero, which the compiler cannot know
+}
+
+}  // namespace detail
+
+/// An array on the device.
+template <class T>
+class DeviceBuffer {
+public:
+    explicit DeviceBuffer(std::size_t count) : count_(count) {
+        void* made = nullptr;
+        if (count > std::numeric_limits<std::size_t>::max() / sizeof(T)) throw OutOfMemory("an absurd size");
+        if (count > 0) ASSAY_CUDA(cudaMalloc(&made, bytes()));
+        data_.reset(static_cast<T*>(made));
+    }
+    T* data() const { return data_.get(); }
+    std::size_t size() const { return count_; }
+    std::size_t bytes() const { return count_ * sizeof(T); }
+
+    /// The bits of `Philox::fill`, made on the device.
+    void fill(Philox random) {
+        if (count_ == 0) return;
+        const auto blocks = static_cast<unsigned>(std::min<std::size_t>((count_ + 255) / 256, 65535));
+        detail::fill_kernel<<<blocks, 256>>>(random, data(), count_);
+        ASSAY_CUDA(cudaGetLastError());
+    }
+    /// All bits set: not a number, so that what was never written cannot pass.
+    void poison() { ASSAY_CUDA(cudaMemset(data(), 0xFF, bytes())); }
+    void upload(const std::vector<T>& from) {
+        if (from.size() != count_) throw Failed("upload: the sizes differ");
+        ASSAY_CUDA(cudaMemcpy(data(), from.data(), bytes(), cudaMemcpyHostToDevice));
+    }
+    std::vector<T> download() const {
+        std::vector<T> out(count_);
+        ASSAY_CUDA(cudaMemcpy(out.data(), data(), bytes(), cudaMemcpyDeviceToHost));
+        return out;
+    }
+
+private:
+    std::size_t count_;
+    std::unique_ptr<T, detail::Release<cudaFree>> data_;
+};
+
+/// A workload on a CUDA device, timed in every mode by events.
+///
+///     struct Triad : assay::CudaWorkload {
+///         assay::DeviceBuffer<float> x, out;
+///         explicit Triad(const assay::Case& c) : CudaWorkload(c), x(c.size("elements")), out(x.size()) { ... }
+///         void launch(cudaStream_t stream) override { triad<<<blocks, 256, 0, stream>>>(x.data(), out.data(), ...); }
+///         assay::Verification verify() override { ... }
+///     };
+///
+/// `hot` and `cold` hide launch latency behind a gate kernel; `cold` flushes the L2 before its one launch and counts
+/// nothing of that; `graph` replays one captured iteration; `host` measures from launch to completion. The very first
+/// launch, which loads modules, is neither gated nor timed. Each sample has the clock of the multiprocessors,
+/// `sm_clock`. Resolution of CUDA events: about 500 ns.
+class CudaWorkload : public Workload {
+public:
+    /// Chooses the device and makes it current: before the members of what derives from it allocate.
+    explicit CudaWorkload(const Case& wanted) : timing_(wanted.timing) {
+        choose_device(wanted.device);
+        cudaStream_t made = nullptr;
+        // A stream that the legacy default stream waits for, and waits for it: a launch that forgets `stream` is timed.
+        ASSAY_CUDA(cudaStreamCreate(&made));
+        stream_.reset(made);
+        start_ = detail::make_event();
+        stop_ = detail::make_event();
+        gate_.emplace();
+        clock_.emplace();
+        if (timing_ == Timing::cold) {
+            const auto l2_bytes = static_cast<std::size_t>(std::max(properties_.l2CacheSize, 0));
+            sweep_.emplace(std::max<std::size_t>(3 * l2_bytes, 32 << 20) / sizeof(uint4));
+            ASSAY_CUDA(cudaMemset(sweep_->data(), 0, sweep_->bytes()));
+        }
+        metrics.push_back({"sm_clock", "Hz", "neutral", "sample"});
+    }
+
+    /// Enqueues one iteration on `stream`, the same every time, and does not wait for it.
+    virtual void launch(cudaStream_t stream) = 0;
+
+    cudaStream_t stream() const { return stream_.get(); }
+    const cudaDeviceProp& properties() const { return properties_; }
+
+    Sample sample(std::uint64_t iterations) final {
+        if (!is_primed_) prime();
+        restore();
+        clock_->before(stream(), properties_.multiProcessorCount);
+        if (timing_ == Timing::cold) flush();
+        ASSAY_CUDA(cudaStreamSynchronize(stream()));
+        Sample out = timing_ == Timing::host ? on_host(iterations) : between_events(iterations);
+        clock_->after(stream(), properties_.multiProcessorCount);
+        ASSAY_CUDA(cudaStreamSynchronize(stream()));
+        out.values["sm_clock"] = clock_->hertz();
+        if (out.values["sm_clock"] <= 0) out.invalid = "the clock of the multiprocessors could not be read";
+        if (gate_->timed_out()) shorten(out);
+        return out;
+    }
+
+    static void describe(Info& info) {
+        info.devices = {DeviceKind::cuda};
+        if (info.timing.empty()) info.timing = {Timing::hot, Timing::cold, Timing::graph, Timing::host};
+    }
+
+private:
+    /// Most iterations that wait behind the gate: a stream takes some 1000 launches before it blocks the host.
+    static constexpr std::uint64_t MOST_AHEAD = 128;
+
+    void choose_device(const DeviceSelector& wanted);
+
+    /// One iteration and each of our own kernels, so that all are loaded. No launch is held back meanwhile.
+    void prime() {
+        restore();
+        clock_->before(stream(), properties_.multiProcessorCount);
+        if (timing_ == Timing::cold) flush();
+        gate_->close(stream());
+        gate_->open();
+        ASSAY_CUDA(cudaStreamSynchronize(stream()));
+        issue();
+        ASSAY_CUDA(cudaStreamSynchronize(stream()));
+        if (timing_ == Timing::graph) {
+            graph_ = capture();
+            issue();
+            ASSAY_CUDA(cudaStreamSynchronize(stream()));
+        }
+        is_primed_ = true;
+    }
+
+    void issue() {
+        if (graph_) {
+            ASSAY_CUDA(cudaGraphLaunch(graph_.get(), stream()));
+        } else {
+            launch(stream());
+            ASSAY_CUDA(cudaGetLastError());
+        }
+    }
+
+    detail::GraphExec capture() {
+        ASSAY_CUDA(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal));
+        cudaGraph_t captured = nullptr;
+        try {
+            launch(stream());
+        } catch (...) {
+            (void)cudaStreamEndCapture(stream(), &captured);
+            detail::Graph released(captured);
+            throw;
+        }
+        ASSAY_CUDA(cudaStreamEndCapture(stream(), &captured));
+        const detail::Graph graph(captured);
+        cudaGraphExec_t made = nullptr;
+        ASSAY_CUDA(cudaGraphInstantiateWithFlags(&made, graph.get(), 0));
+        return detail::GraphExec(made);
+    }
+
+    /// Reads three times the size of the L2: what it held is gone, and nothing that it now holds has to be written
+    /// back while the iteration runs.
+    void flush() {
+        const auto blocks = static_cast<unsigned>(properties_.multiProcessorCount) * 8;
+        auto* never = reinterpret_cast<unsigned*>(sweep_->data());
+        detail::sweep_kernel<<<blocks, 256, 0, stream()>>>(sweep_->data(), sweep_->size(), never);
+        ASSAY_CUDA(cudaGetLastError());
+    }
+
+    Sample on_host(std::uint64_t iterations) {
+        Sample out;
+        out.iterations = iterations;
+        out.start_ns = monotonic_ns();
+        for (std::uint64_t i = 0; i < iterations; ++i) issue();
+        ASSAY_CUDA(cudaStreamSynchronize(stream()));
+        out.host_ns = monotonic_ns() - out.start_ns;
+        return out;
+    }
+
+    Sample between_events(std::uint64_t iterations) {
+        Sample out;
+        out.iterations = iterations;
+        const std::uint64_t ahead = std::min(iterations, ahead_);
+        // Opened on every way out: a closed gate would hold the stream until it times out.
+        const auto open = [](detail::Gate* gate) { gate->open(); };
+        std::unique_ptr<detail::Gate, decltype(open)> closed(&*gate_, open);
+        if (ahead > 0) gate_->close(stream());
+        ASSAY_CUDA(cudaEventRecord(start_.get(), stream()));
+        for (std::uint64_t i = 0; i < ahead; ++i) issue();
+        // Before the gate opens, or else the end of a short iteration would wait for this call.
+        if (ahead == iterations) ASSAY_CUDA(cudaEventRecord(stop_.get(), stream()));
+        out.start_ns = monotonic_ns();
+        closed.reset();
+        for (std::uint64_t i = ahead; i < iterations; ++i) issue();
+        if (ahead < iterations) ASSAY_CUDA(cudaEventRecord(stop_.get(), stream()));
+        ASSAY_CUDA(cudaEventSynchronize(stop_.get()));
+        out.host_ns = monotonic_ns() - out.start_ns;
+        float elapsed_ms = 0;
+        ASSAY_CUDA(cudaEventElapsedTime(&elapsed_ms, start_.get(), stop_.get()));
+        out.device_ns = static_cast<std::uint64_t>(std::llround(double{elapsed_ms} * 1e6));
+        return out;
+    }
+
+    /// After a gate that timed out: fewer iterations wait behind the next. A batch can do without any; one launch
+    /// whose latency cannot be hidden is no measurement.
+    void shorten(Sample& sample) {
+        const std::uint64_t waited = std::min(sample.iterations, ahead_);
+        ahead_ = timing_ == Timing::cold ? 1 : waited / 2;
+        sample.invalid = "the gate that hides launch latency timed out; does `launch` wait for the device, or "
+                         "CUDA_LAUNCH_BLOCKING make it wait? Then time it as `host`";
+    }
+
+    const Timing timing_;
+    cudaDeviceProp properties_{};
+    detail::Stream stream_;
+    detail::Event start_, stop_;
+    std::optional<detail::Gate> gate_;
+    std::optional<detail::SmClock> clock_;
+    std::optional<DeviceBuffer<uint4>> sweep_;
+    detail::GraphExec graph_;
+    std::uint64_t ahead_ = MOST_AHEAD;
+    bool is_primed_ = false;
+};
+
+namespace detail {
+
+/// Whether this process has used a device: before that there is nothing that could be broken.
+inline bool& has_context() {
+    static bool made = false;
+    return made;
+}
+
+/// As NVML and nvidia-smi write it.
+inline std::string uuid_of(const cudaDeviceProp& properties) {
+    std::string out = "GPU-";
+    for (int i = 0; i < 16; ++i) {
+        const auto byte = static_cast<unsigned char>(properties.uuid.bytes[i]);
+        if (i == 4 || i == 6 || i == 8 || i == 10) out += '-';
+        out += "0123456789abcdef"[byte >> 4];
+        out += "0123456789abcdef"[byte & 15];
+    }
+    return out;
+}
+
+}  // namespace detail
+
+/// Takes the first device that fits the selector and gives us a context.
+inline void CudaWorkload::choose_device(const DeviceSelector& wanted) {
+    int count = 0;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess) {
+        (void)cudaGetLastError();
+        throw Skipped("no CUDA device: " + detail::words_of(error));
+    }
+    std::string why = "no CUDA device fits the selector; there are " + std::to_string(count);
+    for (int index = 0; index < count; ++index) {
+        ASSAY_CUDA(cudaGetDeviceProperties(&properties_, index));
+        if (wanted.index && *wanted.index != static_cast<unsigned>(index)) continue;
+        if (std::string_view(properties_.name).find(wanted.model) == std::string_view::npos) continue;
+        error = cudaSetDevice(index);
+        if (error == cudaSuccess) error = cudaFree(nullptr);  // makes the context
+        if (error == cudaSuccess) {
+            detail::has_context() = true;
+            device = detail::uuid_of(properties_);
+            return;
+        }
+        (void)cudaGetLastError();
+        why += std::string("; ") + properties_.name + ": " + detail::words_of(error);
+    }
+    throw Skipped(why);
+}
+
+/// A worker that lists CUDA devices, and ends where one can be used no more.
+class CudaWorker : public Worker {
+public:
+    using Worker::Worker;
+
+protected:
+    std::vector<DeviceInfo> devices() override {
+        std::vector<DeviceInfo> out = Worker::devices();
+        int count = 0;
+        if (cudaGetDeviceCount(&count) != cudaSuccess) (void)cudaGetLastError();
+        cudaDeviceProp properties{};
+        for (int index = 0; index < count; ++index)
+            if (cudaGetDeviceProperties(&properties, index) == cudaSuccess)
+                out.push_back({DeviceKind::cuda, static_cast<unsigned>(index), properties.name,
+                               detail::uuid_of(properties)});
+        return out;
+    }
+
+    std::map<std::string, std::string> software() override {
+        auto out = Worker::software();
+        const auto version = [](int number) {
+            return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
+        };
+        int number = 0;
+        if (cudaRuntimeGetVersion(&number) == cudaSuccess) out["cuda"] = version(number);
+        // What the driver supports; 0 where there is no driver.
+        if (cudaDriverGetVersion(&number) == cudaSuccess && number > 0) out["cuda_driver"] = version(number);
+#ifdef __CUDACC_VER_MAJOR__
+        out["nvcc"] = std::to_string(__CUDACC_VER_MAJOR__) + "." + std::to_string(__CUDACC_VER_MINOR__) + "." +
+                      std::to_string(__CUDACC_VER_BUILD__);
+#endif
+        return out;
+    }
+
+    /// After a fault of a kernel every further call answers with its error.
+    bool is_broken() override { return detail::has_context() && cudaDeviceSynchronize() != cudaSuccess; }
+};
+
+}  // namespace assay
+
+#endif  // __CUDACC__
+
 #endif  // ASSAY_WORKER_HPP
