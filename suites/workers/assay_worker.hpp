@@ -40,6 +40,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -310,9 +311,8 @@ inline std::string quoted(std::string_view text) {
     return out += '"';
 }
 
-/// A number as JSON, with all its bits, whatever the program's locale.
+/// A finite number as JSON, with all its bits, whatever the program's locale.
 inline std::string number(double value) {
-    if (!std::isfinite(value)) throw Failed("a value is " + std::string(std::isnan(value) ? "NaN" : "infinite"));
     std::ostringstream out;
     out.imbue(std::locale::classic());
     out.precision(std::numeric_limits<double>::max_digits10);
@@ -1086,12 +1086,19 @@ inline std::string describe(const Workload& workload) {
     return out.end() + '\n';
 }
 
+/// JSON has no NaN and no infinity, and no measurement is one.
+inline std::string describe(const Values& values) {
+    for (const auto& [name, value] : values)
+        if (!std::isfinite(value)) throw Failed("metric `" + name + "` has a value that is no finite number");
+    return object(values, number);
+}
+
 inline std::string describe(const Sample& sample) {
     Object out = line("sample");
     out.integer("start_ns", sample.start_ns).integer("iterations", sample.iterations);
     out.integer("host_ns", sample.host_ns);
     if (sample.device_ns) out.integer("device_ns", *sample.device_ns);
-    if (!sample.values.empty()) out.raw("values", object(sample.values, number));
+    if (!sample.values.empty()) out.raw("values", describe(sample.values));
     return out.end() + '\n';
 }
 
@@ -1283,7 +1290,7 @@ private:
         Values values;
         current_->finish(values);
         current_.reset();
-        return detail::line("torn_down").raw("values", detail::object(values, detail::number)).end() + '\n';
+        return detail::line("torn_down").raw("values", detail::describe(values)).end() + '\n';
     }
 
     std::string name_, version_;
@@ -1399,8 +1406,8 @@ public:
         ASSAY_CUDA(cudaGetLastError());
     }
     void open() { __atomic_store_n(&state_->open, 1u, __ATOMIC_SEQ_CST); }
-    /// Asked when the stream is idle.
-    bool timed_out() const { return __atomic_load_n(&state_->timed_out, __ATOMIC_SEQ_CST) != 0; }
+    /// Whether it did since it was last asked. Asked when the stream is idle.
+    bool timed_out() { return __atomic_exchange_n(&state_->timed_out, 0u, __ATOMIC_SEQ_CST) != 0; }
 
 private:
     Pinned<GateState> state_;
@@ -1556,7 +1563,10 @@ public:
         ASSAY_CUDA(cudaStreamSynchronize(stream()));
         out.values["sm_clock"] = clock_->hertz();
         if (out.values["sm_clock"] <= 0) out.invalid = "the clock of the multiprocessors could not be read";
-        if (gate_->timed_out()) shorten(out);
+        if (gate_->timed_out())
+            after_timeout(out);
+        else
+            timeouts_ = 0;
         return out;
     }
 
@@ -1658,13 +1668,14 @@ private:
         return out;
     }
 
-    /// After a gate that timed out: fewer iterations wait behind the next. A batch can do without any; one launch
-    /// whose latency cannot be hidden is no measurement.
-    void shorten(Sample& sample) {
-        const std::uint64_t waited = std::min(sample.iterations, ahead_);
-        ahead_ = timing_ == Timing::cold ? 1 : waited / 2;
+    /// A gate that timed out once had a host that was busy elsewhere. If it does so again, fewer iterations wait behind
+    /// the next. A batch can do without any; one launch whose latency cannot be hidden is no measurement.
+    void after_timeout(Sample& sample) {
         sample.invalid = "the gate that hides launch latency timed out; does `launch` wait for the device, or "
                          "CUDA_LAUNCH_BLOCKING make it wait? Then time it as `host`";
+        if (++timeouts_ < 2 || timing_ == Timing::cold) return;
+        ahead_ = std::min(sample.iterations, ahead_) / 2;
+        if (ahead_ == 0) std::fprintf(stderr, "assay: %s; launches are no longer held back\n", sample.invalid.c_str());
     }
 
     const Timing timing_;
@@ -1676,6 +1687,7 @@ private:
     std::optional<DeviceBuffer<uint4>> sweep_;
     detail::GraphExec graph_;
     std::uint64_t ahead_ = MOST_AHEAD;
+    int timeouts_ = 0;  // in a row
     bool is_primed_ = false;
 };
 

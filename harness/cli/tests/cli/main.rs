@@ -22,3 +22,4 @@ mod reproduce;
 mod tools;
 mod wording;
 mod worker_check;
+mod workers;

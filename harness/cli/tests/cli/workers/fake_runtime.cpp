@@ -1,14 +1,15 @@
 // A CUDA runtime without a GPU: what nvcc compiled from example_worker.cu links against this in place of cudart.
-// Calls are queued and executed by a thread in order, so that gates really hold back and events really wait; memory is the
-// host's; the kernels of the example and of assay_worker.hpp have twins here, found by their names. It shows that the
-// host's side of the header is right, and nothing about kernels. Variables make it misbehave:
+// Calls are queued and executed by a thread in order, so that gates really hold back and events really wait; memory is
+// the host's; the kernels of the example and of assay_worker.hpp have twins here, found by their names. It shows that
+// the host's side of the header is right, and nothing about kernels. Variables make it misbehave:
 //
-//     FAKE_DEVICES=N         how many there are (2): "Fake A100", "Fake H100"; none answers as a machine without a driver
+//     FAKE_DEVICES=N         how many there are (2): "Fake A100", "Fake H100"; 0 answers as if there were no driver
 //     FAKE_BUSY=1            the first one is taken by somebody else
 //     FAKE_MEMORY=BYTES      what can be allocated (1 GiB)
 //     FAKE_FAULT_AT=N        the launch of saxpy that faults: from then on each call fails
 //     FAKE_BLOCKING=N        launches of saxpy wait for the device, the first N of them
 //     FAKE_DEPTH=N           how many launches a stream takes before it blocks the host (1000)
+//     FAKE_PATIENCE=N        how many times its limit a gate waits (100), so that a busy machine disturbs no test
 //     FAKE_TRACE=PATH        what was executed, a word a line
 #include <atomic>
 #include <condition_variable>
@@ -102,6 +103,7 @@ cudaError_t result(cudaError_t error = cudaSuccess) {
 
 void gate(volatile unsigned* state, std::uint64_t limit_ns) {
     trace("gate");
+    limit_ns *= static_cast<std::uint64_t>(number("FAKE_PATIENCE", 100));
     const std::uint64_t begin = assay::monotonic_ns();
     while (__atomic_load_n(&state[0], __ATOMIC_SEQ_CST) == 0) {
         if (assay::monotonic_ns() - begin < limit_ns) continue;
