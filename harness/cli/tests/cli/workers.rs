@@ -36,8 +36,14 @@ fn repository(path: &str) -> PathBuf {
         .join(path)
 }
 
-/// A program that `build` makes of these files and flags, made once: it is kept by the digest of all that goes in.
-fn built(files: &[PathBuf], flags: &[&str], build: impl FnOnce(&Path, &Path)) -> PathBuf {
+/// A program that `build` makes of these files and flags, made once: it is kept under its name and the digest of all
+/// that goes in.
+fn built(
+    name: &str,
+    files: &[PathBuf],
+    flags: &[&str],
+    build: impl FnOnce(&Path, &Path),
+) -> PathBuf {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let header = repository("suites/workers/assay_worker.hpp");
@@ -50,9 +56,13 @@ fn built(files: &[PathBuf], flags: &[&str], build: impl FnOnce(&Path, &Path)) ->
             .map(|file| std::fs::read(file).unwrap()),
     );
     let digest = Digest::of_parts(parts.iter().map(Vec::as_slice));
-    let programs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("workers");
-    let program = programs.join(digest.hex());
+    let programs = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("workers")
+        .join(name);
+    let program = programs.join(digest.short());
     if !program.exists() {
+        // What was made of other sources is not needed again.
+        let _ = std::fs::remove_dir_all(&programs);
         std::fs::create_dir_all(&programs).unwrap();
         let scratch = tempfile::tempdir_in(&programs).unwrap();
         let made = scratch.path().join("program");

@@ -46,8 +46,9 @@ fn faked() -> Option<PathBuf> {
     let toolkit = toolkit()?;
     let files = [repository(EXAMPLE), repository(FAKE)];
     Some(built(
+        "faked",
         &files,
-        &["faked", toolkit.to_str().unwrap()],
+        &[toolkit.to_str().unwrap()],
         |dir, program| {
             let for_nvcc = SANITIZERS.join(",");
             let flags = [
@@ -220,6 +221,25 @@ fn each_mode_times_what_it_says_and_nothing_else() {
         said.exits(0).judged(&requests);
         assert_eq!(trace, [first, sample, sample].concat(), "{timing}");
     }
+}
+
+#[test]
+fn what_a_launch_costs_the_host_is_no_device_time() {
+    const LATENCY_NS: u64 = 40_000_000;
+    let Some(program) = faked() else { return };
+    let shortest = |timing| {
+        let case = prepare("cuda-saxpy", "cuda", timing, saxpy(1));
+        let requests = [case, chunk(5, 0)];
+        let said = told(&program, &[("LATENCY", "40")], &requests).exits(0);
+        let (samples, _) = said.judged(&requests);
+        // The shortest: a busy machine makes any of them long.
+        let times = samples.iter().map(|s| s.device_ns.unwrap_or(s.host_ns));
+        times.min().unwrap()
+    };
+    for timing in [TimingMode::Hot, TimingMode::Cold, TimingMode::Graph] {
+        assert!(shortest(timing) < LATENCY_NS, "{timing}");
+    }
+    assert!(shortest(TimingMode::Host) >= LATENCY_NS);
 }
 
 #[test]

@@ -8,10 +8,12 @@
 //     FAKE_MEMORY=BYTES      what can be allocated (1 GiB)
 //     FAKE_FAULT_AT=N        the launch of saxpy that faults: from then on each call fails
 //     FAKE_BLOCKING=N        launches of saxpy wait for the device, the first N of them
+//     FAKE_LATENCY=MS        what each launch and record costs the host
 //     FAKE_DEPTH=N           how many launches a stream takes before it blocks the host (1000)
 //     FAKE_PATIENCE=N        how many times its limit a gate waits (100), so that a busy machine disturbs no test
 //     FAKE_TRACE=PATH        what was executed, a word a line
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <deque>
@@ -32,6 +34,11 @@ long number(const char* name, long otherwise) {
 void trace(const char* word) {
     static std::FILE* file = std::getenv("FAKE_TRACE") ? std::fopen(std::getenv("FAKE_TRACE"), "w") : nullptr;
     if (file) std::fprintf(file, "%s\n", word), std::fflush(file);
+}
+
+void latency() {
+    static const std::chrono::milliseconds cost(number("FAKE_LATENCY", 0));
+    std::this_thread::sleep_for(cost);
 }
 
 using Work = std::function<void()>;
@@ -217,6 +224,7 @@ cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3, void** argu
     // A first launch loads its module, which waits for the device.
     static std::set<std::string> loaded;
     if (loaded.insert(name).second) device().wait();
+    latency();
     Work work = twin(name, arguments);
     if (captured) {
         captured->push_back(std::move(work));
@@ -341,6 +349,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
     return result();
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+    latency();
     device().push([event] {
         trace("record");
         event->at_ns = assay::monotonic_ns();
@@ -376,6 +385,7 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) {
     return result();
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t) {
+    latency();
     device().push([graph] {
         trace("graph");
         for (const Work& work : graph->works) work();

@@ -12,13 +12,14 @@ use super::{
 use crate::helpers::{Place, case, have, repository_file, state};
 
 /// A program of the header; `None` where there is no compiler.
-fn compiled(source: &str, flags: &[&str]) -> Option<PathBuf> {
+fn compiled(name: &str, source: &str, flags: &[&str]) -> Option<PathBuf> {
     if !have("c++") {
         return None;
     }
     let source = repository(source);
     let flags = [&WARNINGS, flags].concat();
     Some(built(
+        name,
         std::slice::from_ref(&source),
         &flags,
         |dir, program| {
@@ -31,17 +32,17 @@ fn compiled(source: &str, flags: &[&str]) -> Option<PathBuf> {
 const EXAMPLE: &str = "suites/workers/example_worker.cpp";
 
 pub fn example() -> Option<PathBuf> {
-    compiled(EXAMPLE, &SANITIZERS)
+    compiled("sanitized", EXAMPLE, &SANITIZERS)
 }
 
 fn odd() -> Option<PathBuf> {
     let source = "harness/cli/tests/cli/workers/odd_worker.cpp";
-    compiled(source, &SANITIZERS)
+    compiled("odd", source, &SANITIZERS)
 }
 
 #[test]
 fn the_example_passes_the_check_and_runs_in_a_suite() {
-    let Some(program) = compiled(EXAMPLE, &["-O2"]) else {
+    let Some(program) = compiled("optimized", EXAMPLE, &["-O2"]) else {
         return;
     };
     let place = Place::new();
@@ -119,7 +120,7 @@ fn the_example_has_the_inputs_and_outputs_that_rust_has() {
 #[test]
 fn a_case_that_needs_more_memory_than_there_is_is_skipped() {
     // Without sanitizers, which end a program that asks for so much.
-    let Some(program) = compiled(EXAMPLE, &["-O2"]) else {
+    let Some(program) = compiled("optimized", EXAMPLE, &["-O2"]) else {
         return;
     };
     let prepare = |elements| prepare("cpp-saxpy", "cpu", TimingMode::Hot, saxpy(elements));

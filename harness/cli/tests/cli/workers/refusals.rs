@@ -181,6 +181,33 @@ fn a_chunk_that_cannot_be() {
 }
 
 #[test]
+fn what_is_no_utf8() {
+    let Some(program) = example() else { return };
+    let bad: [&[u8]; 10] = [
+        b"\x80",
+        b"\xc0\x80",
+        b"\xc3",
+        b"\xe0\x9f\xbf",
+        b"\xed\xa0\x80",
+        b"\xe2\x82",
+        b"\xf0\x8f\xbf\xbf",
+        b"\xf4\x90\x80\x80",
+        b"\xf0\x9f\x98",
+        b"\xf8\x88\x80\x80\x80",
+    ];
+    let mut input = Vec::new();
+    for bytes in bad {
+        input.extend([b"{\"request\":\"", bytes, b"\"}\n"].concat());
+    }
+    let requests = vec![Request::Verify; bad.len()];
+    let (_, ends) = session(&program, &[], &input).exits(0).judged(&requests);
+    for (bytes, end) in bad.iter().zip(&ends) {
+        let words = "expected text in UTF-8 and its end at byte 12";
+        assert!(failed(end).contains(words), "{bytes:x?}: {end:?}");
+    }
+}
+
+#[test]
 fn lines_of_any_length_and_any_bytes() {
     let Some(program) = example() else { return };
     let padding = " ".repeat(MAX_LINE_BYTES - HELLO.len());
