@@ -27,3 +27,4 @@ mod reproduce;
 mod tools;
 mod wording;
 mod worker_check;
+mod workers;
