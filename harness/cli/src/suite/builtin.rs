@@ -27,6 +27,10 @@ const SUITES: &[(&str, &str)] = &[
         include_str!("../../../../suites/definitions/memory.toml"),
     ),
     (
+        "system",
+        include_str!("../../../../suites/definitions/system.toml"),
+    ),
+    (
         "ceilings",
         include_str!("../../../../suites/definitions/ceilings.toml"),
     ),
