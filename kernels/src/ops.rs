@@ -5,13 +5,18 @@ mod ceiling;
 mod gather;
 mod gemm;
 mod memset;
+mod nbody;
 mod pointer_chase;
+mod radix_sort;
 mod reduce;
+mod scan;
 mod softmax;
+mod spmv;
 mod stencil;
 mod stream;
 mod strided;
 mod sum;
+mod system;
 mod transpose;
 
 use std::collections::BTreeMap;
@@ -35,6 +40,8 @@ const OPS: &[&dyn Op] = &[
     &stream::Elementwise::Nstream,
     &sum::Reduction::Dot,
     &sum::Reduction::Sum,
+    &scan::Scan,
+    &radix_sort::RadixSort,
     &strided::Strided,
     &gather::Indexed::Gather,
     &gather::Indexed::Scatter,
@@ -44,19 +51,30 @@ const OPS: &[&dyn Op] = &[
     &transpose::Transpose,
     &gemm::Gemm,
     &softmax::Softmax,
+    &spmv::Spmv,
     &stencil::Stencil,
     &ceiling::PeakBandwidth,
     &ceiling::PeakArithmetic,
+    &system::Launches::Empty,
+    &system::Launches::Graph,
+    &system::FusionChain,
+    &system::OccupancySweep,
     &ceiling::PeakTensor,
+    &nbody::Nbody,
 ];
 
-/// Every op, as an entry of a worker's catalog.
+/// Every op, and every workload that is no op, as an entry of a worker's catalog.
 pub fn catalog() -> &'static [&'static dyn Catalog] {
-    static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
+    static ENTRIES: OnceLock<(Vec<Entry>, Vec<system::Entry>)> = OnceLock::new();
     static CATALOG: OnceLock<Vec<&'static dyn Catalog>> = OnceLock::new();
     CATALOG.get_or_init(|| {
-        let entries = ENTRIES.get_or_init(|| OPS.iter().copied().map(Entry).collect());
-        entries.iter().map(|entry| entry as &dyn Catalog).collect()
+        let (ops, others) = ENTRIES.get_or_init(|| {
+            let others = system::WORKLOADS.iter().copied().map(system::Entry);
+            (OPS.iter().copied().map(Entry).collect(), others.collect())
+        });
+        let ops = ops.iter().map(|entry| entry as &dyn Catalog);
+        let others = others.iter().map(|entry| entry as &dyn Catalog);
+        ops.chain(others).collect()
     })
 }
 

@@ -100,6 +100,18 @@ impl Arguments<'_> {
         }
     }
 
+    /// A count of at least 1 and at most `most`.
+    pub fn at_most(&self, name: &str, most: usize) -> Result<usize, Failure> {
+        match self.count(name)? {
+            count if count <= most => Ok(count),
+            _ => Err(wrong(
+                name,
+                &format!("an integer of 1 to {most}"),
+                self.0.params.get(name),
+            )),
+        }
+    }
+
     /// Text.
     pub fn text(&self, name: &str) -> Result<&str, Failure> {
         let value = self.0.params.get(name);

@@ -10,13 +10,13 @@ mod emulation {
     pub mod mutants;
 }
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_kernels::device::Team;
 use assay_kernels::element::DType;
 use assay_kernels::ops;
 use assay_kernels::program::{BufferSpec, Fill, Program, Role, Step};
-use assay_protocol::{CaseSpec, DeviceKind};
+use assay_protocol::{CaseSpec, DeviceKind, ParamValue};
 use rayon::prelude::*;
 
 use emulation::compiled::{Compiled, Watch, has_compiler};
@@ -25,6 +25,12 @@ use emulation::mutants;
 
 /// Nothing, one, less than a warp and a bit more than two, and several blocks of nothing in particular.
 const SIZES: &[i64] = &[0, 1, 67, 300];
+/// More for ops whose blocks have something to do with each other: several tiles, and levels above them.
+const LARGER: &[(&str, &[i64])] = &[
+    ("sum", &[70_001]),
+    ("stream-dot", &[70_001]),
+    ("scan", &[20_000, 600_001]),
+];
 /// How each case is run: under sanitizers in every order of threads, and once watched for races.
 const WAYS: &[(Watch, &[Order])] = &[
     (
@@ -56,8 +62,15 @@ fn is_emulated(program: &Program) -> bool {
 /// Every case that the emulation can run, by the sources that it needs.
 fn emulated_cases(sizes: &[i64]) -> BTreeMap<Vec<&'static str>, Vec<CaseSpec>> {
     let mut cases: BTreeMap<_, Vec<CaseSpec>> = BTreeMap::new();
-    for size in sizes {
+    let larger = LARGER.iter().flat_map(|(_, sizes)| *sizes);
+    let all: BTreeSet<i64> = sizes.iter().chain(larger).copied().collect();
+    for size in &all {
         for case in ops::cases(DeviceKind::Cuda, *size) {
+            let is_larger =
+                |(op, larger): &(&str, &[i64])| *op == case.workload && larger.contains(size);
+            if !sizes.contains(size) && !LARGER.iter().any(is_larger) {
+                continue;
+            }
             // What divides by a size says that it cannot be 0.
             let Ok(program) = ops::program(&case) else {
                 assert_eq!(*size, 0, "{case:?}");
@@ -111,6 +124,42 @@ fn every_op_is_right_in_every_order_of_threads() {
         cases.values().map(Vec::len).sum::<usize>(),
         cases.len()
     );
+}
+
+/// Where there are more blocks than one group of the tree over them.
+#[test]
+fn fixed_sums_have_the_bits_of_the_host() {
+    if !has_compiler() {
+        return;
+    }
+    let compiled = Compiled::of_ops(&["order/sum.cu"], Watch::Memory).unwrap();
+    let team = Team::new(2).unwrap();
+    let mut session = Session::start(&compiled);
+    for (op, dtype, size) in [("sum", "f32", 8_400_001), ("stream-dot", "f64", 300_007)] {
+        let is_wanted = |case: &CaseSpec| {
+            let is = |name: &str, text: &str| {
+                let value = case.params.get(name).and_then(ParamValue::as_str);
+                value.is_none_or(|value| value == text)
+            };
+            case.workload == op && is("dtype", dtype) && is("variant", "fixed")
+        };
+        let mut cases = ops::cases(DeviceKind::Cuda, size);
+        cases.retain(is_wanted);
+        let [case] = cases.as_slice() else {
+            panic!("{op}: {cases:?}")
+        };
+        let mut program = ops::program(case).unwrap();
+        let mut buffers = program.host_buffers(&team, 3).unwrap();
+        let place = |spec: &BufferSpec| spec.role == Role::Output;
+        let out = program.buffers.iter().position(place).unwrap();
+        session
+            .run(&program, &mut buffers, Order::Shuffled)
+            .unwrap();
+        let found = buffers.0[out].bytes().to_vec();
+        let mut on_host = program.cpu.take().expect("the same sum on the host");
+        on_host(&team, &mut buffers, 1);
+        assert_eq!(found, buffers.0[out].bytes(), "{op}");
+    }
 }
 
 fn failures_of(paths: &[&'static str], cases: &[CaseSpec]) -> Vec<String> {

@@ -20,6 +20,8 @@ const RUNS: usize = 5;
 /// How far beyond the upper end of a ceiling the lower end of a result must be to be impossible: what a ceiling's own kernel may
 /// leave on the table.
 const SLACK: f64 = 1.10;
+/// The same of caches that can be written while they are read: their ceilings are of reading alone.
+const SLACK_OF_CACHES: f64 = 2.0 * SLACK;
 
 /// What a ceiling is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -37,6 +39,14 @@ impl Limit {
         match self {
             Self::Level(level) => level.name(),
             Self::Unit(unit) => unit.name(),
+        }
+    }
+
+    /// How far beyond its ceiling is impossible.
+    fn slack(self) -> f64 {
+        match self {
+            Self::Level(MemoryLevel::L1 | MemoryLevel::L2 | MemoryLevel::L3) => SLACK_OF_CACHES,
+            Self::Level(_) | Self::Unit(_) => SLACK,
         }
     }
 
@@ -62,6 +72,8 @@ pub struct Ceiling {
     pub case: String,
     /// The run that it is from.
     pub run: RunId,
+    /// Whether others used the machine meanwhile: it may do more than this, so nothing is impossible beside it.
+    pub disturbed: bool,
 }
 
 /// The ceilings of one machine.
@@ -118,8 +130,8 @@ impl Ceilings {
         let here = |ceiling: &&Ceiling| ceiling.device == case.device && ceiling.limit == limit;
         let ceiling = self.all.iter().find(here)?;
         let rate = rate(&case.work, limit, time_ns)?;
-        let most = ceiling.rate.high * SLACK;
-        let impossible = (rate.low > most).then(|| {
+        let most = ceiling.rate.high * limit.slack();
+        let impossible = (rate.low > most && !ceiling.disturbed).then(|| {
             format!(
                 "{:.3e} {unit} is beyond what `{name}` gives here, at most {:.3e} {unit} ({}): something was not computed, or not there",
                 rate.estimate,
@@ -164,6 +176,7 @@ fn ceilings_of(case: &CaseRow, run: &RunId) -> Vec<Ceiling> {
             rate: rate(&case.work, limit, &time_ns)?,
             case: case.case.clone(),
             run: run.clone(),
+            disturbed: case.good_rounds().any(|round| !round.disturbed.is_empty()),
         })
     };
     limits(case).into_iter().filter_map(ceiling).collect()

@@ -44,4 +44,25 @@ pub const ALL: &[Mutant] = &[
         from: "if (blockIdx.x == gridDim.x - 1 && i < n) {",
         to: "if (blockIdx.x == gridDim.x - 1 && i + 1 < n) {",
     },
+    Mutant {
+        what: "a launch that leaves two traces",
+        op: "launch-graph",
+        path: "system/launch.cu",
+        from: "*counter += 1;",
+        to: "*counter += 2;",
+    },
+    Mutant {
+        what: "an operation of a chain left out",
+        op: "fusion-chain",
+        path: "system/fusion.cu",
+        from: "u32 step = 0; step <",
+        to: "u32 step = 1; step <",
+    },
+    Mutant {
+        what: "a copy that goes one element too far",
+        op: "occupancy-sweep",
+        path: "system/occupancy.cu",
+        from: "if (i < n) out[i] = x[k];",
+        to: "if (i <= n) out[i] = x[k];",
+    },
 ];

@@ -118,5 +118,6 @@ fn line(ceiling: &Ceiling, sheet: Option<f64>) {
         None => ("-".into(), "-".into()),
     };
     let (device, name) = (&ceiling.device, ceiling.limit.name());
-    crate::say!("{device:<6} {name:<12} {measured:>26} {sheet_text:>14} {share:>8}");
+    let doubt = if ceiling.disturbed { "  disturbed" } else { "" };
+    crate::say!("{device:<6} {name:<12} {measured:>26} {sheet_text:>14} {share:>8}{doubt}");
 }
