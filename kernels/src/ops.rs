@@ -221,7 +221,9 @@ pub fn kernels() -> BTreeMap<&'static str, (&'static Source, Vec<String>)> {
         .into_iter()
         .map(|(source, names)| (source.path, (source, names)))
         .collect();
-    for case in cases(DeviceKind::Cuda, 257) {
+    // What is chosen by size shows at a small and at a large one.
+    let sizes = [67, 257].into_iter();
+    for case in sizes.flat_map(|size| cases(DeviceKind::Cuda, size)) {
         let Ok(program) = program(&case) else {
             continue;
         };

@@ -51,18 +51,18 @@ __global__ void __launch_bounds__(ceiling::THREADS)
     u32 remaining = steps;
 #pragma unroll 1
     for (; remaining >= AT_ONCE; remaining -= AT_ONCE) {
-        multiplications.begin();
+        multiplications.begin(c);
 #pragma unroll
         for (u32 step = 0; step < AT_ONCE; ++step) multiplications.multiply(KMajor(), c, a, step % 2 == 0 ? odd : even);
         multiplications.commit();
-        multiplications.template wait<0>();
+        multiplications.template wait<0>(c);
     }
 #pragma unroll 1
     for (u32 step = 0; step < remaining; ++step) {
-        multiplications.begin();
+        multiplications.begin(c);
         multiplications.multiply(KMajor(), c, a, step % 2 == 0 ? odd : even);
         multiplications.commit();
-        multiplications.template wait<0>();
+        multiplications.template wait<0>(c);
     }
 #pragma unroll
     for (u32 k = 0; k < PER_THREAD; ++k) {

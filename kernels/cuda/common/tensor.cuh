@@ -105,7 +105,7 @@ ASSAY_DEVICE void multiply(typename Kind::Accumulator (&c)[4], const u32 (&a)[4]
 #else
 #define ASSAY_MULTIPLY(kind, instruction, constraint)                                                            \
     ASSAY_DEVICE void multiply(kind, kind::Accumulator(&c)[4], const u32(&a)[4], const u32(&b)[2]) {             \
-        asm volatile(instruction " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"              \
+        asm(instruction " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"              \
                      : "+" constraint(c[0]), "+" constraint(c[1]), "+" constraint(c[2]), "+" constraint(c[3])    \
                      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));                        \
     }

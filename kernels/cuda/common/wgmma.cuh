@@ -107,9 +107,10 @@ class GroupMultiplications {
   public:
     using Accumulator = typename Kind::Accumulator;
 
-    /// To be called before the first, and again once registers of accumulators were touched.
-    ASSAY_DEVICE void begin() {
+    /// To be called before each group: what was done to accumulators is done.
+    ASSAY_DEVICE void begin(Accumulator (&c)[128]) {
 #ifndef ASSAY_EMULATION
+        keep_in_place(c);
         asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #endif
     }
@@ -133,11 +134,12 @@ class GroupMultiplications {
 #endif
     }
 
-    /// Waits until at most `LATER` groups are under way.
+    /// Waits until at most `LATER` groups are under way; with none, accumulators can be read.
     template <u32 LATER>
-    ASSAY_DEVICE void wait() {
+    ASSAY_DEVICE void wait(Accumulator (&c)[128]) {
 #ifndef ASSAY_EMULATION
         asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LATER) : "memory");
+        keep_in_place(c);
 #else
         for (; done_ != begun_ && pending_[done_ % MOST].group + LATER < group_; ++done_) {
             const Product& product = pending_[done_ % MOST];
@@ -147,8 +149,18 @@ class GroupMultiplications {
 #endif
     }
 
-#ifdef ASSAY_EMULATION
   private:
+#ifndef ASSAY_EMULATION
+    /// Keeps the compiler from moving what touches accumulators across: it does not know that they change later.
+    ASSAY_DEVICE static void keep_in_place(float (&c)[128]) {
+#pragma unroll
+        for (u32 i = 0; i < 128; ++i) asm volatile("" : "+f"(c[i])::"memory");
+    }
+    ASSAY_DEVICE static void keep_in_place(i32 (&c)[128]) {
+#pragma unroll
+        for (u32 i = 0; i < 128; ++i) asm volatile("" : "+r"(c[i])::"memory");
+    }
+#else
     struct Product {
         Accumulator* c;
         SharedMatrix a, b;

@@ -42,6 +42,14 @@ const HEADERS: &[(&str, &str)] = &[
         include_str!("../../../cuda/common/tensor.cuh"),
     ),
     (
+        "common/loader.cuh",
+        include_str!("../../../cuda/common/loader.cuh"),
+    ),
+    (
+        "common/tiles.cuh",
+        include_str!("../../../cuda/common/tiles.cuh"),
+    ),
+    (
         "common/wgmma.cuh",
         include_str!("../../../cuda/common/wgmma.cuh"),
     ),
