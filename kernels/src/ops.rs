@@ -4,6 +4,7 @@ mod bank_conflict;
 mod ceiling;
 mod gather;
 mod gemm;
+mod histogram;
 mod memset;
 mod pointer_chase;
 mod radix_sort;
@@ -14,6 +15,7 @@ mod stencil;
 mod stream;
 mod strided;
 mod sum;
+mod top_k;
 mod transpose;
 
 use std::collections::BTreeMap;
@@ -39,6 +41,8 @@ const OPS: &[&dyn Op] = &[
     &sum::Reduction::Sum,
     &scan::Scan,
     &radix_sort::RadixSort,
+    &histogram::Histogram,
+    &top_k::TopK,
     &strided::Strided,
     &gather::Indexed::Gather,
     &gather::Indexed::Scatter,
