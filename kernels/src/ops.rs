@@ -4,6 +4,7 @@ mod bank_conflict;
 mod ceiling;
 mod gather;
 mod gemm;
+mod histogram;
 mod memset;
 mod nbody;
 mod pointer_chase;
@@ -17,6 +18,7 @@ mod stream;
 mod strided;
 mod sum;
 mod system;
+mod top_k;
 mod transpose;
 
 use std::collections::BTreeMap;
@@ -42,6 +44,8 @@ const OPS: &[&dyn Op] = &[
     &sum::Reduction::Sum,
     &scan::Scan,
     &radix_sort::RadixSort,
+    &histogram::Histogram,
+    &top_k::TopK,
     &strided::Strided,
     &gather::Indexed::Gather,
     &gather::Indexed::Scatter,

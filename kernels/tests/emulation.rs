@@ -30,6 +30,7 @@ const LARGER: &[(&str, &[i64])] = &[
     ("sum", &[70_001]),
     ("stream-dot", &[70_001]),
     ("scan", &[20_000, 600_001]),
+    ("radix-sort", &[10_000, 100_003]),
 ];
 /// How each case is run: under sanitizers in every order of threads, and once watched for races.
 const WAYS: &[(Watch, &[Order])] = &[
