@@ -1,4 +1,4 @@
-//! The ops, one file per family and one line each in [`OPS`].
+//! The ops, one file per family and one line each in `OPS`.
 
 mod bank_conflict;
 mod ceiling;
