@@ -101,16 +101,19 @@ pub fn import(
     let run = header.run.clone();
     // The database may have been deleted since.
     let kept = whole::path(&settings.records, &run);
-    let is_new = !kept.exists();
-    if is_new {
+    if !kept.exists() {
         whole::write(&settings.records, header, bodies)?;
+        ingest(store, &kept)?;
+        return Ok(Imported::New(run));
     }
     ingest(store, &kept)?;
-    Ok(if is_new {
-        Imported::New(run)
-    } else {
-        Imported::Known(run)
-    })
+    ensure!(
+        store.runs_of_suite(&digest)?.contains(&run),
+        "{}: run {run} is of another file; give another --date",
+        path.display()
+    );
+    agree(&store.run(&run)?, options).with_context(shown)?;
+    Ok(Imported::Known(run))
 }
 
 fn ingest(store: &mut Store, record: &Path) -> Result<()> {

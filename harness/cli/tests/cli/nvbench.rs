@@ -301,6 +301,9 @@ fn a_record_that_the_database_lost_is_found_again() {
     let import = "import nvbench r/out.json --date 2026-08-01";
     place.assay(import).exits(0);
     std::fs::remove_file(place.path("assay-data/assay.duckdb")).unwrap();
+    place
+        .assay(&format!("{import} --machine other"))
+        .refuses(&["another --machine"]);
     place.assay(import).exits(0).says("unchanged");
     place.assay("show").exits(0).says("3 ok");
     assert_eq!(place.records().len(), 1);
