@@ -171,7 +171,9 @@ fn check(outcome: &Outcome, [input, out]: [usize; 2]) -> Checked {
     let (input, found) = (outcome.get::<u32>(input), outcome.get::<u32>(out));
     let of_batch = |batch: &[u32]| {
         let mut counts = vec![0_u64; found.len()];
-        batch.iter().for_each(|value| counts[*value as usize] += 1);
+        for value in batch {
+            counts[*value as usize] += 1;
+        }
         counts
     };
     let add = |mut sums: Vec<u64>, counts: Vec<u64>| {
