@@ -167,7 +167,7 @@ ASSAY_DEVICE void load_matrices_transposed(u32 (&r)[4], const void* row) {
 /// Copies of a thread from global to shared memory that run while it goes on, in groups that end in the order in which they
 /// were begun. What a copy writes is there for the thread once its group was waited for, for others after a barrier more.
 ///
-/// Under emulation nothing is written before that.
+/// Under emulation nothing but garbage is there before that.
 class AsyncCopies {
   public:
     /// Begins copying 16 bytes, of which `valid` are read and the others 0. Both addresses are multiples of 16.
@@ -178,6 +178,7 @@ class AsyncCopies {
                      : "memory");
 #else
         pending_[begun_++ % MOST] = {static_cast<u8*>(to), static_cast<const u8*>(from), valid, group_};
+        for (u32 i = 0; i < 16; ++i) static_cast<u8*>(to)[i] = 0xFF;
 #endif
     }
 
