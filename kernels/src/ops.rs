@@ -2,15 +2,18 @@
 
 mod bank_conflict;
 mod ceiling;
+mod fft;
 mod gather;
 mod gemm;
 mod memset;
 mod nbody;
 mod pointer_chase;
+mod power_spectrum;
 mod radix_sort;
 mod reduce;
 mod scan;
 mod softmax;
+mod spectral;
 mod spmv;
 mod stencil;
 mod stream;
@@ -61,6 +64,8 @@ const OPS: &[&dyn Op] = &[
     &system::OccupancySweep,
     &ceiling::PeakTensor,
     &nbody::Nbody,
+    &fft::FastFourier,
+    &power_spectrum::PowerSpectrum,
 ];
 
 /// Every op, and every workload that is no op, as an entry of a worker's catalog.
