@@ -2,16 +2,19 @@
 
 mod bank_conflict;
 mod ceiling;
+mod fft;
 mod gather;
 mod gemm;
 mod histogram;
 mod memset;
 mod nbody;
 mod pointer_chase;
+mod power_spectrum;
 mod radix_sort;
 mod reduce;
 mod scan;
 mod softmax;
+mod spectral;
 mod spmv;
 mod stencil;
 mod stream;
@@ -65,6 +68,8 @@ const OPS: &[&dyn Op] = &[
     &system::OccupancySweep,
     &ceiling::PeakTensor,
     &nbody::Nbody,
+    &fft::FastFourier,
+    &power_spectrum::PowerSpectrum,
 ];
 
 /// Every op, and every workload that is no op, as an entry of a worker's catalog.
