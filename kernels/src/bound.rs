@@ -4,7 +4,7 @@
 //! Unless they say otherwise, bounds are worst cases: a correct implementation cannot exceed them, whatever
 //! its inputs, and a result that does is wrong.
 
-use crate::element::Element;
+use crate::element::Real;
 
 /// `gamma_n = n u / (1 - n u)`, Higham equation (3.1) and lemma 3.1: the largest relative change that
 /// `n` roundings in a row can make. Infinite where `n u >= 1`, since nothing can be said there.
@@ -19,7 +19,7 @@ pub fn gamma(roundings: u64, unit_roundoff: f64) -> f64 {
 
 /// Largest distance between a result that took `roundings` roundings per path in `T` and a reference
 /// that took `reference_roundings` in `f64`, relative to the condition (the sum of magnitudes).
-pub fn tolerance<T: Element>(roundings: u64, reference_roundings: u64) -> f64 {
+pub fn tolerance<T: Real>(roundings: u64, reference_roundings: u64) -> f64 {
     gamma(roundings, T::UNIT_ROUNDOFF) + gamma(reference_roundings, f64::UNIT_ROUNDOFF)
 }
 

@@ -1,18 +1,40 @@
-//! The ops, one file per family and one line each in [`catalog`].
+//! The ops, one file per family and one line each in `OPS`.
 
+mod bank_conflict;
+mod ceiling;
+mod fft;
+mod gather;
 mod gemm;
+mod histogram;
+mod memset;
+mod nbody;
+mod pointer_chase;
+mod power_spectrum;
+mod radix_sort;
 mod reduce;
+mod scan;
 mod softmax;
+mod spectral;
+mod spmv;
+mod stencil;
 mod stream;
+mod strided;
 mod sum;
+mod system;
+mod top_k;
 mod transpose;
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use assay_protocol::{CaseSpec, Catalog, DeviceKind, Failure, TimingMode, Workload, WorkloadInfo};
+use assay_protocol::{
+    CaseSpec, Catalog, DeviceKind, Failure, ParamValue, ParameterInfo, TimingMode, Workload,
+    WorkloadInfo,
+};
 
-use crate::device::Device;
-use crate::parameters;
+use crate::device;
+use crate::parameters::{self, Arguments};
+use crate::program::{Program, Source};
 
 /// Every op.
 const OPS: &[&dyn Op] = &[
@@ -20,80 +42,213 @@ const OPS: &[&dyn Op] = &[
     &stream::Elementwise::Mul,
     &stream::Elementwise::Add,
     &stream::Elementwise::Triad,
+    &stream::Elementwise::Nstream,
     &sum::Reduction::Dot,
     &sum::Reduction::Sum,
+    &scan::Scan,
+    &radix_sort::RadixSort,
+    &histogram::Histogram,
+    &top_k::TopK,
+    &strided::Strided,
+    &gather::Indexed::Gather,
+    &gather::Indexed::Scatter,
+    &pointer_chase::PointerChase,
+    &memset::Memset,
+    &bank_conflict::BankConflict,
     &transpose::Transpose,
     &gemm::Gemm,
     &softmax::Softmax,
+    &spmv::Spmv,
+    &stencil::Stencil,
+    &ceiling::PeakBandwidth,
+    &ceiling::PeakArithmetic,
+    &system::Launches::Empty,
+    &system::Launches::Graph,
+    &system::FusionChain,
+    &system::OccupancySweep,
+    &ceiling::PeakTensor,
+    &nbody::Nbody,
+    &fft::FastFourier,
+    &power_spectrum::PowerSpectrum,
 ];
 
-/// Every op, as an entry of a worker's catalog.
+/// Every op, and every workload that is no op, as an entry of a worker's catalog.
 pub fn catalog() -> &'static [&'static dyn Catalog] {
-    static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
+    static ENTRIES: OnceLock<(Vec<Entry>, Vec<system::Entry>)> = OnceLock::new();
     static CATALOG: OnceLock<Vec<&'static dyn Catalog>> = OnceLock::new();
     CATALOG.get_or_init(|| {
-        let entries = ENTRIES.get_or_init(|| OPS.iter().copied().map(Entry).collect());
-        entries.iter().map(|entry| entry as &dyn Catalog).collect()
+        let (ops, others) = ENTRIES.get_or_init(|| {
+            let others = system::WORKLOADS.iter().copied().map(system::Entry);
+            (OPS.iter().copied().map(Entry).collect(), others.collect())
+        });
+        let ops = ops.iter().map(|entry| entry as &dyn Catalog);
+        let others = others.iter().map(|entry| entry as &dyn Catalog);
+        ops.chain(others).collect()
     })
 }
 
-/// Something small that can be timed and checked alone, on any device that it supports.
-trait Op: Sync {
-    /// What it is; [`info`] fills in what all ops have in common.
-    fn info(&self) -> WorkloadInfo;
+/// Something small that can be timed and checked alone, on any device that it has an implementation for.
+pub trait Op: Sync {
+    /// What it is.
+    fn info(&self) -> OpInfo;
 
-    /// Allocates and builds the inputs of a case on an open device.
-    fn prepare(&self, device: Device, case: &CaseSpec) -> Result<Box<dyn OpCase>, Failure>;
+    /// What a case of it allocates, does and checks. Sizes may be 0.
+    fn program(&self, arguments: &Arguments) -> Result<Program, Failure>;
+
+    /// The value of a parameter that is a size in tests that run everything at one size: less, where several multiply.
+    fn test_size(&self, _parameter: &str, size: i64) -> i64 {
+        size
+    }
 }
 
-/// A prepared case of an op.
-trait OpCase: Workload {
-    /// Changes one element of the output a little, which a verification must notice.
-    #[cfg(test)]
-    fn corrupt(&mut self, index: usize);
+/// What an op says of itself; what all ops have in common is added to it.
+#[derive(Clone, Debug)]
+pub struct OpInfo {
+    /// Its name, as suites give it.
+    pub name: &'static str,
+    /// One line for people.
+    pub summary: &'static str,
+    /// Its own parameters.
+    pub parameters: Vec<ParameterInfo>,
+    /// Kinds of device that some variant of it runs on.
+    pub devices: &'static [DeviceKind],
 }
 
-/// The change that [`OpCase::corrupt`] makes.
-#[cfg(test)]
-fn corrupt<T: crate::element::Element>(output: &mut [T], index: usize) {
-    let index = index % output.len();
-    let value: f64 = output[index].into();
-    // Away from zero, so that the two parts never cancel.
-    output[index] = T::from_f64(value * 1.001 + 0.01_f64.copysign(value));
-}
+/// The devices of an op that runs everywhere.
+pub const EVERYWHERE: &[DeviceKind] = &[DeviceKind::Cpu, DeviceKind::Cuda];
 
 /// An op as an entry of a catalog.
 struct Entry(&'static dyn Op);
 
 impl Catalog for Entry {
     fn info(&self) -> WorkloadInfo {
-        self.0.info()
+        let info = self.0.info();
+        let is_cuda = info.devices.contains(&DeviceKind::Cuda);
+        let timing: &[TimingMode] = if is_cuda {
+            &[
+                TimingMode::Hot,
+                TimingMode::Cold,
+                TimingMode::Graph,
+                TimingMode::Host,
+            ]
+        } else {
+            &[TimingMode::Hot]
+        };
+        WorkloadInfo {
+            name: info.name.into(),
+            summary: info.summary.into(),
+            definition: 1,
+            parameters: info
+                .parameters
+                .into_iter()
+                .chain([parameters::threads()])
+                .collect(),
+            timing: timing.to_vec(),
+            devices: info.devices.to_vec(),
+        }
     }
 
     fn prepare(&self, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
-        let threads = parameters::count(case, "threads")?;
-        let device = Device::open(&case.device, threads)?;
-        Ok(self.0.prepare(device, case)?)
+        let arguments = Arguments(case);
+        arguments.check_minima(&self.info().parameters)?;
+        device::prepare(case, self.0.program(&arguments)?)
     }
 }
 
-/// Description of an op: its own parameters, and `threads`, which all have.
-fn info(
-    name: &str,
-    summary: &str,
-    parameters: impl IntoIterator<Item = assay_protocol::ParameterInfo>,
-) -> WorkloadInfo {
-    WorkloadInfo {
-        name: name.into(),
-        summary: summary.into(),
-        definition: 1,
-        parameters: parameters
-            .into_iter()
-            .chain([parameters::threads()])
-            .collect(),
-        timing: vec![TimingMode::Hot],
-        devices: vec![DeviceKind::Cpu],
+/// The program of a case, by the name of its op.
+pub fn program(case: &CaseSpec) -> Result<Program, Failure> {
+    let op = OPS.iter().find(|op| op.info().name == case.workload);
+    let op = op.ok_or_else(|| Failure::Failed(format!("no op is called `{}`", case.workload)))?;
+    op.program(&Arguments(case))
+}
+
+/// Every case of every op on a kind of device, over all choices, with `size`, or what the op
+/// makes of it, for each parameter that is a size.
+pub fn cases(device: DeviceKind, size: i64) -> Vec<CaseSpec> {
+    let selector = assay_protocol::DeviceSelector {
+        kind: device,
+        which: assay_protocol::case::Which::Any,
+    };
+    let mut cases = vec![];
+    for op in OPS {
+        let info = op.info();
+        if !info.devices.contains(&device) {
+            continue;
+        }
+        let mut parameters = info.parameters;
+        parameters.retain(|p| p.devices.is_empty() || p.devices.contains(&device));
+        for params in combinations(*op, &parameters, size) {
+            let case = CaseSpec {
+                workload: info.name.into(),
+                params,
+                seed: 1.into(),
+                device: selector.clone(),
+                timing: TimingMode::Hot,
+                command: None,
+                kernel: None,
+            };
+            // Some choices do not go together.
+            if !matches!(program(&case), Err(Failure::Skipped(_))) {
+                cases.push(case);
+            }
+        }
     }
+    cases
+}
+
+/// Every combination of the choices of some parameters.
+fn combinations(
+    op: &dyn Op,
+    parameters: &[ParameterInfo],
+    size: i64,
+) -> Vec<BTreeMap<String, ParamValue>> {
+    let mut all = vec![BTreeMap::new()];
+    for parameter in parameters {
+        let mut values = parameter.choices.clone();
+        if values.is_empty() {
+            let size = || ParamValue::Int(op.test_size(&parameter.name, size));
+            values.push(parameter.default.clone().unwrap_or_else(size));
+        }
+        all = all
+            .into_iter()
+            .flat_map(|params| {
+                values.iter().map(move |value| {
+                    let mut params: BTreeMap<String, ParamValue> = params.clone();
+                    params.insert(parameter.name.clone(), value.clone());
+                    params
+                })
+            })
+            .collect();
+    }
+    all
+}
+
+/// Every kernel that some case or the frame launches, by source, in the order of their names.
+pub fn kernels() -> BTreeMap<&'static str, (&'static Source, Vec<String>)> {
+    let own = device::cuda::kernels();
+    let mut all: BTreeMap<_, _> = own
+        .into_iter()
+        .map(|(source, names)| (source.path, (source, names)))
+        .collect();
+    // What is chosen by size shows at a small and at a large one.
+    let sizes = [67, 257].into_iter();
+    for case in sizes.flat_map(|size| cases(DeviceKind::Cuda, size)) {
+        let Ok(program) = program(&case) else {
+            continue;
+        };
+        for launch in program.launches() {
+            let (_, names) = all
+                .entry(launch.source.path)
+                .or_insert((launch.source, vec![]));
+            if !names.contains(&launch.kernel) {
+                names.push(launch.kernel.clone());
+            }
+        }
+    }
+    for (_, names) in all.values_mut() {
+        names.sort();
+    }
+    all
 }
 
 #[cfg(test)]

@@ -266,6 +266,7 @@ impl Totals {
             host_ns: Some(self.wall_ns),
             device_ns: None,
             values: own.into_iter().chain(declared).collect(),
+            invalid: None,
         }
     }
 }

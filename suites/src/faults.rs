@@ -87,6 +87,7 @@ impl Catalog for Fault {
                 default: None,
                 minimum: None,
                 choices: MODES.iter().map(mode).collect(),
+                devices: vec![],
             }],
             timing: vec![TimingMode::Hot],
             devices: vec![DeviceKind::Cpu],

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use assay_kernels::device::{Device, host};
+use assay_kernels::device::{self, cuda, host};
 use assay_protocol::{Hello, PROTOCOL_VERSION};
 
 use crate::catalog::catalog;
@@ -14,7 +14,7 @@ pub fn hello() -> Hello {
         protocol: PROTOCOL_VERSION,
         worker: "assay-worker".into(),
         version: env!("CARGO_PKG_VERSION").into(),
-        devices: Device::list(),
+        devices: device::list(),
         software: software(),
         workloads: catalog().iter().map(|entry| entry.info()).collect(),
     }
@@ -33,6 +33,7 @@ fn software() -> BTreeMap<String, String> {
         ("rustc".into(), env!("ASSAY_RUSTC_VERSION").into()),
         ("simd".into(), assay_kernels::instruction_set().into()),
     ]);
+    software.extend(cuda::software());
     if let Some(injected) = spin::injected() {
         software.insert("fault_injection".into(), injected);
     }

@@ -5,24 +5,31 @@ use assay_protocol::{CaseSpec, Failure, ParamValue, ParameterInfo, ParameterKind
 /// Fails unless every parameter is known, present, of its type and one of its choices, and the workload
 /// supports the case's timing mode and kind of device.
 pub fn check(case: &CaseSpec, info: &WorkloadInfo) -> Result<(), Failure> {
-    let known = |name: &String| info.parameters.iter().any(|p| p.name == *name);
+    if !info.devices.contains(&case.device.kind) {
+        let kind = case.device.kind;
+        return Err(Failure::Skipped(format!(
+            "`{}` does not run on {kind} devices",
+            info.name
+        )));
+    }
+    let applies =
+        |p: &&ParameterInfo| p.devices.is_empty() || p.devices.contains(&case.device.kind);
+    let known = |name: &String| {
+        info.parameters
+            .iter()
+            .filter(applies)
+            .any(|p| p.name == *name)
+    };
     if let Some(name) = case.params.keys().find(|name| !known(name)) {
         return Err(failed(format!("`{}` has no parameter `{name}`", info.name)));
     }
-    for parameter in &info.parameters {
+    for parameter in info.parameters.iter().filter(applies) {
         check_value(parameter, case.params.get(&parameter.name))?;
     }
     if !info.timing.contains(&case.timing) {
         return Err(failed(format!(
             "`{}` does not support timing mode `{}`",
             info.name, case.timing
-        )));
-    }
-    if !info.devices.contains(&case.device.kind) {
-        let kind = case.device.kind;
-        return Err(Failure::Skipped(format!(
-            "`{}` does not run on {kind} devices",
-            info.name
         )));
     }
     Ok(())

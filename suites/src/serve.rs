@@ -21,8 +21,9 @@ use batch::Batch;
 
 /// Answers every request of `input` on `output`, until the input ends.
 ///
-/// A request that cannot be understood or served is answered with a `failed` line, and the loop goes on.
-/// An error is one of the streams themselves.
+/// A request that cannot be understood or served is answered with a `failed` line, and the loop goes on; where a
+/// device was lost to this process with it, the loop ends, and a fresh process can go on. An error is one of the
+/// streams themselves.
 pub fn serve(mut input: impl BufRead, mut output: impl Write) -> io::Result<()> {
     let mut server = Server::default();
     let mut line = Vec::new();
@@ -35,6 +36,9 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> io::Result<()> 
             ))]
         };
         write_replies(&mut output, replies)?;
+        if assay_kernels::device::cuda::is_lost() {
+            break;
+        }
     }
     Ok(())
 }

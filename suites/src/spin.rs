@@ -40,6 +40,7 @@ impl Catalog for Spin {
                 default: None,
                 minimum: Some(1),
                 choices: vec![],
+                devices: vec![],
             }],
             timing: vec![TimingMode::Hot],
             devices: vec![DeviceKind::Cpu],

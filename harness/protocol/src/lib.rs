@@ -7,20 +7,24 @@
 //! ([`philox`]) that make inputs the same bits everywhere. It performs no I/O: whoever owns the
 //! pipes feeds lines in and writes lines out.
 
+pub mod bound;
 pub mod case;
 pub mod command;
 pub mod digest;
 pub mod exchange;
+pub mod kernel;
 pub mod message;
 pub mod metric;
 pub mod philox;
 pub mod wide;
 pub mod workload;
 
+pub use bound::{ArithmeticUnit, Bound, MemoryLevel};
 pub use case::{CaseSpec, DeviceKind, DeviceSelector, ParamValue, Params, TimingMode};
 pub use command::{COMMAND_WORKLOAD, CommandMetric, CommandSpec};
 pub use digest::Digest;
 pub use exchange::{Exchange, Fault, Step};
+pub use kernel::{KERNEL_WORKLOAD, KernelSpec};
 pub use message::{
     DeviceInfo, Failure, Hello, ParameterInfo, ParameterKind, Prepared, Reply, Request, Sample,
     SampleRequest, Verification, Work, WorkloadInfo,

@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::PROTOCOL_VERSION;
+use crate::bound::Bound;
 use crate::case::{CaseSpec, DeviceKind, ParamValue, TimingMode};
 use crate::digest::Digest;
 use crate::metric::Metric;
@@ -206,6 +207,9 @@ pub struct ParameterInfo {
     /// Every value it may have; empty where any is fine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<ParamValue>,
+    /// Kinds of device whose cases have it; empty where all have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceKind>,
 }
 
 /// Type of a parameter.
@@ -241,6 +245,15 @@ pub struct Prepared {
     /// Whether the same inputs always give the same output bits.
     #[serde(default)]
     pub deterministic: bool,
+    /// What bounds it on this device.
+    #[serde(default, skip_serializing_if = "Bound::is_empty")]
+    pub bound: Bound,
+    /// Resolution of the clock that times it, in nanoseconds, where that is not the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timer_resolution_ns: Option<u64>,
+    /// What else was found out while preparing: registers and spills of kernels, versions of libraries.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, String>,
 }
 
 /// Work of one iteration, as the algorithm defines it: each input read once, each output written once.

@@ -81,6 +81,11 @@ impl Philox {
         self.fill(first, out, |word| f64::from(signed_unit(word)));
     }
 
+    /// Fills `out` with words `first ..` of the stream.
+    pub fn fill_words(&self, first: u64, out: &mut [u32]) {
+        self.fill(first, out, |word| word);
+    }
+
     fn fill<T>(&self, first: u64, out: &mut [T], convert: impl Fn(u32) -> T) {
         let mut index = first;
         let mut rest = out;

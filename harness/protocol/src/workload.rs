@@ -15,6 +15,11 @@ pub trait Workload {
         Ok(())
     }
 
+    /// Most iterations that a sample may have, however short it is.
+    fn most_iterations(&self) -> u64 {
+        u64::MAX
+    }
+
     /// Runs the timed region `iterations` times (at least once).
     fn run(&mut self, iterations: u64) -> Result<Measured, Failure>;
 
@@ -36,6 +41,8 @@ pub struct Measured {
     pub device_ns: Option<u64>,
     /// Values of the declared sample-level metrics.
     pub values: BTreeMap<String, f64>,
+    /// Why this is no observation, where it is none: it is thrown away, and another is taken.
+    pub invalid: Option<String>,
 }
 
 /// One entry of a worker's catalog.

@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use crate::bound::tree_height;
-use crate::element::Element;
+use crate::element::Real;
 use crate::simd::wide;
 
 /// Elements of a block.
@@ -18,7 +18,7 @@ const LANES: usize = 64;
 
 wide! {
     /// Sum of a block of at most [`BLOCK`] elements.
-    pub fn block_sum<T: Element>(block: &[T]) -> T {
+    pub fn block_sum<T: Real>(block: &[T]) -> T {
         let mut lanes = [T::default(); LANES];
         let mut rows = block.chunks_exact(LANES);
         for row in &mut rows {
@@ -33,7 +33,7 @@ wide! {
     }
 
     /// Sum of the products of two blocks of one length, at most [`BLOCK`].
-    pub fn block_dot<T: Element>(left: &[T], right: &[T]) -> T {
+    pub fn block_dot<T: Real>(left: &[T], right: &[T]) -> T {
         let mut lanes = [T::default(); LANES];
         let mut rows = left.chunks_exact(LANES).zip(right.chunks_exact(LANES));
         for (left, right) in &mut rows {
@@ -51,7 +51,7 @@ wide! {
 
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
-fn fold_lanes<T: Element>(lanes: &mut [T; LANES]) -> T {
+fn fold_lanes<T: Real>(lanes: &mut [T; LANES]) -> T {
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -62,17 +62,18 @@ fn fold_lanes<T: Element>(lanes: &mut [T; LANES]) -> T {
     lanes[0]
 }
 
-/// Sum of the values of `leaf` over `first..first + count`, by halves. `count` is at least 1.
-pub fn tree<T: Element>(leaf: &impl Fn(usize) -> T, first: usize, count: usize) -> T {
+/// Sum of the values of `leaf` over `first..first + count`: of pairs, of pairs of pairs, and so on, with nothing added to
+/// what has no other of its pair. `count` is at least 1.
+pub fn tree<T: Real>(leaf: &impl Fn(usize) -> T, first: usize, count: usize) -> T {
     if count == 1 {
         return leaf(first);
     }
-    let half = count.div_ceil(2);
+    let half = count.next_power_of_two() / 2;
     tree(leaf, first, half) + tree(leaf, first + half, count - half)
 }
 
 /// Sum of any number of elements, at least one, by one thread.
-pub fn sum<T: Element>(elements: &[T]) -> T {
+pub fn sum<T: Real>(elements: &[T]) -> T {
     let leaf = |block: usize| {
         let rest = &elements[block * BLOCK..];
         block_sum(&rest[..rest.len().min(BLOCK)])

@@ -11,18 +11,15 @@
 //! computing the log-sum-exp and softmax functions", IMA J. Numer. Anal. 41(4), 2021,
 //! section 4, with our order of summation.
 
-use assay_protocol::{
-    CaseSpec, Failure, Measured, Prepared, Verification, Work, Workload, WorkloadInfo,
-};
+use assay_protocol::{DeviceKind, Failure, Work};
 use rayon::prelude::*;
 
-use super::{Op, OpCase, reduce};
+use super::{Op, OpInfo, reduce};
 use crate::bound::tolerance;
-use crate::buffer::Buffer;
 use crate::check;
-use crate::device::{Device, Team, memory};
-use crate::element::digest;
-use crate::parameters;
+use crate::element::DType;
+use crate::parameters::{self, Arguments};
+use crate::program::{Checked, Fill, Outcome, Program};
 use crate::simd::wide;
 
 /// Inputs are this many times a number on [-1, 1).
@@ -36,106 +33,73 @@ const LANES: usize = 64;
 pub struct Softmax;
 
 impl Op for Softmax {
-    fn info(&self) -> WorkloadInfo {
-        let parameters = [parameters::integer("rows"), parameters::integer("cols")];
-        super::info(
-            "softmax",
-            "softmax of each row of a matrix, f32",
-            parameters,
-        )
+    fn info(&self) -> OpInfo {
+        OpInfo {
+            name: "softmax",
+            summary: "softmax of each row of a matrix, f32",
+            parameters: vec![parameters::integer("rows"), parameters::integer("cols")],
+            devices: &[DeviceKind::Cpu],
+        }
     }
 
-    fn prepare(&self, device: Device, case: &CaseSpec) -> Result<Box<dyn OpCase>, Failure> {
-        let Device::Cpu(team) = device;
-        let (rows, cols) = (
-            parameters::count(case, "rows")?,
-            parameters::count(case, "cols")?,
-        );
-        let elements = parameters::product("`rows` and `cols`", &[rows as u64, cols as u64])?;
-        let bytes = parameters::product("`rows` and `cols`", &[elements, 8])?;
-        memory::ensure_fits(bytes)?;
-        let input = Buffer::random(&team, elements as usize, case.seed.0, 0, |x: f32| {
-            x * SPREAD
-        })?;
-        let work = Work {
-            bytes: Some(bytes),
-            flops: Some(5 * elements),
-            items: Some(elements),
+    fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
+        let (rows, cols) = (arguments.size("rows")?, arguments.size("cols")?);
+        let elements = parameters::size_product("`rows` and `cols`", &[rows, cols])?;
+        let mut program = Program::new(Work {
+            bytes: Some(parameters::product(
+                "`rows` and `cols`",
+                &[elements as u64, 8],
+            )?),
+            flops: Some(5 * elements as u64),
+            items: Some(elements as u64),
             formula: "bytes = 2 rows cols sizeof(f32), flops = 5 rows cols, items = rows cols"
                 .into(),
-        };
-        let prepared = Prepared {
-            work,
-            inputs: [("in".into(), digest(&input))].into(),
-            deterministic: true,
-            ..Prepared::default()
-        };
-        let output = Buffer::poisoned(&team, elements as usize)?;
-        Ok(Box::new(Case {
-            cols,
-            prepared,
-            team,
-            input,
-            output,
-        }))
-    }
-}
-
-struct Case {
-    cols: usize,
-    prepared: Prepared,
-    team: Team,
-    input: Buffer<f32>,
-    output: Buffer<f32>,
-}
-
-impl OpCase for Case {
-    #[cfg(test)]
-    fn corrupt(&mut self, index: usize) {
-        super::corrupt(&mut self.output, index);
-    }
-}
-
-impl Workload for Case {
-    fn prepared(&self) -> &Prepared {
-        &self.prepared
-    }
-
-    fn run(&mut self, iterations: u64) -> Result<Measured, Failure> {
-        let cols = self.cols;
-        let inputs = self.team.split(&self.input, cols);
-        let outputs = self.team.split_mut(&mut self.output, cols);
-        let parts = outputs.into_iter().zip(inputs).collect();
-        let host_ns = self.team.time(iterations, parts, |_, (out, input)| {
-            for (out, input) in out.chunks_exact_mut(cols).zip(input.chunks_exact(cols)) {
-                softmax(out, input);
-            }
         });
-        Ok(Measured {
-            host_ns: Some(host_ns),
-            ..Measured::default()
-        })
+        let fill = Fill::Signed {
+            stream: 0,
+            scale: SPREAD,
+        };
+        let input = program.input("in", DType::F32, elements, fill);
+        let out = program.output("out", DType::F32, elements);
+        // Rows of nothing are none.
+        let width = cols.max(1);
+        program.on_cpu(move |team, buffers, iterations| {
+            let (inputs, out) = buffers.split_last_mut(out);
+            let inputs = team.split(inputs[input].get::<f32>(), width);
+            let outputs = team.split_mut(out.get_mut::<f32>(), width);
+            let parts = outputs.into_iter().zip(inputs).collect();
+            team.time(
+                iterations,
+                parts,
+                |_, (out, input): &mut (&mut [f32], &[f32])| {
+                    for (out, input) in out.chunks_exact_mut(width).zip(input.chunks_exact(width)) {
+                        softmax(out, input);
+                    }
+                },
+            )
+        });
+        program.check(move |outcome| check(outcome, [input, out], width));
+        Ok(program)
     }
+}
 
-    fn verify(&mut self) -> Result<Verification, Failure> {
-        let rows = self
-            .output
-            .par_chunks_exact(self.cols)
-            .zip(self.input.par_chunks_exact(self.cols));
-        let (error, range) = rows
-            .map(|(out, input)| compare(out, input))
-            .reduce(|| (0.0, 0.0), |a, b| (a.0.max(b.0), a.1.max(b.1)));
-        let magnified = 2 * (range.ceil() as u64 + EXP_ROUNDINGS);
-        let roundings = magnified + reduce::height(self.cols) + 2;
-        // The reference's exponentials and its plain sum, in f64, are beneath notice but counted.
-        let reference = magnified + self.cols as u64 + 2;
-        let detail = "largest |out - exact| / exact; bound gamma_k, k = 2 (range + E) + height + 2";
-        Ok(check::judge(
-            &self.output,
-            error,
-            tolerance::<f32>(roundings, reference),
-            detail,
-        ))
+fn check(outcome: &Outcome, [input, out]: [usize; 2], cols: usize) -> Checked {
+    let rows = outcome
+        .get::<f32>(out)
+        .par_chunks_exact(cols)
+        .zip(outcome.get::<f32>(input).par_chunks_exact(cols));
+    let (error, range) = rows
+        .map(|(out, input)| compare(out, input))
+        .reduce(|| (0.0, 0.0), |a, b| (a.0.max(b.0), a.1.max(b.1)));
+    let magnified = 2 * (range.ceil() as u64 + EXP_ROUNDINGS);
+    let roundings = magnified + reduce::height(cols) + 2;
+    // The reference's exponentials and its plain sum, in f64, are beneath notice but counted.
+    let reference = magnified + cols as u64 + 2;
+    Checked {
+        error,
+        tolerance: tolerance::<f32>(roundings, reference),
+        detail: "largest |out - exact| / exact; bound gamma_k, k = 2 (range + E) + height + 2"
+            .into(),
     }
 }
 

@@ -1,32 +1,35 @@
 //! Sums to one number: `sum` in a fixed or a free order, and STREAM's `dot`.
 //!
-//! A reduction must say whether its bits can be relied on. The `tree` sum has one shape for every length
+//! A reduction must say whether its bits can be relied on. On the host the `tree` sum has one shape for every length
 //! ([`super::reduce`]): the same bits from any number of threads. The `free` sum takes blocks
 //! as threads come free and adds the threads' partial sums in the order in which they finish; its
-//! bits may differ from one iteration to the next. `stream-dot` (`BabelStream`: `sum += a b`) is
-//! of the first kind. Inputs are uniform on [0, 1), so that a block left out is
-//! never hidden by cancellation.
+//! bits may differ from one iteration to the next. On CUDA devices `fixed` has the shape of the host's `tree`, and its
+//! bits, on any device; `tree` adds up blocks' sums in a second kernel, in an order that goes with the size of blocks;
+//! `atomic` lets blocks add to the result as they finish. `stream-dot` (`BabelStream`: `sum += a b`) is of the fixed
+//! kind everywhere. Inputs are uniform on [0, 1), so that a block left out is never hidden by cancellation.
 //!
 //! Work with `n` elements of type `T`: sum `n sizeof T` bytes and `n` flops; dot `2 n sizeof T` and `2 n`.
+
+mod cuda;
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use assay_protocol::{
-    CaseSpec, Failure, Measured, Prepared, Verification, Work, Workload, WorkloadInfo,
-};
+use assay_protocol::{Failure, Work};
 
 use super::reduce::{self, BLOCK, block_dot, block_sum};
-use super::{Op, OpCase};
+use super::{EVERYWHERE, Op, OpInfo};
 use crate::bound::tolerance;
 use crate::buffer::Buffer;
 use crate::check;
-use crate::device::{Device, Member, Team, memory};
-use crate::element::{Element, digest};
-use crate::parameters;
+use crate::device::{Member, Team};
+use crate::element::{DType, Real, with_real};
+use crate::parameters::{self, Arguments};
+use crate::program::{Checked, Fill, Outcome, Program};
 
 /// Elements that a thread of the free sum takes at a time.
 const GRAB: usize = 4 * BLOCK;
+const DTYPES: &[DType] = &[DType::F32, DType::F64];
 
 /// A reduction to one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,88 +40,130 @@ pub enum Reduction {
     Dot,
 }
 
-impl Op for Reduction {
-    fn info(&self) -> WorkloadInfo {
-        let elements = parameters::integer("elements");
-        let dtype = parameters::choice("dtype", &["f32", "f64"]);
-        let variant = parameters::choice("variant", &["tree", "free"]);
+/// The order of additions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// A balanced tree over blocks of one size, the same on the host and on CUDA devices.
+    Blocks,
+    /// As threads of the host come free.
+    Free,
+    /// Runs of elements, then their sums, on CUDA devices.
+    Runs,
+    /// Runs of elements, as blocks of a CUDA device finish.
+    Atomic,
+}
+
+impl Order {
+    const ON_CPU: &[(&str, Self)] = &[("tree", Self::Blocks), ("free", Self::Free)];
+    const ON_CUDA: &[(&str, Self)] = &[
+        ("tree", Self::Runs),
+        ("fixed", Self::Blocks),
+        ("atomic", Self::Atomic),
+    ];
+
+    fn is_free(self) -> bool {
+        matches!(self, Self::Free | Self::Atomic)
+    }
+
+    fn of(op: Reduction, arguments: &Arguments) -> Result<Self, Failure> {
+        match op {
+            Reduction::Dot => Ok(Self::Blocks),
+            Reduction::Sum if arguments.is_cuda() => arguments.choice("variant", Self::ON_CUDA),
+            Reduction::Sum => arguments.choice("variant", Self::ON_CPU),
+        }
+    }
+
+    /// Additions on the longest path through a sum of `n` elements.
+    fn height<T: Real>(self, n: usize) -> u64 {
         match self {
-            Self::Sum => {
-                let summary = "sum of all elements, in a fixed (tree) or a free order";
-                super::info("sum", summary, [elements, dtype, variant])
-            }
-            Self::Dot => super::info("stream-dot", "STREAM dot: sum += a b", [elements, dtype]),
-        }
-    }
-
-    fn prepare(&self, device: Device, case: &CaseSpec) -> Result<Box<dyn OpCase>, Failure> {
-        let Device::Cpu(team) = device;
-        match parameters::text(case, "dtype")? {
-            "f32" => self.prepare_typed::<f32>(team, case),
-            "f64" => self.prepare_typed::<f64>(team, case),
-            _ => Err(parameters::wrong(
-                "dtype",
-                "f32 or f64",
-                case.params.get("dtype"),
-            )),
+            Self::Blocks => reduce::height(n),
+            Self::Free => free_height(n),
+            Self::Runs => cuda::runs_height::<T>(n),
+            Self::Atomic => cuda::atomic_height::<T>(n),
         }
     }
 }
 
-impl Reduction {
-    fn prepare_typed<T: Element>(
-        self,
-        team: Team,
-        case: &CaseSpec,
-    ) -> Result<Box<dyn OpCase>, Failure> {
-        let elements = parameters::count(case, "elements")?;
-        let free = self == Self::Sum && is_free(case)?;
-        let names: &[&str] = if self == Self::Sum {
-            &["a"]
-        } else {
-            &["a", "b"]
+impl Op for Reduction {
+    fn info(&self) -> OpInfo {
+        let elements = parameters::integer("elements");
+        let dtype = parameters::dtype(DTYPES);
+        let variant = |orders: &[(&str, Order)]| {
+            let names: Vec<_> = orders.iter().map(|(name, _)| *name).collect();
+            parameters::choice("variant", &names)
         };
-        let work = work::<T>(names.len() as u64, elements as u64)?;
-        memory::ensure_fits(work.bytes.unwrap_or(0))?;
-        let half = T::from_f64(0.5);
-        let inputs = (0..names.len() as u64)
-            .map(|stream| {
-                Buffer::<T>::random(&team, elements, case.seed.0, stream, |x| x * half + half)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let digests = names.iter().zip(&inputs);
-        let prepared = Prepared {
-            work,
-            inputs: digests
-                .map(|(name, input)| ((*name).into(), digest(input)))
-                .collect(),
-            deterministic: !free,
-            ..Prepared::default()
+        let (name, summary, parameters) = match self {
+            Self::Sum => (
+                "sum",
+                "sum of all elements, in a fixed or a free order",
+                vec![
+                    elements,
+                    dtype,
+                    parameters::on_cpu(variant(Order::ON_CPU)),
+                    parameters::on_cuda(variant(Order::ON_CUDA)),
+                ],
+            ),
+            Self::Dot => (
+                "stream-dot",
+                "STREAM dot: sum += a b",
+                vec![elements, dtype],
+            ),
         };
-        let result = T::POISON;
-        Ok(Box::new(Case {
-            free,
-            prepared,
-            team,
-            inputs,
-            result,
-        }))
+        OpInfo {
+            name,
+            summary,
+            parameters,
+            devices: EVERYWHERE,
+        }
+    }
+
+    fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
+        with_real!(
+            arguments.dtype(DTYPES)?,
+            [F32 = f32, F64 = f64],
+            program(*self, arguments)
+        )
     }
 }
 
-fn is_free(case: &CaseSpec) -> Result<bool, Failure> {
-    match parameters::text(case, "variant")? {
-        "tree" => Ok(false),
-        "free" => Ok(true),
-        _ => Err(parameters::wrong(
-            "variant",
-            "tree or free",
-            case.params.get("variant"),
-        )),
+fn program<T: Real>(op: Reduction, arguments: &Arguments) -> Result<Program, Failure> {
+    let elements = arguments.size("elements")?;
+    let order = Order::of(op, arguments)?;
+    let names: &[&'static str] = if op == Reduction::Sum {
+        &["a"]
+    } else {
+        &["a", "b"]
+    };
+    let mut program = Program::new(work::<T>(names.len() as u64, elements as u64)?);
+    program.deterministic = !order.is_free();
+    let input = |(stream, name): (usize, &&'static str)| {
+        let stream = stream as u64;
+        program.input(name, T::DTYPE, elements, Fill::Unit { stream })
+    };
+    let inputs: Vec<usize> = names.iter().enumerate().map(input).collect();
+    let out = program.output("sum", T::DTYPE, 1);
+    if order.is_free() {
+        program.distinct = Some(out);
     }
+    if matches!(order, Order::Blocks | Order::Free) {
+        program.on_cpu(move |team, buffers, iterations| {
+            let (inputs, rest) = buffers.0.split_at_mut(out);
+            let terms = Terms(inputs.iter().map(Buffer::get::<T>).collect());
+            let (host_ns, sum) = if order == Order::Free {
+                terms.run_free(team, iterations)
+            } else {
+                terms.run_tree(team, iterations)
+            };
+            rest[0].get_mut::<T>()[0] = sum;
+            host_ns
+        });
+    }
+    cuda::add_steps::<T>(&mut program, (op, order), &inputs, out, elements);
+    program.check(move |outcome| check::<T>(outcome, out, order));
+    Ok(program)
 }
 
-fn work<T: Element>(arrays: u64, elements: u64) -> Result<Work, Failure> {
+fn work<T: Real>(arrays: u64, elements: u64) -> Result<Work, Failure> {
     let bytes = parameters::product("`elements`", &[arrays, elements, size_of::<T>() as u64])?;
     let times = if arrays == 1 {
         String::new()
@@ -133,51 +178,46 @@ fn work<T: Element>(arrays: u64, elements: u64) -> Result<Work, Failure> {
     })
 }
 
-struct Case<T: Element> {
-    free: bool,
-    prepared: Prepared,
-    team: Team,
-    /// One to sum, or two to multiply and sum.
-    inputs: Vec<Buffer<T>>,
-    result: T,
-}
+/// One array to sum, or two to multiply and sum.
+struct Terms<'a, T>(Vec<&'a [T]>);
 
-impl<T: Element> Case<T> {
+impl<T: Real> Terms<'_, T> {
+    fn len(&self) -> usize {
+        self.0[0].len()
+    }
+
     /// Sum over the elements `first..end`, a block.
     fn block(&self, first: usize, end: usize) -> T {
-        match self.inputs.as_slice() {
-            [a] => block_sum(&a[first..end]),
-            [a, b, ..] => block_dot(&a[first..end], &b[first..end]),
-            [] => T::POISON,
+        match self.0.as_slice() {
+            [a, b] => block_dot(&a[first..end], &b[first..end]),
+            _ => block_sum(&self.0[0][first..end]),
         }
     }
 
-    fn run_tree(&self, iterations: u64) -> (u64, T) {
-        let len = self.inputs[0].len();
-        let blocks = len.div_ceil(BLOCK);
-        let partials: Vec<_> = (0..blocks).map(|_| Shared::new(T::POISON)).collect();
-        let result = Shared::new(T::POISON);
-        let threads = self.team.threads();
+    fn run_tree(&self, team: &Team, iterations: u64) -> (u64, T) {
+        let len = self.len();
+        // A block of nothing has a sum, too.
+        let blocks = len.div_ceil(BLOCK).max(1);
+        let partials: Vec<_> = (0..blocks).map(|_| Shared::new(T::default())).collect();
+        let result = Shared::new(T::default());
+        let threads = team.threads();
         let shares = (0..threads).map(|i| blocks * i / threads..blocks * (i + 1) / threads);
-        let host_ns = self
-            .team
-            .time(iterations, shares.collect(), |member, share| {
-                for block in share.clone() {
-                    let first = block * BLOCK;
-                    partials[block].set(self.block(first, len.min(first + BLOCK)));
-                }
-                member.meet();
-                if member.index == 0 {
-                    result.set(reduce::tree(&|i| partials[i].get(), 0, blocks));
-                }
-            });
+        let host_ns = team.time(iterations, shares.collect(), |member, share| {
+            for block in share.clone() {
+                let first = block * BLOCK;
+                partials[block].set(self.block(first, len.min(first + BLOCK)));
+            }
+            member.meet();
+            if member.index == 0 {
+                result.set(reduce::tree(&|i| partials[i].get(), 0, blocks));
+            }
+        });
         (host_ns, result.get())
     }
 
-    fn run_free(&self, iterations: u64) -> (u64, T) {
+    fn run_free(&self, team: &Team, iterations: u64) -> (u64, T) {
         let rounds = [Round::new(), Round::new()];
-        let members = vec![(); self.team.threads()];
-        let host_ns = self.team.time(iterations, members, |member, ()| {
+        let host_ns = team.time(iterations, vec![(); team.threads()], |member, ()| {
             self.free_iteration(member, &rounds);
         });
         let last = (iterations - 1) % 2;
@@ -191,7 +231,7 @@ impl<T: Element> Case<T> {
             rounds[1 - turn].clear();
         }
         let mut partial = T::default();
-        let len = self.inputs[0].len();
+        let len = self.len();
         while let Some(first) = rounds[turn].grab(len) {
             for first in (first..len.min(first + GRAB)).step_by(BLOCK) {
                 partial = partial + self.block(first, len.min(first + BLOCK));
@@ -201,68 +241,34 @@ impl<T: Element> Case<T> {
     }
 }
 
-impl<T: Element> OpCase for Case<T> {
-    #[cfg(test)]
-    fn corrupt(&mut self, index: usize) {
-        super::corrupt(std::slice::from_mut(&mut self.result), index);
+fn check<T: Real>(outcome: &Outcome, out: usize, order: Order) -> Checked {
+    let a = outcome.get::<T>(0);
+    let b = (out == 2).then(|| outcome.get::<T>(1));
+    let factor = |i: usize| b.map_or(1.0, |b| b[i].into());
+    let (exact, condition) = reduce::reference(a.len(), |i| (a[i].into(), factor(i)));
+    let found: f64 = outcome.get::<T>(out)[0].into();
+    let error = check::worst(1, |_| check::relative(found, exact, condition));
+    // A product rounds once more.
+    let products = u64::from(b.is_some());
+    Checked {
+        error,
+        tolerance: tolerance::<T>(products + order.height::<T>(a.len()), 2),
+        detail: "|sum - exact| / sum of magnitudes; bound gamma_h, h roundings on the longest path"
+            .into(),
     }
 }
 
-impl<T: Element> Workload for Case<T> {
-    fn prepared(&self) -> &Prepared {
-        &self.prepared
-    }
-
-    fn run(&mut self, iterations: u64) -> Result<Measured, Failure> {
-        let (host_ns, result) = if self.free {
-            self.run_free(iterations)
-        } else {
-            self.run_tree(iterations)
-        };
-        self.result = result;
-        Ok(Measured {
-            host_ns: Some(host_ns),
-            ..Measured::default()
-        })
-    }
-
-    fn verify(&mut self) -> Result<Verification, Failure> {
-        let a = &self.inputs[0];
-        let factor = |i: usize| self.inputs.get(1).map_or(1.0, |b| b[i].into());
-        let (exact, condition) = reduce::reference(a.len(), |i| (a[i].into(), factor(i)));
-        let error = check::worst(1, |_| check::relative(self.result.into(), exact, condition));
-        // A product rounds once more.
-        let products = self.inputs.len() as u64 - 1;
-        let roundings = products
-            + if self.free {
-                self.free_height()
-            } else {
-                reduce::height(a.len())
-            };
-        let detail =
-            "|sum - exact| / sum of magnitudes; bound gamma_h, h roundings on the longest path";
-        Ok(check::judge(
-            &[self.result],
-            error,
-            tolerance::<T>(roundings, 2),
-            detail,
-        ))
-    }
-}
-
-impl<T: Element> Case<T> {
-    /// Additions on the longest path through the free sum: one thread might take all blocks.
-    fn free_height(&self) -> u64 {
-        let len = self.inputs[0].len();
-        let blocks = len.div_ceil(BLOCK);
-        reduce::block_height(len) + (blocks + self.team.threads()) as u64
-    }
+/// Additions on the longest path through the free sum: one thread might take all blocks, and others none.
+fn free_height(len: usize) -> u64 {
+    const MOST_THREADS: usize = 1024;
+    let blocks = len.div_ceil(BLOCK);
+    reduce::block_height(len) + (blocks + blocks.min(MOST_THREADS)) as u64
 }
 
 /// A number that threads share. Ordering comes from the team's barriers, not from here.
 struct Shared<T>(AtomicU64, PhantomData<T>);
 
-impl<T: Element> Shared<T> {
+impl<T: Real> Shared<T> {
     fn new(value: T) -> Self {
         Self(AtomicU64::new(value.to_word()), PhantomData)
     }
@@ -287,7 +293,7 @@ struct Round<T> {
     total: Shared<T>,
 }
 
-impl<T: Element> Round<T> {
+impl<T: Real> Round<T> {
     fn new() -> Self {
         Self {
             next: AtomicUsize::new(0),

@@ -2,169 +2,125 @@
 //!
 //! `out[c][r] = in[r][c]`, both row-major. Work with `rows` by `cols` elements of `f32`, each read once and
 //! written once: `8 rows cols` bytes. The result is exact.
+//!
+//! Variants on the host: `tiled`, by tiles that use up the cache lines they touch, and `naive`, row by row. On CUDA
+//! devices: `naive`, whose writes go down columns; `tiled`, through shared memory, where columns meet one bank; `padded`, the
+//! same with rows that are one element longer, so that columns meet all banks; `vectorised`, with larger tiles and 16 bytes
+//! at a time.
 
-use assay_protocol::{
-    CaseSpec, Failure, Measured, Prepared, Verification, Work, Workload, WorkloadInfo,
-};
+mod host;
 
-use super::{Op, OpCase};
-use crate::buffer::Buffer;
+use assay_protocol::{DeviceKind, Failure, Work};
+
+use super::{EVERYWHERE, Op, OpInfo};
 use crate::check;
-use crate::device::{Device, Team, memory};
-use crate::element::digest;
-use crate::parameters;
-use crate::simd::wide;
+use crate::element::DType;
+use crate::parameters::{self, Arguments};
+use crate::program::{Arg, Checked, Fill, Launch, Outcome, Program, Source, cuda_source};
 
-/// Side of a tile: a cache line of `f32`.
-const TILE: usize = 16;
+static SOURCE: Source = cuda_source!("shared/transpose.cu");
 
 /// Transposes a matrix.
 pub struct Transpose;
 
+/// An implementation for CUDA devices.
+#[derive(Clone, Copy, Debug)]
+struct Variant {
+    name: &'static str,
+    kernel: &'static str,
+    /// Elements on a side of a block's tile.
+    side: usize,
+    block: [u32; 3],
+}
+
+const fn variant(name: &'static str, kernel: &'static str) -> Variant {
+    Variant {
+        name,
+        kernel,
+        side: 32,
+        block: [32, 8, 1],
+    }
+}
+
+const VARIANTS: [Variant; 4] = [
+    Variant {
+        side: 64,
+        block: [256, 1, 1],
+        ..variant("vectorised", "transpose_vectorised")
+    },
+    variant("padded", "transpose_tiled<33>"),
+    variant("tiled", "transpose_tiled<32>"),
+    variant("naive", "transpose_naive"),
+];
+
 impl Op for Transpose {
-    fn info(&self) -> WorkloadInfo {
-        let variant = parameters::choice("variant", &["tiled", "naive"]);
-        let parameters = [
-            parameters::integer("rows"),
-            parameters::integer("cols"),
-            variant,
-        ];
-        super::info(
-            "transpose",
-            "out[c][r] = in[r][c], f32, row-major",
-            parameters,
-        )
+    fn info(&self) -> OpInfo {
+        let on_host = host::VARIANTS.map(|(name, _)| name);
+        let on_cuda = VARIANTS.map(|variant| variant.name);
+        OpInfo {
+            name: "transpose",
+            summary: "out[c][r] = in[r][c], f32, row-major",
+            parameters: vec![
+                parameters::integer("rows"),
+                parameters::integer("cols"),
+                parameters::on_cpu(parameters::choice("variant", &on_host)),
+                parameters::on_cuda(parameters::choice("variant", &on_cuda)),
+            ],
+            devices: EVERYWHERE,
+        }
     }
 
-    fn prepare(&self, device: Device, case: &CaseSpec) -> Result<Box<dyn OpCase>, Failure> {
-        let Device::Cpu(team) = device;
-        let (rows, cols) = (
-            parameters::count(case, "rows")?,
-            parameters::count(case, "cols")?,
-        );
-        let kernel = match parameters::text(case, "variant")? {
-            "tiled" => tiled,
-            "naive" => naive,
-            _ => {
-                return Err(parameters::wrong(
-                    "variant",
-                    "tiled or naive",
-                    case.params.get("variant"),
-                ));
-            }
-        };
-        let elements = parameters::product("`rows` and `cols`", &[rows as u64, cols as u64])?;
-        let bytes = parameters::product("`rows` and `cols`", &[elements, 8])?;
-        memory::ensure_fits(bytes)?;
-        let input = Buffer::random(&team, elements as usize, case.seed.0, 0, |x| x)?;
-        let work = Work {
-            bytes: Some(bytes),
+    fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
+        let (rows, cols) = (arguments.size("rows")?, arguments.size("cols")?);
+        let elements = parameters::size_product("`rows` and `cols`", &[rows, cols])?;
+        let mut program = Program::new(Work {
+            bytes: Some(parameters::product(
+                "`rows` and `cols`",
+                &[elements as u64, 8],
+            )?),
             flops: Some(0),
-            items: Some(elements),
+            items: Some(elements as u64),
             formula: "bytes = 2 rows cols sizeof(f32), flops = 0, items = rows cols".into(),
-        };
-        let prepared = Prepared {
-            work,
-            inputs: [("in".into(), digest(&input))].into(),
-            deterministic: true,
-            ..Prepared::default()
-        };
-        let output = Buffer::poisoned(&team, elements as usize)?;
-        Ok(Box::new(Case {
-            kernel,
-            rows,
-            cols,
-            prepared,
-            team,
-            input,
-            output,
-        }))
-    }
-}
-
-struct Case {
-    kernel: fn(&mut [f32], &[f32], usize, usize, usize),
-    rows: usize,
-    cols: usize,
-    prepared: Prepared,
-    team: Team,
-    input: Buffer<f32>,
-    output: Buffer<f32>,
-}
-
-impl OpCase for Case {
-    #[cfg(test)]
-    fn corrupt(&mut self, index: usize) {
-        super::corrupt(&mut self.output, index);
-    }
-}
-
-impl Workload for Case {
-    fn prepared(&self) -> &Prepared {
-        &self.prepared
-    }
-
-    fn run(&mut self, iterations: u64) -> Result<Measured, Failure> {
-        let Self {
-            kernel,
-            rows,
-            cols,
-            team,
-            input,
-            output,
-            ..
-        } = self;
-        let (rows, cols) = (*rows, *cols);
-        // Each member writes some rows of the output, a whole number of tiles, and reads as many columns.
-        let parts = team.split_mut(output, TILE * rows);
-        let mut first = 0;
-        let parts = parts.into_iter().map(|part| {
-            let column = first;
-            first += part.len() / rows;
-            (column, part)
         });
-        let host_ns = team.time(iterations, parts.collect(), |_, (column, part)| {
-            kernel(part, input, rows, cols, *column);
-        });
-        Ok(Measured {
-            host_ns: Some(host_ns),
-            ..Measured::default()
-        })
-    }
-
-    fn verify(&mut self) -> Result<Verification, Failure> {
-        let error = check::worst(self.output.len(), |i| {
-            let (c, r) = (i / self.rows, i % self.rows);
-            let expected = self.input[r * self.cols + c];
-            f64::from(self.output[i].to_bits() != expected.to_bits())
-        });
-        let detail = "1 if the bits of any element are not those of its origin, else 0";
-        Ok(check::judge(&self.output, error, 0.0, detail))
-    }
-}
-
-wide! {
-    /// Writes the rows of `out`, which are the columns of `input` from `first` on, one after the other.
-    fn naive(out: &mut [f32], input: &[f32], rows: usize, cols: usize, first: usize) {
-        for (c, line) in out.chunks_exact_mut(rows).enumerate() {
-            for (out, line) in line.iter_mut().zip(input.chunks_exact(cols)) {
-                *out = line[first + c];
-            }
+        let input = program.input("in", DType::F32, elements, Fill::signed(0));
+        let out = program.output("out", DType::F32, elements);
+        if arguments.0.device.kind == DeviceKind::Cuda {
+            let variants = VARIANTS.map(|variant| (variant.name, variant));
+            let variant = arguments.choice("variant", &variants)?;
+            program.launch(launch(variant, rows, cols, [out, input]));
+        } else {
+            let kernel = arguments.choice("variant", &host::VARIANTS)?;
+            program.on_cpu(move |team, buffers, iterations| {
+                let (inputs, out) = buffers.split_last_mut(out);
+                let (input, out) = (inputs[input].get::<f32>(), out.get_mut::<f32>());
+                host::run(kernel, team, out, input, [rows, cols], iterations)
+            });
         }
+        program.check(move |outcome| check(outcome, [input, out], rows, cols));
+        Ok(program)
     }
+}
 
-    /// As [`naive`], by tiles whose cache lines, once fetched, are used up.
-    fn tiled(out: &mut [f32], input: &[f32], rows: usize, cols: usize, first: usize) {
-        for (band_index, band) in out.chunks_mut(TILE * rows).enumerate() {
-            let column = first + band_index * TILE;
-            for row in (0..rows).step_by(TILE) {
-                let height = TILE.min(rows - row);
-                for (c, line) in band.chunks_exact_mut(rows).enumerate() {
-                    for (r, out) in line[row..row + height].iter_mut().enumerate() {
-                        *out = input[(row + r) * cols + column + c];
-                    }
-                }
-            }
-        }
+fn launch(variant: Variant, rows: usize, cols: usize, buffers: [usize; 2]) -> Launch {
+    let tiles = rows.div_ceil(variant.side) * cols.div_ceil(variant.side);
+    let blocks = u32::try_from(tiles).unwrap_or(u32::MAX);
+    Launch {
+        block: variant.block,
+        ..Launch::new(&SOURCE, variant.kernel, blocks, 0)
+    }
+    .args(buffers.map(Arg::Buffer))
+    .args([Arg::size(rows), Arg::size(cols)])
+}
+
+fn check(outcome: &Outcome, [input, out]: [usize; 2], rows: usize, cols: usize) -> Checked {
+    let (input, out) = (outcome.get::<f32>(input), outcome.get::<f32>(out));
+    let error = check::worst(out.len(), |i| {
+        let (c, r) = (i / rows, i % rows);
+        f64::from(out[i].to_bits() != input[r * cols + c].to_bits())
+    });
+    Checked {
+        error,
+        tolerance: 0.0,
+        detail: "1 if the bits of any element are not those of its origin, else 0".into(),
     }
 }

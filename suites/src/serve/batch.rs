@@ -8,6 +8,8 @@ use crate::clock::monotonic_ns;
 const MAX_ITERATIONS: u64 = 1 << 40;
 /// Most doublings at a time: a first sample can be far from typical.
 const MAX_DOUBLINGS: u32 = 4;
+/// Most samples in a row that may be no observation.
+const MAX_INVALID: u32 = 20;
 
 /// Iterations per sample, for one case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,45 +34,64 @@ impl Batch {
         workload: &mut dyn Workload,
         bounds: SampleRequest,
     ) -> Result<Vec<Sample>, Failure> {
+        let most = workload.most_iterations().clamp(1, MAX_ITERATIONS);
         let mut samples = Vec::with_capacity(bounds.max_samples as usize);
+        let mut invalid = 0;
         let begin_ns = monotonic_ns();
         let late = || monotonic_ns() - begin_ns > bounds.max_ns;
         while samples.len() < bounds.max_samples as usize && (samples.is_empty() || !late()) {
-            let sample = self.sample(workload)?;
-            self.adapt(sample.host_ns, bounds.min_sample_ns);
-            if sample.host_ns > 0 {
+            let sample = match self.sample(workload)? {
+                Ok(sample) => sample,
+                Err(reason) if invalid == MAX_INVALID => {
+                    let why =
+                        format!("{MAX_INVALID} samples in a row were invalid, the last: {reason}");
+                    return Err(Failure::Failed(why));
+                }
+                Err(_) => {
+                    invalid += 1;
+                    continue;
+                }
+            };
+            invalid = 0;
+            let timed_ns = sample.device_ns.unwrap_or(sample.host_ns);
+            self.adapt(timed_ns, bounds.min_sample_ns, most);
+            if timed_ns > 0 && sample.host_ns > 0 {
                 samples.push(sample);
-            } else if self.iterations == MAX_ITERATIONS {
+            } else if self.iterations == most {
                 return Err(Failure::Failed(format!(
-                    "{MAX_ITERATIONS} iterations take no time at all"
+                    "{most} iterations take no time at all"
                 )));
             }
         }
         Ok(samples)
     }
 
-    fn sample(self, workload: &mut dyn Workload) -> Result<Sample, Failure> {
+    /// A sample, or why it is none.
+    fn sample(self, workload: &mut dyn Workload) -> Result<Result<Sample, String>, Failure> {
         workload.restore()?;
         let start_ns = monotonic_ns();
         let measured = workload.run(self.iterations)?;
         let elapsed_ns = monotonic_ns() - start_ns;
-        Ok(Sample {
+        if let Some(reason) = measured.invalid {
+            return Ok(Err(reason));
+        }
+        Ok(Ok(Sample {
             start_ns,
             iterations: self.iterations,
             host_ns: measured.host_ns.unwrap_or(elapsed_ns),
             device_ns: measured.device_ns,
             values: measured.values,
-        })
+        }))
     }
 
-    /// Doubles the iterations, several times if need be, after a sample that was too short.
-    fn adapt(&mut self, host_ns: u64, min_sample_ns: u64) {
-        if host_ns < min_sample_ns || host_ns == 0 {
-            let factor = (min_sample_ns / host_ns.max(1))
+    /// Doubles the iterations, several times if need be and never beyond `most`, after a sample that was too short.
+    fn adapt(&mut self, timed_ns: u64, min_sample_ns: u64, most: u64) {
+        if timed_ns < min_sample_ns || timed_ns == 0 {
+            let factor = (min_sample_ns / timed_ns.max(1))
                 .saturating_add(1)
                 .min(1 << MAX_DOUBLINGS);
             let factor = factor.next_power_of_two().clamp(2, 1 << MAX_DOUBLINGS);
-            self.iterations = self.iterations.saturating_mul(factor).min(MAX_ITERATIONS);
+            self.iterations = self.iterations.saturating_mul(factor).min(most);
         }
     }
 }
@@ -84,14 +105,16 @@ mod tests {
     #[test]
     fn long_enough_is_kept() {
         let mut batch = Batch { iterations: 8 };
-        batch.adapt(1000, 1000);
+        batch.adapt(1000, 1000, MAX_ITERATIONS);
         assert_eq!(batch.iterations, 8);
     }
 
     #[test]
     fn zero_time_grows_even_without_a_minimum() {
         let mut batch = Batch::default();
-        batch.adapt(0, 0);
+        batch.adapt(0, 0, MAX_ITERATIONS);
+        assert_eq!(batch.iterations, 2);
+        batch.adapt(0, 0, 2);
         assert_eq!(batch.iterations, 2);
     }
 
@@ -101,7 +124,7 @@ mod tests {
             let mut batch = Batch::default();
             let mut samples = 0;
             while batch.iterations * each_ns < min_ns {
-                batch.adapt(batch.iterations * each_ns, min_ns);
+                batch.adapt(batch.iterations * each_ns, min_ns, MAX_ITERATIONS);
                 samples += 1;
                 prop_assert!(samples <= 12 && batch.iterations <= MAX_ITERATIONS);
             }

@@ -6,18 +6,23 @@
 mod arms;
 mod bad_input;
 mod calibrate;
+mod clocks;
 mod commands;
 mod confirm;
 mod disturbed;
+#[path = "../../../machine/tests/machine/fake.rs"]
+mod fake;
 mod faults;
 mod flow;
 mod gate;
 mod git;
+mod gpu;
 mod helpers;
 mod history;
 mod interrupt;
 mod kill;
 mod lock;
+mod nvbench;
 mod reproduce;
 mod tools;
 mod wording;

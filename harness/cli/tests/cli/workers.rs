@@ -197,6 +197,7 @@ fn prepare(workload: &str, device: &str, timing: TimingMode, params: Params) -> 
         device: device.parse().unwrap(),
         timing,
         command: None,
+        kernel: None,
     };
     Request::Prepare { case }
 }

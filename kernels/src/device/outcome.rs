@@ -1,0 +1,175 @@
+//! What is the same on every device: inputs described, changed inputs put back, outputs judged.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use assay_protocol::{
+    Digest, Direction, Failure, Metric, MetricKind, Prepared, Unit, Verification,
+};
+
+use super::Team;
+use crate::buffer::{Buffer, Buffers};
+use crate::program::{Outcome, Program, Role};
+
+/// Name of the metric that counts different outputs.
+const DISTINCT: &str = "distinct_outputs";
+/// Outputs that are remembered at most: more make no difference to what is said.
+const MOST_DISTINCT: usize = 100_000;
+
+/// What a program's preparation says, less what depends on the device.
+pub fn prepared(program: &Program) -> Prepared {
+    Prepared {
+        work: program.work.clone(),
+        deterministic: program.deterministic,
+        metrics: program
+            .distinct
+            .map(|_| distinct_metric())
+            .into_iter()
+            .collect(),
+        ..Prepared::default()
+    }
+}
+
+/// Digests of all inputs.
+pub fn digests(program: &Program, buffers: &Buffers) -> BTreeMap<String, Digest> {
+    let specs = program.buffers.iter().zip(&buffers.0);
+    specs
+        .filter(|(spec, _)| matches!(spec.role, Role::Input | Role::InOut))
+        .map(|(spec, buffer)| (spec.name.clone().into_owned(), buffer.digest()))
+        .collect()
+}
+
+/// Copies of the inputs that iterations change.
+#[derive(Debug, Default)]
+pub struct Pristine(BTreeMap<usize, Buffer>);
+
+impl Pristine {
+    /// Of buffers that were just filled.
+    pub fn of(team: &Team, program: &Program, buffers: &Buffers) -> Result<Self, Failure> {
+        let specs = program.buffers.iter().enumerate();
+        let changed = specs.filter(|(_, spec)| spec.role == Role::InOut);
+        changed
+            .map(|(index, _)| Ok((index, buffers.0[index].duplicate(team)?)))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Puts them back.
+    pub fn restore(&self, buffers: &mut Buffers) {
+        for (index, copy) in &self.0 {
+            buffers.0[*index].bytes_mut().copy_from_slice(copy.bytes());
+        }
+    }
+
+    /// By the number of the buffer.
+    pub fn buffers(&self) -> &BTreeMap<usize, Buffer> {
+        &self.0
+    }
+}
+
+/// Judges what a program left in its buffers, on the host, `iterations` after its inputs were last as `initial`.
+pub fn verify(
+    program: &Program,
+    buffers: &Buffers,
+    initial: &BTreeMap<usize, Buffer>,
+    iterations: u64,
+) -> Verification {
+    if iterations == 0 {
+        return Verification {
+            passed: false,
+            error: None,
+            tolerance: None,
+            output: None,
+            detail: "nothing was sampled yet".into(),
+        };
+    }
+    let checked = (program.check)(&Outcome {
+        buffers,
+        initial,
+        iterations,
+    });
+    Verification {
+        passed: checked.error <= checked.tolerance,
+        error: checked.error.is_finite().then_some(checked.error),
+        tolerance: checked.tolerance.is_finite().then_some(checked.tolerance),
+        output: digest_of(buffers, &outputs(program)),
+        detail: checked.detail,
+    }
+}
+
+/// Numbers of the buffers that iterations write.
+pub fn outputs(program: &Program) -> Vec<usize> {
+    let specs = program.buffers.iter().enumerate();
+    let outputs = specs.filter(|(_, spec)| matches!(spec.role, Role::Output | Role::InOut));
+    outputs.map(|(index, _)| index).collect()
+}
+
+/// Digest of the only output, or of the digests of several.
+pub fn digest_of(buffers: &Buffers, outputs: &[usize]) -> Option<Digest> {
+    let digests: Vec<_> = outputs
+        .iter()
+        .map(|output| buffers.0[*output].digest())
+        .collect();
+    match digests.as_slice() {
+        [] => None,
+        [only] => Some(*only),
+        several => {
+            let texts: Vec<_> = several.iter().map(ToString::to_string).collect();
+            Some(Digest::of(texts.concat()))
+        }
+    }
+}
+
+/// The different bits that an output had.
+#[derive(Debug, Default)]
+pub struct Distinct(BTreeSet<Vec<u8>>);
+
+impl Distinct {
+    /// Remembers what an output holds: it is small.
+    pub fn note(&mut self, output: &Buffer) {
+        if self.0.len() < MOST_DISTINCT {
+            self.0.insert(output.bytes().to_vec());
+        }
+    }
+
+    /// The case's metrics.
+    pub fn values(&self, program: &Program) -> BTreeMap<String, f64> {
+        let metric = program
+            .distinct
+            .map(|_| (DISTINCT.into(), self.0.len() as f64));
+        metric.into_iter().collect()
+    }
+}
+
+fn distinct_metric() -> Metric {
+    Metric {
+        name: DISTINCT.into(),
+        unit: Unit::One,
+        direction: Direction::Neutral,
+        kind: MetricKind::Case,
+    }
+}
+
+/// The change that a verification must notice.
+#[cfg(test)]
+pub fn corrupt(buffer: &mut Buffer, index: usize) {
+    use crate::element::{DType, Real};
+
+    fn real<T: Real>(buffer: &mut Buffer, index: usize) {
+        let values = buffer.get_mut::<T>();
+        let index = index % values.len();
+        let value: f64 = values[index].into();
+        // Away from zero, so that the two parts never cancel; more in a type that rounds more.
+        let change = (64.0 * T::UNIT_ROUNDOFF).max(1e-3);
+        values[index] = T::from_f64(value * (1.0 + change) + (10.0 * change).copysign(value));
+    }
+    match buffer.dtype() {
+        DType::F64 => real::<f64>(buffer, index),
+        DType::F32 => real::<f32>(buffer, index),
+        DType::F16 => real::<half::f16>(buffer, index),
+        DType::Bf16 => real::<half::bf16>(buffer, index),
+        _ => {
+            let len = buffer.bytes().len();
+            buffer.bytes_mut()[index % len] ^= 0x55;
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Access by random indices: `gather` (`out[i] = table[index[i]]`) and `scatter` (`out[index[i]] = in[i]`).
+//!
+//! Gather's indices are uniform on the table, which has as many elements as there are indices; scatter's are a
+//! permutation, so that its result is determined. Source: P. Lavin et al., "Spatter: a tool for
+//! evaluating gather/scatter performance", MEMSYS 2020, its uniformly random pattern. Work with `n` elements of
+//! type `T`, each index, each element read and each element written counted once: `n (4 + 2 sizeof T)`
+//! bytes. Elements are bits, and results are exact.
+
+use assay_protocol::{Failure, Work};
+use rayon::prelude::*;
+
+use super::{EVERYWHERE, Op, OpInfo};
+use crate::buffer::{Buffer, Buffers, granule};
+use crate::check;
+use crate::device::Team;
+use crate::element::{DType, with_real};
+use crate::parameters::{self, Arguments};
+use crate::permutation::Permutation;
+use crate::program::{Arg, Checked, Fill, Launch, Outcome, Program, Source, blocks, cuda_source};
+use crate::word::{DTYPES, Word};
+
+static SOURCE: Source = cuda_source!("memory/gather.cu");
+/// Random streams.
+const DATA_STREAM: u64 = 0;
+const INDEX_STREAM: u64 = 1;
+
+/// Access by random indices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Indexed {
+    /// Reads where the indices say.
+    Gather,
+    /// Writes where the indices say.
+    Scatter,
+}
+
+impl Op for Indexed {
+    fn info(&self) -> OpInfo {
+        let (name, summary) = match self {
+            Self::Gather => ("gather", "out[i] = table[index[i]], indices random"),
+            Self::Scatter => (
+                "scatter",
+                "out[index[i]] = in[i], indices a random permutation",
+            ),
+        };
+        OpInfo {
+            name,
+            summary,
+            parameters: vec![parameters::integer("elements"), parameters::dtype(DTYPES)],
+            devices: EVERYWHERE,
+        }
+    }
+
+    fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
+        with_real!(
+            arguments.dtype(DTYPES)?,
+            [U32 = u32, U64 = u64],
+            program(*self, arguments)
+        )
+    }
+}
+
+fn program<T: Word>(op: Indexed, arguments: &Arguments) -> Result<Program, Failure> {
+    let elements = arguments.size("elements")?;
+    let bound = u32::try_from(elements)
+        .map_err(|_| Failure::Failed("parameter `elements`: more than 32 bits can index".into()))?;
+    let per_element = 4 + 2 * size_of::<T>() as u64;
+    let mut program = Program::new(Work {
+        bytes: Some(per_element * elements as u64),
+        flops: Some(0),
+        items: Some(elements as u64),
+        formula: "bytes = n (4 + 2 sizeof(T)), flops = 0, items = n; n = elements".into(),
+    });
+    let words = Fill::Words {
+        stream: DATA_STREAM,
+    };
+    let (kernel, name, indices) = match op {
+        Indexed::Gather => ("gather", "table", below(bound)),
+        Indexed::Scatter => ("scatter", "in", permuted(bound)),
+    };
+    let data = program.input(name, T::DTYPE, elements, words);
+    let index = program.input("index", DType::U32, elements, indices);
+    let out = program.output("out", T::DTYPE, elements);
+    program.on_cpu(move |team, buffers, iterations| match op {
+        Indexed::Gather => run_gather::<T>(team, buffers, iterations),
+        Indexed::Scatter => run_scatter::<T>(team, buffers, iterations),
+    });
+    program.launch(launch::<T>(kernel, elements, [out, data, index]));
+    program.check(move |outcome| check::<T>(op, outcome, [data, index, out]));
+    Ok(program)
+}
+
+fn below(bound: u32) -> Fill {
+    Fill::Below {
+        stream: INDEX_STREAM,
+        bound: bound.max(1),
+    }
+}
+
+fn permuted(len: u32) -> Fill {
+    Fill::Host(Box::new(move |buffer: &mut Buffer, seed: u64| {
+        let permutation = Permutation::new(len, seed, INDEX_STREAM);
+        let index = buffer.get_mut::<u32>().par_iter_mut().zip(0..len);
+        index.for_each(|(index, i)| *index = permutation.at(i));
+    }))
+}
+
+fn launch<T: Word>(kernel: &str, elements: usize, buffers: [usize; 3]) -> Launch {
+    const THREADS: u32 = 256;
+    const PER_THREAD: usize = 8;
+    let name = format!("{kernel}<{}>", T::DTYPE.cuda());
+    let grid = blocks(elements, PER_THREAD * THREADS as usize, u32::MAX);
+    Launch::new(&SOURCE, name, grid, THREADS)
+        .args(buffers.map(Arg::Buffer))
+        .args([Arg::size(elements)])
+}
+
+fn run_gather<T: Word>(team: &Team, buffers: &mut Buffers, iterations: u64) -> u64 {
+    let (inputs, out) = buffers.split_last_mut(2);
+    let (table, index) = (inputs[0].get::<T>(), inputs[1].get::<u32>());
+    let granule = granule::<T>();
+    let parts = team
+        .split_mut(out.get_mut::<T>(), granule)
+        .into_iter()
+        .zip(team.split(index, granule));
+    team.time(iterations, parts.collect(), |_, (out, index)| {
+        for (out, index) in out.iter_mut().zip(*index) {
+            *out = table[*index as usize];
+        }
+    })
+}
+
+fn run_scatter<T: Word>(team: &Team, buffers: &mut Buffers, iterations: u64) -> u64 {
+    let (inputs, out) = buffers.split_last_mut(2);
+    let granule = granule::<T>();
+    let parts = team
+        .split(inputs[0].get::<T>(), granule)
+        .into_iter()
+        .zip(team.split(inputs[1].get::<u32>(), granule));
+    // Every member may write anywhere.
+    let out = T::share(out.get_mut::<T>());
+    team.time(iterations, parts.collect(), |_, (input, index)| {
+        for (input, index) in input.iter().zip(*index) {
+            T::store(&out[*index as usize], *input);
+        }
+    })
+}
+
+fn check<T: Word>(op: Indexed, outcome: &Outcome, [data, index, out]: [usize; 3]) -> Checked {
+    let (data, out) = (outcome.get::<T>(data), outcome.get::<T>(out));
+    let index = outcome.get::<u32>(index);
+    let error = check::worst(index.len(), |i| {
+        let at = index[i] as usize;
+        let (found, exact) = match op {
+            Indexed::Gather => (out[i], data[at]),
+            Indexed::Scatter => (out[at], data[i]),
+        };
+        f64::from(found != exact)
+    });
+    Checked {
+        error,
+        tolerance: 0.0,
+        detail: "1 if any element is not the one that its index says, else 0".into(),
+    }
+}

@@ -1,0 +1,292 @@
+//! The CUDA sources themselves, run on the CPU: every program that needs no tensor cores and no waits between
+//! blocks, and that no library does alone, against its own check, under sanitizers, with the threads of a block in several orders, and watched for races.
+//!
+//! Each source is compiled by `c++` with all kernels that some op launches, once for each content of everything that
+//! went in; the programs are kept in the target folder.
+
+mod emulation {
+    pub mod compiled;
+    pub mod job;
+    pub mod mutants;
+    pub mod transform;
+}
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use assay_kernels::device::Team;
+use assay_kernels::element::DType;
+use assay_kernels::ops;
+use assay_kernels::program::{BufferSpec, Fill, Program, Role, Step};
+use assay_protocol::{CaseSpec, DeviceKind, ParamValue};
+use rayon::prelude::*;
+
+use emulation::compiled::{Compiled, Watch, has_compiler};
+use emulation::job::{Order, Session};
+use emulation::mutants;
+use emulation::transform::{self, transform};
+
+/// Nothing, one, less than a warp and a bit more than two, and several blocks of nothing in particular.
+const SIZES: &[i64] = &[0, 1, 67, 300];
+/// More for ops whose blocks have something to do with each other: several tiles, and levels above them.
+const LARGER: &[(&str, &[i64])] = &[
+    ("sum", &[70_001]),
+    ("stream-dot", &[70_001]),
+    ("scan", &[20_000, 600_001]),
+    ("radix-sort", &[10_000, 100_003]),
+];
+/// How each case is run: under sanitizers in every order of threads, and once watched for races.
+const WAYS: &[(Watch, &[Order])] = &[
+    (
+        Watch::Memory,
+        &[Order::Forward, Order::Reverse, Order::Shuffled],
+    ),
+    (Watch::Races, &[Order::Forward]),
+];
+
+/// Paths of the sources that a program launches kernels of.
+fn sources(program: &Program) -> Vec<&'static str> {
+    let mut paths: Vec<_> = program
+        .launches()
+        .map(|launch| launch.source.path)
+        .collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths
+}
+
+/// Whether the emulation can run all of a program.
+fn is_emulated(program: &Program) -> bool {
+    let is_around_transform = sources(program) == [transform::PATH];
+    let is_step = |step: &Step| !matches!(step, Step::Library(_)) || is_around_transform;
+    !program.cuda.is_empty()
+        && program.cuda.iter().all(is_step)
+        && program.launches().all(|launch| launch.source.emulated)
+}
+
+/// Every case that the emulation can run, by the sources that it needs.
+fn emulated_cases(sizes: &[i64]) -> BTreeMap<Vec<&'static str>, Vec<CaseSpec>> {
+    let mut cases: BTreeMap<_, Vec<CaseSpec>> = BTreeMap::new();
+    let larger = LARGER.iter().flat_map(|(_, sizes)| *sizes);
+    let all: BTreeSet<i64> = sizes.iter().chain(larger).copied().collect();
+    for size in &all {
+        for case in ops::cases(DeviceKind::Cuda, *size) {
+            let is_larger =
+                |(op, larger): &(&str, &[i64])| *op == case.workload && larger.contains(size);
+            if !sizes.contains(size) && !LARGER.iter().any(is_larger) {
+                continue;
+            }
+            // What divides by a size says that it cannot be 0.
+            let Ok(program) = ops::program(&case) else {
+                assert_eq!(*size, 0, "{case:?}");
+                continue;
+            };
+            if is_emulated(&program) {
+                cases.entry(sources(&program)).or_default().push(case);
+            }
+        }
+    }
+    cases
+}
+
+/// Runs a case in one order; says what is wrong.
+fn run(session: &mut Session, case: &CaseSpec, order: Order) -> Result<(), String> {
+    let team = Team::new(1).map_err(|failure| failure.to_string())?;
+    let program = ops::program(case).map_err(|failure| failure.to_string())?;
+    let mut buffers = program
+        .host_buffers(&team, case.seed.0)
+        .map_err(|failure| failure.to_string())?;
+    let changed = program
+        .buffers
+        .iter()
+        .enumerate()
+        .filter(|(_, spec)| spec.role == Role::InOut);
+    let initial = changed
+        .map(|(index, _)| (index, buffers.0[index].duplicate(&team).unwrap()))
+        .collect();
+    session.run(&program, &mut buffers, order, |buffers| {
+        transform(case, &program, buffers);
+    })?;
+    let verdict = program.judge(&buffers, &initial, 1);
+    if verdict.passed {
+        Ok(())
+    } else {
+        Err(format!("{verdict:?}"))
+    }
+}
+
+#[test]
+fn every_op_is_right_in_every_order_of_threads() {
+    if !has_compiler() {
+        return;
+    }
+    let cases = emulated_cases(SIZES);
+    let failures: Vec<String> = cases
+        .par_iter()
+        .flat_map(|(paths, cases)| failures_of(paths, cases))
+        .collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    println!(
+        "{} cases of {} programs",
+        cases.values().map(Vec::len).sum::<usize>(),
+        cases.len()
+    );
+}
+
+/// Where there are more blocks than one group of the tree over them.
+#[test]
+fn fixed_sums_have_the_bits_of_the_host() {
+    if !has_compiler() {
+        return;
+    }
+    let compiled = Compiled::of_ops(&["order/sum.cu"], Watch::Memory).unwrap();
+    let team = Team::new(2).unwrap();
+    let mut session = Session::start(&compiled);
+    for (op, dtype, size) in [("sum", "f32", 8_400_001), ("stream-dot", "f64", 300_007)] {
+        let is_wanted = |case: &CaseSpec| {
+            let is = |name: &str, text: &str| {
+                let value = case.params.get(name).and_then(ParamValue::as_str);
+                value.is_none_or(|value| value == text)
+            };
+            case.workload == op && is("dtype", dtype) && is("variant", "fixed")
+        };
+        let mut cases = ops::cases(DeviceKind::Cuda, size);
+        cases.retain(is_wanted);
+        let [case] = cases.as_slice() else {
+            panic!("{op}: {cases:?}")
+        };
+        let mut program = ops::program(case).unwrap();
+        let mut buffers = program.host_buffers(&team, 3).unwrap();
+        let place = |spec: &BufferSpec| spec.role == Role::Output;
+        let out = program.buffers.iter().position(place).unwrap();
+        session
+            .run(&program, &mut buffers, Order::Shuffled, |_| {})
+            .unwrap();
+        let found = buffers.0[out].bytes().to_vec();
+        let mut on_host = program.cpu.take().expect("the same sum on the host");
+        on_host(&team, &mut buffers, 1);
+        assert_eq!(found, buffers.0[out].bytes(), "{op}");
+    }
+}
+
+fn failures_of(paths: &[&'static str], cases: &[CaseSpec]) -> Vec<String> {
+    WAYS.iter()
+        .flat_map(|(watch, orders)| match Compiled::of_ops(paths, *watch) {
+            Ok(compiled) => failures_in(&compiled, cases, orders),
+            Err(reason) => vec![reason],
+        })
+        .collect()
+}
+
+fn failures_in(compiled: &Compiled, cases: &[CaseSpec], orders: &[Order]) -> Vec<String> {
+    let mut session = Session::start(compiled);
+    let mut failures = vec![];
+    for (turn, case) in cases.iter().enumerate() {
+        for order in orders {
+            let case = CaseSpec {
+                seed: (turn as u64).into(),
+                ..case.clone()
+            };
+            if let Err(reason) = run(&mut session, &case, *order) {
+                failures.push(format!(
+                    "{} {:?} {order:?}: {reason}",
+                    case.workload, case.params
+                ));
+                // Whatever it died of, the next case starts with a living one.
+                session = Session::start(compiled);
+            }
+        }
+    }
+    failures
+}
+
+#[test]
+fn devices_fill_buffers_with_the_bits_of_the_host() {
+    if !has_compiler() {
+        return;
+    }
+    let compiled = Compiled::of_ops(&["fill.cu"], Watch::Memory).unwrap();
+    let mut session = Session::start(&compiled);
+    let team = Team::new(1).unwrap();
+    let reals = [DType::F64, DType::F32, DType::F16, DType::Bf16];
+    let integers = [
+        DType::U64,
+        DType::U32,
+        DType::I32,
+        DType::I8,
+        DType::U8,
+        DType::F8,
+    ];
+    for len in [0, 1, 5, 4099] {
+        let mut specs = vec![(
+            DType::U32,
+            Fill::Below {
+                stream: 3,
+                bound: 1000,
+            },
+        )];
+        for dtype in reals {
+            specs.push((
+                dtype,
+                Fill::Signed {
+                    stream: 1,
+                    scale: 8.0,
+                },
+            ));
+            specs.push((dtype, Fill::Unit { stream: 2 }));
+        }
+        specs.extend(integers.map(|dtype| (dtype, Fill::Words { stream: 1 << 40 })));
+        for (dtype, fill) in specs {
+            session.check_fill(
+                &team,
+                BufferSpec {
+                    name: "x".into(),
+                    dtype,
+                    len,
+                    role: Role::Input,
+                    fill,
+                },
+                0x1234_5678_9abc,
+            );
+        }
+    }
+}
+
+#[test]
+fn mutants_are_caught() {
+    if !has_compiler() {
+        return;
+    }
+    let survivors: Vec<&str> = mutants::ALL
+        .par_iter()
+        .filter(|mutant| !is_caught(mutant))
+        .map(|mutant| mutant.what)
+        .collect();
+    assert!(survivors.is_empty(), "not caught: {survivors:?}");
+}
+
+/// Whether some case of a mutant's op fails in some way, of those that pass with the source as it is.
+fn is_caught(mutant: &mutants::Mutant) -> bool {
+    let cases = emulated_cases(&[67, 300]);
+    let cases = cases
+        .into_values()
+        .flatten()
+        .filter(|case| case.workload == mutant.op);
+    let cases: Vec<_> = cases
+        .filter(|case| sources(&ops::program(case).unwrap()).contains(&mutant.path))
+        .collect();
+    assert!(
+        !cases.is_empty(),
+        "no case of {} uses {}",
+        mutant.op,
+        mutant.path
+    );
+    WAYS.iter().any(|(watch, orders)| {
+        let compiled = Compiled::of_mutant(mutant, *watch)
+            .unwrap_or_else(|reason| panic!("{}: {reason}", mutant.what));
+        cases.iter().any(|case| {
+            orders
+                .iter()
+                .any(|order| run(&mut Session::start(&compiled), case, *order).is_err())
+        })
+    })
+}
