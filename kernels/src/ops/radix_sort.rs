@@ -34,8 +34,8 @@ const MOST: usize = (1 << 30) - 1;
 const DIGITS: usize = 256;
 const PASSES: usize = 4;
 /// Threads of a block, and keys that it moves at a time.
-const THREADS: u32 = 512;
-const TILE: usize = 16 * THREADS as usize;
+const THREADS: u32 = 384;
+const TILE: usize = 20 * THREADS as usize;
 /// Blocks of the three-kernel variant at most, and of the kernel that counts all digits: a few times as many as run at
 /// once.
 const MOST_SPANS: usize = 1024;
