@@ -4,7 +4,7 @@ mod barrier;
 mod cpu;
 pub mod cuda;
 pub mod host;
-mod libraries;
+pub(crate) mod libraries;
 pub mod memory;
 mod outcome;
 mod team;

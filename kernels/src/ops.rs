@@ -1,20 +1,26 @@
-//! The ops, one file per family and one line each in [`OPS`].
+//! The ops, one file per family and one line each in `OPS`.
 
 mod bank_conflict;
 mod ceiling;
+mod fft;
 mod gather;
 mod gemm;
 mod histogram;
 mod memset;
+mod nbody;
 mod pointer_chase;
+mod power_spectrum;
 mod radix_sort;
 mod reduce;
 mod scan;
 mod softmax;
+mod spectral;
+mod spmv;
 mod stencil;
 mod stream;
 mod strided;
 mod sum;
+mod system;
 mod top_k;
 mod transpose;
 
@@ -52,18 +58,32 @@ const OPS: &[&dyn Op] = &[
     &transpose::Transpose,
     &gemm::Gemm,
     &softmax::Softmax,
+    &spmv::Spmv,
     &stencil::Stencil,
     &ceiling::PeakBandwidth,
     &ceiling::PeakArithmetic,
+    &system::Launches::Empty,
+    &system::Launches::Graph,
+    &system::FusionChain,
+    &system::OccupancySweep,
+    &ceiling::PeakTensor,
+    &nbody::Nbody,
+    &fft::FastFourier,
+    &power_spectrum::PowerSpectrum,
 ];
 
-/// Every op, as an entry of a worker's catalog.
+/// Every op, and every workload that is no op, as an entry of a worker's catalog.
 pub fn catalog() -> &'static [&'static dyn Catalog] {
-    static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
+    static ENTRIES: OnceLock<(Vec<Entry>, Vec<system::Entry>)> = OnceLock::new();
     static CATALOG: OnceLock<Vec<&'static dyn Catalog>> = OnceLock::new();
     CATALOG.get_or_init(|| {
-        let entries = ENTRIES.get_or_init(|| OPS.iter().copied().map(Entry).collect());
-        entries.iter().map(|entry| entry as &dyn Catalog).collect()
+        let (ops, others) = ENTRIES.get_or_init(|| {
+            let others = system::WORKLOADS.iter().copied().map(system::Entry);
+            (OPS.iter().copied().map(Entry).collect(), others.collect())
+        });
+        let ops = ops.iter().map(|entry| entry as &dyn Catalog);
+        let others = others.iter().map(|entry| entry as &dyn Catalog);
+        ops.chain(others).collect()
     })
 }
 
@@ -158,7 +178,7 @@ pub fn cases(device: DeviceKind, size: i64) -> Vec<CaseSpec> {
         let mut parameters = info.parameters;
         parameters.retain(|p| p.devices.is_empty() || p.devices.contains(&device));
         for params in combinations(*op, &parameters, size) {
-            cases.push(CaseSpec {
+            let case = CaseSpec {
                 workload: info.name.into(),
                 params,
                 seed: 1.into(),
@@ -166,7 +186,11 @@ pub fn cases(device: DeviceKind, size: i64) -> Vec<CaseSpec> {
                 timing: TimingMode::Hot,
                 command: None,
                 kernel: None,
-            });
+            };
+            // Some choices do not go together.
+            if !matches!(program(&case), Err(Failure::Skipped(_))) {
+                cases.push(case);
+            }
         }
     }
     cases
@@ -206,7 +230,9 @@ pub fn kernels() -> BTreeMap<&'static str, (&'static Source, Vec<String>)> {
         .into_iter()
         .map(|(source, names)| (source.path, (source, names)))
         .collect();
-    for case in cases(DeviceKind::Cuda, 257) {
+    // What is chosen by size shows at a small and at a large one.
+    let sizes = [67, 257].into_iter();
+    for case in sizes.flat_map(|size| cases(DeviceKind::Cuda, size)) {
         let Ok(program) = program(&case) else {
             continue;
         };

@@ -100,8 +100,20 @@ impl Arguments<'_> {
         }
     }
 
+    /// A count of at least 1 and at most `most`.
+    pub fn at_most(&self, name: &str, most: usize) -> Result<usize, Failure> {
+        match self.count(name)? {
+            count if count <= most => Ok(count),
+            _ => Err(wrong(
+                name,
+                &format!("an integer of 1 to {most}"),
+                self.0.params.get(name),
+            )),
+        }
+    }
+
     /// Fails if a size or count is more than an op can have.
-    pub fn at_most(&self, name: &str, most: usize) -> Result<(), Failure> {
+    pub fn check_most(&self, name: &str, most: usize) -> Result<(), Failure> {
         if self.size(name)? > most {
             let expected = format!("at most {most}");
             return Err(wrong(name, &expected, self.0.params.get(name)));

@@ -13,6 +13,7 @@ struct Settings {
     std::uint64_t memory_bytes;
     std::uint64_t failing_launch;  // 0: none
     std::int64_t event_ns;
+    std::uint64_t queue;
     std::string plugins;
 
     static const Settings& get() {
@@ -22,6 +23,7 @@ struct Settings {
             number("ASSAY_EMULATED_MEMORY", std::uint64_t{2} << 30),
             number("ASSAY_EMULATED_FAIL_LAUNCH", 0),
             static_cast<std::int64_t>(number("ASSAY_EMULATED_EVENT_NS", 1)),
+            number("ASSAY_EMULATED_QUEUE", 1024),
             text("ASSAY_EMULATED_PLUGINS", ""),
         };
         return *settings;

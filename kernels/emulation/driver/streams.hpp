@@ -17,6 +17,8 @@
 #include <thread>
 #include <vector>
 
+#include "settings.hpp"
+
 namespace assay::emulated {
 
 using Work = std::function<void()>;
@@ -46,8 +48,10 @@ class Stream {
         return stream;
     }
 
+    /// As with a GPU, the caller waits while the queue is full.
     std::uint64_t submit(Work work) {
-        const std::lock_guard lock(mutex_);
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return queue_.size() < Settings::get().queue; });
         queue_.push_back(std::move(work));
         changed_.notify_all();
         return ++submitted_;
@@ -88,6 +92,7 @@ class Stream {
             if (queue_.empty()) return;
             const Work next = std::move(queue_.front());
             queue_.pop_front();
+            changed_.notify_all();
             lock.unlock();
             next();
             lock.lock();

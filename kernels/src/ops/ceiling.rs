@@ -6,6 +6,8 @@
 
 mod arithmetic;
 mod bandwidth;
+mod tensor;
 
 pub use arithmetic::PeakArithmetic;
 pub use bandwidth::PeakBandwidth;
+pub use tensor::PeakTensor;

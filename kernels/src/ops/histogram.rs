@@ -65,10 +65,10 @@ impl Op for Histogram {
         let few = arguments.choice("distribution", &[("uniform", false), ("few", true)])?;
         let memories = [("shared", Memory::Shared), ("global", Memory::Global)];
         let memory = arguments.cuda_choice("variant", &memories)?;
-        arguments.at_most("elements", u32::MAX as usize)?;
-        arguments.at_most("bins", MOST_BINS)?;
+        arguments.check_most("elements", u32::MAX as usize)?;
+        arguments.check_most("bins", MOST_BINS)?;
         if arguments.is_cuda() && memory == Memory::Shared {
-            arguments.at_most("bins", MOST_SHARED_BINS)?;
+            arguments.check_most("bins", MOST_SHARED_BINS)?;
         }
         let mut program = Program::new(Work {
             bytes: Some(4 * n as u64 + 4 * bins as u64),
@@ -171,7 +171,9 @@ fn check(outcome: &Outcome, [input, out]: [usize; 2]) -> Checked {
     let (input, found) = (outcome.get::<u32>(input), outcome.get::<u32>(out));
     let of_batch = |batch: &[u32]| {
         let mut counts = vec![0_u64; found.len()];
-        batch.iter().for_each(|value| counts[*value as usize] += 1);
+        for value in batch {
+            counts[*value as usize] += 1;
+        }
         counts
     };
     let add = |mut sums: Vec<u64>, counts: Vec<u64>| {

@@ -129,7 +129,7 @@ impl Op for RadixSort {
             ("three-kernel", Variant::ThreeKernel),
         ];
         let variant = arguments.cuda_choice("variant", &variants)?;
-        arguments.at_most("elements", MOST)?;
+        arguments.check_most("elements", MOST)?;
         let mut program = Program::new(work(n as u64, payload));
         let places = Places {
             input: Columns::add(payload, |is_payload| {

@@ -7,7 +7,7 @@
 //!
 //! Source of the first: D. Merrill, M. Garland, "Single-pass parallel prefix scan with decoupled look-back",
 //! NVIDIA technical report NVR-2016-002; of the host's: S. Yan, G. Long, Y. Zhang, "`StreamScan`: fast scan algorithms for
-//! GPUs without global barrier synchronization", PPoPP 2013. Work with `n` elements of type `T`, each read once and each
+//! GPUs without global barrier synchronization", `PPoPP` 2013. Work with `n` elements of type `T`, each read once and each
 //! sum written once: `2 n sizeof T` bytes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -230,10 +230,11 @@ impl Scanner {
         let mut before = before;
         let mut sums = [T::default(); PIECE_BYTES / 4];
         let elements = PIECE_BYTES / size_of::<T>();
-        for (out, input) in out.chunks_mut(elements).zip(input.chunks(elements)) {
-            let sums = &mut sums[..out.len()];
+        let mut target = store::Around::new(out);
+        for (number, input) in input.chunks(elements).enumerate() {
+            let sums = &mut sums[..input.len()];
             before = self.piece(sums, input, before);
-            store::send(out, sums);
+            target.send(number * elements, sums);
         }
         before
     }
@@ -262,7 +263,9 @@ wide! {
         let (out_rows, out_rest) = out.as_chunks_mut::<LANES>();
         for (out, row) in out_rows.iter_mut().zip(rows) {
             *out = scan_row(*row);
-            out.iter_mut().for_each(|sum| *sum = sum.wrapping_add(before));
+            for sum in out.iter_mut() {
+                *sum = sum.wrapping_add(before);
+            }
             before = out[LANES - 1];
         }
         for (out, x) in out_rest.iter_mut().zip(rest) {

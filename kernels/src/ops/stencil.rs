@@ -21,7 +21,7 @@ use crate::element::{DType, Real, with_real};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Launch, Outcome, Program, Source, blocks, cuda_source};
 use crate::simd::wide;
-use crate::store;
+use crate::store::{self, Around};
 
 /// Weights of the centre and of each neighbour. They add up to 1: where the temperature is the same everywhere, it stays.
 const WEIGHTS: [f64; 2] = [0.4, 0.1];
@@ -200,7 +200,7 @@ struct Part<'a, T> {
 }
 
 /// How the host goes through a grid: strips of rows that are few enough for three planes of a strip to stay in the second
-/// cache, in each all planes, in each plane pieces of some kilobytes.
+/// cache, in each all planes, in each plane pieces that stay in the first.
 struct Sweep<'a, T> {
     grid: Grid,
     input: &'a [T],
@@ -214,8 +214,8 @@ struct Sweep<'a, T> {
 
 impl<'a, T: Real> Sweep<'a, T> {
     fn new(grid: Grid, input: &'a [T]) -> Self {
-        const STRIP_BYTES: usize = 128 << 10;
-        const PIECE_BYTES: usize = 16 << 10;
+        const STRIP_BYTES: usize = 384 << 10;
+        const PIECE_BYTES: usize = 4 << 10;
         let row_bytes = (grid.nx * size_of::<T>()).max(1);
         Self {
             grid,
@@ -228,48 +228,54 @@ impl<'a, T: Real> Sweep<'a, T> {
     }
 
     fn run(&self, part: &mut Part<T>) {
+        let nx = self.grid.nx;
+        let Part { rows, out, piece } = part;
+        if self.around {
+            let mut out = Around::new(out);
+            self.pieces(rows, |first, count| {
+                let piece = &mut piece[..count * nx];
+                self.rows(piece, rows.start + first);
+                out.send(first * nx, piece);
+            });
+        } else {
+            self.pieces(rows, |first, count| {
+                self.rows(&mut out[first * nx..][..count * nx], rows.start + first);
+            });
+        }
+    }
+
+    /// Calls `piece` with the first row, counted from that of the part, and the number of rows of each piece.
+    fn pieces(&self, rows: &Range<usize>, mut piece: impl FnMut(usize, usize)) {
         let Grid { nx, ny, .. } = self.grid;
-        if nx == 0 || part.rows.is_empty() {
+        if nx == 0 || rows.is_empty() {
             return;
         }
-        let planes = part.rows.start / ny..=(part.rows.end - 1) / ny;
+        let planes = rows.start / ny..=(rows.end - 1) / ny;
         for strip in (0..ny).step_by(self.strip_rows) {
             let strip_end = ny.min(strip + self.strip_rows);
             for z in planes.clone() {
-                let first = part.rows.start.max(z * ny + strip);
-                let end = part.rows.end.min(z * ny + strip_end);
+                let first = rows.start.max(z * ny + strip);
+                let end = rows.end.min(z * ny + strip_end);
                 for first in (first..end).step_by(self.piece_rows) {
-                    self.piece(part, first..end.min(first + self.piece_rows));
+                    piece(first - rows.start, self.piece_rows.min(end - first));
                 }
             }
         }
     }
 
-    /// Some rows of one plane.
-    fn piece(&self, part: &mut Part<T>, rows: Range<usize>) {
-        let nx = self.grid.nx;
-        let place = (rows.start - part.rows.start) * nx..(rows.end - part.rows.start) * nx;
-        let out = &mut part.out[place];
-        if self.around {
-            let piece = &mut part.piece[..out.len()];
-            self.rows(piece, rows);
-            store::send(out, piece);
-        } else {
-            self.rows(out, rows);
-        }
-    }
-
-    fn rows(&self, out: &mut [T], rows: Range<usize>) {
+    /// Rows from `first` on, all of one plane.
+    fn rows(&self, out: &mut [T], first: usize) {
         let Grid { nx, ny, .. } = self.grid;
         let weights = WEIGHTS.map(T::from_f64);
-        for (out, r) in out.chunks_exact_mut(nx).zip(rows) {
-            let neighbours = [
+        for (out, r) in out.chunks_exact_mut(nx).zip(first..) {
+            let rows = [
+                self.row(Some(r)),
                 self.row((r % ny > 0).then(|| r - 1)),
                 self.row((r % ny + 1 < ny).then_some(r + 1)),
                 self.row(r.checked_sub(ny)),
                 self.row(Some(r + ny)),
             ];
-            row(out, self.row(Some(r)), neighbours, weights);
+            row(out, rows, weights);
         }
     }
 
@@ -281,25 +287,46 @@ impl<'a, T: Real> Sweep<'a, T> {
     }
 }
 
+/// Points that are computed together.
+const LANES: usize = 16;
+
 wide! {
-    /// One row, which is not empty, of its own row of the input and the four beside it.
-    fn row<T: Real>(out: &mut [T], centre: &[T], neighbours: [&[T]; 4], weights: [T; 2]) {
-        let len = out.len();
-        let [a, b, c, d] = neighbours.map(|row| &row[..len]);
-        let centre = &centre[..len];
-        let point = |x: usize, left: T, right: T| {
-            let sum = ((left + right) + (a[x] + b[x])) + (c[x] + d[x]);
-            weights[0] * centre[x] + weights[1] * sum
-        };
-        let zero = T::default();
-        if len == 1 {
-            out[0] = point(0, zero, zero);
-            return;
+    /// One row, which is not empty, of its own row of the input, which comes first, and the four beside it.
+    fn row<T: Real>(out: &mut [T], rows: [&[T]; 5], weights: [T; 2]) {
+        let last = out.len() - 1;
+        let inside = rows[0];
+        out[0] = point(rows, 0, [T::default(), inside.get(1).copied().unwrap_or_default()], weights);
+        if last > LANES {
+            // The first group begins behind the edge, the last one ends before it; those between are aligned.
+            for group in (0..last).step_by(LANES) {
+                let first = group.clamp(1, last - LANES);
+                points(out, rows, first..first + LANES, weights);
+            }
+        } else if last > 1 {
+            points(out, rows, 1..last, weights);
         }
-        out[0] = point(0, zero, centre[1]);
-        for x in 1..len - 1 {
-            out[x] = point(x, centre[x - 1], centre[x + 1]);
+        if last > 0 {
+            out[last] = point(rows, last, [inside[last - 1], T::default()], weights);
         }
-        out[len - 1] = point(len - 1, centre[len - 2], zero);
     }
+}
+
+/// Some points of a row that have a neighbour on either side.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn points<T: Real>(out: &mut [T], rows: [&[T]; 5], place: Range<usize>, weights: [T; 2]) {
+    let left = &rows[0][place.start - 1..place.end - 1];
+    let right = &rows[0][place.start + 1..=place.end];
+    let rows = rows.map(|row| &row[place.clone()]);
+    for (x, out) in out[place].iter_mut().enumerate() {
+        *out = point(rows, x, [left[x], right[x]], weights);
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn point<T: Real>(rows: [&[T]; 5], x: usize, sides: [T; 2], weights: [T; 2]) -> T {
+    let [centre, north, south, below, above] = rows.map(|row| row[x]);
+    let sum = ((sides[0] + sides[1]) + (north + south)) + (below + above);
+    weights[0] * centre + weights[1] * sum
 }

@@ -54,8 +54,8 @@ impl Op for TopK {
 
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
         let (n, k) = (arguments.size("elements")?, arguments.count("k")?);
-        arguments.at_most("elements", u32::MAX as usize)?;
-        arguments.at_most("k", MOST)?;
+        arguments.check_most("elements", u32::MAX as usize)?;
+        arguments.check_most("k", MOST)?;
         let k = k.min(n);
         let mut program = Program::new(Work {
             bytes: Some(4 * n as u64 + 8 * k as u64),

@@ -19,6 +19,26 @@ const SUITES: &[(&str, &str)] = &[
         include_str!("../../../../suites/definitions/cpu.toml"),
     ),
     (
+        "kernels-smoke",
+        include_str!("../../../../suites/definitions/kernels-smoke.toml"),
+    ),
+    (
+        "memory",
+        include_str!("../../../../suites/definitions/memory.toml"),
+    ),
+    (
+        "system",
+        include_str!("../../../../suites/definitions/system.toml"),
+    ),
+    (
+        "kernels",
+        include_str!("../../../../suites/definitions/kernels.toml"),
+    ),
+    (
+        "dense",
+        include_str!("../../../../suites/definitions/dense.toml"),
+    ),
+    (
         "ceilings",
         include_str!("../../../../suites/definitions/ceilings.toml"),
     ),

@@ -37,6 +37,26 @@ const HEADERS: &[(&str, &str)] = &[
         "common/philox.cuh",
         include_str!("../../../cuda/common/philox.cuh"),
     ),
+    (
+        "common/tensor.cuh",
+        include_str!("../../../cuda/common/tensor.cuh"),
+    ),
+    (
+        "common/loader.cuh",
+        include_str!("../../../cuda/common/loader.cuh"),
+    ),
+    (
+        "common/tiles.cuh",
+        include_str!("../../../cuda/common/tiles.cuh"),
+    ),
+    (
+        "common/wgmma.cuh",
+        include_str!("../../../cuda/common/wgmma.cuh"),
+    ),
+    (
+        "ceiling/tensor.cu",
+        include_str!("../../../cuda/ceiling/tensor.cu"),
+    ),
 ];
 
 /// Flags of every compilation, besides the architecture.

@@ -24,8 +24,13 @@ static SOURCE: Source = cuda_source!("ceiling/lanes.cu");
 /// What a step multiplies by, and what an odd and an even one add.
 const FACTOR: f32 = 1.0;
 const ADDENDS: [f32; 2] = [2.0, -1.0];
-/// More steps than this could leave the whole numbers that binary16 has.
-const MOST_STEPS: u64 = 4096;
+/// More steps than this could leave the whole numbers that a type has.
+const fn most_steps(dtype: DType) -> u64 {
+    match dtype {
+        DType::F16 => 4096,
+        _ => 1 << 20,
+    }
+}
 
 /// Multiplies and adds in registers.
 pub struct PeakArithmetic;
@@ -64,7 +69,7 @@ impl Op for PeakArithmetic {
 
 fn program<T: Real>(arguments: &Arguments, unit: ArithmeticUnit) -> Result<Program, Failure> {
     let elements = arguments.size("elements")?;
-    let steps = steps(arguments, MOST_STEPS)?;
+    let steps = steps(arguments, most_steps(T::DTYPE))?;
     let flops = [2, elements as u64, steps.into()];
     let mut program = Program::new(Work {
         bytes: Some(0),
