@@ -100,6 +100,15 @@ impl Arguments<'_> {
         }
     }
 
+    /// A size or count of at most 31 bits, as a grid's length is.
+    pub fn small(&self, name: &str) -> Result<u32, Failure> {
+        let size = u32::try_from(self.size(name)?).ok();
+        size.filter(|size| *size <= i32::MAX as u32).ok_or_else(|| {
+            let value = self.0.params.get(name);
+            wrong(name, "an integer below 2^31", value)
+        })
+    }
+
     /// Text.
     pub fn text(&self, name: &str) -> Result<&str, Failure> {
         let value = self.0.params.get(name);
