@@ -55,6 +55,8 @@ __global__ void bank_write(u32* out, u32 stride, u32 count) {
         place = place + 1 == stride ? 0 : place + 1;
         written = minimum(written + 1, stride);
     }
+    // So that one who wrote to another's words is found out.
+    __syncthreads();
     u32 sum = 0;
     for (u32 i = 0; i < written; ++i) sum += own[i];
     out[grid_thread()] = sum;
