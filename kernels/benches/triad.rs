@@ -61,6 +61,7 @@ fn prepare(elements: i64, threads: usize) -> Box<dyn Workload> {
         device: DeviceSelector::CPU,
         timing: TimingMode::Hot,
         command: None,
+        kernel: None,
     };
     let entry = catalog()
         .iter()

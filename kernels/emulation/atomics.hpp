@@ -8,11 +8,14 @@
 
 #include "machine.hpp"
 
+// Always, so that a report of a race names the line of the kernel.
+#define ASSAY_INLINE inline __attribute__((always_inline))
+
 namespace assay::emulation {
 
 /// Replaces `*address` by `change` of it, for what the compiler has no operation for; gives the old value.
 template <typename T, typename Bits, typename Change>
-T atomic_update(T* address, Change change) {
+ASSAY_INLINE T atomic_update(T* address, Change change) {
     static_assert(sizeof(T) == sizeof(Bits));
     machine->may_spin();
     auto* const bits = reinterpret_cast<Bits*>(address);
@@ -29,30 +32,30 @@ T atomic_update(T* address, Change change) {
 
 }  // namespace assay::emulation
 
-#define ASSAY_ATOMIC(name, type, operation)                    \
-    inline type name(type* address, type value) {              \
-        assay::emulation::machine->may_spin();                 \
-        return operation(address, value, __ATOMIC_RELAXED);    \
+#define ASSAY_ATOMIC(name, type, operation)                 \
+    ASSAY_INLINE type name(type* address, type value) {     \
+        assay::emulation::machine->may_spin();              \
+        return operation(address, value, __ATOMIC_RELAXED); \
     }
-#define ASSAY_ATOMIC_UPDATE(name, type, bits, expression)                                                           \
-    inline type name(type* address, type value) {                                                                   \
+#define ASSAY_ATOMIC_UPDATE(name, type, bits, expression)                                                              \
+    ASSAY_INLINE type name(type* address, type value) {                                                                \
         return assay::emulation::atomic_update<type, bits>(address, [value](type old) -> type { return expression; }); \
     }
-#define ASSAY_ATOMIC_BITS(type)                              \
-    ASSAY_ATOMIC(atomicAnd, type, __atomic_fetch_and)        \
-    ASSAY_ATOMIC(atomicOr, type, __atomic_fetch_or)          \
+#define ASSAY_ATOMIC_BITS(type)                       \
+    ASSAY_ATOMIC(atomicAnd, type, __atomic_fetch_and) \
+    ASSAY_ATOMIC(atomicOr, type, __atomic_fetch_or)   \
     ASSAY_ATOMIC(atomicXor, type, __atomic_fetch_xor)
-#define ASSAY_ATOMIC_ORDER(type)                                                \
-    ASSAY_ATOMIC_UPDATE(atomicMin, type, type, old < value ? old : value)       \
+#define ASSAY_ATOMIC_ORDER(type)                                          \
+    ASSAY_ATOMIC_UPDATE(atomicMin, type, type, old < value ? old : value) \
     ASSAY_ATOMIC_UPDATE(atomicMax, type, type, old > value ? old : value)
-#define ASSAY_ATOMIC_CAS(type)                                                                                         \
-    inline type atomicCAS(type* address, type compare, type value) {                                                   \
-        assay::emulation::machine->may_spin();                                                                         \
-        __atomic_compare_exchange_n(address, &compare, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);              \
-        return compare;                                                                                                \
+#define ASSAY_ATOMIC_CAS(type)                                                                            \
+    ASSAY_INLINE type atomicCAS(type* address, type compare, type value) {                                \
+        assay::emulation::machine->may_spin();                                                            \
+        __atomic_compare_exchange_n(address, &compare, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED); \
+        return compare;                                                                                   \
     }
 
-inline int atomicAdd(int* address, int value) {
+ASSAY_INLINE int atomicAdd(int* address, int value) {
     assay::emulation::machine->may_spin();
     return static_cast<int>(__atomic_fetch_add(reinterpret_cast<unsigned*>(address), static_cast<unsigned>(value), __ATOMIC_RELAXED));
 }
@@ -60,7 +63,7 @@ ASSAY_ATOMIC(atomicAdd, unsigned int, __atomic_fetch_add)
 ASSAY_ATOMIC(atomicAdd, unsigned long long, __atomic_fetch_add)
 ASSAY_ATOMIC_UPDATE(atomicAdd, float, std::uint32_t, old + value)
 ASSAY_ATOMIC_UPDATE(atomicAdd, double, std::uint64_t, old + value)
-inline int atomicSub(int* address, int value) { return atomicAdd(address, static_cast<int>(0u - static_cast<unsigned>(value))); }
+ASSAY_INLINE int atomicSub(int* address, int value) { return atomicAdd(address, static_cast<int>(0u - static_cast<unsigned>(value))); }
 ASSAY_ATOMIC(atomicSub, unsigned int, __atomic_fetch_sub)
 ASSAY_ATOMIC_UPDATE(atomicInc, unsigned int, unsigned int, old >= value ? 0 : old + 1)
 ASSAY_ATOMIC_UPDATE(atomicDec, unsigned int, unsigned int, old == 0 || old > value ? value : old - 1)
@@ -80,12 +83,21 @@ ASSAY_ATOMIC_CAS(int)
 ASSAY_ATOMIC_CAS(unsigned int)
 ASSAY_ATOMIC_CAS(unsigned long long)
 
+#undef ASSAY_INLINE
 #undef ASSAY_ATOMIC
 #undef ASSAY_ATOMIC_UPDATE
 #undef ASSAY_ATOMIC_BITS
 #undef ASSAY_ATOMIC_ORDER
 #undef ASSAY_ATOMIC_CAS
 
-inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
-inline void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
-inline void __threadfence_system() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+// (ThreadSanitizer's instrumentation knows no fence of GCC's.)
+inline void __threadfence_block() {
+#ifndef __SANITIZE_THREAD__
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
+inline void __threadfence() {
+    __threadfence_block();
+    assay::emulation::machine->fence();
+}
+inline void __threadfence_system() { __threadfence(); }

@@ -3,16 +3,29 @@
 //   #include "emulation.hpp"
 //   #include "memory/stream.cu"
 //   static const assay::emulation::Kernel kernels[] = {ASSAY_KERNEL("triad<float>", triad<float>)};
-//   int main() { return assay::emulation::serve(kernels, sizeof kernels / sizeof *kernels); }
+//   ASSAY_EMULATION_MAIN(kernels)
 //
 // compiled with
 //
 //   c++ -std=c++17 -O1 -g -fsanitize=address,undefined -DASSAY_EMULATION -I kernels/cuda -I kernels/emulation PROGRAM.cpp serve.o
 //
 // is a program that runs kernels for whoever writes jobs to it, as `serve.cpp` says, and that ends in words at an error.
-// (`serve.o` is `serve.cpp` compiled once for all programs, with the same options but for the sanitizers.) What it
-// sees: accesses beyond a buffer, dynamic shared memory or a shared array; undefined behaviour; barriers that diverge;
-// deadlocks; and, through results that differ between the orders of `machine.hpp`, missing barriers and races.
+// (`serve.o` is `serve.cpp` compiled once for all programs, with the same options but for the sanitizers.) It sees
+// accesses beyond a buffer, dynamic shared memory or a shared array; undefined behaviour; barriers that diverge;
+// deadlocks; and, through results that differ between the orders of `machine.hpp`, missing barriers.
+//
+// Compiled with `-fsanitize=thread` instead, and linked without it,
+//
+//   c++ -std=c++17 -O1 -g1 -fsanitize=thread -DASSAY_EMULATION -I ... -c PROGRAM.cpp && c++ PROGRAM.o serve.o
+//
+// it is a program that watches every access for data races (`races.hpp`). It needs 72 bytes for each byte of memory that
+// a job uses.
+//
+// With
+//
+//   c++ -std=c++17 -O2 -fno-strict-aliasing -fPIC -shared -fno-gnu-unique -DASSAY_EMULATION -DASSAY_EMULATION_PLUGIN -I ...
+//
+// it is a plugin of the emulated driver (`driver.cpp`), which finds its kernels by their mangled names.
 //
 // Limits. No tensor cores, inline PTX, cooperative groups, textures or waiting between blocks. A kernel cannot be
 // `extern "C"` or an explicit specialisation. The array of a *device function* that is a template is watched by
@@ -27,6 +40,9 @@
 #include "kernel.hpp"
 #include "machine.hpp"
 #include "vectors.hpp"
+#ifdef __SANITIZE_THREAD__
+#include "watching.hpp"
+#endif
 #include "warp.hpp"
 
 namespace assay::emulation {
@@ -39,7 +55,9 @@ inline Program program(const Kernel* kernels, std::size_t count) {
             [](const Launch& launch) { this_machine().run(launch); },
             [](std::FILE* out) { this_machine().describe_current(out); },
             forbid,
-            allow};
+            allow,
+            [](void* memory, std::size_t bytes, int buffer) { this_machine().watch(memory, bytes, buffer); },
+            [] { this_machine().forget(); }};
 }
 
 }  // namespace assay::emulation
@@ -91,6 +109,19 @@ extern "C" __attribute__((weak, used)) const char* __asan_default_options() { re
 #define blockDim (::assay::emulation::machine->block_size())
 #define gridDim (::assay::emulation::machine->grid_size())
 #define warpSize 32
+
+/// The end of a program: it serves jobs, or, as a plugin, hands its kernels to the emulated driver.
+#ifdef ASSAY_EMULATION_PLUGIN
+#define ASSAY_EMULATION_MAIN(kernels)                                                                           \
+    extern "C" __attribute__((visibility("default"))) const assay::emulation::Program* assay_emulated_program() { \
+        static const assay::emulation::Program program =                                                        \
+            assay::emulation::program(kernels, sizeof(kernels) / sizeof *(kernels));                            \
+        return &program;                                                                                        \
+    }
+#else
+#define ASSAY_EMULATION_MAIN(kernels) \
+    int main() { return assay::emulation::serve(kernels, sizeof(kernels) / sizeof *(kernels)); }
+#endif
 
 /// Declares `name`, a pointer to the shared memory whose size the launch gives.
 #define ASSAY_DYNAMIC_SHARED(type, name) type* const name = static_cast<type*>(::assay::emulation::machine->shared_memory())

@@ -15,7 +15,12 @@ namespace assay::emulation {
 enum class Order : std::uint8_t { Forward, Reverse, Shuffled };
 
 /// What a parameter is, as far as a job can give it.
-enum class Parameter : std::uint8_t { Pointer, Integer32, Integer64, Float, Double, Other };
+enum class ParameterKind : std::uint8_t { Pointer, Integer32, Integer64, Float, Double, Other };
+
+struct Parameter {
+    ParameterKind kind;
+    std::uint32_t bytes;
+};
 
 /// A kernel, and how it is called with arguments as `cuLaunchKernel` takes them.
 struct Kernel {
@@ -54,6 +59,9 @@ struct Program {
     /// Makes every access to this memory an error, or none any more, as far as a sanitizer watches.
     void (*forbid)(void* memory, std::size_t bytes);
     void (*allow)(void* memory, std::size_t bytes);
+    /// Looks for races in this memory, which is a job's buffer of that number; until `forget`. Only in programs that can.
+    void (*watch)(void* memory, std::size_t bytes, int buffer);
+    void (*forget)();
 };
 
 /// Serves jobs until the input ends; gives the exit status. In `serve.cpp`.

@@ -9,18 +9,18 @@
 namespace assay::emulation {
 
 template <typename T>
-constexpr Parameter parameter() {
-    if (std::is_pointer_v<T>) return Parameter::Pointer;
-    if (std::is_same_v<T, float>) return Parameter::Float;
-    if (std::is_same_v<T, double>) return Parameter::Double;
-    if (std::is_integral_v<T> && sizeof(T) == 4) return Parameter::Integer32;
-    if (std::is_integral_v<T> && sizeof(T) == 8) return Parameter::Integer64;
-    return Parameter::Other;
+constexpr ParameterKind parameter_kind() {
+    if (std::is_pointer_v<T>) return ParameterKind::Pointer;
+    if (std::is_same_v<T, float>) return ParameterKind::Float;
+    if (std::is_same_v<T, double>) return ParameterKind::Double;
+    if (std::is_integral_v<T> && sizeof(T) == 4) return ParameterKind::Integer32;
+    if (std::is_integral_v<T> && sizeof(T) == 8) return ParameterKind::Integer64;
+    return ParameterKind::Other;
 }
 
 template <typename... P>
 struct Signature {
-    static constexpr Parameter parameters[sizeof...(P) + 1] = {parameter<P>()..., Parameter::Other};
+    static constexpr Parameter parameters[sizeof...(P) + 1] = {{parameter_kind<P>(), sizeof(P)}..., {}};
 
     static void invoke(void (*function)(), void** arguments) {
         invoke_with(reinterpret_cast<void (*)(P...)>(function), arguments, std::index_sequence_for<P...>{});

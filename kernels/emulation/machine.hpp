@@ -19,6 +19,7 @@
 
 #include "fiber.hpp"
 #include "interface.hpp"
+#include "races.hpp"
 
 namespace assay::emulation {
 
@@ -149,6 +150,18 @@ class Machine {
         pause();
     }
 
+    /// Global memory that threads may race for, as a job's buffer of this number; and an end to it.
+    void watch(void* memory, std::size_t bytes, int buffer) { races_.watch(memory, bytes, "buffer", buffer); }
+    void forget() { races_.forget(); }
+
+    /// `__threadfence`.
+    void fence() { races_.fence(); }
+
+#ifdef __SANITIZE_THREAD__
+    /// An access by the thread that runs, if one does.
+    void access(const volatile void* address, std::size_t bytes, bool write, bool atomic, void* pc);
+#endif
+
     /// Ends the process with a message that says which kernel and block it is about.
     [[noreturn]] __attribute__((format(printf, 2, 3))) void fail(const char* format, ...) const;
 
@@ -179,6 +192,7 @@ class Machine {
     static void fiber_body();
     void check(const Launch& launch) const;
     void prepare_threads();
+    uint3 block_of(std::uint64_t number) const;
     void run_block(std::uint64_t number);
     void end_current();
     void make_ready(const Thread& thread) { next_[thread.linear / 64] |= std::uint64_t{1} << (thread.linear % 64); }
@@ -190,12 +204,18 @@ class Machine {
     void complete(Thread* lanes, std::uint32_t members, Kind kind);
     std::uint64_t combine(const Thread* lanes, std::uint32_t members, Kind kind) const;
     [[noreturn]] void report_stuck() const;
+#ifdef __SANITIZE_THREAD__
+    static void describe_place(std::uint32_t place, char* text, std::size_t size);
+#endif
 
+    Races races_;
     Order order_ = Order::Forward;
     Random random_{0};
     const Launch* launch_ = nullptr;
     char* shared_ = nullptr;
     uint3 block_index_{};
+    std::uint32_t block_ = 0;
+    std::uint32_t barriers_ = 0;
     std::uint32_t count_ = 0;
     std::uint32_t ended_ = 0;
     std::uint32_t in_barrier_ = 0;
@@ -261,6 +281,10 @@ inline void Machine::run(const Launch& launch) {
     if (shared_ == nullptr) fail("no memory for %u bytes of shared memory", launch.shared_bytes);
     if (launch.shared_bytes == 0) forbid(shared_, 16);
     const std::uint64_t blocks = std::uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
+    races_.begin_launch(blocks);
+    races_.watch_shared(shared_, launch.shared_bytes, "dynamic shared memory");
+    for (std::size_t region = 0; region < launch.static_count; ++region)
+        races_.watch_shared(launch.statics[region].address, launch.statics[region].bytes, "a shared variable");
     if (order_ == Order::Shuffled) {
         auto* numbers = static_cast<std::uint64_t*>(std::malloc(blocks * sizeof(std::uint64_t)));
         if (numbers == nullptr) fail("no memory to shuffle the blocks");
@@ -272,6 +296,7 @@ inline void Machine::run(const Launch& launch) {
         for (std::uint64_t turn = 0; turn < blocks; ++turn)
             run_block(order_ == Order::Forward ? turn : blocks - 1 - turn);
     }
+    races_.end_launch();
     if (launch.shared_bytes == 0) allow(shared_, 16);
     std::free(shared_);
     shared_ = nullptr;
@@ -287,16 +312,20 @@ inline void Machine::prepare_threads() {
     }
 }
 
-inline void Machine::run_block(std::uint64_t number) {
+inline uint3 Machine::block_of(std::uint64_t number) const {
     const dim3 grid = launch_->grid;
     const std::uint64_t row = number / grid.x;
-    block_index_ = {static_cast<unsigned>(number % grid.x), static_cast<unsigned>(row % grid.y),
-                    static_cast<unsigned>(row / grid.y)};
+    return {static_cast<unsigned>(number % grid.x), static_cast<unsigned>(row % grid.y), static_cast<unsigned>(row / grid.y)};
+}
+
+inline void Machine::run_block(std::uint64_t number) {
+    block_index_ = block_of(number);
     fill_with_garbage(shared_, launch_->shared_bytes);
     for (std::size_t region = 0; region < launch_->static_count; ++region)
         fill_with_garbage(launch_->statics[region].address, launch_->statics[region].bytes);
 
-    ended_ = in_barrier_ = barrier_sum_ = spins_ = 0;
+    block_ = static_cast<std::uint32_t>(number);
+    ended_ = in_barrier_ = barrier_sum_ = spins_ = barriers_ = 0;
     pass_length_ = pass_at_ = 0;
     for (std::uint32_t linear = 0; linear < count_; ++linear) {
         threads_[linear].state = State::Unstarted;
@@ -405,6 +434,7 @@ inline std::uint32_t Machine::barrier(Kind kind, bool predicate, Place place) {
                           : kind == Kind::BarrierAnd ? barrier_sum_ == count_
                                                      : barrier_sum_ != 0;
         in_barrier_ = barrier_sum_ = 0;
+        ++barriers_;
         for (std::uint32_t linear = 0; linear < count_; ++linear) {
             threads_[linear].state = State::Ready;
             make_ready(threads_[linear]);
@@ -443,6 +473,7 @@ inline void Machine::try_complete(std::uint32_t number, std::uint32_t mask, Kind
         if (lane.kind != kind || lane.mask != mask) return;
     }
     warp.waiting &= ~members;
+    if (kind == Kind::Sync) races_.sync_lanes(number, members);
     complete(lanes, members, kind);
 }
 

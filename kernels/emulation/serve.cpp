@@ -68,7 +68,7 @@ class Server {
     };
 
     struct Argument {
-        Parameter kind;
+        ParameterKind kind;
         std::uint64_t bits;  // of a pointer: the offset in bytes
         std::size_t buffer;
     };
@@ -158,8 +158,10 @@ class Server {
         for (std::uint64_t number = 0; number < buffer_count; ++number) {
             expect_line();
             if (!take_word("buffer")) refuse("here comes `buffer BYTES`");
-            buffers_.push_back(allocate(take_number("BYTES", kMaxBufferBytes)));
+            const Buffer buffer = allocate(take_number("BYTES", kMaxBufferBytes));
             end_of_line();
+            program_.watch(buffer.bytes, buffer.size, static_cast<int>(number));
+            buffers_.push_back(buffer);
         }
         std::vector<Step> steps;
         for (std::uint64_t number = 0; number < step_count; ++number) {
@@ -220,20 +222,20 @@ class Server {
         for (std::uint64_t number = 0; number < argument_count; ++number) {
             expect_line();
             const Argument argument = read_argument();
-            if (argument.kind != kernel.parameters[number])
-                refuse("parameter %llu of %s is %s", static_cast<unsigned long long>(number), kernel.name, words(kernel.parameters[number]));
+            if (argument.kind != kernel.parameters[number].kind)
+                refuse("parameter %llu of %s is %s", static_cast<unsigned long long>(number), kernel.name, words(kernel.parameters[number].kind));
             step.arguments.push_back(argument);
         }
     }
 
-    static const char* words(Parameter parameter) {
+    static const char* words(ParameterKind parameter) {
         switch (parameter) {
-            case Parameter::Pointer: return "a pointer";
-            case Parameter::Integer32: return "an integer of 32 bits";
-            case Parameter::Integer64: return "an integer of 64 bits";
-            case Parameter::Float: return "a float";
-            case Parameter::Double: return "a double";
-            case Parameter::Other: break;
+            case ParameterKind::Pointer: return "a pointer";
+            case ParameterKind::Integer32: return "an integer of 32 bits";
+            case ParameterKind::Integer64: return "an integer of 64 bits";
+            case ParameterKind::Float: return "a float";
+            case ParameterKind::Double: return "a double";
+            case ParameterKind::Other: break;
         }
         return "of a type that no job can give";
     }
@@ -241,22 +243,22 @@ class Server {
     Argument read_argument() {
         Argument argument{};
         if (take_word("buffer")) {
-            argument.kind = Parameter::Pointer;
+            argument.kind = ParameterKind::Pointer;
             argument.buffer = take_buffer("I");
             argument.bits = take_number("BYTEOFFSET", buffers_[argument.buffer].size);
         } else if (take_word("u32")) {
-            argument = {Parameter::Integer32, take_number("V", UINT32_MAX), 0};
+            argument = {ParameterKind::Integer32, take_number("V", UINT32_MAX), 0};
         } else if (take_word("i32")) {
             const bool negative = *rest_ == '-';
             rest_ += negative;
             const std::uint64_t value = take_number("V", negative ? 0x80000000u : 0x7FFFFFFFu);
-            argument = {Parameter::Integer32, negative ? 0 - value : value, 0};
+            argument = {ParameterKind::Integer32, negative ? 0 - value : value, 0};
         } else if (take_word("u64")) {
-            argument = {Parameter::Integer64, take_number("V", UINT64_MAX), 0};
+            argument = {ParameterKind::Integer64, take_number("V", UINT64_MAX), 0};
         } else if (take_word("f32")) {
-            argument = {Parameter::Float, take_number("HEXBITS", UINT32_MAX, 16), 0};
+            argument = {ParameterKind::Float, take_number("HEXBITS", UINT32_MAX, 16), 0};
         } else if (take_word("f64")) {
-            argument = {Parameter::Double, take_number("HEXBITS", UINT64_MAX, 16), 0};
+            argument = {ParameterKind::Double, take_number("HEXBITS", UINT64_MAX, 16), 0};
         } else {
             refuse("an argument is `buffer`, `u32`, `i32`, `u64`, `f32` or `f64`");
         }
@@ -281,7 +283,7 @@ class Server {
         std::vector<std::uint64_t> values;
         std::vector<void*> arguments;
         for (const Argument& argument : step.arguments) {
-            const bool pointer = argument.kind == Parameter::Pointer;
+            const bool pointer = argument.kind == ParameterKind::Pointer;
             values.push_back(argument.bits + (pointer ? reinterpret_cast<std::uintptr_t>(buffers_[argument.buffer].bytes) : 0));
         }
         for (std::uint64_t& value : values) arguments.push_back(&value);
@@ -292,6 +294,7 @@ class Server {
     }
 
     void reply() {
+        program_.forget();
         std::fputs("done\n", stdout);
         for (const Buffer& buffer : buffers_) {
             std::fwrite(buffer.bytes, 1, buffer.size, stdout);

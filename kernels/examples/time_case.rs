@@ -47,6 +47,7 @@ fn time_case() -> Result<String, Failure> {
         device: DeviceSelector::CPU,
         timing: TimingMode::Hot,
         command: None,
+        kernel: None,
     };
     let mut workload = entry.prepare(&case)?;
     let mut per_iteration = sample(workload.as_mut(), Duration::from_secs(seconds.unwrap_or(1)))?;

@@ -124,6 +124,25 @@ impl Buffer {
         assert!(same, "a buffer of {} read as {}", self.dtype, T::DTYPE);
     }
 
+    /// Element `index` as a number.
+    ///
+    /// # Panics
+    /// If there is no such element, or if it is an eight-bit float.
+    pub fn value(&self, index: usize) -> f64 {
+        match self.dtype {
+            DType::F64 => self.get::<f64>()[index],
+            DType::F32 => self.get::<f32>()[index].into(),
+            DType::F16 => self.get::<half::f16>()[index].into(),
+            DType::Bf16 => self.get::<half::bf16>()[index].into(),
+            DType::I8 => self.get::<i8>()[index].into(),
+            DType::U8 => self.get::<u8>()[index].into(),
+            DType::I32 => self.get::<i32>()[index].into(),
+            DType::U32 => self.get::<u32>()[index].into(),
+            DType::U64 => self.get::<u64>()[index] as f64,
+            DType::F8 => unreachable!("eight-bit floats are read as their bits"),
+        }
+    }
+
     /// Its little-endian bytes.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: the whole allocation, initialised; any byte is a valid `u8`.

@@ -4,7 +4,7 @@ mod barrier;
 mod cpu;
 pub mod cuda;
 pub mod host;
-mod libraries;
+pub(crate) mod libraries;
 pub mod memory;
 mod outcome;
 mod team;
@@ -16,7 +16,7 @@ use crate::program::Program;
 #[cfg(test)]
 pub use cpu::CpuCase;
 pub use cuda::LibraryCall;
-pub(crate) use outcome::verify;
+pub(crate) use outcome::{digest_of, outputs, verify};
 pub use team::{Member, Team, chunk};
 
 /// Every device that this worker can use.

@@ -141,7 +141,7 @@ mod tests {
 
     fn make(threads: usize, dtype: DType, len: usize, fill: Fill) -> Buffer {
         let spec = BufferSpec {
-            name: "x",
+            name: "x".into(),
             dtype,
             len,
             role: Role::Input,

@@ -17,6 +17,8 @@ pub mod parameters;
 mod permutation;
 pub mod program;
 mod simd;
+mod store;
+pub mod user;
 mod word;
 
 pub use ops::catalog;

@@ -1,15 +1,24 @@
-//! The ops, one file per family and one line each in [`OPS`].
+//! The ops, one file per family and one line each in `OPS`.
 
 mod bank_conflict;
+mod ceiling;
 mod gather;
 mod gemm;
+mod histogram;
 mod memset;
+mod nbody;
 mod pointer_chase;
+mod radix_sort;
 mod reduce;
+mod scan;
 mod softmax;
+mod spmv;
+mod stencil;
 mod stream;
 mod strided;
 mod sum;
+mod system;
+mod top_k;
 mod transpose;
 
 use std::collections::BTreeMap;
@@ -33,6 +42,10 @@ const OPS: &[&dyn Op] = &[
     &stream::Elementwise::Nstream,
     &sum::Reduction::Dot,
     &sum::Reduction::Sum,
+    &scan::Scan,
+    &radix_sort::RadixSort,
+    &histogram::Histogram,
+    &top_k::TopK,
     &strided::Strided,
     &gather::Indexed::Gather,
     &gather::Indexed::Scatter,
@@ -42,15 +55,30 @@ const OPS: &[&dyn Op] = &[
     &transpose::Transpose,
     &gemm::Gemm,
     &softmax::Softmax,
+    &spmv::Spmv,
+    &stencil::Stencil,
+    &ceiling::PeakBandwidth,
+    &ceiling::PeakArithmetic,
+    &system::Launches::Empty,
+    &system::Launches::Graph,
+    &system::FusionChain,
+    &system::OccupancySweep,
+    &ceiling::PeakTensor,
+    &nbody::Nbody,
 ];
 
-/// Every op, as an entry of a worker's catalog.
+/// Every op, and every workload that is no op, as an entry of a worker's catalog.
 pub fn catalog() -> &'static [&'static dyn Catalog] {
-    static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
+    static ENTRIES: OnceLock<(Vec<Entry>, Vec<system::Entry>)> = OnceLock::new();
     static CATALOG: OnceLock<Vec<&'static dyn Catalog>> = OnceLock::new();
     CATALOG.get_or_init(|| {
-        let entries = ENTRIES.get_or_init(|| OPS.iter().copied().map(Entry).collect());
-        entries.iter().map(|entry| entry as &dyn Catalog).collect()
+        let (ops, others) = ENTRIES.get_or_init(|| {
+            let others = system::WORKLOADS.iter().copied().map(system::Entry);
+            (OPS.iter().copied().map(Entry).collect(), others.collect())
+        });
+        let ops = ops.iter().map(|entry| entry as &dyn Catalog);
+        let others = others.iter().map(|entry| entry as &dyn Catalog);
+        ops.chain(others).collect()
     })
 }
 
@@ -61,6 +89,11 @@ pub trait Op: Sync {
 
     /// What a case of it allocates, does and checks. Sizes may be 0.
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure>;
+
+    /// The value of a parameter that is a size in tests that run everything at one size: less, where several multiply.
+    fn test_size(&self, _parameter: &str, size: i64) -> i64 {
+        size
+    }
 }
 
 /// What an op says of itself; what all ops have in common is added to it.
@@ -124,7 +157,8 @@ pub fn program(case: &CaseSpec) -> Result<Program, Failure> {
     op.program(&Arguments(case))
 }
 
-/// Every case of every op on a kind of device, over all choices, with `size` for each parameter that is a size.
+/// Every case of every op on a kind of device, over all choices, with `size`, or what the op
+/// makes of it, for each parameter that is a size.
 pub fn cases(device: DeviceKind, size: i64) -> Vec<CaseSpec> {
     let selector = assay_protocol::DeviceSelector {
         kind: device,
@@ -138,27 +172,37 @@ pub fn cases(device: DeviceKind, size: i64) -> Vec<CaseSpec> {
         }
         let mut parameters = info.parameters;
         parameters.retain(|p| p.devices.is_empty() || p.devices.contains(&device));
-        for params in combinations(&parameters, size) {
-            cases.push(CaseSpec {
+        for params in combinations(*op, &parameters, size) {
+            let case = CaseSpec {
                 workload: info.name.into(),
                 params,
                 seed: 1.into(),
                 device: selector.clone(),
                 timing: TimingMode::Hot,
                 command: None,
-            });
+                kernel: None,
+            };
+            // Some choices do not go together.
+            if !matches!(program(&case), Err(Failure::Skipped(_))) {
+                cases.push(case);
+            }
         }
     }
     cases
 }
 
 /// Every combination of the choices of some parameters.
-fn combinations(parameters: &[ParameterInfo], size: i64) -> Vec<BTreeMap<String, ParamValue>> {
+fn combinations(
+    op: &dyn Op,
+    parameters: &[ParameterInfo],
+    size: i64,
+) -> Vec<BTreeMap<String, ParamValue>> {
     let mut all = vec![BTreeMap::new()];
     for parameter in parameters {
         let mut values = parameter.choices.clone();
         if values.is_empty() {
-            values.push(parameter.default.clone().unwrap_or(ParamValue::Int(size)));
+            let size = || ParamValue::Int(op.test_size(&parameter.name, size));
+            values.push(parameter.default.clone().unwrap_or_else(size));
         }
         all = all
             .into_iter()
@@ -181,7 +225,9 @@ pub fn kernels() -> BTreeMap<&'static str, (&'static Source, Vec<String>)> {
         .into_iter()
         .map(|(source, names)| (source.path, (source, names)))
         .collect();
-    for case in cases(DeviceKind::Cuda, 257) {
+    // What is chosen by size shows at a small and at a large one.
+    let sizes = [67, 257].into_iter();
+    for case in sizes.flat_map(|size| cases(DeviceKind::Cuda, size)) {
         let Ok(program) = program(&case) else {
             continue;
         };

@@ -100,13 +100,25 @@ impl Arguments<'_> {
         }
     }
 
-    /// A size or count of at most 31 bits, as a grid's length is.
-    pub fn small(&self, name: &str) -> Result<u32, Failure> {
-        let size = u32::try_from(self.size(name)?).ok();
-        size.filter(|size| *size <= i32::MAX as u32).ok_or_else(|| {
-            let value = self.0.params.get(name);
-            wrong(name, "an integer below 2^31", value)
-        })
+    /// A count of at least 1 and at most `most`.
+    pub fn at_most(&self, name: &str, most: usize) -> Result<usize, Failure> {
+        match self.count(name)? {
+            count if count <= most => Ok(count),
+            _ => Err(wrong(
+                name,
+                &format!("an integer of 1 to {most}"),
+                self.0.params.get(name),
+            )),
+        }
+    }
+
+    /// Fails if a size or count is more than an op can have.
+    pub fn check_most(&self, name: &str, most: usize) -> Result<(), Failure> {
+        if self.size(name)? > most {
+            let expected = format!("at most {most}");
+            return Err(wrong(name, &expected, self.0.params.get(name)));
+        }
+        Ok(())
     }
 
     /// Text.
@@ -131,9 +143,14 @@ impl Arguments<'_> {
         })
     }
 
+    /// Whether the case is for a CUDA device.
+    pub fn is_cuda(&self) -> bool {
+        self.0.device.kind == DeviceKind::Cuda
+    }
+
     /// As [`Self::choice`] of a parameter that [`on_cuda`] made; cases on other devices have none of it, and get the first.
     pub fn cuda_choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Result<T, Failure> {
-        if self.0.device.kind == DeviceKind::Cuda {
+        if self.is_cuda() {
             self.choice(name, choices)
         } else {
             Ok(choices[0].1)

@@ -5,6 +5,7 @@
 //! against the reference. Tests run the same programs' kernels in emulation, and compile them for every
 //! architecture.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use assay_protocol::{ArithmeticUnit, Failure, MemoryLevel, Verification, Work};
@@ -33,6 +34,8 @@ pub struct Program {
     pub cpu: Option<CpuKernel>,
     /// One iteration on a CUDA device, in order; empty where there is no such implementation.
     pub cuda: Vec<Step>,
+    /// What is done once on a CUDA device before the first iteration, untimed.
+    pub setup: Vec<Step>,
     /// Compares the outputs with the reference.
     pub check: Check,
 }
@@ -58,7 +61,7 @@ pub enum Traffic {
 /// A buffer that a program allocates.
 pub struct BufferSpec {
     /// Its name, unique within the program: `a`, `out`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Type of its elements.
     pub dtype: DType,
     /// How many; none is allowed.
@@ -87,6 +90,8 @@ pub enum Role {
     InOut,
     /// Neither: what is in it afterwards is nobody's business.
     Scratch,
+    /// Written once, by [`Program::setup`]: what outputs are compared with.
+    Reference,
 }
 
 /// What a buffer holds before the first iteration. Random numbers are a pure function of seed, stream and place, on
@@ -347,20 +352,25 @@ impl Program {
             buffers: vec![],
             cpu: None,
             cuda: vec![],
+            setup: vec![],
             check: Box::new(move |_| unchecked.clone()),
         }
     }
 
-    fn add(
+    /// Adds a buffer of any kind, and gives its number.
+    pub fn add(
         &mut self,
-        name: &'static str,
+        name: impl Into<Cow<'static, str>>,
         dtype: DType,
         len: usize,
         role: Role,
         fill: Fill,
     ) -> usize {
+        if role == Role::InOut {
+            self.most_iterations = 1;
+        }
         self.buffers.push(BufferSpec {
-            name,
+            name: name.into(),
             dtype,
             len,
             role,
@@ -382,13 +392,17 @@ impl Program {
     /// Adds a buffer that iterations read and change, and gives its number. From then on a sample is one iteration, unless
     /// [`Self::most_iterations`] is raised.
     pub fn in_out(&mut self, name: &'static str, dtype: DType, len: usize, fill: Fill) -> usize {
-        self.most_iterations = 1;
         self.add(name, dtype, len, Role::InOut, fill)
     }
 
     /// Adds a buffer that is of no interest afterwards, poisoned at first, and gives its number.
     pub fn scratch(&mut self, name: &'static str, dtype: DType, len: usize) -> usize {
         self.add(name, dtype, len, Role::Scratch, Fill::Poison)
+    }
+
+    /// Adds counters that each iteration finds at zero and leaves so, and gives its number.
+    pub fn counters(&mut self, name: &'static str, len: usize) -> usize {
+        self.add(name, DType::U32, len, Role::Scratch, Fill::Zero)
     }
 
     /// Sets the implementation for the host.
@@ -421,12 +435,15 @@ impl Program {
         crate::device::verify(self, buffers, initial, iterations)
     }
 
-    /// The launches of the implementation for CUDA devices.
+    /// The launches of the implementation for CUDA devices, those of its setup among them.
     pub fn launches(&self) -> impl Iterator<Item = &Launch> {
-        self.cuda.iter().filter_map(|step| match step {
-            Step::Launch(launch) => Some(launch),
-            _ => None,
-        })
+        self.setup
+            .iter()
+            .chain(&self.cuda)
+            .filter_map(|step| match step {
+                Step::Launch(launch) => Some(launch),
+                _ => None,
+            })
     }
 
     /// Bytes of all buffers.

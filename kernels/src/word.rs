@@ -9,7 +9,7 @@ use crate::element::{DType, Element};
 pub const DTYPES: &[DType] = &[DType::U32, DType::U64];
 
 /// An unsigned integer of 32 or 64 bits.
-pub trait Word: Element {
+pub trait Word: Element + Into<u64> {
     /// The same bits, shared by threads.
     type Shared: Sync;
     /// 2^bits divided by the golden ratio, rounded to an odd number: its multiples are far from each other.
@@ -31,6 +31,9 @@ pub trait Word: Element {
 
     /// Stores without any order.
     fn store(place: &Self::Shared, value: Self);
+
+    /// Loads without any order.
+    fn load(place: &Self::Shared) -> Self;
 }
 
 macro_rules! word {
@@ -65,6 +68,11 @@ macro_rules! word {
             #[inline]
             fn store(place: &$atomic, value: Self) {
                 place.store(value, Ordering::Relaxed);
+            }
+
+            #[inline]
+            fn load(place: &$atomic) -> Self {
+                place.load(Ordering::Relaxed)
             }
         }
     )+};

@@ -1,5 +1,5 @@
 //! The CUDA sources themselves, run on the CPU: every program that needs no tensor cores, no library and no waits between
-//! blocks, against its own check, under sanitizers, with the threads of a block in several orders.
+//! blocks, against its own check, under sanitizers, with the threads of a block in several orders, and watched for races.
 //!
 //! Each source is compiled by `c++` with all kernels that some op launches, once for each content of everything that
 //! went in; the programs are kept in the target folder.
@@ -10,22 +10,36 @@ mod emulation {
     pub mod mutants;
 }
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_kernels::device::Team;
 use assay_kernels::element::DType;
 use assay_kernels::ops;
 use assay_kernels::program::{BufferSpec, Fill, Program, Role, Step};
-use assay_protocol::{CaseSpec, DeviceKind};
+use assay_protocol::{CaseSpec, DeviceKind, ParamValue};
 use rayon::prelude::*;
 
-use emulation::compiled::{Compiled, has_compiler};
+use emulation::compiled::{Compiled, Watch, has_compiler};
 use emulation::job::{Order, Session};
 use emulation::mutants;
 
 /// Nothing, one, less than a warp and a bit more than two, and several blocks of nothing in particular.
 const SIZES: &[i64] = &[0, 1, 67, 300];
-const ORDERS: &[Order] = &[Order::Forward, Order::Reverse, Order::Shuffled];
+/// More for ops whose blocks have something to do with each other: several tiles, and levels above them.
+const LARGER: &[(&str, &[i64])] = &[
+    ("sum", &[70_001]),
+    ("stream-dot", &[70_001]),
+    ("scan", &[20_000, 600_001]),
+    ("radix-sort", &[10_000, 100_003]),
+];
+/// How each case is run: under sanitizers in every order of threads, and once watched for races.
+const WAYS: &[(Watch, &[Order])] = &[
+    (
+        Watch::Memory,
+        &[Order::Forward, Order::Reverse, Order::Shuffled],
+    ),
+    (Watch::Races, &[Order::Forward]),
+];
 
 /// Paths of the sources that a program launches kernels of.
 fn sources(program: &Program) -> Vec<&'static str> {
@@ -49,8 +63,15 @@ fn is_emulated(program: &Program) -> bool {
 /// Every case that the emulation can run, by the sources that it needs.
 fn emulated_cases(sizes: &[i64]) -> BTreeMap<Vec<&'static str>, Vec<CaseSpec>> {
     let mut cases: BTreeMap<_, Vec<CaseSpec>> = BTreeMap::new();
-    for size in sizes {
+    let larger = LARGER.iter().flat_map(|(_, sizes)| *sizes);
+    let all: BTreeSet<i64> = sizes.iter().chain(larger).copied().collect();
+    for size in &all {
         for case in ops::cases(DeviceKind::Cuda, *size) {
+            let is_larger =
+                |(op, larger): &(&str, &[i64])| *op == case.workload && larger.contains(size);
+            if !sizes.contains(size) && !LARGER.iter().any(is_larger) {
+                continue;
+            }
             // What divides by a size says that it cannot be 0.
             let Ok(program) = ops::program(&case) else {
                 assert_eq!(*size, 0, "{case:?}");
@@ -106,15 +127,56 @@ fn every_op_is_right_in_every_order_of_threads() {
     );
 }
 
-fn failures_of(paths: &[&'static str], cases: &[CaseSpec]) -> Vec<String> {
-    let compiled = match Compiled::of_ops(paths) {
-        Ok(compiled) => compiled,
-        Err(reason) => return vec![reason],
-    };
+/// Where there are more blocks than one group of the tree over them.
+#[test]
+fn fixed_sums_have_the_bits_of_the_host() {
+    if !has_compiler() {
+        return;
+    }
+    let compiled = Compiled::of_ops(&["order/sum.cu"], Watch::Memory).unwrap();
+    let team = Team::new(2).unwrap();
     let mut session = Session::start(&compiled);
+    for (op, dtype, size) in [("sum", "f32", 8_400_001), ("stream-dot", "f64", 300_007)] {
+        let is_wanted = |case: &CaseSpec| {
+            let is = |name: &str, text: &str| {
+                let value = case.params.get(name).and_then(ParamValue::as_str);
+                value.is_none_or(|value| value == text)
+            };
+            case.workload == op && is("dtype", dtype) && is("variant", "fixed")
+        };
+        let mut cases = ops::cases(DeviceKind::Cuda, size);
+        cases.retain(is_wanted);
+        let [case] = cases.as_slice() else {
+            panic!("{op}: {cases:?}")
+        };
+        let mut program = ops::program(case).unwrap();
+        let mut buffers = program.host_buffers(&team, 3).unwrap();
+        let place = |spec: &BufferSpec| spec.role == Role::Output;
+        let out = program.buffers.iter().position(place).unwrap();
+        session
+            .run(&program, &mut buffers, Order::Shuffled)
+            .unwrap();
+        let found = buffers.0[out].bytes().to_vec();
+        let mut on_host = program.cpu.take().expect("the same sum on the host");
+        on_host(&team, &mut buffers, 1);
+        assert_eq!(found, buffers.0[out].bytes(), "{op}");
+    }
+}
+
+fn failures_of(paths: &[&'static str], cases: &[CaseSpec]) -> Vec<String> {
+    WAYS.iter()
+        .flat_map(|(watch, orders)| match Compiled::of_ops(paths, *watch) {
+            Ok(compiled) => failures_in(&compiled, cases, orders),
+            Err(reason) => vec![reason],
+        })
+        .collect()
+}
+
+fn failures_in(compiled: &Compiled, cases: &[CaseSpec], orders: &[Order]) -> Vec<String> {
+    let mut session = Session::start(compiled);
     let mut failures = vec![];
     for (turn, case) in cases.iter().enumerate() {
-        for order in ORDERS {
+        for order in orders {
             let case = CaseSpec {
                 seed: (turn as u64).into(),
                 ..case.clone()
@@ -125,7 +187,7 @@ fn failures_of(paths: &[&'static str], cases: &[CaseSpec]) -> Vec<String> {
                     case.workload, case.params
                 ));
                 // Whatever it died of, the next case starts with a living one.
-                session = Session::start(&compiled);
+                session = Session::start(compiled);
             }
         }
     }
@@ -137,7 +199,7 @@ fn devices_fill_buffers_with_the_bits_of_the_host() {
     if !has_compiler() {
         return;
     }
-    let compiled = Compiled::of_ops(&["fill.cu"]).unwrap();
+    let compiled = Compiled::of_ops(&["fill.cu"], Watch::Memory).unwrap();
     let mut session = Session::start(&compiled);
     let team = Team::new(1).unwrap();
     let reals = [DType::F64, DType::F32, DType::F16, DType::Bf16];
@@ -172,7 +234,7 @@ fn devices_fill_buffers_with_the_bits_of_the_host() {
             session.check_fill(
                 &team,
                 BufferSpec {
-                    name: "x",
+                    name: "x".into(),
                     dtype,
                     len,
                     role: Role::Input,
@@ -197,10 +259,8 @@ fn mutants_are_caught() {
     assert!(survivors.is_empty(), "not caught: {survivors:?}");
 }
 
-/// Whether some case of a mutant's op fails in some order, of those that pass with the source as it is.
+/// Whether some case of a mutant's op fails in some way, of those that pass with the source as it is.
 fn is_caught(mutant: &mutants::Mutant) -> bool {
-    let compiled =
-        Compiled::of_mutant(mutant).unwrap_or_else(|reason| panic!("{}: {reason}", mutant.what));
     let cases = emulated_cases(&[67, 300]);
     let cases = cases
         .into_values()
@@ -215,9 +275,13 @@ fn is_caught(mutant: &mutants::Mutant) -> bool {
         mutant.op,
         mutant.path
     );
-    cases.iter().any(|case| {
-        ORDERS
-            .iter()
-            .any(|order| run(&mut Session::start(&compiled), case, *order).is_err())
+    WAYS.iter().any(|(watch, orders)| {
+        let compiled = Compiled::of_mutant(mutant, *watch)
+            .unwrap_or_else(|reason| panic!("{}: {reason}", mutant.what));
+        cases.iter().any(|case| {
+            orders
+                .iter()
+                .any(|order| run(&mut Session::start(&compiled), case, *order).is_err())
+        })
     })
 }

@@ -7,7 +7,12 @@ use assay_protocol::Catalog;
 use crate::{command, faults, spin};
 
 /// Workloads of this crate; the ops of `assay-kernels` come before them.
-const OWN: &[&dyn Catalog] = &[&command::PlainCommand, &spin::Spin, &faults::Fault];
+const OWN: &[&dyn Catalog] = &[
+    &command::PlainCommand,
+    &assay_kernels::user::UserKernel,
+    &spin::Spin,
+    &faults::Fault,
+];
 
 /// Every workload of the built-in worker.
 pub fn catalog() -> &'static [&'static dyn Catalog] {

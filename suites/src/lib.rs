@@ -6,6 +6,7 @@
 //! can run is listed, one line each, in `catalog.rs`: the ops of `assay-kernels`, and workloads of this crate.
 
 mod catalog;
+mod check;
 mod clock;
 mod command;
 mod faults;
@@ -18,6 +19,7 @@ use std::io;
 use std::process::ExitCode;
 
 pub use catalog::catalog;
+pub use check::{SIZES as CHECK_SIZES, Tally, check};
 pub use hello::hello;
 pub use serve::serve;
 

@@ -122,6 +122,7 @@ fn case(spec: &CommandSpec) -> CaseSpec {
         device: DeviceSelector::CPU,
         timing: TimingMode::Host,
         command: Some(spec.clone()),
+        kernel: None,
     }
 }
 
@@ -318,6 +319,7 @@ fn peak_memory_does_not_depend_on_what_the_worker_held() {
         device: DeviceSelector::CPU,
         timing: TimingMode::Hot,
         command: None,
+        kernel: None,
     };
     let prepared = worker.ask(&Request::Prepare { case: triad }).1;
     assert!(matches!(prepared, Reply::Prepared(_)), "{prepared:?}");

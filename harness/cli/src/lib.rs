@@ -6,6 +6,7 @@
 
 mod chart;
 pub mod checkout;
+pub mod clocks;
 pub mod commands;
 pub mod confirming;
 pub mod database;
@@ -13,6 +14,7 @@ pub mod errors;
 pub mod execute;
 pub mod gating;
 mod history;
+pub mod import;
 pub mod interrupt;
 pub mod marks;
 pub mod output;

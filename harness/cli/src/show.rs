@@ -10,12 +10,13 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use assay_protocol::Unit;
-use assay_record::RunStatus;
+use assay_record::{EventKind, RunStatus};
 use assay_reports::format;
 use assay_stats::Interval;
 use assay_store::CaseRow;
+use assay_verdicts::ceilings::Fraction;
 use assay_verdicts::{
-    CaseReproduction, CaseState, CaseSummary, Likeness, Reproduction, RunSummary, Verdict,
+    CaseReproduction, CaseState, CaseSummary, Energy, Likeness, Reproduction, RunSummary, Verdict,
 };
 use serde::Serialize;
 
@@ -45,6 +46,13 @@ pub fn run(summary: &RunSummary) {
         row.suite,
         row.machine
     );
+    if let Some(event) = summary
+        .events
+        .iter()
+        .find(|event| event.kind == EventKind::Imported)
+    {
+        crate::say!("{}", event.text);
+    }
     if row.status != RunStatus::Complete {
         crate::say!(
             "this run is {}: what follows is not all",
@@ -67,7 +75,7 @@ pub fn run(summary: &RunSummary) {
         "{} ok, {} failed, {} wrong, {} skipped",
         count(|state| *state == CaseState::Ok),
         count(|state| matches!(state, CaseState::Failed(_))),
-        count(|state| matches!(state, CaseState::Wrong(_))),
+        count(|state| matches!(state, CaseState::Wrong(_) | CaseState::Impossible(_))),
         count(|state| matches!(state, CaseState::Skipped(_))),
     );
 }
@@ -78,6 +86,7 @@ fn case_line(case: &CaseSummary) -> String {
         CaseState::Skipped(reason) => format!("skipped: {}", plain(reason)),
         CaseState::Failed(reason) => format!("FAILED: {}", plain(reason)),
         CaseState::Wrong(reason) => format!("WRONG: {}", plain(reason)),
+        CaseState::Impossible(reason) => format!("IMPOSSIBLE: {}", plain(reason)),
     }
 }
 
@@ -94,15 +103,36 @@ fn measured(case: &CaseSummary) -> String {
             format::interval(rate, &Unit::from(unit.as_str())).to_string()
         )
     });
+    let fractions: Vec<String> = case.fractions.iter().map(fraction).collect();
+    let fractions = fractions.concat();
     let time_text = format::interval(estimate, &time.metric.unit).to_string();
-    let doubts = doubts(&case.case);
+    let unresolved = if case.is_unresolved() {
+        ", unresolved"
+    } else {
+        ""
+    };
+    let doubts = doubts(&case.case) + unresolved;
+    let energy = case.energy.as_ref().map_or(String::new(), energy);
     format!(
-        "{time_text:>22}{rate}  {} rounds{doubts}",
+        "{time_text:>22}{rate}{fractions}  {} rounds{doubts}{energy}",
         time.rounds.len()
     )
 }
 
-/// What speaks against the rounds that count: those disturbed, and those that never settled.
+/// A result beside a ceiling.
+fn fraction(fraction: &Fraction) -> String {
+    let percent = 100.0 * fraction.of_ceiling.estimate;
+    format!("  {percent:.0} % of {}", fraction.limit.name())
+}
+
+/// Energy of an iteration. Of one round there is no interval, but what the counter's period may have done is known.
+fn energy(energy: &Energy) -> String {
+    let joules = format::interval(&energy.estimate, &Unit::Joules);
+    let within = format::scientific((energy.error * 1000.0).ceil() / 10.0);
+    format!(", {joules} each (counter within {within} %)")
+}
+
+/// What speaks against the rounds that count: those disturbed, those that never settled, those whose samples were not kept.
 fn doubts(case: &CaseRow) -> String {
     let all = case.good_rounds().count();
     let disturbed = case
@@ -113,7 +143,10 @@ fn doubts(case: &CaseRow) -> String {
         0 => String::new(),
         _ => format!(", {what} in {count} of {all}"),
     };
-    say(disturbed.count(), "disturbed") + &say(unsettled.count(), "never settled")
+    let means = case.good_rounds().filter(|round| round.is_summary());
+    say(disturbed.count(), "disturbed")
+        + &say(unsettled.count(), "never settled")
+        + &say(means.count(), "a mean alone")
 }
 
 /// A reproduction: three parts, the cases, and why.

@@ -90,6 +90,7 @@ const MOVES: &[(&str, f64)] = &[
     ("sm_mhz", 100.0),
     ("utilization_percent", 10.0),
     ("processes", 1.0),
+    ("ecc_errors.uncorrected", 1.0),
     ("pcie.width", 1.0),
 ];
 

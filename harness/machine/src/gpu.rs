@@ -4,7 +4,11 @@
 //! bus are all ordinary here: each costs the fields it holds, never the program.
 
 pub(crate) mod fields;
+pub(crate) mod mig;
 pub(crate) mod state;
+mod users;
+
+pub use users::users;
 
 use std::path::Path;
 

@@ -3,10 +3,13 @@
 //! part that is our own, and [`disturbances`] says what of the rest is enough to matter.
 
 mod disturbance;
+mod gpu;
 mod process;
 
 pub use disturbance::disturbances;
+pub use gpu::gpu_disturbances;
 pub use process::ProcessUse;
+pub(crate) use process::descendants;
 
 use std::collections::BTreeMap;
 

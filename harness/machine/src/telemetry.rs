@@ -1,14 +1,18 @@
-//! What the machine does while something is measured, sampled on a thread of its own.
+//! What the machine does while something is measured, sampled on threads of their own.
 //!
 //! Every metric is read at a rate that its counter can give: energy ten times a second, the load
 //! average, which the kernel renews every five seconds, every five. A metric that fails is dropped
-//! alone and noted once; the others go on. Values are kept as they were read: rates of counters
-//! excepted, nothing is derived here.
+//! alone and noted once; the others go on. What answers at once shares one thread; what blocks
+//! (`PCIe` throughput, waiting for a GPU's errors) has others, so that it delays nothing. Values are
+//! kept as they were read: rates of counters excepted, nothing is derived here.
 
 mod cpu;
 mod files;
 mod gpu;
+mod incidents;
 mod source;
+
+pub use incidents::Incident;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -23,18 +27,23 @@ use crate::gpu::Gpus;
 use crate::roots::Roots;
 use source::Source;
 
-/// How often the thread wakes, unless asked otherwise.
+/// How often the main thread wakes, unless asked otherwise.
 pub const DEFAULT_PERIOD: Duration = Duration::from_millis(100);
 /// More often than this would disturb what is measured.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(5);
 
-/// A thread that samples telemetry until it is stopped or dropped.
+/// Threads that sample telemetry until they are stopped or dropped.
 #[derive(Debug)]
 pub struct Sampler {
     shared: Arc<Shared>,
-    /// The thread ends when this is dropped.
-    stop: Option<mpsc::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    lanes: Vec<Lane>,
+}
+
+/// One of the threads. It ends when `stop` is dropped.
+#[derive(Debug)]
+struct Lane {
+    stop: mpsc::Sender<()>,
+    thread: JoinHandle<()>,
 }
 
 #[derive(Debug, Default)]
@@ -47,41 +56,60 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Collected {
     series: Vec<TelemetrySeries>,
+    incidents: Vec<Incident>,
     notes: Vec<String>,
 }
 
 impl Sampler {
     /// Samples this machine, with the NVML that [`Gpus::from_environment`] finds.
     pub fn start(period: Duration) -> Self {
-        Self::start_on(Roots::here(), Arc::new(Gpus::from_environment()), period)
+        Self::start_on(Roots::here(), &Arc::new(Gpus::from_environment()), period)
     }
 
     /// Samples the machine whose files lie below `roots`, and these GPUs.
-    pub fn start_on(roots: Roots, gpus: Arc<Gpus>, period: Duration) -> Self {
-        let shared = Arc::new(Shared::default());
-        let (stop, stopped) = mpsc::channel();
-        let theirs = Arc::clone(&shared);
-        let body = move || {
-            sample(
-                &roots,
-                &gpus,
-                period.max(SHORTEST_PERIOD),
-                &theirs,
-                &stopped,
-            );
+    pub fn start_on(roots: Roots, gpus: &Arc<Gpus>, period: Duration) -> Self {
+        let period = period.max(SHORTEST_PERIOD);
+        let mut sampler = Self {
+            shared: Arc::new(Shared::default()),
+            lanes: Vec::new(),
         };
-        let spawned = std::thread::Builder::new()
-            .name("assay-telemetry".to_owned())
-            .spawn(body);
-        if let Err(error) = &spawned {
-            shared.lock().notes.push(format!(
-                "there is no telemetry: its thread did not start: {error}"
-            ));
+        let theirs = Arc::clone(gpus);
+        sampler.spawn("assay-telemetry", move |shared, stopped| {
+            let mut sources = cpu::sources(&roots);
+            sources.extend(gpu::sources(&theirs));
+            sample(sources, period, shared, stopped);
+        });
+        let count = gpus.devices().len() as u32;
+        if count > 0 {
+            let theirs = Arc::clone(gpus);
+            sampler.spawn("assay-pcie", move |shared, stopped| {
+                sample(gpu::slow_sources(&theirs), period, shared, stopped);
+            });
         }
-        Self {
-            shared,
-            stop: Some(stop),
-            thread: spawned.ok(),
+        for gpu in 0..count {
+            let theirs = Arc::clone(gpus);
+            sampler.spawn("assay-xid", move |shared, stopped| {
+                incidents::listen(&theirs, gpu, shared, stopped);
+            });
+        }
+        sampler
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        body: impl FnOnce(&Shared, &mpsc::Receiver<()>) + Send + 'static,
+    ) {
+        let (stop, stopped) = mpsc::channel();
+        let shared = Arc::clone(&self.shared);
+        let spawned = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || body(&shared, &stopped));
+        match spawned {
+            Ok(thread) => self.lanes.push(Lane { stop, thread }),
+            Err(error) => self.shared.note(format!(
+                "a part of the telemetry is missing: thread `{name}` did not start: {error}"
+            )),
         }
     }
 
@@ -102,6 +130,11 @@ impl Sampler {
             .collect()
     }
 
+    /// Takes what GPUs reported by themselves since the last call.
+    pub fn incidents(&self) -> Vec<Incident> {
+        std::mem::take(&mut self.shared.lock().incidents)
+    }
+
     /// Metrics that failed, each once, with the reason.
     pub fn notes(&self) -> Vec<String> {
         self.shared.lock().notes.clone()
@@ -112,16 +145,20 @@ impl Sampler {
         Duration::from_nanos(self.shared.cpu_ns.load(Ordering::Relaxed))
     }
 
-    /// Ends the thread and takes what is left.
+    /// Ends the threads and takes what is left.
     pub fn stop(mut self) -> Vec<TelemetrySeries> {
         self.end();
         self.drain()
     }
 
     fn end(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread costs what it had not handed over, no more.
+        // All are told before any is waited for.
+        let threads = self.lanes.drain(..).map(|lane| {
+            drop(lane.stop);
+            lane.thread
+        });
+        for thread in threads.collect::<Vec<_>>() {
+            // A panic of a thread costs what it had not handed over, no more.
             let _ = thread.join();
         }
     }
@@ -139,25 +176,41 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn note(&self, text: String) {
+        self.lock().notes.push(text);
+    }
 }
 
-/// The body of the thread.
+/// Adds up what a thread costs.
+#[derive(Default)]
+struct Meter {
+    charged_ns: u64,
+}
+
+impl Meter {
+    /// Adds what the calling thread has used since the last call.
+    fn charge(&mut self, shared: &Shared) {
+        let used_ns = now_ns(ClockId::ThreadCPUTime);
+        let more = used_ns.saturating_sub(self.charged_ns);
+        shared.cpu_ns.fetch_add(more, Ordering::Relaxed);
+        self.charged_ns = used_ns;
+    }
+}
+
+/// The body of a thread that reads sources in turn, until it is stopped or all of them have failed.
 fn sample(
-    roots: &Roots,
-    gpus: &Gpus,
+    mut sources: Vec<Source<'_>>,
     period: Duration,
     shared: &Shared,
     stopped: &mpsc::Receiver<()>,
 ) {
-    let mut sources = cpu::sources(roots);
-    sources.extend(gpu::sources(gpus));
-    shared.lock().series = series_of(&mut sources);
+    register(&mut sources, shared);
+    let mut meter = Meter::default();
     let mut next_ns = monotonic_ns();
-    loop {
+    while !sources.is_empty() {
         visit(&mut sources, monotonic_ns(), shared);
-        shared
-            .cpu_ns
-            .store(now_ns(ClockId::ThreadCPUTime), Ordering::Relaxed);
+        meter.charge(shared);
         let now = monotonic_ns();
         // A thread that was held up skips what it missed.
         next_ns = (next_ns + period.as_nanos() as u64).max(now);
@@ -168,9 +221,9 @@ fn sample(
     }
 }
 
-/// An empty series for each channel, whose place the channel remembers.
-fn series_of(sources: &mut [Source<'_>]) -> Vec<TelemetrySeries> {
-    let mut all = Vec::new();
+/// Makes an empty series for each channel, whose place the channel remembers.
+fn register(sources: &mut [Source<'_>], shared: &Shared) {
+    let all = &mut shared.lock().series;
     for channel in sources.iter_mut().flat_map(|source| &mut source.channels) {
         channel.series = all.len();
         all.push(TelemetrySeries {
@@ -180,7 +233,6 @@ fn series_of(sources: &mut [Source<'_>]) -> Vec<TelemetrySeries> {
             values: Vec::new(),
         });
     }
-    all
 }
 
 /// Reads those sources whose time has come.

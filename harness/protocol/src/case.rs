@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::command::CommandSpec;
+use crate::kernel::KernelSpec;
 use crate::wide::U64;
 
 /// Parameters by name, in the order of their names.
@@ -31,6 +32,9 @@ pub struct CaseSpec {
     /// The command, where the workload is [`crate::COMMAND_WORKLOAD`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandSpec>,
+    /// The kernel, where the workload is [`crate::KERNEL_WORKLOAD`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Box<KernelSpec>>,
 }
 
 /// Value of one parameter.

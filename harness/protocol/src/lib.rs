@@ -12,6 +12,7 @@ pub mod case;
 pub mod command;
 pub mod digest;
 pub mod exchange;
+pub mod kernel;
 pub mod message;
 pub mod metric;
 pub mod philox;
@@ -23,6 +24,7 @@ pub use case::{CaseSpec, DeviceKind, DeviceSelector, ParamValue, Params, TimingM
 pub use command::{COMMAND_WORKLOAD, CommandMetric, CommandSpec};
 pub use digest::Digest;
 pub use exchange::{Exchange, Fault, Step};
+pub use kernel::{KERNEL_WORKLOAD, KernelSpec};
 pub use message::{
     DeviceInfo, Failure, Hello, ParameterInfo, ParameterKind, Prepared, Reply, Request, Sample,
     SampleRequest, Verification, Work, WorkloadInfo,

@@ -184,6 +184,37 @@ impl Fingerprint {
             .collect()
     }
 
+    /// How many GPUs there were, as far as is known.
+    pub fn gpus(&self) -> u32 {
+        match self.hardware.get("gpu.count").and_then(Field::value) {
+            // A damaged record may say anything.
+            Some(Scalar::Int(count)) => u32::try_from(*count).unwrap_or(0).min(MOST_GPUS),
+            _ => 0,
+        }
+    }
+
+    /// The GPU with this UUID, or whose instance has it (MIG), by its number in the names of fields and telemetry.
+    /// Without a UUID it is the only one there was: a worker that does not say which one it used had no choice.
+    ///
+    /// Numbers are NVML's and may change from boot to boot: only within one run do they stand for a GPU.
+    pub fn gpu(&self, uuid: Option<&str>) -> Option<u32> {
+        let Some(uuid) = uuid else {
+            return (self.gpus() == 1).then_some(0);
+        };
+        let is = |field: &Field| match field {
+            Field::Value(Scalar::Text(known)) => bare(known).eq_ignore_ascii_case(bare(uuid)),
+            _ => false,
+        };
+        let number = |name: &str| name.split('.').nth(1)?.parse().ok();
+        let of = |section: &Section, pattern: &str| {
+            let mut fields = section.iter();
+            fields.find_map(|(name, field)| {
+                (matches(pattern, name) && is(field)).then(|| number(name))?
+            })
+        };
+        of(&self.hardware, "gpu.*.uuid").or_else(|| of(&self.settings, "gpu.*.mig.*.uuid"))
+    }
+
     /// Fields that differ, by part and name, without the volatile part.
     pub fn differences<'a>(&'a self, later: &'a Self) -> Vec<Difference<'a>> {
         PARTS[..3]
@@ -194,6 +225,16 @@ impl Fingerprint {
             })
             .collect()
     }
+}
+
+/// More than any machine has.
+const MOST_GPUS: u32 = 1024;
+
+/// A UUID without the word before it: CUDA leaves out what NVML puts there.
+fn bare(uuid: &str) -> &str {
+    let prefixes = ["GPU-", "MIG-"];
+    let stripped = prefixes.iter().find_map(|prefix| uuid.strip_prefix(prefix));
+    stripped.unwrap_or(uuid)
 }
 
 fn matches(pattern: &str, name: &str) -> bool {
@@ -319,6 +360,34 @@ mod tests {
             .settings
             .insert("cpu.governor".into(), Field::Unsupported);
         assert_eq!(fingerprint().differences(&changed).len(), 1);
+    }
+
+    #[test]
+    fn gpus_are_found_by_their_uuid_and_by_that_of_an_instance() {
+        let mut machine = fingerprint();
+        assert_eq!((machine.gpus(), machine.gpu(Some("GPU-aa"))), (0, None));
+        machine.hardware.insert("gpu.count".into(), Field::int(12));
+        for (name, uuid) in [("gpu.3.uuid", "GPU-aa"), ("gpu.11.uuid", "GPU-bb")] {
+            machine.hardware.insert(name.into(), Field::text(uuid));
+        }
+        let instance = "gpu.3.mig.6.uuid".to_owned();
+        machine.settings.insert(instance, Field::text("MIG-cc"));
+        machine.hardware.insert("gpu.4.uuid".into(), Field::Denied);
+        assert_eq!(machine.gpus(), 12);
+        for (uuid, gpu) in [
+            ("GPU-bb", Some(11)),
+            ("BB", Some(11)),
+            ("MIG-cc", Some(3)),
+            ("GPU-dd", None),
+            ("", None),
+        ] {
+            assert_eq!(machine.gpu(Some(uuid)), gpu, "{uuid}");
+        }
+        assert_eq!(machine.gpu(None), None);
+        machine.hardware.insert("gpu.count".into(), Field::int(1));
+        assert_eq!(machine.gpu(None), Some(0));
+        machine.hardware.insert("gpu.count".into(), Field::int(-1));
+        assert_eq!(machine.gpus(), 0);
     }
 
     #[test]

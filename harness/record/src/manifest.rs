@@ -8,7 +8,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use assay_protocol::{
-    CaseSpec, CommandSpec, DeviceSelector, Digest, ParamValue, Params, TimingMode, U64,
+    CaseSpec, CommandSpec, DeviceSelector, Digest, KernelSpec, ParamValue, Params, TimingMode, U64,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::canonical;
 use crate::error::RecordError;
 
 /// Version of the manifest that this Assay writes; it reads this one and all before it.
-pub const MANIFEST_SCHEMA: u32 = 2;
+pub const MANIFEST_SCHEMA: u32 = 3;
 
 /// Longest manifest that is read, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
@@ -58,7 +58,7 @@ pub struct Manifest {
 pub struct SuiteRef {
     /// Its name.
     pub name: String,
-    /// SHA-256 of its TOML file.
+    /// SHA-256 of its TOML file, or of the file that was imported.
     pub digest: Digest,
     /// Where it lies.
     pub source: Source,
@@ -72,6 +72,21 @@ pub enum Source {
     Builtin,
     /// In a folder, by its absolute path at planning time.
     Folder(String),
+    /// Nowhere: another tool measured, and its results were imported.
+    Imported(Origin),
+}
+
+/// What an imported run was read from; the digest of the suite is that of this file.
+///
+/// Such a manifest says what was measured and cannot be run. Its policies, seeds and limits are the usual ones and
+/// say nothing, and the digest of its worker is that of no bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// What wrote the file: `nvbench`.
+    pub format: String,
+    /// The file's name, without its folder.
+    pub file: String,
 }
 
 /// The program that planned a manifest.
@@ -240,6 +255,27 @@ pub enum WorkloadRef {
     },
     /// A plain command, run by the built-in worker.
     Command(CommandSpec),
+    /// A kernel of the user's own, run by the built-in worker.
+    Kernel(Box<KernelSpec>),
+}
+
+impl WorkloadRef {
+    /// Name in the catalog of the worker that runs it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Worker { name, .. } => name,
+            Self::Command(_) => assay_protocol::COMMAND_WORKLOAD,
+            Self::Kernel(_) => assay_protocol::KERNEL_WORKLOAD,
+        }
+    }
+
+    /// The worker that runs it: [`BUILTIN_WORKER`], or a key of [`Manifest::workers`].
+    pub fn worker(&self) -> &str {
+        match self {
+            Self::Worker { worker, .. } => worker,
+            Self::Command(_) | Self::Kernel(_) => BUILTIN_WORKER,
+        }
+    }
 }
 
 /// What must hold of a case's results, beyond the workload's own verification.
@@ -297,20 +333,19 @@ impl Default for Policy {
 impl Case {
     /// The case as a worker sees it.
     pub fn spec(&self) -> CaseSpec {
-        let (workload, command) = match &self.workload {
-            WorkloadRef::Worker { name, .. } => (name.clone(), None),
-            WorkloadRef::Command(command) => (
-                assay_protocol::COMMAND_WORKLOAD.to_owned(),
-                Some(command.clone()),
-            ),
+        let (command, kernel) = match &self.workload {
+            WorkloadRef::Worker { .. } => (None, None),
+            WorkloadRef::Command(command) => (Some(command.clone()), None),
+            WorkloadRef::Kernel(kernel) => (None, Some(kernel.clone())),
         };
         CaseSpec {
-            workload,
+            workload: self.workload.name().to_owned(),
             params: self.params.clone(),
             seed: self.seed,
             device: self.device.clone(),
             timing: self.timing,
             command,
+            kernel,
         }
     }
 

@@ -9,11 +9,13 @@
 //! while a round is measured, [`ratio`] and [`levels`] compare two sides, [`equivalence`] turns an interval into a position
 //! against a margin, [`planning`] says what would settle an open question, [`gate`] decides over a whole suite with
 //! [`correction`], after [`common_shift`] asked whether the machine moved; [`changepoint`] looks at a series of runs over many nights.
+//! [`counter`] reads counters such as those of energy.
 
 pub mod autocorrelation;
 pub mod changepoint;
 pub mod common_shift;
 pub mod correction;
+pub mod counter;
 pub mod equivalence;
 pub mod gate;
 pub mod interval;
@@ -33,6 +35,7 @@ pub use autocorrelation::{effective_sample_size, lag_one};
 pub use changepoint::{ChangePoint, change_points};
 pub use common_shift::{CommonShift, Movement, movement};
 pub use correction::{benjamini_hochberg, holm};
+pub use counter::{Growth, growth};
 pub use equivalence::{Position, position};
 pub use gate::{Judged, Rules, confirm, expected_false_alarms, screen};
 pub use interval::{Interval, geometric_mean_interval, mean_interval, median_interval};

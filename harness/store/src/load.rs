@@ -4,10 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use assay_protocol::{Digest, Metric, MetricKind, Prepared};
-use assay_record::{
-    Block, BlockStatus, Case, Manifest, Purpose, Record, Samples, canonical, manifest,
-};
+use assay_protocol::{ArithmeticUnit, Digest, MemoryLevel, Metric, MetricKind, Prepared};
+use assay_record::{Block, BlockStatus, Case, Manifest, Purpose, Record, Samples, canonical};
 use duckdb::arrow::array::{ArrayRef, Int32Array, Int64Array, UInt64Array};
 use duckdb::arrow::record_batch::RecordBatch;
 use duckdb::{Appender, Connection, params};
@@ -213,7 +211,7 @@ impl Loader<'_> {
                     case.id,
                     arm.name,
                     case.benchmark,
-                    workload(case),
+                    case.workload.name(),
                     serde_json::to_string(&case.params)?,
                     case.device.kind.to_string(),
                     name_of(&case.timing)?,
@@ -222,6 +220,10 @@ impl Loader<'_> {
                     serde_json::to_string(&prepared.work)?,
                     prepared.deterministic,
                     serde_json::to_string(&prepared.metrics)?,
+                    prepared.bound.level.map(MemoryLevel::name),
+                    prepared.bound.unit.map(ArithmeticUnit::name),
+                    prepared.timer_resolution_ns,
+                    serde_json::to_string(&prepared.facts)?,
                 ])?;
             }
         }
@@ -519,6 +521,7 @@ fn purpose_name(purpose: &Purpose) -> &'static str {
     match purpose {
         Purpose::Measurement => "measurement",
         Purpose::Calibration => "calibration",
+        Purpose::Ceilings => "ceilings",
         Purpose::Confirmation { .. } => "confirmation",
     }
 }
@@ -528,13 +531,6 @@ fn confirms(purpose: &Purpose) -> Option<&str> {
     match purpose {
         Purpose::Confirmation { of } => Some(of.as_str()),
         _ => None,
-    }
-}
-
-fn workload(case: &Case) -> &str {
-    match &case.workload {
-        manifest::WorkloadRef::Worker { name, .. } => name,
-        manifest::WorkloadRef::Command(_) => assay_protocol::COMMAND_WORKLOAD,
     }
 }
 

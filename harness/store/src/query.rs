@@ -2,6 +2,7 @@
 
 mod cases;
 mod documents;
+mod energy;
 mod resolve;
 mod runs;
 mod samples;

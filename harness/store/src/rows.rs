@@ -1,7 +1,9 @@
 //! What queries return.
 
-use assay_protocol::{Digest, Metric, Params, TimingMode, Verification, Work};
-use assay_record::body::TelemetrySeries;
+use std::collections::BTreeMap;
+
+use assay_protocol::{Bound, Digest, Metric, Params, TimingMode, Verification, Work};
+use assay_record::body::{SUMMARY, TelemetrySeries};
 use assay_record::{BlockStatus, EventKind, Purpose, RunId, RunStatus, Samples, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +71,12 @@ pub struct CaseRow {
     pub work: Work,
     /// Whether the workload promises the same output bits.
     pub deterministic: bool,
+    /// What bounds it, as the worker declared it.
+    pub bound: Bound,
+    /// Resolution of the clock that timed it, in nanoseconds, where that is not the host's.
+    pub clock_resolution_ns: Option<u64>,
+    /// What else was found out when it was prepared: registers of kernels, versions of libraries.
+    pub facts: BTreeMap<String, String>,
     /// `time`, then the metrics that the worker declared.
     pub metrics: Vec<Metric>,
     /// Its rounds in order, every attempt.
@@ -104,6 +112,13 @@ pub struct RoundRow {
     pub inputs: Option<Digest>,
     /// End of the worker's standard error.
     pub log: String,
+}
+
+impl RoundRow {
+    /// Whether its one sample is the sum of samples that were not kept: how they differ is not known.
+    pub fn is_summary(&self) -> bool {
+        self.stop.as_deref() == Some(SUMMARY)
+    }
 }
 
 /// Something that happened during a run.
@@ -197,6 +212,27 @@ pub struct RoundTelemetry {
     pub attempt: u32,
     /// What was read, by name.
     pub series: Vec<TelemetrySeries>,
+}
+
+/// A round that counts, as one stretch of time, with counters that were read meanwhile.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MeasuredRound {
+    /// Id of the case.
+    pub case: String,
+    /// Name of the arm.
+    pub arm: String,
+    /// UUID of the device that ran it, where it has one.
+    pub device: Option<String>,
+    /// `CLOCK_MONOTONIC` at the start of the first sample after warm-up, in nanoseconds.
+    pub from_ns: u64,
+    /// And at the end of the last.
+    pub to_ns: u64,
+    /// Host time of these samples, in nanoseconds: the rest of the stretch lay between them.
+    pub busy_ns: u64,
+    /// Iterations of these samples.
+    pub iterations: u64,
+    /// Readings over the whole visit, warm-up and all.
+    pub counters: Vec<TelemetrySeries>,
 }
 
 /// Where the record of a run lies.

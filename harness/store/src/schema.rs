@@ -10,6 +10,7 @@ use crate::error::StoreError;
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
 ];
 
 /// Version of the schema that this Assay writes.
@@ -190,6 +191,9 @@ mod tests {
             .execute_batch(
                 "ALTER TABLE runs DROP COLUMN purpose; ALTER TABLE runs DROP COLUMN confirms;
                  ALTER TABLE runs DROP COLUMN timer_overhead_ns; ALTER TABLE results DROP COLUMN disturbed;
+                 DROP VIEW rooflines; ALTER TABLE cases DROP COLUMN memory_level;
+                 ALTER TABLE cases DROP COLUMN arithmetic_unit; ALTER TABLE cases DROP COLUMN facts;
+                 ALTER TABLE cases DROP COLUMN clock_resolution_ns;
                  CREATE TABLE marks (case_id VARCHAR, run VARCHAR, kind VARCHAR, reason VARCHAR, until BIGINT);
                  DELETE FROM schema_version WHERE version > 1",
             )

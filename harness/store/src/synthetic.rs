@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use assay_protocol::{
-    DeviceSelector, Digest, Direction, Hello, Metric, MetricKind, ParamValue, Params, Philox,
-    Prepared, TimingMode, U64, Unit, Verification, Work,
+    Bound, DeviceSelector, Digest, Direction, Hello, Metric, MetricKind, ParamValue, Params,
+    Philox, Prepared, TimingMode, U64, Unit, Verification, Work,
 };
 use assay_record::body::{RECORD_VERSION, TelemetrySeries, Worker};
 use assay_record::chain::Chain;
@@ -335,6 +335,9 @@ fn prepared(case: u32) -> Prepared {
         kind,
     };
     Prepared {
+        bound: Bound::default(),
+        timer_resolution_ns: None,
+        facts: BTreeMap::new(),
         work: Work {
             bytes: Some(3000),
             flops: Some(2000),

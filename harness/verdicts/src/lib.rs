@@ -4,8 +4,11 @@
 //! computed from stored samples whenever they are read, so a threshold can change without a re-run.
 
 pub mod calibration;
+pub mod ceilings;
 pub mod comparison;
+pub mod datasheet;
 mod effect;
+pub mod energy;
 mod estimate;
 pub mod few_runs;
 pub mod gate;
@@ -21,6 +24,7 @@ mod view;
 pub mod window;
 
 pub use comparison::{Basis, CaseComparison, Comparison, Side};
+pub use energy::Energy;
 pub use gate::Gate;
 pub use history::{CaseHistory, LocatedChange, Spot};
 pub use marks::{Mark, MarkKind, Marks, MarksError};

@@ -1,17 +1,23 @@
 //! What a run found, case by case.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::thread;
 
-use assay_protocol::Metric;
+use assay_protocol::{Metric, TimingMode};
 use assay_record::{BlockStatus, RunId};
 use assay_stats::Interval;
 use assay_store::{CaseRow, EventRow, RunRow, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+use crate::ceilings::{Ceilings, Fraction};
+use crate::energy::Energy;
 use crate::estimate::{estimate, rates};
 use crate::view::trouble;
+
+/// Steps of a clock from which on a single time is resolved.
+const RESOLVED: f64 = 20.0;
 
 /// A run and what it found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +39,11 @@ pub struct CaseSummary {
     pub state: CaseState,
     /// Per metric of the case.
     pub metrics: Vec<MetricSummary>,
+    /// Its rates beside the machine's ceilings, where those were measured.
+    pub fractions: Vec<Fraction>,
+    /// Energy of an iteration, where it was asked for and can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy: Option<Energy>,
 }
 
 /// How a case went in a run.
@@ -47,6 +58,8 @@ pub enum CaseState {
     Failed(String),
     /// An output was wrong: worse than slow.
     Wrong(String),
+    /// Faster than the machine can be: something was not computed.
+    Impossible(String),
 }
 
 /// One metric of a case.
@@ -66,12 +79,18 @@ impl RunSummary {
     /// Summaries of all runs, oldest first; read on all cores.
     pub fn all(store: &Store) -> Result<Vec<Self>, StoreError> {
         let rows = store.runs()?;
+        let machines: BTreeSet<&str> = rows.iter().map(|row| row.machine.as_str()).collect();
+        let ceilings = machines
+            .into_iter()
+            .map(|machine| Ok((machine, Ceilings::of(store, machine)?)));
+        let ceilings = ceilings.collect::<Result<BTreeMap<_, _>, StoreError>>()?;
+        let ceilings = &ceilings;
         let workers = thread::available_parallelism().map_or(1, NonZero::get);
         let share = rows.len().div_ceil(workers).max(1);
         let parts = thread::scope(|scope| {
             let read = |store: Store, rows: &[RunRow]| {
                 rows.iter()
-                    .map(|row| Self::of_row(&store, row.clone()))
+                    .map(|row| Self::of_row(&store, row.clone(), &ceilings[row.machine.as_str()]))
                     .collect::<Result<Vec<_>, _>>()
             };
             let started: Vec<_> = rows
@@ -93,13 +112,15 @@ impl RunSummary {
 
     /// Summary of one run.
     pub fn of(store: &Store, run: &RunId) -> Result<Self, StoreError> {
-        Self::of_row(store, store.run(run)?)
+        let row = store.run(run)?;
+        let ceilings = Ceilings::of(store, &row.machine)?;
+        Self::of_row(store, row, &ceilings)
     }
 
-    fn of_row(store: &Store, run: RunRow) -> Result<Self, StoreError> {
-        let cases = store.cases(&run.run)?;
+    fn of_row(store: &Store, run: RunRow, ceilings: &Ceilings) -> Result<Self, StoreError> {
+        let cases = store.cases(&run.run)?.into_iter();
         Ok(Self {
-            cases: cases.into_iter().map(CaseSummary::of).collect(),
+            cases: cases.map(|case| CaseSummary::of(case, ceilings)).collect(),
             events: store.events(&run.run)?,
             run,
         })
@@ -107,17 +128,61 @@ impl RunSummary {
 }
 
 impl CaseSummary {
-    /// Summary of one case.
-    pub fn of(case: CaseRow) -> Self {
+    /// Summary of one case of a machine that has these ceilings.
+    pub fn of(case: CaseRow, ceilings: &Ceilings) -> Self {
+        let of_metric = |metric| MetricSummary::of(&case, metric);
+        let metrics: Vec<_> = case.metrics.iter().map(of_metric).collect();
+        let time = metrics
+            .iter()
+            .find(|summary| summary.metric.name == Metric::TIME);
+        let time = time.and_then(|summary| summary.estimate);
+        let fractions = time.map_or_else(Vec::new, |time| ceilings.fractions(&case, &time));
+        let impossible = fractions
+            .iter()
+            .find_map(|fraction| fraction.impossible.clone());
+        let state = match (CaseState::of(&case), impossible) {
+            (CaseState::Ok, Some(why)) => CaseState::Impossible(why),
+            (state, _) => state,
+        };
         Self {
-            state: CaseState::of(&case),
-            metrics: case
-                .metrics
-                .iter()
-                .map(|metric| MetricSummary::of(&case, metric))
-                .collect(),
             case,
+            state,
+            metrics,
+            fractions,
+            energy: None,
         }
+    }
+}
+
+impl CaseSummary {
+    /// Whether single launches were timed by a clock too coarse for them: under [`RESOLVED`] of its steps.
+    pub fn is_unresolved(&self) -> bool {
+        let time = self
+            .metrics
+            .iter()
+            .find(|summary| summary.metric.name == Metric::TIME);
+        let estimate = time.and_then(|summary| summary.estimate);
+        let step_ns = single_step_ns(&self.case);
+        step_ns
+            .zip(estimate)
+            .is_some_and(|(step_ns, time)| time.estimate < RESOLVED * step_ns)
+    }
+}
+
+/// The step of the clock by which single launches were timed; `None` where samples are batched.
+fn single_step_ns(case: &CaseRow) -> Option<f64> {
+    let step = case
+        .clock_resolution_ns
+        .filter(|_| case.timing == TimingMode::Cold);
+    step.map(|ns| ns as f64)
+}
+
+/// The interval of a time, as wide as the clock's step at least allows: each single time may be half of one off.
+fn with_step(estimate: Interval, step_ns: f64) -> Interval {
+    Interval {
+        low: (estimate.low - step_ns / 2.0).max(0.0),
+        high: estimate.high + step_ns / 2.0,
+        ..estimate
     }
 }
 
@@ -142,7 +207,8 @@ impl CaseState {
 impl MetricSummary {
     fn of(case: &CaseRow, metric: &Metric) -> Self {
         let rounds = case.good_values(&metric.name);
-        let estimate = estimate(&rounds);
+        let step_ns = single_step_ns(case).filter(|_| metric.name == Metric::TIME);
+        let estimate = estimate(&rounds).map(|found| with_step(found, step_ns.unwrap_or(0.0)));
         let time = estimate.as_ref().filter(|_| metric.name == Metric::TIME);
         Self {
             metric: metric.clone(),

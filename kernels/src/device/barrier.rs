@@ -52,13 +52,18 @@ impl SpinBarrier {
                 .0
                 .store(generation.wrapping_add(1), Ordering::Release);
         } else {
-            self.watch(generation);
+            self.wait_until(|| self.generation.0.load(Ordering::Acquire) != generation);
         }
     }
 
-    fn watch(&self, generation: usize) {
+    /// Returns when something holds that another member brings about.
+    ///
+    /// # Panics
+    /// If a member broke the barrier, since it will never do so.
+    #[inline]
+    pub fn wait_until(&self, holds: impl Fn() -> bool) {
         let mut looks = 0;
-        while self.generation.0.load(Ordering::Acquire) == generation {
+        while !holds() {
             looks += 1;
             if looks > EAGER_LOOKS + PATIENT_LOOKS {
                 assert!(

@@ -21,7 +21,8 @@ use crate::program::{BufferSpec, Launch, Source};
 
 pub use case::CudaCase;
 pub use driver::{Cuda, DeviceMemory};
-pub use modules::Kernel;
+pub use modules::{Kernel, Modules, ReadyLaunch};
+pub use timing::event_resolution_ns;
 
 /// Every GPU that the driver shows; none where there is no driver.
 pub fn list() -> Vec<DeviceInfo> {

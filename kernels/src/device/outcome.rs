@@ -34,7 +34,7 @@ pub fn digests(program: &Program, buffers: &Buffers) -> BTreeMap<String, Digest>
     let specs = program.buffers.iter().zip(&buffers.0);
     specs
         .filter(|(spec, _)| matches!(spec.role, Role::Input | Role::InOut))
-        .map(|(spec, buffer)| (spec.name.into(), buffer.digest()))
+        .map(|(spec, buffer)| (spec.name.clone().into_owned(), buffer.digest()))
         .collect()
 }
 
@@ -91,16 +91,24 @@ pub fn verify(
         passed: checked.error <= checked.tolerance,
         error: checked.error.is_finite().then_some(checked.error),
         tolerance: checked.tolerance.is_finite().then_some(checked.tolerance),
-        output: digest_of_outputs(program, buffers),
+        output: digest_of(buffers, &outputs(program)),
         detail: checked.detail,
     }
 }
 
+/// Numbers of the buffers that iterations write.
+pub fn outputs(program: &Program) -> Vec<usize> {
+    let specs = program.buffers.iter().enumerate();
+    let outputs = specs.filter(|(_, spec)| matches!(spec.role, Role::Output | Role::InOut));
+    outputs.map(|(index, _)| index).collect()
+}
+
 /// Digest of the only output, or of the digests of several.
-fn digest_of_outputs(program: &Program, buffers: &Buffers) -> Option<Digest> {
-    let specs = program.buffers.iter().zip(&buffers.0);
-    let outputs = specs.filter(|(spec, _)| matches!(spec.role, Role::Output | Role::InOut));
-    let digests: Vec<_> = outputs.map(|(_, buffer)| buffer.digest()).collect();
+pub fn digest_of(buffers: &Buffers, outputs: &[usize]) -> Option<Digest> {
+    let digests: Vec<_> = outputs
+        .iter()
+        .map(|output| buffers.0[*output].digest())
+        .collect();
     match digests.as_slice() {
         [] => None,
         [only] => Some(*only),

@@ -40,6 +40,12 @@ impl Member<'_> {
     pub fn meet(&self) {
         self.barrier.wait();
     }
+
+    /// Waits until something holds that another member brings about without waiting for this one.
+    #[inline]
+    pub fn wait_until(&self, holds: impl Fn() -> bool) {
+        self.barrier.wait_until(holds);
+    }
 }
 
 impl Team {

@@ -28,6 +28,9 @@ const BATCH: usize = 16;
 const STARTS: usize = 512;
 const WORDS: usize = 2048;
 
+/// Most blocks that a grid can have, and most accesses of a thread.
+const MOST: usize = i32::MAX as usize;
+
 /// Accesses shared memory.
 pub struct BankConflict;
 
@@ -56,10 +59,12 @@ impl Op for BankConflict {
     }
 
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
-        let blocks = arguments.small("blocks")?;
+        arguments.check_most("blocks", MOST)?;
+        arguments.check_most("accesses", MOST)?;
+        let blocks = arguments.size("blocks")? as u32;
         let pattern = Pattern {
             stride: (arguments.count("stride")? - 1) % LANES + 1,
-            accesses: arguments.small("accesses")?,
+            accesses: arguments.size("accesses")? as u32,
         };
         let reads = arguments.choice("variant", &[("read", true), ("write", false)])?;
         let threads = blocks as usize * THREADS;

@@ -1,26 +1,44 @@
-//! Matrix multiplication: `C = A B` with `A` of `m` by `k`, `B` of `k` by `n`, `f32`, row-major.
+//! Matrix multiplication: `C = A B` with `A` of `m` by `k`, `B` of `k` by `n`, row-major.
 //!
-//! Two variants of one definition: `library` is the `gemm` crate, `blocked` is [ours](blocked). Work:
-//! `2 m n k` flops and `4 (m k + k n + m n)` bytes. Each element of `C` is a sum of `k`
-//! products, so whatever the order and whether or not operations are fused, its error is at most `gamma_k`
-//! times the sum of their magnitudes (Higham, "Accuracy and Stability of Numerical Algorithms", 2nd
-//! edition, section 3.5, equation 3.13). For long sums of random numbers that would let the loss of a product
-//! pass, so the tolerance is the smaller of that and its probabilistic counterpart
-//! ([`crate::bound::likely_gamma`]).
+//! | device | `variant`      | what it is                                         | `dtype`        |
+//! |--------|----------------|----------------------------------------------------|----------------|
+//! | CPU    | `library`      | the `gemm` crate                                   | f32            |
+//! | CPU    | `blocked`      | [ours](blocked)                                    | f32            |
+//! | CUDA   | `register`     | tiles in shared memory, then in registers          | f32            |
+//! | CUDA   | `tiled`        | tiles in shared memory                             | f32            |
+//! | CUDA   | `naive`        | a thread per element                               | f32            |
+//! | CUDA   | `tensor`       | tensor cores, an instruction a warp                | tf32 f16 bf16  |
+//! | CUDA   | `tensor-wgmma` | tensor cores of `sm_90`, an instruction four warps | f16 bf16       |
+//! | CUDA   | `cublaslt`     | cuBLASLt                                           | all, f8 and i8 |
+//!
+//! Work: `2 m n k` flops and `(m k + k n)` elements of the inputs' type and `m n` of the output's. Sums are in `f32`, of
+//! `i8` in `i32`. The output has the inputs' type; of tf32, whose operands are `f32` of which 10 bits of fraction are
+//! multiplied, it is `f32`, of f8 (E4M3, with a scale for each operand) `bf16`, and of `i8` `i32`. Of f8 and i8, `B` is stored by
+//! columns, as the library asks for.
+//!
+//! Each element of `C` is a sum of `k` products, so whatever the order and whether or not operations are
+//! fused, its error is at most `gamma_k` times the sum of their magnitudes (Higham, "Accuracy and Stability of Numerical
+//! Algorithms", 2nd edition, section 3.5, equation 3.13). For long sums of random numbers that would let
+//! the loss of a product pass, so the tolerance is the smaller of that and its probabilistic counterpart
+//! ([`crate::bound::likely_gamma`]). [`Kind::tolerance`] says what tensor cores need beyond.
 
 mod blocked;
+mod check;
+mod cublaslt;
+mod cuda;
+mod kind;
 mod library;
 mod reference;
 
-use assay_protocol::{ArithmeticUnit, DeviceKind, Failure, Work};
+use assay_protocol::{ArithmeticUnit, Failure, Work};
 
-use super::{Op, OpInfo};
-use crate::bound::likely_gamma;
-use crate::check;
+use super::{EVERYWHERE, Op, OpInfo};
 use crate::device::Team;
-use crate::element::{DType, Real};
+use crate::element::DType;
 use crate::parameters::{self, Arguments};
-use crate::program::{Checked, Fill, Outcome, Program};
+use crate::program::{Fill, Program};
+use check::Matrices;
+use kind::Kind;
 
 /// Multiplies two matrices.
 pub struct Gemm;
@@ -33,49 +51,113 @@ struct Shape {
     k: usize,
 }
 
+impl Shape {
+    fn of(arguments: &Arguments) -> Result<Self, Failure> {
+        let shape = Self {
+            m: arguments.size("m")?,
+            n: arguments.size("n")?,
+            k: arguments.size("k")?,
+        };
+        for (rows, cols) in [(shape.m, shape.k), (shape.k, shape.n), (shape.m, shape.n)] {
+            parameters::size_product("`m`, `n` and `k`", &[rows, cols, 8])?;
+        }
+        Ok(shape)
+    }
+}
+
 /// Multiplies on the host some times, and returns the nanoseconds that it took.
 type Multiply = fn(&Team, u64, Shape, &[f32], &[f32], &mut [f32]) -> u64;
 
 impl Op for Gemm {
     fn info(&self) -> OpInfo {
         let [m, n, k] = ["m", "n", "k"].map(parameters::integer);
-        let variant = parameters::choice("variant", &["library", "blocked"]);
         OpInfo {
             name: "gemm",
-            summary: "C = A B, f32, row-major",
-            parameters: vec![m, n, k, variant],
-            devices: &[DeviceKind::Cpu],
+            summary: "C = A B, row-major",
+            parameters: vec![
+                m,
+                n,
+                k,
+                parameters::on_cpu(parameters::choice("variant", &["library", "blocked"])),
+                parameters::on_cuda(parameters::choice("variant", &cuda::variants())),
+                parameters::on_cuda(parameters::choice("dtype", &Kind::ALL.map(Kind::name))),
+            ],
+            devices: EVERYWHERE,
         }
     }
 
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
-        let shape = Shape {
-            m: arguments.size("m")?,
-            n: arguments.size("n")?,
-            k: arguments.size("k")?,
-        };
-        let variants = [
-            ("library", library::time as Multiply),
-            ("blocked", blocked::time),
-        ];
-        let multiply = arguments.choice("variant", &variants)?;
-        let mut program = Program::new(work(shape)?);
-        program.unit = Some(ArithmeticUnit::F32);
-        let a = program.input("a", DType::F32, shape.m * shape.k, Fill::signed(0));
-        let b = program.input("b", DType::F32, shape.k * shape.n, Fill::signed(1));
-        let c = program.output("c", DType::F32, shape.m * shape.n);
-        program.on_cpu(move |team, buffers, iterations| {
-            let (inputs, c) = buffers.split_last_mut(c);
-            let (a, b) = (inputs[a].get(), inputs[b].get());
-            if shape.m * shape.n * shape.k == 0 {
-                return nothing(team, iterations, c.get_mut());
-            }
-            multiply(team, iterations, shape, a, b, c.get_mut())
-        });
-        let seed = arguments.0.seed.0;
-        program.check(move |outcome| check(outcome, [a, b, c], shape, seed));
-        Ok(program)
+        let shape = Shape::of(arguments)?;
+        if arguments.is_cuda() {
+            cuda::program(arguments, shape)
+        } else {
+            on_cpu(arguments, shape)
+        }
     }
+
+    fn test_size(&self, parameter: &str, size: i64) -> i64 {
+        // Beside nothing and little: parts of tiles in lines of whole vectors, and more than one tile of every kernel in others.
+        match (parameter, size) {
+            ("n", 2..100) => 72,
+            ("k", 2..100) => 104,
+            ("m", 100..) => 133,
+            ("n", 100..) => 261,
+            ("k", 100..) => 137,
+            _ => size,
+        }
+    }
+}
+
+/// A program with its buffers and its check, and no implementation yet. `is_rounded` is as in [`Matrices`].
+fn with_matrices(
+    arguments: &Arguments,
+    shape: Shape,
+    kind: Kind,
+    is_rounded: bool,
+) -> Result<(Program, Matrices), Failure> {
+    let Shape { m, n, k } = shape;
+    let mut program = Program::new(work(shape, kind)?);
+    let input = kind.input();
+    let a = program.input("a", input, m * k, kind.fill(0));
+    let b = program.input("b", input, k * n, kind.fill(1));
+    let scales = (kind == Kind::F8).then(|| {
+        let fill = Fill::Host(Box::new(|scales, _| {
+            scales.get_mut::<f32>().copy_from_slice(&kind::SCALES);
+        }));
+        program.input("scales", DType::F32, kind::SCALES.len(), fill)
+    });
+    let c = program.output("c", kind.output(), m * n);
+    let matrices = Matrices {
+        shape,
+        kind,
+        a,
+        b,
+        c,
+        scales,
+        is_rounded,
+    };
+    let seed = arguments.0.seed.0;
+    program.check(move |outcome| matrices.check(outcome, seed));
+    Ok((program, matrices))
+}
+
+fn on_cpu(arguments: &Arguments, shape: Shape) -> Result<Program, Failure> {
+    let variants = [
+        ("library", library::time as Multiply),
+        ("blocked", blocked::time),
+    ];
+    let multiply = arguments.choice("variant", &variants)?;
+    let (mut program, Matrices { a, b, c, .. }) = with_matrices(arguments, shape, Kind::F32, true)?;
+    program.unit = Some(ArithmeticUnit::F32);
+    program.on_cpu(move |team, buffers, iterations| {
+        let (inputs, c) = buffers.split_last_mut(c);
+        let (a, b) = (inputs[a].get(), inputs[b].get());
+        if shape.m * shape.n * shape.k == 0 {
+            return nothing(team, iterations, c.get_mut());
+        }
+        multiply(team, iterations, shape, a, b, c.get_mut())
+    });
+    Ok(program)
 }
 
 /// The product where a side is 0: zeros, if anything.
@@ -84,55 +166,27 @@ fn nothing(team: &Team, iterations: u64, c: &mut [f32]) -> u64 {
     team.time(iterations, parts, |_, part| part.fill(0.0))
 }
 
-fn work(Shape { m, n, k }: Shape) -> Result<Work, Failure> {
-    let product =
-        |factors: [usize; 3]| parameters::product("`m`, `n` and `k`", &factors.map(|f| f as u64));
-    let flops = parameters::product("`m`, `n` and `k`", &[2, product([m, n, k])?])?;
+fn work(Shape { m, n, k }: Shape, kind: Kind) -> Result<Work, Failure> {
+    let product = |factors: &[usize]| {
+        let factors: Vec<_> = factors.iter().map(|f| *f as u64).collect();
+        parameters::product("`m`, `n` and `k`", &factors)
+    };
+    let (input, output) = (kind.input(), kind.output());
     let matrices = [
-        product([4, m, k])?,
-        product([4, k, n])?,
-        product([4, m, n])?,
+        product(&[input.bytes(), m, k])?,
+        product(&[input.bytes(), k, n])?,
+        product(&[output.bytes(), m, n])?,
     ];
     let bytes = matrices
         .iter()
         .try_fold(0_u64, |sum, bytes| sum.checked_add(*bytes));
     Ok(Work {
-        // Each is at most four times a number that was counted.
+        // Each is at most a few times a number that was counted.
         bytes: Some(bytes.unwrap_or(u64::MAX)),
-        flops: Some(flops),
+        flops: Some(product(&[2, m, n, k])?),
         items: Some((m * n) as u64),
-        formula: "bytes = (m k + k n + m n) sizeof(f32), flops = 2 m n k, items = m n".into(),
+        formula: format!(
+            "bytes = (m k + k n) sizeof({input}) + m n sizeof({output}), flops = 2 m n k, items = m n"
+        ),
     })
-}
-
-/// Largest error of a sum of `k` products in `f32`, seen from a sum in `f64`, relative to the sum of magnitudes.
-fn tolerance(k: u64) -> f64 {
-    likely_gamma(k, f32::UNIT_ROUNDOFF) + likely_gamma(k, f64::UNIT_ROUNDOFF)
-}
-
-fn check(outcome: &Outcome, [a, b, c]: [usize; 3], shape: Shape, seed: u64) -> Checked {
-    let Shape { m, n, k } = shape;
-    let (a, b, c) = (
-        outcome.get::<f32>(a),
-        outcome.get::<f32>(b),
-        outcome.get::<f32>(c),
-    );
-    let rows = reference::rows(shape, seed);
-    let worst = |row: usize| {
-        let (exact, condition) = reference::row(&a[row * k..(row + 1) * k], b, n);
-        let found = &c[row * n..(row + 1) * n];
-        check::worst(n, |j| {
-            check::relative(found[j].into(), exact[j], condition[j])
-        })
-    };
-    let error = check::worst(rows.len(), |i| worst(rows[i]));
-    let detail = format!(
-        "largest |c - exact| / sum of |a| |b|, over {} of {m} rows; bound: the smaller of gamma_k and 10 sqrt(k) u",
-        rows.len()
-    );
-    Checked {
-        error,
-        tolerance: tolerance(k as u64),
-        detail,
-    }
 }

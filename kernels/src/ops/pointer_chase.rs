@@ -70,7 +70,7 @@ impl Op for PointerChase {
         let cycle = program.input("lines", DType::U32, lines * LINE, fill);
         // Place and number of the line that comes next: line 0 at first. Nothing puts it back.
         program.buffers.push(BufferSpec {
-            name: "position",
+            name: "position".into(),
             dtype: DType::U32,
             len: 2,
             role: Role::Scratch,
@@ -115,8 +115,8 @@ fn link(buffer: &mut Buffer, seed: u64) {
         } else {
             turned(permutation.at(number + 1))
         };
-        let link = &mut words[line as usize * LINE..][..2];
-        link.copy_from_slice(&[next * LINKS, number]);
+        let head = &mut words[line as usize * LINE..][..2];
+        head.copy_from_slice(&[next * LINKS, number]);
         line = next;
     }
 }
@@ -124,12 +124,12 @@ fn link(buffer: &mut Buffer, seed: u64) {
 /// The first member walks, from where it was left; the others wait for it.
 fn run(team: &Team, buffers: &mut Buffers, steps: u64, iterations: u64) -> u64 {
     let [lines, position, found] = buffers.many([LINES, POSITION, FOUND]);
-    let (links, _) = lines.get::<u32>().as_chunks::<2>();
+    let (heads, _) = lines.get::<u32>().as_chunks::<2>();
     let position = position.get_mut::<u32>();
     let mut walk = Walk {
         at: position[0],
         number: position[1],
-        count: (links.len() / LINKS as usize) as u32,
+        count: (heads.len() / LINKS as usize) as u32,
         found: 0,
     };
     let mut tasks: Vec<_> = (0..team.threads()).map(|_| None).collect();
@@ -137,7 +137,7 @@ fn run(team: &Team, buffers: &mut Buffers, steps: u64, iterations: u64) -> u64 {
     let ns = team.time(iterations, tasks, |_, walk| {
         if let Some(walk) = walk {
             walk.found = 0;
-            walk.go(links, steps);
+            walk.go(heads, steps);
         }
     });
     position.copy_from_slice(&[walk.at, walk.number]);

@@ -62,12 +62,13 @@ fn fold_lanes<T: Real>(lanes: &mut [T; LANES]) -> T {
     lanes[0]
 }
 
-/// Sum of the values of `leaf` over `first..first + count`, by halves. `count` is at least 1.
+/// Sum of the values of `leaf` over `first..first + count`: of pairs, of pairs of pairs, and so on, with nothing added to
+/// what has no other of its pair. `count` is at least 1.
 pub fn tree<T: Real>(leaf: &impl Fn(usize) -> T, first: usize, count: usize) -> T {
     if count == 1 {
         return leaf(first);
     }
-    let half = count.div_ceil(2);
+    let half = count.next_power_of_two() / 2;
     tree(leaf, first, half) + tree(leaf, first + half, count - half)
 }
 

@@ -1,21 +1,24 @@
 //! Sums to one number: `sum` in a fixed or a free order, and STREAM's `dot`.
 //!
-//! A reduction must say whether its bits can be relied on. The `tree` sum has one shape for every length
+//! A reduction must say whether its bits can be relied on. On the host the `tree` sum has one shape for every length
 //! ([`super::reduce`]): the same bits from any number of threads. The `free` sum takes blocks
 //! as threads come free and adds the threads' partial sums in the order in which they finish; its
-//! bits may differ from one iteration to the next. `stream-dot` (`BabelStream`: `sum += a b`) is
-//! of the first kind. Inputs are uniform on [0, 1), so that a block left out is
-//! never hidden by cancellation.
+//! bits may differ from one iteration to the next. On CUDA devices `fixed` has the shape of the host's `tree`, and its
+//! bits, on any device; `tree` adds up blocks' sums in a second kernel, in an order that goes with the size of blocks;
+//! `atomic` lets blocks add to the result as they finish. `stream-dot` (`BabelStream`: `sum += a b`) is of the fixed
+//! kind everywhere. Inputs are uniform on [0, 1), so that a block left out is never hidden by cancellation.
 //!
 //! Work with `n` elements of type `T`: sum `n sizeof T` bytes and `n` flops; dot `2 n sizeof T` and `2 n`.
+
+mod cuda;
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use assay_protocol::{DeviceKind, Failure, Work};
+use assay_protocol::{Failure, Work};
 
 use super::reduce::{self, BLOCK, block_dot, block_sum};
-use super::{Op, OpInfo};
+use super::{EVERYWHERE, Op, OpInfo};
 use crate::bound::tolerance;
 use crate::buffer::Buffer;
 use crate::check;
@@ -37,16 +40,68 @@ pub enum Reduction {
     Dot,
 }
 
+/// The order of additions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// A balanced tree over blocks of one size, the same on the host and on CUDA devices.
+    Blocks,
+    /// As threads of the host come free.
+    Free,
+    /// Runs of elements, then their sums, on CUDA devices.
+    Runs,
+    /// Runs of elements, as blocks of a CUDA device finish.
+    Atomic,
+}
+
+impl Order {
+    const ON_CPU: &[(&str, Self)] = &[("tree", Self::Blocks), ("free", Self::Free)];
+    const ON_CUDA: &[(&str, Self)] = &[
+        ("tree", Self::Runs),
+        ("fixed", Self::Blocks),
+        ("atomic", Self::Atomic),
+    ];
+
+    fn is_free(self) -> bool {
+        matches!(self, Self::Free | Self::Atomic)
+    }
+
+    fn of(op: Reduction, arguments: &Arguments) -> Result<Self, Failure> {
+        match op {
+            Reduction::Dot => Ok(Self::Blocks),
+            Reduction::Sum if arguments.is_cuda() => arguments.choice("variant", Self::ON_CUDA),
+            Reduction::Sum => arguments.choice("variant", Self::ON_CPU),
+        }
+    }
+
+    /// Additions on the longest path through a sum of `n` elements.
+    fn height<T: Real>(self, n: usize) -> u64 {
+        match self {
+            Self::Blocks => reduce::height(n),
+            Self::Free => free_height(n),
+            Self::Runs => cuda::runs_height::<T>(n),
+            Self::Atomic => cuda::atomic_height::<T>(n),
+        }
+    }
+}
+
 impl Op for Reduction {
     fn info(&self) -> OpInfo {
         let elements = parameters::integer("elements");
         let dtype = parameters::dtype(DTYPES);
-        let variant = parameters::choice("variant", &["tree", "free"]);
+        let variant = |orders: &[(&str, Order)]| {
+            let names: Vec<_> = orders.iter().map(|(name, _)| *name).collect();
+            parameters::choice("variant", &names)
+        };
         let (name, summary, parameters) = match self {
             Self::Sum => (
                 "sum",
-                "sum of all elements, in a fixed (tree) or a free order",
-                vec![elements, dtype, variant],
+                "sum of all elements, in a fixed or a free order",
+                vec![
+                    elements,
+                    dtype,
+                    parameters::on_cpu(variant(Order::ON_CPU)),
+                    parameters::on_cuda(variant(Order::ON_CUDA)),
+                ],
             ),
             Self::Dot => (
                 "stream-dot",
@@ -58,7 +113,7 @@ impl Op for Reduction {
             name,
             summary,
             parameters,
-            devices: &[DeviceKind::Cpu],
+            devices: EVERYWHERE,
         }
     }
 
@@ -73,41 +128,38 @@ impl Op for Reduction {
 
 fn program<T: Real>(op: Reduction, arguments: &Arguments) -> Result<Program, Failure> {
     let elements = arguments.size("elements")?;
-    let free =
-        op == Reduction::Sum && arguments.choice("variant", &[("tree", false), ("free", true)])?;
+    let order = Order::of(op, arguments)?;
     let names: &[&'static str] = if op == Reduction::Sum {
         &["a"]
     } else {
         &["a", "b"]
     };
     let mut program = Program::new(work::<T>(names.len() as u64, elements as u64)?);
-    program.deterministic = !free;
-    for (stream, name) in names.iter().enumerate() {
-        program.input(
-            name,
-            T::DTYPE,
-            elements,
-            Fill::Unit {
-                stream: stream as u64,
-            },
-        );
-    }
+    program.deterministic = !order.is_free();
+    let input = |(stream, name): (usize, &&'static str)| {
+        let stream = stream as u64;
+        program.input(name, T::DTYPE, elements, Fill::Unit { stream })
+    };
+    let inputs: Vec<usize> = names.iter().enumerate().map(input).collect();
     let out = program.output("sum", T::DTYPE, 1);
-    if free {
+    if order.is_free() {
         program.distinct = Some(out);
     }
-    program.on_cpu(move |team, buffers, iterations| {
-        let (inputs, out) = buffers.split_last_mut(out);
-        let terms = Terms(inputs.iter().map(Buffer::get::<T>).collect());
-        let (host_ns, sum) = if free {
-            terms.run_free(team, iterations)
-        } else {
-            terms.run_tree(team, iterations)
-        };
-        out.get_mut::<T>()[0] = sum;
-        host_ns
-    });
-    program.check(move |outcome| check::<T>(outcome, out, free));
+    if matches!(order, Order::Blocks | Order::Free) {
+        program.on_cpu(move |team, buffers, iterations| {
+            let (inputs, rest) = buffers.0.split_at_mut(out);
+            let terms = Terms(inputs.iter().map(Buffer::get::<T>).collect());
+            let (host_ns, sum) = if order == Order::Free {
+                terms.run_free(team, iterations)
+            } else {
+                terms.run_tree(team, iterations)
+            };
+            rest[0].get_mut::<T>()[0] = sum;
+            host_ns
+        });
+    }
+    cuda::add_steps::<T>(&mut program, (op, order), &inputs, out, elements);
+    program.check(move |outcome| check::<T>(outcome, out, order));
     Ok(program)
 }
 
@@ -189,7 +241,7 @@ impl<T: Real> Terms<'_, T> {
     }
 }
 
-fn check<T: Real>(outcome: &Outcome, out: usize, free: bool) -> Checked {
+fn check<T: Real>(outcome: &Outcome, out: usize, order: Order) -> Checked {
     let a = outcome.get::<T>(0);
     let b = (out == 2).then(|| outcome.get::<T>(1));
     let factor = |i: usize| b.map_or(1.0, |b| b[i].into());
@@ -198,14 +250,9 @@ fn check<T: Real>(outcome: &Outcome, out: usize, free: bool) -> Checked {
     let error = check::worst(1, |_| check::relative(found, exact, condition));
     // A product rounds once more.
     let products = u64::from(b.is_some());
-    let height = if free {
-        free_height(a.len())
-    } else {
-        reduce::height(a.len())
-    };
     Checked {
         error,
-        tolerance: tolerance::<T>(products + height, 2),
+        tolerance: tolerance::<T>(products + order.height::<T>(a.len()), 2),
         detail: "|sum - exact| / sum of magnitudes; bound gamma_h, h roundings on the longest path"
             .into(),
     }

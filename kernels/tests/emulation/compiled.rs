@@ -1,9 +1,11 @@
 //! Programs compiled from CUDA sources, kept by the digest of everything that went into them.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use assay_kernels::ops;
 use assay_protocol::Digest;
@@ -15,12 +17,35 @@ const FLAGS: &[&str] = &[
     "-O1",
     "-g1",
     "-w", // pragmas of CUDA's; the real compiler's warnings are read in `nvrtc.rs`
-    "-fsanitize=address,undefined",
-    "-fno-sanitize-recover=all",
     "-fno-omit-frame-pointer",
     "-ffp-contract=off",
     "-DASSAY_EMULATION",
 ];
+
+/// What a program watches for beside what the emulation always notices.
+#[derive(Clone, Copy, Debug)]
+pub enum Watch {
+    /// Accesses outside of memory, and undefined behaviour.
+    Memory,
+    /// Data races. Only accesses are reported by the compiled code, so it is linked without the option.
+    Races,
+}
+
+impl Watch {
+    fn compiling(self) -> &'static [&'static str] {
+        match self {
+            Self::Memory => &["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+            Self::Races => &["-fsanitize=thread"],
+        }
+    }
+
+    fn linking(self) -> &'static [&'static str] {
+        match self {
+            Self::Memory => self.compiling(),
+            Self::Races => &[],
+        }
+    }
+}
 
 /// A program that serves jobs.
 pub struct Compiled {
@@ -51,12 +76,12 @@ pub fn has_compiler() -> bool {
 
 impl Compiled {
     /// With all kernels that ops launch of some sources.
-    pub fn of_ops(paths: &[&str]) -> Result<Self, String> {
-        Self::new(paths, &kernels_folder().join("cuda"))
+    pub fn of_ops(paths: &[&str], watch: Watch) -> Result<Self, String> {
+        Self::new(paths, &kernels_folder().join("cuda"), watch)
     }
 
     /// The same of a source that was changed.
-    pub fn of_mutant(mutant: &Mutant) -> Result<Self, String> {
+    pub fn of_mutant(mutant: &Mutant, watch: Watch) -> Result<Self, String> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("mutants/{}", Digest::of(mutant.what)));
         copy_tree(&kernels_folder().join("cuda"), &folder).map_err(|error| error.to_string())?;
@@ -68,20 +93,20 @@ impl Compiled {
         }
         fs::write(&path, text.replace(mutant.from, mutant.to))
             .map_err(|error| error.to_string())?;
-        Self::new(&[mutant.path], &folder)
+        Self::new(&[mutant.path], &folder, watch)
     }
 
-    fn new(paths: &[&str], cuda: &Path) -> Result<Self, String> {
+    fn new(paths: &[&str], cuda: &Path, watch: Watch) -> Result<Self, String> {
         let emulation = kernels_folder().join("emulation");
         let main = main_program(paths);
-        let key = key(&main, &[cuda, &emulation]);
+        let key = key(&format!("{watch:?} {main}"), &[cuda, &emulation]);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulation");
         fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let program = folder.join(format!("{key}"));
         if !program.exists() {
             let source = folder.join(format!("{key}.cpp"));
             fs::write(&source, main).map_err(|error| error.to_string())?;
-            compile(&source, &program, cuda, &emulation)?;
+            compile(&source, &program, cuda, watch)?;
         }
         Ok(Self { program })
     }
@@ -145,27 +170,64 @@ fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn compile(source: &Path, program: &Path, cuda: &Path, emulation: &Path) -> Result<(), String> {
+fn compile(source: &Path, program: &Path, cuda: &Path, watch: Watch) -> Result<(), String> {
     // Renamed into place: another test may be compiling the same.
     let part = program.with_extension(format!("{}.part", std::process::id()));
-    let output = Command::new("c++")
-        .args(FLAGS)
-        .arg("-I")
-        .arg(cuda)
-        .arg("-I")
-        .arg(emulation)
-        .arg(source)
-        .arg(emulation.join("serve.cpp"))
-        .arg("-o")
-        .arg(&part)
-        .output()
-        .map_err(|error| error.to_string())?;
-    if !output.status.success() {
-        return Err(format!(
-            "{}: {}",
-            source.display(),
-            String::from_utf8_lossy(&output.stderr)
-        ));
+    let object = part.with_extension("o");
+    let includes = [cuda, &kernels_folder().join("emulation")].map(|folder| {
+        let mut include = OsString::from("-I");
+        include.push(folder);
+        include
+    });
+    run_compiler(
+        Command::new("c++")
+            .args(FLAGS)
+            .args(watch.compiling())
+            .args(includes)
+            .arg("-c")
+            .arg(source)
+            .arg("-o")
+            .arg(&object),
+    )?;
+    run_compiler(
+        Command::new("c++")
+            .args(watch.linking())
+            .arg(&object)
+            .arg(serving_part()?)
+            .arg("-o")
+            .arg(&part),
+    )?;
+    fs::remove_file(&object)
+        .and_then(|()| fs::rename(part, program))
+        .map_err(|error| error.to_string())
+}
+
+/// The part of every program that reads jobs, compiled once.
+fn serving_part() -> Result<&'static Path, String> {
+    static PART: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let part = PART.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulation");
+        let part = folder.join(format!("serve.{}.o", std::process::id()));
+        let object = folder.join("serve.o");
+        run_compiler(
+            Command::new("c++")
+                .args(FLAGS)
+                .arg("-c")
+                .arg(kernels_folder().join("emulation/serve.cpp"))
+                .arg("-o")
+                .arg(&part),
+        )?;
+        fs::rename(part, &object).map_err(|error| error.to_string())?;
+        Ok(object)
+    });
+    part.as_deref().map_err(Clone::clone)
+}
+
+fn run_compiler(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
     }
-    fs::rename(part, program).map_err(|error| error.to_string())
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{command:?}: {errors}"))
 }

@@ -125,7 +125,12 @@ fn unfinished(summary: &RunSummary) -> Option<UnfinishedLine> {
 }
 
 fn failures(summary: &RunSummary) -> Vec<FailureLine> {
-    let is_bad = |state: &CaseState| matches!(state, CaseState::Failed(_) | CaseState::Wrong(_));
+    let is_bad = |state: &CaseState| {
+        matches!(
+            state,
+            CaseState::Failed(_) | CaseState::Wrong(_) | CaseState::Impossible(_)
+        )
+    };
     let cases = summary.cases.iter().enumerate();
     let line = |(at, case): (usize, &assay_verdicts::CaseSummary)| FailureLine {
         case: Link {

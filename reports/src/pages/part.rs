@@ -43,6 +43,7 @@ pub fn state(state: &CaseState) -> Badge {
         CaseState::Skipped(_) => badge("quiet", "–", "skipped"),
         CaseState::Failed(_) => badge("bad", "✕", "failed"),
         CaseState::Wrong(_) => badge("bad", "≠", "wrong"),
+        CaseState::Impossible(_) => badge("bad", "↯", "impossible"),
     }
 }
 
@@ -50,7 +51,10 @@ pub fn state(state: &CaseState) -> Badge {
 pub fn reason(state: &CaseState) -> &str {
     match state {
         CaseState::Ok => "",
-        CaseState::Skipped(why) | CaseState::Failed(why) | CaseState::Wrong(why) => why,
+        CaseState::Skipped(why)
+        | CaseState::Failed(why)
+        | CaseState::Wrong(why)
+        | CaseState::Impossible(why) => why,
     }
 }
 
@@ -139,7 +143,7 @@ pub fn tally(cases: &[CaseSummary]) -> Tally {
         *match case.state {
             CaseState::Ok => &mut tally.ok,
             CaseState::Failed(_) => &mut tally.failed,
-            CaseState::Wrong(_) => &mut tally.wrong,
+            CaseState::Wrong(_) | CaseState::Impossible(_) => &mut tally.wrong,
             CaseState::Skipped(_) => &mut tally.skipped,
         } += 1;
     }

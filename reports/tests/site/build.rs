@@ -112,11 +112,16 @@ pub fn case(id: &str, time_ns: f64) -> CaseSummary {
             definition: Digest::of("definition"),
             work,
             deterministic: true,
+            bound: assay_protocol::Bound::default(),
+            clock_resolution_ns: None,
+            facts: BTreeMap::new(),
             metrics: vec![Metric::time()],
             rounds: (0..6).map(|n| round(n, BlockStatus::Ok)).collect(),
         },
         state: CaseState::Ok,
         metrics: vec![metric],
+        fractions: vec![],
+        energy: None,
     }
 }
 

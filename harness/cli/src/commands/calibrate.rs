@@ -69,14 +69,11 @@ fn measure(
     file: &assay_record::ManifestFile,
     settings: &Settings,
 ) -> Result<RunStatus> {
-    let interrupt = Interrupt::listen()?;
     let options = execute::Options {
-        tags: args.running.tag.clone(),
-        wait_s: args.running.wait,
-        quiet: args.running.quiet,
         purpose: Purpose::Calibration,
-        ..execute::Options::default()
+        ..args.running.options()?
     };
+    let interrupt = Interrupt::listen()?;
     for number in 1..=args.runs {
         if !args.running.quiet {
             crate::note!("calibration run {number} of {}", args.runs);

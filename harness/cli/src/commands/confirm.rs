@@ -33,8 +33,8 @@ pub fn run(args: &Args) -> Result<Exit> {
         let run = gating::night(&store, args.run.as_deref())?;
         args.asking.check(&store, &run, &settings)?
     };
+    let options = args.running.options()?;
     let interrupt = Interrupt::listen()?;
-    let options = args.running.options();
     let confirmed = confirming::confirm(checked, &args.asking, &options, &settings, &interrupt)?;
     let Some(checked) = confirmed else {
         return Ok(Exit::Interrupted);

@@ -1,7 +1,9 @@
 //! The subcommands: one file each, one line of registration each.
 
 mod calibrate;
+mod ceilings;
 mod check;
+mod clock_guard;
 mod compare;
 mod completions;
 mod confirm;
@@ -10,6 +12,7 @@ mod doctor;
 mod fingerprint;
 mod guard;
 mod history;
+mod import;
 mod ingest;
 mod list;
 mod nightly;
@@ -64,8 +67,12 @@ enum Command {
     Reproduce(reproduce::Args),
     /// Measure how much identical code differs from itself here, and what can therefore be found.
     Calibrate(calibrate::Args),
+    /// Measure the most that this machine does: bandwidth by level, arithmetic by unit
+    Ceilings(ceilings::Args),
     /// Publish the site from the database.
     Report(report::Args),
+    /// Import results of another tool as runs.
+    Import(import::Args),
     /// Read records into the database.
     Ingest(ingest::Args),
     /// Rebuild the database from records, or verify it against them.
@@ -86,6 +93,9 @@ enum Command {
     /// Become another program that ends when this one's parent does.
     #[command(hide = true)]
     Guard(guard::Args),
+    /// Lock the clocks of GPUs until standard input ends, and reset them.
+    #[command(hide = true)]
+    ClockGuard(clock_guard::Args),
 }
 
 /// The whole program.
@@ -125,7 +135,9 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::History(args) => history::run(&args)?,
         Command::Reproduce(args) => reproduce::run(&args)?,
         Command::Calibrate(args) => calibrate::run(&args)?,
+        Command::Ceilings(args) => ceilings::run(&args)?,
         Command::Report(args) => report::run(&args)?,
+        Command::Import(args) => import::run(&args)?,
         Command::Ingest(args) => ingest::run(&args)?,
         Command::Db(args) => db::run(&args)?,
         Command::Fingerprint(args) => fingerprint::run(&args)?,
@@ -133,6 +145,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Schema(args) => schema::run(&args)?,
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::WorkerCheck(args) => worker_check::run(&args)?,
+        Command::ClockGuard(args) => clock_guard::run(&args)?,
         Command::Worker(args) => return Ok(worker::run(&args)),
         Command::Guard(args) => return guard::run(&args),
     };

@@ -33,18 +33,14 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<Exit> {
     let settings = Settings::load()?;
+    let options = args.running.options()?;
     let interrupt = Interrupt::listen()?;
-    let (executed, summary) = run_and_ingest(
-        &args.what,
-        &args.selection,
-        &args.running,
-        &settings,
-        &interrupt,
-    )?;
+    let (executed, summary) =
+        run_and_ingest(&args.what, &args.selection, &options, &settings, &interrupt)?;
     let mut exit = exit_of(&executed, &summary);
     let mut records = Vec::new();
     if executed.status == RunStatus::Complete && has_main_arm(&summary) {
-        let gated = gate(args, &executed, &settings, &interrupt)?;
+        let gated = gate(args, options, &executed, &settings, &interrupt)?;
         exit = worse(exit, gated.exit);
         records = gated.records;
     }
@@ -72,6 +68,7 @@ fn has_main_arm(summary: &RunSummary) -> bool {
 /// Checks the run, runs its suspects again, and says what is left of them.
 fn gate(
     args: &Args,
+    options: execute::Options,
     executed: &Executed,
     settings: &Settings,
     interrupt: &Interrupt,
@@ -83,7 +80,7 @@ fn gate(
     // The tag names the night, not what is run to explain it.
     let options = execute::Options {
         tags: Vec::new(),
-        ..args.running.options()
+        ..options
     };
     let first = Checked {
         gate: checked.gate.clone().unconfirmed(),

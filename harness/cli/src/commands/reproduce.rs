@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use assay_record::{ManifestFile, Purpose, RunId, RunStatus};
+use assay_record::{ManifestFile, RunId, RunStatus};
 use assay_store::Access;
 use assay_verdicts::{Likeness, Reproduction, Verdict};
 
@@ -80,9 +80,14 @@ pub fn run(args: &Args) -> Result<Exit> {
     for note in &notes {
         crate::note!("note: {note}");
     }
+    let options = Options {
+        reproduces: Some(compared.clone()),
+        worker: args.worker.clone(),
+        ..args.running.options()?
+    };
     let interrupt = Interrupt::listen()?;
     let run_again =
-        |file: &ManifestFile| run_again(file, &compared, args, &notes, &settings, &interrupt);
+        |file: &ManifestFile| run_again(file, &compared, &options, &notes, &settings, &interrupt);
     let Some(mut verdict) = run_again(&file)? else {
         return Ok(Exit::Interrupted);
     };
@@ -148,20 +153,12 @@ fn check_out(file: &ManifestFile, to: &Path, settings: &Settings) -> Result<Exit
 fn run_again(
     file: &ManifestFile,
     original: &RunId,
-    args: &Args,
+    options: &Options,
     notes: &[String],
     settings: &Settings,
     interrupt: &Interrupt,
 ) -> Result<Option<Reproduction>> {
-    let options = Options {
-        tags: args.running.tag.clone(),
-        reproduces: Some(original.clone()),
-        purpose: Purpose::Measurement,
-        worker: args.worker.clone(),
-        wait_s: args.running.wait,
-        quiet: args.running.quiet,
-    };
-    let executed = execute::execute(file, settings, &options, interrupt)?;
+    let executed = execute::execute(file, settings, options, interrupt)?;
     let store = database::ingest_record(settings, &executed.record)?;
     if executed.status == RunStatus::Interrupted {
         return Ok(None);

@@ -7,6 +7,7 @@ use assay_record::{ManifestFile, RunStatus};
 use assay_verdicts::RunSummary;
 
 use super::plan::Selection;
+use crate::clocks::Locking;
 use crate::database;
 use crate::errors::Exit;
 use crate::execute::{self, Executed};
@@ -31,17 +32,20 @@ pub struct Running {
     /// No progress on stderr.
     #[arg(short, long)]
     pub quiet: bool,
+    #[command(flatten)]
+    locking: Locking,
 }
 
 impl Running {
-    /// As the executor takes it.
-    pub fn options(&self) -> execute::Options {
-        execute::Options {
+    /// As the executor takes it. Asks what has to be asked first.
+    pub fn options(&self) -> Result<execute::Options> {
+        Ok(execute::Options {
             tags: self.tag.clone(),
             wait_s: self.wait,
             quiet: self.quiet,
+            clocks: self.locking.agree()?,
             ..execute::Options::default()
-        }
+        })
     }
 }
 
@@ -64,7 +68,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let (executed, summary) = run_and_ingest(
         &args.what,
         &args.selection,
-        &args.running,
+        &args.running.options()?,
         &settings,
         &Interrupt::listen()?,
     )?;
@@ -81,15 +85,14 @@ pub fn run(args: &Args) -> Result<Exit> {
 pub fn run_and_ingest(
     what: &str,
     selection: &Selection,
-    running: &Running,
+    options: &execute::Options,
     settings: &Settings,
     interrupt: &Interrupt,
 ) -> Result<(Executed, RunSummary)> {
     let file = manifest(what, selection, settings)?;
-    let options = running.options();
-    let executed = execute::execute(&file, settings, &options, interrupt)?;
+    let executed = execute::execute(&file, settings, options, interrupt)?;
     let store = database::ingest_record(settings, &executed.record)?;
-    let summary = RunSummary::of(&store, &executed.run)?;
+    let summary = RunSummary::of(&store, &executed.run)?.with_energy(&store)?;
     Ok((executed, summary))
 }
 
@@ -112,7 +115,12 @@ pub fn exit_of(executed: &Executed, summary: &RunSummary) -> Exit {
         return Exit::Interrupted;
     }
     let any = |of: fn(&CaseState) -> bool| summary.cases.iter().any(|case| of(&case.state));
-    if any(|state| matches!(state, CaseState::Failed(_) | CaseState::Wrong(_))) {
+    if any(|state| {
+        matches!(
+            state,
+            CaseState::Failed(_) | CaseState::Wrong(_) | CaseState::Impossible(_)
+        )
+    }) {
         Exit::Found
     } else if any(|state| *state == CaseState::Ok) {
         Exit::Fine

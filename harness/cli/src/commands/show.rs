@@ -22,7 +22,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Exit> {
     let settings = Settings::load()?;
     let store = database::open(&settings, Access::Read)?;
-    let summary = RunSummary::of(&store, &store.resolve(&args.run)?)?;
+    let summary = RunSummary::of(&store, &store.resolve(&args.run)?)?.with_energy(&store)?;
     if args.json {
         show::json(&summary)?;
     } else {

@@ -220,6 +220,7 @@ fn case_of(args: &Args, info: &WorkloadInfo) -> Result<CaseSpec, String> {
         device,
         timing: *timing,
         command: None,
+        kernel: None,
     })
 }
 
@@ -344,6 +345,7 @@ fn check_manners(args: &Args, tally: &mut Tally) -> Result<()> {
         device: DeviceSelector::CPU,
         timing: TimingMode::Hot,
         command: None,
+        kernel: None,
     };
     let answered = match talk.ask(&Request::Prepare { case: unknown }, &Prepared::default()) {
         Ok(Reply::Failed { .. } | Reply::Skipped { .. }) => Ok(()),

@@ -27,12 +27,14 @@ use assay_record::{
 };
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::clocks::{self, Agreed};
 use crate::errors::CouldNotRun;
 use crate::interrupt::Interrupt;
 use crate::plan;
 use crate::plan::arms::Standing;
 use crate::settings::Settings;
 use session::Session;
+use watch::Telemetry;
 
 /// What the command line adds to a manifest.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +51,8 @@ pub struct Options {
     pub wait_s: u64,
     /// Print nothing but errors to stderr.
     pub quiet: bool,
+    /// Lock the clocks of GPUs while the run lasts.
+    pub clocks: Option<Agreed>,
 }
 
 /// A run that ended, one way or another.
@@ -73,10 +77,20 @@ pub fn execute(
     plan::sources::verify(&file.manifest, &dir)?;
     settings.prepare_folders()?;
     // A commit may have to be built: not while a device is held.
-    let (standing, notes) = arms::stand(&file.manifest, settings, options, &dir)?;
+    let (standing, mut notes) = arms::stand(&file.manifest, settings, options, &dir)?;
     let _locks = lock::devices(&file.manifest, options.wait_s, interrupt)?;
+    let clocks = match options.clocks {
+        Some(agreed) => clocks::Lock::take(agreed, &file.manifest)?,
+        None => None,
+    };
     let sampler = Sampler::start(assay_machine::telemetry::DEFAULT_PERIOD);
-    let header = header(file, settings, options)?;
+    let before = fingerprint(clocks.as_ref());
+    notes.extend(clocks.iter().map(clocks::Lock::words));
+    notes.extend(warned(
+        watch::gpu_users(&file.manifest, &before, "before"),
+        options,
+    ));
+    let header = header(file, before.clone(), settings, options)?;
     let run = header.run.clone();
     let launchers = launchers(&file.manifest, &standing)?;
     let timer_ns = header.timer_resolution_ns;
@@ -87,7 +101,7 @@ pub fn execute(
         &file.manifest,
         launchers,
         writer,
-        sampler,
+        Telemetry::new(sampler, before),
         timer_ns,
         interrupt,
         options.quiet,
@@ -98,10 +112,16 @@ pub fn execute(
             partial.display()
         )
     })?;
+    let after = fingerprint(clocks.as_ref());
+    let mut notes = warned(watch::gpu_users(&file.manifest, &after, "after"), options);
+    notes.extend(clocks.map(clocks::Lock::release));
+    for note in notes {
+        session.note(note)?;
+    }
     let footer = Footer {
         finished: Timestamp::now(),
         status,
-        fingerprint: assay_machine::fingerprint(),
+        fingerprint: after,
         blocks: session.blocks(),
     };
     let record = session
@@ -115,6 +135,23 @@ pub fn execute(
     })
 }
 
+/// What is also said on stderr, unless that shall be quiet.
+fn warned(notes: Vec<String>, options: &Options) -> Vec<String> {
+    for note in notes.iter().filter(|_| !options.quiet) {
+        crate::note!("warning: {note}");
+    }
+    notes
+}
+
+/// This machine now, with the clocks that are locked for the run.
+fn fingerprint(clocks: Option<&clocks::Lock>) -> Fingerprint {
+    let mut fingerprint = assay_machine::fingerprint();
+    if let Some(clocks) = clocks {
+        clocks.mark(&mut fingerprint);
+    }
+    fingerprint
+}
+
 /// A record that cannot be written is the machine's fault, not the input's.
 fn cannot_record(error: &assay_record::RecordError) -> anyhow::Error {
     let remedy = if error.is_out_of_space() {
@@ -125,9 +162,13 @@ fn cannot_record(error: &assay_record::RecordError) -> anyhow::Error {
     anyhow::Error::new(CouldNotRun(format!("{error}{remedy}")))
 }
 
-fn header(file: &ManifestFile, settings: &Settings, options: &Options) -> Result<Header> {
+fn header(
+    file: &ManifestFile,
+    fingerprint: Fingerprint,
+    settings: &Settings,
+    options: &Options,
+) -> Result<Header> {
     let started = Timestamp::now();
-    let fingerprint = assay_machine::fingerprint();
     let machine = identity(&fingerprint, settings)?;
     let timer = assay_machine::timer::resolution();
     let entropy = format!("{} {} {}", std::process::id(), file.digest, machine.name);

@@ -3,13 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use assay_machine::telemetry::Sampler;
 use assay_protocol::Hello;
 use assay_record::body::Worker;
-use assay_record::manifest::BUILTIN_WORKER;
 use assay_record::{
     Block, BlockStatus, Body, Case, Event, EventKind, Manifest, RecordWriter, RunStatus, Timestamp,
-    WorkloadRef,
 };
 
 use super::endings;
@@ -18,7 +15,7 @@ use super::order::{self, BLOCK};
 use super::progress::Progress;
 use super::progression::{Need, Progression};
 use super::visit::{self, Visit};
-use super::watch::{Seen, Watch};
+use super::watch::{Seen, Telemetry, Watch};
 use super::worker::WorkerProcess;
 use crate::interrupt::Interrupt;
 
@@ -32,7 +29,7 @@ pub struct Session<'a> {
     workers: BTreeMap<Key, WorkerProcess>,
     introduced: BTreeSet<(usize, String)>,
     writer: RecordWriter,
-    sampler: Sampler,
+    telemetry: Telemetry,
     timer_ns: u64,
     interrupt: &'a Interrupt,
     progress: Progress,
@@ -47,7 +44,7 @@ impl<'a> Session<'a> {
         manifest: &'a Manifest,
         launchers: BTreeMap<String, Launcher>,
         writer: RecordWriter,
-        sampler: Sampler,
+        telemetry: Telemetry,
         timer_ns: u64,
         interrupt: &'a Interrupt,
         quiet: bool,
@@ -65,7 +62,7 @@ impl<'a> Session<'a> {
             workers: BTreeMap::new(),
             introduced: BTreeSet::new(),
             writer,
-            sampler,
+            telemetry,
             timer_ns,
             interrupt,
             cases: policies
@@ -97,9 +94,11 @@ impl<'a> Session<'a> {
         for note in endings::notes(self.manifest, &self.cases) {
             self.note(note)?;
         }
-        for note in self.sampler.notes() {
-            self.note(format!("telemetry: {note}"))?;
+        for note in self.telemetry.notes() {
+            self.note(note)?;
         }
+        // What they still hold of a GPU is no use by others.
+        self.workers.clear();
         Ok(RunStatus::Complete)
     }
 
@@ -172,25 +171,30 @@ impl<'a> Session<'a> {
         let case = &manifest.cases[place.case];
         self.progress.visit(&case.id, place.round);
         let started = Timestamp::now();
-        // What was sampled between visits belongs to none.
-        drop(self.sampler.drain());
-        let (visit, log, seen) = self.visit(place, case)?;
+        self.telemetry.skip();
+        let (visit, log, mut seen) = self.visit(place, case)?;
         if visit.interrupted {
             // Neither a result nor a failure of the case.
             return Ok(true);
         }
         let is_ok = visit.status == BlockStatus::Ok;
         let prepared = visit.prepared.as_ref();
+        let device = prepared.and_then(|prepared| prepared.device.clone());
+        let told = self.telemetry.tell(case.device.kind, device.as_deref());
+        for incident in told.incidents {
+            self.event(EventKind::Note, incident, Some(case.id.clone()))?;
+        }
+        seen.disturbed.extend(told.disturbed);
         let block = Block {
             case: case.id.clone(),
             arm: manifest.arms[place.arm].name.clone(),
             round: place.round,
             attempt,
             started,
-            telemetry: self.sampler.drain(),
+            telemetry: told.series,
             noise: seen.noise,
             disturbed: seen.disturbed,
-            device: prepared.and_then(|prepared| prepared.device.clone()),
+            device,
             status: visit.status,
             prepared: visit.prepared,
             samples: visit.samples,
@@ -212,7 +216,7 @@ impl<'a> Session<'a> {
     /// The visit itself, with the end of the worker's log, and what the machine did meanwhile.
     fn visit(&mut self, place: order::Visit, case: &Case) -> Result<(Visit, String, Seen)> {
         let launcher = &self.launchers[&self.manifest.arms[place.arm].name];
-        let key = (place.arm, place.round, worker_name(case).to_owned());
+        let key = (place.arm, place.round, case.workload.worker().to_owned());
         let mut worker = match self.workers.remove(&key) {
             Some(worker) => worker,
             None => match launcher.start(&key.2) {
@@ -259,7 +263,8 @@ impl<'a> Session<'a> {
         }))
     }
 
-    fn note(&mut self, text: String) -> Result<()> {
+    /// Writes something worth reading into the record.
+    pub fn note(&mut self, text: String) -> Result<()> {
         self.event(EventKind::Note, text, None)
     }
 
@@ -276,14 +281,6 @@ impl<'a> Session<'a> {
         self.writer
             .append(body)
             .map_err(|error| super::cannot_record(&error))
-    }
-}
-
-/// The worker that serves a case.
-fn worker_name(case: &Case) -> &str {
-    match &case.workload {
-        WorkloadRef::Worker { worker, .. } => worker,
-        WorkloadRef::Command(_) => BUILTIN_WORKER,
     }
 }
 

@@ -198,6 +198,14 @@ impl Visitor<'_> {
         }
     }
 
+    /// Resolution of the clock that times the case.
+    fn resolution_ns(&self) -> u64 {
+        let prepared = self.visit.prepared.as_ref();
+        prepared
+            .and_then(|prepared| prepared.timer_resolution_ns)
+            .unwrap_or(self.timer_ns)
+    }
+
     /// One chunk: an eighth of `budget`, so that there is something to judge between.
     fn chunk(&mut self, budget: Duration) -> Result<(), End> {
         let share = u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX) / CHUNKS;
@@ -206,7 +214,7 @@ impl Visitor<'_> {
             max_samples: self.left().clamp(1, CHUNK_SAMPLES),
             max_ns: share.max(1),
             min_sample_ns: if batched {
-                RESOLUTIONS * self.timer_ns.max(1)
+                RESOLUTIONS * self.resolution_ns().max(1)
             } else {
                 0
             },
@@ -318,6 +326,10 @@ fn in_folder(mut spec: CaseSpec, dir: &Path) -> CaseSpec {
         for text in texts {
             *text = sources::fill(text, dir);
         }
+    }
+    if let Some(kernel) = &mut spec.kernel {
+        spec.params.clear();
+        kernel.file = sources::fill(&kernel.file, dir);
     }
     spec
 }

@@ -1,10 +1,88 @@
-//! What the machine did during a visit, besides it.
+//! What the machine did during a visit, besides it: its counters before and after, and telemetry meanwhile.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use assay_machine::noise::{self, NoiseCounters, ProcessUse, disturbances};
+use assay_machine::noise::{self, NoiseCounters, ProcessUse, disturbances, gpu_disturbances};
 use assay_machine::roots::Roots;
+use assay_machine::telemetry::{Incident, Sampler};
+use assay_protocol::DeviceKind;
+use assay_record::body::TelemetrySeries;
+use assay_record::{Fingerprint, Manifest};
+
+/// Telemetry of a run, and the machine that it is of.
+#[derive(Debug)]
+pub struct Telemetry {
+    sampler: Sampler,
+    machine: Fingerprint,
+}
+
+/// What telemetry says of a visit.
+#[derive(Debug)]
+pub struct Told {
+    /// All that was read.
+    pub series: Vec<TelemetrySeries>,
+    /// What of it disturbed the visit, in words.
+    pub disturbed: Vec<String>,
+    /// What GPUs reported by themselves, in words.
+    pub incidents: Vec<String>,
+}
+
+impl Telemetry {
+    /// Of the machine with this fingerprint.
+    pub fn new(sampler: Sampler, machine: Fingerprint) -> Self {
+        Self { sampler, machine }
+    }
+
+    /// Forgets what was sampled so far: what lies between visits belongs to none.
+    pub fn skip(&self) {
+        drop(self.sampler.drain());
+    }
+
+    /// What was read since, for a visit on a device of this kind, and of this UUID where that is known.
+    pub fn tell(&self, kind: DeviceKind, uuid: Option<&str>) -> Told {
+        let series = self.sampler.drain();
+        let incidents = self.sampler.incidents();
+        let disturbed = match (kind, self.machine.gpu(uuid)) {
+            (DeviceKind::Cpu, _) => Vec::new(),
+            (DeviceKind::Cuda, Some(gpu)) => {
+                let own = incidents.iter().filter(|incident| incident.gpu == gpu);
+                let mut disturbed = gpu_disturbances(&series, gpu);
+                disturbed.extend(own.map(said));
+                disturbed
+            }
+            // Which GPU it was is not known: an error of any may have been in the way.
+            (DeviceKind::Cuda, None) => incidents.iter().map(said).collect(),
+        };
+        Told {
+            series,
+            disturbed,
+            incidents: incidents.iter().map(said).collect(),
+        }
+    }
+
+    /// What went wrong with telemetry itself, and what GPUs reported since the last visit.
+    pub fn notes(&self) -> Vec<String> {
+        let incidents = self.sampler.incidents();
+        let mut notes = self.sampler.notes();
+        notes.extend(incidents.iter().map(said));
+        notes
+    }
+}
+
+fn said(incident: &Incident) -> String {
+    format!("GPU {} {}", incident.gpu, incident.text)
+}
+
+/// Who else holds a GPU before or after a run on GPUs, for its record.
+pub fn gpu_users(manifest: &Manifest, machine: &Fingerprint, when: &str) -> Vec<String> {
+    let mut cases = manifest.cases.iter();
+    if !cases.any(|case| case.device.kind == DeviceKind::Cuda) {
+        return Vec::new();
+    }
+    let users = assay_machine::gpu::users(machine).into_iter();
+    users.map(|who| format!("{when} the run, {who}")).collect()
+}
 
 /// What was seen.
 #[derive(Clone, Debug, Default)]

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use assay_protocol::{
-    DeviceSelector, Digest, Hello, ParamValue, ParameterInfo, ParameterKind, Params, TimingMode,
-    U64, WorkloadInfo,
+    DeviceKind, DeviceSelector, Digest, Hello, ParamValue, Params, TimingMode, U64, WorkloadInfo,
 };
 use assay_record::manifest::BUILTIN_WORKER;
 use assay_record::validate::MAX_CASES;
 use assay_record::{Case, Policy, WorkloadRef, canonical};
 use serde_json::json;
 
-use super::{Options, command};
+use super::parameters::{Parameters, closest};
+use super::{Options, command, kernel};
 use crate::suite::axes::{self, Point};
+use crate::suite::device::DeviceChoice;
 use crate::suite::{Benchmark, Suite, check_policy};
 
 /// Every case of a suite that the options leave.
@@ -88,61 +89,148 @@ fn expand_benchmark(
         .policy
         .apply(suite.policy.apply(Policy::default()));
     check_policy(&policy)?;
+    let mut cases: Vec<Case> = Vec::new();
+    for choice in &benchmark.devices {
+        for case in expand_on(benchmark, choice, catalogs, policy)? {
+            // Points that differ in what this device has none of are one.
+            if !cases.iter().any(|other| other.id == case.id) {
+                cases.push(case);
+            }
+        }
+    }
+    ensure!(
+        !cases.is_empty(),
+        "none of its points is for a device of this machine"
+    );
+    Ok(cases)
+}
+
+/// All cases of a benchmark on one device.
+fn expand_on(
+    benchmark: &Benchmark,
+    choice: &DeviceChoice,
+    catalogs: &BTreeMap<String, Hello>,
+    policy: Policy,
+) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
-    for device in &benchmark.devices {
+    if benchmark.command.is_some() {
         for timing in timings(benchmark) {
             for point in axes::points(&benchmark.axes)? {
-                let work = resolve(benchmark, &point, catalogs, device, timing)?;
-                cases.push(make_case(benchmark, &point, work, device, timing, policy)?);
+                let work = resolve_command(benchmark, &point, choice, timing)?;
+                cases.push(make_case(
+                    benchmark,
+                    &point,
+                    work,
+                    &DeviceSelector::CPU,
+                    timing,
+                    policy,
+                )?);
             }
+        }
+        return Ok(cases);
+    }
+    if let Some(kernel) = &benchmark.kernel {
+        let device = any_cuda(choice)?;
+        for timing in timings(benchmark) {
+            for point in axes::points(&benchmark.axes)? {
+                let spec = kernel::resolve(kernel, &point)?;
+                let work = (WorkloadRef::Kernel(Box::new(spec)), point.clone());
+                cases.push(make_case(benchmark, &point, work, &device, timing, policy)?);
+            }
+        }
+        return Ok(cases);
+    }
+    let worker = benchmark.worker.as_deref().unwrap_or(BUILTIN_WORKER);
+    let name = benchmark.workload.as_deref().unwrap_or_default();
+    let (hello, info) = find_workload(worker, name, catalogs)?;
+    let device = choice.resolve(hello, info);
+    for timing in timings_on(benchmark, choice, &device) {
+        check_supported(info, &device, timing)?;
+        for mut point in axes::points(&benchmark.axes)? {
+            let chosen = Parameters {
+                benchmark,
+                info,
+                device: &device,
+                lenient: *choice == DeviceChoice::Auto,
+            };
+            let Some(params) = chosen.resolve(&mut point)? else {
+                continue;
+            };
+            let workload = WorkloadRef::Worker {
+                worker: worker.into(),
+                name: name.into(),
+                definition: info.definition,
+            };
+            cases.push(make_case(
+                benchmark,
+                &point,
+                (workload, params),
+                &device,
+                timing,
+                policy,
+            )?);
         }
     }
     Ok(cases)
 }
 
-fn resolve(
+/// The timing modes on a device: where it was chosen by itself and is the CPU, the one that CPUs have.
+fn timings_on(
+    benchmark: &Benchmark,
+    choice: &DeviceChoice,
+    device: &DeviceSelector,
+) -> Vec<TimingMode> {
+    if *choice == DeviceChoice::Auto && device.kind == DeviceKind::Cpu {
+        return vec![TimingMode::Hot];
+    }
+    timings(benchmark)
+}
+
+/// The device of a kernel, which is for CUDA devices alone.
+fn any_cuda(choice: &DeviceChoice) -> Result<DeviceSelector> {
+    let chosen = match choice {
+        DeviceChoice::Selected(device) => device.clone(),
+        DeviceChoice::Auto => "cuda".parse()?,
+    };
+    ensure!(
+        chosen.kind == DeviceKind::Cuda,
+        "field `devices`: a kernel runs on \"cuda\" devices; say so"
+    );
+    Ok(chosen)
+}
+
+fn resolve_command(
     benchmark: &Benchmark,
     point: &Point,
-    catalogs: &BTreeMap<String, Hello>,
-    device: &DeviceSelector,
+    choice: &DeviceChoice,
     timing: TimingMode,
 ) -> Result<(WorkloadRef, Params)> {
-    if let Some(command) = &benchmark.command {
-        ensure!(
-            timing == TimingMode::Host,
-            "field `timing`: a command is timed as `host`, not `{timing}`"
-        );
-        ensure!(
-            *device == DeviceSelector::CPU,
-            "field `devices`: a command runs on \"cpu\", not on {device}"
-        );
-        let spec = command::resolve(command, point)?;
-        return Ok((WorkloadRef::Command(spec), point.clone()));
-    }
-    let worker = benchmark.worker.as_deref().unwrap_or(BUILTIN_WORKER);
-    let name = benchmark.workload.as_deref().unwrap_or_default();
-    let info = find_workload(worker, name, catalogs)?;
-    check_supported(info, device, timing)?;
-    let params = resolve_params(benchmark, point, info)?;
-    let workload = WorkloadRef::Worker {
-        worker: worker.into(),
-        name: name.into(),
-        definition: info.definition,
-    };
-    Ok((workload, params))
+    let declared = benchmark.command.as_ref().context("no command")?;
+    ensure!(
+        timing == TimingMode::Host,
+        "field `timing`: a command is timed as `host`, not `{timing}`"
+    );
+    ensure!(
+        *choice == DeviceChoice::Selected(DeviceSelector::CPU),
+        "field `devices`: a command runs on \"cpu\" alone"
+    );
+    let spec = command::resolve(declared, point)?;
+    Ok((WorkloadRef::Command(spec), point.clone()))
 }
 
 fn find_workload<'a>(
     worker: &str,
     name: &str,
     catalogs: &'a BTreeMap<String, Hello>,
-) -> Result<&'a WorkloadInfo> {
-    let known = catalogs
+) -> Result<(&'a Hello, &'a WorkloadInfo)> {
+    let hello = catalogs
         .get(worker)
-        .map_or(&[][..], |hello| &hello.workloads);
+        .with_context(|| format!("worker `{worker}` was not asked what it offers"))?;
+    let known = &hello.workloads;
     known
         .iter()
         .find(|info| info.name == name)
+        .map(|info| (hello, info))
         .with_context(|| {
             let names: Vec<&str> = known.iter().map(|info| info.name.as_str()).collect();
             format!(
@@ -151,17 +239,6 @@ fn find_workload<'a>(
                 names.join(", ")
             )
         })
-}
-
-fn closest(name: &str, known: &[&str]) -> String {
-    let best = known
-        .iter()
-        .map(|other| (strsim::osa_distance(name, other), other))
-        .min();
-    match best {
-        Some((distance, other)) if distance <= 2 => format!(" (did you mean `{other}`?)"),
-        _ => String::new(),
-    }
 }
 
 fn check_supported(info: &WorkloadInfo, device: &DeviceSelector, timing: TimingMode) -> Result<()> {
@@ -179,72 +256,6 @@ fn check_supported(info: &WorkloadInfo, device: &DeviceSelector, timing: TimingM
     Ok(())
 }
 
-fn resolve_params(benchmark: &Benchmark, point: &Point, info: &WorkloadInfo) -> Result<Params> {
-    let mut params = point.clone();
-    for (name, value) in &benchmark.params {
-        let value = value
-            .resolve()
-            .with_context(|| format!("field `params.{name}`"))?;
-        params.insert(name.clone(), value);
-    }
-    let names: Vec<&str> = info.parameters.iter().map(|p| p.name.as_str()).collect();
-    if let Some(unknown) = params.keys().find(|name| !names.contains(&name.as_str())) {
-        let place = if point.contains_key(unknown) {
-            "axes"
-        } else {
-            "params"
-        };
-        let hint = closest(unknown, &names);
-        bail!(
-            "field `{place}.{unknown}`: workload `{}` has no parameter `{unknown}`{hint}; it has: {}",
-            info.name,
-            names.join(", ")
-        );
-    }
-    for parameter in &info.parameters {
-        let value = params
-            .remove(&parameter.name)
-            .or_else(|| parameter.default.clone());
-        let value = value.with_context(|| {
-            format!(
-                "parameter `{}` of workload `{}` has no value; add it to `axes` or `params`",
-                parameter.name, info.name
-            )
-        })?;
-        params.insert(parameter.name.clone(), check_value(parameter, value)?);
-    }
-    Ok(params)
-}
-
-fn check_value(parameter: &ParameterInfo, value: ParamValue) -> Result<ParamValue> {
-    let name = &parameter.name;
-    let value = match (parameter.kind, value) {
-        (ParameterKind::Float, ParamValue::Int(n)) => ParamValue::Float(n as f64),
-        (ParameterKind::Bool, v @ ParamValue::Bool(_))
-        | (ParameterKind::Int, v @ ParamValue::Int(_))
-        | (ParameterKind::Float, v @ ParamValue::Float(_))
-        | (ParameterKind::Text, v @ ParamValue::Text(_)) => v,
-        (kind, other) => bail!(
-            "parameter `{name}`: {other} is no {}",
-            format!("{kind:?}").to_lowercase()
-        ),
-    };
-    if let (Some(minimum), ParamValue::Int(n)) = (parameter.minimum, &value) {
-        ensure!(
-            *n >= minimum,
-            "parameter `{name}`: {n} is below {minimum}, the least it may be"
-        );
-    }
-    if !parameter.choices.is_empty() && !parameter.choices.contains(&value) {
-        let choices: Vec<String> = parameter.choices.iter().map(ToString::to_string).collect();
-        bail!(
-            "parameter `{name}`: {value} is none of {}",
-            choices.join(", ")
-        );
-    }
-    Ok(value)
-}
-
 fn make_case(
     benchmark: &Benchmark,
     point: &Point,
@@ -253,21 +264,14 @@ fn make_case(
     timing: TimingMode,
     policy: Policy,
 ) -> Result<Case> {
-    let axes: Vec<(&str, &ParamValue)> = point
-        .iter()
-        .map(|(name, value)| (name.as_str(), value))
-        .collect();
-    let mut id = Case::make_id(&benchmark.name, &axes, device);
-    // The usual mode goes without saying.
-    if !matches!(
-        (timing, &workload),
-        (TimingMode::Hot, _) | (_, WorkloadRef::Command(_))
-    ) {
-        id = format!("{id}+{timing}");
-    }
+    // A command has one mode, which goes without saying.
+    let said = match &workload {
+        WorkloadRef::Command(_) => TimingMode::Hot,
+        WorkloadRef::Worker { .. } | WorkloadRef::Kernel(_) => timing,
+    };
     Ok(Case {
         definition: definition(&workload, &params, benchmark.seed, device, timing)?,
-        id,
+        id: id(&benchmark.name, point, device, said),
         benchmark: benchmark.name.clone(),
         tags: benchmark.tags.clone(),
         workload,
@@ -281,8 +285,26 @@ fn make_case(
     })
 }
 
+/// Id of a case. The usual mode goes without saying.
+pub(crate) fn id(
+    benchmark: &str,
+    point: &Point,
+    device: &DeviceSelector,
+    timing: TimingMode,
+) -> String {
+    let axes: Vec<(&str, &ParamValue)> = point
+        .iter()
+        .map(|(name, value)| (name.as_str(), value))
+        .collect();
+    let id = Case::make_id(benchmark, &axes, device);
+    match timing {
+        TimingMode::Hot => id,
+        _ => format!("{id}+{timing}"),
+    }
+}
+
 /// Digest of what defines a series: the work, inputs, parameters and timed region; never an implementation.
-fn definition(
+pub(crate) fn definition(
     workload: &WorkloadRef,
     params: &Params,
     seed: u64,
@@ -295,6 +317,8 @@ fn definition(
             name,
             definition,
         } => json!([worker, name, definition]),
+        // Neither the source nor how it is launched: an optimised kernel stays in its series.
+        WorkloadRef::Kernel(spec) => json!(["kernel", spec.buffers, spec.work]),
         // Timeouts and rules for metrics change nothing of what is timed.
         WorkloadRef::Command(spec) => {
             json!([

@@ -31,7 +31,8 @@ fn marker(axis: &str) -> String {
     format!("{{{axis}}}")
 }
 
-fn fill(text: &str, point: &Point) -> String {
+/// Puts the values of axes in place of their `{name}`.
+pub fn fill(text: &str, point: &Point) -> String {
     point.iter().fold(text.to_owned(), |text, (axis, value)| {
         // In full: a program does not read 2^20.
         let plain = match value {

@@ -29,11 +29,12 @@ pub fn digests(
     cases: &[Case],
     dir: &Path,
 ) -> Result<BTreeMap<String, Digest>> {
-    let commands = cases.iter().filter_map(|case| match &case.workload {
-        WorkloadRef::Command(spec) => Some(spec.argv.iter().chain(spec.env.values())),
-        WorkloadRef::Worker { .. } => None,
+    let of_cases = cases.iter().flat_map(|case| match &case.workload {
+        WorkloadRef::Command(spec) => spec.argv.iter().chain(spec.env.values()).collect(),
+        WorkloadRef::Kernel(spec) => vec![&spec.file],
+        WorkloadRef::Worker { .. } => vec![],
     });
-    let texts = workers.values().flatten().chain(commands.flatten());
+    let texts = workers.values().flatten().chain(of_cases);
     let mut named: Vec<&String> = texts.filter(|text| text.starts_with("{dir}/")).collect();
     named.sort_unstable();
     named.dedup();
@@ -68,6 +69,7 @@ pub fn reads_folder(manifest: &Manifest, case: &Case) -> bool {
             let texts = spec.argv.iter().chain(spec.env.values());
             texts.chain(&spec.directory).any(|text| names(text))
         }
+        WorkloadRef::Kernel(spec) => names(&spec.file),
         WorkloadRef::Worker { worker, .. } => {
             let argv = manifest.workers.get(worker);
             argv.is_some_and(|argv| argv.iter().any(|text| names(text)))

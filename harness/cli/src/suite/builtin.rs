@@ -18,6 +18,22 @@ const SUITES: &[(&str, &str)] = &[
         "cpu",
         include_str!("../../../../suites/definitions/cpu.toml"),
     ),
+    (
+        "kernels-smoke",
+        include_str!("../../../../suites/definitions/kernels-smoke.toml"),
+    ),
+    (
+        "memory",
+        include_str!("../../../../suites/definitions/memory.toml"),
+    ),
+    (
+        "system",
+        include_str!("../../../../suites/definitions/system.toml"),
+    ),
+    (
+        "ceilings",
+        include_str!("../../../../suites/definitions/ceilings.toml"),
+    ),
 ];
 
 /// Files that built-in suites name as `{dir}/../workers/...`: one line each.

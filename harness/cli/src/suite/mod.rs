@@ -3,6 +3,8 @@
 
 pub mod axes;
 pub mod builtin;
+pub mod device;
+pub mod kernel;
 pub mod locate;
 
 use std::collections::BTreeMap;
@@ -15,6 +17,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use axes::{Axis, AxisValue};
+use device::DeviceChoice;
+use kernel::KernelDeclaration;
 
 use crate::plan::sources;
 
@@ -66,6 +70,8 @@ pub struct Benchmark {
     pub worker: Option<String>,
     /// A plain command instead of a workload.
     pub command: Option<CommandDeclaration>,
+    /// A CUDA kernel of your own instead of a workload.
+    pub kernel: Option<KernelDeclaration>,
     /// Words to select it by.
     #[serde(default)]
     pub tags: Vec<String>,
@@ -74,7 +80,7 @@ pub struct Benchmark {
     pub seed: u64,
     /// Devices it runs on.
     #[serde(default = "default_devices")]
-    pub devices: Vec<DeviceSelector>,
+    pub devices: Vec<DeviceChoice>,
     /// What a sample times; absent: `hot`, and `host` for commands.
     #[serde(default)]
     pub timing: Vec<TimingMode>,
@@ -177,8 +183,8 @@ fn default_seed() -> u64 {
     1
 }
 
-fn default_devices() -> Vec<DeviceSelector> {
-    vec![DeviceSelector::CPU]
+fn default_devices() -> Vec<DeviceChoice> {
+    vec![DeviceChoice::Selected(DeviceSelector::CPU)]
 }
 
 fn default_timeout() -> u32 {
@@ -242,9 +248,23 @@ impl Suite {
 impl Benchmark {
     fn check(&self, workers: &BTreeMap<String, WorkerDeclaration>) -> Result<()> {
         check_name("name", &self.name, "/")?;
-        match (&self.workload, &self.command) {
-            (Some(_), Some(_)) => bail!("has both `workload` and `command`; keep one"),
-            (None, None) => bail!("has neither `workload` nor `command`; add one"),
+        let given = [
+            self.workload.is_some(),
+            self.command.is_some(),
+            self.kernel.is_some(),
+        ];
+        match given.into_iter().filter(|given| *given).count() {
+            0 => bail!("has neither `workload` nor `command` nor `kernel`; add one"),
+            1 => {}
+            _ => bail!("has more than one of `workload`, `command` and `kernel`; keep one"),
+        }
+        match (&self.kernel, &self.command) {
+            (Some(_), _) => {
+                ensure!(
+                    self.worker.is_none() && self.params.is_empty(),
+                    "fields `worker` and `params` go with `workload`; a kernel takes `axes` in its expressions"
+                );
+            }
             (None, Some(command)) => {
                 ensure!(
                     !command.argv.is_empty(),
@@ -259,7 +279,7 @@ impl Benchmark {
                     "field `params` goes with `workload`; a command takes `axes` in its argv"
                 );
             }
-            (Some(_), None) => {}
+            (None, None) => {}
         }
         if let Some(worker) = &self.worker
             && !workers.contains_key(worker)

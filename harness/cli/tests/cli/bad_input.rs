@@ -107,7 +107,7 @@ fn unknown_workloads_and_parameters_come_with_the_nearest() {
     );
     refused_benchmark(
         "workload = \"spin\"\nparams = { steps = 1 }\ncommand = { argv = [\"true\"] }",
-        &["`workload` and `command`"],
+        &["`workload`, `command` and `kernel`"],
     );
 }
 

@@ -152,22 +152,9 @@ impl Place {
 
     /// Starts `assay` and leaves it running.
     pub fn start(&self, arguments: &str) -> Running {
-        static STARTED: AtomicU32 = AtomicU32::new(0);
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let said = ["stdout", "stderr"].map(|stream| self.path(&format!("{stream}-{number}")));
-        let into = |path: &PathBuf| File::create(path).unwrap();
-        let child = self
-            .program(ASSAY)
-            .args(arguments.split_whitespace())
-            .stdout(into(&said[0]))
-            .stderr(into(&said[1]))
-            .spawn()
-            .unwrap();
-        Running {
-            arguments: arguments.into(),
-            said,
-            child,
-        }
+        let mut command = self.program(ASSAY);
+        command.args(arguments.split_whitespace());
+        Running::begin(self, arguments, command)
     }
 
     /// Records in the default folder, oldest first: by their last write, for names tell seconds apart and no less.
@@ -282,6 +269,20 @@ pub struct Running {
 }
 
 impl Running {
+    /// Starts a command in a place.
+    pub fn begin(place: &Place, arguments: &str, mut command: Command) -> Self {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let said = ["stdout", "stderr"].map(|stream| place.path(&format!("{stream}-{number}")));
+        let into = |path: &PathBuf| File::create(path).unwrap();
+        command.stdout(into(&said[0])).stderr(into(&said[1]));
+        Self {
+            arguments: arguments.into(),
+            child: command.spawn().unwrap(),
+            said,
+        }
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -333,7 +334,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn of(arguments: &str, output: &Output) -> Self {
+    pub fn of(arguments: &str, output: &Output) -> Self {
         Self {
             arguments: arguments.chars().take(200).collect(),
             code: output.status.code(),

@@ -6,19 +6,25 @@
 mod arms;
 mod bad_input;
 mod calibrate;
+mod clocks;
 mod commands;
 mod confirm;
 mod disturbed;
+#[path = "../../../machine/tests/machine/fake.rs"]
+mod fake;
 mod faults;
 mod flow;
 mod gate;
 mod git;
+mod gpu;
 mod helpers;
 mod history;
 mod interrupt;
 mod kill;
 mod lock;
+mod nvbench;
 mod reproduce;
 mod tools;
 mod wording;
 mod worker_check;
+mod workers;

@@ -33,6 +33,16 @@ const WORDS: &[(&str, &str, &str)] = &[
         "The memory application clock of GPU *",
         "MHz",
     ),
+    (
+        "gpu.*.clocks.locked_sm_mhz",
+        "The clock that Assay locked on GPU *",
+        "MHz",
+    ),
+    (
+        "gpu.*.clocks.locked_memory_mhz",
+        "The memory clock that Assay locked on GPU *",
+        "MHz",
+    ),
     ("gpu.*.mig", "MIG mode of GPU *", ""),
     ("gpu.*.ecc", "ECC of GPU *", ""),
     ("cpu.governor", "The CPU governor", ""),
@@ -140,6 +150,11 @@ const WORDS: &[(&str, &str, &str)] = &[
     (
         "gpu.*.processes",
         "The number of other processes on GPU *",
+        "",
+    ),
+    (
+        "gpu.*.ecc_errors.uncorrected",
+        "The number of uncorrected memory errors of GPU *",
         "",
     ),
     (

@@ -10,6 +10,7 @@ const DEVICE_RULES: &[fn(&Gpu<'_>) -> Option<Finding>] = &[
     power_limit,
     application_clocks,
     throttling,
+    memory_errors,
     persistence,
     ecc,
     mig,
@@ -105,8 +106,10 @@ fn users(gpu: &Gpu<'_>) -> Option<Finding> {
     } else {
         Level::Warning
     };
-    let what =
-        format!("{processes} other processes hold it; it was busy {busy} % of the last second.");
+    let names = text(gpu.volatile("process_names")).unwrap_or("unknown");
+    let what = format!(
+        "{processes} other processes hold it ({names}); it was busy {busy} % of the last second."
+    );
     let why = "They share its units, memory, power and heat; nothing measured beside them holds.";
     let fix = "See who it is with `nvidia-smi`, and wait or stop them.";
     Some(Finding::new("users", level, what, why, fix))
@@ -146,6 +149,15 @@ fn throttling(gpu: &Gpu<'_>) -> Option<Finding> {
     let why = "The clock is forced down, to half or less.";
     let fix = "No command: check cooling, airflow and power cables.";
     is_slowed.then(|| Finding::new("throttling", Level::Bad, what, why, fix))
+}
+
+fn memory_errors(gpu: &Gpu<'_>) -> Option<Finding> {
+    let errors = number(gpu.volatile("ecc_errors.uncorrected"))?;
+    let what =
+        format!("It counted {errors} uncorrected memory errors since the driver was loaded.");
+    let why = "Data was lost; what was computed from it is wrong.";
+    let fix = gpu.smi("-q -d ECC,ROW_REMAPPER");
+    (errors > 0.0).then(|| Finding::new("memory errors", Level::Bad, what, why, fix))
 }
 
 fn persistence(gpu: &Gpu<'_>) -> Option<Finding> {

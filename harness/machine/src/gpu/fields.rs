@@ -1,21 +1,41 @@
 //! Fields of the fingerprint that NVML gives: what a GPU is and how it is set.
 
+use std::ops::RangeInclusive;
+
 use nvml_wrapper::Device;
 use nvml_wrapper::enum_wrappers::device::Clock;
 
-use super::{Gpus, reading, state};
+use super::{Gpus, mig, reading, state, users};
 use crate::parts::{Parts, Sheet};
-use crate::reading::{Gap, Reading};
+use crate::reading::{Gap, IntoField, MEGAHERTZ, Reading, within};
 use crate::roots::Roots;
 
-const GPU: &[fn(&Device<'_>, &str, &mut Parts)] = &[
+/// One GPU that is being asked.
+pub(super) struct Gpu<'a> {
+    pub(super) device: Device<'a>,
+    /// `gpu.N`, by NVML's index, which is the order on the PCI bus: `gpu.N.uuid` says which one that is.
+    pub(super) prefix: String,
+    pub(super) roots: &'a Roots,
+}
+
+impl Gpu<'_> {
+    /// Notes what came of reading a property.
+    pub(super) fn put(&self, sheet: &mut Sheet, name: &str, value: impl IntoField) {
+        sheet.put(format!("{}.{name}", self.prefix), value);
+    }
+}
+
+const GPU: &[fn(&Gpu<'_>, &mut Parts)] = &[
     identity,
     capability,
-    links,
+    pcie,
+    nvlink,
     power,
     clocks,
     modes,
+    mig::probe,
     state::probe,
+    users::probe,
 ];
 
 pub(crate) fn probe(roots: &Roots, gpus: &Gpus, parts: &mut Parts) {
@@ -26,13 +46,21 @@ pub(crate) fn probe(roots: &Roots, gpus: &Gpus, parts: &mut Parts) {
     versions(gpus, &mut parts.software);
     for (index, device) in gpus.devices() {
         let prefix = format!("gpu.{index}");
-        match device {
-            Ok(device) => GPU
-                .iter()
-                .for_each(|fields| fields(&device, &prefix, parts)),
-            Err(gap) => parts
-                .hardware
-                .put(format!("{prefix}.name"), Err::<String, _>(gap)),
+        let device = match device {
+            Ok(device) => device,
+            Err(gap) => {
+                let name = format!("{prefix}.name");
+                parts.hardware.put(name, Err::<String, _>(gap));
+                continue;
+            }
+        };
+        let gpu = Gpu {
+            device,
+            prefix,
+            roots,
+        };
+        for fields in GPU {
+            fields(&gpu, parts);
         }
     }
 }
@@ -82,159 +110,135 @@ fn versions(gpus: &Gpus, sheet: &mut Sheet) {
     );
 }
 
-fn identity(device: &Device<'_>, prefix: &str, parts: &mut Parts) {
-    let sheet = &mut parts.hardware;
-    sheet.put(format!("{prefix}.name"), reading(device.name()));
-    sheet.put(format!("{prefix}.uuid"), reading(device.uuid()));
-    sheet.put(format!("{prefix}.serial"), reading(device.serial()));
-    sheet.put(format!("{prefix}.vbios"), reading(device.vbios_version()));
-    sheet.put(
-        format!("{prefix}.pci_bus_id"),
-        reading(device.pci_info()).map(|pci| pci.bus_id),
-    );
-    parts.software.put(
-        format!("{prefix}.gsp_firmware"),
-        reading(device.gsp_firmware_version()),
-    );
+fn identity(gpu: &Gpu<'_>, parts: &mut Parts) {
+    let (sheet, device) = (&mut parts.hardware, &gpu.device);
+    gpu.put(sheet, "name", reading(device.name()));
+    gpu.put(sheet, "uuid", reading(device.uuid()));
+    gpu.put(sheet, "serial", reading(device.serial()));
+    gpu.put(sheet, "vbios", reading(device.vbios_version()));
+    let bus_id = reading(device.pci_info()).map(|pci| pci.bus_id);
+    gpu.put(sheet, "pci_bus_id", bus_id);
+    let firmware = reading(device.gsp_firmware_version());
+    gpu.put(&mut parts.software, "gsp_firmware", firmware);
 }
 
-fn capability(device: &Device<'_>, prefix: &str, parts: &mut Parts) {
-    let sheet = &mut parts.hardware;
+fn capability(gpu: &Gpu<'_>, parts: &mut Parts) {
+    let (sheet, device) = (&mut parts.hardware, &gpu.device);
     let capability = reading(device.cuda_compute_capability());
-    sheet.put(
-        format!("{prefix}.compute_capability"),
-        capability.map(|cc| format!("{}.{}", cc.major, cc.minor)),
-    );
-    sheet.put(
-        format!("{prefix}.architecture"),
-        reading(device.architecture()).map(|name| name.to_string()),
-    );
-    sheet.put(format!("{prefix}.cores"), reading(device.num_cores()));
-    sheet.put(
-        format!("{prefix}.memory_bus_bits"),
-        reading(device.memory_bus_width()),
-    );
+    let capability = capability.map(|cc| format!("{}.{}", cc.major, cc.minor));
+    gpu.put(sheet, "compute_capability", capability);
+    let architecture = reading(device.architecture()).map(|name| name.to_string());
+    gpu.put(sheet, "architecture", architecture);
+    let cores = number(reading(device.num_cores()), &(1..=1 << 20), "cores");
+    gpu.put(sheet, "cores", cores);
+    let width = number(reading(device.memory_bus_width()), &(1..=1 << 16), "bits");
+    gpu.put(sheet, "memory_bus_bits", width);
     // Whole GiB: the last MiB depend on driver and ECC; the exact number is volatile.
-    let memory = reading(device.memory_info());
-    sheet.put(
-        format!("{prefix}.memory_gib"),
-        memory.map(|info| (info.total + (1 << 29)) >> 30),
-    );
-    sheet.put(
-        format!("{prefix}.max_sm_mhz"),
-        reading(device.max_clock_info(Clock::SM)),
-    );
-    sheet.put(
-        format!("{prefix}.max_memory_mhz"),
-        reading(device.max_clock_info(Clock::Memory)),
-    );
+    let memory = state::memory_bytes(device).map(|(total, _)| (total + (1 << 29)) >> 30);
+    gpu.put(sheet, "memory_gib", memory);
+    for (name, clock) in [("max_sm_mhz", Clock::SM), ("max_memory_mhz", Clock::Memory)] {
+        gpu.put(
+            sheet,
+            name,
+            megahertz(reading(device.max_clock_info(clock))),
+        );
+    }
     let mig = match reading(device.mig_mode()) {
         Err(Gap::Unsupported) => Ok(false),
         answer => answer.map(|_| true),
     };
-    sheet.put(format!("{prefix}.mig_capable"), mig);
+    gpu.put(sheet, "mig_capable", mig);
 }
 
-fn links(device: &Device<'_>, prefix: &str, parts: &mut Parts) {
-    let sheet = &mut parts.hardware;
-    sheet.put(
-        format!("{prefix}.pcie.generation_max"),
-        reading(device.max_pcie_link_gen()),
-    );
-    sheet.put(
-        format!("{prefix}.pcie.width_max"),
-        reading(device.max_pcie_link_width()),
-    );
-    let states: Vec<_> = (0..MOST_NVLINKS)
-        .map_while(|link| device.link_wrapper_for(link).is_active().ok())
-        .collect();
-    let count = if states.is_empty() {
-        Err(Gap::Unsupported)
-    } else {
-        Ok(states.len())
-    };
-    sheet.put(format!("{prefix}.nvlink.links"), count.clone());
-    let version = count
-        .clone()
-        .and_then(|_| reading(device.link_wrapper_for(0).version()));
-    sheet.put(format!("{prefix}.nvlink.version"), version);
-    let active = count.map(|_| states.iter().filter(|&&active| active).count());
-    parts
-        .settings
-        .put(format!("{prefix}.nvlink.active"), active);
+/// A whole number, if it can be true.
+fn number(value: Reading<u32>, range: &RangeInclusive<u32>, unit: &str) -> Reading<u32> {
+    within(value?, range, unit)
+}
+
+fn megahertz(value: Reading<u32>) -> Reading<u32> {
+    let range = *MEGAHERTZ.start() as u32..=*MEGAHERTZ.end() as u32;
+    number(value, &range, "MHz")
+}
+
+/// Generations of `PCIe` that there can be.
+const GENERATIONS: RangeInclusive<u32> = 0..=16;
+/// Lanes that a link can have.
+const LANES: RangeInclusive<u32> = 0..=64;
+
+/// What the link can do is hardware. What it does now is volatile: an idle GPU slows its link down.
+fn pcie(gpu: &Gpu<'_>, parts: &mut Parts) {
+    let device = &gpu.device;
+    let generation = |answer| number(reading(answer), &GENERATIONS, "(generation)");
+    let lanes = |answer| number(reading(answer), &LANES, "lanes");
+    let (sheet, now) = (&mut parts.hardware, &mut parts.volatile);
+    let most = generation(device.max_pcie_link_gen());
+    gpu.put(sheet, "pcie.generation_max", most);
+    gpu.put(sheet, "pcie.width_max", lanes(device.max_pcie_link_width()));
+    let current = generation(device.current_pcie_link_gen());
+    gpu.put(now, "pcie.generation", current);
+    gpu.put(now, "pcie.width", lanes(device.current_pcie_link_width()));
 }
 
 /// `NVML_NVLINK_MAX_LINKS`.
 const MOST_NVLINKS: u32 = 18;
 
-fn power(device: &Device<'_>, prefix: &str, parts: &mut Parts) {
-    let sheet = &mut parts.settings;
+fn nvlink(gpu: &Gpu<'_>, parts: &mut Parts) {
+    let is_active = |link| reading(gpu.device.link_wrapper_for(link).is_active());
+    // The first says whether there are any; beyond the last there is an error.
+    let links = is_active(0).map(|first| {
+        let others = (1..MOST_NVLINKS).map_while(|link| is_active(link).ok());
+        std::iter::once(first).chain(others).collect::<Vec<_>>()
+    });
+    let version = reading(gpu.device.link_wrapper_for(0).version());
+    let sheet = &mut parts.hardware;
+    gpu.put(
+        sheet,
+        "nvlink.links",
+        links.clone().map(|links| links.len()),
+    );
+    gpu.put(sheet, "nvlink.version", version);
+    let active = links.map(|links| links.iter().filter(|&&active| active).count());
+    gpu.put(&mut parts.settings, "nvlink.active", active);
+}
+
+fn power(gpu: &Gpu<'_>, parts: &mut Parts) {
+    let (sheet, device) = (&mut parts.settings, &gpu.device);
     let watts = |answer| state::watts(reading(answer));
-    sheet.put(
-        format!("{prefix}.power.limit_watts"),
-        watts(device.power_management_limit()),
-    );
-    sheet.put(
-        format!("{prefix}.power.default_watts"),
-        watts(device.power_management_limit_default()),
-    );
-    sheet.put(
-        format!("{prefix}.power.enforced_watts"),
-        watts(device.enforced_power_limit()),
-    );
+    let limit = watts(device.power_management_limit());
+    gpu.put(sheet, "power.limit_watts", limit);
+    let default = watts(device.power_management_limit_default());
+    gpu.put(sheet, "power.default_watts", default);
+    let enforced = watts(device.enforced_power_limit());
+    gpu.put(sheet, "power.enforced_watts", enforced);
     let range = reading(device.power_management_limit_constraints());
-    sheet.put(
-        format!("{prefix}.power.lowest_watts"),
-        state::watts(range.clone().map(|range| range.min_limit)),
-    );
-    sheet.put(
-        format!("{prefix}.power.highest_watts"),
-        state::watts(range.map(|range| range.max_limit)),
-    );
+    let lowest = state::watts(range.clone().map(|range| range.min_limit));
+    gpu.put(sheet, "power.lowest_watts", lowest);
+    let highest = state::watts(range.map(|range| range.max_limit));
+    gpu.put(sheet, "power.highest_watts", highest);
 }
 
 /// Application clocks. NVML has no question for clocks that were locked (`nvidia-smi -lgc`): such a
 /// lock shows only in the clocks under load.
-fn clocks(device: &Device<'_>, prefix: &str, parts: &mut Parts) {
-    let sheet = &mut parts.settings;
+fn clocks(gpu: &Gpu<'_>, parts: &mut Parts) {
+    let (sheet, device) = (&mut parts.settings, &gpu.device);
     for (name, clock) in [("sm", Clock::SM), ("memory", Clock::Memory)] {
-        sheet.put(
-            format!("{prefix}.clocks.application_{name}_mhz"),
-            reading(device.applications_clock(clock)),
-        );
-        sheet.put(
-            format!("{prefix}.clocks.default_{name}_mhz"),
-            reading(device.default_applications_clock(clock)),
-        );
+        let set = megahertz(reading(device.applications_clock(clock)));
+        gpu.put(sheet, &format!("clocks.application_{name}_mhz"), set);
+        let default = megahertz(reading(device.default_applications_clock(clock)));
+        gpu.put(sheet, &format!("clocks.default_{name}_mhz"), default);
     }
-    let boost = reading(device.auto_boosted_clocks_enabled());
-    sheet.put(
-        format!("{prefix}.clocks.auto_boost"),
-        boost.map(|state| state.is_enabled),
-    );
+    let boost = reading(device.auto_boosted_clocks_enabled()).map(|state| state.is_enabled);
+    gpu.put(sheet, "clocks.auto_boost", boost);
 }
 
-fn modes(device: &Device<'_>, prefix: &str, parts: &mut Parts) {
-    let sheet = &mut parts.settings;
+fn modes(gpu: &Gpu<'_>, parts: &mut Parts) {
+    let (sheet, device) = (&mut parts.settings, &gpu.device);
     let ecc = reading(device.is_ecc_enabled());
-    sheet.put(
-        format!("{prefix}.ecc"),
-        ecc.clone().map(|state| state.currently_enabled),
-    );
-    sheet.put(
-        format!("{prefix}.ecc_pending"),
-        ecc.map(|state| state.pending_enabled),
-    );
-    sheet.put(
-        format!("{prefix}.mig"),
-        reading(device.mig_mode()).map(|mode| mode.current == 1),
-    );
-    sheet.put(
-        format!("{prefix}.persistence"),
-        reading(device.is_in_persistent_mode()),
-    );
-    sheet.put(
-        format!("{prefix}.compute_mode"),
-        reading(device.compute_mode()).map(|mode| format!("{mode:?}")),
-    );
+    let now = ecc.clone().map(|state| state.currently_enabled);
+    gpu.put(sheet, "ecc", now);
+    gpu.put(sheet, "ecc_pending", ecc.map(|state| state.pending_enabled));
+    let persistence = reading(device.is_in_persistent_mode());
+    gpu.put(sheet, "persistence", persistence);
+    let mode = reading(device.compute_mode()).map(|mode| format!("{mode:?}"));
+    gpu.put(sheet, "compute_mode", mode);
 }

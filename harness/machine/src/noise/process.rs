@@ -34,22 +34,13 @@ impl ProcessUse {
             cpu_ticks: times(roots, pid)?.iter().sum(),
             ..Self::default()
         };
-        let (mut due, mut seen) = (vec![pid], 0);
-        while let Some(pid) = due.pop().filter(|_| seen < MOST) {
-            if seen > 0 {
+        for (place, pid) in descendants(roots, pid).into_iter().enumerate() {
+            if place > 0 {
                 // One that has just ended counts no more.
                 found.cpu_ticks += times(roots, pid).map_or(0, |times| times.iter().sum());
             }
-            seen += 1;
-            for task in roots.list(format!("/proc/{pid}/task")).unwrap_or_default() {
-                let task = format!("/proc/{pid}/task/{task}");
+            for task in tasks(roots, pid) {
                 found.involuntary_switches += switches(roots, &task).unwrap_or(0);
-                let children = roots.read(format!("{task}/children")).unwrap_or_default();
-                due.extend(
-                    children
-                        .split_whitespace()
-                        .filter_map(|pid| pid.parse::<u32>().ok()),
-                );
             }
         }
         Some(found)
@@ -89,6 +80,28 @@ impl ProcessUse {
             ),
         ]
     }
+}
+
+/// A process, first, and its living descendants.
+pub(crate) fn descendants(roots: &Roots, pid: u32) -> Vec<u32> {
+    let (mut due, mut found) = (vec![pid], Vec::new());
+    while let Some(pid) = due.pop().filter(|_| found.len() < MOST) {
+        found.push(pid);
+        for task in tasks(roots, pid) {
+            let children = roots.read(format!("{task}/children")).unwrap_or_default();
+            let ids = children.split_whitespace();
+            due.extend(ids.filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+    }
+    found
+}
+
+/// The folders of a process's threads.
+fn tasks(roots: &Roots, pid: u32) -> Vec<String> {
+    let folder = format!("/proc/{pid}/task");
+    let tasks = roots.list(&folder).unwrap_or_default();
+    let path = |task: &String| format!("{folder}/{task}");
+    tasks.iter().map(path).collect()
 }
 
 /// User and system time of a process, and both of the children that it waited for: fields 14 to 17 of `stat`.

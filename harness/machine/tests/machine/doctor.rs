@@ -5,7 +5,8 @@ use assay_machine::probe;
 use assay_machine::timer::TimerReport;
 use assay_record::Fingerprint;
 
-use crate::gpu::Fake;
+use crate::fake::Fake;
+use crate::gpu::open;
 use crate::tree::{AMD, CONTAINER, LAPTOP, Tree, VM};
 
 const TIMER: TimerReport = TimerReport {
@@ -145,7 +146,7 @@ fn a_slow_clock_is_named() {
 fn gpus_are_judged_one_by_one() {
     let Some(fake) = Fake::build() else { return };
     let tree = Tree::of(&[AMD]);
-    let findings = findings(&probe(&tree.roots(), &fake.open()));
+    let findings = findings(&probe(&tree.roots(), &open(&fake)));
     let limit = on(&findings, "GPU 0 power limit");
     assert_eq!(
         (limit.level, limit.fix.as_str()),
@@ -160,12 +161,22 @@ fn gpus_are_judged_one_by_one() {
         "sudo nvidia-smi -i 1 -pm 1"
     );
     assert_eq!(on(&findings, "GPU 1 PCIe").what, "PCIe uses 8 of 16 lanes.");
+    let users = &on(&findings, "GPU 1 users").what;
     assert!(
-        findings
-            .iter()
-            .all(|finding| finding.topic != "GPU 0 throttling"),
+        users.starts_with("2 other processes hold it (unknown)"),
+        "{users}"
+    );
+    let topics: Vec<&str> = findings.iter().map(|finding| &*finding.topic).collect();
+    assert!(
+        !topics.contains(&"GPU 0 throttling"),
         "a power cap is no fault"
     );
+    assert!(!topics.contains(&"GPU 0 memory errors"));
+    fake.say("ecc 2\n");
+    let errors = examine(&probe(&tree.roots(), &open(&fake)), &TIMER);
+    let errors = on(&errors, "GPU 0 memory errors");
+    assert_eq!(errors.level, Level::Bad);
+    assert!(errors.what.starts_with("It counted 2 uncorrected"));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod containers;
 mod diff;
 mod doctor;
+mod fake;
 mod gpu;
 mod hardware;
 mod hostile;

@@ -69,10 +69,10 @@ impl Tree {
 }
 
 /// The text of each of these fields.
-pub fn shown<const N: usize>(section: &Section, names: [&str; N]) -> [String; N] {
+pub fn shown<const N: usize>(section: &Section, names: [impl AsRef<str>; N]) -> [String; N] {
     names.map(|name| {
         section
-            .get(name)
+            .get(name.as_ref())
             .map_or_else(|| "absent".to_owned(), Field::to_string)
     })
 }

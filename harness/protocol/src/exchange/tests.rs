@@ -129,6 +129,7 @@ fn metric_names_are_unique_and_never_time() {
             device: crate::DeviceSelector::CPU,
             timing: crate::TimingMode::Hot,
             command: None,
+            kernel: None,
         },
     };
     let line = r#"{"v":1,"kind":"prepared","metrics":[{"name":"time","unit":"ns","direction":"lower","kind":"sample"}]}"#;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use assay_protocol::{Digest, Metric, Verification};
+use assay_protocol::{ArithmeticUnit, Bound, Digest, MemoryLevel, Metric, Verification};
 use assay_record::{BlockStatus, RunId};
 use duckdb::arrow::array::{
     Array, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray,
@@ -26,7 +26,7 @@ impl Store {
     /// Cases of a run in the order of its manifest, each on every arm, with all rounds that were tried.
     pub fn cases(&self, run: &RunId) -> Result<Vec<CaseRow>, StoreError> {
         let key = run_key(run);
-        let sql = "SELECT case_no, arm_no, case_id, arm, benchmark, workload, params, device, timing, definition, work, deterministic, metrics
+        let sql = "SELECT case_no, arm_no, case_id, arm, benchmark, workload, params, device, timing, definition, work, deterministic, metrics, memory_level, arithmetic_unit, clock_resolution_ns, facts
                    FROM cases WHERE run_key = ? ORDER BY case_no, arm_no";
         let (places, mut cases): (Vec<Place>, Vec<CaseRow>) =
             self.rows(sql, params![key], case_row)?.into_iter().unzip();
@@ -99,10 +99,26 @@ fn case_row(row: &Row<'_>) -> Result<(Place, CaseRow), Fault> {
         definition: row.get::<_, String>(9)?.parse()?,
         work: json(row, 10)?,
         deterministic: row.get(11)?,
+        bound: bound(row)?,
+        clock_resolution_ns: row.get(15)?,
+        facts: json(row, 16)?,
         metrics,
         rounds: Vec::new(),
     };
     Ok(((row.get(0)?, row.get(1)?), case))
+}
+
+fn bound(row: &Row<'_>) -> Result<Bound, Fault> {
+    let (level, unit): (Option<String>, Option<String>) = (row.get(13)?, row.get(14)?);
+    let known = |what: &str| -> Fault { format!("`{what}` bounds nothing that is known").into() };
+    Ok(Bound {
+        level: level
+            .map(|name| MemoryLevel::parse(&name).ok_or_else(|| known(&name)))
+            .transpose()?,
+        unit: unit
+            .map(|name| ArithmeticUnit::parse(&name).ok_or_else(|| known(&name)))
+            .transpose()?,
+    })
 }
 
 /// Texts that most rounds share, each parsed once.

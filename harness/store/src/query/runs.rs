@@ -88,6 +88,7 @@ fn purpose(name: &str, confirms: Option<String>) -> Result<Purpose, Fault> {
     match (name, confirms) {
         ("measurement", None) => Ok(Purpose::Measurement),
         ("calibration", None) => Ok(Purpose::Calibration),
+        ("ceilings", None) => Ok(Purpose::Ceilings),
         ("confirmation", Some(of)) => Ok(Purpose::Confirmation { of: of.parse()? }),
         (other, _) => Err(format!("`{other}` is no purpose of a run").into()),
     }

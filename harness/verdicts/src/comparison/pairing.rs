@@ -375,7 +375,7 @@ fn why_not(rows: &Rows<'_>) -> String {
     match last {
         Some(CaseState::Skipped(why)) => format!("skipped: {why}"),
         Some(CaseState::Failed(why)) => format!("failed: {why}"),
-        Some(CaseState::Wrong(why)) => format!("wrong output: {why}"),
+        Some(CaseState::Wrong(why) | CaseState::Impossible(why)) => format!("wrong output: {why}"),
         Some(CaseState::Ok) | None => "no round was run".into(),
     }
 }

@@ -1,7 +1,9 @@
 //! Verdicts as their users see them: on stores of made-up records, and on simulated machines. One binary, for it links DuckDB.
 
 mod calibration;
+mod ceilings;
 mod comparison;
+mod energy;
 mod gate;
 mod history;
 mod marks;

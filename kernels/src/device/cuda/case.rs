@@ -58,20 +58,23 @@ impl CudaCase {
         let addresses: Vec<u64> = buffers.iter().map(DeviceMemory::address).collect();
         let mut modules = Modules::default();
         let mut facts = modules.load(&cuda, &program.launches().collect::<Vec<_>>())?;
-        let steps = std::mem::take(&mut program.cuda);
-        let mut steps = steps
-            .into_iter()
-            .map(|step| ready(step, &cuda, &modules, &addresses, &mut facts))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut make_ready = |steps: Vec<Step>| {
+            let steps = steps.into_iter();
+            let ready = steps.map(|step| ready(step, &cuda, &modules, &addresses, &mut facts));
+            ready.collect::<Result<Vec<_>, _>>()
+        };
+        let mut setup = make_ready(std::mem::take(&mut program.setup))?;
+        let mut steps = make_ready(std::mem::take(&mut program.cuda))?;
         let pristine = pristine(&cuda, &program, &buffers)?;
-        let inputs = outcome::digests(&program, &download(&team, &program, &buffers, true)?);
+        let inputs = outcome::digests(&program, &download(&cuda, &team, &program, &buffers, true)?);
+        enqueue(&cuda, &mut setup, &buffers, &addresses)?;
         enqueue(&cuda, &mut steps, &buffers, &addresses)?;
         cuda.synchronize()?;
         let timer = {
             let mut once = |cuda: &Cuda| enqueue(cuda, &mut steps, &buffers, &addresses);
             Timer::new(&cuda, case.timing, &mut once)?
         };
-        poison(&team, &program, &buffers)?;
+        poison(&cuda, &team, &program, &buffers)?;
         let prepared = Prepared {
             inputs,
             device: Some(cuda.description.uuid.clone()),
@@ -111,7 +114,7 @@ fn fill_all(
     for spec in &program.buffers {
         let memory = DeviceMemory::new(spec.bytes())?;
         if matches!(spec.fill, Fill::Host(_) | Fill::Poison) {
-            memory.upload(fill::buffer(team, spec, seed)?.bytes())?;
+            memory.upload(cuda.stream(), fill::buffer(team, spec, seed)?.bytes())?;
         } else {
             super::filler::fill(cuda, &memory, spec, seed)?;
         }
@@ -180,6 +183,7 @@ fn pristine(
 
 /// The buffers as the host sees them: only the inputs, or all but scratch; the others are zeros.
 fn download(
+    cuda: &Cuda,
     team: &Team,
     program: &Program,
     memories: &[DeviceMemory],
@@ -187,7 +191,7 @@ fn download(
 ) -> Result<Buffers, Failure> {
     let wanted = |role| match role {
         Role::Input | Role::InOut => true,
-        Role::Output => !inputs_only,
+        Role::Output | Role::Reference => !inputs_only,
         Role::Scratch => false,
     };
     let specs = program.buffers.iter().zip(memories);
@@ -196,19 +200,24 @@ fn download(
             return Buffer::zeroed(team, spec.dtype, 0);
         }
         let mut buffer = Buffer::zeroed(team, spec.dtype, spec.len)?;
-        memory.download(buffer.bytes_mut())?;
+        memory.download(cuda.stream(), buffer.bytes_mut())?;
         Ok(buffer)
     });
     buffers.collect::<Result<_, _>>().map(Buffers)
 }
 
 /// Poisons outputs and scratch: what the untimed run left there must not pass for what a timed one did.
-fn poison(team: &Team, program: &Program, memories: &[DeviceMemory]) -> Result<(), Failure> {
+fn poison(
+    cuda: &Cuda,
+    team: &Team,
+    program: &Program,
+    memories: &[DeviceMemory],
+) -> Result<(), Failure> {
     for (spec, memory) in program.buffers.iter().zip(memories) {
-        if matches!(spec.fill, Fill::Poison) {
+        if matches!(spec.fill, Fill::Poison) && spec.role != Role::Reference {
             let mut poisoned = Buffer::zeroed(team, spec.dtype, spec.len)?;
             poisoned.poison(team);
-            memory.upload(poisoned.bytes())?;
+            memory.upload(cuda.stream(), poisoned.bytes())?;
         }
     }
     Ok(())
@@ -242,6 +251,19 @@ fn sm_clock() -> Metric {
     }
 }
 
+impl CudaCase {
+    /// Entries of the stream's queue that one iteration takes, at most.
+    fn launches(&self) -> usize {
+        /// A call of a library may launch several kernels.
+        const OF_A_CALL: usize = 8;
+        let launches = |step: &Ready| match step {
+            Ready::Library(_) => OF_A_CALL,
+            _ => 1,
+        };
+        self.steps.iter().map(launches).sum()
+    }
+}
+
 impl Workload for CudaCase {
     fn prepared(&self) -> &Prepared {
         &self.prepared
@@ -250,7 +272,7 @@ impl Workload for CudaCase {
     fn most_iterations(&self) -> u64 {
         self.program
             .most_iterations
-            .min(self.timer.most_iterations(self.steps.len()))
+            .min(self.timer.most_iterations(self.launches()))
     }
 
     fn restore(&mut self) -> Result<(), Failure> {
@@ -275,19 +297,19 @@ impl Workload for CudaCase {
         if let Some(output) = self.program.distinct {
             let spec = &self.program.buffers[output];
             let mut buffer = Buffer::zeroed(&self.team, spec.dtype, spec.len)?;
-            self.buffers[output].download(buffer.bytes_mut())?;
+            self.buffers[output].download(self.cuda.stream(), buffer.bytes_mut())?;
             self.distinct.note(&buffer);
         }
         Ok(measured)
     }
 
     fn verify(&mut self) -> Result<Verification, Failure> {
-        let buffers = download(&self.team, &self.program, &self.buffers, false)?;
+        let buffers = download(&self.cuda, &self.team, &self.program, &self.buffers, false)?;
         let mut initial = BTreeMap::new();
         for (index, copy) in &self.pristine {
             let spec = &self.program.buffers[*index];
             let mut buffer = Buffer::zeroed(&self.team, spec.dtype, spec.len)?;
-            copy.download(buffer.bytes_mut())?;
+            copy.download(self.cuda.stream(), buffer.bytes_mut())?;
             initial.insert(*index, buffer);
         }
         Ok(outcome::verify(

@@ -22,6 +22,10 @@ const CACHE_VERSION: u32 = 1;
 /// What every source may include.
 const HEADERS: &[(&str, &str)] = &[
     (
+        "common/block.cuh",
+        include_str!("../../../cuda/common/block.cuh"),
+    ),
+    (
         "common/cuda.cuh",
         include_str!("../../../cuda/common/cuda.cuh"),
     ),
@@ -32,6 +36,26 @@ const HEADERS: &[(&str, &str)] = &[
     (
         "common/philox.cuh",
         include_str!("../../../cuda/common/philox.cuh"),
+    ),
+    (
+        "common/tensor.cuh",
+        include_str!("../../../cuda/common/tensor.cuh"),
+    ),
+    (
+        "common/loader.cuh",
+        include_str!("../../../cuda/common/loader.cuh"),
+    ),
+    (
+        "common/tiles.cuh",
+        include_str!("../../../cuda/common/tiles.cuh"),
+    ),
+    (
+        "common/wgmma.cuh",
+        include_str!("../../../cuda/common/wgmma.cuh"),
+    ),
+    (
+        "ceiling/tensor.cu",
+        include_str!("../../../cuda/ceiling/tensor.cu"),
     ),
 ];
 

@@ -1,17 +1,22 @@
 //! What the CUDA driver lends, each owned by a value that gives it back.
 #![allow(unsafe_code)] // the driver's interface takes pointers and handles
 
-use std::cell::Cell;
-use std::ffi::c_void;
+mod events;
+mod memory;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use assay_protocol::Failure;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 
 use super::set_lost;
+
+pub use events::{Event, Graph};
+pub use memory::{DeviceMemory, ManagedMemory, PinnedMemory, StreamMemory};
 
 /// The oldest driver whose interface we use (`cuEventElapsedTime_v2`).
 const OLDEST: Version = Version(12, 8);
@@ -62,7 +67,10 @@ impl Description {
 pub fn checked<T>(what: &str, outcome: Result<T, DriverError>) -> Result<T, Failure> {
     outcome.map_err(|error| {
         let text = format!("CUDA: {what}: {}", words(error));
-        if error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+        if matches!(
+            error.0,
+            CUresult::CUDA_ERROR_OUT_OF_MEMORY | CUresult::CUDA_ERROR_NOT_SUPPORTED
+        ) {
             return Failure::Skipped(text);
         }
         if is_sticky(error.0) {
@@ -86,6 +94,9 @@ fn is_sticky(error: CUresult) -> bool {
             | CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR
             | CUresult::CUDA_ERROR_ASSERT
             | CUresult::CUDA_ERROR_ECC_UNCORRECTABLE
+            | CUresult::CUDA_ERROR_NVLINK_UNCORRECTABLE
+            | CUresult::CUDA_ERROR_CONTAINED
+            | CUresult::CUDA_ERROR_DEVICE_UNAVAILABLE
             | CUresult::CUDA_ERROR_DEINITIALIZED
             | CUresult::CUDA_ERROR_CONTEXT_IS_DESTROYED
             | CUresult::CUDA_ERROR_UNKNOWN
@@ -202,13 +213,35 @@ pub struct Cuda {
     stream: sys::CUstream,
 }
 
+/// A device's primary context, which lives as long as the process: making one takes a good part of a second, which no case
+/// should pay again.
+#[derive(Clone, Copy, Debug)]
+struct Context(sys::CUcontext);
+
+// SAFETY: the driver allows a context to be made current on any thread; nothing else is done with the handle.
+unsafe impl Send for Context {}
+
+impl Context {
+    /// That of a device, made when it is first asked for.
+    fn of(device: sys::CUdevice) -> Result<Self, Failure> {
+        static RETAINED: Mutex<BTreeMap<sys::CUdevice, Context>> = Mutex::new(BTreeMap::new());
+        let mut retained = RETAINED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(context) = retained.get(&device) {
+            return Ok(*context);
+        }
+        // SAFETY: the device was given by the driver. The context is kept until the process ends.
+        let context = checked("context", unsafe { result::primary_ctx::retain(device) })?;
+        retained.insert(device, Self(context));
+        Ok(Self(context))
+    }
+}
+
 impl Cuda {
     /// Opens a device for this thread.
     pub fn open(description: Description) -> Result<Self, Failure> {
         let device = checked("device", result::device::get(description.index as i32))?;
-        // SAFETY: the device was given by the driver; the context is released when dropped.
-        let context = checked("context", unsafe { result::primary_ctx::retain(device) })?;
-        // SAFETY: the context was just retained.
+        let Context(context) = Context::of(device)?;
+        // SAFETY: the context is retained.
         checked("context", unsafe { result::ctx::set_current(context) })?;
         let stream = checked(
             "stream",
@@ -237,10 +270,7 @@ impl Cuda {
 
     /// Waits until all that was enqueued is done.
     pub fn synchronize(&self) -> Result<(), Failure> {
-        // SAFETY: the stream lives as long as `self`.
-        checked("synchronize", unsafe {
-            result::stream::synchronize(self.stream)
-        })
+        self.stream().synchronize()
     }
 
     /// Free bytes of its memory.
@@ -262,11 +292,8 @@ impl Cuda {
 
 impl Drop for Cuda {
     fn drop(&mut self) {
-        // SAFETY: both were made by `open` and are given back once. An error here cannot be helped any more.
-        unsafe {
-            let _ = result::stream::destroy(self.stream);
-            let _ = result::primary_ctx::release(self.device);
-        }
+        // SAFETY: made by `open`, destroyed once. An error here cannot be helped any more.
+        let _ = unsafe { result::stream::destroy(self.stream) };
     }
 }
 
@@ -279,6 +306,14 @@ impl StreamRef<'_> {
     pub fn raw(self) -> sys::CUstream {
         self.0
     }
+
+    /// Waits until all that was enqueued is done.
+    pub fn synchronize(self) -> Result<(), Failure> {
+        // SAFETY: the stream is alive.
+        checked("synchronize", unsafe {
+            result::stream::synchronize(self.0)
+        })
+    }
 }
 
 /// A stream beside the device's own.
@@ -290,288 +325,12 @@ impl Stream {
     pub fn get(&self) -> StreamRef<'_> {
         StreamRef(self.0, PhantomData)
     }
-
-    /// Waits until all that was enqueued is done.
-    pub fn synchronize(&self) -> Result<(), Failure> {
-        // SAFETY: the stream lives as long as `self`.
-        checked("synchronize", unsafe {
-            result::stream::synchronize(self.0)
-        })
-    }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         // SAFETY: made by `Cuda::new_stream`, destroyed once.
         let _ = unsafe { result::stream::destroy(self.0) };
-    }
-}
-
-/// Memory of a device.
-#[derive(Debug)]
-pub struct DeviceMemory {
-    address: sys::CUdeviceptr,
-    bytes: usize,
-}
-
-impl DeviceMemory {
-    /// Allocates; nothing is allocated for no bytes.
-    pub fn new(bytes: usize) -> Result<Self, Failure> {
-        if bytes == 0 {
-            return Ok(Self { address: 0, bytes });
-        }
-        // SAFETY: it is written before it is read.
-        let address = checked("allocation", unsafe { result::malloc_sync(bytes) })?;
-        Ok(Self { address, bytes })
-    }
-
-    /// Allocates memory that host and device both address, never more than is free on the device.
-    pub fn managed(cuda: &Cuda, bytes: usize) -> Result<Self, Failure> {
-        cuda.ensure_fits(bytes as u64)?;
-        let flags = sys::CUmemAttach_flags::CU_MEM_ATTACH_GLOBAL;
-        // SAFETY: it is written before it is read.
-        let address = checked("managed allocation", unsafe {
-            result::malloc_managed(bytes, flags)
-        })?;
-        Ok(Self { address, bytes })
-    }
-
-    /// Its address on the device.
-    pub fn address(&self) -> u64 {
-        self.address
-    }
-
-    /// Its size.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Copies all of `from`, which has the same size, to here, and waits.
-    ///
-    /// # Panics
-    /// If the sizes differ.
-    pub fn upload(&self, from: &[u8]) -> Result<(), Failure> {
-        assert_eq!(from.len(), self.bytes, "sizes of an upload");
-        if self.bytes == 0 {
-            return Ok(());
-        }
-        // SAFETY: both sides have this size, and the call waits.
-        checked("upload", unsafe {
-            result::memcpy_htod_sync(self.address, from)
-        })
-    }
-
-    /// Copies all of it to `to`, which has the same size, and waits.
-    ///
-    /// # Panics
-    /// If the sizes differ.
-    pub fn download(&self, to: &mut [u8]) -> Result<(), Failure> {
-        assert_eq!(to.len(), self.bytes, "sizes of a download");
-        if self.bytes == 0 {
-            return Ok(());
-        }
-        // SAFETY: both sides have this size, and the call waits.
-        checked("download", unsafe {
-            result::memcpy_dtoh_sync(to, self.address)
-        })
-    }
-
-    /// Enqueues setting every byte.
-    pub fn set(&self, stream: StreamRef, byte: u8) -> Result<(), Failure> {
-        if self.bytes == 0 {
-            return Ok(());
-        }
-        // SAFETY: the range is this allocation.
-        checked("memset", unsafe {
-            result::memset_d8_async(self.address, byte, self.bytes, stream.0)
-        })
-    }
-
-    /// Enqueues copying all of `from`, which has the same size, to here.
-    ///
-    /// # Panics
-    /// If the sizes differ.
-    pub fn copy_from(&self, stream: StreamRef, from: &Self) -> Result<(), Failure> {
-        assert_eq!(from.bytes, self.bytes, "sizes of a copy");
-        if self.bytes == 0 {
-            return Ok(());
-        }
-        // SAFETY: both ranges are whole allocations of this size.
-        let copied =
-            unsafe { result::memcpy_dtod_async(self.address, from.address, self.bytes, stream.0) };
-        checked("copy", copied)
-    }
-}
-
-impl Drop for DeviceMemory {
-    fn drop(&mut self) {
-        if self.address != 0 {
-            // SAFETY: allocated by `new` or `managed`, freed once; the driver waits for what uses it.
-            let _ = unsafe { result::free_sync(self.address) };
-        }
-    }
-}
-
-/// Pinned memory of the host, which the device can address.
-#[derive(Debug)]
-pub struct PinnedMemory {
-    start: *mut c_void,
-    bytes: usize,
-}
-
-impl PinnedMemory {
-    /// Allocates, filled with zeros.
-    pub fn new(bytes: usize) -> Result<Self, Failure> {
-        super::super::memory::ensure_fits(bytes as u64)?;
-        let flags = sys::CU_MEMHOSTALLOC_PORTABLE | sys::CU_MEMHOSTALLOC_DEVICEMAP;
-        // SAFETY: what is allocated is written at once.
-        let start = checked("pinned allocation", unsafe {
-            result::malloc_host(bytes.max(1), flags)
-        })?;
-        // SAFETY: at least so many bytes were allocated.
-        unsafe { start.cast::<u8>().write_bytes(0, bytes) };
-        Ok(Self { start, bytes })
-    }
-
-    /// Its address, the same on host and device.
-    pub fn address(&self) -> u64 {
-        self.start.addr() as u64
-    }
-
-    /// Its bytes; nothing on the device may be writing to them.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: the whole allocation, initialised, borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.start.cast(), self.bytes) }
-    }
-
-    /// Word `index` of 32 bits, as it is now, while the device may write it.
-    ///
-    /// # Panics
-    /// If there is no such word.
-    pub fn read_word(&self, index: usize) -> u32 {
-        assert!(4 * (index + 1) <= self.bytes, "a word of pinned memory");
-        // SAFETY: inside the allocation, which is aligned to a page.
-        unsafe { self.start.cast::<u32>().add(index).read_volatile() }
-    }
-
-    /// Sets word `index` of 32 bits, for the device to see.
-    ///
-    /// # Panics
-    /// If there is no such word.
-    pub fn write_word(&self, index: usize, value: u32) {
-        assert!(4 * (index + 1) <= self.bytes, "a word of pinned memory");
-        // SAFETY: inside the allocation, which is aligned to a page; the device reads whole words.
-        unsafe { self.start.cast::<u32>().add(index).write_volatile(value) };
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-    }
-}
-
-impl Drop for PinnedMemory {
-    fn drop(&mut self) {
-        // SAFETY: allocated by `new`, freed once.
-        let _ = unsafe { result::free_host(self.start) };
-    }
-}
-
-/// A moment on a stream.
-#[derive(Debug)]
-pub struct Event(Cell<sys::CUevent>);
-
-impl Event {
-    /// An event that records when it came.
-    pub fn new() -> Result<Self, Failure> {
-        let event = result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT);
-        checked("event", event).map(|event| Self(Cell::new(event)))
-    }
-
-    /// Enqueues it.
-    pub fn record(&self, stream: StreamRef) -> Result<(), Failure> {
-        // SAFETY: the event lives as long as `self`.
-        checked("event", unsafe {
-            result::event::record(self.0.get(), stream.0)
-        })
-    }
-
-    /// Makes a stream wait for it.
-    pub fn hold(&self, stream: StreamRef) -> Result<(), Failure> {
-        let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
-        // SAFETY: event and stream are alive.
-        checked("wait", unsafe {
-            result::stream::wait_event(stream.0, self.0.get(), flags)
-        })
-    }
-
-    /// Nanoseconds from `start`, which was recorded before on the same stream, to this one; both have come.
-    pub fn since_ns(&self, start: &Self) -> Result<u64, Failure> {
-        // SAFETY: both are alive.
-        let ms = checked("elapsed time", unsafe {
-            result::event::elapsed(start.0.get(), self.0.get())
-        })?;
-        Ok((f64::from(ms) * 1e6).round() as u64)
-    }
-}
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        // SAFETY: made by `new`, destroyed once.
-        let _ = unsafe { result::event::destroy(self.0.get()) };
-    }
-}
-
-/// Work that was captured from a stream, ready to be launched again.
-#[derive(Debug)]
-pub struct Graph {
-    graph: sys::CUgraph,
-    executable: sys::CUgraphExec,
-}
-
-impl Graph {
-    /// Captures what `enqueue` puts on the device's stream.
-    pub fn capture(
-        cuda: &Cuda,
-        enqueue: impl FnOnce() -> Result<(), Failure>,
-    ) -> Result<Self, Failure> {
-        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-        // SAFETY: the stream is alive.
-        checked("graph capture", unsafe {
-            result::stream::begin_capture(cuda.stream, mode)
-        })?;
-        let enqueued = enqueue();
-        // SAFETY: the capture of this stream was begun above.
-        let captured = checked("graph capture", unsafe {
-            result::stream::end_capture(cuda.stream)
-        });
-        enqueued?;
-        let graph = captured?;
-        // SAFETY: the graph was just captured.
-        let instance =
-            unsafe { result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0)) };
-        match checked("graph", instance) {
-            Ok(executable) => Ok(Self { graph, executable }),
-            Err(failure) => {
-                // SAFETY: the graph was captured above and is used by nothing.
-                let _ = unsafe { result::graph::destroy(graph) };
-                Err(failure)
-            }
-        }
-    }
-
-    /// Enqueues it.
-    pub fn launch(&self, stream: StreamRef) -> Result<(), Failure> {
-        // SAFETY: graph and stream are alive.
-        checked("graph launch", unsafe {
-            result::graph::launch(self.executable, stream.0)
-        })
-    }
-}
-
-impl Drop for Graph {
-    fn drop(&mut self) {
-        // SAFETY: both were made by `capture` and are destroyed once.
-        unsafe {
-            let _ = result::graph::exec_destroy(self.executable);
-            let _ = result::graph::destroy(self.graph);
-        }
     }
 }
 

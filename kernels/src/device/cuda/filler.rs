@@ -17,7 +17,8 @@ pub fn fill(
     seed: u64,
 ) -> Result<(), Failure> {
     let Some(launch) = launch(spec, seed) else {
-        return memory.set(cuda.stream(), 0);
+        memory.set(cuda.stream(), 0)?;
+        return cuda.synchronize();
     };
     let mut modules = Modules::default();
     modules.load(cuda, &[&launch])?;

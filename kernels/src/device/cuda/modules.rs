@@ -48,13 +48,14 @@ impl Module {
         })
     }
 
-    /// What the record keeps of a kernel: the code that ran and what it takes of a multiprocessor.
-    pub fn facts(&self, kernel: &Kernel) -> Result<String, Failure> {
+    /// What the record keeps of a launch: the code that ran, what it takes of a multiprocessor, and how many blocks one holds.
+    fn facts(&self, kernel: &Kernel, launch: &Launch) -> Result<String, Failure> {
         let registers = kernel.attribute(Attribute::CU_FUNC_ATTRIBUTE_NUM_REGS)?;
         let shared = kernel.attribute(Attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES)?;
         let local = kernel.attribute(Attribute::CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES)?;
         Ok(format!(
-            "{registers} registers, {shared} B static shared memory, {local} B local memory a thread, cubin {}",
+            "{registers} registers, {shared} B static shared memory, {local} B local memory a thread, {} blocks a multiprocessor, cubin {}",
+            kernel.occupancy(launch)?,
             self.cubin.digest
         ))
     }
@@ -80,6 +81,21 @@ impl Kernel {
         checked(&self.name, unsafe {
             result::function::get_function_attribute(self.function, which)
         })
+    }
+
+    /// Blocks of a launch that a multiprocessor holds at once.
+    fn occupancy(&self, launch: &Launch) -> Result<i32, Failure> {
+        self.allow_shared(launch.shared_bytes)?;
+        let threads = launch.block.iter().product::<u32>();
+        // SAFETY: the function's module is loaded.
+        let blocks = unsafe {
+            result::occupancy::max_active_block_per_multiprocessor(
+                self.function,
+                threads as i32,
+                launch.shared_bytes as usize,
+            )
+        };
+        checked(&format!("{}: occupancy", self.name), blocks)
     }
 
     /// The driver's handle.
@@ -191,6 +207,12 @@ impl Modules {
                     source.path
                 )));
             }
+            if launch.shared_bytes > cuda.description.shared_bytes {
+                return Err(Failure::Skipped(format!(
+                    "`{}` needs {} bytes of shared memory, and a block of this device can have {}",
+                    launch.kernel, launch.shared_bytes, cuda.description.shared_bytes
+                )));
+            }
             if !self.0.contains_key(source.path) {
                 let mut kernels: Vec<_> = launches
                     .iter()
@@ -207,7 +229,7 @@ impl Modules {
                 self.0.insert(source.path, Module::load(cuda, &unit)?);
             }
             let module = &self.0[source.path];
-            let fact = module.facts(&module.kernel(&launch.kernel)?)?;
+            let fact = module.facts(&module.kernel(&launch.kernel)?, launch)?;
             facts.insert(
                 format!("kernel {}", launch.kernel),
                 format!("sm_{architecture}, {fact}"),

@@ -58,31 +58,22 @@ impl Timer {
         cuda.synchronize()
     }
 
-    /// Most iterations that a sample may have, of which each takes `steps` launches.
-    pub fn most_iterations(&self, steps: usize) -> u64 {
+    /// Most iterations that a sample may have, of which each takes `launches`. Those of a graph count as well: where its
+    /// nodes wait is the driver's business.
+    pub fn most_iterations(&self, launches: usize) -> u64 {
         match self.mode {
             TimingMode::Cold => 1,
-            TimingMode::Hot => (QUEUE / steps.max(1)).max(1) as u64,
-            TimingMode::Graph => QUEUE as u64,
+            TimingMode::Hot | TimingMode::Graph => (QUEUE / launches.max(1)).max(1) as u64,
             TimingMode::Host => u64::MAX,
         }
     }
 
-    /// Resolution of the clock that samples are timed by, in nanoseconds, as it shows: the smallest step between the times of
-    /// pairs of events with nothing between them. `None` for the host's clock.
+    /// Resolution of the clock that samples are timed by, in nanoseconds. `None` for the host's clock.
     pub fn resolution_ns(&self, cuda: &Cuda) -> Result<Option<u64>, Failure> {
-        const PAIRS: usize = 64;
         if self.mode == TimingMode::Host {
             return Ok(None);
         }
-        let mut times = vec![];
-        for _ in 0..PAIRS {
-            self.start.record(cuda.stream())?;
-            self.end.record(cuda.stream())?;
-            cuda.synchronize()?;
-            times.push(self.end.since_ns(&self.start)?);
-        }
-        Ok(Some(smallest_step(times)))
+        event_resolution_ns(cuda, &self.start, &self.end).map(Some)
     }
 
     /// Takes a sample.
@@ -154,6 +145,20 @@ fn by_host(cuda: &Cuda, iterations: u64, enqueue: Enqueue) -> Result<Measured, F
         host_ns: Some(host_ns),
         ..Measured::default()
     })
+}
+
+/// Resolution of events' times in nanoseconds, as it shows: the smallest step between the times of pairs of events with
+/// nothing between them.
+pub fn event_resolution_ns(cuda: &Cuda, start: &Event, end: &Event) -> Result<u64, Failure> {
+    const PAIRS: usize = 64;
+    let mut times = vec![];
+    for _ in 0..PAIRS {
+        start.record(cuda.stream())?;
+        end.record(cuda.stream())?;
+        cuda.synchronize()?;
+        times.push(end.since_ns(start)?);
+    }
+    Ok(smallest_step(times))
 }
 
 /// The smallest difference between two of some times that is none.

@@ -5,11 +5,17 @@ use assay_protocol::MemoryLevel;
 use super::block::{Block, SIDE};
 use crate::device::{Team, host};
 use crate::simd::wide;
+use crate::store::Around;
 
 /// Rows and columns of the input that are done before the next: as much of the output's pages is touched at a time
 /// as of the input's, and every row is read far enough for the processor to see that it is read in order.
 const ROWS: usize = 64;
 const COLS: usize = 256;
+/// The same where they go through a buffer, 64 KiB with the rows of one more block.
+const BUFFERED_ROWS: usize = PITCH - SIDE;
+const BUFFERED_COLS: usize = 64;
+/// Elements of a column of the input in the buffer.
+const PITCH: usize = 256;
 
 /// Every implementation, the default first.
 pub const VARIANTS: [(&str, Kernel); 2] = [("tiled", tiled), ("naive", naive)];
@@ -32,6 +38,8 @@ pub struct Part<'a> {
     first: usize,
     /// Whether stores should go past the caches.
     streams: bool,
+    /// Room for pieces of the output.
+    buffer: Vec<f32>,
 }
 
 /// Runs one on a team, `iterations` times; gives the nanoseconds that it took.
@@ -43,7 +51,7 @@ pub fn run(
     [rows, cols]: [usize; 2],
     iterations: u64,
 ) -> u64 {
-    let streams = streams(rows, input);
+    let streams = streams(input);
     // Each member writes some rows of the output, a whole number of blocks, and reads as many columns.
     let parts = team.split_mut(out, SIDE * rows.max(1)).into_iter();
     let mut first = 0;
@@ -57,6 +65,7 @@ pub fn run(
             cols,
             first: first - width,
             streams,
+            buffer: vec![0.0; PITCH * BUFFERED_COLS],
         }
     });
     team.time(iterations, parts.collect(), |_, part| {
@@ -66,42 +75,88 @@ pub fn run(
     })
 }
 
-/// Whether stores should go past the caches: those of a line that is not there would fetch it first. That is where the
-/// matrices do not fit into the caches that cores have to themselves, and rows of the output begin with lines.
-fn streams(rows: usize, input: &[f32]) -> bool {
+/// Whether stores should go past the caches: those of a line that is not there would fetch it first, from pages that
+/// change too often to be foreseen. That is where the matrices do not fit into the caches that cores have to themselves.
+fn streams(input: &[f32]) -> bool {
     let bytes = 2 * size_of_val(input) as u64;
-    rows.is_multiple_of(SIDE) && host::level_of(bytes) > Some(MemoryLevel::L2)
+    host::level_of(bytes) > Some(MemoryLevel::L2)
 }
 
 /// By blocks whose cache lines are used up at once.
 fn tiled(part: &mut Part) {
+    if part.streams && !part.rows.is_multiple_of(SIDE) {
+        by_lines(part);
+    } else {
+        by_blocks(part);
+    }
+}
+
+/// A block at a time, from the input to the output. If it streams, rows of the output begin with cache lines.
+fn by_blocks(part: &mut Part) {
     let block = Block::best(part.streams);
-    let width = part.out.len() / part.rows;
-    for row in (0..part.rows).step_by(ROWS) {
+    let (rows, cols, width) = (part.rows, part.cols, part.out.len() / part.rows);
+    for row in (0..rows).step_by(ROWS) {
         for column in (0..width).step_by(COLS) {
-            for row in (row..part.rows.min(row + ROWS)).step_by(SIDE) {
-                for column in (column..width.min(column + COLS)).step_by(SIDE) {
-                    part.transpose(block, row, column, width);
-                }
-            }
+            let size = [ROWS.min(rows - row), COLS.min(width - column)];
+            let from = &part.input[row * cols + part.first + column..];
+            pieces(
+                block,
+                &mut part.out[column * rows + row..],
+                rows,
+                from,
+                cols,
+                size,
+            );
         }
     }
     block.finish();
 }
 
-impl Part<'_> {
-    /// The block at a row and a column of the part, or what there is of it.
-    #[inline]
-    fn transpose(&mut self, block: Block, row: usize, column: usize, width: usize) {
-        let (rows, cols) = (self.rows, self.cols);
-        let (to, from) = (column * rows + row, row * cols + self.first + column);
-        if row + SIDE <= rows && column + SIDE <= width {
-            block.transpose(&mut self.out[to..], rows, &self.input[from..], cols);
-            return;
+/// Through a buffer, from which whole cache lines are sent off, whatever place in them rows of the output begin at. What is
+/// left of a line is done with the rows that follow: the buffer begins a block before them.
+fn by_lines(part: &mut Part) {
+    let block = Block::best(false);
+    let (rows, cols, width) = (part.rows, part.cols, part.out.len() / part.rows);
+    let mut out = Around::new(part.out);
+    for row in (0..rows).step_by(BUFFERED_ROWS) {
+        let (begin, end) = (row.saturating_sub(SIDE), rows.min(row + BUFFERED_ROWS));
+        for column in (0..width).step_by(BUFFERED_COLS) {
+            let size = [end - begin, BUFFERED_COLS.min(width - column)];
+            let from = &part.input[begin * cols + part.first + column..];
+            pieces(block, &mut part.buffer, PITCH, from, cols, size);
+            for (column, piece) in (column..width).zip(part.buffer.chunks_exact(PITCH)) {
+                let line = |row: usize| row.saturating_sub((column * rows + row) % SIDE);
+                let (first, last) = (line(row), if end == rows { end } else { line(end) });
+                out.send(column * rows + first, &piece[first - begin..last - begin]);
+            }
         }
-        for c in 0..SIDE.min(width - column) {
-            for r in 0..SIDE.min(rows - row) {
-                self.out[to + c * rows + r] = self.input[from + r * cols + c];
+    }
+}
+
+/// Transposes the first rows and columns of `input`, whose rows are `cols` apart, to `out`, whose rows are `pitch` apart.
+#[inline]
+fn pieces(
+    block: Block,
+    out: &mut [f32],
+    pitch: usize,
+    input: &[f32],
+    cols: usize,
+    [height, width]: [usize; 2],
+) {
+    for row in (0..height).step_by(SIDE) {
+        for column in (0..width).step_by(SIDE) {
+            let (out, input) = (
+                &mut out[column * pitch + row..],
+                &input[row * cols + column..],
+            );
+            if row + SIDE <= height && column + SIDE <= width {
+                block.transpose(out, pitch, input, cols);
+                continue;
+            }
+            for c in 0..SIDE.min(width - column) {
+                for r in 0..SIDE.min(height - row) {
+                    out[c * pitch + r] = input[r * cols + c];
+                }
             }
         }
     }

@@ -1,0 +1,190 @@
+//! Runs on a made-up NVML: who else is on the GPU, what disturbs it, a GPU that is lost, and energy.
+
+use std::process::Command;
+
+use assay_record::{BlockStatus, Event, Record};
+
+use crate::fake::Fake;
+use crate::helpers::{ASSAY, Outcome, Place, Running, have, suite_with};
+
+/// A worker that says that it runs on GPU 0, and rests where it would compute.
+const WORKER: &str = r#"
+import json, sys, time
+def say(**reply): print(json.dumps({"v": 1, **reply}), flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    kind = request["request"]
+    if kind == "hello":
+        say(kind="hello", protocol=1, worker="rest", version="1", devices=[{"kind": "cuda", "index": 0, "name": "made up"}], software={}, workloads=[{
+            "name": "rest", "summary": "rests", "definition": 1, "parameters": [],
+            "timing": ["hot"], "devices": ["cuda"]}])
+    elif kind == "prepare":
+        say(kind="prepared", work={"items": 1, "formula": "one"}, metrics=[], inputs={}, deterministic=True,
+            device="GPU-00000000-aaaa-bbbb-cccc-000000000000")
+    elif kind == "sample":
+        end, taken = time.monotonic() + request["max_ns"] / 1e9, 0
+        while taken == 0 or taken < request["max_samples"] and time.monotonic() < end:
+            start = time.monotonic_ns()
+            time.sleep(0.02)
+            say(kind="sample", start_ns=start, iterations=1, host_ns=time.monotonic_ns() - start)
+            taken += 1
+        say(kind="sampled", samples=taken)
+    elif kind == "verify":
+        say(kind="verified", passed=True)
+    elif kind == "teardown":
+        say(kind="torn_down", values={})
+"#;
+
+/// A place with a suite of one case on a GPU, and the NVML that is found there.
+pub struct Bench {
+    pub place: Place,
+    pub fake: Fake,
+}
+
+impl Bench {
+    /// `None` where a tool is missing. Each round is measured for so long.
+    pub fn of(rounds: u32, round_ms: u32) -> Option<Self> {
+        if !have("python3") {
+            return None;
+        }
+        let fake = Fake::build()?;
+        let place = Place::new();
+        place.write("worker.py", WORKER);
+        let policy = format!(
+            "rounds = {rounds}, max_rounds = {rounds}, target = 0.000001, min_samples = 2, max_samples = 100000, warmup_ms = 10, round_ms = {round_ms}"
+        );
+        let benchmark = "[[benchmark]]\nname = \"rest\"\nworker = \"rest\"\nworkload = \"rest\"\ndevices = [\"cuda\"]\n";
+        let worker = "[workers.rest]\nargv = [\"python3\", \"{dir}/worker.py\"]\n";
+        let suite = suite_with("gpu", &policy, &[benchmark.into(), worker.into()]);
+        place.write("gpu.toml", suite);
+        Some(Self { place, fake })
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = self.place.program(ASSAY);
+        command
+            .args(arguments.split_whitespace())
+            .env("ASSAY_NVML", self.fake.library());
+        command
+    }
+
+    pub fn assay(&self, arguments: &str) -> Outcome {
+        Outcome::of(arguments, &self.command(arguments).output().unwrap())
+    }
+
+    pub fn start(&self, arguments: &str) -> Running {
+        Running::begin(&self.place, arguments, self.command(arguments))
+    }
+
+    pub fn record(&self) -> Record {
+        self.place.record()
+    }
+}
+
+pub fn texts(record: &Record) -> Vec<&str> {
+    let events = record.events.iter();
+    events.map(|event: &Event| event.text.as_str()).collect()
+}
+
+#[test]
+fn other_users_of_a_gpu_are_told_before_and_after() {
+    let Some(bench) = Bench::of(2, 20) else {
+        return;
+    };
+    bench
+        .assay("run ./gpu.toml")
+        .exits(0)
+        .says("warning: before the run, GPU 1 is held by 2 other processes: unknown")
+        .lacks("GPU 0 is held");
+    let record = bench.record();
+    let told = |when: &str| format!("{when} the run, GPU 1 is held by 2 other processes: unknown");
+    for when in ["before", "after"] {
+        assert!(
+            texts(&record).contains(&&*told(when)),
+            "{:?}",
+            texts(&record)
+        );
+    }
+    let device = record.blocks[0].device.as_deref();
+    assert_eq!(record.header.fingerprint.gpu(device), Some(0));
+    let disturbed = &record.blocks[0].disturbed;
+    let of_gpu = disturbed.iter().any(|what| what.contains("GPU"));
+    assert!(!of_gpu, "a power cap is no disturbance: {disturbed:?}");
+}
+
+#[test]
+fn heat_and_reported_errors_mark_the_rounds() {
+    let Some(bench) = Bench::of(2, 400) else {
+        return;
+    };
+    bench.fake.say("throttle 0x48\n");
+    let running = bench.start("run ./gpu.toml");
+    bench.place.until_record();
+    bench.fake.say("throttle 0x48\nxid 94\n");
+    running.end().exits(0).says("disturbed in 2 of 2");
+    let record = bench.record();
+    let disturbed: Vec<&str> = record
+        .blocks
+        .iter()
+        .flat_map(|block| block.disturbed.iter().map(String::as_str))
+        .collect();
+    let xid = "GPU 0 reported Xid 94: a contained memory error";
+    let hot = disturbed
+        .iter()
+        .filter(|what| what.starts_with("GPU 0 was slowed down for heat in "));
+    assert_eq!(hot.count(), 2, "{disturbed:?}");
+    assert_eq!(
+        texts(&record).iter().filter(|text| **text == xid).count(),
+        1
+    );
+}
+
+#[test]
+fn a_gpu_that_is_lost_in_mid_run_costs_its_telemetry_and_the_run_goes_on() {
+    let Some(bench) = Bench::of(2, 1000) else {
+        return;
+    };
+    let running = bench.start("run ./gpu.toml");
+    bench.place.until_blocks(1);
+    bench.fake.say("lost 0\n");
+    running.end().exits(0);
+    let record = bench.record();
+    assert!(
+        record
+            .blocks
+            .iter()
+            .all(|block| block.status == BlockStatus::Ok)
+    );
+    let has_power = |block: usize| {
+        let mut series = record.blocks[block].telemetry.iter();
+        series.any(|series| series.name == "gpu.0.power")
+    };
+    assert!(has_power(0));
+    let lost = |text: &&str| text.starts_with("telemetry `gpu.0.power`: ");
+    assert!(texts(&record).iter().any(lost), "{:?}", texts(&record));
+    let after = record.footer.unwrap().fingerprint;
+    let name = &after.hardware["gpu.0.name"];
+    assert!(matches!(name, assay_record::Field::Error(_)), "{name:?}");
+}
+
+#[test]
+fn rounds_that_are_long_enough_tell_the_energy_of_an_iteration() {
+    let Some(bench) = Bench::of(2, 2600) else {
+        return;
+    };
+    bench
+        .assay("run ./gpu.toml")
+        .exits(0)
+        .says(" each (counter within ");
+    // The fake adds half a joule with each reading, of which there are ten in a second.
+    let shown = bench.assay("show --json").exits(0).json();
+    let energy = &shown["cases"][0]["energy"];
+    let joules = energy["estimate"]["estimate"].as_f64().unwrap();
+    let seconds = shown["cases"][0]["metrics"][0]["estimate"]["estimate"]
+        .as_f64()
+        .unwrap()
+        / 1e9;
+    let watts = joules / seconds;
+    assert!((0.5..=15.0).contains(&watts), "{watts} W");
+    assert!(energy["error"].as_f64().unwrap() <= 0.05);
+}

@@ -1,0 +1,191 @@
+//! The most that a machine was seen to do, and what results are beside that.
+//!
+//! A ceiling is a measurement like others: the best rate that a case of a ceilings run reached whose workload names the
+//! memory level or arithmetic unit that bounds it. A result beyond the ceiling of what its own case names did not do its
+//! work there: a product in lower precision, a "memory" test that lives in a cache. That is judged on reading and never
+//! stored, so a better ceiling takes a judgement back.
+
+use std::collections::BTreeMap;
+
+use assay_protocol::{ArithmeticUnit, MemoryLevel, Metric, Work};
+use assay_record::{Purpose, RunId};
+use assay_stats::Interval;
+use assay_store::{CaseRow, Store, StoreError};
+use serde::{Deserialize, Serialize};
+
+use crate::estimate::{estimate, rates};
+
+/// Runs of ceilings that are looked at, the newest first: one of them may have had a bad hour.
+const RUNS: usize = 5;
+/// How far beyond the upper end of a ceiling the lower end of a result must be to be impossible: what a ceiling's own kernel may
+/// leave on the table.
+const SLACK: f64 = 1.10;
+/// The same of caches that can be written while they are read: their ceilings are of reading alone.
+const SLACK_OF_CACHES: f64 = 2.0 * SLACK;
+
+/// What a ceiling is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// Bytes per second of a memory level.
+    Level(MemoryLevel),
+    /// Floating-point operations per second of a unit.
+    Unit(ArithmeticUnit),
+}
+
+impl Limit {
+    /// Its name: `dram`, `bf16-tensor`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Level(level) => level.name(),
+            Self::Unit(unit) => unit.name(),
+        }
+    }
+
+    /// How far beyond its ceiling is impossible.
+    fn slack(self) -> f64 {
+        match self {
+            Self::Level(MemoryLevel::L1 | MemoryLevel::L2 | MemoryLevel::L3) => SLACK_OF_CACHES,
+            Self::Level(_) | Self::Unit(_) => SLACK,
+        }
+    }
+
+    /// The unit of its rate.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Level(_) => "B/s",
+            Self::Unit(_) => "FLOP/s",
+        }
+    }
+}
+
+/// The best rate that was seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ceiling {
+    /// Kind of device: `cpu`, `cuda`.
+    pub device: String,
+    /// What it is of.
+    pub limit: Limit,
+    /// Bytes or floating-point operations per second.
+    pub rate: Interval,
+    /// The case that reached it.
+    pub case: String,
+    /// The run that it is from.
+    pub run: RunId,
+    /// Whether others used the machine meanwhile: it may do more than this, so nothing is impossible beside it.
+    pub disturbed: bool,
+}
+
+/// The ceilings of one machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ceilings {
+    /// Best first within a limit; one for each device and limit.
+    pub all: Vec<Ceiling>,
+}
+
+/// A result beside the ceiling of what bounds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fraction {
+    /// What bounds it.
+    pub limit: Limit,
+    /// The result over the ceiling's estimate: 0.93 is 93 %.
+    pub of_ceiling: Interval,
+    /// Why it cannot be, in words; absent where it can.
+    pub impossible: Option<String>,
+}
+
+impl Ceilings {
+    /// The ceilings of a machine, from its newest runs that measured them.
+    pub fn of(store: &Store, machine: &str) -> Result<Self, StoreError> {
+        let rows = store.runs()?.into_iter().rev();
+        let rows = rows.filter(|row| row.machine == machine && row.purpose == Purpose::Ceilings);
+        let mut best: BTreeMap<(String, Limit), Ceiling> = BTreeMap::new();
+        for row in rows.take(RUNS) {
+            for case in store.cases(&row.run)? {
+                for found in ceilings_of(&case, &row.run) {
+                    let key = (found.device.clone(), found.limit);
+                    let known = best
+                        .get(&key)
+                        .is_some_and(|known| known.rate.estimate >= found.rate.estimate);
+                    if !known {
+                        best.insert(key, found);
+                    }
+                }
+            }
+        }
+        Ok(Self {
+            all: best.into_values().collect(),
+        })
+    }
+
+    /// A case's result beside the ceilings of what bounds it. `time_ns` is that of one iteration.
+    pub fn fractions(&self, case: &CaseRow, time_ns: &Interval) -> Vec<Fraction> {
+        let limits = limits(case).into_iter();
+        limits
+            .filter_map(|limit| self.fraction(case, limit, time_ns))
+            .collect()
+    }
+
+    fn fraction(&self, case: &CaseRow, limit: Limit, time_ns: &Interval) -> Option<Fraction> {
+        let here = |ceiling: &&Ceiling| ceiling.device == case.device && ceiling.limit == limit;
+        let ceiling = self.all.iter().find(here)?;
+        let rate = rate(&case.work, limit, time_ns)?;
+        let most = ceiling.rate.high * limit.slack();
+        let impossible = (rate.low > most && !ceiling.disturbed).then(|| {
+            format!(
+                "{:.3e} {unit} is beyond what `{name}` gives here, at most {:.3e} {unit} ({}): something was not computed, or not there",
+                rate.estimate,
+                ceiling.rate.high,
+                ceiling.case,
+                unit = limit.unit(),
+                name = limit.name(),
+            )
+        });
+        let share = |value: f64| value / ceiling.rate.estimate;
+        let of_ceiling = Interval {
+            estimate: share(rate.estimate),
+            low: share(rate.low),
+            high: share(rate.high),
+            confidence: rate.confidence,
+        };
+        Some(Fraction {
+            limit,
+            of_ceiling,
+            impossible,
+        })
+    }
+}
+
+/// What a case says that bounds it.
+fn limits(case: &CaseRow) -> Vec<Limit> {
+    let level = case.bound.level.map(Limit::Level);
+    level
+        .into_iter()
+        .chain(case.bound.unit.map(Limit::Unit))
+        .collect()
+}
+
+fn ceilings_of(case: &CaseRow, run: &RunId) -> Vec<Ceiling> {
+    let Some(time_ns) = estimate(&case.good_values(Metric::TIME)) else {
+        return vec![];
+    };
+    let ceiling = |limit| {
+        Some(Ceiling {
+            device: case.device.clone(),
+            limit,
+            rate: rate(&case.work, limit, &time_ns)?,
+            case: case.case.clone(),
+            run: run.clone(),
+            disturbed: case.good_rounds().any(|round| !round.disturbed.is_empty()),
+        })
+    };
+    limits(case).into_iter().filter_map(ceiling).collect()
+}
+
+fn rate(work: &Work, limit: Limit, time_ns: &Interval) -> Option<Interval> {
+    let rates = rates(work, time_ns).into_iter();
+    rates
+        .filter(|(unit, _)| unit == limit.unit())
+        .map(|(_, rate)| rate)
+        .next()
+}

@@ -1,0 +1,336 @@
+//! Prefix sums: `out[i] = in[0] + ... + in[i]`, or of those before `i` alone (`exclusive`).
+//!
+//! Of unsigned integers, whose sums are exact modulo 2^32 or 2^64: every implementation has the same bits. On the host
+//! each thread sums a tile, which brings it into its cache, waits for the sum of all before, passes it on and writes its
+//! sums from the cache. On CUDA devices `look-back` does the same with one kernel that reads each element once, and
+//! `three-kernel` sums all spans first and reads them again.
+//!
+//! Source of the first: D. Merrill, M. Garland, "Single-pass parallel prefix scan with decoupled look-back",
+//! NVIDIA technical report NVR-2016-002; of the host's: S. Yan, G. Long, Y. Zhang, "`StreamScan`: fast scan algorithms for
+//! GPUs without global barrier synchronization", `PPoPP` 2013. Work with `n` elements of type `T`, each read once and each
+//! sum written once: `2 n sizeof T` bytes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use assay_protocol::{Failure, Work};
+use rayon::prelude::*;
+
+use super::{EVERYWHERE, Op, OpInfo};
+use crate::buffer::Buffers;
+use crate::device::{Member, Team};
+use crate::element::{DType, Element};
+use crate::parameters::{self, Arguments};
+use crate::program::{
+    Arg, Checked, Fill, Launch, Outcome, Program, Source, Step, blocks, cuda_source,
+};
+use crate::simd::wide;
+use crate::store;
+use crate::word::{DTYPES, Word};
+
+static SOURCE: Source = cuda_source!("order/scan.cu");
+/// Bytes of a tile of the host: a part of a core's second cache.
+const HOST_TILE_BYTES: usize = 128 << 10;
+/// Threads of a block.
+const THREADS: u32 = 256;
+/// Bytes of a block's tile: 8 loads of 16 bytes by each thread.
+const TILE_BYTES: usize = 8 * 16 * THREADS as usize;
+/// Blocks of the three-kernel variant at most: a few times as many as run at once, and few enough sums for one block.
+const MOST_SPANS: usize = 2048;
+
+/// Prefix sums.
+pub struct Scan;
+
+/// What a CUDA device runs.
+#[derive(Clone, Copy)]
+enum Variant {
+    LookBack,
+    ThreeKernel,
+}
+
+impl Op for Scan {
+    fn info(&self) -> OpInfo {
+        let variant = parameters::choice("variant", &["look-back", "three-kernel"]);
+        OpInfo {
+            name: "scan",
+            summary: "prefix sums: out[i] = in[0] + ... + in[i]",
+            parameters: vec![
+                parameters::integer("elements"),
+                parameters::dtype(DTYPES),
+                parameters::choice("kind", &["inclusive", "exclusive"]),
+                parameters::on_cuda(variant),
+            ],
+            devices: EVERYWHERE,
+        }
+    }
+
+    fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
+        if arguments.dtype(DTYPES)? == DType::U32 {
+            program::<u32>(arguments)
+        } else {
+            program::<u64>(arguments)
+        }
+    }
+}
+
+fn program<T: Word>(arguments: &Arguments) -> Result<Program, Failure> {
+    let n = arguments.size("elements")?;
+    let inclusive = arguments.choice("kind", &[("inclusive", true), ("exclusive", false)])?;
+    let variants = [
+        ("look-back", Variant::LookBack),
+        ("three-kernel", Variant::ThreeKernel),
+    ];
+    let variant = arguments.cuda_choice("variant", &variants)?;
+    let bytes = parameters::product("`elements`", &[2, n as u64, size_of::<T>() as u64])?;
+    let mut program = Program::new(Work {
+        bytes: Some(bytes),
+        flops: Some(0),
+        items: Some(n as u64),
+        formula: "bytes = 2 n sizeof(T), flops = 0, items = n; n = elements".into(),
+    });
+    let input = program.input("in", T::DTYPE, n, Fill::Words { stream: 0 });
+    let out = program.output("out", T::DTYPE, n);
+    program.on_cpu(move |team, buffers, iterations| {
+        run::<T>(team, buffers, [input, out], inclusive, iterations)
+    });
+    match variant {
+        Variant::LookBack => add_look_back::<T>(&mut program, [input, out], inclusive, n),
+        Variant::ThreeKernel => add_three_kernels::<T>(&mut program, [input, out], inclusive, n),
+    }
+    program.check(move |outcome| check::<T>(outcome, [input, out], inclusive));
+    Ok(program)
+}
+
+fn tiles<T: Element>(n: usize) -> usize {
+    n.div_ceil(TILE_BYTES / size_of::<T>())
+}
+
+fn add_look_back<T: Element>(
+    program: &mut Program,
+    [input, out]: [usize; 2],
+    inclusive: bool,
+    n: usize,
+) {
+    // As many words as `publish` in the source takes for a tile, and one for their number.
+    let words = if T::DTYPE == DType::U32 { 1 } else { 3 };
+    let states = program.scratch("states", DType::U64, 1 + words * tiles::<T>(n));
+    program.cuda.push(Step::Set {
+        buffer: states,
+        byte: 0,
+    });
+    let kernel = format!("scan_look_back<{}, {inclusive}>", T::DTYPE.cuda());
+    let [input, out, states] = [input, out, states].map(Arg::Buffer);
+    let grid = blocks(tiles::<T>(n), 1, u32::MAX);
+    program.launch(Launch::new(&SOURCE, kernel, grid, THREADS).args([
+        out,
+        input,
+        states,
+        Arg::size(n),
+    ]));
+}
+
+fn add_three_kernels<T: Element>(
+    program: &mut Program,
+    [input, out]: [usize; 2],
+    inclusive: bool,
+    n: usize,
+) {
+    let per_span = tiles::<T>(n).div_ceil(MOST_SPANS).max(1);
+    let spans = tiles::<T>(n).div_ceil(per_span);
+    let sums = Arg::Buffer(program.scratch("sums", T::DTYPE, spans));
+    let [input, out] = [input, out].map(Arg::Buffer);
+    let [count, per_span, n] = [spans, per_span, n].map(Arg::size);
+    let grid = blocks(spans, 1, u32::MAX);
+    let dtype = T::DTYPE.cuda();
+    let launch = |kernel: String, blocks, threads, args: &[Arg]| {
+        Launch::new(&SOURCE, kernel, blocks, threads).args(args.iter().copied())
+    };
+    let name = format!("scan_sums<{dtype}>");
+    program.launch(launch(name, grid, THREADS, &[sums, input, per_span, n]));
+    let name = format!("scan_offsets<{dtype}>");
+    program.launch(launch(name, grid.min(1), 1024, &[sums, count]));
+    let name = format!("scan_spans<{dtype}, {inclusive}>");
+    let args = [out, input, sums, per_span, n];
+    program.launch(launch(name, grid, THREADS, &args));
+}
+
+/// What is passed on from tile to tile.
+#[derive(Default)]
+struct Chain {
+    /// Tiles, over all iterations, whose sum is in `before`.
+    tiles: AtomicU64,
+    before: AtomicU64,
+}
+
+impl Chain {
+    /// Waits for the tiles before tile `number` of `tiles`, and adds `sum` to what they sum to, which it gives.
+    fn pass<T: Word>(&self, member: &Member, (number, tiles): (usize, usize), sum: T) -> T {
+        let turn = member.iteration * tiles as u64 + number as u64;
+        member.wait_until(|| self.tiles.load(Ordering::Acquire) == turn);
+        let before = match number {
+            0 => T::default(),
+            _ => T::from_u64(self.before.load(Ordering::Relaxed)),
+        };
+        self.before
+            .store(before.wrapping_add(sum).into(), Ordering::Relaxed);
+        self.tiles.store(turn + 1, Ordering::Release);
+        before
+    }
+}
+
+fn run<T: Word>(
+    team: &Team,
+    buffers: &mut Buffers,
+    [input, out]: [usize; 2],
+    inclusive: bool,
+    iterations: u64,
+) -> u64 {
+    let [input, out] = buffers.many([input, out]);
+    let elements = HOST_TILE_BYTES / size_of::<T>();
+    let (input, out) = (input.get::<T>(), out.get_mut::<T>());
+    let tiles = input.len().div_ceil(elements);
+    // Tiles go round, so that those which are worked on are adjacent.
+    let mut shares: Vec<_> = (0..team.threads()).map(|_| vec![]).collect();
+    let parts = out.chunks_mut(elements).zip(input.chunks(elements));
+    for (number, part) in parts.enumerate() {
+        shares[number % team.threads()].push((number, part));
+    }
+    let scan = Scanner {
+        inclusive,
+        around: store::goes_around(2 * size_of_val(input) as u64),
+    };
+    let chain = Chain::default();
+    team.time(iterations, shares, |member, share| {
+        let mut before = T::default();
+        for (number, (out, input)) in share {
+            // One thread alone knows what is before.
+            if team.threads() > 1 {
+                before = chain.pass(member, (*number, tiles), sum_of(input));
+            }
+            before = scan.tile(out, input, before);
+        }
+    })
+}
+
+/// Bytes that are on their way around the caches at a time.
+const PIECE_BYTES: usize = 4 << 10;
+
+/// How a thread writes its sums.
+#[derive(Clone, Copy)]
+struct Scanner {
+    inclusive: bool,
+    around: bool,
+}
+
+impl Scanner {
+    /// Writes the sums of a tile, and gives that of `before` and all its elements.
+    fn tile<T: Word>(self, out: &mut [T], input: &[T], before: T) -> T {
+        if !self.around {
+            return self.piece(out, input, before);
+        }
+        let mut before = before;
+        let mut sums = [T::default(); PIECE_BYTES / 4];
+        let elements = PIECE_BYTES / size_of::<T>();
+        let mut target = store::Around::new(out);
+        for (number, input) in input.chunks(elements).enumerate() {
+            let sums = &mut sums[..input.len()];
+            before = self.piece(sums, input, before);
+            target.send(number * elements, sums);
+        }
+        before
+    }
+
+    fn piece<T: Word>(self, out: &mut [T], input: &[T], before: T) -> T {
+        if self.inclusive {
+            inclusive_scan(out, input, before)
+        } else {
+            exclusive_scan(out, input, before)
+        }
+    }
+}
+
+/// Elements that are summed at a time: a vector.
+const LANES: usize = 16;
+
+wide! {
+    fn sum_of<T: Word>(input: &[T]) -> T {
+        input.iter().fold(T::default(), |sum, x| sum.wrapping_add(*x))
+    }
+
+    /// Writes `before` and the sums of the elements up to and with each. Gives the last.
+    fn inclusive_scan<T: Word>(out: &mut [T], input: &[T], before: T) -> T {
+        let mut before = before;
+        let (rows, rest) = input.as_chunks::<LANES>();
+        let (out_rows, out_rest) = out.as_chunks_mut::<LANES>();
+        for (out, row) in out_rows.iter_mut().zip(rows) {
+            *out = scan_row(*row);
+            for sum in out.iter_mut() {
+                *sum = sum.wrapping_add(before);
+            }
+            before = out[LANES - 1];
+        }
+        for (out, x) in out_rest.iter_mut().zip(rest) {
+            before = before.wrapping_add(*x);
+            *out = before;
+        }
+        before
+    }
+}
+
+/// Writes `before` and the sums of the elements before each. Gives that of all.
+fn exclusive_scan<T: Word>(out: &mut [T], input: &[T], before: T) -> T {
+    let (Some((first, out)), Some((last, input))) = (out.split_first_mut(), input.split_last())
+    else {
+        return before;
+    };
+    *first = before;
+    inclusive_scan(out, input, before).wrapping_add(*last)
+}
+
+/// Sums of the elements up to and with each: of 2, then of 4, and so on.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn scan_row<T: Word>(mut row: [T; LANES]) -> [T; LANES] {
+    let mut apart = 1;
+    while apart < LANES {
+        let mut before = [T::default(); LANES];
+        before[apart..].copy_from_slice(&row[..LANES - apart]);
+        for (sum, before) in row.iter_mut().zip(before) {
+            *sum = sum.wrapping_add(before);
+        }
+        apart *= 2;
+    }
+    row
+}
+
+/// Elements that a thread checks at a time.
+const BATCH: usize = 1 << 14;
+
+fn check<T: Word>(outcome: &Outcome, [input, out]: [usize; 2], inclusive: bool) -> Checked {
+    let (input, out) = (outcome.get::<T>(input), outcome.get::<T>(out));
+    let add = |sum: u64, x: &T| sum.wrapping_add((*x).into());
+    let sums = input
+        .par_chunks(BATCH)
+        .map(|batch| batch.iter().fold(0, add));
+    let sums: Vec<u64> = sums.collect();
+    let before = sums.iter().scan(0_u64, |before, sum| {
+        let this = *before;
+        *before = before.wrapping_add(*sum);
+        Some(this)
+    });
+    let before: Vec<u64> = before.collect();
+    let batches = input.par_chunks(BATCH).zip(out.par_chunks(BATCH));
+    let different = batches.zip(before).map(|((input, out), before)| {
+        let mut before = before;
+        let is_wrong = |(x, found): (&T, &T)| {
+            let with = add(before, x);
+            let right = if inclusive { with } else { before };
+            before = with;
+            *found != T::from_u64(right)
+        };
+        input.iter().zip(out).map(is_wrong).filter(|w| *w).count()
+    });
+    Checked::exact(
+        different.sum(),
+        "how many sums differ from those of 64 bits, modulo the size of their type",
+    )
+}

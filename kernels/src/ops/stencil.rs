@@ -1,0 +1,332 @@
+//! The 7-point stencil on a regular grid in three dimensions: a step of the heat equation.
+//!
+//! `out = c0 a + c1 (sum of the six neighbours of a)` with `c0` 0.4 and `c1` 0.1; points outside of the grid count as 0.
+//! Point `(x, y, z)` is element `(z ny + y) nx + x`. Source: K. Datta et al., "Stencil computation optimization and
+//! auto-tuning on state-of-the-art multicore architectures", SC08, section 2, which counts 8 flops per point. Work with
+//! `n = nx ny nz` points of type `T`, each read once and written once: `2 n sizeof T` bytes and `8 n` flops.
+//!
+//! On CUDA devices `variant` says where neighbours come from: through the caches (`naive`), or from shared memory
+//! and registers in a sweep over the planes (`tiled`).
+
+use std::ops::Range;
+
+use assay_protocol::{Failure, Work};
+
+use super::{EVERYWHERE, Op, OpInfo};
+use crate::bound::tolerance;
+use crate::buffer::Buffers;
+use crate::check;
+use crate::device::{Team, chunk};
+use crate::element::{DType, Real, with_real};
+use crate::parameters::{self, Arguments};
+use crate::program::{Arg, Checked, Fill, Launch, Outcome, Program, Source, blocks, cuda_source};
+use crate::simd::wide;
+use crate::store::{self, Around};
+
+/// Weights of the centre and of each neighbour. They add up to 1: where the temperature is the same everywhere, it stays.
+const WEIGHTS: [f64; 2] = [0.4, 0.1];
+/// Roundings on the longest path to a point: three additions, two products, one more addition.
+const ROUNDINGS: u64 = 6;
+const DTYPES: &[DType] = &[DType::F32, DType::F64];
+static SOURCE: Source = cuda_source!("grid/stencil.cu");
+
+/// The 7-point stencil.
+pub struct Stencil;
+
+impl Op for Stencil {
+    fn info(&self) -> OpInfo {
+        let variant = parameters::choice("variant", &["tiled", "naive"]);
+        OpInfo {
+            name: "stencil",
+            summary: "7-point stencil in 3D: out = c0 a + c1 (six neighbours)",
+            parameters: vec![
+                parameters::integer("nx"),
+                parameters::integer("ny"),
+                parameters::integer("nz"),
+                parameters::dtype(DTYPES),
+                parameters::on_cuda(variant),
+            ],
+            devices: EVERYWHERE,
+        }
+    }
+
+    fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
+        with_real!(
+            arguments.dtype(DTYPES)?,
+            [F32 = f32, F64 = f64],
+            program(arguments)
+        )
+    }
+
+    /// Several tiles and sweeps in each direction.
+    fn test_size(&self, parameter: &str, size: i64) -> i64 {
+        match parameter {
+            "nx" => size,
+            "ny" => size.min(19),
+            _ => size.min(17),
+        }
+    }
+}
+
+fn program<T: Real>(arguments: &Arguments) -> Result<Program, Failure> {
+    const NAMES: &str = "`nx`, `ny` and `nz`";
+    let grid = Grid {
+        nx: arguments.size("nx")?,
+        ny: arguments.size("ny")?,
+        nz: arguments.size("nz")?,
+    };
+    let tiled = arguments.cuda_choice("variant", &[("tiled", true), ("naive", false)])?;
+    let points = parameters::size_product(NAMES, &[grid.nx, grid.ny, grid.nz])?;
+    let bytes = parameters::product(NAMES, &[points as u64, 2, size_of::<T>() as u64])?;
+    let mut program = Program::new(Work {
+        bytes: Some(bytes),
+        flops: Some(parameters::product(NAMES, &[points as u64, 8])?),
+        items: Some(points as u64),
+        formula: "bytes = 2 n sizeof(T), flops = 8 n, items = n; n = nx ny nz".into(),
+    });
+    let input = program.input("a", T::DTYPE, points, Fill::signed(0));
+    let out = program.output("out", T::DTYPE, points);
+    program.on_cpu(move |team, buffers, iterations| {
+        run::<T>(grid, team, buffers, [input, out], iterations)
+    });
+    program.launch(grid.launch::<T>(tiled, [input, out]));
+    program.check(move |outcome| check::<T>(grid, outcome, [input, out]));
+    Ok(program)
+}
+
+/// Points in each direction.
+#[derive(Clone, Copy, Debug)]
+struct Grid {
+    nx: usize,
+    ny: usize,
+    nz: usize,
+}
+
+impl Grid {
+    fn rows(self) -> usize {
+        self.ny * self.nz
+    }
+
+    fn launch<T: Real>(self, tiled: bool, [input, out]: [usize; 2]) -> Launch {
+        const TILE: [usize; 2] = [32, 8];
+        const MOST: u32 = 65_535;
+        let planes = self.planes_per_block(TILE);
+        let dtype = T::DTYPE.cuda();
+        let name = if tiled { "tiled" } else { "naive" };
+        let depth = if tiled { planes } else { 1 };
+        let mut launch = Launch::new(&SOURCE, format!("stencil_{name}<{dtype}>"), 0, 0);
+        launch.grid = [
+            blocks(self.nx, TILE[0], u32::MAX),
+            blocks(self.ny, TILE[1], MOST),
+            blocks(self.nz, depth, MOST),
+        ];
+        launch.block = [TILE[0] as u32, TILE[1] as u32, 1];
+        let sizes = [self.nx, self.ny, self.nz].map(Arg::size);
+        let scalars = WEIGHTS.map(|weight| match T::DTYPE {
+            DType::F64 => Arg::F64(weight),
+            _ => Arg::F32(weight as f32),
+        });
+        launch
+            .args([Arg::Buffer(out), Arg::Buffer(input)])
+            .args(sizes)
+            .args(tiled.then(|| Arg::size(planes)))
+            .args(scalars)
+    }
+
+    /// Planes of a sweep: as many as leave enough blocks for a large device, since the planes at its ends are loaded twice.
+    fn planes_per_block(self, [x, y]: [usize; 2]) -> usize {
+        const ENOUGH_BLOCKS: usize = 8192;
+        const FEWEST: usize = 8;
+        let tiles = self.nx.div_ceil(x).saturating_mul(self.ny.div_ceil(y));
+        let sweeps = (ENOUGH_BLOCKS / tiles.max(1)).max(1);
+        self.nz.div_ceil(sweeps).max(FEWEST)
+    }
+}
+
+fn check<T: Real>(grid: Grid, outcome: &Outcome, [input, out]: [usize; 2]) -> Checked {
+    let (input, out) = (outcome.get::<T>(input), outcome.get::<T>(out));
+    // As the kernels have them: rounded to the type.
+    let [centre, neighbour] = WEIGHTS.map(|weight| -> f64 { T::from_f64(weight).into() });
+    let Grid { nx, ny, nz } = grid;
+    let error = check::worst(out.len(), |i| {
+        let (x, y, z) = (i % nx, i / nx % ny, i / (nx * ny));
+        let a = |is_inside: bool, index: usize| if is_inside { input[index].into() } else { 0.0 };
+        let neighbours: [f64; 6] = [
+            a(x > 0, i.wrapping_sub(1)),
+            a(x + 1 < nx, i + 1),
+            a(y > 0, i.wrapping_sub(nx)),
+            a(y + 1 < ny, i + nx),
+            a(z > 0, i.wrapping_sub(nx * ny)),
+            a(z + 1 < nz, i + nx * ny),
+        ];
+        let middle = centre * a(true, i);
+        let sum: f64 = neighbours.iter().sum();
+        let magnitudes: f64 = neighbours.iter().map(|a| a.abs()).sum();
+        let condition = middle.abs() + neighbour * magnitudes;
+        check::relative(out[i].into(), middle + neighbour * sum, condition)
+    });
+    Checked {
+        error,
+        tolerance: tolerance::<T>(ROUNDINGS, ROUNDINGS + 2),
+        detail: "largest |out - exact| / sum of magnitudes; bound gamma_6".into(),
+    }
+}
+
+fn run<T: Real>(
+    grid: Grid,
+    team: &Team,
+    buffers: &mut Buffers,
+    [input, out]: [usize; 2],
+    iterations: u64,
+) -> u64 {
+    let (inputs, out) = buffers.split_last_mut(out);
+    let (input, out) = (inputs[input].get::<T>(), out.get_mut::<T>());
+    let sweep = Sweep::new(grid, input);
+    let (rows, members) = (grid.rows(), team.threads());
+    let parts = (0..members).zip(team.split_mut(out, grid.nx.max(1)));
+    let parts = parts.map(|(index, out)| Part {
+        rows: chunk(rows, 1, members, index),
+        out,
+        piece: vec![T::default(); sweep.piece_rows * grid.nx],
+    });
+    team.time(iterations, parts.collect(), |_, part| sweep.run(part))
+}
+
+/// Rows of the output that are one member's, and a buffer for a few of them.
+struct Part<'a, T> {
+    rows: Range<usize>,
+    out: &'a mut [T],
+    piece: Vec<T>,
+}
+
+/// How the host goes through a grid: strips of rows that are few enough for three planes of a strip to stay in the second
+/// cache, in each all planes, in each plane pieces that stay in the first.
+struct Sweep<'a, T> {
+    grid: Grid,
+    input: &'a [T],
+    /// What lies outside.
+    zeros: Vec<T>,
+    strip_rows: usize,
+    piece_rows: usize,
+    /// Whether output is written around the caches.
+    around: bool,
+}
+
+impl<'a, T: Real> Sweep<'a, T> {
+    fn new(grid: Grid, input: &'a [T]) -> Self {
+        const STRIP_BYTES: usize = 384 << 10;
+        const PIECE_BYTES: usize = 4 << 10;
+        let row_bytes = (grid.nx * size_of::<T>()).max(1);
+        Self {
+            grid,
+            input,
+            zeros: vec![T::default(); grid.nx],
+            strip_rows: (STRIP_BYTES / row_bytes).max(1),
+            piece_rows: (PIECE_BYTES / row_bytes).clamp(1, grid.ny.max(1)),
+            around: store::goes_around(2 * size_of_val(input) as u64),
+        }
+    }
+
+    fn run(&self, part: &mut Part<T>) {
+        let nx = self.grid.nx;
+        let Part { rows, out, piece } = part;
+        if self.around {
+            let mut out = Around::new(out);
+            self.pieces(rows, |first, count| {
+                let piece = &mut piece[..count * nx];
+                self.rows(piece, rows.start + first);
+                out.send(first * nx, piece);
+            });
+        } else {
+            self.pieces(rows, |first, count| {
+                self.rows(&mut out[first * nx..][..count * nx], rows.start + first);
+            });
+        }
+    }
+
+    /// Calls `piece` with the first row, counted from that of the part, and the number of rows of each piece.
+    fn pieces(&self, rows: &Range<usize>, mut piece: impl FnMut(usize, usize)) {
+        let Grid { nx, ny, .. } = self.grid;
+        if nx == 0 || rows.is_empty() {
+            return;
+        }
+        let planes = rows.start / ny..=(rows.end - 1) / ny;
+        for strip in (0..ny).step_by(self.strip_rows) {
+            let strip_end = ny.min(strip + self.strip_rows);
+            for z in planes.clone() {
+                let first = rows.start.max(z * ny + strip);
+                let end = rows.end.min(z * ny + strip_end);
+                for first in (first..end).step_by(self.piece_rows) {
+                    piece(first - rows.start, self.piece_rows.min(end - first));
+                }
+            }
+        }
+    }
+
+    /// Rows from `first` on, all of one plane.
+    fn rows(&self, out: &mut [T], first: usize) {
+        let Grid { nx, ny, .. } = self.grid;
+        let weights = WEIGHTS.map(T::from_f64);
+        for (out, r) in out.chunks_exact_mut(nx).zip(first..) {
+            let rows = [
+                self.row(Some(r)),
+                self.row((r % ny > 0).then(|| r - 1)),
+                self.row((r % ny + 1 < ny).then_some(r + 1)),
+                self.row(r.checked_sub(ny)),
+                self.row(Some(r + ny)),
+            ];
+            row(out, rows, weights);
+        }
+    }
+
+    /// A row of the input, or zeros where there is none.
+    fn row(&self, row: Option<usize>) -> &[T] {
+        let nx = self.grid.nx;
+        let row = row.filter(|row| *row < self.grid.rows());
+        row.map_or(&self.zeros, |row| &self.input[row * nx..][..nx])
+    }
+}
+
+/// Points that are computed together.
+const LANES: usize = 16;
+
+wide! {
+    /// One row, which is not empty, of its own row of the input, which comes first, and the four beside it.
+    fn row<T: Real>(out: &mut [T], rows: [&[T]; 5], weights: [T; 2]) {
+        let last = out.len() - 1;
+        let inside = rows[0];
+        out[0] = point(rows, 0, [T::default(), inside.get(1).copied().unwrap_or_default()], weights);
+        if last > LANES {
+            // The first group begins behind the edge, the last one ends before it; those between are aligned.
+            for group in (0..last).step_by(LANES) {
+                let first = group.clamp(1, last - LANES);
+                points(out, rows, first..first + LANES, weights);
+            }
+        } else if last > 1 {
+            points(out, rows, 1..last, weights);
+        }
+        if last > 0 {
+            out[last] = point(rows, last, [inside[last - 1], T::default()], weights);
+        }
+    }
+}
+
+/// Some points of a row that have a neighbour on either side.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn points<T: Real>(out: &mut [T], rows: [&[T]; 5], place: Range<usize>, weights: [T; 2]) {
+    let left = &rows[0][place.start - 1..place.end - 1];
+    let right = &rows[0][place.start + 1..=place.end];
+    let rows = rows.map(|row| &row[place.clone()]);
+    for (x, out) in out[place].iter_mut().enumerate() {
+        *out = point(rows, x, [left[x], right[x]], weights);
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn point<T: Real>(rows: [&[T]; 5], x: usize, sides: [T; 2], weights: [T; 2]) -> T {
+    let [centre, north, south, below, above] = rows.map(|row| row[x]);
+    let sum = ((sides[0] + sides[1]) + (north + south)) + (below + above);
+    weights[0] * centre + weights[1] * sum
+}
