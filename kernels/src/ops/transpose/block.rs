@@ -42,7 +42,7 @@ impl Block {
 
     /// To be called behind the last block: makes what was stored past the caches visible to whom this thread meets next.
     #[inline]
-    pub fn finish(self) {
+    pub fn finish() {
         #[cfg(target_arch = "x86_64")]
         x86::fence();
     }
@@ -92,7 +92,7 @@ mod tests {
                 &input[SIDE * COLS + SIDE..],
                 COLS,
             );
-            block.finish();
+            Block::finish();
             for (i, found) in out.iter().enumerate() {
                 let (column, row) = (i / ROWS, i % ROWS);
                 let moved = (SIDE..2 * SIDE).contains(&column) && row >= SIDE;

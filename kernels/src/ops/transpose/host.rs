@@ -109,7 +109,7 @@ fn by_blocks(part: &mut Part) {
             );
         }
     }
-    block.finish();
+    Block::finish();
 }
 
 /// Through a buffer, from which whole cache lines are sent off, whatever place in them rows of the output begin at. What is
