@@ -1,24 +1,93 @@
 //! What a site is made of, and how it is looked up.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::address;
 use assay_protocol::Digest;
-use assay_record::{Fingerprint, RunId};
-use assay_store::SeriesKey;
-use assay_verdicts::{CaseHistory, CaseSummary, Reproduction, RunSummary, Series};
+use assay_record::{Fingerprint, Manifest, RunId};
+use assay_store::{RoundSamples, RoundTelemetry, RunRow, SeriesKey};
+use assay_verdicts::ceilings::Ceilings;
+use assay_verdicts::{
+    CaseHistory, CaseSummary, Comparison, Gate, Reproduction, RunSummary, Series,
+};
 
 /// All that a site shows. The order within the lists does not matter.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SiteModel {
-    /// The runs.
-    pub runs: Vec<RunSummary>,
+    /// Every run.
+    pub runs: Vec<RunRow>,
+    /// What runs found: of those whose pages are written, and of the newest, which other pages tell of.
+    pub summaries: Vec<RunSummary>,
     /// The series with what changed in them.
     pub histories: Vec<CaseHistory>,
+    /// What the gate says of the newest night of each suite on each machine.
+    pub nights: Vec<Night>,
+    /// Comparisons that have a page.
+    pub matrices: Vec<Matrix>,
     /// The reproductions.
     pub reproductions: Vec<Reproduction>,
     /// Fingerprints by the digests that runs name.
     pub fingerprints: BTreeMap<Digest, Fingerprint>,
+    /// Manifests by their digests, of the runs in `summaries`.
+    pub manifests: BTreeMap<Digest, Manifest>,
+    /// Measured ceilings by machine.
+    pub ceilings: BTreeMap<String, Ceilings>,
+    /// What lies behind the newest points of series.
+    pub details: BTreeMap<CaseOfRun, CaseDetail>,
+}
+
+/// One night and what is said of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Night {
+    /// The run against its window, with what confirmed it since.
+    pub gate: Gate,
+    /// The night before it of the same suite on the same machine.
+    pub previous: Option<RunId>,
+    /// What changed on the machine since then, in words, the gravest first.
+    pub machine_changes: Vec<String>,
+}
+
+/// Sides that are compared, the first with each other one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix {
+    /// What the sides differ in, or that somebody chose them.
+    pub by: By,
+    /// Name of the suite.
+    pub suite: String,
+    /// One per side but the first, which is the baseline of all; at least one.
+    pub comparisons: Vec<Comparison>,
+}
+
+/// What the sides of a comparison differ in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum By {
+    /// A night and the one before it.
+    Night,
+    /// Machines.
+    Machine,
+    /// GPU models.
+    Gpu,
+    /// Versions of the driver.
+    Driver,
+    /// Images.
+    Image,
+    /// Arms of one run.
+    Arm,
+    /// Runs that somebody chose.
+    Chosen,
+}
+
+/// A case of a run: run, id of the case, name of the arm.
+pub type CaseOfRun = (RunId, String, String);
+
+/// What was recorded of a case in a run, beside its values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CaseDetail {
+    /// Every sample.
+    pub samples: Vec<RoundSamples>,
+    /// What telemetry read meanwhile.
+    pub telemetry: Vec<RoundTelemetry>,
 }
 
 /// How a site presents itself.
@@ -26,12 +95,28 @@ pub struct SiteModel {
 pub struct SiteSettings {
     /// Name of the site, in the head of every page.
     pub title: String,
+    /// Where the site will lie, such as `https://host/bench/`, ending in a slash; empty where nobody said. Feeds and badges
+    /// need it; links between pages are relative and do not.
+    pub base: String,
+    /// File of the logo, which is copied to the site.
+    pub logo: Option<PathBuf>,
+    /// Address of a commit with `{commit}` for its hash; empty where there is none.
+    pub commit_link: String,
+    /// Folder of templates that take the place of ours, by name.
+    pub templates: Option<PathBuf>,
+    /// Whether diffs and environment variables of runs are published.
+    pub publish_source: bool,
 }
 
 impl Default for SiteSettings {
     fn default() -> Self {
         Self {
             title: "Assay".into(),
+            base: String::new(),
+            logo: None,
+            commit_link: String::new(),
+            templates: None,
+            publish_source: false,
         }
     }
 }
@@ -41,7 +126,9 @@ pub struct Library<'a> {
     /// Settings of the site.
     pub settings: &'a SiteSettings,
     /// Runs by id, so by start.
-    pub runs: BTreeMap<&'a RunId, &'a RunSummary>,
+    pub runs: BTreeMap<&'a RunId, &'a RunRow>,
+    /// What some of them found.
+    pub summaries: BTreeMap<&'a RunId, &'a RunSummary>,
     /// Histories by the keys of their series: by suite, then case.
     pub histories: BTreeMap<&'a SeriesKey, &'a CaseHistory>,
     /// Pages of the series.
@@ -55,7 +142,8 @@ impl<'a> Library<'a> {
     pub fn new(model: &'a SiteModel, settings: &'a SiteSettings) -> Self {
         Self {
             settings,
-            runs: model.runs.iter().map(|s| (&s.run.run, s)).collect(),
+            runs: model.runs.iter().map(|row| (&row.run, row)).collect(),
+            summaries: model.summaries.iter().map(|s| (&s.run.run, s)).collect(),
             histories: model
                 .histories
                 .iter()
@@ -72,25 +160,27 @@ impl<'a> Library<'a> {
     }
 
     /// Runs, the latest first.
-    pub fn latest_first(&self) -> impl Iterator<Item = &'a RunSummary> {
+    pub fn latest_first(&self) -> impl Iterator<Item = &'a RunRow> {
         self.runs.values().rev().copied()
     }
 
+    /// What a run found, where that is at hand.
+    pub fn summary(&self, run: &RunId) -> Option<&'a RunSummary> {
+        self.summaries.get(run).copied()
+    }
+
     /// Machines by name, each with its runs, the latest first.
-    pub fn machines(&self) -> BTreeMap<&'a str, Vec<&'a RunSummary>> {
-        let mut machines: BTreeMap<&str, Vec<&RunSummary>> = BTreeMap::new();
-        for summary in self.latest_first() {
-            machines
-                .entry(&summary.run.machine)
-                .or_default()
-                .push(summary);
+    pub fn machines(&self) -> BTreeMap<&'a str, Vec<&'a RunRow>> {
+        let mut machines: BTreeMap<&str, Vec<&RunRow>> = BTreeMap::new();
+        for run in self.latest_first() {
+            machines.entry(&run.machine).or_default().push(run);
         }
         machines
     }
 
     /// The case that a series is of, as its latest run had it.
     pub fn latest_case(&self, series: &Series) -> Option<(&'a RunSummary, &'a CaseSummary)> {
-        let run = self.runs.get(&series.points.last()?.run)?;
+        let run = self.summary(&series.points.last()?.run)?;
         let is_it = |case: &&CaseSummary| {
             case.case.case == series.key.case && case.case.arm == series.key.arm
         };

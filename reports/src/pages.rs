@@ -26,7 +26,7 @@ pub enum Plan<'a> {
     /// One series.
     Series(&'a assay_verdicts::CaseHistory),
     /// One machine with its runs, the latest first.
-    Machine(&'a str, Vec<&'a assay_verdicts::RunSummary>),
+    Machine(&'a str, Vec<&'a assay_store::RunRow>),
     /// How to read the site.
     About,
 }
@@ -64,7 +64,7 @@ pub fn plan<'a>(library: &Library<'a>) -> Vec<Plan<'a>> {
             .into_iter()
             .map(|(name, runs)| Plan::Machine(name, runs)),
     );
-    pages.extend(library.runs.values().map(|summary| Plan::Run(summary)));
+    pages.extend(library.summaries.values().map(|summary| Plan::Run(summary)));
     let histories = library.histories.values();
     pages.extend(histories.map(|history| Plan::Series(history)));
     pages

@@ -209,8 +209,8 @@ fn reproduced_by(library: &Library<'_>, summary: &RunSummary) -> Vec<Link> {
     let again = library
         .runs
         .values()
-        .filter(|other| other.run.reproduces.as_ref() == this);
-    again.map(|other| part::run_link(&other.run.run)).collect()
+        .filter(|other| other.reproduces.as_ref() == this);
+    again.map(|other| part::run_link(&other.run)).collect()
 }
 
 fn reproduction(library: &Library<'_>, summary: &RunSummary) -> Option<ReproductionView> {
