@@ -19,6 +19,15 @@ pub fn worst(len: usize, error: impl Fn(usize) -> f64 + Sync) -> f64 {
         .reduce(|| 0.0, larger)
 }
 
+/// For how many of `0..len` something holds.
+pub fn count(len: usize, holds: impl Fn(usize) -> bool + Sync) -> usize {
+    (0..len)
+        .into_par_iter()
+        .with_min_len(BATCH)
+        .filter(|i| holds(*i))
+        .count()
+}
+
 fn larger(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() {
         f64::INFINITY

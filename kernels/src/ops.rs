@@ -1,22 +1,27 @@
-//! The ops, one file per family and one line each in [`OPS`].
+//! The ops, one file per family and one line each in `OPS`.
 
 mod bank_conflict;
 mod ceiling;
+mod fft;
 mod gather;
 mod gemm;
+mod histogram;
 mod memset;
 mod nbody;
 mod pointer_chase;
+mod power_spectrum;
 mod radix_sort;
 mod reduce;
 mod scan;
 mod softmax;
+mod spectral;
 mod spmv;
 mod stencil;
 mod stream;
 mod strided;
 mod sum;
 mod system;
+mod top_k;
 mod transpose;
 
 use std::collections::BTreeMap;
@@ -42,6 +47,8 @@ const OPS: &[&dyn Op] = &[
     &sum::Reduction::Sum,
     &scan::Scan,
     &radix_sort::RadixSort,
+    &histogram::Histogram,
+    &top_k::TopK,
     &strided::Strided,
     &gather::Indexed::Gather,
     &gather::Indexed::Scatter,
@@ -61,6 +68,8 @@ const OPS: &[&dyn Op] = &[
     &system::OccupancySweep,
     &ceiling::PeakTensor,
     &nbody::Nbody,
+    &fft::FastFourier,
+    &power_spectrum::PowerSpectrum,
 ];
 
 /// Every op, and every workload that is no op, as an entry of a worker's catalog.

@@ -112,6 +112,15 @@ impl Arguments<'_> {
         }
     }
 
+    /// Fails if a size or count is more than an op can have.
+    pub fn check_most(&self, name: &str, most: usize) -> Result<(), Failure> {
+        if self.size(name)? > most {
+            let expected = format!("at most {most}");
+            return Err(wrong(name, &expected, self.0.params.get(name)));
+        }
+        Ok(())
+    }
+
     /// Text.
     pub fn text(&self, name: &str) -> Result<&str, Failure> {
         let value = self.0.params.get(name);

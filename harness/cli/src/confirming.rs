@@ -18,6 +18,7 @@ use crate::database;
 use crate::execute::{self, Executed};
 use crate::gating::{Asking, Checked};
 use crate::interrupt::Interrupt;
+use crate::plan;
 use crate::settings::Settings;
 use crate::sides::{self, Side};
 
@@ -42,6 +43,8 @@ pub fn confirm(
     if suspects.is_empty() {
         return Ok(Some(checked));
     }
+    // What was imported cannot be run again, and says so.
+    plan::folder(&tonight.manifest.suite.source)?;
     is_same_machine(tonight, settings)?;
     let scene = Scene::of(before, tonight, &checked, settings)?;
     let mut ways: BTreeMap<Way, BTreeSet<(String, String)>> = BTreeMap::new();

@@ -14,6 +14,7 @@ pub mod errors;
 pub mod execute;
 pub mod gating;
 mod history;
+pub mod import;
 pub mod interrupt;
 pub mod marks;
 pub mod output;

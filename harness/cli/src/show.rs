@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use assay_protocol::Unit;
-use assay_record::RunStatus;
+use assay_record::{EventKind, RunStatus};
 use assay_reports::format;
 use assay_stats::Interval;
 use assay_store::CaseRow;
@@ -46,6 +46,13 @@ pub fn run(summary: &RunSummary) {
         row.suite,
         row.machine
     );
+    if let Some(event) = summary
+        .events
+        .iter()
+        .find(|event| event.kind == EventKind::Imported)
+    {
+        crate::say!("{}", event.text);
+    }
     if row.status != RunStatus::Complete {
         crate::say!(
             "this run is {}: what follows is not all",
@@ -125,7 +132,7 @@ fn energy(energy: &Energy) -> String {
     format!(", {joules} each (counter within {within} %)")
 }
 
-/// What speaks against the rounds that count: those disturbed, and those that never settled.
+/// What speaks against the rounds that count: those disturbed, those that never settled, those whose samples were not kept.
 fn doubts(case: &CaseRow) -> String {
     let all = case.good_rounds().count();
     let disturbed = case
@@ -136,7 +143,10 @@ fn doubts(case: &CaseRow) -> String {
         0 => String::new(),
         _ => format!(", {what} in {count} of {all}"),
     };
-    say(disturbed.count(), "disturbed") + &say(unsettled.count(), "never settled")
+    let means = case.good_rounds().filter(|round| round.is_summary());
+    say(disturbed.count(), "disturbed")
+        + &say(unsettled.count(), "never settled")
+        + &say(means.count(), "a mean alone")
 }
 
 /// A reproduction: three parts, the cases, and why.

@@ -14,6 +14,9 @@ use crate::time::Timestamp;
 /// Version of the record that this Assay writes; it reads this one and all before it.
 pub const RECORD_VERSION: u32 = 3;
 
+/// [`Block::stop`] of a block whose one sample is the sum of samples that were not kept.
+pub const SUMMARY: &str = "summary";
+
 /// One line of a record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -59,7 +62,7 @@ pub struct Header {
     /// What the run is for.
     #[serde(default, skip_serializing_if = "Purpose::is_measurement")]
     pub purpose: Purpose,
-    /// Resolution of the host's timer, in nanoseconds.
+    /// Resolution of the host's timer, in nanoseconds; 0 where an import does not know it.
     pub timer_resolution_ns: u64,
     /// What one reading of that timer costs, in nanoseconds; absent in records of version 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,7 +135,8 @@ pub struct Block {
     pub warmup: u32,
     /// Whether a steady state was reached.
     pub steady: bool,
-    /// Why the round stopped: `precise`, `max_samples`, `budget`; absent where it failed.
+    /// Why the round stopped: `precise`, `max_samples`, `budget`; absent where it failed. [`SUMMARY`] where an import
+    /// had no samples: the only one is their sum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<String>,
     /// How the output compares with the reference.
@@ -309,6 +313,8 @@ pub enum EventKind {
     RoundsAdded,
     /// The run was asked to stop.
     Interrupted,
+    /// Another tool measured: what its results do not say.
+    Imported,
     /// Something worth reading.
     Note,
 }

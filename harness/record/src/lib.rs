@@ -15,6 +15,7 @@ pub mod reader;
 pub mod run_id;
 pub mod time;
 pub mod validate;
+pub mod whole;
 pub mod writer;
 
 pub use body::{
@@ -23,7 +24,8 @@ pub use body::{
 pub use error::RecordError;
 pub use fingerprint::{Field, Fingerprint, MachineIdentity, Scalar, Section};
 pub use manifest::{
-    Arm, ArmCommit, Case, Expect, Manifest, ManifestFile, Policy, Project, Source, WorkloadRef,
+    Arm, ArmCommit, Case, Expect, Manifest, ManifestFile, Origin, Policy, Project, Source,
+    WorkloadRef,
 };
 pub use reader::Record;
 pub use run_id::RunId;

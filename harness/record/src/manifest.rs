@@ -58,7 +58,7 @@ pub struct Manifest {
 pub struct SuiteRef {
     /// Its name.
     pub name: String,
-    /// SHA-256 of its TOML file.
+    /// SHA-256 of its TOML file, or of the file that was imported.
     pub digest: Digest,
     /// Where it lies.
     pub source: Source,
@@ -72,6 +72,21 @@ pub enum Source {
     Builtin,
     /// In a folder, by its absolute path at planning time.
     Folder(String),
+    /// Nowhere: another tool measured, and its results were imported.
+    Imported(Origin),
+}
+
+/// What an imported run was read from; the digest of the suite is that of this file.
+///
+/// Such a manifest says what was measured and cannot be run. Its policies, seeds and limits are the usual ones and
+/// say nothing, and the digest of its worker is that of no bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// What wrote the file: `nvbench`.
+    pub format: String,
+    /// The file's name, without its folder.
+    pub file: String,
 }
 
 /// The program that planned a manifest.

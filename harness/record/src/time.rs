@@ -43,9 +43,25 @@ impl Timestamp {
     }
 }
 
+impl FromStr for Timestamp {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let at = text.parse().map(Self);
+        at.map_err(|_| format!("expected a time such as 2026-11-20T21:15:33Z, not `{text}`"))
+    }
+}
+
 /// A day in UTC, written as `2026-11-20`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(jiff::civil::Date);
+
+impl Day {
+    /// When it begins.
+    pub fn start(self) -> Option<Timestamp> {
+        let midnight = self.0.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+        Some(Timestamp(midnight.timestamp()))
+    }
+}
 
 impl FromStr for Day {
     type Err = String;
@@ -101,5 +117,24 @@ impl schemars::JsonSchema for Timestamp {
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Day, Timestamp};
+
+    #[test]
+    fn a_day_begins_at_midnight_in_utc() {
+        let day: Day = "2026-11-20".parse().unwrap();
+        let start = day.start().unwrap();
+        assert_eq!(start, "2026-11-20T00:00:00Z".parse().unwrap());
+        assert_eq!(start.day(), day);
+        assert!(
+            "2026-11-20"
+                .parse::<Timestamp>()
+                .unwrap_err()
+                .contains("2026-11-20T21")
+        );
     }
 }

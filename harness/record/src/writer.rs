@@ -18,7 +18,7 @@ pub const FINISHED_SUFFIX: &str = ".jsonl.zst";
 /// Longest line of a record, in bytes: what a reader holds at once.
 pub const MAX_LINE_BYTES: usize = 256 << 20;
 
-const COMPRESSION_LEVEL: i32 = 6;
+pub(crate) const COMPRESSION_LEVEL: i32 = 6;
 
 /// A record in the making.
 #[derive(Debug)]
@@ -66,17 +66,8 @@ impl RecordWriter {
 
     /// Appends a line and waits until it is on the disk. After an error the file holds what it held before.
     pub fn append(&mut self, body: &Body) -> Result<(), RecordError> {
-        if let Body::Block(block) = body {
-            crate::validate::block(block).map_err(|what| RecordError::format(&self.path, what))?;
-        }
-        let json =
-            serde_json::to_vec(body).map_err(|e| RecordError::format(&self.path, e.to_string()))?;
         let mut chain = self.chain;
-        let line = chain.seal(&json);
-        if line.len() > MAX_LINE_BYTES {
-            let what = format!("a line of {} bytes; at most {MAX_LINE_BYTES}", line.len());
-            return Err(RecordError::format(&self.path, what));
-        }
+        let line = seal(&mut chain, body).map_err(|what| RecordError::format(&self.path, what))?;
         self.write(&line)?;
         self.chain = chain;
         self.length += line.len() as u64;
@@ -115,6 +106,22 @@ impl RecordWriter {
     }
 }
 
+/// The next line of a chain, newline included, if a reader would take it.
+pub(crate) fn seal(chain: &mut Chain, body: &Body) -> Result<Vec<u8>, String> {
+    if let Body::Block(block) = body {
+        crate::validate::block(block)?;
+    }
+    let json = serde_json::to_vec(body).map_err(|error| error.to_string())?;
+    let line = chain.seal(&json);
+    if line.len() > MAX_LINE_BYTES {
+        return Err(format!(
+            "a line of {} bytes; at most {MAX_LINE_BYTES}",
+            line.len()
+        ));
+    }
+    Ok(line)
+}
+
 /// Compresses `x.jsonl` to `x.jsonl.zst` and removes the former once the latter is on the disk.
 fn compress(path: &Path) -> io::Result<PathBuf> {
     let finished = path.with_extension("jsonl.zst");
@@ -147,7 +154,7 @@ fn write_compressed(from: &Path, to: &Path) -> io::Result<()> {
     buffered.get_ref().sync_all()
 }
 
-fn sync_folder(folder: &Path) -> Result<(), RecordError> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), RecordError> {
     File::open(folder)
         .and_then(|f| f.sync_all())
         .map_err(RecordError::io(folder))

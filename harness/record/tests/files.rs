@@ -8,8 +8,8 @@ use assay_record::body::RECORD_VERSION;
 use assay_record::manifest::{BUILTIN_WORKER, Engine, MANIFEST_SCHEMA, SuiteRef, Tool};
 use assay_record::{
     Arm, Block, BlockStatus, Body, Case, Expect, Fingerprint, Footer, Header, Manifest,
-    ManifestFile, Policy, Project, Purpose, Record, RecordError, RecordWriter, RunId, RunStatus,
-    Samples, Section, Source, Timestamp, WorkloadRef,
+    ManifestFile, Origin, Policy, Project, Purpose, Record, RecordError, RecordWriter, RunId,
+    RunStatus, Samples, Section, Source, Timestamp, WorkloadRef, whole,
 };
 
 fn manifest() -> Manifest {
@@ -409,4 +409,55 @@ fn manifests_are_refused_in_words() {
             "{error}"
         );
     }
+}
+
+/// A footer after that many blocks.
+fn footer(blocks: u64) -> Body {
+    Body::Footer(Box::new(Footer {
+        finished: header().started,
+        status: RunStatus::Complete,
+        fingerprint: fingerprint(),
+        blocks,
+    }))
+}
+
+#[test]
+fn a_record_that_is_known_beforehand_is_written_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocks = ["a@cpu", "b@cpu"].map(|case| Body::Block(Box::new(block(case, 0))));
+    let bodies = || blocks.iter().cloned().chain([footer(2)]);
+    let path = whole::write(folder.path(), header(), bodies()).unwrap();
+    assert_eq!(path, whole::path(folder.path(), &header().run));
+    let record = Record::read(&path).unwrap();
+    assert_eq!((record.blocks.len(), record.header), (2, header()));
+    // Another of the same name stays what it is.
+    let before = std::fs::read(&path).unwrap();
+    let again = whole::write(folder.path(), header(), [footer(0)]);
+    assert!(matches!(again, Err(RecordError::Io { source, .. })
+        if source.kind() == std::io::ErrorKind::AlreadyExists));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_record_with_an_impossible_block_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bad = block("b@cpu", 0);
+    bad.samples.host_ns[1] = 0;
+    let bodies = [block("a@cpu", 0), bad].map(|block| Body::Block(Box::new(block)));
+    let error = whole::write(folder.path(), header(), bodies).unwrap_err();
+    assert!(error.to_string().contains("zero time"), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_imported_manifest_says_so() {
+    let mut imported = manifest();
+    imported.suite.source = Source::Imported(Origin {
+        format: "nvbench".into(),
+        file: "out.json".into(),
+    });
+    let text = serde_json::to_string(&imported).unwrap();
+    assert!(text.contains(r#""source":{"imported":{"format":"nvbench","file":"out.json"}}"#));
+    assert_eq!(ManifestFile::seal(&imported).unwrap().manifest, imported);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use assay_protocol::{Bound, Digest, Metric, Params, TimingMode, Verification, Work};
-use assay_record::body::TelemetrySeries;
+use assay_record::body::{SUMMARY, TelemetrySeries};
 use assay_record::{BlockStatus, EventKind, Purpose, RunId, RunStatus, Samples, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +112,13 @@ pub struct RoundRow {
     pub inputs: Option<Digest>,
     /// End of the worker's standard error.
     pub log: String,
+}
+
+impl RoundRow {
+    /// Whether its one sample is the sum of samples that were not kept: how they differ is not known.
+    pub fn is_summary(&self) -> bool {
+        self.stop.as_deref() == Some(SUMMARY)
+    }
 }
 
 /// Something that happened during a run.

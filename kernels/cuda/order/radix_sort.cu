@@ -158,7 +158,7 @@ ASSAY_DEVICE void store_relaxed(u32* to, u32 word) {
 ASSAY_DEVICE bool comes_late(u32) { return false; }
 #else
 inline u32 load_relaxed(const u32* from) { return __atomic_load_n(from, __ATOMIC_RELAXED); }
-inline void store_relaxed(u32* to, u32 word) { __atomic_store_n(to, word, __ATOMIC_RELAXED); }
+inline void store_relaxed(u32* to, u32 word) { atomicExch(to, word); }
 // Blocks run one after the other there, and all prefixes would be known at once: most are held back for good, so that
 // blocks look back as far as they do where others run at the same time.
 inline bool comes_late(u32 tile) { return tile % 5 != 0; }

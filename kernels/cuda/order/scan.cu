@@ -109,8 +109,8 @@ ASSAY_DEVICE bool comes_late(u64, u32) { return false; }
 #else
 inline u64 load_relaxed(const u64* from) { return __atomic_load_n(from, __ATOMIC_RELAXED); }
 inline u64 load_acquire(const u64* from) { return __atomic_load_n(from, __ATOMIC_RELAXED); }
-inline void store_relaxed(u64* to, u64 word) { __atomic_store_n(to, word, __ATOMIC_RELAXED); }
-inline void store_release(u64* to, u64 word) { __atomic_store_n(to, word, __ATOMIC_RELAXED); }
+inline void store_relaxed(u64* to, u64 word) { atomicExch(to, word); }
+inline void store_release(u64* to, u64 word) { atomicExch(to, word); }
 // Blocks run one after the other there, and all prefixes would be known at once: most are held back for good, so that
 // blocks look back as far as they do where others run at the same time.
 inline bool comes_late(u64 tile, u32 status) { return status == PREFIX && tile % 37 != 0; }

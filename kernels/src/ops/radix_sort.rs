@@ -129,10 +129,7 @@ impl Op for RadixSort {
             ("three-kernel", Variant::ThreeKernel),
         ];
         let variant = arguments.cuda_choice("variant", &variants)?;
-        if n > MOST {
-            let message = format!("parameter `elements`: at most {MOST} can be sorted, found {n}");
-            return Err(Failure::Failed(message));
-        }
+        arguments.check_most("elements", MOST)?;
         let mut program = Program::new(work(n as u64, payload));
         let places = Places {
             input: Columns::add(payload, |is_payload| {

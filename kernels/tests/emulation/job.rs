@@ -53,14 +53,21 @@ impl Session {
         }
     }
 
-    /// Runs one iteration of a program on its buffers.
+    /// Runs one iteration of a program on its buffers. `library` stands in for a library that it calls.
     pub fn run(
         &mut self,
         program: &Program,
         buffers: &mut Buffers,
         order: Order,
+        library: impl Fn(&mut Buffers),
     ) -> Result<(), String> {
-        self.job(&program.cuda, buffers, order)
+        let is_call = |step: &Step| matches!(step, Step::Library(_));
+        for steps in program.cuda.split_inclusive(is_call) {
+            let calls = steps.iter().filter(|step| is_call(step)).count();
+            self.job(&steps[..steps.len() - calls], buffers, order)?;
+            (0..calls).for_each(|_| library(buffers));
+        }
+        Ok(())
     }
 
     /// Fills a buffer as a device does, and compares it with what the host makes.

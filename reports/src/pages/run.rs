@@ -38,6 +38,7 @@ struct Page {
     tags: Vec<String>,
     tool: String,
     manifest: String,
+    imported: String,
     reproduces: Option<Link>,
     reproduced_by: Vec<Link>,
     tally: Tally,
@@ -154,6 +155,7 @@ pub fn render(library: &Library<'_>, summary: &RunSummary) -> Result<String, Rep
         tags: run.tags.iter().map(|tag| cell(tag)).collect(),
         tool: cell(&run.tool),
         manifest: run.manifest.to_string(),
+        imported: imported(summary),
         reproduces: run
             .reproduces
             .as_ref()
@@ -180,6 +182,17 @@ pub fn render(library: &Library<'_>, summary: &RunSummary) -> Result<String, Rep
         &format!("Run {}", run.run),
         &page,
     )
+}
+
+/// What an import says of itself; empty where the run was measured here.
+fn imported(summary: &RunSummary) -> String {
+    let said = summary
+        .events
+        .iter()
+        .find(|event| event.kind == EventKind::Imported);
+    said.map_or(String::new(), |event| {
+        text::clip(&event.text, 1000).into_owned()
+    })
 }
 
 /// A link to a run's page, without one where the site does not have it.
@@ -319,7 +332,7 @@ fn telling(rounds: &[RoundRow]) -> Option<&Verification> {
         .or_else(|| all().max_by(|a, b| size(a).total_cmp(&size(b))))
 }
 
-/// `6`, `5 of 6`, `6, 2 not steady, 1 disturbed`: a round that was tried again counts once.
+/// `6`, `5 of 6`, `6, 2 not steady, 1 disturbed`, `1, a mean alone`: a round that was tried again counts once.
 fn rounds(case: &CaseRow) -> String {
     let good = case.good_rounds().count();
     let unsteady = case.good_rounds().filter(|round| !round.steady).count();
@@ -331,11 +344,13 @@ fn rounds(case: &CaseRow) -> String {
     let of = (good < tried.len()).then(|| format!(" of {}", tried.len()));
     let are_disturbed = (disturbed > 0).then(|| format!(", {disturbed} disturbed"));
     let not_steady = (unsteady > 0).then(|| format!(", {unsteady} not steady"));
+    let is_mean = case.good_rounds().any(RoundRow::is_summary);
     format!(
-        "{good}{}{}{}",
+        "{good}{}{}{}{}",
         of.unwrap_or_default(),
         not_steady.unwrap_or_default(),
-        are_disturbed.unwrap_or_default()
+        are_disturbed.unwrap_or_default(),
+        if is_mean { ", a mean alone" } else { "" }
     )
 }
 
@@ -424,6 +439,7 @@ fn event(event: &EventRow) -> EventLine {
         EventKind::WorkerLost => "worker lost",
         EventKind::RoundsAdded => "rounds added",
         EventKind::Interrupted => "interrupted",
+        EventKind::Imported => "imported",
         EventKind::Note => "note",
     };
     EventLine {

@@ -1,4 +1,4 @@
-//! The emulated driver with a plugin of every CUDA source, compiled by `c++` and kept in the target folder by the digest of
+//! The emulated driver with a plugin of every CUDA source, and the emulated cuFFT, compiled by `c++` and kept in the target folder by the digest of
 //! all that goes into each.
 
 use std::fmt::Write as _;
@@ -21,12 +21,13 @@ const PLUGIN: &[&str] = &[
     "-DASSAY_EMULATION_PLUGIN",
 ];
 const DRIVER: &[&str] = &["-fvisibility=hidden", "-Wl,-soname,libcuda.so.1"];
+const CUFFT: &[&str] = &["-fvisibility=hidden", "-Wl,-soname,libcufft.so"];
 
 /// Kernels as users write them.
 pub const USER_SOURCE: &str = include_str!("user.cu");
 const USER_KERNELS: &[&str] = &["axpy<float>", "half_axpy", "count_up"];
 
-/// A folder with `libcuda.so.1` and its plugins, made once. `None` where a tool is missing, which is said, or a failure
+/// A folder with `libcuda.so.1`, its plugins and `libcufft.so`, made once. `None` where a tool is missing, which is said, or a failure
 /// where `ASSAY_REQUIRE` names it.
 pub fn driver() -> Option<&'static Path> {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
@@ -54,10 +55,9 @@ fn make() -> Option<PathBuf> {
         return None;
     }
     let common = Digest::of([version.stdout, contents()].concat());
-    let mut jobs = vec![(
-        "libcuda.so.1".to_owned(),
-        "#include \"driver.cpp\"\n".to_owned(),
-    )];
+    let libraries = [("libcuda.so.1", "driver.cpp"), ("libcufft.so", "cufft.cpp")];
+    let include = |(name, file): (&str, &str)| (name.to_owned(), format!("#include \"{file}\"\n"));
+    let mut jobs: Vec<_> = libraries.into_iter().map(include).collect();
     for (path, (source, kernels)) in ops::kernels() {
         if source.emulated {
             let text = plugin(
@@ -116,10 +116,10 @@ fn plugin(source: &str, kernels: &[String]) -> String {
 
 /// The library of a text, compiled unless it is there.
 fn built(cache: &Path, common: Digest, name: &str, text: &str) -> PathBuf {
-    let flags = if name == "libcuda.so.1" {
-        DRIVER
-    } else {
-        PLUGIN
+    let flags = match name {
+        "libcuda.so.1" => DRIVER,
+        "libcufft.so" => CUFFT,
+        _ => PLUGIN,
     };
     let key = Digest::of(format!("{common}{COMMON:?}{flags:?}{text}"));
     let library = cache.join(format!("{}.so", plain(key)));

@@ -12,6 +12,7 @@ mod doctor;
 mod fingerprint;
 mod guard;
 mod history;
+mod import;
 mod ingest;
 mod list;
 mod nightly;
@@ -70,6 +71,8 @@ enum Command {
     Ceilings(ceilings::Args),
     /// Publish the site from the database.
     Report(report::Args),
+    /// Import results of another tool as runs.
+    Import(import::Args),
     /// Read records into the database.
     Ingest(ingest::Args),
     /// Rebuild the database from records, or verify it against them.
@@ -134,6 +137,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Calibrate(args) => calibrate::run(&args)?,
         Command::Ceilings(args) => ceilings::run(&args)?,
         Command::Report(args) => report::run(&args)?,
+        Command::Import(args) => import::run(&args)?,
         Command::Ingest(args) => ingest::run(&args)?,
         Command::Db(args) => db::run(&args)?,
         Command::Fingerprint(args) => fingerprint::run(&args)?,

@@ -29,7 +29,7 @@ const INHERITED: [&str; 8] = [
 ];
 
 /// Variables that may change a result: where set, they are part of the manifest.
-const DETERMINING: [&str; 11] = [
+const DETERMINING: [&str; 14] = [
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
     "OMP_NUM_THREADS",
@@ -38,6 +38,9 @@ const DETERMINING: [&str; 11] = [
     "MKL_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "CUDA_VISIBLE_DEVICES",
+    "CUDA_HOME",
+    "CUDA_PATH",
+    "ASSAY_CUDA",
     "CUDA_DEVICE_ORDER",
     "NVIDIA_TF32_OVERRIDE",
     "PYTHONPATH",

@@ -264,21 +264,14 @@ fn make_case(
     timing: TimingMode,
     policy: Policy,
 ) -> Result<Case> {
-    let axes: Vec<(&str, &ParamValue)> = point
-        .iter()
-        .map(|(name, value)| (name.as_str(), value))
-        .collect();
-    let mut id = Case::make_id(&benchmark.name, &axes, device);
-    // The usual mode goes without saying.
-    if !matches!(
-        (timing, &workload),
-        (TimingMode::Hot, _) | (_, WorkloadRef::Command(_))
-    ) {
-        id = format!("{id}+{timing}");
-    }
+    // A command has one mode, which goes without saying.
+    let said = match &workload {
+        WorkloadRef::Command(_) => TimingMode::Hot,
+        WorkloadRef::Worker { .. } | WorkloadRef::Kernel(_) => timing,
+    };
     Ok(Case {
         definition: definition(&workload, &params, benchmark.seed, device, timing)?,
-        id,
+        id: id(&benchmark.name, point, device, said),
         benchmark: benchmark.name.clone(),
         tags: benchmark.tags.clone(),
         workload,
@@ -292,8 +285,26 @@ fn make_case(
     })
 }
 
+/// Id of a case. The usual mode goes without saying.
+pub(crate) fn id(
+    benchmark: &str,
+    point: &Point,
+    device: &DeviceSelector,
+    timing: TimingMode,
+) -> String {
+    let axes: Vec<(&str, &ParamValue)> = point
+        .iter()
+        .map(|(name, value)| (name.as_str(), value))
+        .collect();
+    let id = Case::make_id(benchmark, &axes, device);
+    match timing {
+        TimingMode::Hot => id,
+        _ => format!("{id}+{timing}"),
+    }
+}
+
 /// Digest of what defines a series: the work, inputs, parameters and timed region; never an implementation.
-fn definition(
+pub(crate) fn definition(
     workload: &WorkloadRef,
     params: &Params,
     seed: u64,

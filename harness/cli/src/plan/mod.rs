@@ -129,6 +129,12 @@ pub fn folder(source: &Source) -> Result<PathBuf> {
     match source {
         Source::Builtin => builtin::materialise(),
         Source::Folder(folder) => Ok(PathBuf::from(folder)),
+        Source::Imported(origin) => bail!(
+            "this run was imported from {}, which {} wrote: it cannot be run again here, for only what was measured is known; measure again with {} and import that",
+            origin.file,
+            origin.format,
+            origin.format
+        ),
     }
 }
 

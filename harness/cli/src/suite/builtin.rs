@@ -27,6 +27,18 @@ const SUITES: &[(&str, &str)] = &[
         include_str!("../../../../suites/definitions/memory.toml"),
     ),
     (
+        "system",
+        include_str!("../../../../suites/definitions/system.toml"),
+    ),
+    (
+        "kernels",
+        include_str!("../../../../suites/definitions/kernels.toml"),
+    ),
+    (
+        "dense",
+        include_str!("../../../../suites/definitions/dense.toml"),
+    ),
+    (
         "ceilings",
         include_str!("../../../../suites/definitions/ceilings.toml"),
     ),

@@ -1,7 +1,7 @@
 //! Manifests and fingerprints by their digests.
 
 use assay_protocol::Digest;
-use assay_record::{Fingerprint, ManifestFile};
+use assay_record::{Fingerprint, ManifestFile, RunId};
 use duckdb::params;
 
 use super::json;
@@ -20,6 +20,17 @@ impl Store {
                 manifest,
             })
             .ok_or_else(|| self.unknown("manifest", digest))
+    }
+
+    /// The runs whose suite has this digest: those of one suite's text, or the import of one file. Oldest first.
+    pub fn runs_of_suite(&self, digest: &Digest) -> Result<Vec<RunId>, StoreError> {
+        // Canonical JSON: keys in order, no blanks; within text a quote would be escaped.
+        let part = format!(r#""suite":{{"digest":"{digest}""#);
+        let sql = "SELECT r.run FROM runs r JOIN manifests m ON m.digest = r.manifest
+                   WHERE contains(m.json, ?) ORDER BY r.started, r.run";
+        self.rows(sql, params![part], |row| {
+            Ok(row.get::<_, String>(0)?.parse()?)
+        })
     }
 
     /// A fingerprint.

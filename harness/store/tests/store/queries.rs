@@ -1,6 +1,6 @@
 //! What queries return, against the records that went in.
 
-use assay_protocol::Metric;
+use assay_protocol::{Digest, Metric};
 use assay_record::BlockStatus;
 use assay_store::StoreError;
 use assay_store::synthetic::Recipe;
@@ -54,6 +54,22 @@ fn store_returns_runs_and_documents_as_recorded() {
         store.run(&night("bench-1", 7).run()),
         Err(StoreError::UnknownRun { .. })
     ));
+}
+
+#[test]
+fn store_finds_runs_by_the_digest_of_their_suite() {
+    let place = Place::new();
+    let other = Recipe {
+        suite: "other".into(),
+        ..night("bench-1", 2)
+    };
+    ingest(&place, &[night("bench-1", 1), night("bench-1", 0), other]);
+    let store = place.reader();
+    let of = |suite: &str| store.runs_of_suite(&Digest::of(suite)).unwrap();
+    let nights = [0, 1].map(|n| night("bench-1", n).run());
+    assert_eq!(of("synthetic"), nights);
+    assert_eq!(of("other").len(), 1);
+    assert!(of("none").is_empty());
 }
 
 #[test]

@@ -1,0 +1,346 @@
+//! From what a file says to the record of a run.
+//!
+//! Where the format of records asks for what an import cannot know, it gets the value that says nothing: the digest of
+//! no bytes for the worker's executable, the usual policy, no clock.
+
+use std::collections::{BTreeMap, HashSet};
+
+use anyhow::{Context as _, Result, ensure};
+use assay_protocol::{DeviceKind, Digest, Hello, PROTOCOL_VERSION, Prepared, U64};
+use assay_record::body::{RECORD_VERSION, SUMMARY, Worker};
+use assay_record::manifest::{Engine, GitState, MANIFEST_SCHEMA, SuiteRef, Tool};
+use assay_record::validate::{MAX_CASES, MAX_ID_BYTES};
+use assay_record::{
+    Arm, Block, BlockStatus, Body, Case, Event, EventKind, Expect, Fingerprint, Footer, Header,
+    Manifest, ManifestFile, Origin, Policy, Project, Purpose, RunId, RunStatus, Samples, Source,
+    Timestamp, WorkloadRef,
+};
+use assay_stats::{steady_from, warmup::MINIMUM_SAMPLES};
+
+use super::Options;
+use super::found::{Columns, Found, Measurement, Outcome, Total, plain, slug};
+use crate::plan::{self, MAIN_ARM, cases};
+
+/// Longest reason that is kept, in characters.
+const MAX_REASON: usize = 2000;
+/// Longest time for an answer: nothing is asked of what was measured elsewhere, but 0 is no limit.
+const TIMEOUT_MS: u32 = 1;
+
+/// Where a record's content came from.
+pub struct Origins {
+    /// Name of the importer.
+    pub format: &'static str,
+    /// Name of the file.
+    pub file: String,
+    /// SHA-256 of it.
+    pub digest: Digest,
+    /// When it was measured.
+    pub date: Timestamp,
+    /// Whether somebody said so; else it is the file's own time.
+    pub is_dated: bool,
+}
+
+/// The header of a record, and all that comes after it.
+pub fn record(
+    found: Found,
+    origins: &Origins,
+    options: &Options,
+) -> Result<(Header, impl Iterator<Item = Body> + use<>)> {
+    ensure!(!found.measurements.is_empty(), "it holds no measurement");
+    let header = header(&found, origins, options)?;
+    let event = Event {
+        at: origins.date,
+        kind: EventKind::Imported,
+        text: words(&found, origins),
+        case: None,
+    };
+    let worker = worker(&found, origins);
+    let footer = Footer {
+        finished: origins.date,
+        status: RunStatus::Complete,
+        fingerprint: header.fingerprint.clone(),
+        blocks: found.measurements.len() as u64,
+    };
+    let ids: Vec<String> = header
+        .manifest
+        .cases
+        .iter()
+        .map(|case| case.id.clone())
+        .collect();
+    let date = origins.date;
+    let blocks = ids
+        .into_iter()
+        .zip(found.measurements)
+        .map(move |(id, measurement)| Body::Block(Box::new(block(id, measurement, date))));
+    let first = [Body::Worker(worker), Body::Event(event)];
+    let last = [Body::Footer(Box::new(footer))];
+    Ok((header, first.into_iter().chain(blocks).chain(last)))
+}
+
+fn header(found: &Found, origins: &Origins, options: &Options) -> Result<Header> {
+    let fingerprint = Fingerprint {
+        taken: origins.date,
+        hardware: found.hardware.clone(),
+        software: found.software.clone(),
+        settings: found.settings.clone(),
+        volatile: BTreeMap::new(),
+    };
+    let machine = options.machine.as_deref().or(found.machine.as_deref());
+    let machine = plain(
+        "--machine",
+        machine.context("it does not say on what it was measured: name that with --machine")?,
+        100,
+    )?;
+    let file = ManifestFile::seal(&manifest(found, origins, options)?)?;
+    let entropy = format!("import {}", origins.digest);
+    Ok(Header {
+        version: RECORD_VERSION,
+        run: RunId::new(origins.date, entropy.as_bytes()),
+        started: origins.date,
+        monotonic_ns: 0,
+        manifest: file.manifest,
+        manifest_digest: file.digest,
+        machine: fingerprint
+            .identity(Some(machine))
+            .context("the machine has no canonical form")?,
+        fingerprint,
+        tags: options.tags.clone(),
+        reproduces: None,
+        purpose: Purpose::Measurement,
+        timer_resolution_ns: 0,
+        timer_overhead_ns: None,
+    })
+}
+
+fn manifest(found: &Found, origins: &Origins, options: &Options) -> Result<Manifest> {
+    let project = match &options.commit {
+        None => Project::NoRepository,
+        Some(commit) => Project::Git(GitState {
+            commit: Some(commit.clone()),
+            branch: None,
+            remote: None,
+            diff: None,
+        }),
+    };
+    Ok(Manifest {
+        schema: MANIFEST_SCHEMA,
+        suite: SuiteRef {
+            name: options.suite.clone().unwrap_or_else(|| found.suite.clone()),
+            digest: origins.digest,
+            source: Source::Imported(Origin {
+                format: origins.format.into(),
+                file: origins.file.clone(),
+            }),
+        },
+        tool: Tool {
+            version: env!("CARGO_PKG_VERSION").into(),
+            binary: plan::own_digest()?,
+        },
+        project,
+        arms: vec![Arm {
+            name: MAIN_ARM.into(),
+            engine: Engine::Host,
+            worker: Digest::of(""),
+            prefix: Vec::new(),
+            env: BTreeMap::new(),
+            commit: None,
+        }],
+        workers: BTreeMap::from([(origins.format.to_owned(), found.command.clone())]),
+        sources: BTreeMap::new(),
+        order_seed: U64(0),
+        cases: all_cases(&found.measurements, origins.format)?,
+    })
+}
+
+fn all_cases(measurements: &[Measurement], worker: &str) -> Result<Vec<Case>> {
+    let count = measurements.len();
+    ensure!(
+        count <= MAX_CASES,
+        "it holds {count} measurements; at most {MAX_CASES}"
+    );
+    let mut ids = HashSet::new();
+    let case = |measurement| {
+        let case = case(measurement, worker)?;
+        ensure!(
+            ids.insert(case.id.clone()),
+            "two results are both the case `{}`: which one is meant cannot be told",
+            case.id
+        );
+        Ok(case)
+    };
+    measurements.iter().map(case).collect()
+}
+
+fn case(measurement: &Measurement, worker: &str) -> Result<Case> {
+    let Measurement {
+        benchmark,
+        point,
+        device,
+        timing,
+        ..
+    } = measurement;
+    let workload = WorkloadRef::Worker {
+        worker: worker.into(),
+        name: plain("benchmark", benchmark, 200)?.into(),
+        definition: 1,
+    };
+    Ok(Case {
+        id: short(cases::id(benchmark, point, device, *timing)),
+        benchmark: slug(benchmark, "unnamed"),
+        tags: Vec::new(),
+        definition: cases::definition(&workload, point, 0, device, *timing)?,
+        workload,
+        params: point.clone(),
+        seed: U64(0),
+        device: device.clone(),
+        timing: *timing,
+        policy: Policy::default(),
+        timeout_ms: TIMEOUT_MS,
+        expect: Expect::default(),
+    })
+}
+
+/// An id that is too long keeps its beginning and tells itself apart by its digest.
+fn short(id: String) -> String {
+    if id.len() <= MAX_ID_BYTES {
+        return id;
+    }
+    let digest = &Digest::of(&id).hex()[..16];
+    let mut end = MAX_ID_BYTES - digest.len() - 1;
+    while !id.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}~{digest}", &id[..end])
+}
+
+fn worker(found: &Found, origins: &Origins) -> Worker {
+    Worker {
+        arm: MAIN_ARM.into(),
+        worker: origins.format.into(),
+        hello: Hello {
+            protocol: PROTOCOL_VERSION,
+            worker: origins.format.into(),
+            version: found.version.clone(),
+            devices: found.devices.clone(),
+            software: BTreeMap::new(),
+            workloads: Vec::new(),
+        },
+    }
+}
+
+/// What a reader of the numbers has to know of where they came from.
+fn words(found: &Found, origins: &Origins) -> String {
+    let is_sum = |one: &&Measurement| matches!(one.outcome, Outcome::Sum(_));
+    let sums = found.measurements.iter().filter(is_sum).count();
+    let mut said = vec![format!(
+        "imported from {}, which {}{}{} wrote",
+        origins.file,
+        origins.format,
+        if found.version.is_empty() { "" } else { " " },
+        found.version
+    )];
+    said.push("no output was verified".into());
+    if sums > 0 {
+        let all = found.measurements.len();
+        said.push(format!(
+            "{sums} of {all} cases are known by their mean alone, and nothing of their spread"
+        ));
+    }
+    if !origins.is_dated {
+        said.push("the time is that of the file".into());
+    }
+    said.extend(found.caveats.iter().cloned());
+    said.join("; ")
+}
+
+fn block(case: String, measurement: Measurement, at: Timestamp) -> Block {
+    let has_device_clock = measurement.device.kind != DeviceKind::Cpu;
+    let mut prepared = Prepared {
+        work: measurement.work,
+        ..Prepared::default()
+    };
+    let (mut samples, mut status, mut stop) = (Samples::default(), BlockStatus::Ok, None);
+    match measurement.outcome {
+        Outcome::Samples(columns) => {
+            prepared.metrics = columns.metrics.iter().map(|(m, _)| m.clone()).collect();
+            samples = each(columns);
+        }
+        Outcome::Batch(total) => samples = one(total),
+        Outcome::Sum(total) => {
+            samples = one(total);
+            stop = Some(SUMMARY.to_owned());
+        }
+        Outcome::Skipped(reason) => status = BlockStatus::Skipped(clip(&reason)),
+        Outcome::Failed(reason) => status = BlockStatus::Failed(clip(&reason)),
+    }
+    if !has_device_clock {
+        samples.device_ns.clear();
+    }
+    let (warmup, steady) = settled(&samples);
+    Block {
+        case,
+        arm: MAIN_ARM.into(),
+        round: 0,
+        attempt: 0,
+        started: at,
+        prepared: (status == BlockStatus::Ok).then_some(prepared),
+        status,
+        device: None,
+        samples,
+        warmup,
+        steady,
+        stop,
+        verification: None,
+        values: BTreeMap::new(),
+        telemetry: Vec::new(),
+        noise: BTreeMap::new(),
+        disturbed: Vec::new(),
+        log: String::new(),
+    }
+}
+
+/// Samples of one iteration each. When one began is not known, only which came before which; the host's time is not
+/// known where the device has a clock, only that it is no less.
+fn each(columns: Columns) -> Samples {
+    let mut begin = 0_u64;
+    let start = |ns: &u64| {
+        let start = begin;
+        begin = begin.saturating_add(*ns);
+        start
+    };
+    Samples {
+        start_ns: columns.ns.iter().map(start).collect(),
+        iterations: vec![1; columns.ns.len()],
+        host_ns: columns.ns.clone(),
+        device_ns: columns.ns,
+        values: columns
+            .metrics
+            .into_iter()
+            .map(|(metric, values)| (metric.name, values))
+            .collect(),
+    }
+}
+
+fn one(total: Total) -> Samples {
+    Samples {
+        start_ns: vec![0],
+        iterations: vec![total.iterations],
+        host_ns: vec![total.host_ns.unwrap_or(total.ns)],
+        device_ns: vec![total.ns],
+        values: BTreeMap::new(),
+    }
+}
+
+/// Warm-up by our own rule, though such tools warm up before they sample. Of few samples nothing can be said against them.
+fn settled(samples: &Samples) -> (u32, bool) {
+    if samples.len() < MINIMUM_SAMPLES {
+        return (0, true);
+    }
+    let start = steady_from(&samples.times_ns());
+    let warmup = start.and_then(|start| u32::try_from(start).ok());
+    (warmup.unwrap_or(0), start.is_some())
+}
+
+fn clip(reason: &str) -> String {
+    reason.chars().take(MAX_REASON).collect()
+}
