@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use assay_kernels::catalog;
-use assay_protocol::{CaseSpec, DeviceSelector, Failure, ParamValue, Params, TimingMode, Workload};
+use assay_protocol::{
+    CaseSpec, DeviceKind, DeviceSelector, Failure, ParamValue, Params, TimingMode, Workload,
+};
 
 const SAMPLE_NS: u64 = 1_000_000;
 
@@ -33,6 +35,7 @@ fn time_case() -> Result<String, Failure> {
         .info()
         .parameters
         .into_iter()
+        .filter(|p| p.devices.is_empty() || p.devices.contains(&DeviceKind::Cpu))
         .filter_map(|p| Some((p.name, p.default?)));
     let mut params: Params = defaults.collect();
     params.extend(arguments.filter_map(|argument| parse(&argument)));

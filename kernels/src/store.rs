@@ -9,6 +9,10 @@ use assay_protocol::MemoryLevel;
 use crate::device::host;
 use crate::element::Element;
 
+/// Bytes of a cache line.
+#[cfg(target_arch = "x86_64")]
+const LINE: usize = 64;
+
 /// Whether buffers of `bytes` altogether are better written around the caches.
 pub fn goes_around(bytes: u64) -> bool {
     cfg!(target_arch = "x86_64") && host::level_of(bytes) == Some(MemoryLevel::Dram)
@@ -49,19 +53,20 @@ fn send<T: Element>(to: &mut [T], from: &[T]) {
 }
 
 /// Both have one length. [`Around`] keeps the target to itself until a fence has ordered these stores before later accesses.
+///
+/// Only whole cache lines go around: a line that gets some of its bytes this way and some the other is sent off twice.
 #[cfg(target_arch = "x86_64")]
 fn send<T: Element>(to: &mut [T], from: &[T]) {
     use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
 
-    // SAFETY: any bits are a number of either type.
-    let (head, vectors, _) = unsafe { to.align_to_mut::<__m128i>() };
-    let (head, vectors) = (head.len(), vectors.len());
-    let end = head + vectors * (size_of::<__m128i>() / size_of::<T>());
+    let head = to.as_ptr().align_offset(LINE).min(to.len());
+    let lines = (to.len() - head) * size_of::<T>() / LINE;
+    let end = head + lines * (LINE / size_of::<T>());
     to[..head].copy_from_slice(&from[..head]);
     to[end..].copy_from_slice(&from[end..]);
     let source = from[head..end].as_ptr().cast::<__m128i>();
     let target = to[head..end].as_mut_ptr().cast::<__m128i>();
-    for index in 0..vectors {
+    for index in 0..lines * (LINE / size_of::<__m128i>()) {
         // SAFETY: both slices have this many vectors, the target is aligned to them, and every processor of this
         // architecture has these instructions.
         unsafe { _mm_stream_si128(target.add(index), _mm_loadu_si128(source.add(index))) };

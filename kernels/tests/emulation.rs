@@ -31,8 +31,17 @@ const SIZES: &[i64] = &[0, 1, 67, 300];
 const LARGER: &[(&str, &[i64])] = &[
     ("sum", &[70_001]),
     ("stream-dot", &[70_001]),
-    ("scan", &[20_000, 600_001]),
-    ("radix-sort", &[10_000, 100_003]),
+    ("scan", &[20_000]),
+    ("radix-sort", &[20_000]),
+    ("histogram", &[20_000]),
+    ("top-k", &[20_000]),
+];
+/// Once more, in one order: as many tiles as it takes to look back over more than a warp can see at once, and more groups
+/// of blocks or of chunks than one.
+const LARGEST: &[(&str, i64)] = &[
+    ("scan", 340_001),
+    ("radix-sort", 100_003),
+    ("top-k", 8_500_001),
 ];
 /// How each case is run: under sanitizers in every order of threads, and once watched for races.
 const WAYS: &[(Watch, &[Order])] = &[
@@ -130,6 +139,24 @@ fn every_op_is_right_in_every_order_of_threads() {
         cases.values().map(Vec::len).sum::<usize>(),
         cases.len()
     );
+}
+
+#[test]
+fn programs_of_many_tiles_are_right() {
+    if !has_compiler() {
+        return;
+    }
+    let all = LARGEST.iter().map(|(op, size)| {
+        let mut cases = ops::cases(DeviceKind::Cuda, *size);
+        cases.retain(|case| case.workload == *op);
+        cases
+    });
+    for cases in all {
+        let paths = sources(&ops::program(&cases[0]).unwrap());
+        let compiled = Compiled::of_ops(&paths, Watch::Memory).unwrap();
+        let failures = failures_in(&compiled, &cases, &[Order::Shuffled]);
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
 }
 
 /// Where there are more blocks than one group of the tree over them.

@@ -816,7 +816,7 @@ public:
     std::vector<Metric> metrics;                // besides the time
     std::map<std::string, std::string> inputs;  // digest of each
     bool deterministic = false;                 // whether the same inputs always give the same output bits
-    // What follows is sent only where it is set: harnesses of the first release do not know it.
+    // What follows is sent only where it is set.
     std::string bound_level;                    // memory that serves it: l1, shared, l2, l3, dram, host
     std::string bound_unit;                     // what does its arithmetic: f32, f64, bf16-tensor, ...
     std::uint64_t timer_resolution_ns = 0;      // of the clock that times it, where that is not the host's
@@ -1435,16 +1435,16 @@ public:
     }
     void after(cudaStream_t stream, int multiprocessors) { read(stream, multiprocessors, 1); }
 
-    /// Hertz between the two, over all multiprocessors seen both times; 0 where there are none.
-    double hertz() const {
-        double cycles = 0, seconds = 0;
+    /// MHz between the two, over all multiprocessors seen both times; 0 where there are none.
+    double mhz() const {
+        double cycles = 0, ns = 0;
         for (unsigned i = 0; i < MOST; ++i) {
             const Tick &first = ticks_->at[0][i], &last = ticks_->at[1][i];
             if (first.ns == 0 || last.ns <= first.ns) continue;
             cycles += static_cast<double>(last.cycles - first.cycles);
-            seconds += static_cast<double>(last.ns - first.ns) * 1e-9;
+            ns += static_cast<double>(last.ns - first.ns);
         }
-        return seconds > 0 ? cycles / seconds : 0;
+        return ns > 0 ? cycles / ns * 1e3 : 0;
     }
 
 private:
@@ -1524,7 +1524,7 @@ private:
 /// `hot` and `cold` hide launch latency behind a gate kernel; `cold` flushes the L2 before its one launch and counts
 /// nothing of that; `graph` replays one captured iteration; `host` measures from launch to completion. The very first
 /// launch, which loads modules, is neither gated nor timed. Each sample has the clock of the multiprocessors,
-/// `sm_clock`. Resolution of CUDA events: about 500 ns.
+/// `sm_clock` in MHz. The resolution of events is measured and declared.
 class CudaWorkload : public Workload {
 public:
     /// Chooses the device and makes it current: before the members of what derives from it allocate.
@@ -1543,7 +1543,8 @@ public:
             sweep_.emplace(std::max<std::size_t>(3 * l2_bytes, 32 << 20) / sizeof(uint4));
             ASSAY_CUDA(cudaMemset(sweep_->data(), 0, sweep_->bytes()));
         }
-        metrics.push_back({"sm_clock", "Hz", "neutral", "sample"});
+        metrics.push_back({"sm_clock", "MHz", "neutral", "sample"});
+        if (timing_ != Timing::host) timer_resolution_ns = measured_resolution_ns();
     }
 
     /// Enqueues one iteration on `stream`, the same every time, and does not wait for it.
@@ -1561,7 +1562,7 @@ public:
         Sample out = timing_ == Timing::host ? on_host(iterations) : between_events(iterations);
         clock_->after(stream(), properties_.multiProcessorCount);
         ASSAY_CUDA(cudaStreamSynchronize(stream()));
-        out.values["sm_clock"] = clock_->hertz();
+        out.values["sm_clock"] = clock_->mhz();
         if (out.values["sm_clock"] <= 0) out.invalid = "the clock of the multiprocessors could not be read";
         if (gate_->timed_out())
             after_timeout(out);
@@ -1638,8 +1639,10 @@ private:
         Sample out;
         out.iterations = iterations;
         out.start_ns = monotonic_ns();
-        for (std::uint64_t i = 0; i < iterations; ++i) issue();
-        ASSAY_CUDA(cudaStreamSynchronize(stream()));
+        for (std::uint64_t i = 0; i < iterations; ++i) {
+            issue();
+            ASSAY_CUDA(cudaStreamSynchronize(stream()));
+        }
         out.host_ns = monotonic_ns() - out.start_ns;
         return out;
     }
@@ -1662,10 +1665,31 @@ private:
         if (ahead < iterations) ASSAY_CUDA(cudaEventRecord(stop_.get(), stream()));
         ASSAY_CUDA(cudaEventSynchronize(stop_.get()));
         out.host_ns = monotonic_ns() - out.start_ns;
+        out.device_ns = between_ns();
+        return out;
+    }
+
+    std::uint64_t between_ns() const {
         float elapsed_ms = 0;
         ASSAY_CUDA(cudaEventElapsedTime(&elapsed_ms, start_.get(), stop_.get()));
-        out.device_ns = static_cast<std::uint64_t>(std::llround(double{elapsed_ms} * 1e6));
-        return out;
+        return static_cast<std::uint64_t>(std::llround(double{elapsed_ms} * 1e6));
+    }
+
+    /// The smallest step between the times of pairs of events with nothing between them; where none shows, what the
+    /// CUDA documentation says: about half a microsecond.
+    std::uint64_t measured_resolution_ns() const {
+        std::vector<std::uint64_t> times(64);
+        for (std::uint64_t& time : times) {
+            ASSAY_CUDA(cudaEventRecord(start_.get(), stream()));
+            ASSAY_CUDA(cudaEventRecord(stop_.get(), stream()));
+            ASSAY_CUDA(cudaStreamSynchronize(stream()));
+            time = between_ns();
+        }
+        std::sort(times.begin(), times.end());
+        std::uint64_t smallest = std::numeric_limits<std::uint64_t>::max();
+        for (std::size_t i = 1; i < times.size(); ++i)
+            if (times[i] > times[i - 1]) smallest = std::min(smallest, times[i] - times[i - 1]);
+        return smallest == std::numeric_limits<std::uint64_t>::max() ? 500 : smallest;
     }
 
     /// A gate that timed out once had a host that was busy elsewhere. If it does so again, fewer iterations wait behind

@@ -64,4 +64,14 @@ ASSAY_DEVICE u64 globaltimer_ns() {
 ASSAY_DEVICE u32 to_bits(float value) { return __float_as_uint(value); }
 ASSAY_DEVICE float from_bits(u32 bits) { return __uint_as_float(bits); }
 
+/// Stores 16 bytes at once, whatever the value was made of: the compiler takes an ordinary store apart again where the four
+/// were loaded one by one.
+ASSAY_DEVICE void store_vector(float* to, float4 value) {
+#ifndef ASSAY_EMULATION
+    asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(value.x), "f"(value.y), "f"(value.z), "f"(value.w) : "memory");
+#else
+    *reinterpret_cast<float4*>(to) = value;
+#endif
+}
+
 }  // namespace assay

@@ -6,16 +6,22 @@ using namespace assay;
 
 namespace indexed {
 
-constexpr u32 PER_THREAD = 8;
+constexpr u32 THREADS = 256, PER_THREAD = 8;
 
-// Calls `body(k, i)` for the elements `i` below `n` that are this thread's, a block's width apart.
+// Calls `body(k, i)` for the elements `i` below `n` that are this thread's, a block's width apart. Most blocks are full, and
+// ask only once.
 template <class Body>
 ASSAY_DEVICE void each(u64 n, Body body) {
-    const u64 first = u64(blockIdx.x) * blockDim.x * PER_THREAD + threadIdx.x;
+    const u64 begin = u64(blockIdx.x) * (THREADS * PER_THREAD), first = begin + threadIdx.x;
+    const u32 left = static_cast<u32>(minimum<u64>(n - begin, THREADS * PER_THREAD));
+    if (left == THREADS * PER_THREAD) {
 #pragma unroll
-    for (u32 k = 0; k < PER_THREAD; ++k) {
-        const u64 i = first + k * blockDim.x;
-        if (i < n) body(k, i);
+        for (u32 k = 0; k < PER_THREAD; ++k) body(k, first + k * THREADS);
+    } else {
+#pragma unroll
+        for (u32 k = 0; k < PER_THREAD; ++k) {
+            if (threadIdx.x + k * THREADS < left) body(k, first + k * THREADS);
+        }
     }
 }
 

@@ -11,6 +11,37 @@ constexpr u32 THREADS = 256;
 constexpr u32 CHUNK = 4096;
 constexpr u32 PER_THREAD = 8;
 
+// The COUNT elements of a thread, a block's width apart.
+template <u32 COUNT>
+struct Elements {
+    // Number and place of the first, and places from one to the next.
+    u64 first, place, step;
+    // How many of the block's there are.
+    u32 left;
+
+    ASSAY_DEVICE Elements(u64 n, u64 stride) {
+        const u64 begin = u64(blockIdx.x) * (THREADS * COUNT);
+        first = begin + threadIdx.x;
+        place = first * stride;
+        step = THREADS * stride;
+        left = static_cast<u32>(minimum<u64>(n - begin, THREADS * COUNT));
+    }
+
+    // Calls `body(k, place, i)` for the thread's k-th element, element `i` of all. Most blocks are full, and ask only once.
+    template <class Body>
+    ASSAY_DEVICE void each(Body body) const {
+        if (left == THREADS * COUNT) {
+#pragma unroll
+            for (u32 k = 0; k < COUNT; ++k) body(k, place + k * step, first + k * THREADS);
+        } else {
+#pragma unroll
+            for (u32 k = 0; k < COUNT; ++k) {
+                if (threadIdx.x + k * THREADS < left) body(k, place + k * step, first + k * THREADS);
+            }
+        }
+    }
+};
+
 // What stands at element `i` after a write.
 ASSAY_DEVICE void set(u32& out, u64 i) { out = u32(i) * 0x9e3779b1u; }
 ASSAY_DEVICE void set(u64& out, u64 i) { out = i * 0x9e3779b97f4a7c15u; }
@@ -33,16 +64,13 @@ ASSAY_DEVICE T block_sum(T sum) {
 template <class T>
 __global__ void strided_read(T* sums, const T* data, u64 n, u64 stride) {
     using namespace strided;
-    const u64 first = u64(blockIdx.x) * CHUNK + threadIdx.x;
-    T values[CHUNK / THREADS] = {};
-#pragma unroll
-    for (u32 k = 0; k < CHUNK / THREADS; ++k) {
-        const u64 i = first + k * THREADS;
-        if (i < n) values[k] = data[i * stride];
-    }
+    constexpr u32 COUNT = CHUNK / THREADS;
+    T values[COUNT] = {};
+    const Elements<COUNT> mine(n, stride);
+    mine.each([&](u32 k, u64 place, u64) { values[k] = data[place]; });
     T sum = 0;
 #pragma unroll
-    for (u32 k = 0; k < CHUNK / THREADS; ++k) sum += values[k];
+    for (u32 k = 0; k < COUNT; ++k) sum += values[k];
     sum = block_sum(sum);
     if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
@@ -50,27 +78,15 @@ __global__ void strided_read(T* sums, const T* data, u64 n, u64 stride) {
 template <class T>
 __global__ void strided_write(T* out, u64 n, u64 stride) {
     using namespace strided;
-    const u64 first = u64(blockIdx.x) * (THREADS * PER_THREAD) + threadIdx.x;
-#pragma unroll
-    for (u32 k = 0; k < PER_THREAD; ++k) {
-        const u64 i = first + k * THREADS;
-        if (i < n) set(out[i * stride], i);
-    }
+    const Elements<PER_THREAD> mine(n, stride);
+    mine.each([&](u32, u64 place, u64 i) { set(out[place], i); });
 }
 
 template <class T>
 __global__ void strided_copy(T* out, const T* in, u64 n, u64 stride) {
     using namespace strided;
-    const u64 first = u64(blockIdx.x) * (THREADS * PER_THREAD) + threadIdx.x;
     T values[PER_THREAD] = {};
-#pragma unroll
-    for (u32 k = 0; k < PER_THREAD; ++k) {
-        const u64 i = first + k * THREADS;
-        if (i < n) values[k] = in[i * stride];
-    }
-#pragma unroll
-    for (u32 k = 0; k < PER_THREAD; ++k) {
-        const u64 i = first + k * THREADS;
-        if (i < n) out[i * stride] = values[k];
-    }
+    const Elements<PER_THREAD> mine(n, stride);
+    mine.each([&](u32 k, u64 place, u64) { values[k] = in[place]; });
+    mine.each([&](u32 k, u64 place, u64) { out[place] = values[k]; });
 }

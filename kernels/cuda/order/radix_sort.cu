@@ -13,11 +13,20 @@ using namespace assay;
 
 namespace radix {
 
-constexpr u32 THREADS = 512, WARPS = THREADS / WARP;
+constexpr u32 THREADS = 384, WARPS = THREADS / WARP;
 constexpr u32 BITS = 8, DIGITS = 1 << BITS, PASSES = 32 / BITS;
 /// Keys that a thread holds.
-constexpr u32 ROWS = 16;
+constexpr u32 ROWS = 20;
 constexpr u32 TILE = THREADS * ROWS;
+
+/// The same number, of which the compiler does not know that: it computes digits again, which is cheap, and does not keep
+/// those of all keys in registers that it has too few of.
+ASSAY_DEVICE u32 again(u32 value) {
+#ifndef ASSAY_EMULATION
+    asm volatile("" : "+r"(value));
+#endif
+    return value;
+}
 
 ASSAY_DEVICE u32 digit_of(u32 key, u32 shift) { return key >> shift & (DIGITS - 1); }
 
@@ -83,28 +92,31 @@ ASSAY_DEVICE void rank_in_warp(Shared& shared, const u32 (&keys)[ROWS], u32 shif
 }
 
 /// The keys of this thread's digit in the tile; makes the warps' counts what is in the warps before.
-ASSAY_DEVICE u32 count_digit(Shared& shared, u32 (&before)[WARPS]) {
+ASSAY_DEVICE u32 count_digit(Shared& shared) {
+    if (threadIdx.x >= DIGITS) return 0;
     u32 count = 0;
 #pragma unroll
     for (u32 warp = 0; warp < WARPS; ++warp) {
-        before[warp] = count;
-        count += threadIdx.x < DIGITS ? shared.space[warp * DIGITS + threadIdx.x] : 0;
+        u32& of_warp = shared.space[warp * DIGITS + threadIdx.x];
+        const u32 before = count;
+        count += of_warp;
+        of_warp = before;
     }
     return count;
 }
 
 /// Makes ranks in warps places in the tile, in the order of digits. Gives the first place of this thread's digit, which
 /// has `count` keys in the tile.
-ASSAY_DEVICE u32 place_in_tile(Shared& shared, const u32 (&keys)[ROWS], u32 shift, u32 (&ranks)[ROWS], u32 count,
-                               const u32 (&before)[WARPS]) {
+ASSAY_DEVICE u32 place_in_tile(Shared& shared, const u32 (&keys)[ROWS], u32 shift, u32 (&ranks)[ROWS], u32 count) {
     u32 total;
     const u32 first = block_exclusive_sum<u32, THREADS>(count, shared.parts, total);
     if (threadIdx.x < DIGITS) {
 #pragma unroll
-        for (u32 warp = 0; warp < WARPS; ++warp) shared.space[warp * DIGITS + threadIdx.x] = first + before[warp];
+        for (u32 warp = 0; warp < WARPS; ++warp) shared.space[warp * DIGITS + threadIdx.x] += first;
     }
     __syncthreads();
     const u32* const counters = shared.space + warp_number() * DIGITS;
+    shift = again(shift);
 #pragma unroll
     for (u32 row = 0; row < ROWS; ++row) ranks[row] += counters[digit_of(keys[row], shift)];
     __syncthreads();
@@ -122,13 +134,14 @@ ASSAY_DEVICE void exchange(Shared& shared, const u32 (&own)[ROWS], const u32 (&r
 template <bool PAYLOAD>
 ASSAY_DEVICE void write_tile(Shared& shared, u32* keys_out, u32* payload_out, const u32 (&payload)[ROWS],
                              const u32 (&ranks)[ROWS], u32 shift, u32 count) {
-    u32 to[ROWS];
+    // Digits of four rows in a word: places would take too many registers.
+    u32 digits[ceil_div(ROWS, 4u)] = {};
 #pragma unroll
     for (u32 row = 0; row < ROWS; ++row) {
         const u32 at = row * THREADS + threadIdx.x;
-        const u32 key = shared.space[at];
-        to[row] = shared.offsets[digit_of(key, shift)] + at;
-        if (at < count) keys_out[to[row]] = key;
+        const u32 key = shared.space[at], digit = digit_of(key, shift);
+        if (PAYLOAD) digits[row / 4] |= digit << (row % 4 * 8);
+        if (at < count) keys_out[shared.offsets[digit] + at] = key;
     }
     if (PAYLOAD) {
         __syncthreads();
@@ -137,7 +150,8 @@ ASSAY_DEVICE void write_tile(Shared& shared, u32* keys_out, u32* payload_out, co
 #pragma unroll
         for (u32 row = 0; row < ROWS; ++row) {
             const u32 at = row * THREADS + threadIdx.x;
-            if (at < count) payload_out[to[row]] = shared.space[at];
+            const u32 digit = digit_of(digits[row / 4], row % 4 * 8);
+            if (at < count) payload_out[shared.offsets[digit] + at] = shared.space[at];
         }
     }
 }
@@ -232,13 +246,13 @@ sort_sweep(u32* keys_out, u32* payload_out, const u32* keys_in, const u32* paylo
     __syncthreads();
     const u32 tile = shared.parts[0];
     const Place place(tile, n);
-    u32 keys[ROWS], ranks[ROWS], payload[ROWS] = {}, before[WARPS];
+    u32 keys[ROWS], ranks[ROWS], payload[ROWS] = {};
     load_tile(keys, keys_in, place, ALL_LANES);
     rank_in_warp(shared, keys, shift, ranks);
     __syncthreads();
-    const u32 count = count_digit(shared, before);
+    const u32 count = count_digit(shared);
     if (threadIdx.x < DIGITS) publish_count(published, tile, count);
-    const u32 first = place_in_tile(shared, keys, shift, ranks, count, before);
+    const u32 first = place_in_tile(shared, keys, shift, ranks, count);
     exchange(shared, keys, ranks);
     if (PAYLOAD) load_tile(payload, payload_in, place, 0);
     if (threadIdx.x < DIGITS) {
@@ -295,14 +309,14 @@ sort_move(u32* keys_out, u32* payload_out, const u32* keys_in, const u32* payloa
     if (threadIdx.x < DIGITS) to += counts[u64(threadIdx.x) * gridDim.x + blockIdx.x];
     for (u64 tile = blockIdx.x * tiles; tile < (blockIdx.x + 1) * tiles; ++tile) {
         const Place place(tile, n);
-        u32 keys[ROWS], ranks[ROWS], payload[ROWS] = {}, before[WARPS];
+        u32 keys[ROWS], ranks[ROWS], payload[ROWS] = {};
         load_tile(keys, keys_in, place, ALL_LANES);
         // All have read what the tile before left.
         __syncthreads();
         rank_in_warp(shared, keys, shift, ranks);
         __syncthreads();
-        const u32 count = count_digit(shared, before);
-        const u32 first = place_in_tile(shared, keys, shift, ranks, count, before);
+        const u32 count = count_digit(shared);
+        const u32 first = place_in_tile(shared, keys, shift, ranks, count);
         exchange(shared, keys, ranks);
         if (PAYLOAD) load_tile(payload, payload_in, place, 0);
         if (threadIdx.x < DIGITS) shared.offsets[threadIdx.x] = to - first;

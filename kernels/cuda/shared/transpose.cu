@@ -118,12 +118,17 @@ ASSAY_DEVICE void store_vectors(float* out, const float* tile, u64 rows, u64 col
     const u32 row = (threadIdx.x % 8 + threadIdx.x / LANES % 2 * 8) * 4;
     const u32 col = threadIdx.x / 8 % 4 + threadIdx.x / (2 * LANES) * 4;
     float* to = out + (corner.col + col) * rows + corner.row + row;
+    float4 values[COUNT];
 #pragma unroll
     for (u32 k = 0; k < COUNT; ++k) {
-        const u32 c = col + k * (SIDE / COUNT);
-        const float4 value = make_float4(tile[place(row, c)], tile[place(row + 1, c)], tile[place(row + 2, c)], tile[place(row + 3, c)]);
-        const bool inside = corner.row + row < rows && corner.col + c < cols;
-        if (inside) *reinterpret_cast<float4*>(to + k * (SIDE / COUNT) * rows) = value;
+        const float* from = tile + place(row, col + k * (SIDE / COUNT));
+        values[k] = make_float4(from[0], from[SIDE], from[2 * SIDE], from[3 * SIDE]);
+    }
+#pragma unroll
+    for (u32 k = 0; k < COUNT; ++k) {
+        const u32 step = k * (SIDE / COUNT);
+        const bool inside = corner.row + row < rows && corner.col + col + step < cols;
+        if (inside) store_vector(to + step * rows, values[k]);
     }
 }
 

@@ -6,10 +6,10 @@
 //! Guide", section "Shared Memory" of its chapter on compute capabilities. A stride beyond 32 meets the banks
 //! that it meets modulo 32, and is taken for that one.
 //!
-//! Work with `elements` accesses of one word each: `4 elements` bytes of shared memory. What a block fetches and stores
-//! besides, 8 KiB and one word for each thread, is not counted. A thread makes up to 1024 accesses, in
-//! batches of 16 at addresses that no compiler knows: read words are summed, which the check does again; of the
-//! written ones the last of each place are.
+//! Work with `blocks` of 256 threads that make `accesses` each, of one word: `4 256 blocks accesses` bytes of shared memory.
+//! What a block fetches and stores besides, 8 KiB and one word for each thread, is not counted. Accesses
+//! come in batches of 16 at addresses that no compiler knows: words that were read are summed, which the check
+//! does again; of those that were written the last of each place are.
 
 use assay_protocol::{DeviceKind, Failure, MemoryLevel, Work};
 
@@ -23,27 +23,24 @@ use crate::word::Word as _;
 static SOURCE: Source = cuda_source!("shared/bank_conflict.cu");
 const THREADS: usize = 256;
 const LANES: usize = 32;
-/// Most accesses of a thread.
-const PER_THREAD: usize = 1024;
 /// As in the source: accesses in a batch, places where one may begin, and words of a block that reads.
 const BATCH: usize = 16;
 const STARTS: usize = 512;
 const WORDS: usize = 2048;
 
+/// Most blocks that a grid can have, and most accesses of a thread.
+const MOST: usize = i32::MAX as usize;
+
 /// Accesses shared memory.
 pub struct BankConflict;
 
-/// How the accesses of a case are shared out.
+/// What threads do.
 #[derive(Clone, Copy, Debug)]
-struct Shares {
+struct Pattern {
     /// Words between two neighbouring lanes: 1 to 32.
     stride: usize,
-    /// Threads of all blocks.
-    threads: usize,
-    /// Accesses of each.
-    count: usize,
-    /// How many of them, from the first on, make one more.
-    rest: usize,
+    /// Accesses of a thread.
+    accesses: u32,
 }
 
 impl Op for BankConflict {
@@ -52,7 +49,8 @@ impl Op for BankConflict {
             name: "bank-conflict",
             summary: "shared memory, read or written with a stride of words",
             parameters: vec![
-                parameters::integer("elements"),
+                parameters::integer("blocks"),
+                parameters::integer("accesses"),
                 parameters::integer("stride"),
                 parameters::choice("variant", &["read", "write"]),
             ],
@@ -61,93 +59,88 @@ impl Op for BankConflict {
     }
 
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
-        let elements = arguments.size("elements")?;
-        let shares = Shares::new(elements, arguments.count("stride")?);
+        arguments.check_most("blocks", MOST)?;
+        arguments.check_most("accesses", MOST)?;
+        let blocks = arguments.size("blocks")? as u32;
+        let pattern = Pattern {
+            stride: (arguments.count("stride")? - 1) % LANES + 1,
+            accesses: arguments.size("accesses")? as u32,
+        };
         let reads = arguments.choice("variant", &[("read", true), ("write", false)])?;
+        let threads = blocks as usize * THREADS;
+        let counts = [threads as u64, pattern.accesses.into()];
+        let items = parameters::product("`blocks` and `accesses`", &counts)?;
         let mut program = Program::new(Work {
-            bytes: Some(parameters::product("`elements`", &[elements as u64, 4])?),
+            bytes: Some(parameters::product("`blocks` and `accesses`", &[items, 4])?),
             flops: Some(0),
-            items: Some(elements as u64),
-            formula: "bytes = 4 n of shared memory, flops = 0, items = n; n = elements".into(),
+            items: Some(items),
+            formula: "bytes = 4 n of shared memory, flops = 0, items = n; n = 256 blocks accesses"
+                .into(),
         });
         program.traffic = Traffic::Level(MemoryLevel::Shared);
-        let data =
-            reads.then(|| program.input("data", DType::U32, WORDS, Fill::Words { stream: 0 }));
-        let out = program.output("out", DType::U32, shares.threads);
-        program.launch(shares.launch(data, out));
+        let words = Fill::Words { stream: 0 };
+        let data = reads.then(|| program.input("data", DType::U32, WORDS, words));
+        let out = program.output("out", DType::U32, threads);
+        program.launch(pattern.launch(blocks, data, out));
         program.check(move |outcome| match data {
-            Some(data) => shares.check_read(outcome, data, out),
-            None => shares.check_write(outcome, out),
+            Some(data) => pattern.check_read(outcome, data, out),
+            None => pattern.check_write(outcome, out),
         });
         Ok(program)
     }
 }
 
-impl Shares {
-    fn new(elements: usize, stride: usize) -> Self {
-        let threads = elements.div_ceil(THREADS * PER_THREAD) * THREADS;
-        Self {
-            stride: (stride - 1) % LANES + 1,
-            threads,
-            count: elements / threads.max(1),
-            rest: elements % threads.max(1),
-        }
-    }
-
-    fn launch(&self, data: Option<usize>, out: usize) -> Launch {
-        let kernel = if data.is_some() {
-            "bank_read"
-        } else {
-            "bank_write"
+impl Pattern {
+    fn launch(&self, blocks: u32, data: Option<usize>, out: usize) -> Launch {
+        let (kernel, shared_words) = match data {
+            Some(_) => ("bank_read", 0),
+            None => ("bank_write", THREADS * self.stride),
         };
-        let blocks = (self.threads / THREADS) as u32;
-        let mut launch = Launch::new(&SOURCE, kernel, blocks, THREADS as u32)
+        let launch = Launch {
+            shared_bytes: 4 * shared_words as u32,
+            ..Launch::new(&SOURCE, kernel, blocks, THREADS as u32)
+        };
+        let sizes = [Arg::U32(self.stride as u32), Arg::U32(self.accesses)];
+        launch
             .args([Arg::Buffer(out)])
             .args(data.map(Arg::Buffer))
-            .args([
-                Arg::U32(self.stride as u32),
-                Arg::U32(self.count as u32),
-                Arg::size(self.rest),
-            ]);
-        if data.is_none() {
-            launch.shared_bytes = (4 * THREADS * self.stride) as u32;
-        }
-        launch
-    }
-
-    /// Accesses of a thread.
-    fn accesses(&self, thread: usize) -> usize {
-        self.count + usize::from(thread < self.rest)
+            .args(sizes)
     }
 
     fn check_read(&self, outcome: &Outcome, data: usize, out: usize) -> Checked {
         let (data, out) = (outcome.get::<u32>(data), outcome.get::<u32>(out));
-        // Sums of a batch of a lane from each start.
         let batch = |lane: usize, start: usize, len: usize| {
-            let words = (0..len).map(|k| data[lane * self.stride + start % STARTS + LANES * k]);
+            let first = lane * self.stride + start % STARTS;
+            let words = (0..len).map(|k| data[first + LANES * k]);
             words.fold(0, u32::wrapping_add)
         };
-        let table: Vec<u32> = (0..LANES * STARTS)
-            .map(|i| batch(i / STARTS, i % STARTS, BATCH))
+        let batches: Vec<u32> = (0..LANES * STARTS)
+            .map(|i| batch(i % LANES, i / LANES, BATCH))
             .collect();
-        compare(out, |thread| {
-            let (lane, first) = (thread % LANES, thread / LANES);
-            let (full, rest) = (self.accesses(thread) / BATCH, self.accesses(thread) % BATCH);
-            (first..first + full)
-                .map(|start| table[lane * STARTS + start % STARTS])
-                .fold(batch(lane, first + full, rest), u32::wrapping_add)
-        })
+        // What a lane finds whose first batch begins at some place: warps share these.
+        let (full, rest) = (
+            self.accesses as usize / BATCH,
+            self.accesses as usize % BATCH,
+        );
+        let sum = |lane: usize, start: usize| {
+            let sums = (start..start + full).map(|start| batches[start % STARTS * LANES + lane]);
+            sums.fold(batch(lane, start + full, rest), u32::wrapping_add)
+        };
+        let sums: Vec<u32> = (0..out.len().min(LANES * STARTS))
+            .map(|i| sum(i % LANES, i / LANES))
+            .collect();
+        compare(out, |thread| sums[thread % (STARTS * LANES)])
     }
 
     fn check_write(&self, outcome: &Outcome, out: usize) -> Checked {
+        let (accesses, batch) = (self.accesses, BATCH as u32);
+        // The last batches remain, one to each place, and of each the last word.
+        let batches = accesses.div_ceil(batch);
+        let remaining = batches.saturating_sub(self.stride as u32)..batches;
         compare(outcome.get(out), |thread| {
-            let accesses = self.accesses(thread);
             let value = (thread as u32).wrapping_mul(u32::GOLDEN);
-            // The last `stride` batches remain, of each the last word.
-            let batches = accesses.div_ceil(BATCH);
-            (batches.saturating_sub(self.stride)..batches)
-                .map(|b| value.wrapping_add((accesses.min((b + 1) * BATCH) - 1) as u32))
-                .fold(0, u32::wrapping_add)
+            let last = |b: u32| value.wrapping_add(accesses.min(batch * b + batch) - 1);
+            remaining.clone().map(last).fold(0, u32::wrapping_add)
         })
     }
 }

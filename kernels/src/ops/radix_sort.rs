@@ -34,11 +34,13 @@ const MOST: usize = (1 << 30) - 1;
 const DIGITS: usize = 256;
 const PASSES: usize = 4;
 /// Threads of a block, and keys that it moves at a time.
-const THREADS: u32 = 512;
-const TILE: usize = 16 * THREADS as usize;
+const THREADS: u32 = 384;
+const TILE: usize = 20 * THREADS as usize;
 /// Blocks of the three-kernel variant at most, and of the kernel that counts all digits: a few times as many as run at
 /// once.
 const MOST_SPANS: usize = 1024;
+/// Tiles of a span at least.
+const LEAST_TILES: usize = 2;
 
 /// Sorts keys.
 pub struct RadixSort;
@@ -209,7 +211,8 @@ fn launch(payload: Option<bool>, kernel: &str, grid: usize, threads: u32) -> Lau
 fn add_onesweep(program: &mut Program, places: Places<Columns>, n: usize) {
     let tiles = n.div_ceil(TILE);
     // All that begins at zero: a count a digit and pass, the tiles taken by each pass, and a word a digit, tile and pass.
-    let (counts, taken) = (PASSES * DIGITS, PASSES);
+    // The tiles taken have a cache line, so that words of tiles begin with one.
+    let (counts, taken) = (PASSES * DIGITS, 32);
     let published = tiles * DIGITS;
     let state = program.scratch("state", DType::U32, counts + taken + PASSES * published);
     let at = |word: usize| Arg::BufferAt {
@@ -243,7 +246,7 @@ fn add_onesweep(program: &mut Program, places: Places<Columns>, n: usize) {
 }
 
 fn add_three_kernels(program: &mut Program, places: Places<Columns>, n: usize) {
-    let per_span = n.div_ceil(TILE).div_ceil(MOST_SPANS).max(1);
+    let per_span = n.div_ceil(TILE).div_ceil(MOST_SPANS).max(LEAST_TILES);
     let spans = n.div_ceil(TILE).div_ceil(per_span);
     let counts = Arg::Buffer(program.scratch("counts", DType::U32, DIGITS * spans));
     let totals = Arg::Buffer(program.scratch("totals", DType::U32, DIGITS));

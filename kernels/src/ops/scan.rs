@@ -36,6 +36,8 @@ const THREADS: u32 = 256;
 const TILE_BYTES: usize = 8 * 16 * THREADS as usize;
 /// Blocks of the three-kernel variant at most: a few times as many as run at once, and few enough sums for one block.
 const MOST_SPANS: usize = 2048;
+/// Tiles of a block at least.
+const LEAST_TILES: usize = 2;
 
 /// Prefix sums.
 pub struct Scan;
@@ -134,7 +136,7 @@ fn add_three_kernels<T: Element>(
     inclusive: bool,
     n: usize,
 ) {
-    let per_span = tiles::<T>(n).div_ceil(MOST_SPANS).max(1);
+    let per_span = tiles::<T>(n).div_ceil(MOST_SPANS).max(LEAST_TILES);
     let spans = tiles::<T>(n).div_ceil(per_span);
     let sums = Arg::Buffer(program.scratch("sums", T::DTYPE, spans));
     let [input, out] = [input, out].map(Arg::Buffer);

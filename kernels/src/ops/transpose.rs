@@ -8,6 +8,7 @@
 //! same with rows that are one element longer, so that columns meet all banks; `vectorised`, with larger tiles and 16 bytes
 //! at a time.
 
+mod block;
 mod host;
 
 use assay_protocol::{DeviceKind, Failure, Work};

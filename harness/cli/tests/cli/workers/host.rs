@@ -328,9 +328,8 @@ fn hello_lists_parameters_choices_and_what_else_a_plan_needs() {
     assert_eq!(choices[1], ParamValue::Text("sample".into()));
 }
 
-/// Members of `prepared` that the first harnesses refuse are left out unless a program sets them.
 #[test]
-fn newer_members_are_sent_only_where_they_are_set() {
+fn what_a_program_does_not_declare_is_left_out() {
     let Some(program) = odd() else { return };
     let prepared = |workload| {
         let params = [
@@ -343,8 +342,8 @@ fn newer_members_are_sent_only_where_they_are_set() {
         serde_json::from_slice::<serde_json::Value>(&said.replies[0]).unwrap()
     };
     let plain = prepared("made");
-    let mut newer = prepared("newer");
-    let members = newer.as_object_mut().unwrap();
+    let mut full = prepared("full");
+    let members = full.as_object_mut().unwrap();
     assert_eq!(
         members.remove("bound"),
         Some(serde_json::json!({ "level": "dram", "unit": "f32" }))
@@ -354,7 +353,7 @@ fn newer_members_are_sent_only_where_they_are_set() {
         members.remove("facts"),
         Some(serde_json::json!({ "registers": "32" }))
     );
-    assert_eq!(newer, plain);
+    assert_eq!(full, plain);
 }
 
 /// Any text, number and integer that the protocol carries.

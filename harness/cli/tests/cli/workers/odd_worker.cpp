@@ -84,9 +84,9 @@ struct Made : assay::Workload {
     assay::Verification verify() override { return {true, {}, {}, "", ""}; }
 };
 
-/// Declares what only newer harnesses know.
-struct Newer : Made {
-    explicit Newer(const assay::Case& c) : Made(c) {
+/// Declares all that can be.
+struct Full : Made {
+    explicit Full(const assay::Case& c) : Made(c) {
         bound_level = "dram";
         bound_unit = "f32";
         timer_resolution_ns = 500;
@@ -113,6 +113,6 @@ int main() {
             .integer("invalid", 0).one_of({0, 3, 1000}).flag("on_device", false);
     };
     worker.add<Made>(made("made"));
-    worker.add<Newer>(made("newer"));
+    worker.add<Full>(made("full"));
     return worker.serve();
 }
