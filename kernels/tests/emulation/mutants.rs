@@ -262,11 +262,11 @@ pub const ALL: &[Mutant] = &[
         to: "own[value] += 1;",
     },
     Mutant {
-        what: "a bound that leaves out the least of the largest",
+        what: "a last chunk from which nothing is collected",
         op: "top-k",
         path: "order/top_k.cu",
-        from: "if (found >= least) keys[",
-        to: "if (found > least) keys[",
+        from: "own < count && maxima",
+        to: "own + 1 < count && maxima",
     },
     Mutant {
         what: "a step of sorting that does not wait for the one before",
