@@ -207,11 +207,6 @@ impl<'a> Library<'a> {
         at.checked_sub(1).map(|at| of_machine[at])
     }
 
-    /// The manifest of a run whose page is rendered.
-    pub fn manifest(&self, digest: &Digest) -> Option<&'a Manifest> {
-        self.portion?.manifests.get(digest)
-    }
-
     /// Runs, the latest first.
     pub fn latest_first(&self) -> impl Iterator<Item = &'a RunRow> {
         self.runs.values().rev().copied()
