@@ -23,6 +23,7 @@ mod interrupt;
 mod kill;
 mod lock;
 mod nvbench;
+mod publishing;
 mod reproduce;
 mod tools;
 mod wording;
