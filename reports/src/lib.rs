@@ -13,6 +13,7 @@ mod pages;
 mod publish;
 mod templates;
 mod text;
+pub mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,7 +57,7 @@ pub fn publish(
 ) -> Result<Published, ReportError> {
     let staging = Staging::beside(out)?;
     let root = staging.root();
-    for folder in ["runs", "series", "machines"] {
+    for folder in ["runs", "series", "machines", "suites", "compare"] {
         let folder = root.join(folder);
         fs::create_dir(&folder).map_err(ReportError::io("create", &folder))?;
     }
