@@ -14,7 +14,7 @@ use serde::Serialize;
 
 pub use forest::{Axis, forest};
 pub use history::{Course, history, spark};
-pub use small::small;
+pub use small::{Caption, small};
 
 use crate::templates;
 

@@ -19,6 +19,7 @@ pub mod series;
 pub mod suite;
 pub mod suites;
 
+use assay_protocol::Digest;
 use serde::Serialize;
 
 use crate::error::ReportError;
@@ -70,6 +71,23 @@ impl Plan<'_> {
         }
     }
 
+    /// Digest over what it is made of; `None` where it is always rendered.
+    pub fn key(&self, library: &Library<'_>) -> Option<Digest> {
+        match self {
+            Self::Run(summary) => library.run_key(&summary.run.run),
+            Self::Series(history) => library.series_key(history),
+            Self::Index
+            | Self::Suites
+            | Self::Suite(..)
+            | Self::Compare
+            | Self::Matrix(..)
+            | Self::Reproductions
+            | Self::Machines
+            | Self::Machine(..)
+            | Self::About => None,
+        }
+    }
+
     /// Its text.
     pub fn render(&self, library: &Library<'_>) -> Result<String, ReportError> {
         match self {
@@ -88,7 +106,7 @@ impl Plan<'_> {
     }
 }
 
-/// Every page of a site.
+/// Every page of a site but those of runs.
 pub fn plan<'a>(library: &Library<'a>) -> Vec<Plan<'a>> {
     let mut pages = vec![
         Plan::Index,
@@ -108,7 +126,6 @@ pub fn plan<'a>(library: &Library<'a>) -> Vec<Plan<'a>> {
             .into_iter()
             .map(|(name, runs)| Plan::Machine(name, runs)),
     );
-    pages.extend(library.summaries.values().map(|summary| Plan::Run(summary)));
     let histories = library.histories.values();
     pages.extend(histories.map(|history| Plan::Series(history)));
     pages

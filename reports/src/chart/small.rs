@@ -12,8 +12,19 @@ use super::thin::thin;
 /// Most points that are drawn.
 const POINTS: usize = 60;
 
-/// A history in small, with what it shows in words. `id` tells it from other charts of the page.
-pub fn small(course: &Course, id: &str, title: &str, description: &str) -> Result<String, String> {
+/// What a small chart is called.
+#[derive(Clone, Copy)]
+pub struct Caption<'a> {
+    /// Tells it from other charts of the page.
+    pub id: &'a str,
+    /// In a line.
+    pub title: &'a str,
+    /// What it shows.
+    pub description: &'a str,
+}
+
+/// A history in small. `class` is that of the verdict on its last point.
+pub fn small(course: &Course, caption: Caption<'_>, class: &str) -> Result<String, String> {
     let (width, height) = (240, 64);
     let mut body = String::new();
     let area = Classed::new(width, height, &mut body).into_drawing_area();
@@ -21,10 +32,10 @@ pub fn small(course: &Course, id: &str, title: &str, description: &str) -> Resul
     drop(area);
     body.extend(shifts);
     let chart = Chart {
-        id,
-        class: "small",
-        title,
-        description,
+        id: caption.id,
+        class: &format!("small {class}"),
+        title: caption.title,
+        description: caption.description,
         width,
         height,
         body,

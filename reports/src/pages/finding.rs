@@ -8,14 +8,14 @@ use serde::Serialize;
 use super::judged::{self, Effect};
 use super::night::suite_link;
 use super::part::{self, Badge, Commit, Link, cell};
-use crate::chart::{self, Course};
+use crate::chart::{self, Caption, Course};
 use crate::error::ReportError;
 use crate::format::Quantity;
 use crate::model::{Library, Night};
 use crate::text::clip;
 
 /// Most changes of the machine that are listed with a finding; the suite's page has them all.
-const CHANGES: usize = 3;
+const CHANGES: usize = 2;
 
 /// Longest reason, in characters.
 const NOTE: usize = 600;
@@ -91,13 +91,18 @@ pub fn view(
     let change = history.and_then(|history| located(night, case, history));
     let [from, to] = ends(library, night, change);
     let (changes, more_changes) = surroundings(night, change);
+    let badge = judged::case_of(&night.gate, case);
+    let chart = match history {
+        Some(history) => draw(history, id, badge.class)?,
+        None => String::new(),
+    };
     let short = |end: &Option<End>| end.as_ref().map(|end| end.commit.short.clone());
     let is_dirty = [&from, &to]
         .into_iter()
         .flatten()
         .any(|end| end.commit.dirty);
     Ok(Some(Finding {
-        badge: judged::case_of(&night.gate, case),
+        badge,
         case: cell(&case.case),
         href: history.map_or(String::new(), |history| {
             library.hrefs[&history.series.key].clone()
@@ -107,7 +112,7 @@ pub fn view(
         machine: part::machine_link(&row.machine),
         effect: case.ratio.as_ref().map(judged::effect),
         latest: history.and_then(latest),
-        chart: history.map_or(Ok(String::new()), |history| draw(history, id))?,
+        chart,
         same_commit: !is_dirty
             && short(&from) == short(&to)
             && short(&to).is_some_and(|commit| !commit.is_empty()),
@@ -183,14 +188,16 @@ fn surroundings(night: &Night, change: Option<&LocatedChange>) -> (Vec<String>, 
     judged::listed(&words, CHANGES)
 }
 
-fn draw(history: &CaseHistory, id: &str) -> Result<String, ReportError> {
+fn draw(history: &CaseHistory, id: &str, class: &str) -> Result<String, ReportError> {
     let series = &history.series;
-    let title = format!("History of {}", cell(&series.key.case));
-    chart::small(&Course::new(history), id, &title, &in_words(history)).map_err(|reason| {
-        ReportError::Chart {
-            page: crate::address::series(&series.key),
-            reason,
-        }
+    let caption = Caption {
+        id,
+        title: &format!("History of {}", cell(&series.key.case)),
+        description: &in_words(history),
+    };
+    chart::small(&Course::new(history), caption, class).map_err(|reason| ReportError::Chart {
+        page: crate::address::series(&series.key),
+        reason,
     })
 }
 

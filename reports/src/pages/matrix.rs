@@ -37,6 +37,8 @@ struct Page {
 struct SideView {
     letter: char,
     label: String,
+    /// The page of its run where it is called by that alone; then `runs` is empty.
+    href: String,
     arm: String,
     runs: Vec<Link>,
     more_runs: usize,
@@ -115,11 +117,15 @@ pub fn render(library: &Library<'_>, matrix: &Matrix, href: &str) -> Result<Stri
 
 fn side(letter: char, side: &Side) -> SideView {
     let newest_first = side.runs.iter().rev();
+    let mut runs: Vec<Link> = newest_first.take(RUNS).map(part::run_link).collect();
+    let is_label = matches!(&side.runs[..], [run] if side.label == run.as_str());
+    let only = runs.pop_if(|_| is_label);
     SideView {
         letter,
         label: cell(&side.label),
+        href: only.map_or(String::new(), |run| run.href),
         arm: cell(part::arm(&side.arm)),
-        runs: newest_first.take(RUNS).map(part::run_link).collect(),
+        runs,
         more_runs: side.runs.len().saturating_sub(RUNS),
     }
 }
