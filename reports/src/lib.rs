@@ -17,6 +17,7 @@ mod publication;
 mod publish;
 mod templates;
 mod text;
+pub mod words;
 
 use std::path::{Path, PathBuf};
 

@@ -20,7 +20,7 @@ use crate::publish::Staging;
 use crate::{Published, address};
 
 /// Folders of a site.
-const FOLDERS: [&str; 3] = ["runs", "series", "machines"];
+const FOLDERS: [&str; 5] = ["runs", "series", "machines", "suites", "compare"];
 
 /// A site that grows beside the one that it will replace.
 pub struct Publication<'a> {

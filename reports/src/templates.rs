@@ -19,13 +19,25 @@ pub const STYLESHEET: &str = include_str!("../../templates/assay.css");
 /// Suffixes of templates whose output is escaped. Tera knows `.svg` only if it is told.
 const ESCAPED: [&str; 3] = [".html", ".svg", ".xml"];
 
-const TEMPLATES: [(&str, &str); 8] = [
+const TEMPLATES: [(&str, &str); 14] = [
     ("base.html", include_str!("../../templates/base.html")),
     (
         "components.html",
         include_str!("../../templates/components.html"),
     ),
     ("index.html", include_str!("../../templates/index.html")),
+    ("suites.html", include_str!("../../templates/suites.html")),
+    ("suite.html", include_str!("../../templates/suite.html")),
+    ("compare.html", include_str!("../../templates/compare.html")),
+    ("matrix.html", include_str!("../../templates/matrix.html")),
+    (
+        "reproductions.html",
+        include_str!("../../templates/reproductions.html"),
+    ),
+    (
+        "machines.html",
+        include_str!("../../templates/machines.html"),
+    ),
     ("run.html", include_str!("../../templates/run.html")),
     ("series.html", include_str!("../../templates/series.html")),
     ("machine.html", include_str!("../../templates/machine.html")),
