@@ -5,12 +5,22 @@
 //! evenly spaced: a week without runs is no gap, and a day with twenty is no blot.
 
 mod backend;
+mod ecdf;
+mod gauge;
 mod history;
+mod roofline;
+mod rounds;
+mod sheet;
 mod thin;
 
 use serde::Serialize;
 
+pub use ecdf::{Sides, ecdf};
+pub use gauge::{Stretch, gauge};
 pub use history::{Course, history, spark};
+pub use roofline::{Kernel, Roofs, roofline};
+pub use rounds::{Round, rounds};
+pub use sheet::Words;
 
 use crate::templates;
 

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 pub use error::ReportError;
-pub use model::{By, CaseDetail, CaseOfRun, Matrix, Night, SiteModel, SiteSettings};
+pub use model::{By, CaseDetail, CaseOfRun, MachineChange, Matrix, Night, SiteModel, SiteSettings};
 pub use publish::MARKER;
 
 use model::Library;

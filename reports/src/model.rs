@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use crate::address;
 use assay_protocol::Digest;
-use assay_record::{Fingerprint, Manifest, RunId};
-use assay_store::{RoundSamples, RoundTelemetry, RunRow, SeriesKey};
+use assay_record::{Fingerprint, Manifest, RunId, Timestamp};
+use assay_store::{RoundDetail, RunGauges, RunRow, SeriesKey};
 use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::{
     CaseHistory, CaseSummary, Comparison, Gate, Reproduction, RunSummary, Series,
@@ -35,6 +35,21 @@ pub struct SiteModel {
     pub ceilings: BTreeMap<String, Ceilings>,
     /// What lies behind the newest points of series.
     pub details: BTreeMap<CaseOfRun, CaseDetail>,
+    /// What telemetry read over runs whose pages are written.
+    pub gauges: BTreeMap<RunId, RunGauges>,
+    /// What changed on each machine before which of its newest runs, the latest first.
+    pub timelines: BTreeMap<String, Vec<MachineChange>>,
+}
+
+/// A run before which its machine was not what it had been at the run before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineChange {
+    /// The run.
+    pub run: RunId,
+    /// When it started.
+    pub started: Timestamp,
+    /// What was set or installed otherwise, in words, the gravest first.
+    pub words: Vec<String>,
 }
 
 /// One night and what is said of it.
@@ -84,10 +99,10 @@ pub type CaseOfRun = (RunId, String, String);
 /// What was recorded of a case in a run, beside its values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CaseDetail {
-    /// Every sample.
-    pub samples: Vec<RoundSamples>,
-    /// What telemetry read meanwhile.
-    pub telemetry: Vec<RoundTelemetry>,
+    /// The rounds that count, with a value of every sample, and what telemetry read meanwhile.
+    pub rounds: Vec<RoundDetail>,
+    /// The run whose samples these are compared with, where there is one.
+    pub baseline: Option<RunId>,
 }
 
 /// How a site presents itself.
@@ -167,6 +182,34 @@ impl<'a> Library<'a> {
     /// What a run found, where that is at hand.
     pub fn summary(&self, run: &RunId) -> Option<&'a RunSummary> {
         self.summaries.get(run).copied()
+    }
+
+    /// A fingerprint, where it is at hand.
+    pub fn fingerprint(&self, digest: &Digest) -> Option<&'a Fingerprint> {
+        self.model.fingerprints.get(digest)
+    }
+
+    /// The run before another one on its machine.
+    pub fn before(&self, row: &RunRow) -> Option<&'a RunRow> {
+        let earlier = self.runs.range::<&RunId, _>(..&row.run).rev();
+        let mut on_machine = earlier.filter(|(_, other)| other.machine == row.machine);
+        on_machine.next().map(|(_, other)| *other)
+    }
+
+    /// The manifest of a run whose page is rendered.
+    pub fn manifest(&self, digest: &Digest) -> Option<&'a Manifest> {
+        self.model.manifests.get(digest)
+    }
+
+    /// What telemetry read over a run whose page is rendered.
+    pub fn gauges(&self, run: &RunId) -> Option<&'a RunGauges> {
+        self.model.gauges.get(run)
+    }
+
+    /// What lies behind a case's values in a run, where that is at hand.
+    pub fn detail(&self, run: &RunId, case: &str, arm: &str) -> Option<&'a CaseDetail> {
+        let place = (run.clone(), case.to_owned(), arm.to_owned());
+        self.model.details.get(&place)
     }
 
     /// Machines by name, each with its runs, the latest first.

@@ -1,6 +1,7 @@
 //! Publishing: what the database holds becomes a site model, and that becomes pages.
 
 mod details;
+mod machines;
 mod matrices;
 mod nights;
 
@@ -76,6 +77,8 @@ fn model(
         manifests: manifests(store, &runs)?,
         ceilings: ceilings(store, &runs)?,
         details: details::all(store, &histories, &nights)?,
+        gauges: machines::gauges(store, runs.iter().map(|row| &row.run))?,
+        timelines: machines::timelines(store, &runs)?,
         runs,
         summaries,
         histories,
