@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use assay_machine::diff;
+use assay_protocol::Digest;
 use assay_record::{Fingerprint, RunId};
 use assay_reports::MachineChange;
 use assay_store::{RunGauges, RunRow, Store};
@@ -32,30 +33,28 @@ pub fn timelines(store: &Store, runs: &[RunRow]) -> Result<BTreeMap<String, Vec<
     for row in runs {
         machines.entry(&row.machine).or_default().push(row);
     }
-    let timeline = |(machine, rows): (&str, Vec<&RunRow>)| {
-        let newest = &rows[rows.len().saturating_sub(LOOKED_AT)..];
-        Ok((machine.to_owned(), timeline(store, newest)?))
-    };
-    machines.into_iter().map(timeline).collect()
+    for rows in machines.values_mut() {
+        rows.drain(..rows.len().saturating_sub(LOOKED_AT));
+    }
+    let digests = machines.values().flatten().map(|row| row.before).collect();
+    let prints = store.fingerprints(&digests)?;
+    let timelines = machines
+        .into_iter()
+        .map(|(machine, rows)| (machine.to_owned(), timeline(&rows, &prints)));
+    Ok(timelines.collect())
 }
 
-fn timeline(store: &Store, rows: &[&RunRow]) -> Result<Vec<MachineChange>> {
-    let mut changes = Vec::new();
-    let mut before: Option<Fingerprint> = None;
-    for row in rows {
-        let print = store.fingerprint(&row.before)?;
-        let words = before.map_or(Vec::new(), |before| lasting_changes(&before, &print));
-        if !words.is_empty() {
-            changes.push(MachineChange {
-                run: row.run.clone(),
-                started: row.started,
-                words,
-            });
-        }
-        before = Some(print);
-    }
-    changes.reverse();
-    Ok(changes)
+fn timeline(rows: &[&RunRow], prints: &BTreeMap<Digest, Fingerprint>) -> Vec<MachineChange> {
+    let change = |pair: &[&RunRow]| {
+        let [before, after] = [pair[0], pair[1]].map(|row| prints.get(&row.before));
+        let words = lasting_changes(before?, after?);
+        (!words.is_empty()).then(|| MachineChange {
+            run: pair[1].run.clone(),
+            started: pair[1].started,
+            words,
+        })
+    };
+    rows.windows(2).rev().filter_map(change).collect()
 }
 
 /// What was set or installed otherwise; what moves by itself is no change.
