@@ -20,7 +20,7 @@ pub use gauge::{Stretch, gauge};
 pub use history::{Course, history, spark};
 pub use roofline::{Kernel, Roofs, roofline};
 pub use rounds::{Round, rounds};
-pub use sheet::Words;
+pub use sheet::{Words, ranked};
 
 use crate::templates;
 

@@ -4,6 +4,7 @@
 //! they are from `assay-verdicts`.
 
 pub mod about;
+pub mod gauges;
 pub mod index;
 pub mod machine;
 pub mod part;
