@@ -1,5 +1,7 @@
 //! A small site with everything on it: a long history, a short one, failures, hostile names.
 
+mod detail;
+
 use std::collections::BTreeMap;
 
 use assay_protocol::Digest;
@@ -15,6 +17,8 @@ use crate::build::{
     at, bad, case, fingerprint, histories, interval, noise, peak_memory, round, run, run_id,
     series_of,
 };
+
+pub use detail::portion;
 
 /// Text that tries to leave its place: markup, attributes, CDATA, right-to-left, a terminal's codes, a NUL.
 pub const HOSTILE: &str = "<script>alert(1)</script>\"onmouseover=\"x' ]]> &lt; \u{202e}txt.exe שלום \u{1b}[31m\u{0}</title>";
@@ -38,14 +42,16 @@ pub fn model() -> SiteModel {
             point.changes = changes();
         }
     }
-    SiteModel {
+    let mut model = SiteModel {
         runs: runs.iter().map(|summary| summary.run.clone()).collect(),
         summaries: runs,
         histories: histories(series, &marks()),
         reproductions: vec![reproduction()],
         fingerprints: fingerprints(),
         ..SiteModel::default()
-    }
+    };
+    detail::add(&mut model);
+    model
 }
 
 fn marks() -> Marks {
