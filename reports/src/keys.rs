@@ -108,9 +108,9 @@ fn points(points: &[Point]) -> Vec<u8> {
             after,
         } in changes
         {
-            [field, before, after]
-                .into_iter()
-                .for_each(|part| text(part));
+            for part in [field, before, after] {
+                text(part);
+            }
         }
         let Interval {
             estimate,

@@ -74,7 +74,7 @@ fn model(
     let today = Timestamp::now().day();
     marks::complain(settings, marks, store, today)?;
     let runs = store.runs()?;
-    let nights = nights::all(store, settings, &runs)?;
+    let nights = nights::all(store, settings, &runs, (marks, today))?;
     let histories = CaseHistory::all(store, marks, today)?;
     let newest = newest(&runs, &nights, &histories);
     Ok(SiteModel {
