@@ -164,7 +164,7 @@ fn end(library: &Library<'_>, run: &RunId) -> Option<End> {
     Some(End {
         run: part::run_link(run),
         at: part::when(row.started),
-        commit: part::commit(row.commit.as_deref(), row.dirty),
+        commit: part::commit(library, row.commit.as_deref(), row.dirty),
     })
 }
 
