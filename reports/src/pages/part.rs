@@ -175,7 +175,7 @@ pub struct RunLine {
     /// When it started.
     pub at: String,
     /// Its suite.
-    pub suite: String,
+    pub suite: Link,
     /// Its machine.
     pub machine: Link,
     /// How it ended.
@@ -193,7 +193,7 @@ pub fn run_line(library: &Library<'_>, run: &RunRow) -> RunLine {
     RunLine {
         run: run_link(&run.run),
         at: when(run.started),
-        suite: cell(&run.suite),
+        suite: suite_link(&run.suite),
         machine: machine_link(&run.machine),
         status: status(run.status),
         tally: library
@@ -276,6 +276,14 @@ pub fn case_href(summary: &RunSummary, at: usize) -> String {
         format!("{page}#case-{at}")
     } else {
         page
+    }
+}
+
+/// Link to a suite.
+pub fn suite_link(name: &str) -> Link {
+    Link {
+        href: address::suite(name),
+        text: cell(name),
     }
 }
 

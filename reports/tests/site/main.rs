@@ -7,6 +7,7 @@ mod html;
 mod pages;
 mod replace;
 mod scale;
+mod tonight;
 
 use std::collections::BTreeMap;
 use std::fs;
