@@ -67,7 +67,7 @@ pub fn ecdf(sides: &Sides, unit: &Unit, words: Words<'_>) -> Result<String, Stri
         x: span.clone(),
         y: 0.0..1.0,
         left: 52,
-        labels: (6, 5),
+        labels: (6, 6),
         vertical_lines: true,
         x_words: &|value| format!("{value:.decimals$} {symbol}"),
         y_words: &|share| format!("{:.0} %", share * 100.0),

@@ -14,14 +14,17 @@ fn of(site: &Site, start: &str) -> String {
     found.unwrap_or_else(|| panic!("no page {start}")).1.clone()
 }
 
-const TRIAD: &str = "series/memory-triad-dtype-f32-elements-2-24-cpu-cdc";
+const TRIAD: &str = "series/memory-triad-dtype-f32-elements-2-24-cpu-cdc893255048";
 
 #[test]
 fn a_series_shows_its_samples_beside_the_baseline() {
     let page = of(&Site::of(&model()), TRIAD);
     for expected in [
-        "Solid: the 600 samples of this run.",
-        "Dashed: the 600 of <a href=\"../runs/",
+        "Solid: the 600 samples of this run",
+        &format!(
+            "Dashed: the 600 of <a href=\"../runs/{}.html\">",
+            run_id(34)
+        ),
         "<path class=\"other\"",
         "class=\"chart rounds\"",
         "<path class=\"aside\"",

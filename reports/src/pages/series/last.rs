@@ -1,6 +1,7 @@
 //! What lies behind the last point of a series: its samples beside those of the baseline, its rounds, what telemetry read.
 
 use assay_protocol::Unit;
+use assay_record::body::SUMMARY;
 use assay_store::{CaseRow, RoundDetail, RoundRow};
 use assay_verdicts::CaseHistory;
 use serde::Serialize;
@@ -268,11 +269,12 @@ fn notes(row: &RoundRow) -> Vec<String> {
         .reason()
         .map(|reason| format!("{}: {reason}", row.status.name()));
     let unsteady = (status.is_none() && !row.steady).then(|| "not steady".to_owned());
-    let stop = row
-        .stop
-        .as_ref()
-        .filter(|_| status.is_none())
-        .map(|why| format!("stopped: {why}"));
+    // To be precise enough is the usual end.
+    let stop = row.stop.as_ref().filter(|why| *why != "precise");
+    let stop = stop.map(|why| match why.as_str() {
+        SUMMARY => "a mean alone".to_owned(),
+        why => format!("ended by {}", why.replace('_', " ")),
+    });
     let all = status
         .into_iter()
         .chain(unsteady)
