@@ -6,6 +6,7 @@
 
 mod address;
 mod chart;
+mod data;
 pub mod error;
 pub mod format;
 mod model;
@@ -27,6 +28,9 @@ pub use publish::MARKER;
 use model::Library;
 use pages::Plan;
 use publish::Staging;
+
+/// Name of the results as Parquet, from the site's root.
+pub const RESULTS: &str = "results.parquet";
 
 /// What was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,18 +60,26 @@ pub fn publish(
 ) -> Result<Published, ReportError> {
     let staging = Staging::beside(out)?;
     let root = staging.root();
-    for folder in ["runs", "series", "machines"] {
+    for folder in ["runs", "series", "machines", "feeds", "badges"] {
         let folder = root.join(folder);
         fs::create_dir(&folder).map_err(ReportError::io("create", &folder))?;
     }
     let library = Library::new(model, settings);
     let pages = pages::plan(&library);
-    let bytes =
-        write(&root, "assay.css", templates::STYLESHEET)? + write_all(&library, &pages, &root)?;
+    let bytes = write(&root, "assay.css", templates::STYLESHEET)?
+        + write(&root, "assay.js", templates::SCRIPT)?
+        + copy_results(model, &root)?
+        + write_all(&library, &pages, &root)?;
     Ok(Published {
         root: staging.commit()?,
-        pages: pages.len(),
+        pages: pages.iter().filter(|page| page.is_page()).count(),
         bytes,
+    })
+}
+
+fn copy_results(model: &SiteModel, root: &Path) -> Result<u64, ReportError> {
+    model.results.as_ref().map_or(Ok(0), |results| {
+        fs::copy(results, root.join(RESULTS)).map_err(ReportError::io("copy", results))
     })
 }
 

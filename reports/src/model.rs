@@ -35,6 +35,8 @@ pub struct SiteModel {
     pub ceilings: BTreeMap<String, Ceilings>,
     /// What lies behind the newest points of series.
     pub details: BTreeMap<CaseOfRun, CaseDetail>,
+    /// File of all results as Parquet, which is copied to the site.
+    pub results: Option<PathBuf>,
 }
 
 /// One night and what is said of it.

@@ -12,6 +12,7 @@ pub mod series;
 
 use serde::Serialize;
 
+use crate::data;
 use crate::error::ReportError;
 use crate::model::{Library, SiteSettings};
 use crate::templates;
@@ -29,6 +30,8 @@ pub enum Plan<'a> {
     Machine(&'a str, Vec<&'a assay_store::RunRow>),
     /// How to read the site.
     About,
+    /// A file that is no page.
+    Data(data::File<'a>),
 }
 
 impl Plan<'_> {
@@ -40,7 +43,13 @@ impl Plan<'_> {
             Self::Series(history) => crate::address::series(&history.series.key),
             Self::Machine(name, _) => crate::address::machine(name),
             Self::About => "about.html".into(),
+            Self::Data(file) => file.path(),
         }
+    }
+
+    /// Whether it is something to look at.
+    pub fn is_page(&self) -> bool {
+        !matches!(self, Self::Data(_))
     }
 
     /// Its text.
@@ -51,11 +60,12 @@ impl Plan<'_> {
             Self::Series(history) => series::render(library, history),
             Self::Machine(name, runs) => machine::render(library, name, runs),
             Self::About => about::render(library),
+            Self::Data(file) => file.render(library),
         }
     }
 }
 
-/// Every page of a site.
+/// Every page of a site, and every file beside them.
 pub fn plan<'a>(library: &Library<'a>) -> Vec<Plan<'a>> {
     let mut pages = vec![Plan::Index, Plan::About];
     let machines = library.machines();
@@ -67,6 +77,7 @@ pub fn plan<'a>(library: &Library<'a>) -> Vec<Plan<'a>> {
     pages.extend(library.summaries.values().map(|summary| Plan::Run(summary)));
     let histories = library.histories.values();
     pages.extend(histories.map(|history| Plan::Series(history)));
+    pages.extend(data::plan(library).into_iter().map(Plan::Data));
     pages
 }
 

@@ -13,7 +13,10 @@ pub const STYLESHEET: &str = include_str!("../../templates/assay.css");
 /// Suffixes of templates whose output is escaped. Tera knows `.svg` only if it is told.
 const ESCAPED: [&str; 3] = [".html", ".svg", ".xml"];
 
-const TEMPLATES: [(&str, &str); 8] = [
+/// The script of every page, which is complete without it.
+pub const SCRIPT: &str = include_str!("../../templates/assay.js");
+
+const TEMPLATES: &[(&str, &str)] = &[
     ("base.html", include_str!("../../templates/base.html")),
     (
         "components.html",
@@ -25,12 +28,14 @@ const TEMPLATES: [(&str, &str); 8] = [
     ("machine.html", include_str!("../../templates/machine.html")),
     ("about.html", include_str!("../../templates/about.html")),
     ("chart.svg", include_str!("../../templates/chart.svg")),
+    ("badge.svg", include_str!("../../templates/badge.svg")),
+    ("feed.xml", include_str!("../../templates/feed.xml")),
 ];
 
 /// The engine. Templates are compiled once; a template that does not compile is a bug that any test finds.
 static ENGINE: LazyLock<Tera> = LazyLock::new(|| {
     let mut tera = escaping();
-    tera.add_raw_templates(TEMPLATES)
+    tera.add_raw_templates(TEMPLATES.iter().copied())
         .unwrap_or_else(|error| panic!("embedded templates: {error}"));
     tera
 });
