@@ -7,10 +7,10 @@ mod nights;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use assay_protocol::Digest;
 use assay_record::{Fingerprint, Manifest, Timestamp};
-use assay_reports::{Published, SiteModel, SiteSettings, publish as publish_model};
+use assay_reports::{Published, RESULTS, SiteModel, SiteSettings, publish as publish_model};
 use assay_store::{Access, RunRow, Store};
 use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::{CaseHistory, Marks, RunSummary};
@@ -34,12 +34,16 @@ pub struct Publishing {
 pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Result<Published> {
     // The database is closed before the first page is rendered: others may want to write.
     let marks = marks::load(settings)?;
-    let model = model(
+    let mut model = model(
         settings,
         &database::open(settings, Access::Read)?,
         &marks,
         publishing,
     )?;
+    let scratch = tempfile::tempdir().context("no temporary folder could be made")?;
+    let results = scratch.path().join(RESULTS);
+    database::export_results(settings, &results)?;
+    model.results = Some(results);
     Ok(publish_model(
         &model,
         out,
@@ -76,6 +80,7 @@ fn model(
         manifests: manifests(store, &runs)?,
         ceilings: ceilings(store, &runs)?,
         details: details::all(store, &histories, &nights)?,
+        results: None,
         runs,
         summaries,
         histories,
