@@ -8,10 +8,18 @@
   const collator = new Intl.Collator("en", { numeric: true });
   const SECONDS = { ms: 1e-3, s: 1, min: 60, h: 3600 };
 
-  /** What a cell is sorted by: what the page says it is worth, else its text. */
+  /** What a cell is sorted by: what the page says it is worth, else its text; of a number what comes first in the cell. */
   function key(cell) {
-    const marked = cell?.dataset.value ?? cell?.querySelector("data")?.value;
-    return marked ?? cell?.textContent.trim() ?? "";
+    if (!cell) return "";
+    const marked = cell.dataset.value ?? cell.querySelector("data")?.value;
+    if (marked !== undefined) return marked;
+    if (!cell.classList.contains("num")) return cell.textContent.trim();
+    const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      const text = texts.currentNode.data.trim();
+      if (text !== "") return text;
+    }
+    return "";
   }
 
   /** The number that a text is, be it a percentage, grouped in threes, or a span of time; else NaN. */
