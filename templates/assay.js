@@ -65,6 +65,7 @@
       this.tools = document.createElement("p");
       this.tools.className = "tools";
       if (this.rows.length >= FILTERED_FROM) this.addFilter();
+      else this.tools.classList.add("away"); // arrows show the order; words are for those who do not see them
       this.heads.forEach((head, column) => this.addSort(head, column));
       this.tools.append(this.status);
       (table.closest(".scroll") ?? table).before(this.tools);

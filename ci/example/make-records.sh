@@ -49,7 +49,7 @@ night() { # night N DRIVER: the nightly run of that day, at two in the morning
     wanted=$(date -u -d "2026-10-$(printf '%02d' "$(($1 + 1))") 02:00:00" +%s)
     # 1: a regression was found, which is what is shown.
     LD_PRELOAD=$place/shift_clock.so SHIFT_SECONDS=$((wanted - now)) ASSAY_NVML=$place/nvml-$2.so \
-        HOME=$place XDG_CACHE_HOME=$place/cache ASSAY_LOCK_DIR=$place \
+        PATH=/usr/bin:/bin HOME=$place XDG_CACHE_HOME=$place/cache ASSAY_LOCK_DIR=$place \
         "$place/assay" nightly ./suite.toml -q >"$place/night-$1.log" 2>&1 || (($? == 1))
 }
 

@@ -13,3 +13,6 @@ int clock_gettime(clockid_t clock, struct timespec *at) {
     if (result == 0 && clock == CLOCK_REALTIME && shift) at->tv_sec += atoll(shift);
     return result;
 }
+
+// Workers are not to be started with it, nor manifests to name it.
+__attribute__((constructor)) static void forget(void) { unsetenv("LD_PRELOAD"); }
