@@ -12,6 +12,7 @@ mod series;
 
 use std::collections::BTreeSet;
 
+use assay_protocol::Digest;
 use assay_verdicts::CaseHistory;
 use serde::Serialize;
 
@@ -45,6 +46,14 @@ impl File<'_> {
             Self::Index => "index.json".into(),
             Self::Json(history) => address::series_file(&history.series.key, "json"),
             Self::Csv(history) => address::series_file(&history.series.key, "csv"),
+        }
+    }
+
+    /// Digest over what it is made of; `None` where it is always rendered.
+    pub fn key(&self, library: &Library<'_>) -> Option<Digest> {
+        match self {
+            Self::Json(history) | Self::Csv(history) => library.series_key(history),
+            Self::Feed(_) | Self::Badge(_) | Self::Index => None,
         }
     }
 

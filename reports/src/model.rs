@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use crate::address;
 use assay_protocol::Digest;
@@ -17,7 +18,10 @@ use assay_verdicts::{
 pub struct SiteModel {
     /// Every run.
     pub runs: Vec<RunRow>,
-    /// What runs found: of those whose pages are written, and of the newest, which other pages tell of.
+    /// What each run's record ends with: the same text, the same record.
+    pub heads: BTreeMap<RunId, String>,
+    /// What the newest runs found, which other pages than their own tell of. Which runs these are must follow from the rest of the
+    /// model, not from what was published before.
     pub summaries: Vec<RunSummary>,
     /// The series with what changed in them.
     pub histories: Vec<CaseHistory>,
@@ -27,16 +31,25 @@ pub struct SiteModel {
     pub matrices: Vec<Matrix>,
     /// The reproductions.
     pub reproductions: Vec<Reproduction>,
-    /// Fingerprints by the digests that runs name.
+    /// Fingerprints by the digests that runs name: of the newest run of each machine.
     pub fingerprints: BTreeMap<Digest, Fingerprint>,
-    /// Manifests by their digests, of the runs in `summaries`.
-    pub manifests: BTreeMap<Digest, Manifest>,
     /// Measured ceilings by machine.
     pub ceilings: BTreeMap<String, Ceilings>,
     /// What lies behind the newest points of series.
     pub details: BTreeMap<CaseOfRun, CaseDetail>,
     /// File of all results as Parquet, which is copied to the site.
     pub results: Option<PathBuf>,
+}
+
+/// What the pages of some runs are made of, beside the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Portion {
+    /// What these runs found.
+    pub summaries: Vec<RunSummary>,
+    /// Their fingerprints, and those of the runs before them.
+    pub fingerprints: BTreeMap<Digest, Fingerprint>,
+    /// Their manifests by digest.
+    pub manifests: BTreeMap<Digest, Manifest>,
 }
 
 /// One night and what is said of it.
@@ -135,6 +148,16 @@ pub struct Library<'a> {
     pub histories: BTreeMap<&'a SeriesKey, &'a CaseHistory>,
     /// Pages of the series.
     pub hrefs: BTreeMap<&'a SeriesKey, String>,
+    /// Runs by their machines, oldest first.
+    pub by_machine: BTreeMap<&'a str, Vec<&'a RunRow>>,
+    /// Digest over which series a suite has on a machine.
+    pub places: BTreeMap<(&'a str, &'a str), Digest>,
+    /// Keys of what is made of series, once they are known: several files share one.
+    pub series_keys: BTreeMap<&'a SeriesKey, OnceLock<Option<Digest>>>,
+    /// Series by their cases.
+    by_case: BTreeMap<&'a str, Vec<&'a Series>>,
+    /// Beside the model, where pages of runs are rendered.
+    portion: Option<&'a Portion>,
     /// The model itself.
     pub model: &'a SiteModel,
 }
@@ -157,8 +180,41 @@ impl<'a> Library<'a> {
                 .map(|history| &history.series.key)
                 .map(|key| (key, address::series(key)))
                 .collect(),
+            by_machine: by_machine(model),
+            places: places(model),
+            series_keys: model
+                .histories
+                .iter()
+                .map(|history| (&history.series.key, OnceLock::new()))
+                .collect(),
+            by_case: by_case(model),
+            portion: None,
             model,
         }
+    }
+
+    /// The same for pages of runs.
+    pub fn with(model: &'a SiteModel, settings: &'a SiteSettings, portion: &'a Portion) -> Self {
+        Self {
+            portion: Some(portion),
+            ..Self::new(model, settings)
+        }
+    }
+
+    /// A fingerprint, where it is at hand.
+    pub fn fingerprint(&self, digest: &Digest) -> Option<&'a Fingerprint> {
+        let of_portion = self
+            .portion
+            .and_then(|portion| portion.fingerprints.get(digest));
+        of_portion.or_else(|| self.model.fingerprints.get(digest))
+    }
+
+    /// The run before another one on its machine.
+    pub fn before(&self, row: &RunRow) -> Option<&'a RunRow> {
+        let of_machine = self.by_machine.get(row.machine.as_str())?;
+        let is_earlier = |other: &&RunRow| (other.started, &other.run) < (row.started, &row.run);
+        let at = of_machine.partition_point(is_earlier);
+        at.checked_sub(1).map(|at| of_machine[at])
     }
 
     /// Runs, the latest first.
@@ -173,11 +229,11 @@ impl<'a> Library<'a> {
 
     /// Machines by name, each with its runs, the latest first.
     pub fn machines(&self) -> BTreeMap<&'a str, Vec<&'a RunRow>> {
-        let mut machines: BTreeMap<&str, Vec<&RunRow>> = BTreeMap::new();
-        for run in self.latest_first() {
-            machines.entry(&run.machine).or_default().push(run);
-        }
+        let machines = self.by_machine.iter();
+        let latest_first = |runs: &Vec<&'a RunRow>| runs.iter().rev().copied().collect();
         machines
+            .map(|(name, runs)| (*name, latest_first(runs)))
+            .collect()
     }
 
     /// The case that a series is of, as its latest run had it.
@@ -191,7 +247,8 @@ impl<'a> Library<'a> {
 
     /// Series of the same case and metric in the same place whose definition is another one.
     pub fn siblings(&self, key: &SeriesKey) -> impl Iterator<Item = &'a Series> {
-        let all = self.histories.values().map(|history| &history.series);
+        let of_case = self.by_case.get(key.case.as_str());
+        let all = of_case.into_iter().flatten().copied();
         all.filter(move |other| are_siblings(&other.key, key))
     }
 
@@ -201,6 +258,46 @@ impl<'a> Library<'a> {
         self.siblings(&series.key)
             .any(|other| end(other) > end(series))
     }
+}
+
+fn by_machine(model: &SiteModel) -> BTreeMap<&str, Vec<&RunRow>> {
+    let mut machines: BTreeMap<&str, Vec<&RunRow>> = BTreeMap::new();
+    for run in &model.runs {
+        machines.entry(&run.machine).or_default().push(run);
+    }
+    for runs in machines.values_mut() {
+        runs.sort_by(|a, b| (a.started, &a.run).cmp(&(b.started, &b.run)));
+    }
+    machines
+}
+
+fn places(model: &SiteModel) -> BTreeMap<(&str, &str), Digest> {
+    let mut places: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+    for history in &model.histories {
+        let key = &history.series.key;
+        let own = places.entry((&key.suite, &key.machine)).or_default();
+        own.push(address::series(key));
+    }
+    let digest = |mut hrefs: Vec<String>| {
+        hrefs.sort_unstable();
+        Digest::of(hrefs.join("\n"))
+    };
+    let digests = places
+        .into_iter()
+        .map(|(place, hrefs)| (place, digest(hrefs)));
+    digests.collect()
+}
+
+fn by_case(model: &SiteModel) -> BTreeMap<&str, Vec<&Series>> {
+    let mut by_case: BTreeMap<&str, Vec<&Series>> = BTreeMap::new();
+    for history in &model.histories {
+        let of_case = by_case.entry(&history.series.key.case).or_default();
+        of_case.push(&history.series);
+    }
+    for series in by_case.values_mut() {
+        series.sort_by_key(|series| &series.key);
+    }
+    by_case
 }
 
 fn are_siblings(a: &SeriesKey, b: &SeriesKey) -> bool {

@@ -10,6 +10,7 @@ pub mod part;
 pub mod run;
 pub mod series;
 
+use assay_protocol::Digest;
 use serde::Serialize;
 
 use crate::data;
@@ -47,9 +48,14 @@ impl Plan<'_> {
         }
     }
 
-    /// Whether it is something to look at.
-    pub fn is_page(&self) -> bool {
-        !matches!(self, Self::Data(_))
+    /// Digest over what it is made of; `None` where it is always rendered.
+    pub fn key(&self, library: &Library<'_>) -> Option<Digest> {
+        match self {
+            Self::Run(summary) => library.run_key(&summary.run.run),
+            Self::Series(history) => library.series_key(history),
+            Self::Data(file) => file.key(library),
+            Self::Index | Self::Machine(..) | Self::About => None,
+        }
     }
 
     /// Its text.
@@ -65,7 +71,7 @@ impl Plan<'_> {
     }
 }
 
-/// Every page of a site, and every file beside them.
+/// Every page of a site but those of runs, and every file beside them.
 pub fn plan<'a>(library: &Library<'a>) -> Vec<Plan<'a>> {
     let mut pages = vec![Plan::Index, Plan::About];
     let machines = library.machines();
@@ -74,7 +80,6 @@ pub fn plan<'a>(library: &Library<'a>) -> Vec<Plan<'a>> {
             .into_iter()
             .map(|(name, runs)| Plan::Machine(name, runs)),
     );
-    pages.extend(library.summaries.values().map(|summary| Plan::Run(summary)));
     let histories = library.histories.values();
     pages.extend(histories.map(|history| Plan::Series(history)));
     pages.extend(data::plan(library).into_iter().map(Plan::Data));

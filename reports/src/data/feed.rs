@@ -95,11 +95,7 @@ pub fn render(library: &Library<'_>, suite: Option<&str>) -> Result<String, Repo
         } else {
             settings.base.clone()
         },
-        entries: events
-            .iter()
-            .take(ENTRIES)
-            .map(|event| entry(library, event))
-            .collect(),
+        entries: events.iter().take(ENTRIES).map(entry).collect(),
     };
     templates::render("feed.xml", &feed).map_err(|source| ReportError::Render {
         page: path,
@@ -115,20 +111,13 @@ fn updated(library: &Library<'_>, suite: Option<&str>) -> Option<Timestamp> {
         .max()
 }
 
-fn entry(library: &Library<'_>, event: &Event<'_>) -> Entry {
-    let has_page = library.summaries.contains_key(event.run);
-    let shown = event.items.iter().find_map(|item| item.history);
-    let page = match shown {
-        Some(history) if !has_page => address::series(&history.series.key),
-        _ if has_page => address::run(event.run),
-        _ => "index.html".into(),
-    };
+fn entry(event: &Event<'_>) -> Entry {
     let changes = event.machine_changes.iter();
     Entry {
         id: event.id(),
         title: title(event),
         at: event.started.to_string(),
-        page,
+        page: address::run(event.run),
         suite: cell(event.suite),
         machine: cell(event.machine),
         is_common: event.is_common,

@@ -62,8 +62,7 @@ struct Run<'a> {
     started: String,
     status: RunStatus,
     commit: Option<&'a str>,
-    /// Absent of a run that has none.
-    page: Option<String>,
+    page: String,
 }
 
 #[derive(Serialize)]
@@ -103,10 +102,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
         suites: suites(library).into_iter().map(suite).collect(),
         machines: library.machines().into_keys().map(machine).collect(),
         nights,
-        runs: library
-            .latest_first()
-            .map(|row| run(library, row))
-            .collect(),
+        runs: library.latest_first().map(run).collect(),
         series: library
             .histories
             .values()
@@ -144,7 +140,7 @@ fn night<'a>(library: &Library<'a>, night: &'a Night) -> Option<NightEntry<'a>> 
     })
 }
 
-fn run<'a>(library: &Library<'a>, row: &'a RunRow) -> Run<'a> {
+fn run(row: &RunRow) -> Run<'_> {
     Run {
         run: row.run.to_string(),
         suite: &row.suite,
@@ -152,10 +148,7 @@ fn run<'a>(library: &Library<'a>, row: &'a RunRow) -> Run<'a> {
         started: row.started.to_string(),
         status: row.status,
         commit: row.commit.as_deref(),
-        page: library
-            .summaries
-            .contains_key(&row.run)
-            .then(|| address::run(&row.run)),
+        page: address::run(&row.run),
     }
 }
 

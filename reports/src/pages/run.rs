@@ -451,12 +451,8 @@ fn event(event: &EventRow) -> EventLine {
 }
 
 fn parts(library: &Library<'_>, summary: &RunSummary) -> Vec<PartView> {
-    let prints = &library.model.fingerprints;
-    let after = summary
-        .run
-        .after
-        .as_ref()
-        .and_then(|digest| prints.get(digest));
-    let before = prints.get(&summary.run.before);
+    let after = summary.run.after.as_ref();
+    let after = after.and_then(|digest| library.fingerprint(digest));
+    let before = library.fingerprint(&summary.run.before);
     before.map_or(Vec::new(), |before| part::fingerprint(before, after))
 }

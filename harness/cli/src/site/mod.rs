@@ -9,14 +9,19 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use assay_protocol::Digest;
-use assay_record::{Fingerprint, Manifest, Timestamp};
-use assay_reports::{Published, RESULTS, SiteModel, SiteSettings, publish as publish_model};
+use assay_record::{RunId, Timestamp};
+use assay_reports::{Night, Portion, Publication, Published, RESULTS, SiteModel, SiteSettings};
 use assay_store::{Access, RunRow, Store};
 use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::{CaseHistory, Marks, RunSummary};
 
 use crate::settings::Settings;
 use crate::{database, marks, reproduction};
+
+/// Runs whose pages are read and rendered together.
+const PORTION: usize = 100;
+/// Newest runs of each machine that other pages than their own tell of.
+const NEWEST: usize = 30;
 
 /// What is published beside the usual.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -32,30 +37,35 @@ pub struct Publishing {
 
 /// Publishes everything that the database holds to `out`.
 pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Result<Published> {
-    // The database is closed before the first page is rendered: others may want to write.
     let marks = marks::load(settings)?;
-    let mut model = model(
-        settings,
-        &database::open(settings, Access::Read)?,
-        &marks,
-        publishing,
-    )?;
+    let site_settings = SiteSettings {
+        title: settings.title.clone(),
+        base: settings.base.clone(),
+        logo: settings.logo.clone(),
+        commit_link: settings.commit_link.clone(),
+        templates: settings.templates.clone(),
+        publish_source: publishing.publish_source,
+    };
+    // The database is closed whenever pages are rendered: others may want to write.
+    let read = || database::open(settings, Access::Read);
+    let mut model = model(settings, &read()?, &marks, publishing)?;
     let scratch = tempfile::tempdir().context("no temporary folder could be made")?;
     let results = scratch.path().join(RESULTS);
     database::export_results(settings, &results)?;
     model.results = Some(results);
-    Ok(publish_model(
-        &model,
-        out,
-        &SiteSettings {
-            title: settings.title.clone(),
-            base: settings.base.clone(),
-            logo: settings.logo.clone(),
-            commit_link: settings.commit_link.clone(),
-            templates: settings.templates.clone(),
-            publish_source: publishing.publish_source,
-        },
-    )?)
+    let mut publication = Publication::begin(&model, out, &site_settings)?;
+    let missing: BTreeSet<RunId> = publication.missing_runs().into_iter().collect();
+    let rows: Vec<&RunRow> = model
+        .runs
+        .iter()
+        .filter(|row| missing.contains(&row.run))
+        .collect();
+    let before = before(&model.runs);
+    for rows in rows.chunks(PORTION) {
+        let portion = portion(&read()?, &before, rows)?;
+        publication.add(&portion)?;
+    }
+    Ok(publication.finish()?)
 }
 
 fn model(
@@ -66,46 +76,73 @@ fn model(
 ) -> Result<SiteModel> {
     let today = Timestamp::now().day();
     marks::complain(settings, marks, store, today)?;
-    let summaries = RunSummary::all(store)?;
-    let runs: Vec<RunRow> = summaries
-        .iter()
-        .map(|summary| summary.run.clone())
-        .collect();
-    let nights = nights::all(store, settings, &runs)?;
+    let runs = store.runs()?;
+    let nights = nights::all(store, settings, &runs, (marks, today))?;
     let histories = CaseHistory::all(store, marks, today)?;
+    let newest = newest(&runs, &nights, &histories);
     Ok(SiteModel {
+        heads: store.heads()?,
+        summaries: RunSummary::of_rows(store, &newest)?,
         matrices: matrices::all(store, &runs, &publishing.compare)?,
         reproductions: reproduction::all_stored(store)?,
-        fingerprints: fingerprints(store, &runs)?,
-        manifests: manifests(store, &runs)?,
+        fingerprints: store.fingerprints(&last_fingerprints(&runs))?,
         ceilings: ceilings(store, &runs)?,
         details: details::all(store, &histories, &nights)?,
         results: None,
         runs,
-        summaries,
         histories,
         nights,
     })
 }
 
-fn fingerprints(store: &Store, runs: &[RunRow]) -> Result<BTreeMap<Digest, Fingerprint>> {
-    let digests: BTreeSet<Digest> = runs
+/// Runs that other pages than their own tell of: the newest of each machine, the newest nights, and the last of each series.
+fn newest(runs: &[RunRow], nights: &[Night], histories: &[CaseHistory]) -> Vec<RunRow> {
+    let mut of_machines: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut meant: BTreeSet<&RunId> = BTreeSet::new();
+    for row in runs.iter().rev() {
+        let seen = of_machines.entry(&row.machine).or_default();
+        *seen += 1;
+        if *seen <= NEWEST {
+            meant.insert(&row.run);
+        }
+    }
+    meant.extend(nights.iter().map(|night| &night.gate.run));
+    let last = histories
         .iter()
-        .flat_map(|row| [Some(row.before), row.after])
-        .flatten()
-        .collect();
-    let found = digests
-        .into_iter()
-        .map(|digest| Ok((digest, store.fingerprint(&digest)?)));
-    found.collect()
+        .filter_map(|history| history.series.points.last());
+    meant.extend(last.map(|point| &point.run));
+    let newest = runs.iter().filter(|row| meant.contains(&row.run));
+    newest.cloned().collect()
 }
 
-fn manifests(store: &Store, runs: &[RunRow]) -> Result<BTreeMap<Digest, Manifest>> {
-    let digests: BTreeSet<Digest> = runs.iter().map(|row| row.manifest).collect();
-    let found = digests
-        .into_iter()
-        .map(|digest| Ok((digest, store.manifest(&digest)?.manifest)));
-    found.collect()
+/// What each machine was at its newest run, before and after it.
+fn last_fingerprints(runs: &[RunRow]) -> BTreeSet<Digest> {
+    let last: BTreeMap<&str, &RunRow> =
+        runs.iter().map(|row| (row.machine.as_str(), row)).collect();
+    let digests = last.values().flat_map(|row| [Some(row.before), row.after]);
+    digests.flatten().collect()
+}
+
+/// Of each run the one before it on its machine; `runs` are in order.
+fn before(runs: &[RunRow]) -> BTreeMap<&RunId, &RunRow> {
+    let mut last: BTreeMap<&str, &RunRow> = BTreeMap::new();
+    let before = runs
+        .iter()
+        .filter_map(|row| Some((&row.run, last.insert(&row.machine, row)?)));
+    before.collect()
+}
+
+/// All that pages of some runs are made of, beside the model.
+fn portion(store: &Store, before: &BTreeMap<&RunId, &RunRow>, rows: &[&RunRow]) -> Result<Portion> {
+    let rows: Vec<RunRow> = rows.iter().copied().cloned().collect();
+    let own = rows.iter().flat_map(|row| [Some(row.before), row.after]);
+    let earlier = rows.iter().map(|row| Some(before.get(&row.run)?.before));
+    let digests = own.chain(earlier).flatten().collect();
+    Ok(Portion {
+        fingerprints: store.fingerprints(&digests)?,
+        manifests: store.manifests(&rows.iter().map(|row| row.manifest).collect())?,
+        summaries: RunSummary::of_rows(store, &rows)?,
+    })
 }
 
 fn ceilings(store: &Store, runs: &[RunRow]) -> Result<BTreeMap<String, Ceilings>> {
