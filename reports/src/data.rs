@@ -16,9 +16,11 @@ use assay_protocol::Digest;
 use assay_verdicts::CaseHistory;
 use serde::Serialize;
 
+use crate::RESULTS;
 use crate::address;
 use crate::error::ReportError;
 use crate::model::Library;
+use crate::pages::part::cell;
 
 /// Version of `index.json` and of the JSON of series; a newer one may mean another thing by the same field.
 const SCHEMA: u32 = 1;
@@ -85,6 +87,35 @@ pub fn plan<'a>(library: &Library<'a>) -> Vec<File<'a>> {
 pub fn suites<'a>(library: &Library<'a>) -> BTreeSet<&'a str> {
     let runs = library.runs.values();
     runs.map(|row| row.suite.as_str()).collect()
+}
+
+/// Where the files are that are not of one series, for a page.
+#[derive(Serialize)]
+pub struct Downloads {
+    suites: Vec<OfSuite>,
+    /// Name of the results; empty where there are none.
+    results: &'static str,
+}
+
+/// The feed and badge of a suite.
+#[derive(Serialize)]
+struct OfSuite {
+    name: String,
+    feed: String,
+    badge: String,
+}
+
+/// The files of a site.
+pub fn downloads(library: &Library<'_>) -> Downloads {
+    let of_suite = |name: &str| OfSuite {
+        name: cell(name),
+        feed: address::feed(Some(name)),
+        badge: address::badge(Some(name)),
+    };
+    Downloads {
+        suites: suites(library).into_iter().map(of_suite).collect(),
+        results: library.model.results.as_ref().map_or("", |_| RESULTS),
+    }
 }
 
 /// A value as JSON, on one line.

@@ -7,6 +7,7 @@ use assay_verdicts::{CONFIDENCE, DEFAULT_MARGIN};
 use serde::Serialize;
 
 use super::fill;
+use crate::data::{self, Downloads};
 use crate::error::ReportError;
 use crate::model::Library;
 
@@ -18,6 +19,7 @@ struct About {
     record: u32,
     manifest: u32,
     words: &'static [(&'static str, &'static str)],
+    downloads: Downloads,
 }
 
 /// The glossary: one meaning per word, in code, command line, database and pages alike.
@@ -84,6 +86,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
         record: RECORD_VERSION,
         manifest: MANIFEST_SCHEMA,
         words: WORDS,
+        downloads: data::downloads(library),
     };
     fill(library.settings, "about.html", "About", &page)
 }
