@@ -62,6 +62,14 @@ pub enum ReportError {
         /// What the drawing library said.
         reason: String,
     },
+    /// A value could not be written as JSON: a bug in Assay.
+    #[error("cannot write `{file}`: {source}; this is a bug in Assay, please report it")]
+    Json {
+        /// The file.
+        file: String,
+        /// What the library said.
+        source: serde_json::Error,
+    },
 }
 
 impl ReportError {

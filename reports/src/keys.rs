@@ -36,8 +36,13 @@ impl Library<'_> {
         ))
     }
 
-    /// Of the page of a series.
+    /// Of the page of a series and of its downloads.
     pub fn series_key(&self, history: &CaseHistory) -> Option<Digest> {
+        let found = self.series_keys.get(&history.series.key)?;
+        *found.get_or_init(|| self.make_series_key(history))
+    }
+
+    fn make_series_key(&self, history: &CaseHistory) -> Option<Digest> {
         let series = &history.series;
         let siblings = self.siblings(&series.key);
         let siblings: Vec<_> = siblings

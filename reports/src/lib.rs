@@ -6,6 +6,7 @@
 
 mod address;
 mod chart;
+mod data;
 pub mod error;
 pub mod format;
 mod keys;
@@ -30,6 +31,9 @@ pub use model::{
 pub use presentation::Presentation;
 pub use publication::Publication;
 pub use publish::MARKER;
+
+/// Name of the results as Parquet, from the site's root.
+pub const RESULTS: &str = "results.parquet";
 
 /// What was published.
 #[derive(Clone, Debug, PartialEq, Eq)]

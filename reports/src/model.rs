@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use crate::address;
 use crate::presentation::Presentation;
@@ -40,6 +41,8 @@ pub struct SiteModel {
     pub details: BTreeMap<CaseOfRun, CaseDetail>,
     /// What changed on each machine before which of its newest runs, the latest first.
     pub timelines: BTreeMap<String, Vec<MachineChange>>,
+    /// File of all results as Parquet, which is copied to the site.
+    pub results: Option<PathBuf>,
 }
 
 /// A run before which its machine was not what it had been at the run before.
@@ -170,6 +173,8 @@ pub struct Library<'a> {
     pub by_machine: BTreeMap<&'a str, Vec<&'a RunRow>>,
     /// Digest over which series a suite has on a machine.
     pub places: BTreeMap<(&'a str, &'a str), Digest>,
+    /// Keys of what is made of series, once they are known: several files share one.
+    pub series_keys: BTreeMap<&'a SeriesKey, OnceLock<Option<Digest>>>,
     /// Series by their cases.
     by_case: BTreeMap<&'a str, Vec<&'a Series>>,
     /// Beside the model, where pages of runs are rendered.
@@ -231,6 +236,11 @@ impl<'a> Library<'a> {
             current: current(model),
             by_machine: by_machine(model),
             places: places(model),
+            series_keys: model
+                .histories
+                .iter()
+                .map(|history| (&history.series.key, OnceLock::new()))
+                .collect(),
             by_case: by_case(model),
             portion: None,
             model,

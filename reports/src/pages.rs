@@ -23,6 +23,7 @@ pub mod suites;
 use assay_protocol::Digest;
 use serde::Serialize;
 
+use crate::data;
 use crate::error::ReportError;
 use crate::model::Library;
 use crate::presentation::Presentation;
@@ -52,6 +53,8 @@ pub enum Plan<'a> {
     Machine(&'a str, Vec<&'a assay_store::RunRow>),
     /// How to read the site.
     About,
+    /// A file that is no page.
+    Data(data::File<'a>),
 }
 
 impl Plan<'_> {
@@ -69,6 +72,7 @@ impl Plan<'_> {
             Self::Series(history) => crate::address::series(&history.series.key),
             Self::Machine(name, _) => crate::address::machine(name),
             Self::About => "about.html".into(),
+            Self::Data(file) => file.path(),
         }
     }
 
@@ -77,6 +81,7 @@ impl Plan<'_> {
         match self {
             Self::Run(summary) => library.run_key(&summary.run.run),
             Self::Series(history) => library.series_key(history),
+            Self::Data(file) => file.key(library),
             Self::Index
             | Self::Suites
             | Self::Suite(..)
@@ -103,11 +108,12 @@ impl Plan<'_> {
             Self::Series(history) => series::render(library, history),
             Self::Machine(name, runs) => machine::render(library, name, runs),
             Self::About => about::render(library),
+            Self::Data(file) => file.render(library),
         }
     }
 }
 
-/// Every page of a site but those of runs.
+/// Every page of a site but those of runs, and every file beside them.
 pub fn plan<'a>(library: &Library<'a>) -> Vec<Plan<'a>> {
     let mut pages = vec![
         Plan::Index,
@@ -129,6 +135,7 @@ pub fn plan<'a>(library: &Library<'a>) -> Vec<Plan<'a>> {
     );
     let histories = library.histories.values();
     pages.extend(histories.map(|history| Plan::Series(history)));
+    pages.extend(data::plan(library).into_iter().map(Plan::Data));
     pages
 }
 

@@ -17,10 +17,12 @@ use crate::pages::{self, Plan};
 use crate::presentation::Presentation;
 use crate::previous::{File, LIST, Previous, list};
 use crate::publish::Staging;
-use crate::{Published, address};
+use crate::{Published, RESULTS, address};
 
 /// Folders of a site.
-const FOLDERS: [&str; 5] = ["runs", "series", "machines", "suites", "compare"];
+const FOLDERS: [&str; 7] = [
+    "runs", "series", "machines", "suites", "compare", "feeds", "badges",
+];
 
 /// A site that grows beside the one that it will replace.
 pub struct Publication<'a> {
@@ -50,7 +52,7 @@ impl<'a> Publication<'a> {
             let folder = root.join(folder);
             fs::create_dir(&folder).map_err(ReportError::io("create", &folder))?;
         }
-        let bytes = presentation.write(&root)?;
+        let bytes = presentation.write(&root)? + copy_results(model, &root)?;
         Ok(Self {
             previous: Previous::of(staging.target()),
             model,
@@ -111,7 +113,7 @@ impl<'a> Publication<'a> {
         if !self.previous.take(path, &self.root) {
             return false;
         }
-        self.pages += 1;
+        self.pages += usize::from(is_page(path));
         self.bytes += file.bytes;
         self.files.insert(path.into(), file.clone());
         true
@@ -125,12 +127,13 @@ impl<'a> Publication<'a> {
         };
         let written = on_all_cores(&pages, render)?;
         for ((page, key), bytes) in pages.into_iter().zip(written) {
-            self.pages += 1;
+            let path = page.path();
+            self.pages += usize::from(is_page(&path));
             self.bytes += bytes;
             if let Some(key) = key {
-                self.files.insert(page.path(), File { key, bytes });
+                self.files.insert(path.clone(), File { key, bytes });
             }
-            self.done.insert(page.path());
+            self.done.insert(path);
         }
         Ok(())
     }
@@ -180,6 +183,17 @@ fn on_all_cores<T: Sync, R: Send, E: Send>(
     })?;
     all.sort_unstable_by_key(|(at, _)| *at);
     Ok(all.into_iter().map(|(_, result)| result).collect())
+}
+
+/// Whether a file is something to look at, and no download.
+fn is_page(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|end| end == "html")
+}
+
+fn copy_results(model: &SiteModel, root: &Path) -> Result<u64, ReportError> {
+    model.results.as_ref().map_or(Ok(0), |results| {
+        fs::copy(results, root.join(RESULTS)).map_err(ReportError::io("copy", results))
+    })
 }
 
 fn write(root: &Path, name: &str, text: &str) -> Result<u64, ReportError> {

@@ -19,7 +19,10 @@ pub const STYLESHEET: &str = include_str!("../../templates/assay.css");
 /// Suffixes of templates whose output is escaped. Tera knows `.svg` only if it is told.
 const ESCAPED: [&str; 3] = [".html", ".svg", ".xml"];
 
-const TEMPLATES: [(&str, &str); 14] = [
+/// The script of every page, which is complete without it.
+pub const SCRIPT: &str = include_str!("../../templates/assay.js");
+
+const TEMPLATES: &[(&str, &str)] = &[
     ("base.html", include_str!("../../templates/base.html")),
     (
         "components.html",
@@ -43,6 +46,8 @@ const TEMPLATES: [(&str, &str); 14] = [
     ("machine.html", include_str!("../../templates/machine.html")),
     ("about.html", include_str!("../../templates/about.html")),
     ("chart.svg", include_str!("../../templates/chart.svg")),
+    ("badge.svg", include_str!("../../templates/badge.svg")),
+    ("feed.xml", include_str!("../../templates/feed.xml")),
 ];
 
 /// Template of what is within pages, and no page itself: nobody's can take its place.
@@ -54,7 +59,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// The engine. Templates are compiled once; a template that does not compile is a bug that any test finds.
 static ENGINE: LazyLock<Tera> = LazyLock::new(|| {
     let mut tera = escaping();
-    tera.add_raw_templates(TEMPLATES)
+    tera.add_raw_templates(TEMPLATES.iter().copied())
         .unwrap_or_else(|error| panic!("embedded templates: {error}"));
     tera
 });

@@ -10,6 +10,7 @@ use assay_verdicts::{CONFIDENCE, DEFAULT_MARGIN};
 use serde::Serialize;
 
 use super::fill;
+use crate::data::{self, Downloads};
 use crate::error::ReportError;
 use crate::model::Library;
 
@@ -28,6 +29,7 @@ struct About {
     record: u32,
     manifest: u32,
     words: &'static [(&'static str, &'static str)],
+    downloads: Downloads,
 }
 
 /// The glossary: one meaning per word, in code, command line, database and pages alike.
@@ -136,6 +138,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
         record: RECORD_VERSION,
         manifest: MANIFEST_SCHEMA,
         words: WORDS,
+        downloads: data::downloads(library),
     };
     fill(library.settings, "about.html", "About", &page)
 }

@@ -227,11 +227,16 @@ pub struct Commit {
     pub href: String,
 }
 
+/// First characters of a commit's hash.
+pub fn short(commit: &str) -> String {
+    commit.chars().take(10).collect()
+}
+
 /// A commit in short, with its address where the site's settings have one.
 pub fn commit(library: &Library<'_>, commit: Option<&str>, dirty: bool) -> Commit {
     let commit = commit.unwrap_or_default();
     Commit {
-        short: commit.chars().take(10).collect(),
+        short: short(commit),
         dirty,
         href: commit_href(&library.settings.commit_link, commit),
     }

@@ -1,6 +1,7 @@
 //! The site as a whole: its pages, its links, its safety, and how it replaces the one before.
 
 mod build;
+mod data;
 mod detail;
 mod fixture;
 mod html;
