@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 
@@ -30,9 +31,9 @@ pub fn path(folder: &Path, run: &RunId) -> PathBuf {
 /// A record that is written, but has no name yet. One that is dropped leaves nothing.
 #[derive(Debug)]
 pub struct Draft {
-    record: Option<Record>,
+    record: Record,
     file: File,
-    new: PathBuf,
+    new: Unnamed,
     path: PathBuf,
 }
 
@@ -46,83 +47,92 @@ impl Draft {
         header: Header,
         bodies: impl IntoIterator<Item = Body>,
     ) -> Result<Self, RecordError> {
+        static WRITTEN: AtomicU32 = AtomicU32::new(0);
         std::fs::create_dir_all(folder).map_err(RecordError::io(folder))?;
-        let new = folder.join(format!("{}.{}.new", header.run, std::process::id()));
-        let mut draft = Self {
-            record: None,
-            file: File::create(&new).map_err(RecordError::io(&new))?,
-            path: path(folder, &header.run),
+        // Two may be of one run: then the second will get no name.
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let new = format!("{}.{}.{number}.new", header.run, std::process::id());
+        let new = Unnamed(folder.join(new));
+        let path = path(folder, &header.run);
+        let file = File::create(&new.0).map_err(RecordError::io(&new.0))?;
+        let record = compress(&file, &path, header, bodies)?;
+        Ok(Self {
+            record,
+            file,
             new,
-        };
-        draft.record = Some(draft.compress(header, bodies)?);
-        Ok(draft)
+            path,
+        })
     }
 
     /// What it says: what a reader of the file will find.
-    pub fn record(&self) -> Option<&Record> {
-        self.record.as_ref()
-    }
-
-    fn compress(
-        &self,
-        header: Header,
-        bodies: impl IntoIterator<Item = Body>,
-    ) -> Result<Record, RecordError> {
-        let io = |error| RecordError::io(&self.new)(error);
-        let wrong = |what| RecordError::format(&self.path, what);
-        let mut encoder =
-            zstd::Encoder::new(BufWriter::new(&self.file), COMPRESSION_LEVEL).map_err(io)?;
-        encoder.include_checksum(true).map_err(io)?;
-        let mut chain = Chain::default();
-        let first = Body::Header(Box::new(header));
-        let line = seal(&mut chain, &first).map_err(wrong)?;
-        encoder.write_all(&line).map_err(io)?;
-        let Body::Header(header) = first else {
-            return Err(wrong("a record begins with its header".into()));
-        };
-        let mut record = Record::begun(*header, chain.head());
-        for body in bodies {
-            let line = seal(&mut chain, &body).map_err(wrong)?;
-            encoder.write_all(&line).map_err(io)?;
-            record.push(body, chain.head()).map_err(wrong)?;
-        }
-        encoder
-            .finish()
-            .and_then(|mut rest| rest.flush())
-            .map_err(io)?;
-        Ok(record)
+    pub fn record(&self) -> &Record {
+        &self.record
     }
 
     /// Gives it its name. It never replaces another.
-    fn publish(mut self) -> Result<(Record, PathBuf), RecordError> {
-        renameat_with(CWD, &self.new, CWD, &self.path, RenameFlags::NOREPLACE)
+    fn publish(self) -> Published {
+        renameat_with(CWD, &self.new.0, CWD, &self.path, RenameFlags::NOREPLACE)
             .map_err(|errno| RecordError::io(&self.path)(errno.into()))?;
-        match self.record.take() {
-            Some(record) => Ok((record, self.path.clone())),
-            None => Err(RecordError::format(&self.path, "it was never written")),
-        }
+        Ok((self.record, self.path))
     }
 }
 
-impl Drop for Draft {
+/// A record that has its name now, and where it lies.
+pub type Published = Result<(Record, PathBuf), RecordError>;
+
+/// A file that is removed unless it gets another name.
+#[derive(Debug)]
+struct Unnamed(PathBuf);
+
+impl Drop for Unnamed {
     fn drop(&mut self) {
-        // One that has its name by now is not there.
-        let _ = std::fs::remove_file(&self.new);
+        let _ = std::fs::remove_file(&self.0);
     }
+}
+
+fn compress(
+    file: &File,
+    path: &Path,
+    header: Header,
+    bodies: impl IntoIterator<Item = Body>,
+) -> Result<Record, RecordError> {
+    let io = |error| RecordError::io(path)(error);
+    let wrong = |what| RecordError::format(path, what);
+    let mut encoder = zstd::Encoder::new(BufWriter::new(file), COMPRESSION_LEVEL).map_err(io)?;
+    encoder.include_checksum(true).map_err(io)?;
+    let mut chain = Chain::default();
+    let mut add = |body: &Body| {
+        let line = seal(&mut chain, body).map_err(wrong)?;
+        encoder.write_all(&line).map_err(io)?;
+        Ok(chain.head())
+    };
+    let first = Body::Header(Box::new(header));
+    let head = add(&first)?;
+    let Body::Header(header) = first else {
+        return Err(wrong("a record begins with its header".into()));
+    };
+    let mut record = Record::begun(*header, head);
+    for body in bodies {
+        let head = add(&body)?;
+        record.push(body, head).map_err(wrong)?;
+    }
+    let rest = encoder.finish();
+    rest.and_then(|mut rest| rest.flush()).map_err(io)?;
+    Ok(record)
 }
 
 /// Gives drafts in `folder` their names, in their order, once all are on the disk. One whose name is taken is an error
 /// of its own; the others are not affected.
-pub fn publish(
-    folder: &Path,
-    drafts: Vec<Draft>,
-) -> Result<Vec<Result<(Record, PathBuf), RecordError>>, RecordError> {
+pub fn publish(folder: &Path, drafts: Vec<Draft>) -> Result<Vec<Published>, RecordError> {
     if drafts.is_empty() {
         return Ok(Vec::new());
     }
     if drafts.len() < MANY {
         for draft in &drafts {
-            draft.file.sync_all().map_err(RecordError::io(&draft.new))?;
+            draft
+                .file
+                .sync_all()
+                .map_err(RecordError::io(&draft.path))?;
         }
     } else {
         let system = File::open(folder).map_err(RecordError::io(folder))?;

@@ -20,8 +20,8 @@ pub use error::StoreError;
 pub use ingest::{IngestReport, Ingested};
 pub use open::{Access, Patience, Store};
 pub use rows::{
-    CaseRow, EventRow, MeasuredRound, RecordRow, RoundRow, RoundSamples, RoundTelemetry, RunRow,
-    SeriesKey, SeriesRow,
+    CaseRow, EventRow, ImportRow, MeasuredRound, RecordRow, RoundRow, RoundSamples, RoundTelemetry,
+    RunRow, SeriesKey, SeriesRow,
 };
 pub use schema::SCHEMA_VERSION;
 pub use verify::{Problem, VerifyReport};

@@ -49,18 +49,88 @@ pub(crate) fn load(
     path: &Path,
     bytes: u64,
 ) -> Result<(), StoreError> {
-    check(record).map_err(|what| StoreError::content(path, what))?;
-    let loader = Loader {
-        connection,
-        record,
-        key: run_key(&record.header.run),
-    };
-    loader
-        .all(path, bytes)
-        .map_err(|fault| match fault.downcast::<duckdb::Error>() {
-            Ok(error) => StoreError::of_duckdb(connection.path().unwrap_or(path), &error),
-            Err(fault) => StoreError::content(path, fault.to_string()),
+    let mut loading = Loading::begin(connection)?;
+    loading.add(record, path, bytes)?;
+    loading.end()
+}
+
+/// Rows of one record or of many on their way into the tables. What was added is there when it ended, and may be half
+/// there after an error: the transaction around it is then to be given up.
+pub(crate) struct Loading<'a> {
+    connection: &'a Connection,
+    tables: Appenders<'a>,
+}
+
+/// One for each table, for as long as rows come: to open them costs more than the rows of a small record.
+struct Appenders<'a> {
+    runs: Appender<'a>,
+    workers: Appender<'a>,
+    cases: Appender<'a>,
+    results: Appender<'a>,
+    samples: Appender<'a>,
+    sample_values: Appender<'a>,
+    round_values: Appender<'a>,
+    telemetry: Appender<'a>,
+    events: Appender<'a>,
+}
+
+impl<'a> Loading<'a> {
+    /// Begins to append.
+    pub fn begin(connection: &'a Connection) -> Result<Self, StoreError> {
+        let open = || {
+            Ok(Appenders {
+                runs: connection.appender("runs")?,
+                workers: connection.appender("workers")?,
+                cases: connection.appender("cases")?,
+                results: connection.appender("results")?,
+                samples: connection.appender("samples")?,
+                sample_values: connection.appender("sample_values")?,
+                round_values: connection.appender("round_values")?,
+                telemetry: connection.appender("telemetry")?,
+                events: connection.appender("events")?,
+            })
+        };
+        let tables = open().map_err(|error: duckdb::Error| wrong(connection, &error))?;
+        Ok(Self { connection, tables })
+    }
+
+    /// Adds a record. `bytes` is the length of its file.
+    pub fn add(&mut self, record: &Record, path: &Path, bytes: u64) -> Result<(), StoreError> {
+        check(record).map_err(|what| StoreError::content(path, what))?;
+        let loader = Loader {
+            connection: self.connection,
+            record,
+            key: run_key(&record.header.run),
+        };
+        loader.all(&mut self.tables, path, bytes).map_err(|fault| {
+            match fault.downcast::<duckdb::Error>() {
+                Ok(error) => wrong(self.connection, &error),
+                Err(fault) => StoreError::content(path, fault.to_string()),
+            }
         })
+    }
+
+    /// Hands all of it over.
+    pub fn end(mut self) -> Result<(), StoreError> {
+        let tables = &mut self.tables;
+        let all = [
+            &mut tables.runs,
+            &mut tables.workers,
+            &mut tables.cases,
+            &mut tables.results,
+            &mut tables.samples,
+            &mut tables.sample_values,
+            &mut tables.round_values,
+            &mut tables.telemetry,
+            &mut tables.events,
+        ];
+        let flushed = all.into_iter().try_for_each(Appender::flush);
+        flushed.map_err(|error| wrong(self.connection, &error))
+    }
+}
+
+fn wrong(connection: &Connection, error: &duckdb::Error) -> StoreError {
+    StoreError::of_duckdb(connection.path().unwrap_or(Path::new(":memory:")), error)
 }
 
 /// What the reader does not check and the tables need.
@@ -108,23 +178,19 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn all(&self, path: &Path, bytes: u64) -> Result<(), Fault> {
-        self.run(path, bytes)?;
-        self.workers()?;
-        self.cases()?;
-        self.results()?;
-        self.samples()?;
-        self.sample_values()?;
-        self.round_values()?;
-        self.telemetry()?;
-        self.events()
+    fn all(&self, tables: &mut Appenders<'_>, path: &Path, bytes: u64) -> Result<(), Fault> {
+        self.run(&mut tables.runs, path, bytes)?;
+        self.workers(&mut tables.workers)?;
+        self.cases(&mut tables.cases)?;
+        self.results(&mut tables.results)?;
+        self.samples(&mut tables.samples)?;
+        self.sample_values(&mut tables.sample_values)?;
+        self.round_values(&mut tables.round_values)?;
+        self.telemetry(&mut tables.telemetry)?;
+        self.events(&mut tables.events)
     }
 
-    fn appender(&self, table: &str) -> Result<Appender<'_>, Fault> {
-        Ok(self.connection.appender(table)?)
-    }
-
-    fn run(&self, path: &Path, bytes: u64) -> Result<(), Fault> {
+    fn run(&self, appender: &mut Appender<'_>, path: &Path, bytes: u64) -> Result<(), Fault> {
         let (header, footer) = (&self.record.header, self.record.footer.as_ref());
         let manifest = canonical::to_canonical(&header.manifest)?;
         self.once("manifests", &header.manifest_digest, manifest)?;
@@ -133,7 +199,6 @@ impl Loader<'_> {
             .map(|footer| self.fingerprint(&footer.fingerprint))
             .transpose()?;
         let git = header.manifest.project.git();
-        let mut appender = self.appender("runs")?;
         appender.append_row(params![
             self.key,
             header.run.as_str(),
@@ -164,7 +229,7 @@ impl Loader<'_> {
             confirms(&header.purpose),
             header.timer_overhead_ns,
         ])?;
-        Ok(appender.flush()?)
+        Ok(())
     }
 
     fn fingerprint(&self, fingerprint: &assay_record::Fingerprint) -> Result<String, Fault> {
@@ -181,24 +246,23 @@ impl Loader<'_> {
             "INSERT INTO {table} SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE digest = ?)"
         );
         self.connection
-            .execute(&sql, params![digest, json, digest])?;
+            .prepare_cached(&sql)?
+            .execute(params![digest, json, digest])?;
         Ok(())
     }
 
-    fn workers(&self) -> Result<(), Fault> {
-        let mut appender = self.appender("workers")?;
+    fn workers(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
         for (number, worker) in (0i32..).zip(&self.record.workers) {
             let hello = serde_json::to_string(&worker.hello)?;
             appender.append_row(params![self.key, number, worker.arm, worker.worker, hello])?;
         }
-        Ok(appender.flush()?)
+        Ok(())
     }
 
-    fn cases(&self) -> Result<(), Fault> {
+    fn cases(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
         let header = &self.record.header;
         let all_declared = declared(&self.record.blocks);
         let nothing = Prepared::default();
-        let mut appender = self.appender("cases")?;
         for (case_no, case) in (0i32..).zip(&header.manifest.cases) {
             for (arm_no, arm) in (0i32..).zip(&header.manifest.arms) {
                 let declared = all_declared.get(&(case.id.as_str(), arm.name.as_str()));
@@ -227,7 +291,7 @@ impl Loader<'_> {
                 ])?;
             }
         }
-        Ok(appender.flush()?)
+        Ok(())
     }
 
     /// Key of the series of a case on an arm, all metrics together.
@@ -243,10 +307,9 @@ impl Loader<'_> {
         ]))
     }
 
-    fn results(&self) -> Result<(), Fault> {
+    fn results(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
         let places = Places::of(&self.record.header.manifest);
         let counting = counting(&self.record.blocks);
-        let mut appender = self.appender("results")?;
         for (number, block) in (0i32..).zip(&self.record.blocks) {
             let (case_no, arm_no) = places.find(block)?;
             let inputs = block.prepared.as_ref().map(|prepared| &prepared.inputs);
@@ -276,11 +339,10 @@ impl Loader<'_> {
                 serde_json::to_string(&block.disturbed)?,
             ])?;
         }
-        Ok(appender.flush()?)
+        Ok(())
     }
 
-    fn samples(&self) -> Result<(), Fault> {
-        let mut appender = self.appender("samples")?;
+    fn samples(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
         let mut columns = SampleColumns::default();
         for (number, block) in (0i32..).zip(&self.record.blocks) {
             columns.extend(number, &block.samples);
@@ -289,11 +351,10 @@ impl Loader<'_> {
             }
         }
         appender.append_record_batch(columns.batch(self.key)?)?;
-        Ok(appender.flush()?)
+        Ok(())
     }
 
-    fn sample_values(&self) -> Result<(), Fault> {
-        let mut appender = self.appender("sample_values")?;
+    fn sample_values(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
         for (number, block) in (0i32..).zip(&self.record.blocks) {
             for (metric, column) in &block.samples.values {
                 for (i, value) in (0i32..).zip(column) {
@@ -301,14 +362,13 @@ impl Loader<'_> {
                 }
             }
         }
-        Ok(appender.flush()?)
+        Ok(())
     }
 
-    fn round_values(&self) -> Result<(), Fault> {
+    fn round_values(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
         let manifest = &self.record.header.manifest;
         let places = Places::of(manifest);
         let counting = counting(&self.record.blocks);
-        let mut appender = self.appender("round_values")?;
         for (number, block) in (0i32..).zip(&self.record.blocks) {
             let (case_no, _) = places.find(block)?;
             let series = self.series(&manifest.cases[case_no as usize], &block.arm)?;
@@ -325,11 +385,10 @@ impl Loader<'_> {
                 ))?;
             }
         }
-        Ok(appender.flush()?)
+        Ok(())
     }
 
-    fn telemetry(&self) -> Result<(), Fault> {
-        let mut appender = self.appender("telemetry")?;
+    fn telemetry(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
         for (number, block) in (0i32..).zip(&self.record.blocks) {
             for series in &block.telemetry {
                 let readings = series.at_ns.iter().zip(&series.values);
@@ -346,11 +405,10 @@ impl Loader<'_> {
                 }
             }
         }
-        Ok(appender.flush()?)
+        Ok(())
     }
 
-    fn events(&self) -> Result<(), Fault> {
-        let mut appender = self.appender("events")?;
+    fn events(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
         for (number, event) in (0i32..).zip(&self.record.events) {
             appender.append_row(params![
                 self.key,
@@ -361,7 +419,7 @@ impl Loader<'_> {
                 event.case.as_deref(),
             ])?;
         }
-        Ok(appender.flush()?)
+        Ok(())
     }
 }
 
