@@ -3,6 +3,7 @@
 //! Records are the truth; everything here can be deleted and rebuilt from them. Only this crate and
 //! what stands on it links DuckDB. It judges nothing: verdicts are made of what it returns.
 
+mod columns;
 mod contents;
 mod error;
 mod ingest;

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use assay_protocol::{ArithmeticUnit, Digest, MemoryLevel, Metric, MetricKind, Prepared};
-use assay_record::{Block, BlockStatus, Case, Manifest, Purpose, Record, Samples, canonical};
+use assay_record::{Block, BlockStatus, Manifest, Purpose, Record, Samples, canonical};
 use duckdb::arrow::array::{ArrayRef, Int32Array, Int64Array, UInt64Array};
 use duckdb::arrow::record_batch::RecordBatch;
 use duckdb::{Appender, Connection, params};
 use serde::Serialize;
 
+use crate::columns;
 use crate::error::StoreError;
 
 /// Samples that are handed over at once.
@@ -97,16 +98,11 @@ impl<'a> Loading<'a> {
     /// Adds a record. `bytes` is the length of its file.
     pub fn add(&mut self, record: &Record, path: &Path, bytes: u64) -> Result<(), StoreError> {
         check(record).map_err(|what| StoreError::content(path, what))?;
-        let loader = Loader {
-            connection: self.connection,
-            record,
-            key: run_key(&record.header.run),
-        };
-        loader.all(&mut self.tables, path, bytes).map_err(|fault| {
-            match fault.downcast::<duckdb::Error>() {
-                Ok(error) => wrong(self.connection, &error),
-                Err(fault) => StoreError::content(path, fault.to_string()),
-            }
+        let loaded = Loader::of(self.connection, record)
+            .and_then(|loader| loader.all(&mut self.tables, path, bytes));
+        loaded.map_err(|fault| match fault.downcast::<duckdb::Error>() {
+            Ok(error) => wrong(self.connection, &error),
+            Err(fault) => StoreError::content(path, fault.to_string()),
         })
     }
 
@@ -175,6 +171,59 @@ struct Loader<'a> {
     connection: &'a Connection,
     record: &'a Record,
     key: i64,
+    /// Of each block.
+    visits: Vec<Visited>,
+    /// Key of each case on each arm, the arms of one case together.
+    series: Vec<i64>,
+}
+
+/// Where a block belongs.
+struct Visited {
+    case_no: i32,
+    arm_no: i32,
+    /// Whether it makes points of series.
+    counts: bool,
+}
+
+impl<'a> Loader<'a> {
+    fn of(connection: &'a Connection, record: &'a Record) -> Result<Self, Fault> {
+        let header = &record.header;
+        let places = Places::of(&header.manifest);
+        let counting = counting(&record.blocks);
+        let visited = |block: &Block| {
+            let (case_no, arm_no) = places.find(block)?;
+            Ok(Visited {
+                case_no,
+                arm_no,
+                counts: counts(block, &counting),
+            })
+        };
+        let mut series = Vec::new();
+        for case in &header.manifest.cases {
+            let (timing, definition) = (name_of(&case.timing)?, case.definition.to_string());
+            for arm in &header.manifest.arms {
+                series.push(key_of(&[
+                    &header.manifest.suite.name,
+                    &case.id,
+                    &timing,
+                    &definition,
+                    &header.machine.name,
+                    &arm.name,
+                ]));
+            }
+        }
+        Ok(Self {
+            connection,
+            record,
+            key: run_key(&header.run),
+            visits: record
+                .blocks
+                .iter()
+                .map(visited)
+                .collect::<Result<_, Fault>>()?,
+            series,
+        })
+    }
 }
 
 impl Loader<'_> {
@@ -263,83 +312,103 @@ impl Loader<'_> {
         let header = &self.record.header;
         let all_declared = declared(&self.record.blocks);
         let nothing = Prepared::default();
+        let mut rows = Vec::new();
         for (case_no, case) in (0i32..).zip(&header.manifest.cases) {
             for (arm_no, arm) in (0i32..).zip(&header.manifest.arms) {
                 let declared = all_declared.get(&(case.id.as_str(), arm.name.as_str()));
                 let prepared = declared.copied().unwrap_or(&nothing);
-                appender.append_row(params![
-                    self.key,
-                    case_no,
-                    arm_no,
-                    self.series(case, &arm.name)?,
-                    case.id,
-                    arm.name,
-                    case.benchmark,
-                    case.workload.name(),
-                    serde_json::to_string(&case.params)?,
-                    case.device.kind.to_string(),
-                    name_of(&case.timing)?,
-                    case.definition.to_string(),
-                    declared.is_some(),
-                    serde_json::to_string(&prepared.work)?,
-                    prepared.deterministic,
-                    serde_json::to_string(&prepared.metrics)?,
-                    prepared.bound.level.map(MemoryLevel::name),
-                    prepared.bound.unit.map(ArithmeticUnit::name),
-                    prepared.timer_resolution_ns,
-                    serde_json::to_string(&prepared.facts)?,
-                ])?;
+                let series = self.series(case_no, arm_no);
+                rows.push((case_no, arm_no, series, case, arm, declared, prepared));
             }
         }
-        Ok(())
+        let rows = &rows;
+        let timings: Vec<String> = rows
+            .iter()
+            .map(|row| name_of(&row.3.timing))
+            .collect::<Result<_, _>>()?;
+        columns::append(
+            appender,
+            [
+                columns::longs(rows.iter().map(|_| self.key)),
+                columns::ints(rows.iter().map(|row| row.0)),
+                columns::ints(rows.iter().map(|row| row.1)),
+                columns::longs(rows.iter().map(|row| row.2)),
+                columns::texts(rows.iter().map(|row| row.3.id.as_str())),
+                columns::texts(rows.iter().map(|row| row.4.name.as_str())),
+                columns::texts(rows.iter().map(|row| row.3.benchmark.as_str())),
+                columns::texts(rows.iter().map(|row| row.3.workload.name())),
+                columns::json(rows.iter().map(|row| &row.3.params))?,
+                columns::texts(rows.iter().map(|row| row.3.device.kind.to_string())),
+                columns::texts(timings),
+                columns::texts(rows.iter().map(|row| row.3.definition.to_string())),
+                columns::truths(rows.iter().map(|row| row.5.is_some())),
+                columns::json(rows.iter().map(|row| &row.6.work))?,
+                columns::truths(rows.iter().map(|row| row.6.deterministic)),
+                columns::json(rows.iter().map(|row| &row.6.metrics))?,
+                columns::some_texts(
+                    rows.iter()
+                        .map(|row| row.6.bound.level.map(MemoryLevel::name)),
+                ),
+                columns::some_texts(
+                    rows.iter()
+                        .map(|row| row.6.bound.unit.map(ArithmeticUnit::name)),
+                ),
+                columns::some_counts(rows.iter().map(|row| row.6.timer_resolution_ns)),
+                columns::json(rows.iter().map(|row| &row.6.facts))?,
+            ],
+        )
     }
 
     /// Key of the series of a case on an arm, all metrics together.
-    fn series(&self, case: &Case, arm: &str) -> Result<i64, Fault> {
-        let header = &self.record.header;
-        Ok(key_of(&[
-            &header.manifest.suite.name,
-            &case.id,
-            &name_of(&case.timing)?,
-            &case.definition.to_string(),
-            &header.machine.name,
-            arm,
-        ]))
+    fn series(&self, case_no: i32, arm_no: i32) -> i64 {
+        let arms = self.record.header.manifest.arms.len();
+        self.series[case_no as usize * arms + arm_no as usize]
     }
 
     fn results(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
-        let places = Places::of(&self.record.header.manifest);
-        let counting = counting(&self.record.blocks);
-        for (number, block) in (0i32..).zip(&self.record.blocks) {
-            let (case_no, arm_no) = places.find(block)?;
+        let blocks = &self.record.blocks;
+        let mut digests = Vec::with_capacity(blocks.len());
+        for block in blocks {
             let inputs = block.prepared.as_ref().map(|prepared| &prepared.inputs);
             let digest = inputs.map(canonical::digest).transpose()?;
-            appender.append_row(params![
-                self.key,
-                number,
-                case_no,
-                arm_no,
-                block.round,
-                block.attempt,
-                block.started.unix_ns(),
-                block.status.name(),
-                block.status.reason(),
-                counts(block, &counting),
-                block.device.as_deref(),
-                block.samples.len() as i32,
-                block.warmup as i32,
-                block.steady,
-                block.stop.as_deref(),
-                json_of(block.verification.as_ref())?,
-                digest.map(|digest| digest.to_string()),
-                json_of(inputs)?,
-                serde_json::to_string(&block.values)?,
-                serde_json::to_string(&block.noise)?,
-                block.log,
-                serde_json::to_string(&block.disturbed)?,
-            ])?;
+            digests.push(digest.map(|digest| digest.to_string()));
         }
-        Ok(())
+        let inputs = |block: &'_ Block| {
+            let inputs = block.prepared.as_ref().map(|prepared| &prepared.inputs);
+            json_of(inputs)
+        };
+        let inputs: Vec<_> = blocks.iter().map(inputs).collect::<Result<_, _>>()?;
+        let verifications: Vec<_> = blocks
+            .iter()
+            .map(|block| json_of(block.verification.as_ref()))
+            .collect::<Result<_, _>>()?;
+        columns::append(
+            appender,
+            [
+                columns::longs(blocks.iter().map(|_| self.key)),
+                columns::ints((0i32..).take(blocks.len())),
+                columns::ints(self.visits.iter().map(|visit| visit.case_no)),
+                columns::ints(self.visits.iter().map(|visit| visit.arm_no)),
+                columns::ints(blocks.iter().map(|block| block.round as i32)),
+                columns::ints(blocks.iter().map(|block| block.attempt as i32)),
+                columns::longs(blocks.iter().map(|block| block.started.unix_ns())),
+                columns::texts(blocks.iter().map(|block| block.status.name())),
+                columns::some_texts(blocks.iter().map(|block| block.status.reason())),
+                columns::truths(self.visits.iter().map(|visit| visit.counts)),
+                columns::some_texts(blocks.iter().map(|block| block.device.as_deref())),
+                columns::ints(blocks.iter().map(|block| block.samples.len() as i32)),
+                columns::ints(blocks.iter().map(|block| block.warmup as i32)),
+                columns::truths(blocks.iter().map(|block| block.steady)),
+                columns::some_texts(blocks.iter().map(|block| block.stop.as_deref())),
+                columns::some_texts(verifications),
+                columns::some_texts(digests),
+                columns::some_texts(inputs),
+                columns::json(blocks.iter().map(|block| &block.values))?,
+                columns::json(blocks.iter().map(|block| &block.noise))?,
+                columns::texts(blocks.iter().map(|block| block.log.as_str())),
+                columns::json(blocks.iter().map(|block| &block.disturbed))?,
+            ],
+        )
     }
 
     fn samples(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
@@ -366,26 +435,27 @@ impl Loader<'_> {
     }
 
     fn round_values(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
-        let manifest = &self.record.header.manifest;
-        let places = Places::of(manifest);
-        let counting = counting(&self.record.blocks);
-        for (number, block) in (0i32..).zip(&self.record.blocks) {
-            let (case_no, _) = places.find(block)?;
-            let series = self.series(&manifest.cases[case_no as usize], &block.arm)?;
-            let counts = counts(block, &counting);
-            for (metric, value) in round_values(block) {
-                appender.append_row((
-                    self.key,
-                    number,
-                    series,
-                    metric,
-                    block.round,
-                    counts,
-                    value,
-                ))?;
-            }
+        let mut rows = Vec::new();
+        for (number, (block, visit)) in (0i32..).zip(self.record.blocks.iter().zip(&self.visits)) {
+            let series = self.series(visit.case_no, visit.arm_no);
+            let values = round_values(block).into_iter();
+            rows.extend(
+                values.map(|(metric, value)| (number, series, metric, block, visit, value)),
+            );
         }
-        Ok(())
+        let rows = &rows;
+        columns::append(
+            appender,
+            [
+                columns::longs(rows.iter().map(|_| self.key)),
+                columns::ints(rows.iter().map(|row| row.0)),
+                columns::longs(rows.iter().map(|row| row.1)),
+                columns::texts(rows.iter().map(|row| row.2)),
+                columns::ints(rows.iter().map(|row| row.3.round as i32)),
+                columns::truths(rows.iter().map(|row| row.4.counts)),
+                columns::numbers(rows.iter().map(|row| row.5)),
+            ],
+        )
     }
 
     fn telemetry(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {

@@ -21,8 +21,9 @@ use crate::schema::{self, SCHEMA_VERSION};
 /// How often a locked database is tried again.
 const RETRY_EVERY: Duration = Duration::from_millis(50);
 
-/// What DuckDB may hold in memory before it spills to disk.
-const MEMORY_LIMIT: &str = "2GiB";
+/// What DuckDB may hold in memory before it spills to disk. Ingest only appends: more would keep what nobody reads.
+const MEMORY_TO_READ: &str = "2GiB";
+const MEMORY_TO_WRITE: &str = "384MiB";
 
 /// What every file of DuckDB has behind its first checksum.
 const MAGIC: &[u8; 4] = b"DUCK";
@@ -180,7 +181,10 @@ fn config(access: Access, outside: Outside) -> Result<Config, duckdb::Error> {
             Access::Write => AccessMode::ReadWrite,
         })?
         .enable_external_access(outside == Outside::Open)?
-        .max_memory(MEMORY_LIMIT)?
+        .max_memory(match access {
+            Access::Read => MEMORY_TO_READ,
+            Access::Write => MEMORY_TO_WRITE,
+        })?
         .threads(threads)
 }
 
