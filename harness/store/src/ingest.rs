@@ -87,10 +87,12 @@ impl Store {
         &mut self,
         records: &[(Record, PathBuf)],
     ) -> Result<Vec<Result<Ingested, StoreError>>, StoreError> {
+        let sql = "SELECT run_key FROM runs";
+        let known: Vec<i64> = self.rows(sql, [], |row| Ok(row.get(0)?))?;
+        let mut known: HashSet<i64> = known.into_iter().collect();
         let mut new = Vec::new();
-        let mut names = HashSet::new();
         for (record, path) in records {
-            if names.insert(&record.header.run) && self.known(&record.header.run)?.is_none() {
+            if known.insert(run_key(&record.header.run)) {
                 new.push((record, path));
             }
         }

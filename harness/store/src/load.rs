@@ -1,11 +1,13 @@
 //! Turning one record into rows: what each table gets, and nothing about whether it should.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use assay_protocol::{ArithmeticUnit, Digest, MemoryLevel, Metric, MetricKind, Prepared};
-use assay_record::{Block, BlockStatus, Manifest, Purpose, Record, Samples, canonical};
+use assay_record::{
+    Block, BlockStatus, Fingerprint, Manifest, Purpose, Record, Samples, canonical,
+};
 use duckdb::arrow::array::{ArrayRef, Int32Array, Int64Array, UInt64Array};
 use duckdb::arrow::record_batch::RecordBatch;
 use duckdb::{Appender, Connection, params};
@@ -60,10 +62,14 @@ pub(crate) fn load(
 pub(crate) struct Loading<'a> {
     connection: &'a Connection,
     tables: Appenders<'a>,
+    /// Digests of the documents that the database holds.
+    documents: HashSet<String>,
 }
 
 /// One for each table, for as long as rows come: to open them costs more than the rows of a small record.
 struct Appenders<'a> {
+    manifests: Appender<'a>,
+    fingerprints: Appender<'a>,
     runs: Appender<'a>,
     workers: Appender<'a>,
     cases: Appender<'a>,
@@ -80,6 +86,8 @@ impl<'a> Loading<'a> {
     pub fn begin(connection: &'a Connection) -> Result<Self, StoreError> {
         let open = || {
             Ok(Appenders {
+                manifests: connection.appender("manifests")?,
+                fingerprints: connection.appender("fingerprints")?,
                 runs: connection.appender("runs")?,
                 workers: connection.appender("workers")?,
                 cases: connection.appender("cases")?,
@@ -91,15 +99,19 @@ impl<'a> Loading<'a> {
                 events: connection.appender("events")?,
             })
         };
-        let tables = open().map_err(|error: duckdb::Error| wrong(connection, &error))?;
-        Ok(Self { connection, tables })
+        let wrong = |error: duckdb::Error| wrong(connection, &error);
+        Ok(Self {
+            documents: documents(connection).map_err(wrong)?,
+            tables: open().map_err(wrong)?,
+            connection,
+        })
     }
 
     /// Adds a record. `bytes` is the length of its file.
     pub fn add(&mut self, record: &Record, path: &Path, bytes: u64) -> Result<(), StoreError> {
         check(record).map_err(|what| StoreError::content(path, what))?;
-        let loaded = Loader::of(self.connection, record)
-            .and_then(|loader| loader.all(&mut self.tables, path, bytes));
+        let loaded = Loader::of(record)
+            .and_then(|loader| loader.all(&mut self.tables, &mut self.documents, path, bytes));
         loaded.map_err(|fault| match fault.downcast::<duckdb::Error>() {
             Ok(error) => wrong(self.connection, &error),
             Err(fault) => StoreError::content(path, fault.to_string()),
@@ -110,6 +122,8 @@ impl<'a> Loading<'a> {
     pub fn end(mut self) -> Result<(), StoreError> {
         let tables = &mut self.tables;
         let all = [
+            &mut tables.manifests,
+            &mut tables.fingerprints,
             &mut tables.runs,
             &mut tables.workers,
             &mut tables.cases,
@@ -123,6 +137,14 @@ impl<'a> Loading<'a> {
         let flushed = all.into_iter().try_for_each(Appender::flush);
         flushed.map_err(|error| wrong(self.connection, &error))
     }
+}
+
+/// Digests of all manifests and fingerprints.
+fn documents(connection: &Connection) -> Result<HashSet<String>, duckdb::Error> {
+    let sql = "SELECT digest FROM manifests UNION ALL SELECT digest FROM fingerprints";
+    let mut statement = connection.prepare(sql)?;
+    let digests = statement.query_map([], |row| row.get(0))?;
+    digests.collect()
 }
 
 fn wrong(connection: &Connection, error: &duckdb::Error) -> StoreError {
@@ -168,7 +190,6 @@ fn check(record: &Record) -> Result<(), String> {
 }
 
 struct Loader<'a> {
-    connection: &'a Connection,
     record: &'a Record,
     key: i64,
     /// Of each block.
@@ -186,7 +207,7 @@ struct Visited {
 }
 
 impl<'a> Loader<'a> {
-    fn of(connection: &'a Connection, record: &'a Record) -> Result<Self, Fault> {
+    fn of(record: &'a Record) -> Result<Self, Fault> {
         let header = &record.header;
         let places = Places::of(&header.manifest);
         let counting = counting(&record.blocks);
@@ -213,7 +234,6 @@ impl<'a> Loader<'a> {
             }
         }
         Ok(Self {
-            connection,
             record,
             key: run_key(&header.run),
             visits: record
@@ -227,8 +247,33 @@ impl<'a> Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn all(&self, tables: &mut Appenders<'_>, path: &Path, bytes: u64) -> Result<(), Fault> {
-        self.run(&mut tables.runs, path, bytes)?;
+    fn all(
+        &self,
+        tables: &mut Appenders<'_>,
+        documents: &mut HashSet<String>,
+        path: &Path,
+        bytes: u64,
+    ) -> Result<(), Fault> {
+        let header = &self.record.header;
+        let manifest = header.manifest_digest.to_string();
+        if documents.insert(manifest.clone()) {
+            let json = String::from_utf8(canonical::to_canonical(&header.manifest)?)?;
+            tables.manifests.append_row([manifest, json])?;
+        }
+        let mut fingerprint = |fingerprint: &Fingerprint| -> Result<String, Fault> {
+            let json = canonical::to_canonical(fingerprint)?;
+            let digest = Digest::of(&json).to_string();
+            if documents.insert(digest.clone()) {
+                let json = String::from_utf8(json)?;
+                tables.fingerprints.append_row([&digest, &json])?;
+            }
+            Ok(digest)
+        };
+        let before = fingerprint(&header.fingerprint)?;
+        let footer = self.record.footer.as_ref();
+        let after = footer.map(|footer| fingerprint(&footer.fingerprint));
+        let documents = (before, after.transpose()?);
+        self.run(&mut tables.runs, documents, path, bytes)?;
         self.workers(&mut tables.workers)?;
         self.cases(&mut tables.cases)?;
         self.results(&mut tables.results)?;
@@ -239,14 +284,15 @@ impl Loader<'_> {
         self.events(&mut tables.events)
     }
 
-    fn run(&self, appender: &mut Appender<'_>, path: &Path, bytes: u64) -> Result<(), Fault> {
+    /// The run itself, with the digests of its fingerprints before and after.
+    fn run(
+        &self,
+        appender: &mut Appender<'_>,
+        (before, after): (String, Option<String>),
+        path: &Path,
+        bytes: u64,
+    ) -> Result<(), Fault> {
         let (header, footer) = (&self.record.header, self.record.footer.as_ref());
-        let manifest = canonical::to_canonical(&header.manifest)?;
-        self.once("manifests", &header.manifest_digest, manifest)?;
-        let before = self.fingerprint(&header.fingerprint)?;
-        let after = footer
-            .map(|footer| self.fingerprint(&footer.fingerprint))
-            .transpose()?;
         let git = header.manifest.project.git();
         appender.append_row(params![
             self.key,
@@ -278,25 +324,6 @@ impl Loader<'_> {
             confirms(&header.purpose),
             header.timer_overhead_ns,
         ])?;
-        Ok(())
-    }
-
-    fn fingerprint(&self, fingerprint: &assay_record::Fingerprint) -> Result<String, Fault> {
-        let json = canonical::to_canonical(fingerprint)?;
-        let digest = Digest::of(&json);
-        self.once("fingerprints", &digest, json)?;
-        Ok(digest.to_string())
-    }
-
-    /// Inserts a document under its digest unless it is there.
-    fn once(&self, table: &str, digest: &Digest, json: Vec<u8>) -> Result<(), Fault> {
-        let (digest, json) = (digest.to_string(), String::from_utf8(json)?);
-        let sql = format!(
-            "INSERT INTO {table} SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE digest = ?)"
-        );
-        self.connection
-            .prepare_cached(&sql)?
-            .execute(params![digest, json, digest])?;
         Ok(())
     }
 

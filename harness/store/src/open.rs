@@ -25,6 +25,10 @@ const RETRY_EVERY: Duration = Duration::from_millis(50);
 const MEMORY_TO_READ: &str = "2GiB";
 const MEMORY_TO_WRITE: &str = "384MiB";
 
+/// How long the log of a writer gets before it is worked into the tables. Each time the last rows of every table are
+/// packed anew.
+const LOG: &str = "64MiB";
+
 /// What every file of DuckDB has behind its first checksum.
 const MAGIC: &[u8; 4] = b"DUCK";
 const MAGIC_AT: usize = 8;
@@ -185,7 +189,8 @@ fn config(access: Access, outside: Outside) -> Result<Config, duckdb::Error> {
             Access::Read => MEMORY_TO_READ,
             Access::Write => MEMORY_TO_WRITE,
         })?
-        .threads(threads)
+        .threads(threads)?
+        .with("wal_autocheckpoint", LOG)
 }
 
 fn connect(path: &Path, access: Access, outside: Outside) -> Result<Connection, StoreError> {

@@ -48,6 +48,7 @@ impl Importer for Asv {
             options.machine.is_none() && options.date.is_none() && options.commit.is_none(),
             "results of asv say themselves on which machine, when and at which commit they were measured: leave out --machine, --date and --commit"
         );
+        ensure!(path.exists(), "{}: not there", path.display());
         let (root, files) = if path.is_dir() {
             (path.to_path_buf(), folder::files(path)?)
         } else {

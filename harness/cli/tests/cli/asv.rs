@@ -5,7 +5,6 @@ use std::process::Command;
 
 use assay::import::synthetic::AsvFolder;
 use assay_record::{Block, BlockStatus, Record, Scalar, Source};
-use serde_json::Value;
 
 use crate::helpers::{Place, have, state, time_on};
 
@@ -422,16 +421,9 @@ fn asv_commits_are_ordered_by_their_repository() {
         .assay("import asv x/results --repo clone")
         .exits(0)
         .says("3 imported");
-    let runs: Value = place.assay("list --runs --json").exits(0).json();
-    let text = runs.to_string();
-    let places = commits.map(|commit| text.find(&commit).expect("each commit has a run"));
-    let is_ascending = places.is_sorted() || places.iter().rev().is_sorted();
-    assert!(is_ascending, "{places:?}");
+    assert_eq!(commits_of(&place), commits);
     assert_eq!(
-        record(&place, &commits_of(&place)[1])
-            .header
-            .started
-            .to_string(),
+        record(&place, &commits[1]).header.started.to_string(),
         "2020-01-03T00:00:01Z"
     );
 }
@@ -456,8 +448,8 @@ fn commits_of(place: &Place) -> Vec<String> {
 fn asv_history_shows_where_it_changed() {
     let place = Place::new();
     let recipe = AsvFolder {
-        files: 240,
-        machines: 2,
+        files: 125,
+        machines: 1,
         benchmarks: 6,
         ..AsvFolder::default()
     };
@@ -465,7 +457,7 @@ fn asv_history_shows_where_it_changed() {
     place
         .assay("import asv made-up/results")
         .exits(0)
-        .says("240 imported");
+        .says("125 imported");
     place
         .assay("history module0.Suite0.time_case_3@cpu --metric time")
         .exits(0)
@@ -474,15 +466,15 @@ fn asv_history_shows_where_it_changed() {
     place
         .assay("import asv made-up/results")
         .exits(0)
-        .says("0 imported, 240 unchanged");
+        .says("0 imported, 125 unchanged");
     recipe
-        .write_file(&place.path("made-up/results"), 240)
+        .write_file(&place.path("made-up/results"), 125)
         .unwrap();
     place
         .assay("import asv made-up/results")
         .exits(0)
-        .says("1 imported, 240 unchanged");
-    place.assay("db verify").exits(0).says("241 runs agree");
+        .says("1 imported, 125 unchanged");
+    place.assay("db verify").exits(0).says("126 runs agree");
 }
 
 #[test]
