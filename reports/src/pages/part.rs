@@ -8,8 +8,10 @@ use assay_store::RunRow;
 use assay_verdicts::{CaseState, CaseSummary, Likeness, MetricSummary, RunSummary, Verdict};
 use serde::Serialize;
 
+use super::run;
 use crate::address;
 use crate::format::{self, Quantity};
+use crate::model::Library;
 use crate::text::{self, clip};
 
 /// Something to follow.
@@ -32,7 +34,8 @@ pub struct Badge {
     pub word: &'static str,
 }
 
-const fn badge(class: &'static str, sign: &'static str, word: &'static str) -> Badge {
+/// A badge.
+pub const fn badge(class: &'static str, sign: &'static str, word: &'static str) -> Badge {
     Badge { class, sign, word }
 }
 
@@ -163,8 +166,8 @@ pub struct RunLine {
     pub machine: Link,
     /// How it ended.
     pub status: Badge,
-    /// How its cases went.
-    pub tally: Tally,
+    /// How its cases went, where that is at hand.
+    pub tally: Option<Tally>,
     /// Commit of the measured project.
     pub commit: Commit,
     /// How long it took; empty where nobody knows.
@@ -172,15 +175,16 @@ pub struct RunLine {
 }
 
 /// A row for a run.
-pub fn run_line(summary: &RunSummary) -> RunLine {
-    let run = &summary.run;
+pub fn run_line(library: &Library<'_>, run: &RunRow) -> RunLine {
     RunLine {
         run: run_link(&run.run),
         at: when(run.started),
         suite: cell(&run.suite),
         machine: machine_link(&run.machine),
         status: status(run.status),
-        tally: tally(&summary.cases),
+        tally: library
+            .summary(&run.run)
+            .map(|summary| tally(&summary.cases)),
         commit: commit(run.commit.as_deref(), run.dirty),
         took: took(run),
     }
@@ -223,6 +227,30 @@ pub fn run_link(run: &RunId) -> Link {
     }
 }
 
+/// Whether a case has an entry of its own among its run's failures.
+pub fn is_bad(state: &CaseState) -> bool {
+    matches!(
+        state,
+        CaseState::Failed(_) | CaseState::Wrong(_) | CaseState::Impossible(_)
+    )
+}
+
+/// A case on the page of its run: its entry among the failures where it has one.
+pub fn case_href(summary: &RunSummary, at: usize) -> String {
+    let page = address::run(&summary.run.run);
+    let bad = |case: &&CaseSummary| is_bad(&case.state);
+    let before = summary.cases.iter().take(at).filter(bad).count();
+    let has_entry = summary
+        .cases
+        .get(at)
+        .is_some_and(|case| is_bad(&case.state));
+    if has_entry && before < run::FAILURES {
+        format!("{page}#case-{at}")
+    } else {
+        page
+    }
+}
+
 /// Link to a machine.
 pub fn machine_link(name: &str) -> Link {
     Link {
@@ -246,6 +274,15 @@ pub fn time(case: &CaseSummary) -> Option<&MetricSummary> {
 /// An arm's name where it says something.
 pub fn arm(name: &str) -> &str {
     if name == "main" { "" } else { name }
+}
+
+/// A metric's name where it says something: the time, which every case has, goes without saying.
+pub fn metric(name: &str) -> String {
+    if name == Metric::TIME {
+        String::new()
+    } else {
+        cell(name)
+    }
 }
 
 /// One part of a fingerprint.
