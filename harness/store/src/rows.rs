@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use assay_protocol::{Bound, Digest, Metric, Params, TimingMode, Verification, Work};
 use assay_record::body::{SUMMARY, TelemetrySeries};
-use assay_record::{BlockStatus, EventKind, Purpose, RunId, RunStatus, Samples, Timestamp};
+use assay_record::{BlockStatus, EventKind, Origin, Purpose, RunId, RunStatus, Samples, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A run, without its measurements.
@@ -46,6 +46,17 @@ pub struct RunRow {
     pub purpose: Purpose,
     /// Where its record lay when it was ingested.
     pub record: String,
+}
+
+/// What an imported run was read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportRow {
+    /// The run.
+    pub run: RunId,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// Its name and format.
+    pub origin: Origin,
 }
 
 /// A case of a run on one arm.

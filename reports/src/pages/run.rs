@@ -361,7 +361,7 @@ pub fn telling(rounds: &[RoundRow]) -> Option<&Verification> {
         .or_else(|| all().max_by(|a, b| size(a).total_cmp(&size(b))))
 }
 
-/// `6`, `5 of 6`, `6, 2 not steady, 1 disturbed`, `1, a mean alone`: a round that was tried again counts once.
+/// `6`, `5 of 6`, `6, 2 not steady, 1 disturbed`, `1, a summary alone`: a round that was tried again counts once.
 fn rounds(case: &CaseRow) -> String {
     let good = case.good_rounds().count();
     let unsteady = case.good_rounds().filter(|round| !round.steady).count();
@@ -379,7 +379,7 @@ fn rounds(case: &CaseRow) -> String {
         of.unwrap_or_default(),
         not_steady.unwrap_or_default(),
         are_disturbed.unwrap_or_default(),
-        if is_mean { ", a mean alone" } else { "" }
+        if is_mean { ", a summary alone" } else { "" }
     )
 }
 

@@ -1,9 +1,11 @@
 //! What queries return, against the records that went in.
 
-use assay_protocol::{Digest, Metric};
-use assay_record::{Block, BlockStatus};
-use assay_store::StoreError;
+use std::path::Path;
+
+use assay_protocol::Metric;
+use assay_record::{Block, BlockStatus, Origin, Source, canonical};
 use assay_store::synthetic::Recipe;
+use assay_store::{ImportRow, StoreError};
 
 use crate::{Place, night};
 
@@ -57,19 +59,30 @@ fn store_returns_runs_and_documents_as_recorded() {
 }
 
 #[test]
-fn store_finds_runs_by_the_digest_of_their_suite() {
+fn store_knows_what_runs_were_imported_from() {
     let place = Place::new();
-    let other = Recipe {
-        suite: "other".into(),
-        ..night("bench-1", 2)
+    ingest(&place, &[night("bench-1", 1), night("bench-1", 0)]);
+    let mut record = night("bench-1", 2).record();
+    let origin = Origin {
+        format: "asv".into(),
+        file: "\"source\":{\"imported\":{".into(),
     };
-    ingest(&place, &[night("bench-1", 1), night("bench-1", 0), other]);
-    let store = place.reader();
-    let of = |suite: &str| store.runs_of_suite(&Digest::of(suite)).unwrap();
-    let nights = [0, 1].map(|n| night("bench-1", n).run());
-    assert_eq!(of("synthetic"), nights);
-    assert_eq!(of("other").len(), 1);
-    assert!(of("none").is_empty());
+    let suite = &mut record.header.manifest.suite;
+    suite.source = Source::Imported(origin.clone());
+    let digest = suite.digest;
+    record.header.manifest_digest = canonical::digest(&record.header.manifest).unwrap();
+    let path = Path::new("/made/up.jsonl");
+    place.writer().ingest_record(&record, path).unwrap();
+    let run = record.header.run;
+    let imports = place.reader().imports().unwrap();
+    assert_eq!(
+        imports,
+        [ImportRow {
+            run,
+            digest,
+            origin
+        }]
+    );
 }
 
 #[test]
