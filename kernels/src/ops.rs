@@ -5,6 +5,7 @@ mod ceiling;
 mod fft;
 mod gather;
 mod gemm;
+mod gemv;
 mod histogram;
 mod memset;
 mod nbody;
@@ -57,6 +58,8 @@ const OPS: &[&dyn Op] = &[
     &bank_conflict::BankConflict,
     &transpose::Transpose,
     &gemm::Gemm,
+    &gemv::Product::Gemv,
+    &gemv::Product::Skinny,
     &softmax::Softmax,
     &spmv::Spmv,
     &stencil::Stencil,
