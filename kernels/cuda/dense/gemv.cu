@@ -175,6 +175,20 @@ struct Staged {
         }
     }
 
+    /// Those of a lane's pack at `at`.
+    static ASSAY_DEVICE void factors(Sum<T> (&to)[P], const Sum<T> (&line)[LINE], u32 at, u32 lane) {
+        if (VECTOR) {
+#pragma unroll
+            for (u32 e = 0; e < P; e += 4) {
+                const float4 four = *reinterpret_cast<const float4*>(line + place(at + lane * P + e));
+                to[e] = four.x, to[e + 1] = four.y, to[e + 2] = four.z, to[e + 3] = four.w;
+            }
+        } else {
+#pragma unroll
+            for (u32 e = 0; e < P; ++e) to[e] = line[at + place_of<T, VECTOR, WARP>(lane, e)];
+        }
+    }
+
     ASSAY_DEVICE void store(Tile& tile) const {
 #pragma unroll
         for (u32 k = 0; k < CARRIED; ++k) {
@@ -207,13 +221,14 @@ ASSAY_DEVICE void along_rows_of_few(Sum<T> (&sums)[ROWS * WIDTH], const T* const
             }
 #pragma unroll
             for (u32 j = 0; j < WIDTH; ++j) {
+                Sum<T> factors[P];
+                Stage::factors(factors, tiles[turn][j], at, lane);
 #pragma unroll
                 for (u32 e = 0; e < P; ++e) {
-                    const Sum<T> factor = tiles[turn][j][Stage::place(at + place_of<T, VECTOR, WARP>(lane, e))];
 #pragma unroll
                     for (u32 r = 0; r < ROWS; ++r) {
                         Sum<T>& sum = sums[r * WIDTH + j];
-                        sum = multiply_add(static_cast<Sum<T>>(left[r].at[e]), factor, sum);
+                        sum = multiply_add(static_cast<Sum<T>>(left[r].at[e]), factors[e], sum);
                     }
                 }
             }
