@@ -60,6 +60,8 @@ const OPS: &[&dyn Op] = &[
     &gemm::Gemm,
     &gemv::Product::Gemv,
     &gemv::Product::Skinny,
+    &gemm::Gemm::One,
+    &gemm::Gemm::Batched,
     &softmax::Softmax,
     &spmv::Spmv,
     &stencil::Stencil,

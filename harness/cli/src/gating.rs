@@ -19,7 +19,7 @@ use crate::show::{junit, markdown};
 use crate::sides::{self, Side};
 
 /// Which runs a gate compares with, and what it asks.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct Asking {
     /// Runs to compare with: `last:N` (the newest but two), `tag:NAME`, `RUN..RUN`, or runs with commas between them; without it, `baseline` of
     /// assay.toml, else `last:20`.
@@ -32,7 +32,7 @@ pub struct Asking {
 }
 
 /// What is asked of a change, shared by every command that judges.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct Wishes {
     /// What is within this many percent is equal; without it, 3, or what `assay calibrate` found possible if that is more.
     #[arg(long, value_name = "PERCENT", value_parser = percentage)]
@@ -72,7 +72,7 @@ fn percentage(text: &str) -> Result<f64, String> {
 }
 
 /// Where else a gate is written.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 struct Files {
     /// Write JUnit XML there.
     #[arg(long, value_name = "FILE")]

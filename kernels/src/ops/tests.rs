@@ -82,6 +82,7 @@ fn any_case() -> impl Strategy<Value = (String, Params)> {
                 "k" | "lines" => size(random, 600),
                 "steps" => size(random, 4_000),
                 "stride" => size(random, 20),
+                "batch" => size(random, 4),
                 "offset" => ParamValue::Int((random % 32) as i64),
                 _ => size(random, 90),
             };

@@ -150,6 +150,13 @@ pub const ALL: &[Mutant] = &[
         to: "if (at_column + s <= n) to[s] = from[s];",
     },
     Mutant {
+        what: "every product of a batch with the first one's operands",
+        op: "gemm-batched",
+        path: "dense/gemm.cu",
+        from: "*left = a + (at.matrix * m + row) * k, *right = b + at.matrix * k * n + column;",
+        to: "*left = a + u64(row) * k, *right = b + column;",
+    },
+    Mutant {
         what: "a tile of a product that is stored before all read the last",
         op: "gemm",
         path: "dense/gemm.cu",
@@ -262,11 +269,11 @@ pub const ALL: &[Mutant] = &[
         to: "own[value] += 1;",
     },
     Mutant {
-        what: "a bound that leaves out the least of the largest",
+        what: "a last chunk from which nothing is collected",
         op: "top-k",
         path: "order/top_k.cu",
-        from: "if (found >= least) keys[",
-        to: "if (found > least) keys[",
+        from: "own < count && maxima",
+        to: "own + 1 < count && maxima",
     },
     Mutant {
         what: "a step of sorting that does not wait for the one before",
