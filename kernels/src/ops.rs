@@ -57,7 +57,6 @@ const OPS: &[&dyn Op] = &[
     &memset::Memset,
     &bank_conflict::BankConflict,
     &transpose::Transpose,
-    &gemm::Gemm,
     &gemv::Product::Gemv,
     &gemv::Product::Skinny,
     &gemm::Gemm::One,
