@@ -129,9 +129,9 @@ fn strip_error<T: Operand>(
     let (mut sums, mut magnitudes) = (vec![0.0; width * count], vec![0.0; width * count]);
     for row in 0..rows {
         let line = &a[row * cols + first..][..count];
-        for (w, sums) in sums.chunks_exact_mut(count).enumerate() {
-            let factor: f64 = b[w * rows + row].widen().into();
-            let magnitudes = &mut magnitudes[w * count..][..count];
+        for (vector, sums) in sums.chunks_exact_mut(count).enumerate() {
+            let factor: f64 = b[vector * rows + row].widen().into();
+            let magnitudes = &mut magnitudes[vector * count..][..count];
             add_multiple(sums, magnitudes, factor, line);
         }
     }

@@ -85,11 +85,11 @@ wide! {
     /// Adds lines, each times its factor: all of [`ROWS`] together, or one after the other.
     fn add_lines<S: Sum>(sums: &mut [S], lines: &[&[S]], factors: &[S]) {
         let len = sums.len();
-        if let ([a, b, c, d, e, f, g, h], Some(factors)) = (lines, factors.first_chunk::<ROWS>()) {
-            let [a, b, c, d] = [&a[..len], &b[..len], &c[..len], &d[..len]];
-            let [e, f, g, h] = [&e[..len], &f[..len], &g[..len], &h[..len]];
+        if let ([l0, l1, l2, l3, l4, l5, l6, l7], Some(factors)) = (lines, factors.first_chunk::<ROWS>()) {
+            let [l0, l1, l2, l3] = [&l0[..len], &l1[..len], &l2[..len], &l3[..len]];
+            let [l4, l5, l6, l7] = [&l4[..len], &l5[..len], &l6[..len], &l7[..len]];
             for i in 0..len {
-                let elements = [a[i], b[i], c[i], d[i], e[i], f[i], g[i], h[i]];
+                let elements = [l0[i], l1[i], l2[i], l3[i], l4[i], l5[i], l6[i], l7[i]];
                 let mut sum = sums[i];
                 for (element, factor) in elements.iter().zip(factors) {
                     sum = element.multiply_add(*factor, sum);
