@@ -76,9 +76,10 @@ impl Library<'_> {
             commit_link,
             templates,
             publish_source,
-        } = self.settings;
+        } = &**self.settings;
         let settings = (title, base, logo, commit_link, templates, publish_source);
-        let text = serde_json::to_vec(&(CODE, settings, made_of)).ok()?;
+        let templates = self.settings.templates.digest;
+        let text = serde_json::to_vec(&(CODE, settings, templates, made_of)).ok()?;
         Some(Digest::of(text))
     }
 }
@@ -108,9 +109,9 @@ fn points(points: &[Point]) -> Vec<u8> {
             after,
         } in changes
         {
-            [field, before, after]
-                .into_iter()
-                .for_each(|part| text(part));
+            for part in [field, before, after] {
+                text(part);
+            }
         }
         let Interval {
             estimate,

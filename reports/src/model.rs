@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::address;
+use crate::presentation::Presentation;
 use assay_protocol::Digest;
 use assay_record::{Fingerprint, Manifest, RunId};
 use assay_store::{RoundSamples, RoundTelemetry, RunRow, SeriesKey};
@@ -136,7 +137,7 @@ impl Default for SiteSettings {
 /// The model in the order in which pages show it.
 pub struct Library<'a> {
     /// Settings of the site.
-    pub settings: &'a SiteSettings,
+    pub settings: &'a Presentation<'a>,
     /// Runs by id, so by start.
     pub runs: BTreeMap<&'a RunId, &'a RunRow>,
     /// What some of them found.
@@ -159,7 +160,7 @@ pub struct Library<'a> {
 
 impl<'a> Library<'a> {
     /// Puts a model in order.
-    pub fn new(model: &'a SiteModel, settings: &'a SiteSettings) -> Self {
+    pub fn new(model: &'a SiteModel, settings: &'a Presentation<'a>) -> Self {
         Self {
             settings,
             runs: model.runs.iter().map(|row| (&row.run, row)).collect(),
@@ -184,7 +185,11 @@ impl<'a> Library<'a> {
     }
 
     /// The same for pages of runs.
-    pub fn with(model: &'a SiteModel, settings: &'a SiteSettings, portion: &'a Portion) -> Self {
+    pub fn with(
+        model: &'a SiteModel,
+        settings: &'a Presentation<'a>,
+        portion: &'a Portion,
+    ) -> Self {
         Self {
             portion: Some(portion),
             ..Self::new(model, settings)
@@ -205,11 +210,6 @@ impl<'a> Library<'a> {
         let is_earlier = |other: &&RunRow| (other.started, &other.run) < (row.started, &row.run);
         let at = of_machine.partition_point(is_earlier);
         at.checked_sub(1).map(|at| of_machine[at])
-    }
-
-    /// The manifest of a run whose page is rendered.
-    pub fn manifest(&self, digest: &Digest) -> Option<&'a Manifest> {
-        self.portion?.manifests.get(digest)
     }
 
     /// Runs, the latest first.

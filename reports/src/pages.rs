@@ -14,8 +14,8 @@ use assay_protocol::Digest;
 use serde::Serialize;
 
 use crate::error::ReportError;
-use crate::model::{Library, SiteSettings};
-use crate::templates;
+use crate::model::Library;
+use crate::presentation::Presentation;
 use crate::text::{self, clip};
 
 /// A page yet to be rendered.
@@ -83,6 +83,7 @@ pub fn plan<'a>(library: &Library<'a>) -> Vec<Plan<'a>> {
 #[derive(Serialize)]
 struct Frame<'a> {
     site: &'a str,
+    logo: &'a str,
     version: &'static str,
     root: &'static str,
     title: &'a str,
@@ -96,7 +97,7 @@ struct Framed<'a, P> {
 
 /// Fills a page's template. Pages in folders name the root as `../`.
 fn fill<P: Serialize>(
-    settings: &SiteSettings,
+    settings: &Presentation<'_>,
     template: &str,
     title: &str,
     page: &P,
@@ -104,12 +105,16 @@ fn fill<P: Serialize>(
     let in_folder = matches!(template, "run.html" | "series.html" | "machine.html");
     let frame = Frame {
         site: &settings.title,
+        logo: &settings.logo,
         version: env!("CARGO_PKG_VERSION"),
         root: if in_folder { "../" } else { "" },
         title: &clip(title, text::CELL),
     };
-    templates::render(template, &Framed { frame, page }).map_err(|source| ReportError::Render {
-        page: title.into(),
-        source: Box::new(source),
-    })
+    settings
+        .templates
+        .render(template, &Framed { frame, page })
+        .map_err(|source| ReportError::Render {
+            page: title.into(),
+            source: Box::new(source),
+        })
 }

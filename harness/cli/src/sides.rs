@@ -90,11 +90,7 @@ pub fn grouped(store: &Store, names: &[String], by: Property) -> Result<Vec<Side
     }
     let mut runs = group_members(store, names, by)?;
     runs.sort_by(|a, b| (a.started, &a.run).cmp(&(b.started, &b.run)));
-    let views = runs
-        .iter()
-        .map(|row| RunView::load(store, &row.run))
-        .collect::<Result<Vec<_>, _>>()?;
-    let sides = groups(store, views, by)?;
+    let sides = groups(store, RunView::load_all(store, runs)?, by)?;
     if let [only] = &sides[..] {
         let runs = only.runs.len();
         bail!(

@@ -64,12 +64,9 @@ fn newest_nights(store: &Store, runs: &[RunRow], suite: &str) -> Result<Vec<RunV
         .iter()
         .rev()
         .filter(|row| is_night(row) && row.suite == suite);
-    let newest = of_suite.take(LOOKED_AT);
-    let mut views = newest
-        .map(|row| RunView::load(store, &row.run))
-        .collect::<Result<Vec<_>, _>>()?;
-    views.reverse();
-    Ok(views)
+    let mut newest: Vec<RunRow> = of_suite.take(LOOKED_AT).cloned().collect();
+    newest.reverse();
+    Ok(RunView::load_all(store, newest)?)
 }
 
 /// Each machine's newest night and the one before it.
@@ -114,7 +111,9 @@ fn of_arms(store: &Store, runs: &[RunRow], suite: &str) -> Result<Option<Matrix>
         .rev()
         .filter(|row| row.suite == suite && row.purpose.is_measurement());
     for row in of_suite.take(LOOKED_AT) {
-        if store.manifest(&row.manifest)?.manifest.arms.len() > 1 {
+        let names = store.case_names(&row.run)?;
+        let arms: BTreeSet<&String> = names.iter().map(|(_, arm)| arm).collect();
+        if arms.len() > 1 {
             let sides = sides::grouped(store, &[row.run.to_string()], Property::Arm)?;
             return matrix(store, By::Arm, suite, &sides);
         }

@@ -10,7 +10,9 @@ use std::path::Path;
 use anyhow::Result;
 use assay_protocol::Digest;
 use assay_record::{RunId, Timestamp};
-use assay_reports::{Night, Portion, Publication, Published, SiteModel, SiteSettings};
+use assay_reports::{
+    Night, Portion, Presentation, Publication, Published, SiteModel, SiteSettings,
+};
 use assay_store::{Access, RunRow, Store};
 use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::{CaseHistory, Marks, RunSummary};
@@ -46,10 +48,11 @@ pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Resu
         templates: settings.templates.clone(),
         publish_source: publishing.publish_source,
     };
+    let presentation = Presentation::of(&site_settings)?;
     // The database is closed whenever pages are rendered: others may want to write.
     let read = || database::open(settings, Access::Read);
     let model = model(settings, &read()?, &marks, publishing)?;
-    let mut publication = Publication::begin(&model, out, &site_settings)?;
+    let mut publication = Publication::begin(&model, out, &presentation)?;
     let missing: BTreeSet<RunId> = publication.missing_runs().into_iter().collect();
     let rows: Vec<&RunRow> = model
         .runs
@@ -73,7 +76,7 @@ fn model(
     let today = Timestamp::now().day();
     marks::complain(settings, marks, store, today)?;
     let runs = store.runs()?;
-    let nights = nights::all(store, settings, &runs)?;
+    let nights = nights::all(store, settings, &runs, (marks, today))?;
     let histories = CaseHistory::all(store, marks, today)?;
     let newest = newest(&runs, &nights, &histories);
     Ok(SiteModel {

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use assay_machine::diff;
+use assay_record::Day;
 use assay_reports::Night;
 use assay_store::{RunRow, Store};
+use assay_verdicts::Marks;
 use assay_verdicts::window::is_night;
 
 use crate::confirming;
@@ -13,20 +15,31 @@ use crate::gating::Asking;
 use crate::settings::Settings;
 
 /// One night for each suite and machine that has one, the newest first.
-pub fn all(store: &Store, settings: &Settings, runs: &[RunRow]) -> Result<Vec<Night>> {
+pub fn all(
+    store: &Store,
+    settings: &Settings,
+    runs: &[RunRow],
+    known: (&Marks, Day),
+) -> Result<Vec<Night>> {
     let mut seen = BTreeSet::new();
     let newest = runs
         .iter()
         .rev()
         .filter(|row| is_night(row) && seen.insert((&row.suite, &row.machine)));
     newest
-        .map(|row| night(store, settings, runs, row))
+        .map(|row| night(store, settings, runs, known, row))
         .collect()
 }
 
-fn night(store: &Store, settings: &Settings, runs: &[RunRow], row: &RunRow) -> Result<Night> {
+fn night(
+    store: &Store,
+    settings: &Settings,
+    runs: &[RunRow],
+    (marks, today): (&Marks, Day),
+    row: &RunRow,
+) -> Result<Night> {
     let asking = Asking::default();
-    let checked = asking.check(store, &row.run, settings)?;
+    let checked = asking.check_with(store, &row.run, settings, (marks.clone(), today))?;
     let checked = confirming::recall(store, checked, &asking, settings)?;
     let previous = runs.iter().rev().find(|other| {
         is_night(other)
