@@ -5,6 +5,7 @@ mod ceiling;
 mod fft;
 mod gather;
 mod gemm;
+mod gemv;
 mod histogram;
 mod memset;
 mod nbody;
@@ -56,6 +57,8 @@ const OPS: &[&dyn Op] = &[
     &memset::Memset,
     &bank_conflict::BankConflict,
     &transpose::Transpose,
+    &gemv::Product::Gemv,
+    &gemv::Product::Skinny,
     &gemm::Gemm::One,
     &gemm::Gemm::Batched,
     &softmax::Softmax,

@@ -316,3 +316,34 @@ fn sums_of_many_blocks() {
         }
     }
 }
+
+/// The sizes where sums are divided into pieces and results into tiles, with something left over of each.
+#[test]
+fn products_of_many_pieces() {
+    let cases = [
+        ("gemv", "transposed", "no", [11, 33_001], 1),
+        ("gemv", "transposed", "yes", [701, 4500], 1),
+        ("gemm-skinny", "skinny", "columns", [21, 17_001], 16),
+        ("gemm-skinny", "skinny", "columns", [21, 2501], 4),
+        ("gemm-skinny", "skinny", "rows", [1101, 1101], 16),
+        ("gemm-skinny", "skinny", "rows", [301, 4127], 4),
+    ];
+    for (op, parameter, choice, sizes, few) in cases {
+        for dtype in ["f32", "bf16"] {
+            let mut params = small(op);
+            params.insert(parameter.into(), ParamValue::Text(choice.into()));
+            params.insert("dtype".into(), ParamValue::Text(dtype.into()));
+            for (name, size) in ["rows", "cols"].into_iter().zip(sizes) {
+                params.insert(name.into(), ParamValue::Int(size));
+            }
+            if few > 1 {
+                params.insert("few".into(), ParamValue::Int(few));
+            }
+            let verdicts = [1, 2, 5].map(|threads| run(op, &params, 1, threads).1);
+            for verdict in &verdicts {
+                assert!(verdict.passed, "{op} {params:?}: {verdict:?}");
+                assert_eq!(verdict.output, verdicts[0].output, "{op} {params:?}");
+            }
+        }
+    }
+}
