@@ -2,6 +2,7 @@
 
 mod bank_conflict;
 mod ceiling;
+mod conv2d;
 mod fft;
 mod gather;
 mod gemm;
@@ -57,6 +58,7 @@ const OPS: &[&dyn Op] = &[
     &bank_conflict::BankConflict,
     &transpose::Transpose,
     &gemm::Gemm,
+    &conv2d::Conv2d,
     &softmax::Softmax,
     &spmv::Spmv,
     &stencil::Stencil,

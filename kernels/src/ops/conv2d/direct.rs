@@ -1,0 +1,137 @@
+//! Convolution without any other copy of the input: a tile's windows are read where they lie in the image.
+//!
+//! Filters are packed by all threads first; then each has its own pixels of the output. For each place of the window,
+//! and each channel of it, a tile adds the products of some pixels and some filters in registers. The order of
+//! the sums is that of the window, so the bits do not depend on the number of threads.
+
+use super::filters::Packed;
+use super::shape::{Shape, Window};
+use super::tile::{self, add_products, in_tiles};
+use crate::device::{Member, Team};
+
+/// Convolves `iterations` times, and returns the nanoseconds that it took.
+pub fn time(
+    team: &Team,
+    iterations: u64,
+    shape: Shape,
+    input: &[f32],
+    filters: &[f32],
+    output: &mut [f32],
+) -> u64 {
+    let [rows, width] = tile::best();
+    let packed = Packed::new(&shape, width);
+    let zeros = vec![0.0; shape.channels];
+    let mut first_pixel = 0;
+    let parts = team.split_mut(output, rows * shape.filters);
+    let tasks = parts.into_iter().map(|output| {
+        let first = first_pixel;
+        first_pixel += output.len() / shape.filters;
+        (first, output)
+    });
+    team.time(iterations, tasks.collect(), |member: &Member, task| {
+        packed.pack(filters, shape.filters, team.threads(), member.index);
+        member.meet();
+        for index in 0..packed.count() {
+            let sliver = packed.sliver(index);
+            let of_filters = OfFilters {
+                shape: &shape,
+                input,
+                zeros: &zeros,
+                sliver: &sliver,
+                first: index * width,
+            };
+            pixels(&of_filters, task.0, task.1);
+        }
+        // Nobody packs the next iteration's filters while another still reads these.
+        member.meet();
+    })
+}
+
+/// What the pixels of some filters are made of.
+struct OfFilters<'a> {
+    shape: &'a Shape,
+    input: &'a [f32],
+    /// A pixel outside of the image.
+    zeros: &'a [f32],
+    /// The filters, and the number of the first.
+    sliver: &'a [f32],
+    first: usize,
+}
+
+impl OfFilters<'_> {
+    /// The channels of a window's pixel.
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // takes on the features of its caller
+    fn channels(&self, window: &Window, r: usize, s: usize) -> &[f32] {
+        let Shape {
+            height,
+            width,
+            channels,
+            padding,
+            ..
+        } = *self.shape;
+        // Beyond the left or upper border, they are very large.
+        let row = (window.top + r).wrapping_sub(padding);
+        let column = (window.left + s).wrapping_sub(padding);
+        if row < height && column < width {
+            &self.input[((window.image * height + row) * width + column) * channels..][..channels]
+        } else {
+            self.zeros
+        }
+    }
+}
+
+in_tiles! {
+    /// Some filters of the pixels from `first` on.
+    fn pixels(of_filters: &OfFilters, first: usize, output: &mut [f32]) = pixels_of
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn pixels_of<const ROWS: usize, const COLS: usize, const FUSED: bool>(
+    of_filters: &OfFilters,
+    first: usize,
+    output: &mut [f32],
+) {
+    let all = of_filters.shape.filters;
+    let columns = of_filters.first..all.min(of_filters.first + COLS);
+    for (index, pixels) in output.chunks_mut(ROWS * all).enumerate() {
+        let first = first + index * ROWS;
+        // Rows that no pixel has repeat the first one.
+        let mut windows = [of_filters.shape.window_of(first); ROWS];
+        for (window, pixel) in windows.iter_mut().zip(first..first + pixels.len() / all) {
+            *window = of_filters.shape.window_of(pixel);
+        }
+        let tile = sums::<ROWS, COLS, FUSED>(of_filters, &windows);
+        for (pixel, sums) in pixels.chunks_exact_mut(all).zip(&tile) {
+            pixel[columns.clone()].copy_from_slice(&sums[..columns.len()]);
+        }
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn sums<const ROWS: usize, const COLS: usize, const FUSED: bool>(
+    of_filters: &OfFilters,
+    windows: &[Window; ROWS],
+) -> [[f32; COLS]; ROWS] {
+    let Shape {
+        kernel, channels, ..
+    } = *of_filters.shape;
+    let mut tile = [[0.0; COLS]; ROWS];
+    let (mut filters, _) = of_filters.sliver.as_chunks::<COLS>();
+    for r in 0..kernel {
+        for s in 0..kernel {
+            let (here, later) = filters.split_at(channels);
+            filters = later;
+            let pixels = windows
+                .each_ref()
+                .map(|window| of_filters.channels(window, r, s));
+            for (c, filters) in here.iter().enumerate() {
+                let values = pixels.map(|pixel| pixel[c]);
+                add_products::<ROWS, COLS, FUSED>(&mut tile, values, filters);
+            }
+        }
+    }
+    tile
+}
