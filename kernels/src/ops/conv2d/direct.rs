@@ -20,7 +20,7 @@ pub fn time(
 ) -> u64 {
     let [rows, width] = tile::best();
     let packed = Packed::new(&shape, width);
-    let zeros = vec![0.0; shape.channels];
+    let zeros = vec![0.0; shape.line()];
     let mut first_pixel = 0;
     let parts = team.split_mut(output, rows * shape.filters);
     let tasks = parts.into_iter().map(|output| {
@@ -51,7 +51,7 @@ pub fn time(
 struct OfFilters<'a> {
     shape: &'a Shape,
     input: &'a [f32],
-    /// A pixel outside of the image.
+    /// Pixels outside of the image.
     zeros: &'a [f32],
     /// The filters, and the number of the first.
     sliver: &'a [f32],
@@ -59,10 +59,10 @@ struct OfFilters<'a> {
 }
 
 impl OfFilters<'_> {
-    /// The channels of a window's pixel.
+    /// The channels of some pixels of a window, of which those of one line are all in the image or none is.
     #[inline(always)]
     #[allow(clippy::inline_always)] // takes on the features of its caller
-    fn channels(&self, window: &Window, r: usize, s: usize) -> &[f32] {
+    fn channels(&self, window: &Window, [r, s]: [usize; 2], len: usize) -> &[f32] {
         let Shape {
             height,
             width,
@@ -74,10 +74,23 @@ impl OfFilters<'_> {
         let row = (window.top + r).wrapping_sub(padding);
         let column = (window.left + s).wrapping_sub(padding);
         if row < height && column < width {
-            &self.input[((window.image * height + row) * width + column) * channels..][..channels]
+            &self.input[((window.image * height + row) * width + column) * channels..][..len]
         } else {
-            self.zeros
+            &self.zeros[..len]
         }
+    }
+
+    /// Whether no window has a pixel beyond the left or right border.
+    fn are_inside(&self, windows: &[Window]) -> bool {
+        let Shape {
+            width,
+            kernel,
+            padding,
+            ..
+        } = *self.shape;
+        windows
+            .iter()
+            .all(|window| window.left >= padding && window.left + kernel <= padding + width)
     }
 }
 
@@ -94,7 +107,6 @@ fn pixels_of<const ROWS: usize, const COLS: usize, const FUSED: bool>(
     output: &mut [f32],
 ) {
     let all = of_filters.shape.filters;
-    let columns = of_filters.first..all.min(of_filters.first + COLS);
     for (index, pixels) in output.chunks_mut(ROWS * all).enumerate() {
         let first = first + index * ROWS;
         // Rows that no pixel has repeat the first one.
@@ -104,7 +116,7 @@ fn pixels_of<const ROWS: usize, const COLS: usize, const FUSED: bool>(
         }
         let tile = sums::<ROWS, COLS, FUSED>(of_filters, &windows);
         for (pixel, sums) in pixels.chunks_exact_mut(all).zip(&tile) {
-            pixel[columns.clone()].copy_from_slice(&sums[..columns.len()]);
+            tile::store(&mut pixel[of_filters.first..], sums);
         }
     }
 }
@@ -118,20 +130,21 @@ fn sums<const ROWS: usize, const COLS: usize, const FUSED: bool>(
     let Shape {
         kernel, channels, ..
     } = *of_filters.shape;
+    // Of a line at a time, or of a pixel.
+    let columns = if of_filters.are_inside(windows) {
+        kernel
+    } else {
+        1
+    };
     let mut tile = [[0.0; COLS]; ROWS];
-    let (mut filters, _) = of_filters.sliver.as_chunks::<COLS>();
-    for r in 0..kernel {
-        for s in 0..kernel {
-            let (here, later) = filters.split_at(channels);
-            filters = later;
-            let pixels = windows
-                .each_ref()
-                .map(|window| of_filters.channels(window, r, s));
-            for (c, filters) in here.iter().enumerate() {
-                let values = pixels.map(|pixel| pixel[c]);
-                add_products::<ROWS, COLS, FUSED>(&mut tile, values, filters);
-            }
-        }
+    let (filters, _) = of_filters.sliver.as_chunks::<COLS>();
+    for (piece, filters) in filters.chunks_exact(columns * channels).enumerate() {
+        let first = piece * columns;
+        let place = [first / kernel, first % kernel];
+        let pixels = windows
+            .each_ref()
+            .map(|window| of_filters.channels(window, place, filters.len()));
+        tile = add_products::<ROWS, COLS, FUSED>(tile, &pixels, filters);
     }
     tile
 }

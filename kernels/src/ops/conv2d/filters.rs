@@ -15,7 +15,8 @@ pub struct Packed {
 impl Packed {
     /// Room for the filters of a convolution, `width` to a tile.
     pub fn new(shape: &Shape, width: usize) -> Self {
-        let sliver = || RwLock::new(vec![0.0; shape.window() * width]);
+        // Not zeros, which memory is only found for when they are first touched.
+        let sliver = || RwLock::new(vec![f32::NAN; shape.window() * width]);
         let count = shape.filters.div_ceil(width);
         Self {
             slivers: (0..count).map(|_| sliver()).collect(),
@@ -40,6 +41,7 @@ impl Packed {
             let places = packed.chunks_exact_mut(width);
             for (packed, place) in places.zip(filters.chunks_exact(count)) {
                 packed[..end - first].copy_from_slice(&place[first..end]);
+                packed[end - first..].fill(0.0);
             }
         }
     }

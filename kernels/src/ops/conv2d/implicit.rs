@@ -7,9 +7,10 @@
 //! Every element is summed in one order, panel by panel of the window, so the bits do not depend on the number of threads.
 
 use super::filters::Packed;
-use super::shape::Shape;
+use super::shape::{Shape, Window};
 use super::tile::{self, add_products, in_tiles};
 use crate::device::{Member, Team};
+use crate::simd::wide;
 
 /// Most elements of a window at a time: a tile's filters and pixels stay in the L1 cache.
 const DEPTH: usize = 256;
@@ -44,7 +45,8 @@ pub fn time(
         Share {
             first_pixel: first,
             output,
-            block: vec![0.0; PIXELS * PITCH],
+            // Not zeros, which memory is only found for when they are first touched.
+            block: vec![f32::NAN; PIXELS * PITCH],
         }
     });
     team.time(iterations, tasks.collect(), |member, share| {
@@ -88,7 +90,7 @@ impl Product<'_> {
         for (index, output) in share.output.chunks_mut(PIXELS * filters).enumerate() {
             let first = share.first_pixel + index * PIXELS;
             for panel in panels(self.shape.window()) {
-                self.pack_block(&mut share.block, first, output.len() / filters, panel);
+                pack(&mut share.block, self, first, output.len() / filters, panel);
                 self.multiply(output, &share.block, panel);
             }
         }
@@ -100,46 +102,78 @@ impl Product<'_> {
         for index in 0..self.packed.count() {
             let sliver = self.packed.sliver(index);
             let sliver = &sliver[panel.first * self.width..panel.end * self.width];
-            let first = index * self.width;
             let mut columns = Columns {
                 stride: self.shape.filters,
-                first,
-                count: self.width.min(self.shape.filters - first),
+                first: index * self.width,
                 overwrite: panel.first == 0,
                 pixels: &mut *output,
             };
             bands(&mut columns, block, sliver);
         }
     }
+}
 
+wide! {
     /// Packs a panel of the windows of some pixels, a row each.
-    fn pack_block(&self, block: &mut [f32], first_pixel: usize, pixels: usize, panel: Panel) {
-        let rows = block.chunks_exact_mut(PITCH);
-        for (row, pixel) in rows.zip(first_pixel..first_pixel + pixels) {
-            self.pack_window(&mut row[..panel.end - panel.first], pixel, panel.first);
+    fn pack(block: &mut [f32], product: &Product, first_pixel: usize, pixels: usize, panel: Panel) {
+        let shape = &product.shape;
+        let lines = panel.first / shape.line()..panel.end.div_ceil(shape.line());
+        let mut window = shape.window_of(first_pixel);
+        for row in block.chunks_exact_mut(PITCH).take(pixels) {
+            for r in lines.clone() {
+                pack_line(row, product, &window, r, panel);
+            }
+            shape.advance(&mut window);
         }
     }
+}
 
-    /// Elements of a window from `first` on.
-    fn pack_window(&self, row: &mut [f32], pixel: usize, first: usize) {
-        let line = self.shape.line();
-        let window = self.shape.window_of(pixel);
-        let end = first + row.len();
-        for r in first / line..end.div_ceil(line) {
-            // The line's part of this row, and within it, the image's.
-            let of_line = first.max(r * line)..end.min((r + 1) * line);
-            let (at, source) = self.shape.part_of_line(&window, r);
-            let at = r * line + at;
-            let inside = at.clamp(of_line.start, of_line.end)
-                ..(at + source.len()).clamp(of_line.start, of_line.end);
-            row[of_line.start - first..inside.start - first].fill(0.0);
-            row[inside.end - first..of_line.end - first].fill(0.0);
-            if !inside.is_empty() {
-                let from = source.start + (inside.start - at);
-                row[inside.start - first..inside.end - first]
-                    .copy_from_slice(&self.input[from..from + inside.len()]);
-            }
-        }
+/// What line `r` of a window has in a panel.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn pack_line(row: &mut [f32], product: &Product, window: &Window, r: usize, panel: Panel) {
+    let line = product.shape.line();
+    // What of the panel this line is, and what of that is in the image.
+    let (from, to) = (panel.first.max(r * line), panel.end.min((r + 1) * line));
+    let (at, source) = product.shape.part_of_line(window, r);
+    let at = r * line + at;
+    let begin = at.clamp(from, to);
+    let end = (at + source.len()).clamp(begin, to);
+    let row = &mut row[from - panel.first..to - panel.first];
+    if end > begin {
+        let input = &product.input[source.start + (begin - at)..][..end - begin];
+        copy(&mut row[begin - from..end - from], input);
+    }
+    if end - begin < to - from {
+        row[..begin - from].fill(0.0);
+        row[end - from..].fill(0.0);
+    }
+}
+
+/// Copies all of a slice to another of its length, which is most often short.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn copy(to: &mut [f32], from: &[f32]) {
+    if from.len() >= 16 {
+        copy_vectors::<16>(to, from);
+    } else if from.len() >= 4 {
+        copy_vectors::<4>(to, from);
+    } else {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    }
+}
+
+/// As [`copy`], of at least one vector. The last one may cover some of the one before.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn copy_vectors<const LANES: usize>(to: &mut [f32], from: &[f32]) {
+    let (vectors, _) = from.as_chunks::<LANES>();
+    let (places, _) = to.as_chunks_mut::<LANES>();
+    for (place, vector) in places.iter_mut().zip(vectors) {
+        *place = *vector;
+    }
+    if let (Some(place), Some(vector)) = (to.last_chunk_mut::<LANES>(), from.last_chunk()) {
+        *place = *vector;
     }
 }
 
@@ -158,7 +192,6 @@ struct Columns<'a> {
     pixels: &'a mut [f32],
     stride: usize,
     first: usize,
-    count: usize,
     /// Whether this is the first panel, which overwrites what was there.
     overwrite: bool,
 }
@@ -180,32 +213,15 @@ fn bands_of<const ROWS: usize, const COLS: usize, const FUSED: bool>(
     let (bands, _) = rows.as_chunks::<ROWS>();
     let Columns { stride, first, .. } = *columns;
     for (pixels, band) in columns.pixels.chunks_mut(ROWS * stride).zip(bands) {
-        let tile = multiply::<ROWS, COLS, FUSED>(band, sliver);
+        // Rows that no pixel has count for nothing.
+        let tile = add_products::<ROWS, COLS, FUSED>([[0.0; COLS]; ROWS], band, sliver);
         for (pixel, sums) in pixels.chunks_exact_mut(stride).zip(&tile) {
-            let pixel = &mut pixel[first..first + columns.count];
+            let pixel = &mut pixel[first..];
             if columns.overwrite {
-                pixel.copy_from_slice(&sums[..columns.count]);
+                tile::store(pixel, sums);
             } else {
-                pixel.iter_mut().zip(sums).for_each(|(y, sum)| *y += sum);
+                tile::add(pixel, sums);
             }
         }
     }
-}
-
-/// A tile of sums, accumulated in registers. What rows hold behind the panel, and rows that no pixel has, count for nothing.
-#[inline(always)]
-#[allow(clippy::inline_always)] // takes on the features of its caller
-fn multiply<const ROWS: usize, const COLS: usize, const FUSED: bool>(
-    band: &[[f32; PITCH]; ROWS],
-    sliver: &[[f32; COLS]],
-) -> [[f32; COLS]; ROWS] {
-    let mut tile = [[0.0; COLS]; ROWS];
-    for (place, filters) in sliver.iter().enumerate().take(PITCH) {
-        let mut pixels = [0.0; ROWS];
-        for (pixel, row) in pixels.iter_mut().zip(band) {
-            *pixel = row[place];
-        }
-        add_products::<ROWS, COLS, FUSED>(&mut tile, pixels, filters);
-    }
-    tile
 }

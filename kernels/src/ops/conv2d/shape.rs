@@ -118,8 +118,23 @@ impl Shape {
         }
     }
 
+    /// From the window of a pixel to that of the next one.
+    #[inline]
+    pub fn advance(&self, window: &mut Window) {
+        window.left += self.stride;
+        if window.left == self.out_width * self.stride {
+            window.left = 0;
+            window.top += self.stride;
+        }
+        if window.top == self.out_height * self.stride {
+            window.top = 0;
+            window.image += 1;
+        }
+    }
+
     /// The part of a window's line `r` that lies in its image: where it begins in the line, and which elements of the input
     /// it is.
+    #[inline]
     pub fn part_of_line(&self, window: &Window, r: usize) -> (usize, Range<usize>) {
         // Counted from the border's edge.
         let row = window.top + r;
@@ -143,7 +158,7 @@ impl Shape {
 }
 
 /// Where a window lies: its image, and its upper left corner, counted from that of the border.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     pub image: usize,
     pub top: usize,
@@ -214,6 +229,11 @@ mod tests {
         assert_eq!(part(1, 1), (0, 2..8));
         assert_eq!(part(7, 0), (0, 34..40));
         assert_eq!(part(7, 2), (0, 0..0));
+        let mut window = shape.window_of(0);
+        for pixel in 0..shape.pixels() {
+            assert_eq!(window, shape.window_of(pixel));
+            shape.advance(&mut window);
+        }
         let narrow = Shape {
             padding: 9,
             ..shape

@@ -49,21 +49,53 @@ pub fn best() -> [usize; 2] {
     [6, 8]
 }
 
-/// `sum + a b` for every pair of one element of each pixel and one of each filter.
+/// A tile, which registers hold, and the products of each pixel's elements with those of each filter added to it, place by place.
+/// All pixels have as many elements as there are places, or more.
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
 pub fn add_products<const ROWS: usize, const COLS: usize, const FUSED: bool>(
-    sums: &mut [[f32; COLS]; ROWS],
-    pixels: [f32; ROWS],
-    filters: &[f32; COLS],
-) {
-    for (sums, a) in sums.iter_mut().zip(pixels) {
-        for (sum, b) in sums.iter_mut().zip(filters) {
-            *sum = if FUSED {
-                a.mul_add(*b, *sum)
-            } else {
-                *sum + a * b
-            };
+    mut tile: [[f32; COLS]; ROWS],
+    pixels: &[impl AsRef<[f32]>; ROWS],
+    filters: &[[f32; COLS]],
+) -> [[f32; COLS]; ROWS] {
+    // All of one length, so that no place is beyond the end of one.
+    let mut lines = [&[][..]; ROWS];
+    for (line, pixel) in lines.iter_mut().zip(pixels) {
+        *line = &pixel.as_ref()[..filters.len()];
+    }
+    for (place, filters) in filters.iter().enumerate() {
+        for (sums, line) in tile.iter_mut().zip(&lines) {
+            let a = line[place];
+            for (sum, b) in sums.iter_mut().zip(filters) {
+                *sum = if FUSED {
+                    a.mul_add(*b, *sum)
+                } else {
+                    *sum + a * b
+                };
+            }
         }
+    }
+    tile
+}
+
+/// Stores sums, as many as there are places for.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+pub fn store<const COLS: usize>(places: &mut [f32], sums: &[f32; COLS]) {
+    if let Some(places) = places.first_chunk_mut() {
+        *places = *sums;
+    } else {
+        places.copy_from_slice(&sums[..places.len()]);
+    }
+}
+
+/// Adds sums to what is there, as many as there are places for.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+pub fn add<const COLS: usize>(places: &mut [f32], sums: &[f32; COLS]) {
+    if let Some(places) = places.first_chunk_mut::<COLS>() {
+        places.iter_mut().zip(sums).for_each(|(y, sum)| *y += sum);
+    } else {
+        places.iter_mut().zip(sums).for_each(|(y, sum)| *y += sum);
     }
 }
