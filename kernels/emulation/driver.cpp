@@ -16,7 +16,7 @@
 //                               CUDA_ERROR_ILLEGAL_ADDRESS. From then on every call gives that error.
 //   ASSAY_EMULATED_EVENT_NS     the resolution of events: their times are rounded down to multiples of it. Default 1.
 //   ASSAY_EMULATED_QUEUE        how much work waits in a stream at most; whoever submits more waits. Default 1024.
-//   ASSAY_EMULATED_PLUGINS      the folder of the plugins (all `*.so` there). Default: that of this library.
+//   ASSAY_EMULATED_PLUGINS      the folder of the plugins (all `*.so` there but `lib*`). Default: that of this library.
 //
 // Not like a GPU: an access outside of memory is not noticed (the sanitizer programs do that), blocks run one after the
 // other, allocations made on a stream take effect at once, and what is not here does not exist.

@@ -32,6 +32,12 @@ pub enum ReportError {
         /// What the template engine said.
         source: Box<tera::Error>,
     },
+    /// What a page is made of was not given: a bug in Assay.
+    #[error("nothing was read for `{page}`; this is a bug in Assay, please report it")]
+    NoPage {
+        /// The page.
+        page: String,
+    },
     /// A chart could not be drawn: a bug in Assay.
     #[error(
         "cannot draw the chart of `{page}`: {reason}; this is a bug in Assay, please report it"

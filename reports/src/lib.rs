@@ -8,25 +8,23 @@ mod address;
 mod chart;
 pub mod error;
 pub mod format;
+mod keys;
 mod model;
 mod pages;
+mod previous;
+mod publication;
 mod publish;
 mod templates;
 mod text;
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+
+use assay_verdicts::RunSummary;
 
 pub use error::ReportError;
-pub use model::{SiteModel, SiteSettings};
+pub use model::{By, CaseDetail, CaseOfRun, Matrix, Night, Portion, SiteModel, SiteSettings};
+pub use publication::Publication;
 pub use publish::MARKER;
-
-use model::Library;
-use pages::Plan;
-use publish::Staging;
 
 /// What was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +44,7 @@ impl Published {
     }
 }
 
-/// Writes the site to `out`, in the place of the one that is there.
+/// Writes the site to `out`, in the place of the one that is there, from a model whose summaries and documents are those of all runs.
 ///
 /// Refuses to replace a folder that holds anything but a site of Assay's.
 pub fn publish(
@@ -54,66 +52,12 @@ pub fn publish(
     out: &Path,
     settings: &SiteSettings,
 ) -> Result<Published, ReportError> {
-    let staging = Staging::beside(out)?;
-    let root = staging.root();
-    for folder in ["runs", "series", "machines"] {
-        let folder = root.join(folder);
-        fs::create_dir(&folder).map_err(ReportError::io("create", &folder))?;
-    }
-    let library = Library::new(model, settings);
-    let pages = pages::plan(&library);
-    let bytes =
-        write(&root, "assay.css", templates::STYLESHEET)? + write_all(&library, &pages, &root)?;
-    Ok(Published {
-        root: staging.commit()?,
-        pages: pages.len(),
-        bytes,
-    })
-}
-
-/// Renders and writes the pages on all cores; the first error ends it.
-fn write_all(library: &Library<'_>, pages: &[Plan<'_>], root: &Path) -> Result<u64, ReportError> {
-    let next = AtomicUsize::new(0);
-    let total = Mutex::new(Ok(0));
-    let work = || {
-        while let Some(page) = pages.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let written = page
-                .render(library)
-                .and_then(|text| write(root, &page.path(), &text));
-            let failed = written.is_err();
-            add(
-                &mut total
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner),
-                written,
-            );
-            if failed {
-                next.store(pages.len(), Ordering::Relaxed);
-            }
-        }
-    };
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        for _ in 1..cores.min(pages.len()) {
-            scope.spawn(work);
-        }
-        work();
-    });
-    total
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-fn add(total: &mut Result<u64, ReportError>, written: Result<u64, ReportError>) {
-    match (total.as_mut(), written) {
-        (Ok(sum), Ok(bytes)) => *sum += bytes,
-        (Ok(_), Err(error)) => *total = Err(error),
-        (Err(_), _) => {}
-    }
-}
-
-fn write(root: &Path, name: &str, text: &str) -> Result<u64, ReportError> {
-    let path = root.join(name);
-    fs::write(&path, text).map_err(ReportError::io("write", &path))?;
-    Ok(text.len() as u64)
+    let mut publication = Publication::begin(model, out, settings)?;
+    let missing = publication.missing_runs();
+    let is_missing = |summary: &&RunSummary| missing.contains(&summary.run.run);
+    publication.add(&Portion {
+        summaries: model.summaries.iter().filter(is_missing).cloned().collect(),
+        ..Portion::default()
+    })?;
+    publication.finish()
 }

@@ -1,24 +1,105 @@
 //! What a site is made of, and how it is looked up.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::address;
 use assay_protocol::Digest;
-use assay_record::{Fingerprint, RunId};
-use assay_store::SeriesKey;
-use assay_verdicts::{CaseHistory, CaseSummary, Reproduction, RunSummary, Series};
+use assay_record::{Fingerprint, Manifest, RunId};
+use assay_store::{RoundSamples, RoundTelemetry, RunRow, SeriesKey};
+use assay_verdicts::ceilings::Ceilings;
+use assay_verdicts::{
+    CaseHistory, CaseSummary, Comparison, Gate, Reproduction, RunSummary, Series,
+};
 
 /// All that a site shows. The order within the lists does not matter.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SiteModel {
-    /// The runs.
-    pub runs: Vec<RunSummary>,
+    /// Every run.
+    pub runs: Vec<RunRow>,
+    /// What each run's record ends with: the same text, the same record.
+    pub heads: BTreeMap<RunId, String>,
+    /// What the newest runs found, which other pages than their own tell of. Which runs these are must follow from the rest of the
+    /// model, not from what was published before.
+    pub summaries: Vec<RunSummary>,
     /// The series with what changed in them.
     pub histories: Vec<CaseHistory>,
+    /// What the gate says of the newest night of each suite on each machine.
+    pub nights: Vec<Night>,
+    /// Comparisons that have a page.
+    pub matrices: Vec<Matrix>,
     /// The reproductions.
     pub reproductions: Vec<Reproduction>,
-    /// Fingerprints by the digests that runs name.
+    /// Fingerprints by the digests that runs name: of the newest run of each machine.
     pub fingerprints: BTreeMap<Digest, Fingerprint>,
+    /// Measured ceilings by machine.
+    pub ceilings: BTreeMap<String, Ceilings>,
+    /// What lies behind the newest points of series.
+    pub details: BTreeMap<CaseOfRun, CaseDetail>,
+}
+
+/// What the pages of some runs are made of, beside the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Portion {
+    /// What these runs found.
+    pub summaries: Vec<RunSummary>,
+    /// Their fingerprints, and those of the runs before them.
+    pub fingerprints: BTreeMap<Digest, Fingerprint>,
+    /// Their manifests by digest.
+    pub manifests: BTreeMap<Digest, Manifest>,
+}
+
+/// One night and what is said of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Night {
+    /// The run against its window, with what confirmed it since.
+    pub gate: Gate,
+    /// The night before it of the same suite on the same machine.
+    pub previous: Option<RunId>,
+    /// What changed on the machine since then, in words, the gravest first.
+    pub machine_changes: Vec<String>,
+}
+
+/// Sides that are compared, the first with each other one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix {
+    /// What the sides differ in, or that somebody chose them.
+    pub by: By,
+    /// Name of the suite.
+    pub suite: String,
+    /// One per side but the first, which is the baseline of all; at least one.
+    pub comparisons: Vec<Comparison>,
+}
+
+/// What the sides of a comparison differ in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum By {
+    /// A night and the one before it.
+    Night,
+    /// Machines.
+    Machine,
+    /// GPU models.
+    Gpu,
+    /// Versions of the driver.
+    Driver,
+    /// Images.
+    Image,
+    /// Arms of one run.
+    Arm,
+    /// Runs that somebody chose.
+    Chosen,
+}
+
+/// A case of a run: run, id of the case, name of the arm.
+pub type CaseOfRun = (RunId, String, String);
+
+/// What was recorded of a case in a run, beside its values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CaseDetail {
+    /// Every sample.
+    pub samples: Vec<RoundSamples>,
+    /// What telemetry read meanwhile.
+    pub telemetry: Vec<RoundTelemetry>,
 }
 
 /// How a site presents itself.
@@ -26,12 +107,28 @@ pub struct SiteModel {
 pub struct SiteSettings {
     /// Name of the site, in the head of every page.
     pub title: String,
+    /// Where the site will lie, such as `https://host/bench/`, ending in a slash; empty where nobody said. Feeds and badges
+    /// need it; links between pages are relative and do not.
+    pub base: String,
+    /// File of the logo, which is copied to the site.
+    pub logo: Option<PathBuf>,
+    /// Address of a commit with `{commit}` for its hash; empty where there is none.
+    pub commit_link: String,
+    /// Folder of templates that take the place of ours, by name.
+    pub templates: Option<PathBuf>,
+    /// Whether diffs and environment variables of runs are published.
+    pub publish_source: bool,
 }
 
 impl Default for SiteSettings {
     fn default() -> Self {
         Self {
             title: "Assay".into(),
+            base: String::new(),
+            logo: None,
+            commit_link: String::new(),
+            templates: None,
+            publish_source: false,
         }
     }
 }
@@ -41,11 +138,21 @@ pub struct Library<'a> {
     /// Settings of the site.
     pub settings: &'a SiteSettings,
     /// Runs by id, so by start.
-    pub runs: BTreeMap<&'a RunId, &'a RunSummary>,
+    pub runs: BTreeMap<&'a RunId, &'a RunRow>,
+    /// What some of them found.
+    pub summaries: BTreeMap<&'a RunId, &'a RunSummary>,
     /// Histories by the keys of their series: by suite, then case.
     pub histories: BTreeMap<&'a SeriesKey, &'a CaseHistory>,
     /// Pages of the series.
     pub hrefs: BTreeMap<&'a SeriesKey, String>,
+    /// Runs by their machines, oldest first.
+    pub by_machine: BTreeMap<&'a str, Vec<&'a RunRow>>,
+    /// Digest over which series a suite has on a machine.
+    pub places: BTreeMap<(&'a str, &'a str), Digest>,
+    /// Series by their cases.
+    by_case: BTreeMap<&'a str, Vec<&'a Series>>,
+    /// Beside the model, where pages of runs are rendered.
+    portion: Option<&'a Portion>,
     /// The model itself.
     pub model: &'a SiteModel,
 }
@@ -55,7 +162,8 @@ impl<'a> Library<'a> {
     pub fn new(model: &'a SiteModel, settings: &'a SiteSettings) -> Self {
         Self {
             settings,
-            runs: model.runs.iter().map(|s| (&s.run.run, s)).collect(),
+            runs: model.runs.iter().map(|row| (&row.run, row)).collect(),
+            summaries: model.summaries.iter().map(|s| (&s.run.run, s)).collect(),
             histories: model
                 .histories
                 .iter()
@@ -67,30 +175,60 @@ impl<'a> Library<'a> {
                 .map(|history| &history.series.key)
                 .map(|key| (key, address::series(key)))
                 .collect(),
+            by_machine: by_machine(model),
+            places: places(model),
+            by_case: by_case(model),
+            portion: None,
             model,
         }
     }
 
+    /// The same for pages of runs.
+    pub fn with(model: &'a SiteModel, settings: &'a SiteSettings, portion: &'a Portion) -> Self {
+        Self {
+            portion: Some(portion),
+            ..Self::new(model, settings)
+        }
+    }
+
+    /// A fingerprint, where it is at hand.
+    pub fn fingerprint(&self, digest: &Digest) -> Option<&'a Fingerprint> {
+        let of_portion = self
+            .portion
+            .and_then(|portion| portion.fingerprints.get(digest));
+        of_portion.or_else(|| self.model.fingerprints.get(digest))
+    }
+
+    /// The run before another one on its machine.
+    pub fn before(&self, row: &RunRow) -> Option<&'a RunRow> {
+        let of_machine = self.by_machine.get(row.machine.as_str())?;
+        let is_earlier = |other: &&RunRow| (other.started, &other.run) < (row.started, &row.run);
+        let at = of_machine.partition_point(is_earlier);
+        at.checked_sub(1).map(|at| of_machine[at])
+    }
+
     /// Runs, the latest first.
-    pub fn latest_first(&self) -> impl Iterator<Item = &'a RunSummary> {
+    pub fn latest_first(&self) -> impl Iterator<Item = &'a RunRow> {
         self.runs.values().rev().copied()
     }
 
+    /// What a run found, where that is at hand.
+    pub fn summary(&self, run: &RunId) -> Option<&'a RunSummary> {
+        self.summaries.get(run).copied()
+    }
+
     /// Machines by name, each with its runs, the latest first.
-    pub fn machines(&self) -> BTreeMap<&'a str, Vec<&'a RunSummary>> {
-        let mut machines: BTreeMap<&str, Vec<&RunSummary>> = BTreeMap::new();
-        for summary in self.latest_first() {
-            machines
-                .entry(&summary.run.machine)
-                .or_default()
-                .push(summary);
-        }
+    pub fn machines(&self) -> BTreeMap<&'a str, Vec<&'a RunRow>> {
+        let machines = self.by_machine.iter();
+        let latest_first = |runs: &Vec<&'a RunRow>| runs.iter().rev().copied().collect();
         machines
+            .map(|(name, runs)| (*name, latest_first(runs)))
+            .collect()
     }
 
     /// The case that a series is of, as its latest run had it.
     pub fn latest_case(&self, series: &Series) -> Option<(&'a RunSummary, &'a CaseSummary)> {
-        let run = self.runs.get(&series.points.last()?.run)?;
+        let run = self.summary(&series.points.last()?.run)?;
         let is_it = |case: &&CaseSummary| {
             case.case.case == series.key.case && case.case.arm == series.key.arm
         };
@@ -99,7 +237,8 @@ impl<'a> Library<'a> {
 
     /// Series of the same case and metric in the same place whose definition is another one.
     pub fn siblings(&self, key: &SeriesKey) -> impl Iterator<Item = &'a Series> {
-        let all = self.histories.values().map(|history| &history.series);
+        let of_case = self.by_case.get(key.case.as_str());
+        let all = of_case.into_iter().flatten().copied();
         all.filter(move |other| are_siblings(&other.key, key))
     }
 
@@ -109,6 +248,46 @@ impl<'a> Library<'a> {
         self.siblings(&series.key)
             .any(|other| end(other) > end(series))
     }
+}
+
+fn by_machine(model: &SiteModel) -> BTreeMap<&str, Vec<&RunRow>> {
+    let mut machines: BTreeMap<&str, Vec<&RunRow>> = BTreeMap::new();
+    for run in &model.runs {
+        machines.entry(&run.machine).or_default().push(run);
+    }
+    for runs in machines.values_mut() {
+        runs.sort_by(|a, b| (a.started, &a.run).cmp(&(b.started, &b.run)));
+    }
+    machines
+}
+
+fn places(model: &SiteModel) -> BTreeMap<(&str, &str), Digest> {
+    let mut places: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+    for history in &model.histories {
+        let key = &history.series.key;
+        let own = places.entry((&key.suite, &key.machine)).or_default();
+        own.push(address::series(key));
+    }
+    let digest = |mut hrefs: Vec<String>| {
+        hrefs.sort_unstable();
+        Digest::of(hrefs.join("\n"))
+    };
+    let digests = places
+        .into_iter()
+        .map(|(place, hrefs)| (place, digest(hrefs)));
+    digests.collect()
+}
+
+fn by_case(model: &SiteModel) -> BTreeMap<&str, Vec<&Series>> {
+    let mut by_case: BTreeMap<&str, Vec<&Series>> = BTreeMap::new();
+    for history in &model.histories {
+        let of_case = by_case.entry(&history.series.key.case).or_default();
+        of_case.push(&history.series);
+    }
+    for series in by_case.values_mut() {
+        series.sort_by_key(|series| &series.key);
+    }
+    by_case
 }
 
 fn are_siblings(a: &SeriesKey, b: &SeriesKey) -> bool {

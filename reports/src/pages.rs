@@ -10,6 +10,7 @@ pub mod part;
 pub mod run;
 pub mod series;
 
+use assay_protocol::Digest;
 use serde::Serialize;
 
 use crate::error::ReportError;
@@ -26,7 +27,7 @@ pub enum Plan<'a> {
     /// One series.
     Series(&'a assay_verdicts::CaseHistory),
     /// One machine with its runs, the latest first.
-    Machine(&'a str, Vec<&'a assay_verdicts::RunSummary>),
+    Machine(&'a str, Vec<&'a assay_store::RunRow>),
     /// How to read the site.
     About,
 }
@@ -43,6 +44,15 @@ impl Plan<'_> {
         }
     }
 
+    /// Digest over what it is made of; `None` where it is always rendered.
+    pub fn key(&self, library: &Library<'_>) -> Option<Digest> {
+        match self {
+            Self::Run(summary) => library.run_key(&summary.run.run),
+            Self::Series(history) => library.series_key(history),
+            Self::Index | Self::Machine(..) | Self::About => None,
+        }
+    }
+
     /// Its text.
     pub fn render(&self, library: &Library<'_>) -> Result<String, ReportError> {
         match self {
@@ -55,7 +65,7 @@ impl Plan<'_> {
     }
 }
 
-/// Every page of a site.
+/// Every page of a site but those of runs.
 pub fn plan<'a>(library: &Library<'a>) -> Vec<Plan<'a>> {
     let mut pages = vec![Plan::Index, Plan::About];
     let machines = library.machines();
@@ -64,7 +74,6 @@ pub fn plan<'a>(library: &Library<'a>) -> Vec<Plan<'a>> {
             .into_iter()
             .map(|(name, runs)| Plan::Machine(name, runs)),
     );
-    pages.extend(library.runs.values().map(|summary| Plan::Run(summary)));
     let histories = library.histories.values();
     pages.extend(histories.map(|history| Plan::Series(history)));
     pages

@@ -51,6 +51,11 @@ impl Staging {
         Ok(staging)
     }
 
+    /// The folder that will be replaced.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// Where the new site grows.
     pub fn root(&self) -> PathBuf {
         self.holder.path().join("site")

@@ -37,7 +37,10 @@ fn publish(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("publish");
     group.sample_size(10);
     group.bench_function("500 series by 200 runs", |bencher| {
-        bencher.iter(|| site::publish(&settings, &settings.site).expect("publishes"));
+        bencher.iter(|| {
+            site::publish(&settings, &settings.site, &site::Publishing::default())
+                .expect("publishes")
+        });
     });
     group.finish();
 }

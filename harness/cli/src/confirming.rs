@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use assay_record::{Manifest, ManifestFile, Purpose, RunStatus};
+use assay_record::{Manifest, ManifestFile, Purpose, RunId, RunStatus};
 use assay_stats::gate::CONFIRMATION_PAIRS;
-use assay_store::RoundRow;
+use assay_store::{RoundRow, Store};
 use assay_verdicts::comparison::{Options, Question};
 use assay_verdicts::gate::Confirmation;
 use assay_verdicts::{Comparison, Gate, RunView};
@@ -69,6 +69,123 @@ pub fn confirm(
         records,
         ..checked
     }))
+}
+
+/// The same check with what was already run to confirm it, as the store has it. Suspects of which nothing is stored, and of which Assay
+/// may have started something else, stay suspects.
+pub fn recall(
+    store: &Store,
+    checked: Checked,
+    asking: &Asking,
+    settings: &Settings,
+) -> Result<Checked> {
+    let suspects = checked.gate.suspects();
+    let (Some(before), Some(tonight)) = (
+        scene::reference(&checked, &suspects, settings),
+        checked.candidate.newest(),
+    ) else {
+        return Ok(checked);
+    };
+    if suspects.is_empty() {
+        return Ok(checked);
+    }
+    let scene = Scene::of(before, tonight, &checked, settings)?;
+    let (same, open): (BTreeSet<_>, BTreeSet<_>) = suspects
+        .into_iter()
+        .partition(|(case, _)| scene.way(case) == Way::Same);
+    let stored = stored(store, &tonight.run.run)?;
+    if !open.is_empty() && stored.is_empty() {
+        return Ok(checked);
+    }
+    let mut confirmation = Confirmation::default();
+    if !same.is_empty() {
+        confirmation.same = cases(&same);
+        let note = same_note(&confirmation.same, &scene, &checked.gate);
+        confirmation.notes.push(note);
+    }
+    for view in &stored {
+        let mut suspects = open.clone();
+        suspects.retain(|(case, _)| view.cases.iter().any(|row| row.case == *case));
+        if suspects.is_empty() {
+            continue;
+        }
+        if is_interleaved(view) {
+            confirmation.interleaved = Some(beside(store, view, asking, suspects)?);
+        } else {
+            confirmation.alone = Some(together(store, view, &checked, &suspects)?);
+        }
+    }
+    Ok(Checked {
+        gate: checked.gate.confirmed(confirmation),
+        ..checked
+    })
+}
+
+/// Runs that came to their end and were made to confirm another, oldest first.
+fn stored(store: &Store, of: &RunId) -> Result<Vec<RunView>> {
+    let purpose = Purpose::Confirmation { of: of.clone() };
+    let rows = store.runs()?.into_iter();
+    let meant = rows.filter(|row| row.purpose == purpose && row.status == RunStatus::Complete);
+    meant
+        .map(|row| Ok(RunView::load(store, &row.run)?))
+        .collect()
+}
+
+fn is_interleaved(view: &RunView) -> bool {
+    let names = view.manifest.arms.iter().map(|arm| arm.name.as_str());
+    names.eq(ARMS)
+}
+
+/// The two arms of a run that interleaved them.
+fn beside(
+    store: &Store,
+    view: &RunView,
+    asking: &Asking,
+    suspects: BTreeSet<(String, String)>,
+) -> Result<Comparison> {
+    let [baseline, candidate] = ARMS.map(|arm| Side {
+        label: arm.into(),
+        arm: arm.into(),
+        runs: vec![view.clone()],
+    });
+    let options = Options {
+        only: Some(suspects),
+        ..asking.options(Question::Confirmation)
+    };
+    sides::compare(store, &baseline, &candidate, options)
+}
+
+/// The rounds of a run of suspects alone are added to tonight's, and the whole suite is judged again. It is still one night, and
+/// counts as one: that cannot cancel as it does for interleaved arms.
+fn together(
+    store: &Store,
+    view: &RunView,
+    checked: &Checked,
+    suspects: &BTreeSet<(String, String)>,
+) -> Result<Comparison> {
+    let runs = checked.candidate.newest();
+    let candidate = Side {
+        label: checked.candidate.label.clone(),
+        arm: checked.candidate.arm.clone(),
+        runs: runs
+            .map(|tonight| longer(tonight, view))
+            .into_iter()
+            .collect(),
+    };
+    let mut found = sides::compare(
+        store,
+        &checked.baseline,
+        &candidate,
+        checked.options.clone(),
+    )?;
+    let run_again = cases(suspects);
+    found.cases.retain(|case| {
+        let name = (case.case.clone(), case.metric.name.clone());
+        // What failed has one row, whichever metric was suspected.
+        suspects.contains(&name) || case.trouble.is_some() && run_again.contains(&case.case)
+    });
+    found.candidate.runs = vec![view.run.run.clone()];
+    Ok(found)
 }
 
 fn cases(suspects: &BTreeSet<(String, String)>) -> BTreeSet<String> {
@@ -144,36 +261,18 @@ impl Again<'_> {
         let Some((view, record)) = self.run(&manifest)? else {
             return Ok(None);
         };
-        let [baseline, candidate] = ARMS.map(|arm| Side {
-            label: arm.into(),
-            arm: arm.into(),
-            runs: vec![view.clone()],
-        });
-        let found = self.compare(&baseline, &candidate, suspects)?;
+        let store = database::open(self.settings, assay_store::Access::Read)?;
+        let found = beside(&store, &view, self.asking, suspects)?;
         Ok(Some((found, record)))
     }
 
-    /// The suspects alone: their new rounds are added to tonight's, and the whole suite is judged again. It is still one night, and
-    /// counts as one: that cannot cancel as it does for interleaved arms.
+    /// The suspects alone; `None` where it was interrupted.
     fn alone(&self, suspects: &BTreeSet<(String, String)>) -> Result<Option<Found>> {
         let Some((view, record)) = self.run(&self.manifest(suspects))? else {
             return Ok(None);
         };
-        let candidate = Side {
-            label: self.checked.candidate.label.clone(),
-            arm: self.checked.candidate.arm.clone(),
-            runs: vec![longer(self.scene.tonight, &view)],
-        };
         let store = database::open(self.settings, assay_store::Access::Read)?;
-        let options = self.checked.options.clone();
-        let mut found = sides::compare(&store, &self.checked.baseline, &candidate, options)?;
-        let run_again = cases(suspects);
-        found.cases.retain(|case| {
-            let name = (case.case.clone(), case.metric.name.clone());
-            // What failed has one row, whichever metric was suspected.
-            suspects.contains(&name) || case.trouble.is_some() && run_again.contains(&case.case)
-        });
-        found.candidate.runs = vec![view.run.run];
+        let found = together(&store, &view, self.checked, suspects)?;
         Ok(Some((found, record)))
     }
 
@@ -212,20 +311,6 @@ impl Again<'_> {
             return Ok(None);
         }
         Ok(Some((RunView::load(&store, &run)?, record)))
-    }
-
-    fn compare(
-        &self,
-        baseline: &Side,
-        candidate: &Side,
-        suspects: BTreeSet<(String, String)>,
-    ) -> Result<Comparison> {
-        let store = database::open(self.settings, assay_store::Access::Read)?;
-        let options = Options {
-            only: Some(suspects),
-            ..self.asking.options(Question::Confirmation)
-        };
-        sides::compare(&store, baseline, candidate, options)
     }
 }
 

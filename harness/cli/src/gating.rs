@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use assay_record::{RunId, Timestamp};
+use assay_record::{Day, RunId, Timestamp};
 use assay_store::{RunRow, Store};
 use assay_verdicts::calibration::Calibration;
 use assay_verdicts::comparison::{Known, Options, Question};
 use assay_verdicts::gate::State;
 use assay_verdicts::window::{Baseline, DEFAULT_RUNS, MAIN_ARM, newest_nights};
-use assay_verdicts::{Gate, RunView, Window};
+use assay_verdicts::{Gate, Marks, RunView, Window};
 
 use crate::errors::Exit;
 use crate::marks;
@@ -19,7 +19,7 @@ use crate::show::{junit, markdown};
 use crate::sides::{self, Side};
 
 /// Which runs a gate compares with, and what it asks.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct Asking {
     /// Runs to compare with: `last:N` (the newest but two), `tag:NAME`, `RUN..RUN`, or runs with commas between them; without it, `baseline` of
     /// assay.toml, else `last:20`.
@@ -32,7 +32,7 @@ pub struct Asking {
 }
 
 /// What is asked of a change, shared by every command that judges.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct Wishes {
     /// What is within this many percent is equal; without it, 3, or what `assay calibrate` found possible if that is more.
     #[arg(long, value_name = "PERCENT", value_parser = percentage)]
@@ -72,7 +72,7 @@ fn percentage(text: &str) -> Result<f64, String> {
 }
 
 /// Where else a gate is written.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 struct Files {
     /// Write JUnit XML there.
     #[arg(long, value_name = "FILE")]
@@ -107,8 +107,22 @@ impl Checked {
 }
 
 impl Asking {
-    /// Checks a run against the window.
+    /// Checks a run against the window; says on standard error which marks fit nothing.
     pub fn check(&self, store: &Store, run: &RunId, settings: &Settings) -> Result<Checked> {
+        let marks = marks::load(settings)?;
+        let today = Timestamp::now().day();
+        marks::complain(settings, &marks, store, today)?;
+        self.check_with(store, run, settings, (marks, today))
+    }
+
+    /// Checks a run against the window, by marks as they are on a day.
+    pub fn check_with(
+        &self,
+        store: &Store,
+        run: &RunId,
+        settings: &Settings,
+        (marks, today): (Marks, Day),
+    ) -> Result<Checked> {
         let asked = self.baseline.as_ref().or(settings.baseline.as_ref());
         let name = asked
             .cloned()
@@ -129,9 +143,6 @@ impl Asking {
             arm: MAIN_ARM.into(),
             runs,
         };
-        let marks = marks::load(settings)?;
-        let today = Timestamp::now().day();
-        marks::complain(settings, &marks, store, today)?;
         let options = Options {
             gap: later.len(),
             known: Some(Known {

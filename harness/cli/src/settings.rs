@@ -23,10 +23,41 @@ struct SettingsFile {
     site: Option<PathBuf>,
     marks: Option<PathBuf>,
     title: Option<String>,
+    base: Option<String>,
+    logo: Option<PathBuf>,
+    commits: Option<String>,
+    templates: Option<PathBuf>,
     machine: Option<String>,
     baseline: Option<String>,
     env: BTreeMap<String, String>,
     build: Option<Build>,
+}
+
+impl SettingsFile {
+    /// Addresses end up in links of pages, so nothing but the web's own is let through.
+    fn check_addresses(&self) -> Result<()> {
+        for (field, address) in [("base", &self.base), ("commits", &self.commits)] {
+            let is_web = |text: &String| {
+                (text.starts_with("https://") || text.starts_with("http://"))
+                    && !text.contains(char::is_whitespace)
+            };
+            ensure!(
+                address.as_ref().is_none_or(is_web),
+                "field `{field}`: expected an address that begins with https:// or http:// and has no blanks"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The address of a commit: as it is written if it says where the hash goes, else as the host of the repository has it.
+fn commit_link(repository: &str) -> String {
+    let repository = repository.trim_end_matches('/').trim_end_matches(".git");
+    match () {
+        () if repository.is_empty() || repository.contains("{commit}") => repository.to_owned(),
+        () if repository.contains("gitlab") => format!("{repository}/-/commit/{{commit}}"),
+        () => format!("{repository}/commit/{{commit}}"),
+    }
 }
 
 /// How a commit of the measured project is built, for arms that name one.
@@ -70,6 +101,14 @@ pub struct Settings {
     pub marks: Option<PathBuf>,
     /// Title of the site.
     pub title: String,
+    /// Where the site will lie, ending in a slash; empty where nobody said.
+    pub base: String,
+    /// File of the site's logo.
+    pub logo: Option<PathBuf>,
+    /// Address of a commit of the measured project, with `{commit}` for its hash; empty where there is none.
+    pub commit_link: String,
+    /// Folder of templates that take the place of the built-in ones.
+    pub templates: Option<PathBuf>,
     /// Name of this machine in series; else it is derived from the hardware.
     pub machine: Option<String>,
     /// The window of runs that `check` compares with, where none is named.
@@ -96,6 +135,7 @@ impl Settings {
         let parsed: SettingsFile = toml::from_str(&text).with_context(in_file)?;
         let checked = parsed.build.as_ref().map_or(Ok(()), Build::check);
         checked.with_context(in_file)?;
+        parsed.check_addresses().with_context(in_file)?;
         Ok(Self::resolve(file.parent().unwrap_or(&here), parsed))
     }
 
@@ -111,6 +151,12 @@ impl Settings {
             database: at(file.database, "assay-data/assay.duckdb"),
             site: at(file.site, "assay-data/site"),
             title: file.title.unwrap_or_else(|| "Assay".into()),
+            base: file.base.map_or(String::new(), |base| {
+                format!("{}/", base.trim_end_matches('/'))
+            }),
+            logo: file.logo.map(|path| project.join(path)),
+            commit_link: commit_link(&file.commits.unwrap_or_default()),
+            templates: file.templates.map(|path| project.join(path)),
             machine: file.machine,
             baseline: file.baseline,
             env: file.env,
@@ -144,5 +190,44 @@ impl Settings {
             let _ = std::fs::write(ignore, "*\n");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SettingsFile, commit_link};
+
+    #[test]
+    fn commits_are_linked_as_their_host_has_them() {
+        for (repository, link) in [
+            ("", ""),
+            (
+                "https://github.com/o/r.git",
+                "https://github.com/o/r/commit/{commit}",
+            ),
+            (
+                "https://gitlab.example/o/r/",
+                "https://gitlab.example/o/r/-/commit/{commit}",
+            ),
+            (
+                "https://git.example/?id={commit}",
+                "https://git.example/?id={commit}",
+            ),
+        ] {
+            assert_eq!(commit_link(repository), link);
+        }
+    }
+
+    #[test]
+    fn only_the_webs_addresses_are_let_through() {
+        for (address, is_fine) in [
+            ("https://example.org/bench", true),
+            ("javascript:alert(1)", false),
+            ("https://example.org/ onload=x", false),
+            ("/srv/www", false),
+        ] {
+            let file: SettingsFile = toml::from_str(&format!("base = \"{address}\"")).unwrap();
+            assert_eq!(file.check_addresses().is_ok(), is_fine, "{address}");
+        }
     }
 }

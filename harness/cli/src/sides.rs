@@ -29,6 +29,8 @@ pub struct Side {
 /// By what runs are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Property {
+    /// Name of the machine.
+    Machine,
     /// Model of the GPUs.
     Gpu,
     /// Version of the NVIDIA driver.
@@ -81,22 +83,14 @@ pub fn named(store: &Store, names: &[String]) -> Result<Vec<Side>> {
 }
 
 /// One side per value that a property has among the runs that are named; where none or one is, among all of its suite
-/// (without a name the newest run's) and of its machine, and for GPUs of every machine. The side that came first is the first.
+/// (without a name the newest run's) and of its machine; for machines and GPUs, of every machine. The side that came first is the first.
 pub fn grouped(store: &Store, names: &[String], by: Property) -> Result<Vec<Side>> {
     if by == Property::Arm {
         return arms(store, names);
     }
     let mut runs = group_members(store, names, by)?;
     runs.sort_by(|a, b| (a.started, &a.run).cmp(&(b.started, &b.run)));
-    let mut sides: Vec<Side> = Vec::new();
-    for row in runs {
-        let view = RunView::load(store, &row.run)?;
-        let label = property(store, &view, by)?;
-        match sides.iter_mut().find(|side| side.label == label) {
-            Some(side) => side.runs.push(view),
-            None => sides.push(side(label, vec![view])),
-        }
-    }
+    let sides = groups(store, RunView::load_all(store, runs)?, by)?;
     if let [only] = &sides[..] {
         let runs = only.runs.len();
         bail!(
@@ -105,6 +99,23 @@ pub fn grouped(store: &Store, names: &[String], by: Property) -> Result<Vec<Side
             if runs == 1 { "" } else { "s" },
             only.label
         );
+    }
+    Ok(sides)
+}
+
+/// One side per value that a property has among runs, oldest first; the side that came first is the first.
+pub fn groups(
+    store: &Store,
+    views: impl IntoIterator<Item = RunView>,
+    by: Property,
+) -> Result<Vec<Side>> {
+    let mut sides: Vec<Side> = Vec::new();
+    for view in views {
+        let label = property(store, &view, by)?;
+        match sides.iter_mut().find(|side| side.label == label) {
+            Some(side) => side.runs.push(view),
+            None => sides.push(side(label, vec![view])),
+        }
     }
     Ok(sides)
 }
@@ -124,7 +135,8 @@ fn group_members(store: &Store, names: &[String], by: Property) -> Result<Vec<Ru
         None => store.run(&store.resolve("latest")?)?,
     };
     let belongs = |row: &RunRow| {
-        let is_here = by == Property::Gpu || row.machine == of.machine;
+        let is_wide = matches!(by, Property::Gpu | Property::Machine);
+        let is_here = is_wide || row.machine == of.machine;
         is_night(row) && row.suite == of.suite && is_here
     };
     let mut all = store.runs()?;
@@ -195,6 +207,7 @@ pub fn label_of(runs: &[RunView]) -> String {
 fn property(store: &Store, view: &RunView, by: Property) -> Result<String> {
     let fingerprint = || fingerprint(store, &view.run.run);
     Ok(match by {
+        Property::Machine => view.run.machine.clone(),
         Property::Gpu => gpus(&fingerprint()?),
         Property::Driver => {
             let field = fingerprint()?.software.get("nvidia.driver").cloned();

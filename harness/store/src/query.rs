@@ -11,13 +11,14 @@ mod series;
 use std::any::type_name;
 use std::collections::HashMap;
 
-use assay_record::Timestamp;
+use assay_record::{RunId, Timestamp};
 use duckdb::arrow::record_batch::RecordBatch;
 use duckdb::{Params, Row};
 use serde::de::DeserializeOwned;
 
 use crate::Store;
 use crate::error::StoreError;
+use crate::load::run_key;
 
 /// What can go wrong while a row is read: DuckDB, or text that is not what was once written there.
 pub(crate) type Fault = Box<dyn std::error::Error + Send + Sync>;
@@ -84,6 +85,33 @@ fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, Fault> {
 fn column<T: 'static>(batch: &RecordBatch, at: usize) -> Result<&T, Fault> {
     let column = batch.column(at).as_any().downcast_ref();
     column.ok_or_else(|| format!("column {at} is no {}", type_name::<T>()).into())
+}
+
+/// Some runs by the keys of their rows.
+pub(crate) struct Places(HashMap<i64, usize>);
+
+impl Places {
+    fn of(runs: &[RunId]) -> Self {
+        Self(runs.iter().map(run_key).zip(0..).collect())
+    }
+
+    /// The keys, for a list in SQL: numbers that were computed here, and a number that is no key where there is none.
+    fn listed(&self) -> String {
+        let mut keys: Vec<i64> = self.0.keys().copied().collect();
+        keys.sort_unstable();
+        let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        if keys.is_empty() {
+            "-1".into()
+        } else {
+            keys.join(", ")
+        }
+    }
+
+    /// Which of the runs has a key.
+    fn at(&self, key: i64) -> Result<usize, Fault> {
+        let at = self.0.get(&key).copied();
+        at.ok_or_else(|| format!("run key {key} was not asked for").into())
+    }
 }
 
 /// What distinct texts of a column mean: the same few come again and again.

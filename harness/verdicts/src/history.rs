@@ -3,6 +3,10 @@
 //! One value for terminal and pages. Changes are looked for in the runs' estimates, on logarithms where all are
 //! positive, so that a change is a ratio. Where a change lies is an interval of runs, and so a range of commits.
 
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::thread;
+
 use assay_record::{Day, RunId, Timestamp};
 use assay_stats::{ChangePoint, Position, Rules, change_points};
 use assay_store::{Store, StoreError};
@@ -95,9 +99,26 @@ impl CaseHistory {
     }
 }
 
+/// Looking for changes takes longer than reading what they are looked for in: on all cores.
 fn histories(series: Vec<Series>, marks: &Marks, today: Day) -> Vec<CaseHistory> {
-    let of = |series| CaseHistory::of(series, marks, today);
-    series.into_iter().map(of).collect()
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let share = series.len().div_ceil(cores).max(1);
+    let mut rest = series.into_iter();
+    thread::scope(|scope| {
+        let shares: Vec<Vec<Series>> = (0..cores)
+            .map(|_| rest.by_ref().take(share).collect())
+            .collect();
+        let of = |series| CaseHistory::of(series, marks, today);
+        let of_all = move |share: Vec<Series>| share.into_iter().map(of).collect::<Vec<_>>();
+        let started: Vec<_> = shares
+            .into_iter()
+            .map(|share| scope.spawn(move || of_all(share)))
+            .collect();
+        let joined = started.into_iter();
+        joined
+            .flat_map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
 }
 
 fn changes(series: &Series, marks: &[Mark]) -> Vec<LocatedChange> {

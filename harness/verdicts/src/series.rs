@@ -1,6 +1,6 @@
 //! The runs of one case on one comparable machine and configuration, as points.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use assay_protocol::{Digest, Metric, Work};
 use assay_record::{Field, Fingerprint, RunId, Timestamp};
@@ -56,12 +56,12 @@ pub struct Change {
 impl Series {
     /// Every series of the store with a run that belongs to histories, in the order of their keys.
     pub fn all(store: &Store) -> Result<Vec<Self>, StoreError> {
-        Drawing::of(store)?.all(store.series()?)
+        Ok(Drawing::of(store)?.all(store.series()?))
     }
 
     /// Every series of one case: each metric, machine, arm and definition.
     pub fn of_case(store: &Store, case: &str) -> Result<Vec<Self>, StoreError> {
-        Drawing::of(store)?.all(store.series_of_case(case)?)
+        Ok(Drawing::of(store)?.all(store.series_of_case(case)?))
     }
 
     /// Rates (unit symbol, interval) that follow from a point's time and the work of one iteration; only for `time`.
@@ -80,32 +80,31 @@ fn is_measurement(run: &RunRow) -> bool {
 }
 
 /// What all series of one reading share: runs, fingerprints, and the differences of these, each found once.
-struct Drawing<'a> {
-    store: &'a Store,
+struct Drawing {
     runs: HashMap<RunId, RunRow>,
-    fingerprints: HashMap<Digest, Fingerprint>,
+    fingerprints: BTreeMap<Digest, Fingerprint>,
     changes: HashMap<(Digest, Digest), Vec<Change>>,
 }
 
-impl<'a> Drawing<'a> {
-    fn of(store: &'a Store) -> Result<Self, StoreError> {
-        let runs = store.runs()?.into_iter();
+impl Drawing {
+    fn of(store: &Store) -> Result<Self, StoreError> {
+        let runs = store.runs()?;
+        let digests = runs.iter().filter(|run| is_measurement(run));
+        let digests = digests.map(|run| run.before).collect();
         Ok(Self {
-            store,
-            runs: runs.map(|row| (row.run.clone(), row)).collect(),
-            fingerprints: HashMap::new(),
+            fingerprints: store.fingerprints(&digests)?,
+            runs: runs.into_iter().map(|row| (row.run.clone(), row)).collect(),
             changes: HashMap::new(),
         })
     }
 
-    fn all(&mut self, rows: Vec<SeriesRow>) -> Result<Vec<Series>, StoreError> {
-        let series = rows.into_iter().map(|row| self.series(row));
-        let with_points =
-            series.filter(|one| !matches!(one, Ok(series) if series.points.is_empty()));
-        with_points.collect()
+    fn all(&mut self, rows: Vec<SeriesRow>) -> Vec<Series> {
+        let mut series: Vec<Series> = rows.into_iter().map(|row| self.series(row)).collect();
+        series.retain(|series| !series.points.is_empty());
+        series
     }
 
-    fn series(&mut self, row: SeriesRow) -> Result<Series, StoreError> {
+    fn series(&mut self, row: SeriesRow) -> Series {
         let mut points = Vec::with_capacity(row.points.len());
         let mut last = None;
         for (id, rounds) in row.points {
@@ -126,36 +125,25 @@ impl<'a> Drawing<'a> {
                 changes: Vec::new(),
             };
             if let Some(last) = last {
-                point.changes = self.changes(last, before)?;
+                point.changes = self.changes(last, before);
             }
             last = Some(before);
             points.push(point);
         }
-        Ok(Series {
+        Series {
             key: row.key,
             metric: row.metric,
             work: row.work,
             points,
-        })
+        }
     }
 
-    fn changes(&mut self, before: Digest, after: Digest) -> Result<Vec<Change>, StoreError> {
-        if let Some(known) = self.changes.get(&(before, after)) {
-            return Ok(known.clone());
-        }
-        self.fetch(before)?;
-        self.fetch(after)?;
-        let changes = changes(&self.fingerprints[&before], &self.fingerprints[&after]);
-        self.changes.insert((before, after), changes.clone());
-        Ok(changes)
-    }
-
-    fn fetch(&mut self, digest: Digest) -> Result<(), StoreError> {
-        if !self.fingerprints.contains_key(&digest) {
-            let fingerprint = self.store.fingerprint(&digest)?;
-            self.fingerprints.insert(digest, fingerprint);
-        }
-        Ok(())
+    fn changes(&mut self, before: Digest, after: Digest) -> Vec<Change> {
+        let prints = &self.fingerprints;
+        let known = self.changes.entry((before, after));
+        known
+            .or_insert_with(|| changes(&prints[&before], &prints[&after]))
+            .clone()
     }
 }
 

@@ -76,9 +76,8 @@ pub struct MetricSummary {
 }
 
 impl RunSummary {
-    /// Summaries of all runs, oldest first; read on all cores.
-    pub fn all(store: &Store) -> Result<Vec<Self>, StoreError> {
-        let rows = store.runs()?;
+    /// Summaries of some runs, in their order; read on all cores.
+    pub fn of_rows(store: &Store, rows: &[RunRow]) -> Result<Vec<Self>, StoreError> {
         let machines: BTreeSet<&str> = rows.iter().map(|row| row.machine.as_str()).collect();
         let ceilings = machines
             .into_iter()
@@ -88,17 +87,12 @@ impl RunSummary {
         let workers = thread::available_parallelism().map_or(1, NonZero::get);
         let share = rows.len().div_ceil(workers).max(1);
         let parts = thread::scope(|scope| {
-            let read = |store: Store, rows: &[RunRow]| {
-                rows.iter()
-                    .map(|row| Self::of_row(&store, row.clone(), &ceilings[row.machine.as_str()]))
-                    .collect::<Result<Vec<_>, _>>()
-            };
             let started: Vec<_> = rows
                 .chunks(share)
                 .map(|rows| {
                     Ok(scope.spawn({
                         let store = store.share()?;
-                        move || read(store, rows)
+                        move || Self::read(&store, rows, ceilings)
                     }))
                 })
                 .collect::<Result<_, StoreError>>()?;
@@ -110,19 +104,38 @@ impl RunSummary {
         Ok(parts.into_iter().flatten().collect())
     }
 
+    /// By a few scans for all.
+    fn read(
+        store: &Store,
+        rows: &[RunRow],
+        ceilings: &BTreeMap<&str, Ceilings>,
+    ) -> Result<Vec<Self>, StoreError> {
+        let runs: Vec<RunId> = rows.iter().map(|row| row.run.clone()).collect();
+        let found = store.cases_of(&runs)?.into_iter();
+        let found = rows.iter().zip(found.zip(store.events_of(&runs)?));
+        let summary = |(run, (cases, events)): (&RunRow, (Vec<CaseRow>, _))| {
+            let ceilings = &ceilings[run.machine.as_str()];
+            let cases = cases
+                .into_iter()
+                .map(|case| CaseSummary::of(case, ceilings));
+            Self {
+                cases: cases.collect(),
+                events,
+                run: run.clone(),
+            }
+        };
+        Ok(found.map(summary).collect())
+    }
+
     /// Summary of one run.
     pub fn of(store: &Store, run: &RunId) -> Result<Self, StoreError> {
         let row = store.run(run)?;
         let ceilings = Ceilings::of(store, &row.machine)?;
-        Self::of_row(store, row, &ceilings)
-    }
-
-    fn of_row(store: &Store, run: RunRow, ceilings: &Ceilings) -> Result<Self, StoreError> {
-        let cases = store.cases(&run.run)?.into_iter();
+        let cases = store.cases(run)?.into_iter();
         Ok(Self {
-            cases: cases.map(|case| CaseSummary::of(case, ceilings)).collect(),
-            events: store.events(&run.run)?,
-            run,
+            cases: cases.map(|case| CaseSummary::of(case, &ceilings)).collect(),
+            events: store.events(run)?,
+            run: row,
         })
     }
 }

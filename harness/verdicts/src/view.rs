@@ -31,6 +31,21 @@ impl RunView {
         })
     }
 
+    /// Loads several runs, in their order, by a few scans for all.
+    pub fn load_all(store: &Store, rows: Vec<RunRow>) -> Result<Vec<Self>, StoreError> {
+        let digests = rows.iter().map(|row| row.manifest).collect();
+        let manifests = store.manifests(&digests)?;
+        let runs: Vec<RunId> = rows.iter().map(|row| row.run.clone()).collect();
+        let views = rows.into_iter().zip(store.cases_of(&runs)?);
+        Ok(views
+            .map(|(run, cases)| Self {
+                manifest: manifests[&run.manifest].clone(),
+                cases,
+                run,
+            })
+            .collect())
+    }
+
     /// A case on an arm.
     pub(crate) fn case(&self, case: &str, arm: &str) -> Option<&CaseRow> {
         self.cases
@@ -54,10 +69,8 @@ impl History {
             .map(|row| (row.run, row.started))
             .collect();
         let mut history = Self::default();
-        for series in store.series()? {
+        for series in store.series_of_place(&view.run.suite, &view.run.machine)? {
             let is_same = series.metric.direction != Direction::Neutral
-                && series.key.machine == view.run.machine
-                && series.key.suite == view.run.suite
                 && view
                     .case(&series.key.case, &series.key.arm)
                     .is_some_and(|case| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use assay_record::{Manifest, RunId, RunStatus};
+use assay_record::{RunId, RunStatus};
 use assay_stats::levels::MIN_BASELINE_RUNS;
 use assay_store::{RunRow, Store, StoreError};
 
@@ -72,10 +72,7 @@ impl Window {
             .filter(is_later);
         Ok(Baseline {
             later: asked.kept(later, MANY)?.into_iter().cloned().collect(),
-            runs: chosen
-                .into_iter()
-                .map(|row| RunView::load(store, &row.run))
-                .collect::<Result<_, _>>()?,
+            runs: RunView::load_all(store, chosen.into_iter().cloned().collect())?,
         })
     }
 }
@@ -92,8 +89,8 @@ struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     fn of(store: &'a Store, of: &RunRow) -> Result<Self, StoreError> {
-        let manifest = store.manifest(&of.manifest)?.manifest;
-        let cases = manifest.cases.into_iter().map(|case| case.id).collect();
+        let names = store.case_names(&of.run)?.into_iter();
+        let cases = names.map(|(case, _)| case).collect();
         Ok(Self { store, cases })
     }
 
@@ -113,24 +110,19 @@ impl<'a> Asked<'a> {
             if kept.len() == most {
                 break;
             }
-            if self.is_met(&self.store.manifest(&row.manifest)?.manifest) {
+            if self.is_met(&self.store.case_names(&row.run)?) {
                 kept.push(row);
             }
         }
         Ok(kept)
     }
 
-    fn is_met(&self, manifest: &Manifest) -> bool {
-        let shared = manifest
-            .cases
-            .iter()
-            .filter(|case| self.cases.contains(&case.id));
-        has_main_arm(manifest) && 2 * shared.count() >= self.cases.len()
+    fn is_met(&self, names: &[(String, String)]) -> bool {
+        let of_main = names.iter().filter(|(_, arm)| arm == MAIN_ARM);
+        let mut of_main = of_main.map(|(case, _)| case).peekable();
+        of_main.peek().is_some()
+            && 2 * of_main.filter(|case| self.cases.contains(*case)).count() >= self.cases.len()
     }
-}
-
-fn has_main_arm(manifest: &Manifest) -> bool {
-    manifest.arms.iter().any(|arm| arm.name == MAIN_ARM)
 }
 
 /// The newest so many nights of those that are wanted, newest first: runs that came to their end, of their own, with the arm [`MAIN_ARM`].

@@ -83,14 +83,22 @@ ASSAY_DEVICE void multiply(typename Kind::Accumulator (&c)[4], const u32 (&a)[4]
     for (u32 i = 0; i < 4; ++i) warp[lane].a[i] = a[i];
     for (u32 i = 0; i < 2; ++i) warp[lane].b[i] = b[i];
     __syncwarp();
-    for (u32 i = 0; i < 4; ++i) {
-        const u32 row = lane / 4 + 8 * (i / 2), column = lane % 4 * 2 + i % 2;
-        double sum = c[i];
-        for (u32 k = 0; k < Kind::K; ++k) {
-            const u32 t = k / P % 4, half = k / (4 * P);
-            const u32 left = warp[row % 8 * 4 + t].a[row / 8 + 2 * half], right = warp[column * 4 + t].b[half];
-            sum += value(Kind(), left, k % P) * value(Kind(), right, k % P);
+    // Two rows of A and two columns of B, register by register.
+    double left[2][Kind::K], right[2][Kind::K];
+    for (u32 t = 0; t < 4; ++t) {
+        for (u32 half = 0; half < 2; ++half) {
+            for (u32 i = 0; i < 2; ++i) {
+                const u32 of_a = warp[lane / 4 * 4 + t].a[i + 2 * half], of_b = warp[(lane % 4 * 2 + i) * 4 + t].b[half];
+                for (u32 place = 0; place < P; ++place) {
+                    left[i][half * 4 * P + t * P + place] = value(Kind(), of_a, place);
+                    right[i][half * 4 * P + t * P + place] = value(Kind(), of_b, place);
+                }
+            }
         }
+    }
+    for (u32 i = 0; i < 4; ++i) {
+        double sum = c[i];
+        for (u32 k = 0; k < Kind::K; ++k) sum += left[i / 2][k] * right[i % 2][k];
         c[i] = cut(c[i], sum);
     }
     __syncwarp();

@@ -19,4 +19,15 @@ ASSAY_DEVICE Tile tile_in_bands(u32 index, u32 rows, u32 columns) {
     return {band * HEIGHT + within % height, within / height};
 }
 
+/// A tile of one of several matrices of the same size, and which of them.
+struct BatchTile {
+    u64 matrix;
+    Tile tile;
+};
+
+ASSAY_DEVICE BatchTile tile_in_batch(u32 index, u32 rows, u32 columns) {
+    const u32 tiles = rows * columns;
+    return {index / tiles, tile_in_bands(index % tiles, rows, columns)};
+}
+
 }  // namespace assay

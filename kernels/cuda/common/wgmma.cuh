@@ -197,18 +197,18 @@ class GroupMultiplications {
             for (u32 i = 0; i < 2; ++i) left[i][k] = emulated::value(Kind(), product.a.k_major(row + 8 * i, k, SIZE), k % P);
         }
         for (u32 i = 0; i < 128; i += 4) {
-            for (u32 j = 0; j < 2; ++j) {
-                const u32 column = 2 * i + thread % 4 * 2 + j;
-                double sums[2] = {double(product.c[i + j]), double(product.c[i + j + 2])};
-                for (u32 k = 0; k < Kind::K; ++k) {
-                    const u32 place = product.n_major ? column % P : k % P;
-                    const double b = emulated::value(Kind(), right(product.b, product.n_major, k, column), place);
-                    for (u32 half = 0; half < 2; ++half) sums[half] += left[half][k] * b;
-                }
-                for (u32 half = 0; half < 2; ++half) {
-                    product.c[i + j + 2 * half] = emulated::cut(Accumulator(), sums[half]);
-                }
+            const u32 column = 2 * i + thread % 4 * 2;
+            double sums[2][2];
+            for (u32 j = 0; j < 4; ++j) sums[j / 2][j % 2] = product.c[i + j];
+            for (u32 k = 0; k < Kind::K; ++k) {
+                // N-major, both columns are in one word.
+                const u32 first = right(product.b, product.n_major, k, column);
+                const u32 second = product.n_major ? first : right(product.b, product.n_major, k, column + 1);
+                const double b[2] = {emulated::value(Kind(), first, product.n_major ? 0 : k % P),
+                                     emulated::value(Kind(), second, product.n_major ? 1 : k % P)};
+                for (u32 j = 0; j < 4; ++j) sums[j / 2][j % 2] += left[j / 2][k] * b[j % 2];
             }
+            for (u32 j = 0; j < 4; ++j) product.c[i + j] = emulated::cut(Accumulator(), sums[j / 2][j % 2]);
         }
     }
 

@@ -1,4 +1,5 @@
-// C = A B on ordinary lanes, f32, row-major: A of m by k, B of k by n. Three ways of keeping operands near:
+// C = A B on ordinary lanes, f32, row-major: A of m by k, B of k by n; several such products where there are blocks for
+// several, their matrices one behind the other. Three ways of keeping operands near:
 //
 // | kernel        | operands come from                        | a thread computes      |
 // | gemm_naive    | global memory and its caches              | one element            |
@@ -11,13 +12,13 @@ using namespace assay;
 
 /// A thread per element, in blocks of 32 by 8 of them.
 __global__ void __launch_bounds__(256) gemm_naive(float* c, const float* a, const float* b, u32 m, u32 n, u32 k) {
-    const u32 columns = ceil_div(n, 32u);
-    const u32 row = blockIdx.x / columns * 8 + threadIdx.y, column = blockIdx.x % columns * 32 + threadIdx.x;
+    const BatchTile at = tile_in_batch(blockIdx.x, ceil_div(m, 8u), ceil_div(n, 32u));
+    const u32 row = at.tile.row * 8 + threadIdx.y, column = at.tile.column * 32 + threadIdx.x;
     if (row >= m || column >= n) return;
-    const float *left = a + u64(row) * k, *right = b + column;
+    const float *left = a + (at.matrix * m + row) * k, *right = b + at.matrix * k * n + column;
     float sum = 0;
     for (u32 i = 0; i < k; ++i, right += n) sum = __fmaf_rn(left[i], *right, sum);
-    c[u64(row) * n + column] = sum;
+    c[(at.matrix * m + row) * n + column] = sum;
 }
 
 /// A thread per element, in blocks of 32 by 32 of them.
@@ -25,9 +26,9 @@ __global__ void __launch_bounds__(1024) gemm_tiled(float* c, const float* a, con
     constexpr u32 SIDE = 32;
     __shared__ float a_tile[SIDE][SIDE], b_tile[SIDE][SIDE];
     const u32 x = threadIdx.x, y = threadIdx.y;
-    const Tile tile = tile_in_bands(blockIdx.x, ceil_div(m, SIDE), ceil_div(n, SIDE));
-    const u32 row = tile.row * SIDE + y, column = tile.column * SIDE + x;
-    const float *left = a + u64(row) * k + x, *right = b + u64(y) * n + column;
+    const BatchTile at = tile_in_batch(blockIdx.x, ceil_div(m, SIDE), ceil_div(n, SIDE));
+    const u32 row = at.tile.row * SIDE + y, column = at.tile.column * SIDE + x;
+    const float *left = a + (at.matrix * m + row) * k + x, *right = b + (at.matrix * k + y) * n + column;
     float sum = 0;
     for (u32 first = 0; first < k; first += SIDE, left += SIDE, right += u64(SIDE) * n) {
         a_tile[y][x] = row < m && first + x < k ? *left : 0.0f;
@@ -37,7 +38,7 @@ __global__ void __launch_bounds__(1024) gemm_tiled(float* c, const float* a, con
         for (u32 i = 0; i < SIDE; ++i) sum = __fmaf_rn(a_tile[y][i], b_tile[i][x], sum);
         __syncthreads();
     }
-    if (row < m && column < n) c[u64(row) * n + column] = sum;
+    if (row < m && column < n) c[(at.matrix * m + row) * n + column] = sum;
 }
 
 namespace dense {
@@ -129,12 +130,12 @@ __global__ void __launch_bounds__(dense::THREADS, 2)
     gemm_register(float* c, const float* a, const float* b, u32 m, u32 n, u32 k) {
     using namespace dense;
     __shared__ __align__(16) Tiles tiles[2];
-    const Tile tile = tile_in_bands(blockIdx.x, ceil_div(m, ROWS), ceil_div(n, COLUMNS));
-    const u32 row = tile.row * ROWS, column = tile.column * COLUMNS;
+    const BatchTile at = tile_in_batch(blockIdx.x, ceil_div(m, ROWS), ceil_div(n, COLUMNS));
+    const u32 row = at.tile.row * ROWS, column = at.tile.column * COLUMNS;
     const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const u32 y = warp / 2 * 32 + lane / 8 * 4, x = warp % 2 * 64 + lane % 8 * 4;
     float sums[8][8] = {};
-    Carried carried(a, b, m, n, k, row, column);
+    Carried carried(a + at.matrix * m * k, b + at.matrix * k * n, m, n, k, row, column);
     carried.load<VECTOR>();
     carried.store(tiles[0]);
     __syncthreads();
@@ -166,7 +167,7 @@ __global__ void __launch_bounds__(dense::THREADS, 2)
 #pragma unroll
         for (u32 half = 0; half < 2; ++half) {
             const u32 at_column = column + x + half * 32;
-            float* const to = c + u64(at_row) * n + at_column;
+            float* const to = c + (at.matrix * m + at_row) * n + at_column;
             const float* const from = sums[r] + half * 4;
             if (VECTOR) {
                 if (at_column < n) *reinterpret_cast<float4*>(to) = make_float4(from[0], from[1], from[2], from[3]);

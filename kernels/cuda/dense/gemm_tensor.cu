@@ -1,4 +1,5 @@
-// C = A B on tensor cores, by the instruction of one warp (mma.sync): row-major, sums in f32.
+// C = A B on tensor cores, by the instruction of one warp (mma.sync): row-major, sums in f32; several products as in
+// `dense/gemm.cu`.
 //
 // A block of 256 threads computes 128 by 256 elements, each of its warps 64 by 64. Tiles of A and B, 64 bytes of K deep, come
 // to shared memory in four stages, three of which are under way. While a warp multiplies, the operands of its next step
@@ -110,10 +111,12 @@ __global__ void __launch_bounds__(dense::Block::THREADS, 1)
     using namespace dense;
     constexpr u32 STAGE_BYTES = Operands::BYTES;
     ASSAY_DYNAMIC_SHARED(u8, shared);
-    const Tile tile = tile_in_bands(blockIdx.x, ceil_div(m, Block::ROWS), ceil_div(n, Block::COLUMNS));
+    const BatchTile at = tile_in_batch(blockIdx.x, ceil_div(m, Block::ROWS), ceil_div(n, Block::COLUMNS));
+    const Tile tile = at.tile;
     const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const u32 row = warp % 2 * 64, column = warp / 2 * 64;
-    Loader<Operands, VECTOR> loader(a, b, m, n, k, tile.row * Block::ROWS, tile.column * Block::COLUMNS);
+    Loader<Operands, VECTOR> loader(
+        a + at.matrix * m * k, b + at.matrix * k * n, m, n, k, tile.row * Block::ROWS, tile.column * Block::COLUMNS);
     AsyncCopies copies;
 #pragma unroll
     for (u32 stage = 0; stage < STAGES - 1; ++stage) {
@@ -150,7 +153,8 @@ __global__ void __launch_bounds__(dense::Block::THREADS, 1)
             for (u32 j = 0; j < COLUMN_STEPS; ++j) {
                 const u32 at_column = tile.column * Block::COLUMNS + column + 8 * j + lane % 4 * 2;
                 const float* const two = sums[i][j] + 2 * half;
-                store_two<VECTOR>(c + u64(at_row) * n + at_column, two[0], two[1], static_cast<i32>(n - at_column));
+                store_two<VECTOR>(
+                    c + (at.matrix * m + at_row) * n + at_column, two[0], two[1], static_cast<i32>(n - at_column));
             }
         }
     }

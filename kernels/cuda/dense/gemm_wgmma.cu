@@ -1,4 +1,5 @@
-// C = A B on tensor cores of sm_90a, by the instruction of four warps (wgmma): row-major, sums in f32.
+// C = A B on tensor cores of sm_90a, by the instruction of four warps (wgmma): row-major, sums in f32; several products as in
+// `dense/gemm.cu`.
 //
 // A block of two warp groups computes 128 by 256 elements, each group 64 by 256. Tiles of A and B, 64 deep in K, come to
 // shared memory in four stages: one is multiplied, one may still be, and two are under way. Both lie there as they do in
@@ -39,9 +40,11 @@ __global__ void __launch_bounds__(dense::Block<Element>::THREADS, 1)
     using Block = dense::Block<Element>;
     ASSAY_DYNAMIC_SHARED(u8, memory);
     u8* const shared = memory + (ALIGNMENT - reinterpret_cast<u64>(memory) % ALIGNMENT) % ALIGNMENT;
-    const Tile tile = tile_in_bands(blockIdx.x, ceil_div(m, Block::ROWS), ceil_div(n, Block::COLUMNS));
+    const BatchTile at = tile_in_batch(blockIdx.x, ceil_div(m, Block::ROWS), ceil_div(n, Block::COLUMNS));
+    const Tile tile = at.tile;
     const u32 group = threadIdx.x / 128, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
-    Loader<Block, VECTOR> loader(a, b, m, n, k, tile.row * Block::ROWS, tile.column * Block::COLUMNS);
+    Loader<Block, VECTOR> loader(
+        a + at.matrix * m * k, b + at.matrix * k * n, m, n, k, tile.row * Block::ROWS, tile.column * Block::COLUMNS);
     AsyncCopies copies;
 #pragma unroll
     for (u32 stage = 0; stage < STAGES - 2; ++stage) {
@@ -83,7 +86,7 @@ __global__ void __launch_bounds__(dense::Block<Element>::THREADS, 1)
         for (u32 j = 0; j < Block::COLUMNS / 8; ++j) {
             const u32 column = tile.column * Block::COLUMNS + 8 * j + lane % 4 * 2;
             const float* const two = sums + 4 * j + 2 * half;
-            store_two<VECTOR>(c + u64(row) * n + column, two[0], two[1], static_cast<i32>(n - column));
+            store_two<VECTOR>(c + (at.matrix * m + row) * n + column, two[0], two[1], static_cast<i32>(n - column));
         }
     }
 }

@@ -64,7 +64,7 @@ class Plugins {
         }
         std::sort(names.begin(), names.end());
         for (const std::string& name : names)
-            if (name.size() > 3 && name.compare(name.size() - 3, 3, ".so") == 0 && name.compare(0, 7, "libcuda") != 0)
+            if (name.size() > 3 && name.compare(name.size() - 3, 3, ".so") == 0 && name.compare(0, 3, "lib") != 0)
                 load(folder_ + "/" + name);
     }
 

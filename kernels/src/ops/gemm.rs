@@ -21,7 +21,11 @@
 //! Algorithms", 2nd edition, section 3.5, equation 3.13). For long sums of random numbers that would let
 //! the loss of a product pass, so the tolerance is the smaller of that and its probabilistic counterpart
 //! ([`crate::bound::likely_gamma`]). [`Kind::tolerance`] says what tensor cores need beyond.
+//!
+//! `gemm-batched` is `batch` such products of matrices that lie one behind the other: on CUDA devices in one launch, on the
+//! host each by one thread.
 
+mod batched;
 mod blocked;
 mod check;
 mod cublaslt;
@@ -40,28 +44,59 @@ use crate::program::{Fill, Program};
 use check::Matrices;
 use kind::Kind;
 
-/// Multiplies two matrices.
-pub struct Gemm;
+/// Multiplies matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gemm {
+    /// Two.
+    One,
+    /// Two, many times.
+    Batched,
+}
 
-/// Sizes of the product: `m` by `k` times `k` by `n`.
+/// Sizes of a product: `m` by `k` times `k` by `n`, and how many there are.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
+    batch: usize,
     m: usize,
     n: usize,
     k: usize,
 }
 
 impl Shape {
-    fn of(arguments: &Arguments) -> Result<Self, Failure> {
+    fn of(op: Gemm, arguments: &Arguments) -> Result<Self, Failure> {
         let shape = Self {
+            batch: match op {
+                Gemm::One => 1,
+                Gemm::Batched => arguments.size("batch")?,
+            },
             m: arguments.size("m")?,
             n: arguments.size("n")?,
             k: arguments.size("k")?,
         };
         for (rows, cols) in [(shape.m, shape.k), (shape.k, shape.n), (shape.m, shape.n)] {
-            parameters::size_product("`m`, `n` and `k`", &[rows, cols, 8])?;
+            parameters::size_product(shape.names(), &[shape.batch, rows, cols, 8])?;
         }
         Ok(shape)
+    }
+
+    /// Names of the parameters, for messages.
+    fn names(self) -> &'static str {
+        if self.batch == 1 {
+            "`m`, `n` and `k`"
+        } else {
+            "`batch`, `m`, `n` and `k`"
+        }
+    }
+
+    /// Elements of A, B and C, of all products.
+    fn elements(self) -> [usize; 3] {
+        let Self { batch, m, n, k } = self;
+        [m * k, k * n, m * n].map(|elements| batch * elements)
+    }
+
+    /// Whether there is nothing to multiply.
+    fn is_nothing(self) -> bool {
+        self.batch == 0 || self.m == 0 || self.n == 0 || self.k == 0
     }
 }
 
@@ -71,39 +106,56 @@ type Multiply = fn(&Team, u64, Shape, &[f32], &[f32], &mut [f32]) -> u64;
 impl Op for Gemm {
     fn info(&self) -> OpInfo {
         let [m, n, k] = ["m", "n", "k"].map(parameters::integer);
+        let own = [
+            m,
+            n,
+            k,
+            parameters::on_cpu(parameters::choice("variant", self.host_variants())),
+            parameters::on_cuda(parameters::choice("variant", &cuda::variants())),
+            parameters::on_cuda(parameters::choice("dtype", &Kind::ALL.map(Kind::name))),
+        ];
+        let (name, summary) = match self {
+            Self::One => ("gemm", "C = A B, row-major"),
+            Self::Batched => ("gemm-batched", "C = A B of many matrices, row-major"),
+        };
+        let batch = (*self == Self::Batched).then(|| parameters::integer("batch"));
         OpInfo {
-            name: "gemm",
-            summary: "C = A B, row-major",
-            parameters: vec![
-                m,
-                n,
-                k,
-                parameters::on_cpu(parameters::choice("variant", &["library", "blocked"])),
-                parameters::on_cuda(parameters::choice("variant", &cuda::variants())),
-                parameters::on_cuda(parameters::choice("dtype", &Kind::ALL.map(Kind::name))),
-            ],
+            name,
+            summary,
+            parameters: batch.into_iter().chain(own).collect(),
             devices: EVERYWHERE,
         }
     }
 
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
-        let shape = Shape::of(arguments)?;
+        let shape = Shape::of(*self, arguments)?;
         if arguments.is_cuda() {
             cuda::program(arguments, shape)
         } else {
-            on_cpu(arguments, shape)
+            on_cpu(*self, arguments, shape)
         }
     }
 
     fn test_size(&self, parameter: &str, size: i64) -> i64 {
-        // Beside nothing and little: parts of tiles in lines of whole vectors, and more than one tile of every kernel in others.
+        // Beside nothing and little: more columns than a tile has, in lines of whole vectors; and more rows, in others.
         match (parameter, size) {
-            ("n", 2..100) => 72,
-            ("k", 2..100) => 104,
+            ("batch", 2..) => 2,
+            ("n", 2..100) if *self == Self::Batched => 40,
+            ("n", 2..100) => 264,
+            ("k", 2..100) => 72,
             ("m", 100..) => 133,
-            ("n", 100..) => 261,
+            ("n", 100..) => 69,
             ("k", 100..) => 137,
             _ => size,
+        }
+    }
+}
+
+impl Gemm {
+    fn host_variants(self) -> &'static [&'static str] {
+        match self {
+            Self::One => &["library", "blocked"],
+            Self::Batched => &["library"],
         }
     }
 }
@@ -115,18 +167,17 @@ fn with_matrices(
     kind: Kind,
     is_rounded: bool,
 ) -> Result<(Program, Matrices), Failure> {
-    let Shape { m, n, k } = shape;
     let mut program = Program::new(work(shape, kind)?);
-    let input = kind.input();
-    let a = program.input("a", input, m * k, kind.fill(0));
-    let b = program.input("b", input, k * n, kind.fill(1));
+    let [of_a, of_b, of_c] = shape.elements();
+    let a = program.input("a", kind.input(), of_a, kind.fill(0));
+    let b = program.input("b", kind.input(), of_b, kind.fill(1));
     let scales = (kind == Kind::F8).then(|| {
         let fill = Fill::Host(Box::new(|scales, _| {
             scales.get_mut::<f32>().copy_from_slice(&kind::SCALES);
         }));
         program.input("scales", DType::F32, kind::SCALES.len(), fill)
     });
-    let c = program.output("c", kind.output(), m * n);
+    let c = program.output("c", kind.output(), of_c);
     let matrices = Matrices {
         shape,
         kind,
@@ -141,18 +192,23 @@ fn with_matrices(
     Ok((program, matrices))
 }
 
-fn on_cpu(arguments: &Arguments, shape: Shape) -> Result<Program, Failure> {
-    let variants = [
-        ("library", library::time as Multiply),
-        ("blocked", blocked::time),
-    ];
-    let multiply = arguments.choice("variant", &variants)?;
+fn on_cpu(op: Gemm, arguments: &Arguments, shape: Shape) -> Result<Program, Failure> {
+    let multiply = match op {
+        Gemm::One => {
+            let variants = [
+                ("library", library::time as Multiply),
+                ("blocked", blocked::time),
+            ];
+            arguments.choice("variant", &variants)?
+        }
+        Gemm::Batched => arguments.choice("variant", &[("library", batched::time as Multiply)])?,
+    };
     let (mut program, Matrices { a, b, c, .. }) = with_matrices(arguments, shape, Kind::F32, true)?;
     program.unit = Some(ArithmeticUnit::F32);
     program.on_cpu(move |team, buffers, iterations| {
         let (inputs, c) = buffers.split_last_mut(c);
         let (a, b) = (inputs[a].get(), inputs[b].get());
-        if shape.m * shape.n * shape.k == 0 {
+        if shape.is_nothing() {
             return nothing(team, iterations, c.get_mut());
         }
         multiply(team, iterations, shape, a, b, c.get_mut())
@@ -166,27 +222,21 @@ fn nothing(team: &Team, iterations: u64, c: &mut [f32]) -> u64 {
     team.time(iterations, parts, |_, part| part.fill(0.0))
 }
 
-fn work(Shape { m, n, k }: Shape, kind: Kind) -> Result<Work, Failure> {
-    let product = |factors: &[usize]| {
-        let factors: Vec<_> = factors.iter().map(|f| *f as u64).collect();
-        parameters::product("`m`, `n` and `k`", &factors)
-    };
+fn work(shape: Shape, kind: Kind) -> Result<Work, Failure> {
+    let Shape { batch, m, n, k } = shape;
     let (input, output) = (kind.input(), kind.output());
-    let matrices = [
-        product(&[input.bytes(), m, k])?,
-        product(&[input.bytes(), k, n])?,
-        product(&[output.bytes(), m, n])?,
-    ];
-    let bytes = matrices
-        .iter()
-        .try_fold(0_u64, |sum, bytes| sum.checked_add(*bytes));
+    // All of them together were counted before.
+    let [of_a, of_b, of_c] = shape.elements();
+    let bytes = (of_a + of_b) * input.bytes() + of_c * output.bytes();
+    let factors = [2, batch, m, n, k].map(|factor| factor as u64);
+    let times = if batch == 1 { "" } else { "batch " };
     Ok(Work {
-        // Each is at most a few times a number that was counted.
-        bytes: Some(bytes.unwrap_or(u64::MAX)),
-        flops: Some(product(&[2, m, n, k])?),
-        items: Some((m * n) as u64),
+        bytes: Some(bytes as u64),
+        flops: Some(parameters::product(shape.names(), &factors)?),
+        items: Some(of_c as u64),
         formula: format!(
-            "bytes = (m k + k n) sizeof({input}) + m n sizeof({output}), flops = 2 m n k, items = m n"
+            "bytes = {times}((m k + k n) sizeof({input}) + m n sizeof({output})), \
+             flops = {times}2 m n k, items = {times}m n"
         ),
     })
 }

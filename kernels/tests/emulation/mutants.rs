@@ -150,6 +150,13 @@ pub const ALL: &[Mutant] = &[
         to: "if (at_column + s <= n) to[s] = from[s];",
     },
     Mutant {
+        what: "every product of a batch with the first one's operands",
+        op: "gemm-batched",
+        path: "dense/gemm.cu",
+        from: "*left = a + (at.matrix * m + row) * k, *right = b + at.matrix * k * n + column;",
+        to: "*left = a + u64(row) * k, *right = b + column;",
+    },
+    Mutant {
         what: "a tile of a product that is stored before all read the last",
         op: "gemm",
         path: "dense/gemm.cu",

@@ -87,7 +87,10 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     let more_failures = failures.len().saturating_sub(FAILURES);
     failures.truncate(FAILURES);
     let page = Index {
-        latest: latest.iter().map(|summary| run_line(summary)).collect(),
+        latest: latest
+            .iter()
+            .map(|summary| run_line(library, &summary.run))
+            .collect(),
         unfinished: latest
             .iter()
             .filter_map(|summary| unfinished(summary))
@@ -96,7 +99,11 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
         more_failures,
         reproductions: reproductions(library),
         suites: suites(library)?,
-        recent: library.latest_first().take(RECENT).map(run_line).collect(),
+        recent: library
+            .latest_first()
+            .take(RECENT)
+            .map(|run| run_line(library, run))
+            .collect(),
         more_runs: library.runs.len().saturating_sub(RECENT),
     };
     fill(library.settings, "index.html", "Overview", &page)
@@ -108,8 +115,12 @@ fn latest_per_place<'a>(library: &Library<'a>) -> Vec<&'a RunSummary> {
     let mut is_new =
         |summary: &&'a RunSummary| seen.insert((&summary.run.machine, &summary.run.suite));
     let originals = |summary: &&'a RunSummary| summary.run.reproduces.is_none();
-    let runs = library.latest_first().filter(originals);
-    runs.filter(|summary| is_new(summary)).collect()
+    let runs = library.latest_first();
+    let summaries = runs.filter_map(|run| library.summary(&run.run));
+    summaries
+        .filter(originals)
+        .filter(|summary| is_new(summary))
+        .collect()
 }
 
 fn unfinished(summary: &RunSummary) -> Option<UnfinishedLine> {

@@ -1,7 +1,7 @@
 //! One machine: what it is now, and what ran on it.
 
 use assay_record::Timestamp;
-use assay_verdicts::RunSummary;
+use assay_store::RunRow;
 use serde::Serialize;
 
 use super::fill;
@@ -19,27 +19,20 @@ struct Machine {
 }
 
 /// The page; `runs` are the machine's, the latest first.
-pub fn render(
-    library: &Library<'_>,
-    name: &str,
-    runs: &[&RunSummary],
-) -> Result<String, ReportError> {
+pub fn render(library: &Library<'_>, name: &str, runs: &[&RunRow]) -> Result<String, ReportError> {
     let prints = &library.model.fingerprints;
-    let latest = runs.iter().find_map(|summary| {
-        let run = &summary.run;
+    let latest = runs.iter().find_map(|run| {
         let after = run.after.as_ref().and_then(|digest| prints.get(digest));
         after.or_else(|| prints.get(&run.before))
     });
     let page = Machine {
         name: cell(name),
-        class: runs
-            .first()
-            .map_or(String::new(), |summary| summary.run.class.short()),
+        class: runs.first().map_or(String::new(), |run| run.class.short()),
         taken: latest
             .map(|print| print.taken)
             .map_or(String::new(), Timestamp::minute),
         parts: latest.map_or(Vec::new(), |print| fingerprint(print, None)),
-        runs: runs.iter().map(|summary| run_line(summary)).collect(),
+        runs: runs.iter().map(|run| run_line(library, run)).collect(),
     };
     fill(
         library.settings,

@@ -5,11 +5,12 @@ use assay_record::fingerprint::PARTS;
 use assay_record::{Field, Fingerprint, RunId, RunStatus, Scalar, Section, Timestamp};
 use assay_stats::Interval;
 use assay_store::RunRow;
-use assay_verdicts::{CaseState, CaseSummary, Likeness, MetricSummary, RunSummary, Verdict};
+use assay_verdicts::{CaseState, CaseSummary, Likeness, MetricSummary, Verdict};
 use serde::Serialize;
 
 use crate::address;
 use crate::format::{self, Quantity};
+use crate::model::Library;
 use crate::text::{self, clip};
 
 /// Something to follow.
@@ -163,8 +164,8 @@ pub struct RunLine {
     pub machine: Link,
     /// How it ended.
     pub status: Badge,
-    /// How its cases went.
-    pub tally: Tally,
+    /// How its cases went, where that is at hand.
+    pub tally: Option<Tally>,
     /// Commit of the measured project.
     pub commit: Commit,
     /// How long it took; empty where nobody knows.
@@ -172,15 +173,16 @@ pub struct RunLine {
 }
 
 /// A row for a run.
-pub fn run_line(summary: &RunSummary) -> RunLine {
-    let run = &summary.run;
+pub fn run_line(library: &Library<'_>, run: &RunRow) -> RunLine {
     RunLine {
         run: run_link(&run.run),
         at: when(run.started),
         suite: cell(&run.suite),
         machine: machine_link(&run.machine),
         status: status(run.status),
-        tally: tally(&summary.cases),
+        tally: library
+            .summary(&run.run)
+            .map(|summary| tally(&summary.cases)),
         commit: commit(run.commit.as_deref(), run.dirty),
         took: took(run),
     }

@@ -209,8 +209,8 @@ fn reproduced_by(library: &Library<'_>, summary: &RunSummary) -> Vec<Link> {
     let again = library
         .runs
         .values()
-        .filter(|other| other.run.reproduces.as_ref() == this);
-    again.map(|other| part::run_link(&other.run.run)).collect()
+        .filter(|other| other.reproduces.as_ref() == this);
+    again.map(|other| part::run_link(&other.run)).collect()
 }
 
 fn reproduction(library: &Library<'_>, summary: &RunSummary) -> Option<ReproductionView> {
@@ -451,12 +451,8 @@ fn event(event: &EventRow) -> EventLine {
 }
 
 fn parts(library: &Library<'_>, summary: &RunSummary) -> Vec<PartView> {
-    let prints = &library.model.fingerprints;
-    let after = summary
-        .run
-        .after
-        .as_ref()
-        .and_then(|digest| prints.get(digest));
-    let before = prints.get(&summary.run.before);
+    let after = summary.run.after.as_ref();
+    let after = after.and_then(|digest| library.fingerprint(digest));
+    let before = library.fingerprint(&summary.run.before);
     before.map_or(Vec::new(), |before| part::fingerprint(before, after))
 }

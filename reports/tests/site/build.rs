@@ -264,12 +264,13 @@ pub fn synthetic(series: u32, runs: u32) -> SiteModel {
     let runs: Vec<RunSummary> = (0..runs).map(summary).collect();
     SiteModel {
         histories: histories(series_of(&runs), &Marks::default()),
-        runs,
-        reproductions: Vec::new(),
+        runs: runs.iter().map(|summary| summary.run.clone()).collect(),
+        summaries: runs,
         fingerprints: BTreeMap::from([
             (Digest::of("before"), fingerprint(0.1)),
             (Digest::of("after"), fingerprint(0.9)),
         ]),
+        ..SiteModel::default()
     }
 }
 

@@ -39,10 +39,12 @@ pub fn model() -> SiteModel {
         }
     }
     SiteModel {
-        runs,
+        runs: runs.iter().map(|summary| summary.run.clone()).collect(),
+        summaries: runs,
         histories: histories(series, &marks()),
         reproductions: vec![reproduction()],
         fingerprints: fingerprints(),
+        ..SiteModel::default()
     }
 }
 

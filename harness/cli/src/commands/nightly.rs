@@ -29,6 +29,8 @@ pub struct Args {
     running: Running,
     #[command(flatten)]
     asking: Asking,
+    #[command(flatten)]
+    publishing: site::Publishing,
 }
 
 pub fn run(args: &Args) -> Result<Exit> {
@@ -45,7 +47,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         records = gated.records;
     }
     show::run(&summary);
-    let published = site::publish(&settings, &settings.site)?;
+    let published = site::publish(&settings, &settings.site, &args.publishing)?;
     for record in records.iter().chain([&executed.record]) {
         crate::say!("record: {}", record.display());
     }

@@ -14,12 +14,14 @@ pub struct Args {
     /// Folder of the site; without it, the one of the settings.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    publishing: site::Publishing,
 }
 
 pub fn run(args: &Args) -> Result<Exit> {
     let settings = Settings::load()?;
     let out = args.out.as_ref().unwrap_or(&settings.site);
-    let published = site::publish(&settings, out)?;
+    let published = site::publish(&settings, out, &args.publishing)?;
     crate::say!(
         "{} pages, {} bytes: {}",
         published.pages,

@@ -35,13 +35,20 @@ fn a_tenth_more_work_is_regressed() {
         "slower.sh",
         &format!("ASSAY_SPIN_EXTRA_PERMILLE=100 exec {ASSAY} worker \"$@\""),
     );
-    for _ in 0..TRIES {
-        let outcome = place
-            .assay(&format!("reproduce {run} --worker slower.sh"))
-            .exits(1);
-        outcome
-            .says("speed:   REGRESSED")
-            .says("outputs: identical");
+    // A machine that is busy with something else can leave a try open, but never turn it round.
+    let mut tries = 0;
+    let mut found = 0;
+    while found < TRIES {
+        let outcome = place.assay(&format!("reproduce {run} --worker slower.sh"));
+        let outcome = outcome.says("outputs: identical");
+        if outcome.code == Some(1) {
+            outcome.says("speed:   REGRESSED");
+            found += 1;
+        } else {
+            outcome.says("speed:   inconclusive");
+        }
+        tries += 1;
+        assert!(tries - found <= TRIES, "{found} of {tries}");
     }
 }
 

@@ -1,23 +1,26 @@
 //! The cases of a run with their rounds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use assay_protocol::{ArithmeticUnit, Bound, Digest, MemoryLevel, Metric, Verification};
+use assay_protocol::{
+    ArithmeticUnit, Bound, Digest, MemoryLevel, Metric, Params, TimingMode, Verification, Work,
+};
 use assay_record::{BlockStatus, RunId};
 use duckdb::arrow::array::{
-    Array, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray,
+    Array, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray, UInt64Array,
 };
 use duckdb::arrow::record_batch::RecordBatch;
-use duckdb::{Row, params};
+use duckdb::params;
+use serde::de::DeserializeOwned;
 
-use super::{Distinct, Fault, column, json, named, time};
+use super::{Distinct, Fault, Places, column, named, time};
 use crate::Store;
 use crate::error::StoreError;
 use crate::load::run_key;
 use crate::rows::{CaseRow, RoundRow};
 
-/// Where a case stands in its manifest: case and arm.
-type Place = (i32, i32);
+/// Where a case stands: its run, and its case and arm in the manifest of that.
+type Place = (usize, i32, i32);
 
 /// A round, where its case stands, and its block.
 type Visit = (Place, i32, RoundRow);
@@ -25,35 +28,71 @@ type Visit = (Place, i32, RoundRow);
 impl Store {
     /// Cases of a run in the order of its manifest, each on every arm, with all rounds that were tried.
     pub fn cases(&self, run: &RunId) -> Result<Vec<CaseRow>, StoreError> {
-        let key = run_key(run);
-        let sql = "SELECT case_no, arm_no, case_id, arm, benchmark, workload, params, device, timing, definition, work, deterministic, metrics, memory_level, arithmetic_unit, clock_resolution_ns, facts
-                   FROM cases WHERE run_key = ? ORDER BY case_no, arm_no";
-        let (places, mut cases): (Vec<Place>, Vec<CaseRow>) =
-            self.rows(sql, params![key], case_row)?.into_iter().unzip();
+        let mut found = self.cases_of(std::slice::from_ref(run))?;
+        let cases = found.pop().unwrap_or_default();
         if cases.is_empty() {
             self.run(run)?;
         }
-        // Of each block, its case and its place among the rounds of that.
-        let mut blocks = HashMap::new();
-        for (place, block, mut round) in self.visits(key)? {
-            if let Ok(at) = places.binary_search(&place) {
-                round.values = vec![None; cases[at].metrics.len()];
-                blocks.insert(block, (at, cases[at].rounds.len()));
-                cases[at].rounds.push(round);
-            }
-        }
-        self.fill_values(key, &blocks, &mut cases)?;
         Ok(cases)
     }
 
+    /// The same of several runs, in their order: a few scans for all of them.
+    pub fn cases_of(&self, runs: &[RunId]) -> Result<Vec<Vec<CaseRow>>, StoreError> {
+        let runs = Places::of(runs);
+        let (places, mut cases) = self.unvisited(&runs)?;
+        // Of each block, its case and its place among the rounds of that.
+        let mut blocks = HashMap::new();
+        for (place, block, mut round) in self.visits(&runs)? {
+            if let Ok(at) = places.binary_search(&place) {
+                round.values = vec![None; cases[at].metrics.len()];
+                blocks.insert((place.0, block), (at, cases[at].rounds.len()));
+                cases[at].rounds.push(round);
+            }
+        }
+        self.fill_values(&runs, &blocks, &mut cases)?;
+        let mut by_run: Vec<Vec<CaseRow>> = Vec::new();
+        by_run.resize_with(runs.0.len(), Vec::new);
+        for ((run, ..), case) in places.into_iter().zip(cases) {
+            by_run[run].push(case);
+        }
+        Ok(by_run)
+    }
+
+    /// Ids of a run's cases and the arms that they are measured on, as its manifest has them.
+    pub fn case_names(&self, run: &RunId) -> Result<Vec<(String, String)>, StoreError> {
+        let sql = "SELECT case_id, arm FROM cases WHERE run_key = ? ORDER BY case_no, arm_no";
+        self.rows(sql, params![run_key(run)], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+    }
+
+    /// Cases without their rounds, in order.
+    fn unvisited(&self, runs: &Places) -> Result<(Vec<Place>, Vec<CaseRow>), StoreError> {
+        let sql = format!(
+            "SELECT run_key, case_no, arm_no, case_id, arm, benchmark, workload, params, device, timing, definition, work, deterministic, metrics, memory_level, arithmetic_unit, clock_resolution_ns, facts
+             FROM cases WHERE run_key IN ({})",
+            runs.listed()
+        );
+        let mut found: Vec<(Place, CaseRow)> = Vec::new();
+        let mut known = KnownOfCases::default();
+        self.batches(&sql, [], |batch| {
+            read_cases(batch, runs, &mut known, &mut found)
+        })?;
+        found.sort_unstable_by_key(|(place, _)| *place);
+        Ok(found.into_iter().unzip())
+    }
+
     /// Every visit, those to one case in the order of its rounds.
-    fn visits(&self, key: i64) -> Result<Vec<Visit>, StoreError> {
-        let sql = "SELECT case_no, arm_no, block, round, attempt, started, status, reason, samples, warmup, steady, stop, verification, inputs, log, disturbed
-                   FROM results WHERE run_key = ?";
+    fn visits(&self, runs: &Places) -> Result<Vec<Visit>, StoreError> {
+        let sql = format!(
+            "SELECT run_key, case_no, arm_no, block, round, attempt, started, status, reason, samples, warmup, steady, stop, verification, inputs, log, disturbed
+             FROM results WHERE run_key IN ({})",
+            runs.listed()
+        );
         let mut visits = Vec::new();
         let mut known = Known::default();
-        self.batches(sql, params![key], |batch| {
-            read_visits(batch, &mut known, &mut visits)
+        self.batches(&sql, [], |batch| {
+            read_visits(batch, runs, &mut known, &mut visits)
         })?;
         visits.sort_unstable_by_key(|(_, block, round)| (round.round, round.attempt, *block));
         Ok(visits)
@@ -61,17 +100,22 @@ impl Store {
 
     fn fill_values(
         &self,
-        key: i64,
-        blocks: &HashMap<i32, (usize, usize)>,
+        runs: &Places,
+        blocks: &HashMap<(usize, i32), (usize, usize)>,
         cases: &mut [CaseRow],
     ) -> Result<(), StoreError> {
-        let sql = "SELECT block, metric, number FROM round_values WHERE run_key = ?";
-        self.batches(sql, params![key], |batch| {
-            let of_blocks: &Int32Array = column(batch, 0)?;
-            let metrics: &StringArray = column(batch, 1)?;
-            let numbers: &Float64Array = column(batch, 2)?;
+        let sql = format!(
+            "SELECT run_key, block, metric, number FROM round_values WHERE run_key IN ({})",
+            runs.listed()
+        );
+        self.batches(&sql, [], |batch| {
+            let keys: &Int64Array = column(batch, 0)?;
+            let of_blocks: &Int32Array = column(batch, 1)?;
+            let metrics: &StringArray = column(batch, 2)?;
+            let numbers: &Float64Array = column(batch, 3)?;
             for row in 0..batch.num_rows() {
-                let Some((case, round)) = blocks.get(&of_blocks.value(row)) else {
+                let block = (runs.at(keys.value(row))?, of_blocks.value(row));
+                let Some((case, round)) = blocks.get(&block) else {
                     continue;
                 };
                 let (case, metric) = (&mut cases[*case], metrics.value(row));
@@ -85,31 +129,71 @@ impl Store {
     }
 }
 
-fn case_row(row: &Row<'_>) -> Result<(Place, CaseRow), Fault> {
-    let mut metrics = vec![Metric::time()];
-    metrics.extend(json::<Vec<Metric>>(row, 12)?);
-    let case = CaseRow {
-        case: row.get(2)?,
-        arm: row.get(3)?,
-        benchmark: row.get(4)?,
-        workload: row.get(5)?,
-        params: json(row, 6)?,
-        device: row.get(7)?,
-        timing: named(row.get(8)?)?,
-        definition: row.get::<_, String>(9)?.parse()?,
-        work: json(row, 10)?,
-        deterministic: row.get(11)?,
-        bound: bound(row)?,
-        clock_resolution_ns: row.get(15)?,
-        facts: json(row, 16)?,
-        metrics,
-        rounds: Vec::new(),
-    };
-    Ok(((row.get(0)?, row.get(1)?), case))
+/// Texts that many cases share, each parsed once.
+#[derive(Default)]
+struct KnownOfCases {
+    params: Distinct<Params>,
+    timings: Distinct<TimingMode>,
+    definitions: Distinct<Digest>,
+    works: Distinct<Work>,
+    metrics: Distinct<Vec<Metric>>,
+    facts: Distinct<BTreeMap<String, String>>,
 }
 
-fn bound(row: &Row<'_>) -> Result<Bound, Fault> {
-    let (level, unit): (Option<String>, Option<String>) = (row.get(13)?, row.get(14)?);
+fn read_cases(
+    batch: &RecordBatch,
+    runs: &Places,
+    known: &mut KnownOfCases,
+    found: &mut Vec<(Place, CaseRow)>,
+) -> Result<(), Fault> {
+    let int = |at| column::<Int32Array>(batch, at);
+    let text = |at| column::<StringArray>(batch, at);
+    let (keys, numbers, arm_numbers) = (column::<Int64Array>(batch, 0)?, int(1)?, int(2)?);
+    let (ids, arms, benchmarks, workloads) = (text(3)?, text(4)?, text(5)?, text(6)?);
+    let (params, devices, timings, definitions) = (text(7)?, text(8)?, text(9)?, text(10)?);
+    let (works, metrics, facts) = (text(11)?, text(13)?, text(17)?);
+    let deterministic: &BooleanArray = column(batch, 12)?;
+    let (levels, units) = (text(14)?, text(15)?);
+    let resolutions: &UInt64Array = column(batch, 16)?;
+    for row in 0..batch.num_rows() {
+        let owned = |of: &StringArray| of.value(row).to_owned();
+        let optional = |of: &'_ StringArray| of.is_valid(row).then(|| of.value(row).to_owned());
+        let case = CaseRow {
+            case: owned(ids),
+            arm: owned(arms),
+            benchmark: owned(benchmarks),
+            workload: owned(workloads),
+            params: known.params.read(params.value(row), parsed)?,
+            device: owned(devices),
+            timing: known
+                .timings
+                .read(timings.value(row), |text| named(text.into()))?,
+            definition: known
+                .definitions
+                .read(definitions.value(row), |text| Ok(text.parse()?))?,
+            work: known.works.read(works.value(row), parsed)?,
+            deterministic: deterministic.value(row),
+            bound: bound(optional(levels), optional(units))?,
+            clock_resolution_ns: resolutions.is_valid(row).then(|| resolutions.value(row)),
+            facts: known.facts.read(facts.value(row), parsed)?,
+            metrics: known.metrics.read(metrics.value(row), |text| {
+                let mut metrics = vec![Metric::time()];
+                metrics.extend(parsed::<Vec<Metric>>(text)?);
+                Ok(metrics)
+            })?,
+            rounds: Vec::new(),
+        };
+        let run = runs.at(keys.value(row))?;
+        found.push(((run, numbers.value(row), arm_numbers.value(row)), case));
+    }
+    Ok(())
+}
+
+fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
+    Ok(serde_json::from_str(text)?)
+}
+
+fn bound(level: Option<String>, unit: Option<String>) -> Result<Bound, Fault> {
     let known = |what: &str| -> Fault { format!("`{what}` bounds nothing that is known").into() };
     Ok(Bound {
         level: level
@@ -131,18 +215,20 @@ struct Known {
 
 fn read_visits(
     batch: &RecordBatch,
+    runs: &Places,
     known: &mut Known,
     visits: &mut Vec<Visit>,
 ) -> Result<(), Fault> {
     let int = |at| column::<Int32Array>(batch, at);
     let text = |at| column::<StringArray>(batch, at);
-    let (cases, arms, blocks) = (int(0)?, int(1)?, int(2)?);
-    let (rounds, attempts, started) = (int(3)?, int(4)?, column::<Int64Array>(batch, 5)?);
-    let (statuses, reasons) = (text(6)?, text(7)?);
-    let (samples, warmups) = (int(8)?, int(9)?);
-    let (steady, stops) = (column::<BooleanArray>(batch, 10)?, text(11)?);
-    let (verified, of_inputs, logs) = (text(12)?, text(13)?, text(14)?);
-    let disturbed = text(15)?;
+    let keys: &Int64Array = column(batch, 0)?;
+    let (cases, arms, blocks) = (int(1)?, int(2)?, int(3)?);
+    let (rounds, attempts, started) = (int(4)?, int(5)?, column::<Int64Array>(batch, 6)?);
+    let (statuses, reasons) = (text(7)?, text(8)?);
+    let (samples, warmups) = (int(9)?, int(10)?);
+    let (steady, stops) = (column::<BooleanArray>(batch, 11)?, text(12)?);
+    let (verified, of_inputs, logs) = (text(13)?, text(14)?, text(15)?);
+    let disturbed = text(16)?;
     for row in 0..batch.num_rows() {
         let optional = |of: &'_ StringArray| of.is_valid(row).then(|| of.value(row).to_owned());
         let verification = verified.is_valid(row).then(|| verified.value(row));
@@ -172,7 +258,8 @@ fn read_visits(
                 .transpose()?,
             log: logs.value(row).to_owned(),
         };
-        let place = (cases.value(row), arms.value(row));
+        let run = runs.at(keys.value(row))?;
+        let place = (run, cases.value(row), arms.value(row));
         visits.push((place, blocks.value(row), round));
     }
     Ok(())

@@ -1,8 +1,11 @@
 //! Manifests and fingerprints by their digests.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use assay_protocol::Digest;
-use assay_record::{Fingerprint, ManifestFile, RunId};
+use assay_record::{Fingerprint, Manifest, ManifestFile, RunId};
 use duckdb::params;
+use serde::de::DeserializeOwned;
 
 use super::json;
 use crate::Store;
@@ -20,6 +23,48 @@ impl Store {
                 manifest,
             })
             .ok_or_else(|| self.unknown("manifest", digest))
+    }
+
+    /// Several manifests: as one scan, since a scan reads all of them.
+    pub fn manifests(
+        &self,
+        digests: &BTreeSet<Digest>,
+    ) -> Result<BTreeMap<Digest, Manifest>, StoreError> {
+        self.documents("manifests", digests)
+    }
+
+    /// Several fingerprints, as one scan.
+    pub fn fingerprints(
+        &self,
+        digests: &BTreeSet<Digest>,
+    ) -> Result<BTreeMap<Digest, Fingerprint>, StoreError> {
+        self.documents("fingerprints", digests)
+    }
+
+    fn documents<T: DeserializeOwned>(
+        &self,
+        table: &'static str,
+        digests: &BTreeSet<Digest>,
+    ) -> Result<BTreeMap<Digest, T>, StoreError> {
+        if digests.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        // Hexadecimal digits, whatever anybody named.
+        let listed: Vec<String> = digests.iter().map(|digest| format!("'{digest}'")).collect();
+        let sql = format!(
+            "SELECT digest, json FROM {table} WHERE digest IN ({})",
+            listed.join(", ")
+        );
+        let found: BTreeMap<Digest, T> = self
+            .rows(&sql, [], |row| {
+                Ok((row.get_ref(0)?.as_str()?.parse()?, json(row, 1)?))
+            })?
+            .into_iter()
+            .collect();
+        match digests.iter().find(|digest| !found.contains_key(*digest)) {
+            Some(lost) => Err(self.unknown(table.trim_end_matches('s'), lost)),
+            None => Ok(found),
+        }
     }
 
     /// The runs whose suite has this digest: those of one suite's text, or the import of one file. Oldest first.

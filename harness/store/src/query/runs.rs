@@ -1,9 +1,11 @@
 //! Runs, and where their records lie.
 
+use std::collections::BTreeMap;
+
 use assay_record::{Purpose, RunId};
 use duckdb::{Row, params};
 
-use super::{Fault, json, named, time};
+use super::{Fault, Places, json, named, time};
 use crate::Store;
 use crate::error::StoreError;
 use crate::load::run_key;
@@ -33,16 +35,36 @@ impl Store {
 
     /// What happened during a run, in order.
     pub fn events(&self, run: &RunId) -> Result<Vec<EventRow>, StoreError> {
-        let sql =
-            "SELECT at_ns, kind, message, case_id FROM events WHERE run_key = ? ORDER BY event";
-        self.rows(sql, params![run_key(run)], |row| {
-            Ok(EventRow {
-                at: time(row.get(0)?)?,
-                kind: named(row.get(1)?)?,
-                text: row.get(2)?,
-                case: row.get(3)?,
-            })
-        })
+        let mut found = self.events_of(std::slice::from_ref(run))?;
+        Ok(found.pop().unwrap_or_default())
+    }
+
+    /// What happened during each of some runs.
+    pub fn events_of(&self, runs: &[RunId]) -> Result<Vec<Vec<EventRow>>, StoreError> {
+        let places = Places::of(runs);
+        let mut events = vec![Vec::new(); runs.len()];
+        let sql = format!(
+            "SELECT run_key, at_ns, kind, message, case_id FROM events WHERE run_key IN ({}) ORDER BY event",
+            places.listed()
+        );
+        self.rows(&sql, [], |row| {
+            events[places.at(row.get(0)?)?].push(EventRow {
+                at: time(row.get(1)?)?,
+                kind: named(row.get(2)?)?,
+                text: row.get(3)?,
+                case: row.get(4)?,
+            });
+            Ok(())
+        })?;
+        Ok(events)
+    }
+
+    /// Hash of the last line of each run's record, as far as it was ingested: the same hash, the same content.
+    pub fn heads(&self) -> Result<BTreeMap<RunId, String>, StoreError> {
+        let heads = self.rows("SELECT run, head FROM runs", [], |row| {
+            Ok((row.get::<_, String>(0)?.parse()?, row.get(1)?))
+        })?;
+        Ok(heads.into_iter().collect())
     }
 
     /// Where the record of each run lay when it was ingested; oldest run first.

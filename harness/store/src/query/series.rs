@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use assay_protocol::{Metric, Work};
 use assay_record::RunId;
-use duckdb::{Row, params};
+use duckdb::Row;
+use duckdb::arrow::array::{Float64Array, Int32Array, Int64Array, StringArray};
 
-use super::{Fault, json, named};
+use super::{Fault, column, json, named};
 use crate::Store;
 use crate::error::StoreError;
 use crate::rows::{SeriesKey, SeriesRow};
@@ -14,7 +15,7 @@ use crate::rows::{SeriesKey, SeriesRow};
 impl Store {
     /// What makes each series, of all that were ever measured, whether they have points or not; in order.
     pub fn series_keys(&self) -> Result<Vec<SeriesKey>, StoreError> {
-        let groups = self.groups(None)?.into_values();
+        let groups = self.groups(Which::default())?.into_values();
         let mut keys: Vec<SeriesKey> = groups.flat_map(Group::keys).collect();
         keys.sort_unstable();
         Ok(keys)
@@ -25,28 +26,55 @@ impl Store {
     /// A point has the values of the rounds that count: failed, wrong and skipped ones never do. Metric and work are
     /// those of the last run.
     pub fn series(&self) -> Result<Vec<SeriesRow>, StoreError> {
-        self.series_where(None)
+        self.series_where(Which::default())
     }
 
     /// The series of one case, on every machine and arm, of every metric.
     pub fn series_of_case(&self, case: &str) -> Result<Vec<SeriesRow>, StoreError> {
-        self.series_where(Some(case))
+        self.series_where(Which {
+            case: Some(case),
+            ..Which::default()
+        })
     }
 
-    fn series_where(&self, case: Option<&str>) -> Result<Vec<SeriesRow>, StoreError> {
+    /// The series of one suite on one machine.
+    pub fn series_of_place(
+        &self,
+        suite: &str,
+        machine: &str,
+    ) -> Result<Vec<SeriesRow>, StoreError> {
+        self.series_where(Which {
+            suite: Some(suite),
+            machine: Some(machine),
+            ..Which::default()
+        })
+    }
+
+    fn series_where(&self, which: Which<'_>) -> Result<Vec<SeriesRow>, StoreError> {
         let runs: Vec<(i64, RunId)> = self.rows(
             "SELECT run_key, run FROM runs ORDER BY started, run",
             [],
             |row| Ok((row.get(0)?, row.get::<_, String>(1)?.parse()?)),
         )?;
         let order: HashMap<i64, usize> = runs.iter().map(|(key, _)| *key).zip(0..).collect();
-        let mut groups = self.groups(case)?;
+        let mut groups = self.groups(which)?;
         let sql = "SELECT series, run_key, metric, round, number FROM round_values
-                   WHERE counts AND (?1 IS NULL OR series IN (SELECT c.series FROM cases c WHERE c.case_id = ?1))";
-        self.rows(sql, params![case], |row| {
-            let group = groups.get_mut(&row.get(0)?).ok_or("a round of no case")?;
-            let run = *order.get(&row.get(1)?).ok_or("a round of no run")?;
-            group.add(row.get_ref(2)?.as_str()?, (run, row.get(3)?, row.get(4)?));
+                   WHERE counts AND ((?1 IS NULL AND ?2 IS NULL AND ?3 IS NULL) OR series IN (
+                       SELECT c.series FROM cases c JOIN runs r USING (run_key)
+                       WHERE (?1 IS NULL OR c.case_id = ?1) AND (?2 IS NULL OR r.suite = ?2) AND (?3 IS NULL OR r.machine = ?3)))";
+        self.batches(sql, which.params(), |batch| {
+            let of_series: &Int64Array = column(batch, 0)?;
+            let keys: &Int64Array = column(batch, 1)?;
+            let metrics: &StringArray = column(batch, 2)?;
+            let rounds: &Int32Array = column(batch, 3)?;
+            let numbers: &Float64Array = column(batch, 4)?;
+            for row in 0..batch.num_rows() {
+                let group = groups.get_mut(&of_series.value(row));
+                let group = group.ok_or("a round of no case")?;
+                let run = *order.get(&keys.value(row)).ok_or("a round of no run")?;
+                let round = rounds.value(row).try_into()?;
+                group.add(metrics.value(row), (run, round, numbers.value(row)));
+            }
             Ok(())
         })?;
         let mut series: Vec<SeriesRow> = groups
@@ -57,15 +85,30 @@ impl Store {
         Ok(series)
     }
 
-    fn groups(&self, case: Option<&str>) -> Result<HashMap<i64, Group>, StoreError> {
+    fn groups(&self, which: Which<'_>) -> Result<HashMap<i64, Group>, StoreError> {
         // A run that never came to a case declares nothing of it; the last that did is asked.
         let sql = "SELECT c.series, any_value(r.suite), any_value(c.case_id), any_value(c.timing), any_value(c.definition), any_value(r.machine), any_value(c.arm),
                           arg_max(c.work, r.run), arg_max(c.metrics, r.run)
                    FROM cases c JOIN runs r USING (run_key)
-                   WHERE c.declared AND (?1 IS NULL OR c.case_id = ?1)
+                   WHERE c.declared AND (?1 IS NULL OR c.case_id = ?1) AND (?2 IS NULL OR r.suite = ?2) AND (?3 IS NULL OR r.machine = ?3)
                    GROUP BY c.series";
-        let groups = self.rows(sql, params![case], |row| Ok((row.get(0)?, group(row)?)))?;
+        let groups = self.rows(sql, which.params(), |row| Ok((row.get(0)?, group(row)?)))?;
         Ok(groups.into_iter().collect())
+    }
+}
+
+/// Which series are asked for: those that have all that is given.
+#[derive(Clone, Copy, Default)]
+struct Which<'a> {
+    case: Option<&'a str>,
+    suite: Option<&'a str>,
+    machine: Option<&'a str>,
+}
+
+impl<'a> Which<'a> {
+    /// Parameters 1 to 3 of a statement.
+    fn params(self) -> [Option<&'a str>; 3] {
+        [self.case, self.suite, self.machine]
     }
 }
 

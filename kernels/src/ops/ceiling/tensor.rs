@@ -121,11 +121,11 @@ impl Op for PeakTensor {
     }
 
     fn test_size(&self, parameter: &str, size: i64) -> i64 {
-        // More than what is unrolled, and not as much as would take the emulation long.
-        if parameter == "steps" {
-            size.min(45)
-        } else {
-            size
+        // Little, and a little more than what is unrolled.
+        match (parameter, size) {
+            ("steps", 2..100) => 3,
+            ("steps", 100..) => 35,
+            _ => size,
         }
     }
 

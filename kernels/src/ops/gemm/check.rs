@@ -67,7 +67,7 @@ impl Matrices {
     }
 
     fn check_within(&self, outcome: &Outcome, seed: u64, budget: u64) -> Checked {
-        let Shape { m, n, k } = self.shape;
+        let Shape { batch, m, n, k } = self.shape;
         let a = self.scaled(self.operand(&outcome.buffers.0[self.a]), outcome);
         let b = self.by_rows(self.operand(&outcome.buffers.0[self.b]));
         let c = element(&outcome.buffers.0[self.c]);
@@ -75,34 +75,23 @@ impl Matrices {
             tolerance: self.kind.tolerance(k as u64, self.is_rounded),
             rounding: self.kind.rounding(),
         };
-        let rows = reference::rows(self.shape, seed, budget);
-        let by_element = |row: usize| {
-            let (exact, condition) = reference::row(&a[row * k..(row + 1) * k], &b, n);
-            check::worst(n, |j| judge.element(c(row * n + j), exact[j], condition[j]))
-        };
-        let mut error = check::worst(rows.len(), |i| by_element(rows[i]));
-        if rows.len() < m {
-            let signs = reference::signs(n, seed);
-            let b = reference::sums_of_parts(k, &signs, |i| b[i].into());
-            let c = reference::sums_of_parts(m, &signs, c);
-            let parts = n.div_ceil(reference::PART);
-            let errors = (0..m).into_par_iter().map(|row| {
-                let exact = reference::parts_of_row(&a[row * k..(row + 1) * k], &b, parts);
-                check::worst(parts, |part| {
-                    judge.part(c[row * parts + part], exact[part], reference::PART.min(n))
-                })
-            });
-            error = errors.reduce(|| error, f64::max);
-        }
+        let budget = budget / batch.max(1) as u64;
+        let products = if m * n == 0 { 0 } else { batch };
+        let errors = (0..products).map(|index| {
+            let product = Product {
+                a: &a[index * m * k..][..m * k],
+                b: &b[index * k * n..][..k * n],
+                c: &|i| c(index * m * n + i),
+                shape: self.shape,
+            };
+            product.error(&judge, seed, budget)
+        });
+        let error = errors.fold(0.0, f64::max);
+        let compared = reference::rows(self.shape, seed, budget).len().min(m);
         let detail = format!(
-            "largest |c - exact| beyond one rounding of c / sum of |a| |b|, of {} of {m} rows by element{}; \
+            "largest |c - exact| beyond one rounding of c / sum of |a| |b|, of {compared} of {m} rows by element{}; \
              bound: the smaller of gamma_k and 10 sqrt(k) u, or what tensor cores cut off",
-            rows.len().min(m),
-            if rows.len() < m {
-                ", of all by sums"
-            } else {
-                ""
-            },
+            if compared < m { ", of all by sums" } else { "" },
         );
         Checked {
             error,
@@ -138,12 +127,64 @@ impl Matrices {
             return b;
         }
         let Shape { n, k, .. } = self.shape;
-        let at = |i: usize| b[i % n * k + i / n];
-        (0..n * k)
+        let of_one = k * n;
+        let at = |i: usize| {
+            let (matrix, i) = (i / of_one, i % of_one);
+            b[matrix * of_one + i % n * k + i / n]
+        };
+        (0..b.len())
             .into_par_iter()
             .map(at)
             .collect::<Vec<_>>()
             .into()
+    }
+}
+
+/// One product.
+struct Product<'a> {
+    a: &'a [f32],
+    b: &'a [f32],
+    c: &'a (dyn Fn(usize) -> f64 + Sync),
+    shape: Shape,
+}
+
+impl Product<'_> {
+    /// The largest error of an element or of a sum.
+    fn error(&self, judge: &Judge, seed: u64, budget: u64) -> f64 {
+        let Shape { m, n, .. } = self.shape;
+        let rows = reference::rows(self.shape, seed, budget);
+        let by_element = |index: usize| {
+            let row = rows[index];
+            let (exact, condition) = reference::row(self.row_of_a(row), self.b, n);
+            check::worst(n, |j| {
+                judge.element((self.c)(row * n + j), exact[j], condition[j])
+            })
+        };
+        let error = check::worst(rows.len(), by_element);
+        if rows.len() < m {
+            error.max(self.error_of_sums(judge, seed))
+        } else {
+            error
+        }
+    }
+
+    fn error_of_sums(&self, judge: &Judge, seed: u64) -> f64 {
+        let Shape { m, n, k, .. } = self.shape;
+        let signs = reference::signs(n, seed);
+        let b = reference::sums_of_parts(k, &signs, |i| self.b[i].into());
+        let c = reference::sums_of_parts(m, &signs, self.c);
+        let parts = n.div_ceil(reference::PART);
+        let errors = (0..m).into_par_iter().map(|row| {
+            let exact = reference::parts_of_row(self.row_of_a(row), &b, parts);
+            check::worst(parts, |part| {
+                judge.part(c[row * parts + part], exact[part], reference::PART.min(n))
+            })
+        });
+        errors.reduce(|| 0.0, f64::max)
+    }
+
+    fn row_of_a(&self, row: usize) -> &[f32] {
+        &self.a[row * self.shape.k..][..self.shape.k]
     }
 }
 
@@ -251,6 +292,7 @@ mod tests {
     fn one_wrong_element_fails_in_any_row() {
         for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Tf32) {
             let shape = Shape {
+                batch: 1,
                 m: 40,
                 n: 600,
                 k: 35,

@@ -14,8 +14,8 @@ use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys::{
     self, cublasComputeType_t as Compute, cublasLtMatmulAlgoConfigAttributes_t as Config,
     cublasLtMatmulDescAttributes_t as Description,
-    cublasLtMatmulPreferenceAttributes_t as Preference, cublasStatus_t as Status,
-    cudaDataType_t as Type,
+    cublasLtMatmulPreferenceAttributes_t as Preference,
+    cublasLtMatrixLayoutAttribute_t as Attribute, cublasStatus_t as Status, cudaDataType_t as Type,
 };
 
 use super::Shape;
@@ -118,14 +118,39 @@ impl Drop for Handle {
     }
 }
 
-/// A matrix by columns.
+/// Matrices by columns.
 struct Layout(sys::cublasLtMatrixLayout_t);
 
 impl Layout {
-    fn new(dtype: DType, rows: usize, cols: usize) -> Result<Self, Failure> {
+    /// Some matrices of this size, one behind the other.
+    fn new(dtype: DType, count: usize, rows: usize, cols: usize) -> Result<Self, Failure> {
         let layout =
             result::create_matrix_layout(data_type(dtype), rows as u64, cols as u64, rows as i64);
-        checked("layout", layout).map(Self)
+        let layout = Self(checked("layout", layout)?);
+        if count != 1 {
+            let too_many = |_| Failure::Failed("parameter `batch`: too large".into());
+            let count = i32::try_from(count).map_err(too_many)?;
+            layout.set(Attribute::CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count)?;
+            let elements = (rows * cols) as i64;
+            layout.set(
+                Attribute::CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
+                &elements,
+            )?;
+        }
+        Ok(layout)
+    }
+
+    fn set<T>(&self, what: Attribute, value: &T) -> Result<(), Failure> {
+        // SAFETY: the layout is alive, and the value has the size that is given.
+        let outcome = unsafe {
+            result::set_matrix_layout_attribute(
+                self.0,
+                what,
+                ptr::from_ref(value).cast(),
+                size_of::<T>(),
+            )
+        };
+        checked(&format!("{what:?}"), outcome)
     }
 }
 
@@ -225,7 +250,7 @@ impl Plan {
     fn new(matrices: &Matrices, addresses: &[u64]) -> Result<Self, Failure> {
         let version = version()?;
         let Matrices { shape, kind, .. } = *matrices;
-        let Shape { m, n, k } = shape;
+        let Shape { batch, m, n, k } = shape;
         let handle = Handle(checked("start", result::create_handle())?);
         let task = Task::new(kind)?;
         // Our rows are its columns.
@@ -235,9 +260,9 @@ impl Plan {
             (n, k)
         };
         let layouts = [
-            Layout::new(kind.input(), rows, cols)?,
-            Layout::new(kind.input(), k, m)?,
-            Layout::new(kind.output(), n, m)?,
+            Layout::new(kind.input(), batch, rows, cols)?,
+            Layout::new(kind.input(), batch, k, m)?,
+            Layout::new(kind.output(), batch, n, m)?,
         ];
         if kind.is_b_by_columns() {
             task.set(Description::CUBLASLT_MATMUL_DESC_TRANSA, &TRANSPOSED)?;

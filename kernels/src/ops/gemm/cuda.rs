@@ -55,7 +55,7 @@ pub fn program(arguments: &Arguments, shape: Shape) -> Result<Program, Failure> 
     let is_ours = variant != Variant::CublasLt;
     let (mut program, matrices) = with_matrices(arguments, shape, kind, is_ours)?;
     program.unit = Some(kind.unit());
-    if shape.m * shape.n * shape.k == 0 {
+    if shape.is_nothing() {
         // The product of nothing: zeros, if anything.
         program.cuda.push(Step::Set {
             buffer: matrices.c,
@@ -92,7 +92,7 @@ impl Variant {
 }
 
 /// Every dimension, as kernels take it.
-fn dimensions(Shape { m, n, k }: Shape) -> Result<[u32; 3], Failure> {
+fn dimensions(Shape { m, n, k, .. }: Shape) -> Result<[u32; 3], Failure> {
     let too_large = || {
         Failure::Failed(
             "parameters `m`, `n` and `k`: expected fewer than 2^31 on CUDA devices".into(),
@@ -109,9 +109,10 @@ fn launch(variant: Variant, kind: Kind, matrices: &Matrices) -> Result<Launch, F
     let shape = matrices.shape;
     let dimensions = dimensions(shape)?;
     let (rows, cols) = variant.tile();
-    let blocks = shape.m.div_ceil(rows) * shape.n.div_ceil(cols);
-    let blocks = i32::try_from(blocks)
-        .map_err(|_| Failure::Failed("parameters `m` and `n`: too many tiles".into()))?;
+    let blocks = shape.batch * shape.m.div_ceil(rows) * shape.n.div_ceil(cols);
+    let blocks = i32::try_from(blocks).map_err(|_| {
+        Failure::Failed("parameters `m` and `n`: too many tiles for one launch".into())
+    })?;
     // Lines of 16 bytes at a time.
     let is_vector = [shape.k, shape.n]
         .iter()

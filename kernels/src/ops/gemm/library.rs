@@ -18,7 +18,12 @@ pub fn time(
     })
 }
 
-fn multiply(threads: usize, Shape { m, n, k }: Shape, a: &[f32], b: &[f32], c: &mut [f32]) {
+/// Multiplies two matrices by as many threads.
+///
+/// # Panics
+/// If their lengths are not those of the shape.
+pub fn multiply(threads: usize, shape: Shape, a: &[f32], b: &[f32], c: &mut [f32]) {
+    let Shape { m, n, k, .. } = shape;
     assert!(
         a.len() == m * k && b.len() == k * n && c.len() == m * n,
         "shapes fit"

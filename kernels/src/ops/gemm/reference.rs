@@ -21,7 +21,7 @@ const SIGNS: u64 = 0xC0DF;
 
 /// The rows to compare element by element: all, or the first, the last, and one at random from each of as many
 /// equal parts as the budget allows.
-pub fn rows(Shape { m, n, k }: Shape, seed: u64, budget: u64) -> Vec<usize> {
+pub fn rows(Shape { m, n, k, .. }: Shape, seed: u64, budget: u64) -> Vec<usize> {
     let cost = (n as u64).saturating_mul(k as u64);
     let count = (budget / cost.max(1)).clamp(16, 1 << 20) as usize;
     if m <= count {
@@ -113,6 +113,7 @@ mod tests {
     #[test]
     fn small_products_are_checked_whole_and_large_ones_in_part() {
         let shape = |m, side| Shape {
+            batch: 1,
             m,
             n: side,
             k: side,

@@ -1,0 +1,138 @@
+//! The comparisons that have a page: the usual ones, and those that somebody chose.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result, ensure};
+use assay_reports::{By, Matrix};
+use assay_store::{RunRow, Store};
+use assay_verdicts::comparison::{Options, Question};
+use assay_verdicts::window::is_night;
+use assay_verdicts::{Comparison, RunView};
+
+use crate::sides::{self, Property, Side};
+
+/// Newest runs of a suite that are looked at for sides that differ in something.
+const LOOKED_AT: usize = 30;
+/// Most sides of a matrix.
+const SIDES: usize = 12;
+
+/// All of them: by suite, then by what the sides differ in.
+pub fn all(store: &Store, runs: &[RunRow], chosen: &[String]) -> Result<Vec<Matrix>> {
+    let mut matrices = Vec::new();
+    for names in chosen {
+        matrices.push(of_names(store, names).with_context(|| format!("--compare {names}"))?);
+    }
+    let suites: BTreeSet<&str> = runs.iter().map(|row| row.suite.as_str()).collect();
+    for suite in suites {
+        let nights = newest_nights(store, runs, suite)?;
+        matrices.extend(of_nights(store, suite, &nights)?);
+        for (by, property) in USUAL {
+            matrices.extend(of_property(store, suite, &nights, by, property)?);
+        }
+        matrices.extend(of_arms(store, runs, suite)?);
+    }
+    Ok(matrices)
+}
+
+const USUAL: [(By, Property); 4] = [
+    (By::Machine, Property::Machine),
+    (By::Gpu, Property::Gpu),
+    (By::Driver, Property::Driver),
+    (By::Image, Property::Image),
+];
+
+fn of_names(store: &Store, names: &str) -> Result<Matrix> {
+    let names: Vec<String> = names
+        .split(',')
+        .map(|name| name.trim().to_owned())
+        .collect();
+    ensure!(
+        names.len() > 1,
+        "expected two runs or more with commas between them, such as latest~1,latest"
+    );
+    let sides = sides::named(store, &names)?;
+    let suite = sides[0]
+        .newest()
+        .map_or(String::new(), |view| view.run.suite.clone());
+    let matrix = matrix(store, By::Chosen, &suite, &sides)?;
+    matrix.context("these runs have nothing in common to compare")
+}
+
+/// The newest nights of a suite, oldest first.
+fn newest_nights(store: &Store, runs: &[RunRow], suite: &str) -> Result<Vec<RunView>> {
+    let of_suite = runs
+        .iter()
+        .rev()
+        .filter(|row| is_night(row) && row.suite == suite);
+    let mut newest: Vec<RunRow> = of_suite.take(LOOKED_AT).cloned().collect();
+    newest.reverse();
+    Ok(RunView::load_all(store, newest)?)
+}
+
+/// Each machine's newest night and the one before it.
+fn of_nights(store: &Store, suite: &str, nights: &[RunView]) -> Result<Vec<Matrix>> {
+    let mut machines: BTreeMap<&str, Vec<&RunView>> = BTreeMap::new();
+    for night in nights {
+        machines.entry(&night.run.machine).or_default().push(night);
+    }
+    let pairs = machines.values().filter_map(|nights| match nights[..] {
+        [.., before, newest] => Some([before, newest]),
+        _ => None,
+    });
+    let pair = |pair: [&RunView; 2]| {
+        let sides = pair.map(|view| sides::side(view.run.run.to_string(), vec![view.clone()]));
+        matrix(store, By::Night, suite, &sides)
+    };
+    pairs.filter_map(|of| pair(of).transpose()).collect()
+}
+
+fn of_property(
+    store: &Store,
+    suite: &str,
+    nights: &[RunView],
+    by: By,
+    property: Property,
+) -> Result<Option<Matrix>> {
+    // Across machines everything differs; a driver or an image is compared within one.
+    let newest = nights.last().map(|view| view.run.machine.as_str());
+    let is_wide = matches!(by, By::Machine | By::Gpu);
+    let members = nights
+        .iter()
+        .filter(|view| is_wide || Some(view.run.machine.as_str()) == newest);
+    let mut groups: Vec<Side> = sides::groups(store, members.cloned(), property)?;
+    groups.truncate(SIDES);
+    matrix(store, by, suite, &groups)
+}
+
+/// Arms of the newest run that has several.
+fn of_arms(store: &Store, runs: &[RunRow], suite: &str) -> Result<Option<Matrix>> {
+    let of_suite = runs
+        .iter()
+        .rev()
+        .filter(|row| row.suite == suite && row.purpose.is_measurement());
+    for row in of_suite.take(LOOKED_AT) {
+        let names = store.case_names(&row.run)?;
+        let arms: BTreeSet<&String> = names.iter().map(|(_, arm)| arm).collect();
+        if arms.len() > 1 {
+            let sides = sides::grouped(store, &[row.run.to_string()], Property::Arm)?;
+            return matrix(store, By::Arm, suite, &sides);
+        }
+    }
+    Ok(None)
+}
+
+/// The first side with each other one; `None` where there is nothing in common.
+fn matrix(store: &Store, by: By, suite: &str, sides: &[Side]) -> Result<Option<Matrix>> {
+    let Some((baseline, others)) = sides.split_first() else {
+        return Ok(None);
+    };
+    let compare =
+        |other| sides::compare(store, baseline, other, Options::new(Question::Difference));
+    let mut comparisons: Vec<Comparison> = others.iter().map(compare).collect::<Result<_>>()?;
+    comparisons.retain(|comparison| !comparison.is_empty());
+    Ok((!comparisons.is_empty()).then(|| Matrix {
+        by,
+        suite: suite.into(),
+        comparisons,
+    }))
+}

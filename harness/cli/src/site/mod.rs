@@ -1,0 +1,149 @@
+//! Publishing: what the database holds becomes a site model, and that becomes pages.
+
+mod details;
+mod matrices;
+mod nights;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::Result;
+use assay_protocol::Digest;
+use assay_record::{RunId, Timestamp};
+use assay_reports::{Night, Portion, Publication, Published, SiteModel, SiteSettings};
+use assay_store::{Access, RunRow, Store};
+use assay_verdicts::ceilings::Ceilings;
+use assay_verdicts::{CaseHistory, Marks, RunSummary};
+
+use crate::settings::Settings;
+use crate::{database, marks, reproduction};
+
+/// Runs whose pages are read and rendered together.
+const PORTION: usize = 100;
+/// Newest runs of each machine that other pages than their own tell of.
+const NEWEST: usize = 30;
+
+/// What is published beside the usual.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Publishing {
+    /// Add a page that compares two runs or more, the first with each other one: `A,B`, each an id, a unique prefix of one,
+    /// `latest`, `latest~1`, or `tag:NAME`. May be given again.
+    #[arg(long, value_name = "A,B")]
+    compare: Vec<String>,
+    /// Publish uncommitted changes and environment variables of runs too; they may hold secrets.
+    #[arg(long)]
+    publish_source: bool,
+}
+
+/// Publishes everything that the database holds to `out`.
+pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Result<Published> {
+    let marks = marks::load(settings)?;
+    let site_settings = SiteSettings {
+        title: settings.title.clone(),
+        base: settings.base.clone(),
+        logo: settings.logo.clone(),
+        commit_link: settings.commit_link.clone(),
+        templates: settings.templates.clone(),
+        publish_source: publishing.publish_source,
+    };
+    // The database is closed whenever pages are rendered: others may want to write.
+    let read = || database::open(settings, Access::Read);
+    let model = model(settings, &read()?, &marks, publishing)?;
+    let mut publication = Publication::begin(&model, out, &site_settings)?;
+    let missing: BTreeSet<RunId> = publication.missing_runs().into_iter().collect();
+    let rows: Vec<&RunRow> = model
+        .runs
+        .iter()
+        .filter(|row| missing.contains(&row.run))
+        .collect();
+    let before = before(&model.runs);
+    for rows in rows.chunks(PORTION) {
+        let portion = portion(&read()?, &before, rows)?;
+        publication.add(&portion)?;
+    }
+    Ok(publication.finish()?)
+}
+
+fn model(
+    settings: &Settings,
+    store: &Store,
+    marks: &Marks,
+    publishing: &Publishing,
+) -> Result<SiteModel> {
+    let today = Timestamp::now().day();
+    marks::complain(settings, marks, store, today)?;
+    let runs = store.runs()?;
+    let nights = nights::all(store, settings, &runs, (marks, today))?;
+    let histories = CaseHistory::all(store, marks, today)?;
+    let newest = newest(&runs, &nights, &histories);
+    Ok(SiteModel {
+        heads: store.heads()?,
+        summaries: RunSummary::of_rows(store, &newest)?,
+        matrices: matrices::all(store, &runs, &publishing.compare)?,
+        reproductions: reproduction::all_stored(store)?,
+        fingerprints: store.fingerprints(&last_fingerprints(&runs))?,
+        ceilings: ceilings(store, &runs)?,
+        details: details::all(store, &histories, &nights)?,
+        runs,
+        histories,
+        nights,
+    })
+}
+
+/// Runs that other pages than their own tell of: the newest of each machine, the newest nights, and the last of each series.
+fn newest(runs: &[RunRow], nights: &[Night], histories: &[CaseHistory]) -> Vec<RunRow> {
+    let mut of_machines: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut meant: BTreeSet<&RunId> = BTreeSet::new();
+    for row in runs.iter().rev() {
+        let seen = of_machines.entry(&row.machine).or_default();
+        *seen += 1;
+        if *seen <= NEWEST {
+            meant.insert(&row.run);
+        }
+    }
+    meant.extend(nights.iter().map(|night| &night.gate.run));
+    let last = histories
+        .iter()
+        .filter_map(|history| history.series.points.last());
+    meant.extend(last.map(|point| &point.run));
+    let newest = runs.iter().filter(|row| meant.contains(&row.run));
+    newest.cloned().collect()
+}
+
+/// What each machine was at its newest run, before and after it.
+fn last_fingerprints(runs: &[RunRow]) -> BTreeSet<Digest> {
+    let last: BTreeMap<&str, &RunRow> =
+        runs.iter().map(|row| (row.machine.as_str(), row)).collect();
+    let digests = last.values().flat_map(|row| [Some(row.before), row.after]);
+    digests.flatten().collect()
+}
+
+/// Of each run the one before it on its machine; `runs` are in order.
+fn before(runs: &[RunRow]) -> BTreeMap<&RunId, &RunRow> {
+    let mut last: BTreeMap<&str, &RunRow> = BTreeMap::new();
+    let before = runs
+        .iter()
+        .filter_map(|row| Some((&row.run, last.insert(&row.machine, row)?)));
+    before.collect()
+}
+
+/// All that pages of some runs are made of, beside the model.
+fn portion(store: &Store, before: &BTreeMap<&RunId, &RunRow>, rows: &[&RunRow]) -> Result<Portion> {
+    let rows: Vec<RunRow> = rows.iter().copied().cloned().collect();
+    let own = rows.iter().flat_map(|row| [Some(row.before), row.after]);
+    let earlier = rows.iter().map(|row| Some(before.get(&row.run)?.before));
+    let digests = own.chain(earlier).flatten().collect();
+    Ok(Portion {
+        fingerprints: store.fingerprints(&digests)?,
+        manifests: store.manifests(&rows.iter().map(|row| row.manifest).collect())?,
+        summaries: RunSummary::of_rows(store, &rows)?,
+    })
+}
+
+fn ceilings(store: &Store, runs: &[RunRow]) -> Result<BTreeMap<String, Ceilings>> {
+    let machines: BTreeSet<&String> = runs.iter().map(|row| &row.machine).collect();
+    let found = machines
+        .into_iter()
+        .map(|machine| Ok((machine.clone(), Ceilings::of(store, machine)?)));
+    found.collect()
+}

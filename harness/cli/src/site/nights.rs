@@ -1,0 +1,68 @@
+//! What the gate says of the newest night of each suite on each machine.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use assay_machine::diff;
+use assay_record::Day;
+use assay_reports::Night;
+use assay_store::{RunRow, Store};
+use assay_verdicts::Marks;
+use assay_verdicts::window::is_night;
+
+use crate::confirming;
+use crate::gating::Asking;
+use crate::settings::Settings;
+
+/// One night for each suite and machine that has one, the newest first.
+pub fn all(
+    store: &Store,
+    settings: &Settings,
+    runs: &[RunRow],
+    known: (&Marks, Day),
+) -> Result<Vec<Night>> {
+    let mut seen = BTreeSet::new();
+    let newest = runs
+        .iter()
+        .rev()
+        .filter(|row| is_night(row) && seen.insert((&row.suite, &row.machine)));
+    newest
+        .map(|row| night(store, settings, runs, known, row))
+        .collect()
+}
+
+fn night(
+    store: &Store,
+    settings: &Settings,
+    runs: &[RunRow],
+    (marks, today): (&Marks, Day),
+    row: &RunRow,
+) -> Result<Night> {
+    let asking = Asking::default();
+    let checked = asking.check_with(store, &row.run, settings, (marks.clone(), today))?;
+    let checked = confirming::recall(store, checked, &asking, settings)?;
+    let previous = runs.iter().rev().find(|other| {
+        is_night(other)
+            && (&other.suite, &other.machine) == (&row.suite, &row.machine)
+            && (other.started, &other.run) < (row.started, &row.run)
+    });
+    let machine_changes = match previous {
+        None => Vec::new(),
+        Some(before) => machine_changes(store, before, row)?,
+    };
+    Ok(Night {
+        gate: checked.gate,
+        previous: previous.map(|row| row.run.clone()),
+        machine_changes,
+    })
+}
+
+/// What was set or installed otherwise; what moves by itself is no change.
+fn machine_changes(store: &Store, before: &RunRow, after: &RunRow) -> Result<Vec<String>> {
+    let explained = diff::explain(
+        &store.fingerprint(&before.before)?,
+        &store.fingerprint(&after.before)?,
+    );
+    let lasting = explained.into_iter().filter(|found| !found.is_volatile);
+    Ok(lasting.map(|found| found.text).collect())
+}

@@ -1,0 +1,130 @@
+//! What pages are made of, as digests: pages of the same key have the same bytes. Whoever lets a page tell of something new adds that
+//! here; a test compares a site that took pages over with one that was made from nothing.
+
+use assay_protocol::Digest;
+use assay_record::RunId;
+use assay_stats::Interval;
+use assay_verdicts::{CaseHistory, Change, Point, Reproduction};
+use serde::Serialize;
+
+use crate::model::{Library, SiteSettings};
+
+/// Digest of the code that pages are made by.
+const CODE: &str = env!("ASSAY_SITE_CODE");
+
+impl Library<'_> {
+    /// Of the page of a run.
+    pub fn run_key(&self, run: &RunId) -> Option<Digest> {
+        let row = self.runs.get(run)?;
+        let reproductions = self.model.reproductions.iter();
+        let reproductions: Vec<&Reproduction> = reproductions
+            .filter(|found| [&found.original, &found.again].contains(&run))
+            .collect();
+        let reproduced_by: Vec<&RunId> = self
+            .runs
+            .values()
+            .filter(|other| other.reproduces.as_ref() == Some(run))
+            .map(|other| &other.run)
+            .collect();
+        let original = row.reproduces.as_ref();
+        self.key(&(
+            (row, self.model.heads.get(run)),
+            (reproductions, reproduced_by),
+            original.map(|original| self.runs.contains_key(original)),
+            (self.before(row), self.model.ceilings.get(&row.machine)),
+            self.places.get(&(row.suite.as_str(), row.machine.as_str())),
+        ))
+    }
+
+    /// Of the page of a series.
+    pub fn series_key(&self, history: &CaseHistory) -> Option<Digest> {
+        let series = &history.series;
+        let siblings = self.siblings(&series.key);
+        let siblings: Vec<_> = siblings
+            .map(|other| (&other.key, other.points.last().map(|point| point.started)))
+            .collect();
+        let last = series.points.last().map(|point| &point.run);
+        let nights = self.model.nights.iter();
+        let night = nights
+            .map(|night| &night.gate)
+            .find(|gate| Some(&gate.run) == last);
+        let judged = night.map(|gate| {
+            let cases = gate.comparison.cases.iter();
+            let own = cases.filter(|case| case.case == series.key.case);
+            (
+                &gate.comparison.baseline,
+                gate.state,
+                own.collect::<Vec<_>>(),
+            )
+        });
+        self.key(&(
+            (&series.key, &series.metric, &series.work),
+            Digest::of(points(&series.points)),
+            (&history.changes, &history.marks),
+            siblings,
+            last.map(|run| (run, self.model.heads.get(run))),
+            judged,
+            self.model.ceilings.get(&series.key.machine),
+        ))
+    }
+
+    fn key(&self, made_of: &impl Serialize) -> Option<Digest> {
+        let SiteSettings {
+            title,
+            base,
+            logo,
+            commit_link,
+            templates,
+            publish_source,
+        } = self.settings;
+        let settings = (title, base, logo, commit_link, templates, publish_source);
+        let text = serde_json::to_vec(&(CODE, settings, made_of)).ok()?;
+        Some(Digest::of(text))
+    }
+}
+
+/// The points of a series as bytes: histories are long, and JSON of them would take longer than drawing them.
+fn points(points: &[Point]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(points.len() * 128);
+    for point in points {
+        let Point {
+            run,
+            started,
+            commit,
+            dirty,
+            estimate,
+            rounds,
+            changes,
+        } = point;
+        let mut text = |text: &str| {
+            bytes.extend(text.len().to_le_bytes());
+            bytes.extend(text.as_bytes());
+        };
+        text(&run.to_string());
+        text(commit.as_deref().unwrap_or("-"));
+        for Change {
+            field,
+            before,
+            after,
+        } in changes
+        {
+            for part in [field, before, after] {
+                text(part);
+            }
+        }
+        let Interval {
+            estimate,
+            low,
+            high,
+            confidence,
+        } = estimate;
+        for number in [estimate, low, high, confidence] {
+            bytes.extend(number.to_bits().to_le_bytes());
+        }
+        bytes.extend(started.unix_ns().to_le_bytes());
+        bytes.extend(rounds.to_le_bytes());
+        bytes.push((*dirty).into());
+        bytes.extend(changes.len().to_le_bytes());
+    }
+    bytes
+}

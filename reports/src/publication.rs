@@ -1,0 +1,188 @@
+//! A site in the making: pages of runs in portions, as they are read from the database, then all others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::fs;
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use assay_protocol::Digest;
+use assay_record::RunId;
+
+use crate::error::ReportError;
+use crate::model::{Library, Portion, SiteModel, SiteSettings};
+use crate::pages::{self, Plan};
+use crate::previous::{File, LIST, Previous, list};
+use crate::publish::Staging;
+use crate::{Published, address, templates};
+
+/// Folders of a site.
+const FOLDERS: [&str; 3] = ["runs", "series", "machines"];
+
+/// A site that grows beside the one that it will replace.
+pub struct Publication<'a> {
+    model: &'a SiteModel,
+    settings: &'a SiteSettings,
+    staging: Staging,
+    root: PathBuf,
+    previous: Previous,
+    /// Files with keys: what the next site may take over.
+    files: BTreeMap<String, File>,
+    /// Files that were written, with keys or without.
+    done: BTreeSet<String>,
+    pages: usize,
+    bytes: u64,
+}
+
+impl<'a> Publication<'a> {
+    /// Begins one. Refuses to replace a folder that holds anything but a site of Assay's.
+    pub fn begin(
+        model: &'a SiteModel,
+        out: &Path,
+        settings: &'a SiteSettings,
+    ) -> Result<Self, ReportError> {
+        let staging = Staging::beside(out)?;
+        let root = staging.root();
+        for folder in FOLDERS {
+            let folder = root.join(folder);
+            fs::create_dir(&folder).map_err(ReportError::io("create", &folder))?;
+        }
+        let bytes = write(&root, "assay.css", templates::STYLESHEET)?;
+        Ok(Self {
+            previous: Previous::of(staging.target()),
+            model,
+            settings,
+            staging,
+            root,
+            files: BTreeMap::new(),
+            done: BTreeSet::new(),
+            pages: 0,
+            bytes,
+        })
+    }
+
+    /// Runs whose pages the site that lies there does not have as they would be now: each must come in a [`Portion`].
+    pub fn missing_runs(&self) -> Vec<RunId> {
+        let library = Library::new(self.model, self.settings);
+        let runs = library.runs.keys().copied();
+        let missing = runs.filter(|run| {
+            let key = library.run_key(run);
+            key.is_none_or(|key| !self.previous.has(&address::run(run), &key))
+        });
+        missing.cloned().collect()
+    }
+
+    /// Writes the pages of some runs.
+    pub fn add(&mut self, portion: &Portion) -> Result<(), ReportError> {
+        let library = Library::with(self.model, self.settings, portion);
+        let pages = portion.summaries.iter().map(Plan::Run).collect();
+        let pages = keyed(&library, pages);
+        self.write_all(&library, pages)
+    }
+
+    /// Writes all other pages, and puts the site in the place of the one before.
+    pub fn finish(mut self) -> Result<Published, ReportError> {
+        let library = Library::new(self.model, self.settings);
+        for run in library.runs.keys() {
+            let path = address::run(run);
+            if !self.done.contains(&path) && !self.take(&path, library.run_key(run)) {
+                return Err(ReportError::NoPage { page: path });
+            }
+        }
+        let mut pages = keyed(&library, pages::plan(&library));
+        pages.retain(|(page, key)| !self.take(&page.path(), *key));
+        self.write_all(&library, pages)?;
+        write(&self.root, LIST, &list(&self.files))?;
+        Ok(Published {
+            root: self.staging.commit()?,
+            pages: self.pages,
+            bytes: self.bytes,
+        })
+    }
+
+    /// Takes a page over, where it is the same.
+    fn take(&mut self, path: &str, key: Option<Digest>) -> bool {
+        let Some(file) = key.and_then(|key| self.previous.kept(path, &key)) else {
+            return false;
+        };
+        if !self.previous.take(path, &self.root) {
+            return false;
+        }
+        self.pages += 1;
+        self.bytes += file.bytes;
+        self.files.insert(path.into(), file.clone());
+        true
+    }
+
+    /// Renders and writes pages on all cores; the first error ends it.
+    fn write_all(&mut self, library: &Library<'_>, pages: Keyed<'_>) -> Result<(), ReportError> {
+        let render = |(page, _): &(Plan<'_>, _)| {
+            let text = page.render(library)?;
+            write(&self.root, &page.path(), &text)
+        };
+        let written = on_all_cores(&pages, render)?;
+        for ((page, key), bytes) in pages.into_iter().zip(written) {
+            self.pages += 1;
+            self.bytes += bytes;
+            if let Some(key) = key {
+                self.files.insert(page.path(), File { key, bytes });
+            }
+            self.done.insert(page.path());
+        }
+        Ok(())
+    }
+}
+
+/// Pages with their keys.
+type Keyed<'a> = Vec<(Plan<'a>, Option<Digest>)>;
+
+fn keyed<'a>(library: &Library<'_>, pages: Vec<Plan<'a>>) -> Keyed<'a> {
+    let keys: Result<Vec<_>, Infallible> = on_all_cores(&pages, |page| Ok(page.key(library)));
+    let Ok(keys) = keys;
+    pages.into_iter().zip(keys).collect()
+}
+
+/// What becomes of each item, in their order; the first error ends it.
+fn on_all_cores<T: Sync, R: Send, E: Send>(
+    items: &[T],
+    work: impl Fn(&T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let next = AtomicUsize::new(0);
+    let take_turns = || {
+        let mut done = Vec::new();
+        while let Some((at, item)) = {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            items.get(at).map(|item| (at, item))
+        } {
+            match work(item) {
+                Ok(result) => done.push((at, result)),
+                Err(error) => {
+                    next.store(items.len(), Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(done)
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let mut all = thread::scope(|scope| {
+        let started: Vec<_> = (1..cores.min(items.len()))
+            .map(|_| scope.spawn(take_turns))
+            .collect();
+        let mut all = take_turns()?;
+        for thread in started {
+            all.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+        }
+        Ok(all)
+    })?;
+    all.sort_unstable_by_key(|(at, _)| *at);
+    Ok(all.into_iter().map(|(_, result)| result).collect())
+}
+
+fn write(root: &Path, name: &str, text: &str) -> Result<u64, ReportError> {
+    let path = root.join(name);
+    fs::write(&path, text).map_err(ReportError::io("write", &path))?;
+    Ok(text.len() as u64)
+}
