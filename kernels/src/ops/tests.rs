@@ -79,7 +79,7 @@ fn any_case() -> impl Strategy<Value = (String, Params)> {
                 // Windows fit into images, and there are several.
                 "kernel" => size(random, 4),
                 "padding" => ParamValue::Int((random % 5) as i64),
-                "height" | "width" => ParamValue::Int((4 + random % 16) as i64),
+                "height" | "width" => ParamValue::Int((5 + random % 16) as i64),
                 "channels" => size(random, 12),
                 "stride" if name == "conv2d" => size(random, 3),
                 "elements" => size(random, 40_000),
