@@ -40,9 +40,9 @@ fn sizes(shape: &Shape) -> Result<[u32; 10], Failure> {
     // A tile's last window may begin behind the border, by less than a tile.
     let beyond = (16_usize.saturating_mul(shape.stride)).saturating_add(shape.kernel);
     let border = shape.padding.saturating_mul(2).saturating_add(beyond);
-    let sides = [shape.height, shape.width].map(|side| side.saturating_add(border));
+    let spans = [shape.height, shape.width].map(|side| side.saturating_add(border));
     let counts = [shape.pixels(), shape.window(), shape.filters];
-    if sides.iter().chain(&counts).any(|count| *count > MOST) {
+    if spans.iter().chain(&counts).any(|count| *count > MOST) {
         return Err(Failure::Failed(format!(
             "parameters {NAMES}, `stride` and `padding`: expected fewer than 2^31 pixels of the output, elements of a \
              window, filters, and places along a side on CUDA devices"
