@@ -77,7 +77,7 @@ fn any_case() -> impl Strategy<Value = (String, Params)> {
             let value = match p.name.as_str() {
                 _ if !p.choices.is_empty() => p.choices[random % p.choices.len()].clone(),
                 // Windows fit into images, and there are several.
-                "kernel" => size(random, 4),
+                "kernel" | "batch" => size(random, 4),
                 "padding" => ParamValue::Int((random % 5) as i64),
                 "height" | "width" => ParamValue::Int((5 + random % 16) as i64),
                 "channels" => size(random, 12),
@@ -88,7 +88,6 @@ fn any_case() -> impl Strategy<Value = (String, Params)> {
                 "k" | "lines" => size(random, 600),
                 "steps" => size(random, 4_000),
                 "stride" => size(random, 20),
-                "batch" => size(random, 4),
                 "offset" => ParamValue::Int((random % 32) as i64),
                 _ => size(random, 90),
             };

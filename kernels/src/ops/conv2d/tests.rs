@@ -38,7 +38,7 @@ fn program(sizes: [i64; 8], variant: &str) -> Result<Program, Failure> {
 }
 
 /// The definition, element by element.
-fn definition(sizes: [i64; 8], x: &[f32], f: &[f32]) -> Vec<f32> {
+fn definition(sizes: [i64; 8], input: &[f32], weights: &[f32]) -> Vec<f32> {
     let [
         batch,
         channels,
@@ -50,44 +50,51 @@ fn definition(sizes: [i64; 8], x: &[f32], f: &[f32]) -> Vec<f32> {
         padding,
     ] = sizes;
     let outputs = |size: i64| (size + 2 * padding - kernel) / stride + 1;
-    let mut y = vec![];
-    for n in 0..batch {
-        for p in 0..outputs(height) {
-            for q in 0..outputs(width) {
-                for k in 0..filters {
-                    let mut sum = 0.0;
-                    for r in 0..kernel {
-                        for s in 0..kernel {
-                            let (h, w) = (p * stride + r - padding, q * stride + s - padding);
-                            if h < 0 || h >= height || w < 0 || w >= width {
-                                continue;
-                            }
-                            for c in 0..channels {
-                                let x = x[(((n * height + h) * width + w) * channels + c) as usize];
-                                let f =
-                                    f[(((r * kernel + s) * channels + c) * filters + k) as usize];
-                                sum += f64::from(x) * f64::from(f);
-                            }
-                        }
-                    }
-                    y.push(sum as f32);
-                }
+    // Of one element: its image, line, column and filter.
+    let sum = |image: i64, line: i64, column: i64, filter: i64| {
+        let mut sum = 0.0;
+        for (r, s) in (0..kernel).flat_map(|r| (0..kernel).map(move |s| (r, s))) {
+            let (top, left) = (line * stride + r - padding, column * stride + s - padding);
+            if top < 0 || top >= height || left < 0 || left >= width {
+                continue;
+            }
+            for c in 0..channels {
+                let from = ((image * height + top) * width + left) * channels + c;
+                let of_filter = ((r * kernel + s) * channels + c) * filters + filter;
+                sum += f64::from(input[from as usize]) * f64::from(weights[of_filter as usize]);
+            }
+        }
+        sum as f32
+    };
+    let mut output = vec![];
+    for image in 0..batch {
+        for line in 0..outputs(height) {
+            for column in 0..outputs(width) {
+                output.extend((0..filters).map(|filter| sum(image, line, column, filter)));
             }
         }
     }
-    y
+    output
 }
 
 /// Sizes of a convolution whose windows fit.
 fn any_sizes() -> impl Strategy<Value = [i64; 8]> {
-    let images = (1_i64..4, 1_i64..9, 1_i64..70, 1_i64..12, 1_i64..14);
-    (images, 1_i64..6, 1_i64..4, 0_i64..5)
-        .prop_map(|((n, c, k, h, w), kernel, stride, padding)| {
-            [n, c, k, h, w, kernel, stride, padding]
-        })
-        .prop_filter("windows fit", |[_, _, _, h, w, kernel, _, padding]| {
-            *kernel <= h.min(w) + 2 * padding
-        })
+    let images = [1_i64..4, 1..9, 1..70, 1..12, 1..14];
+    let windows = [1_i64..6, 1..4, 0..5];
+    (images, windows)
+        .prop_map(
+            |([batch, channels, filters, height, width], [kernel, stride, padding])| {
+                [
+                    batch, channels, filters, height, width, kernel, stride, padding,
+                ]
+            },
+        )
+        .prop_filter(
+            "windows fit",
+            |[_, _, _, height, width, kernel, _, padding]| {
+                *kernel <= height.min(width) + 2 * padding
+            },
+        )
 }
 
 proptest! {
