@@ -34,9 +34,11 @@ pub fn driver() -> Option<&'static Path> {
     FOLDER.get_or_init(make).as_deref()
 }
 
-/// `kernels/` in the source tree.
+/// `kernels/` in the source tree, from whichever crate has these tests.
 fn kernels() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels")
+    let mut folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let root = folders.find(|folder| folder.join("kernels/emulation").is_dir());
+    root.unwrap().join("kernels")
 }
 
 fn missing(tool: &str, why: &str) {

@@ -9,7 +9,10 @@ mod calibrate;
 mod clocks;
 mod commands;
 mod confirm;
+mod cuda;
 mod disturbed;
+#[path = "../../../../suites/tests/driver/emulated.rs"]
+mod emulated;
 #[path = "../../../machine/tests/machine/fake.rs"]
 mod fake;
 mod faults;
@@ -23,6 +26,7 @@ mod interrupt;
 mod kill;
 mod lock;
 mod nvbench;
+mod publishing;
 mod reproduce;
 mod tools;
 mod wording;

@@ -1,0 +1,146 @@
+//! Publishing again: what would come out the same is taken over, and nobody can tell from the site.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use assay_store::synthetic::Recipe;
+
+use crate::helpers::{Place, spin};
+
+/// Every file of a site by its path, with its content and what tells whether it was written anew.
+fn files(place: &Place, site: &str) -> BTreeMap<String, (Vec<u8>, u64)> {
+    fn collect(root: &Path, folder: &Path, all: &mut BTreeMap<String, (Vec<u8>, u64)>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let path = entry.path();
+            if path.is_dir() {
+                collect(root, &path, all);
+            } else {
+                let name = path.strip_prefix(root).unwrap().display().to_string();
+                let inode = entry.metadata().unwrap().ino();
+                all.insert(name, (std::fs::read(&path).unwrap(), inode));
+            }
+        }
+    }
+    let root = place.path(site);
+    let mut all = BTreeMap::new();
+    collect(&root, &root, &mut all);
+    all
+}
+
+/// Publishes over the site that is there and into an empty folder, and asserts that the two are alike. Returns which files were written anew.
+fn published(place: &Place) -> Vec<String> {
+    let before = if place.path("site").exists() {
+        files(place, "site")
+    } else {
+        BTreeMap::new()
+    };
+    place.assay("report --out site").exits(0);
+    place.assay("report --out fresh").exits(0);
+    let (again, fresh) = (files(place, "site"), files(place, "fresh"));
+    let names = |of: &BTreeMap<String, (Vec<u8>, u64)>| of.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&again), names(&fresh));
+    for (name, (content, _)) in &again {
+        assert!(
+            *content == fresh[name].0,
+            "{name} differs from one that was made from nothing"
+        );
+    }
+    std::fs::remove_dir_all(place.path("fresh")).unwrap();
+    let is_new = |name: &String| {
+        before
+            .get(name)
+            .is_none_or(|(_, inode)| *inode != again[name].1)
+    };
+    again.keys().filter(|name| is_new(name)).cloned().collect()
+}
+
+fn count(files: &[String], folder: &str) -> usize {
+    let pages = files.iter().filter(|name| name.ends_with(".html"));
+    pages.filter(|name| name.starts_with(folder)).count()
+}
+
+fn night(machine: &str, night: u32) -> Recipe {
+    Recipe {
+        machine: machine.into(),
+        night,
+        ..Recipe::default()
+    }
+}
+
+#[test]
+fn only_pages_of_something_new_are_written() {
+    let nights: Vec<Recipe> = (0..12)
+        .flat_map(|n| [night("one", n), night("two", n)])
+        .collect();
+    let place = Place::with_records(&nights);
+    let all = published(&place);
+    // The first of three cases has three metrics.
+    assert_eq!((count(&all, "runs/"), count(&all, "series/")), (24, 10));
+    // Nothing new.
+    let again = published(&place);
+    assert_eq!((count(&again, "runs/"), count(&again, "series/")), (0, 0));
+    // A night of one machine: its run, and its series.
+    let records = place.path("assay-data/records");
+    night("one", 12).write(&records, None).unwrap();
+    place.assay("ingest").exits(0);
+    let one = published(&place);
+    assert_eq!((count(&one, "runs/"), count(&one, "series/")), (1, 5));
+    // A driver, a mark, a title: whatever a page tells of makes it anew, and only that.
+    let changed = Recipe {
+        kernel: "6.2.0".into(),
+        ..night("two", 12)
+    };
+    changed.write(&records, None).unwrap();
+    place.assay("ingest").exits(0);
+    let two = published(&place);
+    assert_eq!((count(&two, "runs/"), count(&two, "series/")), (1, 5));
+    let runs = place.runs();
+    let mark = format!(
+        "schema = 1\n[[mark]]\nkind = \"expected\"\ncase = \"*0*\"\nat = \"{}\"\nreason = \"why not\"\n",
+        runs[3]
+    );
+    place.write("marks.toml", mark);
+    let marked = published(&place);
+    assert_eq!(count(&marked, "runs/"), 0);
+    place.write("assay.toml", "title = \"Another\"\n");
+    let titled = published(&place);
+    assert_eq!(
+        (count(&titled, "runs/"), count(&titled, "series/")),
+        (26, 10)
+    );
+}
+
+#[test]
+fn reproductions_and_what_they_repeat_are_written_anew() {
+    let place = Place::with_suite(&[spin("control/spin", 1000)]);
+    for _ in 0..3 {
+        place.assay("run ./tiny.toml").exits(0);
+    }
+    assert_eq!(count(&published(&place), "runs/"), 3);
+    // Whatever it says of speed.
+    place.assay("reproduce latest~1");
+    let again = published(&place);
+    assert!(count(&again, "runs/") >= 2, "{again:?}");
+    assert!(count(&again, "runs/") < 5, "{again:?}");
+}
+
+#[test]
+fn a_page_that_somebody_changed_is_written_anew() {
+    let place = Place::with_records(&[night("one", 0), night("one", 1)]);
+    published(&place);
+    let runs = files(&place, "site");
+    let page = runs.keys().find(|name| name.starts_with("runs/")).unwrap();
+    place.write(&format!("site/{page}"), "gone");
+    std::fs::remove_file(place.path("site/.assay-pages")).unwrap();
+    assert_eq!(count(&published(&place), "runs/"), 2);
+    place.write(&format!("site/{page}"), "gone again");
+    assert_eq!(
+        published(&place)
+            .iter()
+            .filter(|name| *name == page)
+            .count(),
+        1
+    );
+}
