@@ -2,6 +2,7 @@
 
 mod bank_conflict;
 mod ceiling;
+mod conv2d;
 mod fft;
 mod gather;
 mod gemm;
@@ -61,6 +62,7 @@ const OPS: &[&dyn Op] = &[
     &gemv::Product::Skinny,
     &gemm::Gemm::One,
     &gemm::Gemm::Batched,
+    &conv2d::Conv2d,
     &softmax::Softmax,
     &spmv::Spmv,
     &stencil::Stencil,

@@ -76,13 +76,18 @@ fn any_case() -> impl Strategy<Value = (String, Params)> {
             let random = random.next().unwrap_or(0);
             let value = match p.name.as_str() {
                 _ if !p.choices.is_empty() => p.choices[random % p.choices.len()].clone(),
+                // Windows fit into images, and there are several.
+                "kernel" | "batch" => size(random, 4),
+                "padding" => ParamValue::Int((random % 5) as i64),
+                "height" | "width" => ParamValue::Int((5 + random % 16) as i64),
+                "channels" => size(random, 12),
+                "stride" if name == "conv2d" => size(random, 3),
                 "elements" => size(random, 40_000),
                 // Of one bin all values are 0, whatever the seed.
                 "bins" => ParamValue::Int((2 + random % 600).try_into().unwrap()),
                 "k" | "lines" => size(random, 600),
                 "steps" => size(random, 4_000),
                 "stride" => size(random, 20),
-                "batch" => size(random, 4),
                 "offset" => ParamValue::Int((random % 32) as i64),
                 _ => size(random, 90),
             };
