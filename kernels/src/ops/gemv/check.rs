@@ -54,7 +54,7 @@ impl Judge {
             // Half of the smallest subnormal number.
             DType::F16 => Self {
                 unit_roundoff: T::UNIT_ROUNDOFF,
-                least: 1.0 / (1 << 25) as f64,
+                least: 1.0 / f64::from(1 << 25),
             },
             DType::Bf16 => Self {
                 unit_roundoff: T::UNIT_ROUNDOFF,

@@ -123,7 +123,7 @@ struct Room<S> {
     /// Terms of vectors in the order in which they are needed.
     packed: Vec<S>,
     /// Partial sums.
-    lanes: Vec<[S; LANES]>,
+    partial: Vec<[S; LANES]>,
     /// Parts of some lines, where elements are not of the type of sums.
     wide: Vec<S>,
 }

@@ -33,19 +33,19 @@ pub fn multiply<T: Operand>(
     }
     let Room {
         packed,
-        lanes,
+        partial,
         wide,
     } = room;
     let near = near(width);
-    lanes.clear();
-    lanes.resize(TILE * width, [T::Sum::default(); LANES]);
+    partial.clear();
+    partial.resize(TILE * width, [T::Sum::default(); LANES]);
     wide.resize(rows * near, T::Sum::default());
     let chunks = packed.chunks(near * width);
     for (packed, first) in chunks.zip(unit.terms.clone().step_by(near)) {
         let end = unit.terms.end.min(first + near);
         for row in unit.lines.clone().step_by(rows) {
             let count = rows.min(unit.lines.end - row);
-            let lanes = &mut lanes[(row - unit.lines.start) * width..][..count * width];
+            let partial = &mut partial[(row - unit.lines.start) * width..][..count * width];
             let mut lines: [&[T::Sum]; ONE.0] = [&[]; ONE.0];
             for ((r, line), wide) in lines[..count]
                 .iter_mut()
@@ -55,11 +55,11 @@ pub fn multiply<T: Operand>(
                 let elements = &product.a[(row + r) * cols..][first..end];
                 *line = T::widen_all(elements, &mut wide[..elements.len()]);
             }
-            add_terms(lanes, &lines[..count], packed);
+            add_terms(partial, &lines[..count], packed);
         }
     }
-    for (sum, lanes) in sums.iter_mut().zip(lanes.iter_mut()) {
-        *sum = fold(lanes);
+    for (sum, partial) in sums.iter_mut().zip(partial.iter_mut()) {
+        *sum = fold(partial);
     }
 }
 
@@ -81,24 +81,24 @@ fn pack<T: Operand>(packed: &mut Vec<T::Sum>, terms: &[T], width: usize, vectors
 }
 
 wide! {
-    /// Adds the products of some lines and all vectors. `lanes` are by line, then by vector.
-    fn add_terms<S: Sum>(lanes: &mut [[S; LANES]], lines: &[&[S]], packed: &[S]) {
+    /// Adds the products of some lines and all vectors. `partial` are by line, then by vector.
+    fn add_terms<S: Sum>(partial: &mut [[S; LANES]], lines: &[&[S]], packed: &[S]) {
         let (packed, _) = packed.as_chunks::<LANES>();
-        let width = lanes.len() / lines.len();
+        let width = partial.len() / lines.len();
         match (lines, width) {
-            ([a, b, c, d], 1) => add::<S, 1, 4>(lanes, width, &[a, b, c, d], packed),
+            ([a, b, c, d], 1) => add::<S, 1, 4>(partial, width, &[a, b, c, d], packed),
             (lines, 1) => {
-                for (line, lanes) in lines.iter().zip(lanes.chunks_exact_mut(width)) {
-                    add::<S, 1, 1>(lanes, width, &[line], packed);
+                for (line, partial) in lines.iter().zip(partial.chunks_exact_mut(width)) {
+                    add::<S, 1, 1>(partial, width, &[line], packed);
                 }
             }
             (lines, _) => {
                 let steps = packed.len() / width;
                 for (group, packed) in packed.chunks_exact(steps * FEW.1).enumerate() {
-                    let lanes = &mut lanes[group * FEW.1..];
+                    let partial = &mut partial[group * FEW.1..];
                     match lines {
-                        [a, b] => add::<S, 4, 2>(lanes, width, &[a, b], packed),
-                        _ => add::<S, 4, 1>(lanes, width, &[lines[0]], packed),
+                        [a, b] => add::<S, 4, 2>(partial, width, &[a, b], packed),
+                        _ => add::<S, 4, 1>(partial, width, &[lines[0]], packed),
                     }
                 }
             }
@@ -110,14 +110,14 @@ wide! {
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
 fn add<S: Sum, const VECTORS: usize, const ROWS: usize>(
-    lanes: &mut [[S; LANES]],
+    partial: &mut [[S; LANES]],
     width: usize,
     lines: &[&[S]; ROWS],
     packed: &[[S; LANES]],
 ) {
     let mut sums = [[[S::default(); LANES]; VECTORS]; ROWS];
-    for (sums, lanes) in sums.iter_mut().zip(lanes.chunks(width)) {
-        sums.copy_from_slice(&lanes[..VECTORS]);
+    for (sums, partial) in sums.iter_mut().zip(partial.chunks(width)) {
+        sums.copy_from_slice(&partial[..VECTORS]);
     }
     let (factors, _) = packed.as_chunks::<VECTORS>();
     let steps = lines[0].len() / LANES;
@@ -128,14 +128,14 @@ fn add<S: Sum, const VECTORS: usize, const ROWS: usize>(
     if let Some(factors) = factors.get(steps) {
         let padded = |line: &&[S]| -> [S; LANES] {
             let tail = &line[steps * LANES..];
-            let mut lanes = [S::default(); LANES];
-            lanes[..tail.len()].copy_from_slice(tail);
-            lanes
+            let mut partial = [S::default(); LANES];
+            partial[..tail.len()].copy_from_slice(tail);
+            partial
         };
         add_step(&mut sums, lines, factors, padded);
     }
-    for (sums, lanes) in sums.iter().zip(lanes.chunks_mut(width)) {
-        lanes[..VECTORS].copy_from_slice(sums);
+    for (sums, partial) in sums.iter().zip(partial.chunks_mut(width)) {
+        partial[..VECTORS].copy_from_slice(sums);
     }
 }
 
@@ -159,13 +159,13 @@ fn add_step<S: Sum, const VECTORS: usize, const ROWS: usize>(
 }
 
 /// The sum of the lanes: of halves, of quarters, and so on.
-fn fold<S: Sum>(lanes: &mut [S; LANES]) -> S {
+fn fold<S: Sum>(partial: &mut [S; LANES]) -> S {
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
-            lanes[lane] = lanes[lane] + lanes[lane + width];
+            partial[lane] = partial[lane] + partial[lane + width];
         }
         width /= 2;
     }
-    lanes[0]
+    partial[0]
 }
