@@ -22,8 +22,8 @@ use crate::schema::{self, SCHEMA_VERSION};
 const RETRY_EVERY: Duration = Duration::from_millis(50);
 
 /// What DuckDB may hold in memory before it spills to disk. Ingest only appends: more would keep what nobody reads.
-const MEMORY_TO_READ: &str = "2GiB";
-const MEMORY_TO_WRITE: &str = "384MiB";
+pub(crate) const MEMORY_TO_READ: &str = "2GiB";
+pub(crate) const MEMORY_TO_WRITE: &str = "384MiB";
 
 /// How long the log of a writer gets before it is worked into the tables. Each time the last rows of every table are
 /// packed anew.

@@ -190,6 +190,7 @@ fn asv_folder_is_imported_once_and_grows() {
     std::fs::remove_file(place.path("assay-data/assay.duckdb")).unwrap();
     std::fs::remove_file(place.path(FIRST)).unwrap();
     place.assay(IMPORT).exits(0).says("0 imported, 3 unchanged");
+    place.assay("ingest").exits(0);
     place.assay("db verify").exits(0);
     assert_eq!(place.records().len(), 3);
 }

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::json;
 use crate::Store;
 use crate::error::StoreError;
+use crate::open::{MEMORY_TO_READ, MEMORY_TO_WRITE};
 use crate::rows::ImportRow;
 
 impl Store {
@@ -70,18 +71,30 @@ impl Store {
 
     /// Every run that was imported, oldest first, with what it was read from.
     pub fn imports(&self) -> Result<Vec<ImportRow>, StoreError> {
+        // A vector of manifests is large, whatever is asked of them.
+        self.allow(MEMORY_TO_READ)?;
         // In canonical JSON this can be nothing but the key: within text a quote would be escaped. Looking for it first
         // spares those that measured here.
         let sql = r#"SELECT r.run, json_extract_string(m.json, '$.suite.digest'), json_extract_string(m.json, '$.suite.source.imported')
                    FROM runs r JOIN manifests m ON m.digest = r.manifest
                    WHERE contains(m.json, '"source":{"imported":{') ORDER BY r.started, r.run"#;
-        self.rows(sql, [], |row| {
+        let imports = self.rows(sql, [], |row| {
             Ok(ImportRow {
                 run: row.get::<_, String>(0)?.parse()?,
                 digest: row.get::<_, String>(1)?.parse()?,
                 origin: json(row, 2)?,
             })
-        })
+        });
+        self.allow(MEMORY_TO_WRITE)?;
+        imports
+    }
+
+    /// Says how much memory DuckDB may hold from here on.
+    fn allow(&self, memory: &str) -> Result<(), StoreError> {
+        let set = self
+            .connection
+            .execute_batch(&format!("SET memory_limit = '{memory}'"));
+        set.map_err(|error| StoreError::of_duckdb(&self.path, &error))
     }
 
     /// A fingerprint.
