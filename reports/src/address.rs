@@ -44,6 +44,27 @@ pub fn machine(name: &str) -> String {
     format!("machines/{}-{}.html", slug(name), Digest::of(name).short())
 }
 
+/// The page of a suite, from the site's root.
+pub fn suite(name: &str) -> String {
+    format!("suites/{}-{}.html", slug(name), Digest::of(name).short())
+}
+
+/// The page of a comparison, from the site's root: readable by its suite and what its sides differ in, unique by all that
+/// `parts` name.
+pub fn comparison(suite: &str, by: &str, parts: &[&str]) -> String {
+    let framed = parts.iter().map(|text| format!("{}:{text}", text.len()));
+    let all: String = [suite, by]
+        .map(|text| format!("{}:{text}", text.len()))
+        .into_iter()
+        .chain(framed)
+        .collect();
+    format!(
+        "compare/{}-{by}-{}.html",
+        slug(suite),
+        Digest::of(all).short()
+    )
+}
+
 /// Digest of all of a key; parts are told apart by their lengths.
 fn key_digest(key: &SeriesKey) -> Digest {
     let timing = key.timing.to_string();

@@ -5,12 +5,16 @@
 //! evenly spaced: a week without runs is no gap, and a day with twenty is no blot.
 
 mod backend;
+mod forest;
 mod history;
+mod small;
 mod thin;
 
 use serde::Serialize;
 
+pub use forest::{Axis, forest};
 pub use history::{Course, history, spark};
+pub use small::{Caption, small};
 
 use crate::templates;
 

@@ -81,9 +81,10 @@ impl Library<'_> {
             commit_link,
             templates,
             publish_source,
-        } = self.settings;
+        } = &**self.settings;
         let settings = (title, base, logo, commit_link, templates, publish_source);
-        let text = serde_json::to_vec(&(CODE, settings, made_of)).ok()?;
+        let templates = self.settings.templates.digest;
+        let text = serde_json::to_vec(&(CODE, settings, templates, made_of)).ok()?;
         Some(Digest::of(text))
     }
 }

@@ -12,11 +12,13 @@ pub mod format;
 mod keys;
 mod model;
 mod pages;
+mod presentation;
 mod previous;
 mod publication;
 mod publish;
 mod templates;
 mod text;
+pub mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +26,7 @@ use assay_verdicts::RunSummary;
 
 pub use error::ReportError;
 pub use model::{By, CaseDetail, CaseOfRun, Matrix, Night, Portion, SiteModel, SiteSettings};
+pub use presentation::Presentation;
 pub use publication::Publication;
 pub use publish::MARKER;
 
@@ -56,7 +59,8 @@ pub fn publish(
     out: &Path,
     settings: &SiteSettings,
 ) -> Result<Published, ReportError> {
-    let mut publication = Publication::begin(model, out, settings)?;
+    let presentation = Presentation::of(settings)?;
+    let mut publication = Publication::begin(model, out, &presentation)?;
     let missing = publication.missing_runs();
     let is_missing = |summary: &&RunSummary| missing.contains(&summary.run.run);
     publication.add(&Portion {

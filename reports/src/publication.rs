@@ -12,19 +12,22 @@ use assay_protocol::Digest;
 use assay_record::RunId;
 
 use crate::error::ReportError;
-use crate::model::{Library, Portion, SiteModel, SiteSettings};
+use crate::model::{Library, Portion, SiteModel};
 use crate::pages::{self, Plan};
+use crate::presentation::Presentation;
 use crate::previous::{File, LIST, Previous, list};
 use crate::publish::Staging;
 use crate::{Published, RESULTS, address, templates};
 
 /// Folders of a site.
-const FOLDERS: [&str; 5] = ["runs", "series", "machines", "feeds", "badges"];
+const FOLDERS: [&str; 7] = [
+    "runs", "series", "machines", "suites", "compare", "feeds", "badges",
+];
 
 /// A site that grows beside the one that it will replace.
 pub struct Publication<'a> {
     model: &'a SiteModel,
-    settings: &'a SiteSettings,
+    presentation: &'a Presentation<'a>,
     staging: Staging,
     root: PathBuf,
     previous: Previous,
@@ -41,7 +44,7 @@ impl<'a> Publication<'a> {
     pub fn begin(
         model: &'a SiteModel,
         out: &Path,
-        settings: &'a SiteSettings,
+        presentation: &'a Presentation<'a>,
     ) -> Result<Self, ReportError> {
         let staging = Staging::beside(out)?;
         let root = staging.root();
@@ -49,13 +52,13 @@ impl<'a> Publication<'a> {
             let folder = root.join(folder);
             fs::create_dir(&folder).map_err(ReportError::io("create", &folder))?;
         }
-        let bytes = write(&root, "assay.css", templates::STYLESHEET)?
+        let bytes = presentation.write(&root)?
             + write(&root, "assay.js", templates::SCRIPT)?
             + copy_results(model, &root)?;
         Ok(Self {
             previous: Previous::of(staging.target()),
             model,
-            settings,
+            presentation,
             staging,
             root,
             files: BTreeMap::new(),
@@ -67,7 +70,7 @@ impl<'a> Publication<'a> {
 
     /// Runs whose pages the site that lies there does not have as they would be now: each must come in a [`Portion`].
     pub fn missing_runs(&self) -> Vec<RunId> {
-        let library = Library::new(self.model, self.settings);
+        let library = Library::new(self.model, self.presentation);
         let runs = library.runs.keys().copied();
         let missing = runs.filter(|run| {
             let key = library.run_key(run);
@@ -78,7 +81,7 @@ impl<'a> Publication<'a> {
 
     /// Writes the pages of some runs.
     pub fn add(&mut self, portion: &Portion) -> Result<(), ReportError> {
-        let library = Library::with(self.model, self.settings, portion);
+        let library = Library::with(self.model, self.presentation, portion);
         let pages = portion.summaries.iter().map(Plan::Run).collect();
         let pages = keyed(&library, pages);
         self.write_all(&library, pages)
@@ -86,7 +89,7 @@ impl<'a> Publication<'a> {
 
     /// Writes all other pages, and puts the site in the place of the one before.
     pub fn finish(mut self) -> Result<Published, ReportError> {
-        let library = Library::new(self.model, self.settings);
+        let library = Library::new(self.model, self.presentation);
         for run in library.runs.keys() {
             let path = address::run(run);
             if !self.done.contains(&path) && !self.take(&path, library.run_key(run)) {

@@ -5,9 +5,10 @@ use assay_record::fingerprint::PARTS;
 use assay_record::{Field, Fingerprint, RunId, RunStatus, Scalar, Section, Timestamp};
 use assay_stats::Interval;
 use assay_store::RunRow;
-use assay_verdicts::{CaseState, CaseSummary, Likeness, MetricSummary, Verdict};
+use assay_verdicts::{CaseState, CaseSummary, Likeness, MetricSummary, RunSummary, Verdict};
 use serde::Serialize;
 
+use super::run;
 use crate::address;
 use crate::format::{self, Quantity};
 use crate::model::Library;
@@ -33,7 +34,8 @@ pub struct Badge {
     pub word: &'static str,
 }
 
-const fn badge(class: &'static str, sign: &'static str, word: &'static str) -> Badge {
+/// A badge.
+pub const fn badge(class: &'static str, sign: &'static str, word: &'static str) -> Badge {
     Badge { class, sign, word }
 }
 
@@ -225,6 +227,30 @@ pub fn run_link(run: &RunId) -> Link {
     }
 }
 
+/// Whether a case has an entry of its own among its run's failures.
+pub fn is_bad(state: &CaseState) -> bool {
+    matches!(
+        state,
+        CaseState::Failed(_) | CaseState::Wrong(_) | CaseState::Impossible(_)
+    )
+}
+
+/// A case on the page of its run: its entry among the failures where it has one.
+pub fn case_href(summary: &RunSummary, at: usize) -> String {
+    let page = address::run(&summary.run.run);
+    let bad = |case: &&CaseSummary| is_bad(&case.state);
+    let before = summary.cases.iter().take(at).filter(bad).count();
+    let has_entry = summary
+        .cases
+        .get(at)
+        .is_some_and(|case| is_bad(&case.state));
+    if has_entry && before < run::FAILURES {
+        format!("{page}#case-{at}")
+    } else {
+        page
+    }
+}
+
 /// Link to a machine.
 pub fn machine_link(name: &str) -> Link {
     Link {
@@ -248,6 +274,15 @@ pub fn time(case: &CaseSummary) -> Option<&MetricSummary> {
 /// An arm's name where it says something.
 pub fn arm(name: &str) -> &str {
     if name == "main" { "" } else { name }
+}
+
+/// A metric's name where it says something: the time, which every case has, goes without saying.
+pub fn metric(name: &str) -> String {
+    if name == Metric::TIME {
+        String::new()
+    } else {
+        cell(name)
+    }
 }
 
 /// One part of a fingerprint.

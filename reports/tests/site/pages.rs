@@ -6,7 +6,7 @@ use std::path::Path;
 use assay_reports::{SiteModel, SiteSettings, publish};
 
 use crate::Site;
-use crate::fixture::{HOSTILE, model};
+use crate::fixture::{HOSTILE, model, nights};
 use crate::html::tags;
 
 /// The only page whose path starts so.
@@ -24,6 +24,13 @@ fn pages_are_as_they_were() {
     let at = |start: &str| page(&site, start);
     insta::assert_snapshot!("index", at("index.html"));
     insta::assert_snapshot!("about", at("about.html"));
+    insta::assert_snapshot!("suites", at("suites.html"));
+    insta::assert_snapshot!("suite", at("suites/kernels"));
+    insta::assert_snapshot!("compare", at("compare.html"));
+    insta::assert_snapshot!("compare_pair", at("compare/kernels-night"));
+    insta::assert_snapshot!("compare_machines", at("compare/kernels-machine"));
+    insta::assert_snapshot!("reproductions", at("reproductions.html"));
+    insta::assert_snapshot!("machines", at("machines.html"));
     insta::assert_snapshot!("machine", at("machines/lab-1"));
     insta::assert_snapshot!("run_failed", at("runs/20261003"));
     insta::assert_snapshot!("run_hostile", at("runs/20261008"));
@@ -43,7 +50,14 @@ fn a_site_without_runs_says_so() {
     let pages = site.pages();
     assert_eq!(
         pages.keys().collect::<Vec<_>>(),
-        ["about.html", "index.html"]
+        [
+            "about.html",
+            "compare.html",
+            "index.html",
+            "machines.html",
+            "reproductions.html",
+            "suites.html"
+        ]
     );
     insta::assert_snapshot!("index_empty", pages["index.html"]);
 }
@@ -213,6 +227,9 @@ fn the_same_model_gives_the_same_bytes() {
     let mut shuffled = model();
     shuffled.runs.reverse();
     shuffled.histories.reverse();
+    shuffled.nights.reverse();
+    shuffled.matrices.reverse();
+    shuffled.reproductions.reverse();
     assert_eq!(Site::of(&model()).files(), Site::of(&shuffled).files());
 }
 
@@ -227,6 +244,12 @@ fn the_fixture_is_there_for_browsers() {
     )
     .unwrap();
     assert!(site.index().is_file());
+    publish(
+        &nights::quiet(),
+        &folder.join("quiet-site"),
+        &SiteSettings::default(),
+    )
+    .unwrap();
     publish(
         &SiteModel::default(),
         &folder.join("empty-site"),

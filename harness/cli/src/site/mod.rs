@@ -10,7 +10,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use assay_protocol::Digest;
 use assay_record::{RunId, Timestamp};
-use assay_reports::{Night, Portion, Publication, Published, RESULTS, SiteModel, SiteSettings};
+use assay_reports::{
+    Night, Portion, Presentation, Publication, Published, RESULTS, SiteModel, SiteSettings,
+};
 use assay_store::{Access, RunRow, Store};
 use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::{CaseHistory, Marks, RunSummary};
@@ -46,6 +48,7 @@ pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Resu
         templates: settings.templates.clone(),
         publish_source: publishing.publish_source,
     };
+    let presentation = Presentation::of(&site_settings)?;
     // The database is closed whenever pages are rendered: others may want to write.
     let read = || database::open(settings, Access::Read);
     let mut model = model(settings, &read()?, &marks, publishing)?;
@@ -53,7 +56,7 @@ pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Resu
     let results = scratch.path().join(RESULTS);
     database::export_results(settings, &results)?;
     model.results = Some(results);
-    let mut publication = Publication::begin(&model, out, &site_settings)?;
+    let mut publication = Publication::begin(&model, out, &presentation)?;
     let missing: BTreeSet<RunId> = publication.missing_runs().into_iter().collect();
     let rows: Vec<&RunRow> = model
         .runs
