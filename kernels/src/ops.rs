@@ -2,9 +2,11 @@
 
 mod bank_conflict;
 mod ceiling;
+mod conv2d;
 mod fft;
 mod gather;
 mod gemm;
+mod gemv;
 mod histogram;
 mod memset;
 mod nbody;
@@ -56,8 +58,11 @@ const OPS: &[&dyn Op] = &[
     &memset::Memset,
     &bank_conflict::BankConflict,
     &transpose::Transpose,
+    &gemv::Product::Gemv,
+    &gemv::Product::Skinny,
     &gemm::Gemm::One,
     &gemm::Gemm::Batched,
+    &conv2d::Conv2d,
     &softmax::Softmax,
     &spmv::Spmv,
     &stencil::Stencil,

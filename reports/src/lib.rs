@@ -25,7 +25,9 @@ use std::path::{Path, PathBuf};
 use assay_verdicts::RunSummary;
 
 pub use error::ReportError;
-pub use model::{By, CaseDetail, CaseOfRun, Matrix, Night, Portion, SiteModel, SiteSettings};
+pub use model::{
+    By, CaseDetail, CaseOfRun, MachineChange, Matrix, Night, Portion, SiteModel, SiteSettings,
+};
 pub use presentation::Presentation;
 pub use publication::Publication;
 pub use publish::MARKER;

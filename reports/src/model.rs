@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use crate::address;
 use crate::presentation::Presentation;
 use assay_protocol::{Digest, Metric};
-use assay_record::{Fingerprint, Manifest, RunId};
-use assay_store::{RoundSamples, RoundTelemetry, RunRow, SeriesKey};
+use assay_record::{Fingerprint, Manifest, RunId, Timestamp};
+use assay_store::{RoundDetail, RunGauges, RunRow, SeriesKey};
 use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::gate::State;
 use assay_verdicts::{
@@ -39,8 +39,21 @@ pub struct SiteModel {
     pub ceilings: BTreeMap<String, Ceilings>,
     /// What lies behind the newest points of series.
     pub details: BTreeMap<CaseOfRun, CaseDetail>,
+    /// What changed on each machine before which of its newest runs, the latest first.
+    pub timelines: BTreeMap<String, Vec<MachineChange>>,
     /// File of all results as Parquet, which is copied to the site.
     pub results: Option<PathBuf>,
+}
+
+/// A run before which its machine was not what it had been at the run before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineChange {
+    /// The run.
+    pub run: RunId,
+    /// When it started.
+    pub started: Timestamp,
+    /// What was set or installed otherwise, in words, the gravest first.
+    pub words: Vec<String>,
 }
 
 /// What the pages of some runs are made of, beside the model.
@@ -52,6 +65,8 @@ pub struct Portion {
     pub fingerprints: BTreeMap<Digest, Fingerprint>,
     /// Their manifests by digest.
     pub manifests: BTreeMap<Digest, Manifest>,
+    /// What telemetry read over them, where it read anything.
+    pub gauges: BTreeMap<RunId, RunGauges>,
 }
 
 /// One night and what is said of it.
@@ -101,10 +116,10 @@ pub type CaseOfRun = (RunId, String, String);
 /// What was recorded of a case in a run, beside its values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CaseDetail {
-    /// Every sample.
-    pub samples: Vec<RoundSamples>,
-    /// What telemetry read meanwhile.
-    pub telemetry: Vec<RoundTelemetry>,
+    /// The rounds that count, with a value of every sample, and what telemetry read meanwhile.
+    pub rounds: Vec<RoundDetail>,
+    /// The run whose samples these are compared with, where there is one.
+    pub baseline: Option<RunId>,
 }
 
 /// How a site presents itself.
@@ -260,6 +275,11 @@ impl<'a> Library<'a> {
         at.checked_sub(1).map(|at| of_machine[at])
     }
 
+    /// The manifest of a run whose page is rendered.
+    pub fn manifest(&self, digest: &Digest) -> Option<&'a Manifest> {
+        self.portion?.manifests.get(digest)
+    }
+
     /// Runs, the latest first.
     pub fn latest_first(&self) -> impl Iterator<Item = &'a RunRow> {
         self.runs.values().rev().copied()
@@ -307,6 +327,17 @@ impl<'a> Library<'a> {
             arm,
         };
         self.current.get(&place).copied()
+    }
+
+    /// What telemetry read over a run whose page is rendered.
+    pub fn gauges(&self, run: &RunId) -> Option<&'a RunGauges> {
+        self.portion?.gauges.get(run)
+    }
+
+    /// What lies behind a case's values in a run, where that is at hand.
+    pub fn detail(&self, run: &RunId, case: &str, arm: &str) -> Option<&'a CaseDetail> {
+        let place = (run.clone(), case.to_owned(), arm.to_owned());
+        self.model.details.get(&place)
     }
 
     /// Machines by name, each with its runs, the latest first.

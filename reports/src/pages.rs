@@ -6,6 +6,7 @@
 pub mod about;
 pub mod compare;
 pub mod finding;
+pub mod gauges;
 pub mod index;
 pub mod judged;
 pub mod machine;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::ReportError;
 use crate::model::SiteSettings;
-use crate::templates::Templates;
+use crate::templates::{SCRIPT, Templates};
 
 /// Endings of files that browsers show as images.
 const IMAGES: [&str; 6] = ["svg", "png", "webp", "jpg", "jpeg", "gif"];
@@ -33,11 +33,17 @@ impl<'a> Presentation<'a> {
         })
     }
 
-    /// Writes stylesheet and logo; returns their bytes.
+    /// Writes stylesheet, script and logo; returns their bytes.
     pub fn write(&self, root: &Path) -> Result<u64, ReportError> {
-        let path = root.join("assay.css");
-        fs::write(&path, &self.stylesheet).map_err(ReportError::io("write", &path))?;
-        let mut bytes = self.stylesheet.len() as u64;
+        let mut bytes = 0;
+        for (name, text) in [
+            ("assay.css", self.stylesheet.as_str()),
+            ("assay.js", SCRIPT),
+        ] {
+            let path = root.join(name);
+            fs::write(&path, text).map_err(ReportError::io("write", &path))?;
+            bytes += text.len() as u64;
+        }
         if let Some(logo) = &self.settings.logo {
             let to = root.join(&self.logo);
             bytes += fs::copy(logo, &to).map_err(ReportError::io("copy the logo", logo))?;

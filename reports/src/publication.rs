@@ -17,7 +17,7 @@ use crate::pages::{self, Plan};
 use crate::presentation::Presentation;
 use crate::previous::{File, LIST, Previous, list};
 use crate::publish::Staging;
-use crate::{Published, RESULTS, address, templates};
+use crate::{Published, RESULTS, address};
 
 /// Folders of a site.
 const FOLDERS: [&str; 7] = [
@@ -52,9 +52,7 @@ impl<'a> Publication<'a> {
             let folder = root.join(folder);
             fs::create_dir(&folder).map_err(ReportError::io("create", &folder))?;
         }
-        let bytes = presentation.write(&root)?
-            + write(&root, "assay.js", templates::SCRIPT)?
-            + copy_results(model, &root)?;
+        let bytes = presentation.write(&root)? + copy_results(model, &root)?;
         Ok(Self {
             previous: Previous::of(staging.target()),
             model,

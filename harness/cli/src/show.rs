@@ -15,7 +15,8 @@ use assay_stats::Interval;
 use assay_store::CaseRow;
 use assay_verdicts::ceilings::Fraction;
 use assay_verdicts::{
-    CaseReproduction, CaseState, CaseSummary, Energy, Likeness, Reproduction, RunSummary, Verdict,
+    CaseReproduction, CaseState, CaseSummary, Energy, Likeness, MetricSummary, Reproduction,
+    RunSummary, Verdict,
 };
 use serde::Serialize;
 
@@ -90,10 +91,11 @@ fn case_line(case: &CaseSummary) -> String {
 }
 
 fn measured(case: &CaseSummary) -> String {
-    let Some(time) = case.metrics.first() else {
-        return String::new();
-    };
-    let Some(estimate) = &time.estimate else {
+    // What was measured may be no time at all.
+    let has_estimate = |metric: &&MetricSummary| metric.estimate.is_some();
+    let measured = case.metrics.iter().find(has_estimate);
+    let Some((time, estimate)) = measured.and_then(|one| Some((one, one.estimate.as_ref()?)))
+    else {
         return "no estimate".into();
     };
     let rate = time.rates.first().map_or(String::new(), |(unit, rate)| {
@@ -145,7 +147,7 @@ fn doubts(case: &CaseRow) -> String {
     let means = case.good_rounds().filter(|round| round.is_summary());
     say(disturbed.count(), "disturbed")
         + &say(unsettled.count(), "never settled")
-        + &say(means.count(), "a mean alone")
+        + &say(means.count(), "a summary alone")
 }
 
 /// A reproduction: three parts, the cases, and why.

@@ -12,7 +12,7 @@ use crate::run_id::RunId;
 use crate::time::Timestamp;
 
 /// Version of the record that this Assay writes; it reads this one and all before it.
-pub const RECORD_VERSION: u32 = 3;
+pub const RECORD_VERSION: u32 = 4;
 
 /// [`Block::stop`] of a block whose one sample is the sum of samples that were not kept.
 pub const SUMMARY: &str = "summary";
@@ -128,7 +128,7 @@ pub struct Block {
     /// UUID of the device that ran it, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// Every sample, warm-up included.
+    /// Every sample, warm-up included. None, where what was measured is no time: then `values` has it.
     #[serde(default)]
     pub samples: Samples,
     /// How many of the first samples are warm-up.

@@ -11,6 +11,9 @@ use serde_json::Value;
 /// Largest integer that a double holds exactly together with its neighbours.
 const MAX_SAFE: f64 = ((1u64 << 53) - 1) as f64;
 
+/// How many digits that has: an integer of fewer is safe.
+const DIGITS: usize = 16;
+
 /// A value that has no canonical form.
 #[derive(Debug, thiserror::Error)]
 pub enum CanonicalError {
@@ -24,9 +27,43 @@ pub enum CanonicalError {
 
 /// The canonical bytes of a value.
 pub fn to_canonical(value: &impl Serialize) -> Result<Vec<u8>, CanonicalError> {
-    let value = serde_json::to_value(value)?;
-    check_integers(&value)?;
-    Ok(serde_json_canonicalizer::to_vec(&value)?)
+    let bytes = serde_json_canonicalizer::to_vec(value)?;
+    if holds_wide_integer(&bytes) {
+        // To name it as it was: here it is rounded.
+        check_integers(&serde_json::to_value(value)?)?;
+    }
+    Ok(bytes)
+}
+
+/// Whether a number in canonical JSON has so many digits, and nothing else, that it may have been rounded.
+fn holds_wide_integer(canonical: &[u8]) -> bool {
+    let mut at = 0;
+    while at < canonical.len() {
+        match canonical[at] {
+            b'"' => at = end_of_text(canonical, at),
+            b'0'..=b'9' => {
+                let rest = &canonical[at..];
+                let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'+' | b'-');
+                let end = rest.iter().position(|byte| !is_part(byte));
+                let number = &rest[..end.unwrap_or(rest.len())];
+                if number.len() >= DIGITS && number.iter().all(u8::is_ascii_digit) {
+                    return true;
+                }
+                at += number.len();
+            }
+            _ => at += 1,
+        }
+    }
+    false
+}
+
+/// The place behind the quote that ends the text which begins at `start`.
+fn end_of_text(json: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while at < json.len() && json[at] != b'"' {
+        at += if json[at] == b'\\' { 2 } else { 1 };
+    }
+    at + 1
 }
 
 /// SHA-256 over the canonical bytes of a value.
@@ -67,6 +104,19 @@ mod tests {
             String::from_utf8(to_canonical(&value).unwrap()).unwrap(),
             r#"{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27]}"#
         );
+    }
+
+    #[test]
+    fn digits_within_text_are_no_integer() {
+        let text = format!("\"{}\\", u64::MAX);
+        let bytes = to_canonical(&json!({"a": text, "9007199254740993": [0.1, 1e300]})).unwrap();
+        assert!(
+            String::from_utf8(bytes)
+                .unwrap()
+                .contains("18446744073709551615")
+        );
+        let wide = to_canonical(&json!({"a": text, "b": [9_007_199_254_740_993_u64]}));
+        assert!(wide.unwrap_err().to_string().contains("9007199254740993"));
     }
 
     #[test]

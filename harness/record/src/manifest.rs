@@ -83,9 +83,9 @@ pub enum Source {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
-    /// What wrote the file: `nvbench`.
+    /// What wrote the file: `nvbench`, `asv`.
     pub format: String,
-    /// The file's name, without its folder.
+    /// The file's name; where a tool keeps a folder for each machine, with that.
     pub file: String,
 }
 
@@ -384,14 +384,16 @@ impl ManifestFile {
     /// The result is what a reader of the file would get: canonical JSON writes 2.0 as 2, and a run
     /// must see the same values as its reproduction.
     pub fn seal(manifest: &Manifest) -> Result<Self, RecordError> {
-        let here = Path::new("the manifest");
-        let wrong = |error: canonical::CanonicalError| RecordError::format(here, error.to_string());
-        let digest = canonical::digest(manifest).map_err(wrong)?;
-        let file = Self {
-            digest,
-            manifest: manifest.clone(),
-        };
-        Self::from_bytes(here, &file.to_bytes().map_err(wrong)?)
+        let wrong = |what: String| RecordError::format(Path::new("the manifest"), what);
+        let canonical =
+            canonical::to_canonical(manifest).map_err(|error| wrong(error.to_string()))?;
+        let manifest =
+            serde_json::from_slice(&canonical).map_err(|error| wrong(error.to_string()))?;
+        crate::validate::manifest(&manifest).map_err(wrong)?;
+        Ok(Self {
+            digest: Digest::of(canonical),
+            manifest,
+        })
     }
 
     /// The bytes of the file: canonical form and a newline.

@@ -83,37 +83,47 @@ impl Record {
         let first = lines.next()?.ok_or_else(|| {
             RecordError::format(path, "cut off within its first line: nothing was measured")
         })?;
-        let mut record = Self {
-            header: header(path, &first)?,
-            workers: Vec::new(),
-            blocks: Vec::new(),
-            events: Vec::new(),
-            footer: None,
-            head: lines.chain.head(),
-        };
+        let mut record = Self::begun(header(path, &first)?, lines.chain.head());
         let mut places = Places::of(&record.header);
         while let Some(line) = lines.next()? {
-            let added = record.add(&line, &mut places);
+            let added = record.add(&line, &mut places, lines.chain.head());
             added.map_err(|what| {
                 RecordError::format(path, format!("line {}: {what}", lines.number))
             })?;
-            record.head = lines.chain.head();
         }
         Ok(record)
     }
 
-    fn add(&mut self, line: &[u8], places: &mut Places) -> Result<(), String> {
+    /// A record of which the first line is known.
+    pub(crate) fn begun(header: Header, head: Digest) -> Self {
+        Self {
+            header,
+            workers: Vec::new(),
+            blocks: Vec::new(),
+            events: Vec::new(),
+            footer: None,
+            head,
+        }
+    }
+
+    fn add(&mut self, line: &[u8], places: &mut Places, head: Digest) -> Result<(), String> {
+        let body = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        if let Body::Block(block) = &body {
+            validate::block(block)?;
+            places.take(block)?;
+        }
+        self.push(body, head)
+    }
+
+    /// Adds the next line, whose hash is `head`.
+    pub(crate) fn push(&mut self, body: Body, head: Digest) -> Result<(), String> {
         if self.footer.is_some() {
             return Err("a line after the footer".into());
         }
-        match serde_json::from_slice(line).map_err(|error| error.to_string())? {
+        match body {
             Body::Header(_) => return Err("a second header".into()),
             Body::Worker(worker) => self.workers.push(worker),
-            Body::Block(block) => {
-                validate::block(&block)?;
-                places.take(&block)?;
-                self.blocks.push(*block);
-            }
+            Body::Block(block) => self.blocks.push(*block),
             Body::Event(event) => self.events.push(event),
             Body::Footer(footer) => {
                 if footer.blocks != self.blocks.len() as u64 || footer.status == RunStatus::Partial
@@ -123,6 +133,7 @@ impl Record {
                 self.footer = Some(*footer);
             }
         }
+        self.head = head;
         Ok(())
     }
 }

@@ -1,57 +1,144 @@
-//! Writing a record whose content is known beforehand, such as an import: it appears whole, or not at all.
+//! Writing records whose content is known beforehand, such as imports: each appears whole, or not at all.
+//!
+//! A [`Draft`] is written under a name that nobody takes for a record's. [`publish`] gives drafts their names, once all
+//! of them are on the disk: to wait for the disk once for many costs little more than for one.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 
 use crate::body::{Body, Header};
 use crate::chain::Chain;
 use crate::error::RecordError;
+use crate::reader::Record;
 use crate::run_id::RunId;
-use crate::writer::{COMPRESSION_LEVEL, FINISHED_SUFFIX, seal, sync_folder};
+use crate::writer::{FINISHED_SUFFIX, seal, sync_folder};
+
+/// What is written once and read seldom, by the hundred: half as dear as what runs take, a few percent longer.
+const COMPRESSION_LEVEL: i32 = 3;
+
+/// From so many drafts on, one wait for the whole file system is less than one for each.
+const MANY: usize = 4;
 
 /// Where the finished record of a run lies in a folder.
 pub fn path(folder: &Path, run: &RunId) -> PathBuf {
     folder.join(format!("{run}{FINISHED_SUFFIX}"))
 }
 
-/// Writes a finished record into `folder` and returns where it lies. It never replaces another.
-///
-/// Whatever goes wrong, in the bodies too, no record is left; a process that is killed leaves a file that nobody
-/// takes for one.
-pub fn write(
-    folder: &Path,
-    header: Header,
-    bodies: impl IntoIterator<Item = Body>,
-) -> Result<PathBuf, RecordError> {
-    std::fs::create_dir_all(folder).map_err(RecordError::io(folder))?;
-    let path = path(folder, &header.run);
-    let new = folder.join(format!("{}.{}.new", header.run, std::process::id()));
-    let header = Body::Header(Box::new(header));
-    let written = compress(&new, std::iter::once(header).chain(bodies)).and_then(|()| {
-        renameat_with(CWD, &new, CWD, &path, RenameFlags::NOREPLACE)
-            .map_err(|errno| RecordError::io(&path)(errno.into()))?;
-        sync_folder(folder)
-    });
-    if written.is_err() {
-        let _ = std::fs::remove_file(&new);
-    }
-    written.map(|()| path)
+/// A record that is written, but has no name yet. One that is dropped leaves nothing.
+#[derive(Debug)]
+pub struct Draft {
+    record: Record,
+    file: File,
+    new: Unnamed,
+    path: PathBuf,
 }
 
-fn compress(path: &Path, bodies: impl Iterator<Item = Body>) -> Result<(), RecordError> {
+impl Draft {
+    /// Writes a finished record into `folder`.
+    ///
+    /// Whatever goes wrong, in the bodies too, no file is left; a process that is killed leaves one that nobody takes
+    /// for a record.
+    pub fn write(
+        folder: &Path,
+        header: Header,
+        bodies: impl IntoIterator<Item = Body>,
+    ) -> Result<Self, RecordError> {
+        static WRITTEN: AtomicU32 = AtomicU32::new(0);
+        std::fs::create_dir_all(folder).map_err(RecordError::io(folder))?;
+        // Two may be of one run: then the second will get no name.
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let new = format!("{}.{}.{number}.new", header.run, std::process::id());
+        let new = Unnamed(folder.join(new));
+        let path = path(folder, &header.run);
+        let file = File::create(&new.0).map_err(RecordError::io(&new.0))?;
+        let record = compress(&file, &path, header, bodies)?;
+        Ok(Self {
+            record,
+            file,
+            new,
+            path,
+        })
+    }
+
+    /// What it says: what a reader of the file will find.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Gives it its name. It never replaces another.
+    fn publish(self) -> Published {
+        renameat_with(CWD, &self.new.0, CWD, &self.path, RenameFlags::NOREPLACE)
+            .map_err(|errno| RecordError::io(&self.path)(errno.into()))?;
+        Ok((self.record, self.path))
+    }
+}
+
+/// A record that has its name now, and where it lies.
+pub type Published = Result<(Record, PathBuf), RecordError>;
+
+/// A file that is removed unless it gets another name.
+#[derive(Debug)]
+struct Unnamed(PathBuf);
+
+impl Drop for Unnamed {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn compress(
+    file: &File,
+    path: &Path,
+    header: Header,
+    bodies: impl IntoIterator<Item = Body>,
+) -> Result<Record, RecordError> {
     let io = |error| RecordError::io(path)(error);
-    let file = File::create(path).map_err(io)?;
+    let wrong = |what| RecordError::format(path, what);
     let mut encoder = zstd::Encoder::new(BufWriter::new(file), COMPRESSION_LEVEL).map_err(io)?;
     encoder.include_checksum(true).map_err(io)?;
     let mut chain = Chain::default();
-    for body in bodies {
-        let line = seal(&mut chain, &body).map_err(|what| RecordError::format(path, what))?;
+    let mut add = |body: &Body| {
+        let line = seal(&mut chain, body).map_err(wrong)?;
         encoder.write_all(&line).map_err(io)?;
+        Ok(chain.head())
+    };
+    let first = Body::Header(Box::new(header));
+    let head = add(&first)?;
+    let Body::Header(header) = first else {
+        return Err(wrong("a record begins with its header".into()));
+    };
+    let mut record = Record::begun(*header, head);
+    for body in bodies {
+        let head = add(&body)?;
+        record.push(body, head).map_err(wrong)?;
     }
-    let mut buffered = encoder.finish().map_err(io)?;
-    buffered.flush().map_err(io)?;
-    buffered.get_ref().sync_all().map_err(io)
+    let rest = encoder.finish();
+    rest.and_then(|mut rest| rest.flush()).map_err(io)?;
+    Ok(record)
+}
+
+/// Gives drafts in `folder` their names, in their order, once all are on the disk. One whose name is taken is an error
+/// of its own; the others are not affected.
+pub fn publish(folder: &Path, drafts: Vec<Draft>) -> Result<Vec<Published>, RecordError> {
+    if drafts.is_empty() {
+        return Ok(Vec::new());
+    }
+    if drafts.len() < MANY {
+        for draft in &drafts {
+            draft
+                .file
+                .sync_all()
+                .map_err(RecordError::io(&draft.path))?;
+        }
+    } else {
+        let system = File::open(folder).map_err(RecordError::io(folder))?;
+        syncfs(&system).map_err(|errno| RecordError::io(folder)(errno.into()))?;
+    }
+    let published = drafts.into_iter().map(Draft::publish).collect();
+    sync_folder(folder)?;
+    Ok(published)
 }

@@ -18,7 +18,7 @@ pub const FINISHED_SUFFIX: &str = ".jsonl.zst";
 /// Longest line of a record, in bytes: what a reader holds at once.
 pub const MAX_LINE_BYTES: usize = 256 << 20;
 
-pub(crate) const COMPRESSION_LEVEL: i32 = 6;
+const COMPRESSION_LEVEL: i32 = 6;
 
 /// A record in the making.
 #[derive(Debug)]

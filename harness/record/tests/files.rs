@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use assay_protocol::{DeviceSelector, Digest, Params, Sample, TimingMode, U64};
+use assay_protocol::{
+    DeviceSelector, Digest, Direction, Metric, MetricKind, Params, Prepared, Sample, TimingMode,
+    U64, Unit,
+};
 use assay_record::body::RECORD_VERSION;
 use assay_record::manifest::{BUILTIN_WORKER, Engine, MANIFEST_SCHEMA, SuiteRef, Tool};
 use assay_record::{
     Arm, Block, BlockStatus, Body, Case, Expect, Fingerprint, Footer, Header, Manifest,
     ManifestFile, Origin, Policy, Project, Purpose, Record, RecordError, RecordWriter, RunId,
-    RunStatus, Samples, Section, Source, Timestamp, WorkloadRef, whole,
+    RunStatus, Samples, Section, Source, Timestamp, WorkloadRef,
+    whole::{self, Draft},
 };
 
 fn manifest() -> Manifest {
@@ -426,13 +430,18 @@ fn a_record_that_is_known_beforehand_is_written_whole() {
     let folder = tempfile::tempdir().unwrap();
     let blocks = ["a@cpu", "b@cpu"].map(|case| Body::Block(Box::new(block(case, 0))));
     let bodies = || blocks.iter().cloned().chain([footer(2)]);
-    let path = whole::write(folder.path(), header(), bodies()).unwrap();
+    let write = |header: Header, bodies: Vec<Body>| {
+        let draft = Draft::write(folder.path(), header, bodies)?;
+        whole::publish(folder.path(), vec![draft])?.remove(0)
+    };
+    let (written, path) = write(header(), bodies().collect()).unwrap();
     assert_eq!(path, whole::path(folder.path(), &header().run));
     let record = Record::read(&path).unwrap();
-    assert_eq!((record.blocks.len(), record.header), (2, header()));
+    assert_eq!((record.blocks.len(), &record.header), (2, &header()));
+    assert_eq!(format!("{written:?}"), format!("{record:?}"));
     // Another of the same name stays what it is.
     let before = std::fs::read(&path).unwrap();
-    let again = whole::write(folder.path(), header(), [footer(0)]);
+    let again = write(header(), vec![footer(0)]);
     assert!(matches!(again, Err(RecordError::Io { source, .. })
         if source.kind() == std::io::ErrorKind::AlreadyExists));
     assert_eq!(std::fs::read(&path).unwrap(), before);
@@ -445,9 +454,55 @@ fn a_record_with_an_impossible_block_leaves_nothing() {
     let mut bad = block("b@cpu", 0);
     bad.samples.host_ns[1] = 0;
     let bodies = [block("a@cpu", 0), bad].map(|block| Body::Block(Box::new(block)));
-    let error = whole::write(folder.path(), header(), bodies).unwrap_err();
+    let error = Draft::write(folder.path(), header(), bodies).unwrap_err();
     assert!(error.to_string().contains("zero time"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn drafts_have_no_names_until_all_are_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let draft = |second: i64| {
+        let mut header = header();
+        header.started = Timestamp::from_unix_ns(second * 1_000_000_000).unwrap();
+        header.run = RunId::new(header.started, b"test");
+        Draft::write(folder.path(), header, [footer(0)]).unwrap()
+    };
+    let count = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        entries
+            .filter(|entry| Record::is_record_name(&entry.as_ref().unwrap().path()))
+            .count()
+    };
+    let drafts: Vec<Draft> = [1, 2, 3, 4, 4, 5].map(draft).into();
+    drop(draft(6));
+    assert_eq!(count(), 0);
+    let published = whole::publish(folder.path(), drafts).unwrap();
+    let is_named: Vec<bool> = published.iter().map(Result::is_ok).collect();
+    assert_eq!(is_named, [true, true, true, true, false, true]);
+    assert_eq!(count(), 5);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5);
+}
+
+#[test]
+fn a_block_without_time_has_a_value() {
+    let mut block = block("a@cpu", 0);
+    block.samples = Samples::default();
+    block.warmup = 0;
+    let refused = assay_record::validate::block(&block).unwrap_err();
+    assert!(refused.contains("without a sample"), "{refused}");
+    let metric = Metric {
+        name: "size".into(),
+        unit: Unit::Bytes,
+        direction: Direction::Lower,
+        kind: MetricKind::Case,
+    };
+    block.prepared = Some(Prepared {
+        metrics: vec![metric],
+        ..Prepared::default()
+    });
+    block.values.insert("size".into(), 42.0);
+    assay_record::validate::block(&block).unwrap();
 }
 
 #[test]

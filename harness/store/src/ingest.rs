@@ -1,5 +1,6 @@
-//! Bringing records into the database: each in one transaction, in any order, as often as one likes.
+//! Bringing records into the database, in any order, as often as one likes: each whole or not at all.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -9,10 +10,13 @@ use duckdb::{Connection, params};
 use crate::Store;
 use crate::contents::{self, Extent};
 use crate::error::StoreError;
-use crate::load::{load, run_key};
+use crate::load::{Loading, load, run_key};
 use crate::open;
 use crate::schema::RUN_TABLES;
 
+/// How many records a transaction takes at most, and how many bytes of files: these are in memory meanwhile.
+const BATCH_RECORDS: usize = 32;
+const BATCH_BYTES: u64 = 4 << 20;
 /// Deepest folder below a given one that is searched for records.
 const MAX_DEPTH: usize = 16;
 
@@ -75,6 +79,57 @@ impl Store {
         })
     }
 
+    /// Ingests records that were read from these paths, what is new of them in one transaction: several times as fast as
+    /// one by one. Says of each what became of it; one that cannot be ingested keeps no other from it.
+    ///
+    /// An error is one of the database itself, which stops all: what was ingested before it may stay.
+    pub fn ingest_records(
+        &mut self,
+        records: &[(Record, PathBuf)],
+    ) -> Result<Vec<Result<Ingested, StoreError>>, StoreError> {
+        let sql = "SELECT run_key FROM runs";
+        let known: Vec<i64> = self.rows(sql, [], |row| Ok(row.get(0)?))?;
+        let mut known: HashSet<i64> = known.into_iter().collect();
+        let mut new = Vec::new();
+        for (record, path) in records {
+            if known.insert(run_key(&record.header.run)) {
+                new.push((record, path));
+            }
+        }
+        // Of several that fail together it is not known which did: each is tried by itself then.
+        let taken = !new.is_empty() && self.append_new(&new).is_ok();
+        let mut left: HashSet<&RunId> = new.iter().map(|(one, _)| &one.header.run).collect();
+        let mut became = Vec::with_capacity(records.len());
+        for (record, path) in records {
+            if taken && left.remove(&record.header.run) {
+                became.push(Ok(Ingested::New));
+                continue;
+            }
+            match self.ingest_record(record, path) {
+                Err(error) if !error.is_of_record() => return Err(error),
+                done => became.push(done),
+            }
+        }
+        Ok(became)
+    }
+
+    /// Puts records of runs that are not known into the database, all or none.
+    fn append_new(&mut self, records: &[(&Record, &PathBuf)]) -> Result<(), StoreError> {
+        let transaction = self
+            .connection
+            .transaction()
+            .map_err(|error| StoreError::of_duckdb(&self.path, &error))?;
+        let mut loading = Loading::begin(&transaction)?;
+        for (record, path) in records {
+            let path = std::path::absolute(path).map_err(StoreError::io(path))?;
+            let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+            loading.add(record, &path, bytes)?;
+        }
+        loading.end()?;
+        let committed = transaction.commit();
+        committed.map_err(|error| StoreError::of_duckdb(&self.path, &error))
+    }
+
     /// Ingests every record below the given folders, in the order of their paths. A name may also be that of one record.
     ///
     /// Files that are no records by their name are passed over; one that cannot be ingested is reported, and the others go on.
@@ -85,39 +140,54 @@ impl Store {
             failures,
             ..IngestReport::default()
         };
+        let known = self.known_files()?;
+        let (mut batch, mut bytes) = (Vec::new(), 0);
         for path in paths {
-            match self.ingest_file(&path) {
-                Ok((run, Ingested::New)) => report.new.push(run),
-                Ok((run, Ingested::Updated)) => report.updated.push(run),
-                Ok((_, Ingested::Unchanged)) => report.unchanged += 1,
+            // A finished one that is known at this path and length is not read again: `verify` is there for doubt.
+            if known.contains(&place(&path)?) {
+                report.unchanged += 1;
+                continue;
+            }
+            match Record::read(&path).map_err(|error| explain(&path, error)) {
+                Ok(record) => {
+                    bytes += std::fs::metadata(&path).map_or(0, |meta| meta.len());
+                    batch.push((record, path));
+                }
                 Err(error) if error.is_of_record() => report.failures.push((path, error)),
                 Err(error) => return Err(error),
             }
+            if batch.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES {
+                self.take(std::mem::take(&mut batch), &mut report)?;
+                bytes = 0;
+            }
         }
+        self.take(batch, &mut report)?;
         Ok(report)
     }
 
-    /// Reads and ingests one record. A finished one that is known at this path and length is not read again:
-    /// `verify` is there for doubt.
-    fn ingest_file(&mut self, path: &Path) -> Result<(RunId, Ingested), StoreError> {
-        if let Some(run) = self.known_file(path)? {
-            return Ok((run, Ingested::Unchanged));
+    /// Ingests records and reports what became of them.
+    fn take(
+        &mut self,
+        batch: Vec<(Record, PathBuf)>,
+        report: &mut IngestReport,
+    ) -> Result<(), StoreError> {
+        let became = self.ingest_records(&batch)?;
+        for ((record, path), became) in batch.into_iter().zip(became) {
+            match became {
+                Ok(Ingested::New) => report.new.push(record.header.run),
+                Ok(Ingested::Updated) => report.updated.push(record.header.run),
+                Ok(Ingested::Unchanged) => report.unchanged += 1,
+                Err(error) => report.failures.push((path, error)),
+            }
         }
-        let record = Record::read(path).map_err(|error| explain(path, error))?;
-        let ingested = self.ingest_record(&record, path)?;
-        Ok((record.header.run, ingested))
+        Ok(())
     }
 
-    fn known_file(&self, path: &Path) -> Result<Option<RunId>, StoreError> {
-        let absolute = std::path::absolute(path).map_err(StoreError::io(path))?;
-        let bytes = std::fs::metadata(path).map_or(-1, |meta| meta.len() as i64);
-        let sql =
-            "SELECT run FROM runs WHERE record = ? AND record_bytes = ? AND finished IS NOT NULL";
-        let absolute = absolute.to_string_lossy();
-        let mut runs = self.rows(sql, params![absolute.as_ref(), bytes], |row| {
-            Ok(row.get::<_, String>(0)?.parse()?)
-        })?;
-        Ok(runs.pop())
+    /// Where finished records lay when they were ingested, and how long they were.
+    fn known_files(&self) -> Result<HashSet<(String, i64)>, StoreError> {
+        let sql = "SELECT record, record_bytes FROM runs WHERE finished IS NOT NULL";
+        let rows = self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.into_iter().collect())
     }
 
     fn known(&self, run: &RunId) -> Result<Option<Known>, StoreError> {
@@ -199,6 +269,13 @@ impl Extent {
             finished: record.status() != RunStatus::Partial,
         }
     }
+}
+
+/// Where a file lies, and how long it is.
+fn place(path: &Path) -> Result<(String, i64), StoreError> {
+    let absolute = std::path::absolute(path).map_err(StoreError::io(path))?;
+    let bytes = std::fs::metadata(path).map_or(-1, |meta| meta.len() as i64);
+    Ok((absolute.to_string_lossy().into_owned(), bytes))
 }
 
 fn forget(connection: &Connection, run_key: i64) -> Result<(), duckdb::Error> {

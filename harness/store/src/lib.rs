@@ -3,6 +3,7 @@
 //! Records are the truth; everything here can be deleted and rebuilt from them. Only this crate and
 //! what stands on it links DuckDB. It judges nothing: verdicts are made of what it returns.
 
+mod columns;
 mod contents;
 mod error;
 mod ingest;
@@ -20,8 +21,8 @@ pub use error::StoreError;
 pub use ingest::{IngestReport, Ingested};
 pub use open::{Access, Patience, Store};
 pub use rows::{
-    CaseRow, EventRow, MeasuredRound, RecordRow, RoundRow, RoundSamples, RoundTelemetry, RunRow,
-    SeriesKey, SeriesRow,
+    CaseRow, EventRow, Gauge, GaugeStep, ImportRow, MeasuredRound, RecordRow, RoundDetail,
+    RoundRow, RoundSamples, RunGauges, RunRow, SeriesKey, SeriesRow,
 };
 pub use schema::SCHEMA_VERSION;
 pub use verify::{Problem, VerifyReport};

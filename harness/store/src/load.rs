@@ -1,16 +1,19 @@
 //! Turning one record into rows: what each table gets, and nothing about whether it should.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use assay_protocol::{ArithmeticUnit, Digest, MemoryLevel, Metric, MetricKind, Prepared};
-use assay_record::{Block, BlockStatus, Case, Manifest, Purpose, Record, Samples, canonical};
+use assay_record::{
+    Block, BlockStatus, Fingerprint, Manifest, Purpose, Record, Samples, canonical,
+};
 use duckdb::arrow::array::{ArrayRef, Int32Array, Int64Array, UInt64Array};
 use duckdb::arrow::record_batch::RecordBatch;
 use duckdb::{Appender, Connection, params};
 use serde::Serialize;
 
+use crate::columns;
 use crate::error::StoreError;
 
 /// Samples that are handed over at once.
@@ -49,18 +52,103 @@ pub(crate) fn load(
     path: &Path,
     bytes: u64,
 ) -> Result<(), StoreError> {
-    check(record).map_err(|what| StoreError::content(path, what))?;
-    let loader = Loader {
-        connection,
-        record,
-        key: run_key(&record.header.run),
-    };
-    loader
-        .all(path, bytes)
-        .map_err(|fault| match fault.downcast::<duckdb::Error>() {
-            Ok(error) => StoreError::of_duckdb(connection.path().unwrap_or(path), &error),
+    let mut loading = Loading::begin(connection)?;
+    loading.add(record, path, bytes)?;
+    loading.end()
+}
+
+/// Rows of one record or of many on their way into the tables. What was added is there when it ended, and may be half
+/// there after an error: the transaction around it is then to be given up.
+pub(crate) struct Loading<'a> {
+    connection: &'a Connection,
+    tables: Appenders<'a>,
+    /// Digests of the documents that the database holds.
+    documents: HashSet<String>,
+}
+
+/// One for each table, for as long as rows come: to open them costs more than the rows of a small record.
+struct Appenders<'a> {
+    manifests: Appender<'a>,
+    fingerprints: Appender<'a>,
+    runs: Appender<'a>,
+    workers: Appender<'a>,
+    cases: Appender<'a>,
+    results: Appender<'a>,
+    samples: Appender<'a>,
+    sample_values: Appender<'a>,
+    round_values: Appender<'a>,
+    telemetry: Appender<'a>,
+    events: Appender<'a>,
+}
+
+impl<'a> Loading<'a> {
+    /// Begins to append.
+    pub fn begin(connection: &'a Connection) -> Result<Self, StoreError> {
+        let open = || {
+            Ok(Appenders {
+                manifests: connection.appender("manifests")?,
+                fingerprints: connection.appender("fingerprints")?,
+                runs: connection.appender("runs")?,
+                workers: connection.appender("workers")?,
+                cases: connection.appender("cases")?,
+                results: connection.appender("results")?,
+                samples: connection.appender("samples")?,
+                sample_values: connection.appender("sample_values")?,
+                round_values: connection.appender("round_values")?,
+                telemetry: connection.appender("telemetry")?,
+                events: connection.appender("events")?,
+            })
+        };
+        let wrong = |error: duckdb::Error| wrong(connection, &error);
+        Ok(Self {
+            documents: documents(connection).map_err(wrong)?,
+            tables: open().map_err(wrong)?,
+            connection,
+        })
+    }
+
+    /// Adds a record. `bytes` is the length of its file.
+    pub fn add(&mut self, record: &Record, path: &Path, bytes: u64) -> Result<(), StoreError> {
+        check(record).map_err(|what| StoreError::content(path, what))?;
+        let loaded = Loader::of(record)
+            .and_then(|loader| loader.all(&mut self.tables, &mut self.documents, path, bytes));
+        loaded.map_err(|fault| match fault.downcast::<duckdb::Error>() {
+            Ok(error) => wrong(self.connection, &error),
             Err(fault) => StoreError::content(path, fault.to_string()),
         })
+    }
+
+    /// Hands all of it over.
+    pub fn end(mut self) -> Result<(), StoreError> {
+        let tables = &mut self.tables;
+        let all = [
+            &mut tables.manifests,
+            &mut tables.fingerprints,
+            &mut tables.runs,
+            &mut tables.workers,
+            &mut tables.cases,
+            &mut tables.results,
+            &mut tables.samples,
+            &mut tables.sample_values,
+            &mut tables.round_values,
+            &mut tables.telemetry,
+            &mut tables.events,
+        ];
+        let flushed = all.into_iter().try_for_each(Appender::flush);
+        flushed.map_err(|error| wrong(self.connection, &error))
+    }
+}
+
+/// Digests of all manifests and fingerprints.
+fn documents(connection: &Connection) -> Result<HashSet<String>, duckdb::Error> {
+    let sql = "SELECT digest FROM manifests UNION ALL SELECT digest FROM fingerprints";
+    let mut statement = connection.prepare(sql)?;
+    let digests = statement.query_map([], |row| row.get(0))?;
+    digests.collect()
+}
+
+fn wrong(connection: &Connection, error: &duckdb::Error) -> StoreError {
+    StoreError::of_duckdb(connection.path().unwrap_or(Path::new(":memory:")), error)
 }
 
 /// What the reader does not check and the tables need.
@@ -102,38 +190,110 @@ fn check(record: &Record) -> Result<(), String> {
 }
 
 struct Loader<'a> {
-    connection: &'a Connection,
     record: &'a Record,
     key: i64,
+    /// Of each block.
+    visits: Vec<Visited>,
+    /// Key of each case on each arm, the arms of one case together.
+    series: Vec<i64>,
+}
+
+/// Where a block belongs.
+struct Visited {
+    case_no: i32,
+    arm_no: i32,
+    /// Whether it makes points of series.
+    counts: bool,
+}
+
+impl<'a> Loader<'a> {
+    fn of(record: &'a Record) -> Result<Self, Fault> {
+        let header = &record.header;
+        let places = Places::of(&header.manifest);
+        let counting = counting(&record.blocks);
+        let visited = |block: &Block| {
+            let (case_no, arm_no) = places.find(block)?;
+            Ok(Visited {
+                case_no,
+                arm_no,
+                counts: counts(block, &counting),
+            })
+        };
+        let mut series = Vec::new();
+        for case in &header.manifest.cases {
+            let (timing, definition) = (name_of(&case.timing)?, case.definition.to_string());
+            for arm in &header.manifest.arms {
+                series.push(key_of(&[
+                    &header.manifest.suite.name,
+                    &case.id,
+                    &timing,
+                    &definition,
+                    &header.machine.name,
+                    &arm.name,
+                ]));
+            }
+        }
+        Ok(Self {
+            record,
+            key: run_key(&header.run),
+            visits: record
+                .blocks
+                .iter()
+                .map(visited)
+                .collect::<Result<_, Fault>>()?,
+            series,
+        })
+    }
 }
 
 impl Loader<'_> {
-    fn all(&self, path: &Path, bytes: u64) -> Result<(), Fault> {
-        self.run(path, bytes)?;
-        self.workers()?;
-        self.cases()?;
-        self.results()?;
-        self.samples()?;
-        self.sample_values()?;
-        self.round_values()?;
-        self.telemetry()?;
-        self.events()
+    fn all(
+        &self,
+        tables: &mut Appenders<'_>,
+        documents: &mut HashSet<String>,
+        path: &Path,
+        bytes: u64,
+    ) -> Result<(), Fault> {
+        let header = &self.record.header;
+        let manifest = header.manifest_digest.to_string();
+        if documents.insert(manifest.clone()) {
+            let json = String::from_utf8(canonical::to_canonical(&header.manifest)?)?;
+            tables.manifests.append_row([manifest, json])?;
+        }
+        let mut fingerprint = |fingerprint: &Fingerprint| -> Result<String, Fault> {
+            let json = canonical::to_canonical(fingerprint)?;
+            let digest = Digest::of(&json).to_string();
+            if documents.insert(digest.clone()) {
+                let json = String::from_utf8(json)?;
+                tables.fingerprints.append_row([&digest, &json])?;
+            }
+            Ok(digest)
+        };
+        let before = fingerprint(&header.fingerprint)?;
+        let footer = self.record.footer.as_ref();
+        let after = footer.map(|footer| fingerprint(&footer.fingerprint));
+        let documents = (before, after.transpose()?);
+        self.run(&mut tables.runs, documents, path, bytes)?;
+        self.workers(&mut tables.workers)?;
+        self.cases(&mut tables.cases)?;
+        self.results(&mut tables.results)?;
+        self.samples(&mut tables.samples)?;
+        self.sample_values(&mut tables.sample_values)?;
+        self.round_values(&mut tables.round_values)?;
+        self.telemetry(&mut tables.telemetry)?;
+        self.events(&mut tables.events)
     }
 
-    fn appender(&self, table: &str) -> Result<Appender<'_>, Fault> {
-        Ok(self.connection.appender(table)?)
-    }
-
-    fn run(&self, path: &Path, bytes: u64) -> Result<(), Fault> {
+    /// The run itself, with the digests of its fingerprints before and after.
+    fn run(
+        &self,
+        appender: &mut Appender<'_>,
+        (before, after): (String, Option<String>),
+        path: &Path,
+        bytes: u64,
+    ) -> Result<(), Fault> {
         let (header, footer) = (&self.record.header, self.record.footer.as_ref());
-        let manifest = canonical::to_canonical(&header.manifest)?;
-        self.once("manifests", &header.manifest_digest, manifest)?;
-        let before = self.fingerprint(&header.fingerprint)?;
-        let after = footer
-            .map(|footer| self.fingerprint(&footer.fingerprint))
-            .transpose()?;
         let git = header.manifest.project.git();
-        let mut appender = self.appender("runs")?;
         appender.append_row(params![
             self.key,
             header.run.as_str(),
@@ -164,123 +324,121 @@ impl Loader<'_> {
             confirms(&header.purpose),
             header.timer_overhead_ns,
         ])?;
-        Ok(appender.flush()?)
-    }
-
-    fn fingerprint(&self, fingerprint: &assay_record::Fingerprint) -> Result<String, Fault> {
-        let json = canonical::to_canonical(fingerprint)?;
-        let digest = Digest::of(&json);
-        self.once("fingerprints", &digest, json)?;
-        Ok(digest.to_string())
-    }
-
-    /// Inserts a document under its digest unless it is there.
-    fn once(&self, table: &str, digest: &Digest, json: Vec<u8>) -> Result<(), Fault> {
-        let (digest, json) = (digest.to_string(), String::from_utf8(json)?);
-        let sql = format!(
-            "INSERT INTO {table} SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE digest = ?)"
-        );
-        self.connection
-            .execute(&sql, params![digest, json, digest])?;
         Ok(())
     }
 
-    fn workers(&self) -> Result<(), Fault> {
-        let mut appender = self.appender("workers")?;
+    fn workers(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
         for (number, worker) in (0i32..).zip(&self.record.workers) {
             let hello = serde_json::to_string(&worker.hello)?;
             appender.append_row(params![self.key, number, worker.arm, worker.worker, hello])?;
         }
-        Ok(appender.flush()?)
+        Ok(())
     }
 
-    fn cases(&self) -> Result<(), Fault> {
+    fn cases(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
         let header = &self.record.header;
         let all_declared = declared(&self.record.blocks);
         let nothing = Prepared::default();
-        let mut appender = self.appender("cases")?;
+        let mut rows = Vec::new();
         for (case_no, case) in (0i32..).zip(&header.manifest.cases) {
             for (arm_no, arm) in (0i32..).zip(&header.manifest.arms) {
                 let declared = all_declared.get(&(case.id.as_str(), arm.name.as_str()));
                 let prepared = declared.copied().unwrap_or(&nothing);
-                appender.append_row(params![
-                    self.key,
-                    case_no,
-                    arm_no,
-                    self.series(case, &arm.name)?,
-                    case.id,
-                    arm.name,
-                    case.benchmark,
-                    case.workload.name(),
-                    serde_json::to_string(&case.params)?,
-                    case.device.kind.to_string(),
-                    name_of(&case.timing)?,
-                    case.definition.to_string(),
-                    declared.is_some(),
-                    serde_json::to_string(&prepared.work)?,
-                    prepared.deterministic,
-                    serde_json::to_string(&prepared.metrics)?,
-                    prepared.bound.level.map(MemoryLevel::name),
-                    prepared.bound.unit.map(ArithmeticUnit::name),
-                    prepared.timer_resolution_ns,
-                    serde_json::to_string(&prepared.facts)?,
-                ])?;
+                let series = self.series(case_no, arm_no);
+                rows.push((case_no, arm_no, series, case, arm, declared, prepared));
             }
         }
-        Ok(appender.flush()?)
+        let rows = &rows;
+        let timings: Vec<String> = rows
+            .iter()
+            .map(|row| name_of(&row.3.timing))
+            .collect::<Result<_, _>>()?;
+        columns::append(
+            appender,
+            [
+                columns::longs(rows.iter().map(|_| self.key)),
+                columns::ints(rows.iter().map(|row| row.0)),
+                columns::ints(rows.iter().map(|row| row.1)),
+                columns::longs(rows.iter().map(|row| row.2)),
+                columns::texts(rows.iter().map(|row| row.3.id.as_str())),
+                columns::texts(rows.iter().map(|row| row.4.name.as_str())),
+                columns::texts(rows.iter().map(|row| row.3.benchmark.as_str())),
+                columns::texts(rows.iter().map(|row| row.3.workload.name())),
+                columns::json(rows.iter().map(|row| &row.3.params))?,
+                columns::texts(rows.iter().map(|row| row.3.device.kind.to_string())),
+                columns::texts(timings),
+                columns::texts(rows.iter().map(|row| row.3.definition.to_string())),
+                columns::truths(rows.iter().map(|row| row.5.is_some())),
+                columns::json(rows.iter().map(|row| &row.6.work))?,
+                columns::truths(rows.iter().map(|row| row.6.deterministic)),
+                columns::json(rows.iter().map(|row| &row.6.metrics))?,
+                columns::some_texts(
+                    rows.iter()
+                        .map(|row| row.6.bound.level.map(MemoryLevel::name)),
+                ),
+                columns::some_texts(
+                    rows.iter()
+                        .map(|row| row.6.bound.unit.map(ArithmeticUnit::name)),
+                ),
+                columns::some_counts(rows.iter().map(|row| row.6.timer_resolution_ns)),
+                columns::json(rows.iter().map(|row| &row.6.facts))?,
+            ],
+        )
     }
 
     /// Key of the series of a case on an arm, all metrics together.
-    fn series(&self, case: &Case, arm: &str) -> Result<i64, Fault> {
-        let header = &self.record.header;
-        Ok(key_of(&[
-            &header.manifest.suite.name,
-            &case.id,
-            &name_of(&case.timing)?,
-            &case.definition.to_string(),
-            &header.machine.name,
-            arm,
-        ]))
+    fn series(&self, case_no: i32, arm_no: i32) -> i64 {
+        let arms = self.record.header.manifest.arms.len();
+        self.series[case_no as usize * arms + arm_no as usize]
     }
 
-    fn results(&self) -> Result<(), Fault> {
-        let places = Places::of(&self.record.header.manifest);
-        let counting = counting(&self.record.blocks);
-        let mut appender = self.appender("results")?;
-        for (number, block) in (0i32..).zip(&self.record.blocks) {
-            let (case_no, arm_no) = places.find(block)?;
+    fn results(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
+        let blocks = &self.record.blocks;
+        let mut digests = Vec::with_capacity(blocks.len());
+        for block in blocks {
             let inputs = block.prepared.as_ref().map(|prepared| &prepared.inputs);
             let digest = inputs.map(canonical::digest).transpose()?;
-            appender.append_row(params![
-                self.key,
-                number,
-                case_no,
-                arm_no,
-                block.round,
-                block.attempt,
-                block.started.unix_ns(),
-                block.status.name(),
-                block.status.reason(),
-                counts(block, &counting),
-                block.device.as_deref(),
-                block.samples.len() as i32,
-                block.warmup as i32,
-                block.steady,
-                block.stop.as_deref(),
-                json_of(block.verification.as_ref())?,
-                digest.map(|digest| digest.to_string()),
-                json_of(inputs)?,
-                serde_json::to_string(&block.values)?,
-                serde_json::to_string(&block.noise)?,
-                block.log,
-                serde_json::to_string(&block.disturbed)?,
-            ])?;
+            digests.push(digest.map(|digest| digest.to_string()));
         }
-        Ok(appender.flush()?)
+        let inputs = |block: &'_ Block| {
+            let inputs = block.prepared.as_ref().map(|prepared| &prepared.inputs);
+            json_of(inputs)
+        };
+        let inputs: Vec<_> = blocks.iter().map(inputs).collect::<Result<_, _>>()?;
+        let verifications: Vec<_> = blocks
+            .iter()
+            .map(|block| json_of(block.verification.as_ref()))
+            .collect::<Result<_, _>>()?;
+        columns::append(
+            appender,
+            [
+                columns::longs(blocks.iter().map(|_| self.key)),
+                columns::ints((0i32..).take(blocks.len())),
+                columns::ints(self.visits.iter().map(|visit| visit.case_no)),
+                columns::ints(self.visits.iter().map(|visit| visit.arm_no)),
+                columns::ints(blocks.iter().map(|block| block.round as i32)),
+                columns::ints(blocks.iter().map(|block| block.attempt as i32)),
+                columns::longs(blocks.iter().map(|block| block.started.unix_ns())),
+                columns::texts(blocks.iter().map(|block| block.status.name())),
+                columns::some_texts(blocks.iter().map(|block| block.status.reason())),
+                columns::truths(self.visits.iter().map(|visit| visit.counts)),
+                columns::some_texts(blocks.iter().map(|block| block.device.as_deref())),
+                columns::ints(blocks.iter().map(|block| block.samples.len() as i32)),
+                columns::ints(blocks.iter().map(|block| block.warmup as i32)),
+                columns::truths(blocks.iter().map(|block| block.steady)),
+                columns::some_texts(blocks.iter().map(|block| block.stop.as_deref())),
+                columns::some_texts(verifications),
+                columns::some_texts(digests),
+                columns::some_texts(inputs),
+                columns::json(blocks.iter().map(|block| &block.values))?,
+                columns::json(blocks.iter().map(|block| &block.noise))?,
+                columns::texts(blocks.iter().map(|block| block.log.as_str())),
+                columns::json(blocks.iter().map(|block| &block.disturbed))?,
+            ],
+        )
     }
 
-    fn samples(&self) -> Result<(), Fault> {
-        let mut appender = self.appender("samples")?;
+    fn samples(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
         let mut columns = SampleColumns::default();
         for (number, block) in (0i32..).zip(&self.record.blocks) {
             columns.extend(number, &block.samples);
@@ -289,11 +447,10 @@ impl Loader<'_> {
             }
         }
         appender.append_record_batch(columns.batch(self.key)?)?;
-        Ok(appender.flush()?)
+        Ok(())
     }
 
-    fn sample_values(&self) -> Result<(), Fault> {
-        let mut appender = self.appender("sample_values")?;
+    fn sample_values(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
         for (number, block) in (0i32..).zip(&self.record.blocks) {
             for (metric, column) in &block.samples.values {
                 for (i, value) in (0i32..).zip(column) {
@@ -301,35 +458,34 @@ impl Loader<'_> {
                 }
             }
         }
-        Ok(appender.flush()?)
+        Ok(())
     }
 
-    fn round_values(&self) -> Result<(), Fault> {
-        let manifest = &self.record.header.manifest;
-        let places = Places::of(manifest);
-        let counting = counting(&self.record.blocks);
-        let mut appender = self.appender("round_values")?;
-        for (number, block) in (0i32..).zip(&self.record.blocks) {
-            let (case_no, _) = places.find(block)?;
-            let series = self.series(&manifest.cases[case_no as usize], &block.arm)?;
-            let counts = counts(block, &counting);
-            for (metric, value) in round_values(block) {
-                appender.append_row((
-                    self.key,
-                    number,
-                    series,
-                    metric,
-                    block.round,
-                    counts,
-                    value,
-                ))?;
-            }
+    fn round_values(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
+        let mut rows = Vec::new();
+        for (number, (block, visit)) in (0i32..).zip(self.record.blocks.iter().zip(&self.visits)) {
+            let series = self.series(visit.case_no, visit.arm_no);
+            let values = round_values(block).into_iter();
+            rows.extend(
+                values.map(|(metric, value)| (number, series, metric, block, visit, value)),
+            );
         }
-        Ok(appender.flush()?)
+        let rows = &rows;
+        columns::append(
+            appender,
+            [
+                columns::longs(rows.iter().map(|_| self.key)),
+                columns::ints(rows.iter().map(|row| row.0)),
+                columns::longs(rows.iter().map(|row| row.1)),
+                columns::texts(rows.iter().map(|row| row.2)),
+                columns::ints(rows.iter().map(|row| row.3.round as i32)),
+                columns::truths(rows.iter().map(|row| row.4.counts)),
+                columns::numbers(rows.iter().map(|row| row.5)),
+            ],
+        )
     }
 
-    fn telemetry(&self) -> Result<(), Fault> {
-        let mut appender = self.appender("telemetry")?;
+    fn telemetry(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
         for (number, block) in (0i32..).zip(&self.record.blocks) {
             for series in &block.telemetry {
                 let readings = series.at_ns.iter().zip(&series.values);
@@ -346,11 +502,10 @@ impl Loader<'_> {
                 }
             }
         }
-        Ok(appender.flush()?)
+        Ok(())
     }
 
-    fn events(&self) -> Result<(), Fault> {
-        let mut appender = self.appender("events")?;
+    fn events(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
         for (number, event) in (0i32..).zip(&self.record.events) {
             appender.append_row(params![
                 self.key,
@@ -361,7 +516,7 @@ impl Loader<'_> {
                 event.case.as_deref(),
             ])?;
         }
-        Ok(appender.flush()?)
+        Ok(())
     }
 }
 

@@ -21,8 +21,13 @@ use crate::schema::{self, SCHEMA_VERSION};
 /// How often a locked database is tried again.
 const RETRY_EVERY: Duration = Duration::from_millis(50);
 
-/// What DuckDB may hold in memory before it spills to disk.
-const MEMORY_LIMIT: &str = "2GiB";
+/// What DuckDB may hold in memory before it spills to disk. Ingest only appends: more would keep what nobody reads.
+const MEMORY_TO_READ: &str = "2GiB";
+const MEMORY_TO_WRITE: &str = "384MiB";
+
+/// How long the log of a writer gets before it is worked into the tables. Each time the last rows of every table are
+/// packed anew.
+const LOG: &str = "64MiB";
 
 /// What every file of DuckDB has behind its first checksum.
 const MAGIC: &[u8; 4] = b"DUCK";
@@ -180,8 +185,12 @@ fn config(access: Access, outside: Outside) -> Result<Config, duckdb::Error> {
             Access::Write => AccessMode::ReadWrite,
         })?
         .enable_external_access(outside == Outside::Open)?
-        .max_memory(MEMORY_LIMIT)?
-        .threads(threads)
+        .max_memory(match access {
+            Access::Read => MEMORY_TO_READ,
+            Access::Write => MEMORY_TO_WRITE,
+        })?
+        .threads(threads)?
+        .with("wal_autocheckpoint", LOG)
 }
 
 fn connect(path: &Path, access: Access, outside: Outside) -> Result<Connection, StoreError> {

@@ -1,6 +1,7 @@
 //! Queries: SQL in, rows of [`crate::rows`] out. Values from outside are bound, never written into SQL.
 
 mod cases;
+mod details;
 mod documents;
 mod energy;
 mod resolve;

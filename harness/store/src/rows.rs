@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use assay_protocol::{Bound, Digest, Metric, Params, TimingMode, Verification, Work};
 use assay_record::body::{SUMMARY, TelemetrySeries};
-use assay_record::{BlockStatus, EventKind, Purpose, RunId, RunStatus, Samples, Timestamp};
+use assay_record::{BlockStatus, EventKind, Origin, Purpose, RunId, RunStatus, Samples, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A run, without its measurements.
@@ -46,6 +46,17 @@ pub struct RunRow {
     pub purpose: Purpose,
     /// Where its record lay when it was ingested.
     pub record: String,
+}
+
+/// What an imported run was read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportRow {
+    /// The run.
+    pub run: RunId,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// Its name and format.
+    pub origin: Origin,
 }
 
 /// A case of a run on one arm.
@@ -203,15 +214,54 @@ pub struct RoundSamples {
     pub samples: Samples,
 }
 
-/// Telemetry over one round.
+/// A round that counts, with what lies behind its value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RoundTelemetry {
+pub struct RoundDetail {
+    /// Id of the case.
+    pub case: String,
+    /// Name of the arm.
+    pub arm: String,
     /// Round, from 0.
     pub round: u32,
-    /// Attempt within the round, from 0.
-    pub attempt: u32,
-    /// What was read, by name.
-    pub series: Vec<TelemetrySeries>,
+    /// How many of the first samples are warm-up.
+    pub warmup: u32,
+    /// By metric the value of each sample, warm-up included; of time that of one iteration, in nanoseconds.
+    pub values: BTreeMap<String, Vec<f64>>,
+    /// What telemetry read, by name; empty where that was not asked for.
+    pub gauges: Vec<Gauge>,
+}
+
+/// What telemetry read of one thing over a stretch of time, in steps of equal length.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gauge {
+    /// Dotted name: `gpu.0.power`.
+    pub name: String,
+    /// Unit of the values.
+    pub unit: String,
+    /// Steps with a reading, in order.
+    pub steps: Vec<GaugeStep>,
+}
+
+/// The readings in one step of time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GaugeStep {
+    /// Middle of the step as a share of the stretch: 0 is its beginning, 1 its end.
+    pub at: f64,
+    /// Lowest reading.
+    pub low: f64,
+    /// Median of the readings.
+    pub middle: f64,
+    /// Highest reading.
+    pub high: f64,
+}
+
+/// What telemetry read over a whole run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunGauges {
+    /// From the first reading to the last, in nanoseconds.
+    pub length_ns: u64,
+    /// By name; steps between rounds have no reading.
+    pub gauges: Vec<Gauge>,
 }
 
 /// A round that counts, as one stretch of time, with counters that were read meanwhile.

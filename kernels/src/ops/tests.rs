@@ -76,13 +76,18 @@ fn any_case() -> impl Strategy<Value = (String, Params)> {
             let random = random.next().unwrap_or(0);
             let value = match p.name.as_str() {
                 _ if !p.choices.is_empty() => p.choices[random % p.choices.len()].clone(),
+                // Windows fit into images, and there are several.
+                "kernel" | "batch" => size(random, 4),
+                "padding" => ParamValue::Int((random % 5) as i64),
+                "height" | "width" => ParamValue::Int((5 + random % 16) as i64),
+                "channels" => size(random, 12),
+                "stride" if name == "conv2d" => size(random, 3),
                 "elements" => size(random, 40_000),
                 // Of one bin all values are 0, whatever the seed.
                 "bins" => ParamValue::Int((2 + random % 600).try_into().unwrap()),
                 "k" | "lines" => size(random, 600),
                 "steps" => size(random, 4_000),
                 "stride" => size(random, 20),
-                "batch" => size(random, 4),
                 "offset" => ParamValue::Int((random % 32) as i64),
                 _ => size(random, 90),
             };
@@ -313,6 +318,37 @@ fn sums_of_many_blocks() {
                     .iter()
                     .all(|verdict| verdict.output == verdicts[0].output)
             );
+        }
+    }
+}
+
+/// The sizes where sums are divided into pieces and results into tiles, with something left over of each.
+#[test]
+fn products_of_many_pieces() {
+    let cases = [
+        ("gemv", "transposed", "no", [11, 33_001], 1),
+        ("gemv", "transposed", "yes", [701, 4500], 1),
+        ("gemm-skinny", "skinny", "columns", [21, 17_001], 16),
+        ("gemm-skinny", "skinny", "columns", [21, 2501], 4),
+        ("gemm-skinny", "skinny", "rows", [1101, 1101], 16),
+        ("gemm-skinny", "skinny", "rows", [301, 4127], 4),
+    ];
+    for (op, parameter, choice, sizes, few) in cases {
+        for dtype in ["f32", "bf16"] {
+            let mut params = small(op);
+            params.insert(parameter.into(), ParamValue::Text(choice.into()));
+            params.insert("dtype".into(), ParamValue::Text(dtype.into()));
+            for (name, size) in ["rows", "cols"].into_iter().zip(sizes) {
+                params.insert(name.into(), ParamValue::Int(size));
+            }
+            if few > 1 {
+                params.insert("few".into(), ParamValue::Int(few));
+            }
+            let verdicts = [1, 2, 5].map(|threads| run(op, &params, 1, threads).1);
+            for verdict in &verdicts {
+                assert!(verdict.passed, "{op} {params:?}: {verdict:?}");
+                assert_eq!(verdict.output, verdicts[0].output, "{op} {params:?}");
+            }
         }
     }
 }

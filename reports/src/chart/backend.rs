@@ -28,6 +28,12 @@ pub enum Role {
     Point,
     /// A change of the machine.
     Change,
+    /// What the history is compared with.
+    Other,
+    /// What is shown and does not count.
+    Aside,
+    /// The most that a machine can do.
+    Limit,
     /// A line that helps to read values across.
     Grid,
     /// An axis.
@@ -37,11 +43,14 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 10] = [
         Self::Band,
         Self::Line,
         Self::Point,
         Self::Change,
+        Self::Other,
+        Self::Aside,
+        Self::Limit,
         Self::Grid,
         Self::Axis,
         Self::Label,
@@ -63,6 +72,9 @@ impl Role {
             Self::Line => "line",
             Self::Point => "points",
             Self::Change => "change",
+            Self::Other => "other",
+            Self::Aside => "aside",
+            Self::Limit => "limit",
             Self::Grid => "grid",
             Self::Axis => "axis",
             Self::Label => "label",
@@ -120,6 +132,12 @@ impl<'a> Classed<'a> {
 pub fn titled_line(class: &str, d: &str, title: &str) -> String {
     let title = escaped(title);
     format!("<path class=\"{class}\" d=\"{d}\"><title>{title}</title></path>")
+}
+
+/// Words at a place of their own, in units of the drawing.
+pub fn words_at((x, y): BackendCoord, anchor: &str, words: &str) -> String {
+    let (x, y, words) = (units(x), units(y), escaped(words));
+    format!("<text class=\"name\" x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\">{words}</text>")
 }
 
 fn escaped(words: &str) -> String {

@@ -105,10 +105,10 @@ pub fn events<'a>(library: &Library<'a>, suite: Option<&str>) -> Vec<Event<'a>> 
         }
     }
     for night in &library.model.nights {
-        if let Some(row) = library.runs.get(&night.gate.run) {
-            if is_asked(suite, &row.suite) {
-                book.night(library, night, &row.suite, &row.machine);
-            }
+        if let Some(row) = library.runs.get(&night.gate.run)
+            && is_asked(suite, &row.suite)
+        {
+            book.night(library, night, &row.suite, &row.machine);
         }
     }
     book.events()

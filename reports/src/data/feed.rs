@@ -157,7 +157,7 @@ fn line(item: &Item<'_>) -> Line {
 fn words(item: &Item<'_>) -> String {
     let percent = |ratio: f64| format!("{:+.1} %", (ratio - 1.0) * 100.0);
     match &item.what {
-        What::Failed(why) => format!("failed: {}", clip(why, WORDS)),
+        What::Failed(why) => clip(why, WORDS).into_owned(),
         What::Tonight(case) => {
             let effect = case.ratio.map_or(String::new(), |ratio| {
                 let (low, high) = (percent(ratio.low), percent(ratio.high));
@@ -173,7 +173,7 @@ fn words(item: &Item<'_>) -> String {
                 .ratio
                 .map_or(String::new(), |ratio| format!("{}, ", percent(ratio)));
             let commit = |spot: &assay_verdicts::Spot| {
-                let short = part::commit(spot.commit.as_deref(), spot.dirty).short;
+                let short = part::short(spot.commit.as_deref().unwrap_or_default());
                 if short.is_empty() {
                     "no commit".into()
                 } else {

@@ -26,7 +26,7 @@ struct Index<'a> {
     suites: Vec<Suite<'a>>,
     machines: Vec<Machine<'a>>,
     nights: Vec<NightEntry<'a>>,
-    runs: Vec<Run<'a>>,
+    runs: Vec<RunEntry<'a>>,
     series: Vec<Series<'a>>,
 }
 
@@ -55,7 +55,7 @@ struct NightEntry<'a> {
 }
 
 #[derive(Serialize)]
-struct Run<'a> {
+struct RunEntry<'a> {
     run: String,
     suite: &'a str,
     machine: &'a str,
@@ -140,8 +140,8 @@ fn night<'a>(library: &Library<'a>, night: &'a Night) -> Option<NightEntry<'a>> 
     })
 }
 
-fn run(row: &RunRow) -> Run<'_> {
-    Run {
+fn run(row: &RunRow) -> RunEntry<'_> {
+    RunEntry {
         run: row.run.to_string(),
         suite: &row.suite,
         machine: &row.machine,

@@ -7,8 +7,7 @@ use serde::Serialize;
 
 use super::fill;
 use super::judged::{self, Effect};
-use super::night::suite_link;
-use super::part::{Link, cell};
+use super::part::{self, Link, cell};
 use crate::address;
 use crate::error::ReportError;
 use crate::model::{By, Library, Matrix};
@@ -55,7 +54,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     }
     let suite = |(at, (name, lines)): (usize, (&str, Vec<Line>))| Section {
         id: format!("suite-{at}"),
-        suite: suite_link(name),
+        suite: part::suite_link(name),
         lines,
     };
     let suites = suites.into_iter().enumerate().map(suite).collect();

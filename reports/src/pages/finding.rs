@@ -6,7 +6,6 @@ use assay_verdicts::{CaseComparison, CaseHistory, LocatedChange};
 use serde::Serialize;
 
 use super::judged::{self, Effect};
-use super::night::suite_link;
 use super::part::{self, Badge, Commit, Link, cell};
 use crate::chart::{self, Caption, Course};
 use crate::error::ReportError;
@@ -108,7 +107,7 @@ pub fn view(
             library.hrefs[&history.series.key].clone()
         }),
         metric: part::metric(&case.metric.name),
-        suite: suite_link(&row.suite),
+        suite: part::suite_link(&row.suite),
         machine: part::machine_link(&row.machine),
         effect: case.ratio.as_ref().map(judged::effect),
         latest: history.and_then(latest),
@@ -164,7 +163,7 @@ fn end(library: &Library<'_>, run: &RunId) -> Option<End> {
     Some(End {
         run: part::run_link(run),
         at: part::when(row.started),
-        commit: part::commit(row.commit.as_deref(), row.dirty),
+        commit: part::commit(library, row.commit.as_deref(), row.dirty),
     })
 }
 

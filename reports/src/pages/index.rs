@@ -190,7 +190,7 @@ fn unfinished(row: &RunRow) -> Option<UnfinishedLine> {
     (row.status != RunStatus::Complete).then(|| UnfinishedLine {
         run: part::run_link(&row.run),
         at: row.started.minute(),
-        suite: night::suite_link(&row.suite),
+        suite: part::suite_link(&row.suite),
         machine: part::machine_link(&row.machine),
         status: part::status(row.status),
         words: part::status_words(row.status),
@@ -226,7 +226,7 @@ fn failures_of_night(library: &Library<'_>, night: &Night) -> Vec<FailureLine> {
         Some(FailureLine {
             case: cell(&case.case),
             href: href(case).unwrap_or_default(),
-            suite: night::suite_link(&row.suite),
+            suite: part::suite_link(&row.suite),
             machine: part::machine_link(&row.machine),
             state: judged::case(case),
             reason: text::clip(reason, REASON).into_owned(),
@@ -245,7 +245,7 @@ fn failures_of_run(summary: &RunSummary) -> Vec<FailureLine> {
     let line = |(at, case): (usize, &CaseSummary)| FailureLine {
         case: cell(&case.case.case),
         href: part::case_href(summary, at),
-        suite: night::suite_link(&summary.run.suite),
+        suite: part::suite_link(&summary.run.suite),
         machine: part::machine_link(&summary.run.machine),
         state: part::state(&case.state),
         reason: text::clip(part::reason(&case.state), REASON).into_owned(),

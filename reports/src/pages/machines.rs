@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use super::fill;
 use super::judged;
-use super::night::suite_link;
 use super::part::{self, Badge, Link};
 use crate::error::ReportError;
 use crate::model::Library;
@@ -66,7 +65,7 @@ fn nights(library: &Library<'_>, machine: &str) -> Vec<NightOf> {
     let of = nights.filter_map(|night| {
         let row = library.night_row(night)?;
         (row.machine == machine).then(|| NightOf {
-            suite: suite_link(&row.suite),
+            suite: part::suite_link(&row.suite),
             state: judged::state(night.gate.state),
         })
     });

@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::compare;
 use super::fill;
 use super::judged::{self, Effect};
-use super::night::suite_link;
 use super::part::{self, Badge, Link, cell};
 use crate::chart::{self, Axis};
 use crate::error::ReportError;
@@ -96,7 +95,7 @@ pub fn render(library: &Library<'_>, matrix: &Matrix, href: &str) -> Result<Stri
     let lettered = ('B'..).zip(&matrix.comparisons);
     let rows = rows(library, matrix, href)?;
     let page = Page {
-        suite: suite_link(&matrix.suite),
+        suite: part::suite_link(&matrix.suite),
         baseline: side(
             'A',
             baseline.unwrap_or(&Side {

@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::judged;
 use super::part::{self, Badge, Link, cell};
-use crate::address;
 use crate::model::{Library, Night};
 
 /// A row of the table of nights.
@@ -39,7 +38,7 @@ pub fn line(library: &Library<'_>, night: &Night) -> Option<NightLine> {
     let summary = library.summary(&gate.run);
     Some(NightLine {
         state: judged::state(gate.state),
-        suite: suite_link(&row.suite),
+        suite: part::suite_link(&row.suite),
         machine: part::machine_link(&row.machine),
         run: part::run_link(&row.run),
         at: part::when(row.started),
@@ -61,14 +60,6 @@ fn certainty(gate: &Gate) -> &'static str {
         (0, _) => "",
         (_, Some(_)) => "confirmed",
         (_, None) => "not run again",
-    }
-}
-
-/// Link to a suite.
-pub fn suite_link(name: &str) -> Link {
-    Link {
-        href: address::suite(name),
-        text: cell(name),
     }
 }
 
@@ -104,7 +95,7 @@ pub struct PlaceView {
 pub fn place(library: &Library<'_>, night: &Night) -> Option<PlaceView> {
     let row = library.night_row(night)?;
     Some(PlaceView {
-        suite: suite_link(&row.suite),
+        suite: part::suite_link(&row.suite),
         machine: part::machine_link(&row.machine),
         run: part::run_link(&row.run),
         at: part::when(row.started),

@@ -5,6 +5,7 @@ use assay_record::fingerprint::PARTS;
 use assay_record::{Field, Fingerprint, RunId, RunStatus, Scalar, Section, Timestamp};
 use assay_stats::Interval;
 use assay_store::RunRow;
+use assay_verdicts::ceilings::Fraction;
 use assay_verdicts::{CaseState, CaseSummary, Likeness, MetricSummary, RunSummary, Verdict};
 use serde::Serialize;
 
@@ -126,6 +127,19 @@ pub fn number(interval: &Interval, unit: &Unit) -> Quantity {
     format::interval(interval, unit)
 }
 
+/// A result beside a ceiling: `93.4 ± 0.5 % of dram`.
+pub fn fraction(fraction: &Fraction) -> String {
+    let share = fraction.of_ceiling;
+    let percent = Interval {
+        estimate: share.estimate * 100.0,
+        low: share.low * 100.0,
+        high: share.high * 100.0,
+        ..share
+    };
+    let percent = number(&percent, &Unit::Other("%".into()));
+    format!("{percent} of {}", fraction.limit.name())
+}
+
 /// How many cases went how.
 #[derive(Default, Serialize)]
 pub struct Tally {
@@ -161,7 +175,7 @@ pub struct RunLine {
     /// When it started.
     pub at: String,
     /// Its suite.
-    pub suite: String,
+    pub suite: Link,
     /// Its machine.
     pub machine: Link,
     /// How it ended.
@@ -179,13 +193,13 @@ pub fn run_line(library: &Library<'_>, run: &RunRow) -> RunLine {
     RunLine {
         run: run_link(&run.run),
         at: when(run.started),
-        suite: cell(&run.suite),
+        suite: suite_link(&run.suite),
         machine: machine_link(&run.machine),
         status: status(run.status),
         tally: library
             .summary(&run.run)
             .map(|summary| tally(&summary.cases)),
-        commit: commit(run.commit.as_deref(), run.dirty),
+        commit: commit(library, run.commit.as_deref(), run.dirty),
         took: took(run),
     }
 }
@@ -209,13 +223,32 @@ pub struct Commit {
     pub short: String,
     /// Whether the working tree had changes.
     pub dirty: bool,
+    /// Where it is shown; empty where nobody said.
+    pub href: String,
 }
 
-/// A commit in short.
-pub fn commit(commit: Option<&str>, dirty: bool) -> Commit {
+/// First characters of a commit's hash.
+pub fn short(commit: &str) -> String {
+    commit.chars().take(10).collect()
+}
+
+/// A commit in short, with its address where the site's settings have one.
+pub fn commit(library: &Library<'_>, commit: Option<&str>, dirty: bool) -> Commit {
+    let commit = commit.unwrap_or_default();
     Commit {
-        short: commit.unwrap_or_default().chars().take(10).collect(),
+        short: short(commit),
         dirty,
+        href: commit_href(&library.settings.commit_link, commit),
+    }
+}
+
+/// Only what is the hash of a commit becomes part of an address.
+fn commit_href(link: &str, commit: &str) -> String {
+    let is_hash = !commit.is_empty() && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hash {
+        link.replace("{commit}", commit)
+    } else {
+        String::new()
     }
 }
 
@@ -248,6 +281,14 @@ pub fn case_href(summary: &RunSummary, at: usize) -> String {
         format!("{page}#case-{at}")
     } else {
         page
+    }
+}
+
+/// Link to a suite.
+pub fn suite_link(name: &str) -> Link {
+    Link {
+        href: address::suite(name),
+        text: cell(name),
     }
 }
 
@@ -348,7 +389,8 @@ fn part(name: &'static str, before: &Section, after: Option<&Section>) -> PartVi
     }
 }
 
-fn field_view(name: &str, field: Option<&Field>) -> FieldView {
+/// A field of a fingerprint.
+pub fn field_view(name: &str, field: Option<&Field>) -> FieldView {
     let kind = match field {
         None => "absent",
         Some(Field::Value(_)) => "value",

@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use super::fill;
 use super::judged;
-use super::night::suite_link;
 use super::part::{self, Badge, LikenessView, Link};
 use crate::error::ReportError;
 use crate::model::Library;
@@ -73,7 +72,7 @@ fn line(library: &Library<'_>, one: &Reproduction) -> Option<Line> {
         original_at: part::when(original.started),
         again: part::run_link(&one.again),
         again_at: part::when(again.started),
-        suite: suite_link(&again.suite),
+        suite: part::suite_link(&again.suite),
         machine: part::machine_link(&again.machine),
         elsewhere: is_elsewhere.then(|| part::machine_link(&original.machine)),
         inputs: likeness(&one.inputs),

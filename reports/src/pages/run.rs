@@ -1,4 +1,7 @@
-//! One run: how it went, every case, every failure, and what the machine was.
+//! One run: how it went, every case, every failure, what determined it, and what the machine was and did.
+
+mod difference;
+mod manifest;
 
 use std::collections::BTreeSet;
 
@@ -10,8 +13,12 @@ use assay_verdicts::{
 };
 use serde::Serialize;
 
+use self::difference::DifferenceView;
+use self::manifest::ManifestView;
 use super::fill;
+use super::gauges::{self, GaugesView};
 use super::part::{self, Badge, Commit, LikenessView, Link, PartView, Tally, cell};
+use crate::address;
 use crate::error::ReportError;
 use crate::format::{self, Quantity};
 use crate::model::Library;
@@ -50,6 +57,12 @@ struct Page {
     others: Vec<OtherLine>,
     events: Vec<EventLine>,
     more_events: usize,
+    difference: Option<DifferenceView>,
+    gauges: GaugesView,
+    gauges_span: String,
+    plan: Option<ManifestView>,
+    publishes_source: bool,
+    has_fractions: bool,
     parts: Vec<PartView>,
 }
 
@@ -62,6 +75,7 @@ struct CaseLine {
     state: Badge,
     time: Option<Quantity>,
     rates: Vec<Quantity>,
+    fractions: Vec<String>,
     rounds: String,
     samples: String,
     error: String,
@@ -137,6 +151,7 @@ struct ReproducedCase {
 /// The page.
 pub fn render(library: &Library<'_>, summary: &RunSummary) -> Result<String, ReportError> {
     let run = &summary.run;
+    let read = library.gauges(&run.run);
     let mut failures = failures(summary);
     let more_failures = failures.len().saturating_sub(FAILURES);
     failures.truncate(FAILURES);
@@ -149,7 +164,7 @@ pub fn render(library: &Library<'_>, summary: &RunSummary) -> Result<String, Rep
         took: part::took(run),
         status: part::status(run.status),
         status_words: part::status_words(run.status),
-        commit: part::commit(run.commit.as_deref(), run.dirty),
+        commit: part::commit(library, run.commit.as_deref(), run.dirty),
         commit_full: cell(run.commit.as_deref().unwrap_or_default()),
         branch: cell(run.branch.as_deref().unwrap_or_default()),
         tags: run.tags.iter().map(|tag| cell(tag)).collect(),
@@ -174,6 +189,18 @@ pub fn render(library: &Library<'_>, summary: &RunSummary) -> Result<String, Rep
             .collect(),
         events: summary.events.iter().take(EVENTS).map(event).collect(),
         more_events: summary.events.len().saturating_sub(EVENTS),
+        difference: difference::view(library, run),
+        gauges: read.map_or(Ok(GaugesView::default()), |read| {
+            gauges::of_run(&address::run(&run.run), read)
+        })?,
+        gauges_span: read.map_or(String::new(), |read| {
+            format::duration(i64::try_from(read.length_ns).unwrap_or(i64::MAX))
+        }),
+        plan: library
+            .manifest(&run.manifest)
+            .map(|found| manifest::view(library, found)),
+        publishes_source: library.settings.publish_source,
+        has_fractions: summary.cases.iter().any(|case| !case.fractions.is_empty()),
         parts: parts(library, summary),
     };
     fill(
@@ -283,6 +310,7 @@ fn case_line(
         state: part::state(&case.state),
         time: estimate.map(|estimate| part::number(estimate, &Unit::Nanoseconds)),
         rates: time.map_or(Vec::new(), rates),
+        fractions: case.fractions.iter().map(part::fraction).collect(),
         rounds: rounds(&case.case),
         samples: samples(&case.case),
         error: number(|v| v.error),
@@ -297,7 +325,8 @@ fn rates(time: &MetricSummary) -> Vec<Quantity> {
         .collect()
 }
 
-fn series_href(
+/// The page of a case's series, where the site has it.
+pub fn series_href(
     library: &Library<'_>,
     summary: &RunSummary,
     case: &CaseRow,
@@ -320,7 +349,7 @@ fn is_good(round: &RoundRow) -> bool {
 }
 
 /// The verification that says most: one that failed, else the one with the largest error.
-fn telling(rounds: &[RoundRow]) -> Option<&Verification> {
+pub fn telling(rounds: &[RoundRow]) -> Option<&Verification> {
     let all = || {
         rounds
             .iter()
@@ -332,7 +361,7 @@ fn telling(rounds: &[RoundRow]) -> Option<&Verification> {
         .or_else(|| all().max_by(|a, b| size(a).total_cmp(&size(b))))
 }
 
-/// `6`, `5 of 6`, `6, 2 not steady, 1 disturbed`, `1, a mean alone`: a round that was tried again counts once.
+/// `6`, `5 of 6`, `6, 2 not steady, 1 disturbed`, `1, a summary alone`: a round that was tried again counts once.
 fn rounds(case: &CaseRow) -> String {
     let good = case.good_rounds().count();
     let unsteady = case.good_rounds().filter(|round| !round.steady).count();
@@ -350,7 +379,7 @@ fn rounds(case: &CaseRow) -> String {
         of.unwrap_or_default(),
         not_steady.unwrap_or_default(),
         are_disturbed.unwrap_or_default(),
-        if is_mean { ", a mean alone" } else { "" }
+        if is_mean { ", a summary alone" } else { "" }
     )
 }
 

@@ -1,11 +1,15 @@
-//! One series: its history drawn and in numbers, and what changed on the machine meanwhile.
+//! One series: its history drawn and in numbers, what changed on the machine meanwhile, and what lies behind its last point.
 
-use assay_protocol::{Direction, Work};
-use assay_verdicts::{CaseHistory, Change, LocatedChange, Mark, Point, Series, Spot};
+mod last;
+
+use assay_protocol::{Direction, Metric, Work};
+use assay_verdicts::{
+    CaseHistory, CaseState, CaseSummary, Change, LocatedChange, Mark, Point, Series, Spot,
+};
 use serde::Serialize;
 
-use super::fill;
 use super::part::{self, Badge, Commit, Link, cell};
+use super::{fill, run};
 use crate::address;
 use crate::chart::{self, Course};
 use crate::error::ReportError;
@@ -17,7 +21,10 @@ use crate::text::clip;
 const NAME: usize = 240;
 const WHOLE_NAME: usize = 20_000;
 
-/// Most changes of one point that are listed.
+/// Most points that are listed, the latest; the downloads have all.
+const POINTS: usize = 200;
+
+/// Most changes of one point that are listed, and most points with changes.
 const CHANGES: usize = 40;
 
 #[derive(Serialize)]
@@ -33,17 +40,30 @@ struct Page {
     definition: String,
     latest: Option<Quantity>,
     rates: Vec<Quantity>,
+    fractions: Vec<String>,
+    state: Option<StateView>,
+    last: Option<last::Last>,
     chart: String,
     drawn: usize,
     shifts: Vec<ShiftLine>,
     marks: Vec<MarkLine>,
     changed: Vec<Changed>,
+    more_changed: usize,
     points: Vec<PointLine>,
+    all_points: usize,
+    verified: String,
     params: Vec<(String, String)>,
     work: Vec<(&'static str, String)>,
     formula: String,
     latest_run: String,
     siblings: Vec<Link>,
+}
+
+/// How the case went in its last run, where that was not well.
+#[derive(Serialize)]
+struct StateView {
+    badge: Badge,
+    reason: String,
 }
 
 /// A lasting change.
@@ -111,6 +131,13 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
     let latest_case = library.latest_case(series).map(|(_, case)| case);
     let last = series.points.last();
     let course = Course::new(history);
+    let all_changed = || {
+        series
+            .points
+            .iter()
+            .rev()
+            .filter(|point| !point.changes.is_empty())
+    };
     let page = Page {
         case: clip(&key.case, NAME).into_owned(),
         whole_case: whole_case(&key.case),
@@ -123,26 +150,37 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
         definition: key.definition.to_string(),
         latest: last.map(|point| part::number(&point.estimate, &series.metric.unit)),
         rates: latest_case.map_or(Vec::new(), |case| rates(case, &key.metric)),
+        fractions: latest_case
+            .filter(|_| key.metric == Metric::TIME)
+            .map_or(Vec::new(), |case| {
+                case.fractions.iter().map(part::fraction).collect()
+            }),
+        state: latest_case.and_then(state),
+        last: last::last(library, history)?,
         chart: draw(history, &course)?,
         drawn: course.drawn(),
         shifts: history
             .changes
             .iter()
             .rev()
-            .map(|change| shift(series, change))
+            .map(|change| shift(library, series, change))
             .collect(),
         marks: history
             .marks
             .iter()
             .map(|mark| mark_line(series, mark))
             .collect(),
-        changed: series.points.iter().rev().filter_map(changed).collect(),
+        changed: all_changed().take(CHANGES).map(changed).collect(),
+        more_changed: all_changed().count().saturating_sub(CHANGES),
         points: series
             .points
             .iter()
             .rev()
-            .map(|point| line(series, point))
+            .take(POINTS)
+            .map(|point| line(library, series, point))
             .collect(),
+        all_points: series.points.len(),
+        verified: latest_case.map_or(String::new(), verified),
         params: latest_case.map_or(Vec::new(), params),
         work: work(&series.work),
         formula: clip(&series.work.formula, 400).into_owned(),
@@ -170,7 +208,30 @@ fn better(direction: Direction) -> &'static str {
     }
 }
 
-fn rates(case: &assay_verdicts::CaseSummary, metric: &str) -> Vec<Quantity> {
+fn state(case: &CaseSummary) -> Option<StateView> {
+    (case.state != CaseState::Ok).then(|| StateView {
+        badge: part::state(&case.state),
+        reason: clip(part::reason(&case.state), 1000).into_owned(),
+    })
+}
+
+/// The largest error of the last run beside its tolerance.
+fn verified(case: &CaseSummary) -> String {
+    let Some(found) = run::telling(&case.case.rounds) else {
+        return String::new();
+    };
+    let passed = if found.passed { "passed" } else { "failed" };
+    let number = |value: Option<f64>| value.map(format::scientific);
+    match (number(found.error), number(found.tolerance)) {
+        (Some(error), Some(tolerance)) => {
+            format!("{passed}, largest error {error} of {tolerance} allowed")
+        }
+        (Some(error), None) => format!("{passed}, largest error {error}"),
+        _ => passed.into(),
+    }
+}
+
+fn rates(case: &CaseSummary, metric: &str) -> Vec<Quantity> {
     let own = case.metrics.iter().find(|m| m.metric.name == metric);
     let rates = own.map_or(&[][..], |m| &m.rates);
     rates
@@ -179,7 +240,7 @@ fn rates(case: &assay_verdicts::CaseSummary, metric: &str) -> Vec<Quantity> {
         .collect()
 }
 
-fn params(case: &assay_verdicts::CaseSummary) -> Vec<(String, String)> {
+fn params(case: &CaseSummary) -> Vec<(String, String)> {
     let params = case.case.params.iter();
     params
         .map(|(name, value)| (cell(name), cell(&value.to_string())))
@@ -237,7 +298,7 @@ fn in_words(history: &CaseHistory) -> String {
     )
 }
 
-fn shift(series: &Series, change: &LocatedChange) -> ShiftLine {
+fn shift(library: &Library<'_>, series: &Series, change: &LocatedChange) -> ShiftLine {
     let level = |level| format::value(level, &series.metric.unit);
     let percent = |ratio: f64| format!("{:+.1} %", (ratio - 1.0) * 100.0);
     ShiftLine {
@@ -245,8 +306,8 @@ fn shift(series: &Series, change: &LocatedChange) -> ShiftLine {
         by: change.ratio.map_or(String::new(), percent),
         before: level(change.before),
         after: level(change.after),
-        last_before: spot(&change.last_before),
-        first_after: spot(&change.first_after),
+        last_before: spot(library, &change.last_before),
+        first_after: spot(library, &change.first_after),
         machine: change
             .machine
             .iter()
@@ -262,11 +323,11 @@ fn shift(series: &Series, change: &LocatedChange) -> ShiftLine {
     }
 }
 
-fn spot(spot: &Spot) -> SpotView {
+fn spot(library: &Library<'_>, spot: &Spot) -> SpotView {
     SpotView {
         run: part::run_link(&spot.run),
         at: part::when(spot.started),
-        commit: part::commit(spot.commit.as_deref(), spot.dirty),
+        commit: part::commit(library, spot.commit.as_deref(), spot.dirty),
     }
 }
 
@@ -286,9 +347,8 @@ fn change_line(change: &Change) -> ChangeLine {
     }
 }
 
-fn changed(point: &Point) -> Option<Changed> {
-    let any = !point.changes.is_empty();
-    any.then(|| Changed {
+fn changed(point: &Point) -> Changed {
+    Changed {
         run: part::run_link(&point.run),
         at: point.started.minute(),
         changes: point
@@ -298,14 +358,14 @@ fn changed(point: &Point) -> Option<Changed> {
             .map(change_line)
             .collect(),
         more: point.changes.len().saturating_sub(CHANGES),
-    })
+    }
 }
 
-fn line(series: &Series, point: &Point) -> PointLine {
+fn line(library: &Library<'_>, series: &Series, point: &Point) -> PointLine {
     PointLine {
         run: part::run_link(&point.run),
         at: part::when(point.started),
-        commit: part::commit(point.commit.as_deref(), point.dirty),
+        commit: part::commit(library, point.commit.as_deref(), point.dirty),
         value: part::number(&point.estimate, &series.metric.unit),
         rounds: point.rounds,
         changes: point.changes.len(),

@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::fill;
 use super::judged;
-use super::night::suite_link;
 use super::part::{self, Badge, Link};
 use crate::error::ReportError;
 use crate::model::Library;
@@ -48,7 +47,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
         let newest = runs.first()?;
         let machines: BTreeSet<&str> = runs.iter().map(|row| row.machine.as_str()).collect();
         Some(SuiteLine {
-            suite: suite_link(name),
+            suite: part::suite_link(name),
             more: machines.len().saturating_sub(MACHINES),
             places: machines
                 .into_iter()

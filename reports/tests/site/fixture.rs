@@ -1,5 +1,6 @@
 //! A small site with everything on it: a long history, a short one, failures, hostile names.
 
+mod detail;
 pub mod nights;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ use crate::build::{
     at, bad, case, fingerprint, histories, interval, noise, peak_memory, round, run, run_id,
     series_of,
 };
+
+pub use detail::portion;
 
 /// Text that tries to leave its place: markup, attributes, CDATA, right-to-left, a terminal's codes, a NUL.
 pub const HOSTILE: &str = "<script>alert(1)</script>\"onmouseover=\"x' ]]> &lt; \u{202e}txt.exe שלום \u{1b}[31m\u{0}</title>";
@@ -43,7 +46,7 @@ pub fn model() -> SiteModel {
     }
     let mut nights = nights::nights();
     nights.push(nights::troubled(run_id(DAYS - 1), GEMM, TRIAD));
-    SiteModel {
+    let mut model = SiteModel {
         nights,
         matrices: nights::matrices(),
         runs: runs.iter().map(|summary| summary.run.clone()).collect(),
@@ -52,7 +55,9 @@ pub fn model() -> SiteModel {
         reproductions: vec![reproduction()],
         fingerprints: fingerprints(),
         ..SiteModel::default()
-    }
+    };
+    detail::add(&mut model);
+    model
 }
 
 fn marks() -> Marks {

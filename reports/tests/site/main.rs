@@ -2,17 +2,19 @@
 
 mod build;
 mod data;
+mod detail;
 mod fixture;
 mod html;
 mod pages;
 mod replace;
 mod scale;
+mod tonight;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use assay_reports::{SiteModel, SiteSettings, publish};
+use assay_reports::{Portion, Presentation, Publication, Published, SiteModel, SiteSettings};
 use tempfile::TempDir;
 
 /// A published site and the folder around it.
@@ -22,8 +24,12 @@ struct Site {
 
 impl Site {
     fn of(model: &SiteModel) -> Self {
+        Self::with(model, &SiteSettings::default())
+    }
+
+    fn with(model: &SiteModel, settings: &SiteSettings) -> Self {
         let folder = TempDir::new().unwrap();
-        publish(model, &folder.path().join("site"), &SiteSettings::default()).unwrap();
+        publish_whole(model, &folder.path().join("site"), settings);
         Self { folder }
     }
 
@@ -47,6 +53,21 @@ impl Site {
             .map(|(name, bytes)| (name, String::from_utf8(bytes).unwrap()))
             .collect()
     }
+}
+
+/// As the program publishes: with manifests and telemetry of the runs.
+fn publish_whole(model: &SiteModel, out: &Path, settings: &SiteSettings) -> Published {
+    let presentation = Presentation::of(settings).unwrap();
+    let mut publication = Publication::begin(model, out, &presentation).unwrap();
+    let missing = publication.missing_runs();
+    let mut summaries = model.summaries.clone();
+    summaries.retain(|summary| missing.contains(&summary.run.run));
+    let portion = Portion {
+        summaries,
+        ..fixture::portion()
+    };
+    publication.add(&portion).unwrap();
+    publication.finish().unwrap()
 }
 
 fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use assay_reports::{SiteModel, SiteSettings, publish};
+use assay_reports::{SiteModel, SiteSettings};
 
-use crate::Site;
 use crate::fixture::{HOSTILE, model, nights};
 use crate::html::tags;
+use crate::{Site, publish_whole};
 
 /// The only page whose path starts so.
 fn page(site: &Site, start: &str) -> String {
@@ -237,23 +237,9 @@ fn the_same_model_gives_the_same_bytes() {
 #[test]
 fn the_fixture_is_there_for_browsers() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let site = publish(
-        &model(),
-        &folder.join("fixture-site"),
-        &SiteSettings::default(),
-    )
-    .unwrap();
+    let settings = SiteSettings::default();
+    let site = publish_whole(&model(), &folder.join("fixture-site"), &settings);
     assert!(site.index().is_file());
-    publish(
-        &nights::quiet(),
-        &folder.join("quiet-site"),
-        &SiteSettings::default(),
-    )
-    .unwrap();
-    publish(
-        &SiteModel::default(),
-        &folder.join("empty-site"),
-        &SiteSettings::default(),
-    )
-    .unwrap();
+    publish_whole(&nights::quiet(), &folder.join("quiet-site"), &settings);
+    publish_whole(&SiteModel::default(), &folder.join("empty-site"), &settings);
 }

@@ -1,6 +1,6 @@
 //! `assay import`: results of other tools become runs here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use assay_record::{Day, Timestamp, validate};
@@ -18,9 +18,9 @@ pub struct Args {
     /// What wrote the files.
     #[arg(value_parser = PossibleValuesParser::new(import::names()))]
     format: String,
-    /// Files of results, each one run. Those that were imported before change nothing.
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    /// Files of results, or asv's folders of them; each file one run. Those that were imported before change nothing.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
     /// Name of the machine that measured; otherwise one is made of the names of its GPUs.
     #[arg(long, value_name = "NAME")]
     machine: Option<String>,
@@ -33,6 +33,9 @@ pub struct Args {
     /// Commit that was measured, in full.
     #[arg(long, value_name = "SHA")]
     commit: Option<String>,
+    /// Clone of the measured project, which knows the order of commits better than their dates do (asv).
+    #[arg(long, value_name = "DIR")]
+    repo: Option<PathBuf>,
     /// Give the runs a name, by which `tag:NAME` finds the latest.
     #[arg(long, value_name = "NAME")]
     tag: Vec<String>,
@@ -60,24 +63,76 @@ fn all(
 ) -> Result<Exit> {
     let mut store = database::open(settings, Access::Write)?;
     let mut exit = Exit::Fine;
-    for file in &args.files {
-        match import::import(importer, file, options, settings, &mut store) {
-            Ok(Imported::New(run)) => crate::say!("{}: imported as {run}", file.display()),
-            Ok(Imported::Known(run)) => {
-                crate::say!("{}: unchanged, imported before as {run}", file.display());
-            }
-            Err(error) => {
-                errors::print(&error);
-                exit = Exit::BadInput;
-            }
+    for path in &args.paths {
+        let mut count = Count::default();
+        let tried = import::import(
+            importer,
+            path,
+            options,
+            settings,
+            &mut store,
+            |file, became| {
+                count.add(file, became, file == path);
+            },
+        );
+        if let Err(error) = tried {
+            errors::print(&error);
+            exit = Exit::BadInput;
+        }
+        if count.refused > 0 {
+            exit = Exit::BadInput;
+        }
+        if count.is_of_folder {
+            crate::say!(
+                "{}: {} imported, {} unchanged, {} refused",
+                path.display(),
+                count.new,
+                count.known,
+                count.refused
+            );
         }
     }
     Ok(exit)
 }
 
+/// What became of the files of a path.
+#[derive(Default)]
+struct Count {
+    new: usize,
+    known: usize,
+    refused: usize,
+    is_of_folder: bool,
+}
+
+impl Count {
+    /// Counts a file. What became of one that somebody named is said; of those in a folder, what could not be imported.
+    fn add(&mut self, file: &Path, became: Result<Imported>, is_named: bool) {
+        self.is_of_folder |= !is_named;
+        let shown = file.display();
+        match became {
+            Ok(Imported::New(run)) => {
+                self.new += 1;
+                if is_named {
+                    crate::say!("{shown}: imported as {run}");
+                }
+            }
+            Ok(Imported::Known(run)) => {
+                self.known += 1;
+                if is_named {
+                    crate::say!("{shown}: unchanged, imported before as {run}");
+                }
+            }
+            Err(error) => {
+                self.refused += 1;
+                errors::print(&error);
+            }
+        }
+    }
+}
+
 fn options(args: &Args) -> Result<Options> {
     ensure!(
-        args.files.len() == 1 || (args.date.is_none() && args.commit.is_none()),
+        args.paths.len() == 1 || (args.date.is_none() && args.commit.is_none()),
         "--date and --commit are those of one file; give one file at a time"
     );
     if let Some(suite) = &args.suite {
@@ -96,6 +151,7 @@ fn options(args: &Args) -> Result<Options> {
         suite: args.suite.clone(),
         date: args.date,
         commit: args.commit.clone(),
+        repo: args.repo.clone(),
         tags: args.tag.clone(),
         without_samples: args.without_samples,
     })

@@ -3,7 +3,7 @@
 //! Where the format of records asks for what an import cannot know, it gets the value that says nothing: the digest of
 //! no bytes for the worker's executable, the usual policy, no clock.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::{Context as _, Result, ensure};
 use assay_protocol::{DeviceKind, Digest, Hello, PROTOCOL_VERSION, Prepared, U64};
@@ -18,7 +18,7 @@ use assay_record::{
 use assay_stats::{steady_from, warmup::MINIMUM_SAMPLES};
 
 use super::Options;
-use super::found::{Columns, Found, Measurement, Outcome, Total, plain, slug};
+use super::found::{Columns, Environment, Found, Measurement, Outcome, Total, plain, slug};
 use crate::plan::{self, MAIN_ARM, cases};
 
 /// Longest reason that is kept, in characters.
@@ -32,6 +32,8 @@ pub struct Origins {
     pub format: &'static str,
     /// Name of the file.
     pub file: String,
+    /// What the tool calls a case's time: `mean` or `median` of its samples.
+    pub middle: &'static str,
     /// SHA-256 of it.
     pub digest: Digest,
     /// When it was measured.
@@ -40,14 +42,19 @@ pub struct Origins {
     pub is_dated: bool,
 }
 
+/// Cases that were made before: the files of a history have most of them in common.
+#[derive(Default)]
+pub struct Cases(HashMap<String, Case>);
+
 /// The header of a record, and all that comes after it.
 pub fn record(
     found: Found,
     origins: &Origins,
     options: &Options,
+    known: &mut Cases,
 ) -> Result<(Header, impl Iterator<Item = Body> + use<>)> {
     ensure!(!found.measurements.is_empty(), "it holds no measurement");
-    let header = header(&found, origins, options)?;
+    let header = header(&found, origins, options, known)?;
     let event = Event {
         at: origins.date,
         kind: EventKind::Imported,
@@ -67,17 +74,27 @@ pub fn record(
         .iter()
         .map(|case| case.id.clone())
         .collect();
-    let date = origins.date;
+    let (arm, date) = (arm_name(&found).to_owned(), origins.date);
     let blocks = ids
         .into_iter()
         .zip(found.measurements)
-        .map(move |(id, measurement)| Body::Block(Box::new(block(id, measurement, date))));
+        .map(move |(id, measurement)| Body::Block(Box::new(block(id, &arm, measurement, date))));
     let first = [Body::Worker(worker), Body::Event(event)];
     let last = [Body::Footer(Box::new(footer))];
     Ok((header, first.into_iter().chain(blocks).chain(last)))
 }
 
-fn header(found: &Found, origins: &Origins, options: &Options) -> Result<Header> {
+fn arm_name(found: &Found) -> &str {
+    let environment = found.environment.as_ref();
+    environment.map_or(MAIN_ARM, |environment| &environment.name)
+}
+
+fn header(
+    found: &Found,
+    origins: &Origins,
+    options: &Options,
+    known: &mut Cases,
+) -> Result<Header> {
     let fingerprint = Fingerprint {
         taken: origins.date,
         hardware: found.hardware.clone(),
@@ -91,7 +108,7 @@ fn header(found: &Found, origins: &Origins, options: &Options) -> Result<Header>
         machine.context("it does not say on what it was measured: name that with --machine")?,
         100,
     )?;
-    let file = ManifestFile::seal(&manifest(found, origins, options)?)?;
+    let file = ManifestFile::seal(&manifest(found, origins, options, known)?)?;
     let entropy = format!("import {}", origins.digest);
     Ok(Header {
         version: RECORD_VERSION,
@@ -112,8 +129,14 @@ fn header(found: &Found, origins: &Origins, options: &Options) -> Result<Header>
     })
 }
 
-fn manifest(found: &Found, origins: &Origins, options: &Options) -> Result<Manifest> {
-    let project = match &options.commit {
+fn manifest(
+    found: &Found,
+    origins: &Origins,
+    options: &Options,
+    known: &mut Cases,
+) -> Result<Manifest> {
+    let environment = found.environment.as_ref();
+    let project = match options.commit.as_ref().or(found.commit.as_ref()) {
         None => Project::NoRepository,
         Some(commit) => Project::Git(GitState {
             commit: Some(commit.clone()),
@@ -138,21 +161,23 @@ fn manifest(found: &Found, origins: &Origins, options: &Options) -> Result<Manif
         },
         project,
         arms: vec![Arm {
-            name: MAIN_ARM.into(),
+            name: arm_name(found).into(),
             engine: Engine::Host,
             worker: Digest::of(""),
             prefix: Vec::new(),
-            env: BTreeMap::new(),
+            env: environment.map_or_else(BTreeMap::new, |environment: &Environment| {
+                environment.env.clone()
+            }),
             commit: None,
         }],
         workers: BTreeMap::from([(origins.format.to_owned(), found.command.clone())]),
         sources: BTreeMap::new(),
         order_seed: U64(0),
-        cases: all_cases(&found.measurements, origins.format)?,
+        cases: all_cases(&found.measurements, origins.format, known)?,
     })
 }
 
-fn all_cases(measurements: &[Measurement], worker: &str) -> Result<Vec<Case>> {
+fn all_cases(measurements: &[Measurement], worker: &str, known: &mut Cases) -> Result<Vec<Case>> {
     let count = measurements.len();
     ensure!(
         count <= MAX_CASES,
@@ -160,7 +185,7 @@ fn all_cases(measurements: &[Measurement], worker: &str) -> Result<Vec<Case>> {
     );
     let mut ids = HashSet::new();
     let case = |measurement| {
-        let case = case(measurement, worker)?;
+        let case = known.case(measurement, worker)?;
         ensure!(
             ids.insert(case.id.clone()),
             "two results are both the case `{}`: which one is meant cannot be told",
@@ -169,6 +194,31 @@ fn all_cases(measurements: &[Measurement], worker: &str) -> Result<Vec<Case>> {
         Ok(case)
     };
     measurements.iter().map(case).collect()
+}
+
+impl Cases {
+    /// The case of a measurement.
+    fn case(&mut self, measurement: &Measurement, worker: &str) -> Result<Case> {
+        let Measurement {
+            benchmark,
+            definition,
+            point,
+            device,
+            timing,
+            ..
+        } = measurement;
+        let key = serde_json::to_string(&(worker, benchmark, definition, point, device, timing))?;
+        if let Some(known) = self.0.get(&key) {
+            return Ok(known.clone());
+        }
+        let new = case(measurement, worker)?;
+        // A folder of many files that have nothing in common must not fill the memory.
+        if self.0.len() >= MAX_CASES {
+            self.0.clear();
+        }
+        self.0.insert(key, new.clone());
+        Ok(new)
+    }
 }
 
 fn case(measurement: &Measurement, worker: &str) -> Result<Case> {
@@ -182,7 +232,7 @@ fn case(measurement: &Measurement, worker: &str) -> Result<Case> {
     let workload = WorkloadRef::Worker {
         worker: worker.into(),
         name: plain("benchmark", benchmark, 200)?.into(),
-        definition: 1,
+        definition: measurement.definition,
     };
     Ok(Case {
         id: short(cases::id(benchmark, point, device, *timing)),
@@ -215,7 +265,7 @@ fn short(id: String) -> String {
 
 fn worker(found: &Found, origins: &Origins) -> Worker {
     Worker {
-        arm: MAIN_ARM.into(),
+        arm: arm_name(found).into(),
         worker: origins.format.into(),
         hello: Hello {
             protocol: PROTOCOL_VERSION,
@@ -243,7 +293,8 @@ fn words(found: &Found, origins: &Origins) -> String {
     if sums > 0 {
         let all = found.measurements.len();
         said.push(format!(
-            "{sums} of {all} cases are known by their mean alone, and nothing of their spread"
+            "{sums} of {all} cases are known by their {} alone, and not by their samples",
+            origins.middle
         ));
     }
     if !origins.is_dated {
@@ -253,12 +304,14 @@ fn words(found: &Found, origins: &Origins) -> String {
     said.join("; ")
 }
 
-fn block(case: String, measurement: Measurement, at: Timestamp) -> Block {
+fn block(case: String, arm: &str, measurement: Measurement, at: Timestamp) -> Block {
     let has_device_clock = measurement.device.kind != DeviceKind::Cpu;
     let mut prepared = Prepared {
         work: measurement.work,
+        facts: measurement.facts,
         ..Prepared::default()
     };
+    let mut values = BTreeMap::new();
     let (mut samples, mut status, mut stop) = (Samples::default(), BlockStatus::Ok, None);
     match measurement.outcome {
         Outcome::Samples(columns) => {
@@ -270,6 +323,10 @@ fn block(case: String, measurement: Measurement, at: Timestamp) -> Block {
             samples = one(total);
             stop = Some(SUMMARY.to_owned());
         }
+        Outcome::Value(metric, value) => {
+            values.insert(metric.name.clone(), value);
+            prepared.metrics = vec![metric];
+        }
         Outcome::Skipped(reason) => status = BlockStatus::Skipped(clip(&reason)),
         Outcome::Failed(reason) => status = BlockStatus::Failed(clip(&reason)),
     }
@@ -279,10 +336,10 @@ fn block(case: String, measurement: Measurement, at: Timestamp) -> Block {
     let (warmup, steady) = settled(&samples);
     Block {
         case,
-        arm: MAIN_ARM.into(),
+        arm: arm.into(),
         round: 0,
         attempt: 0,
-        started: at,
+        started: measurement.started.unwrap_or(at),
         prepared: (status == BlockStatus::Ok).then_some(prepared),
         status,
         device: None,
@@ -291,7 +348,7 @@ fn block(case: String, measurement: Measurement, at: Timestamp) -> Block {
         steady,
         stop,
         verification: None,
-        values: BTreeMap::new(),
+        values,
         telemetry: Vec::new(),
         noise: BTreeMap::new(),
         disturbed: Vec::new(),
@@ -299,7 +356,7 @@ fn block(case: String, measurement: Measurement, at: Timestamp) -> Block {
     }
 }
 
-/// Samples of one iteration each. When one began is not known, only which came before which; the host's time is not
+/// Samples one after the other. When one began is not known, only which came before which; the host's time is not
 /// known where the device has a clock, only that it is no less.
 fn each(columns: Columns) -> Samples {
     let mut begin = 0_u64;
@@ -310,7 +367,7 @@ fn each(columns: Columns) -> Samples {
     };
     Samples {
         start_ns: columns.ns.iter().map(start).collect(),
-        iterations: vec![1; columns.ns.len()],
+        iterations: vec![columns.iterations; columns.ns.len()],
         host_ns: columns.ns.clone(),
         device_ns: columns.ns,
         values: columns

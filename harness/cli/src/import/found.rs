@@ -1,8 +1,10 @@
 //! What a file of another tool says, in our words: what every importer reads its format into.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, ensure};
 use assay_protocol::{DeviceInfo, DeviceSelector, Metric, Params, TimingMode, Work};
-use assay_record::Section;
+use assay_record::{Section, Timestamp};
 
 /// What a file says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,10 +25,25 @@ pub struct Found {
     pub software: Section,
     /// What it says of settings.
     pub settings: Section,
+    /// Where it belongs in the order of runs; absent where the file does not tell.
+    pub date: Option<Timestamp>,
+    /// Commit of the measured project, in hexadecimal.
+    pub commit: Option<String>,
+    /// The environment in which all of it was measured, where the tool tells such apart.
+    pub environment: Option<Environment>,
     /// What was measured.
     pub measurements: Vec<Measurement>,
     /// What is to be known of them beside the usual: clauses without a full stop.
     pub caveats: Vec<String>,
+}
+
+/// An environment: results of one are not compared with those of another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Environment {
+    /// Its name, as one of an arm.
+    pub name: String,
+    /// Variables that were set in it.
+    pub env: BTreeMap<String, String>,
 }
 
 /// One case, measured or not.
@@ -34,6 +51,8 @@ pub struct Found {
 pub struct Measurement {
     /// The benchmark as the tool calls it.
     pub benchmark: String,
+    /// Which version of it: results of two are no one series.
+    pub definition: u32,
     /// Where it stands on its axes.
     pub point: Params,
     /// Where it ran.
@@ -42,6 +61,10 @@ pub struct Measurement {
     pub timing: TimingMode,
     /// Work of one iteration, as far as it is known.
     pub work: Work,
+    /// What else the tool says of it, by name.
+    pub facts: BTreeMap<String, String>,
+    /// When it began, where that is known.
+    pub started: Option<Timestamp>,
     /// What came of it.
     pub outcome: Outcome,
 }
@@ -49,12 +72,14 @@ pub struct Measurement {
 /// What came of a measurement.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// Every sample, one iteration each.
+    /// Every sample.
     Samples(Columns),
     /// Iterations that were timed as one.
     Batch(Total),
     /// What samples took together that were not kept: how they differ is not known.
     Sum(Total),
+    /// What is no time, and of which there is one.
+    Value(Metric, f64),
     /// It was not measured, and that is nobody's fault.
     Skipped(String),
     /// Something went wrong.
@@ -64,7 +89,9 @@ pub enum Outcome {
 /// Samples in the order they were taken.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Columns {
-    /// Time of each, in nanoseconds, by the device's clock where it has one.
+    /// Iterations of each.
+    pub iterations: u64,
+    /// Time of all iterations of each, in nanoseconds, by the device's clock where it has one.
     pub ns: Vec<u64>,
     /// Further metrics, with a value of each.
     pub metrics: Vec<(Metric, Vec<f64>)>,

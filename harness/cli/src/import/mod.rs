@@ -2,22 +2,28 @@
 //!
 //! An [`Importer`] reads one format into [`Found`], in our words; [`assemble`] makes a record of it. What a file does
 //! not say is not made up: the record says what it lacks, and cannot be run again. A file is imported whole or not at
-//! all, and once, however often it is given.
+//! all, and once, however often it is given. Of a folder of thousands [`flow`] takes as many at once as there are cores.
 
 mod assemble;
+mod asv;
+mod flow;
 mod found;
+mod known;
 mod nvbench;
+pub mod synthetic;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use assay_protocol::Digest;
-use assay_record::{Record, RunId, Timestamp, whole};
-use assay_store::{RunRow, Store};
+use assay_record::whole::{self, Draft};
+use assay_record::{RunId, Timestamp};
 
-use self::assemble::Origins;
+use self::assemble::{Cases, Origins};
+pub use self::flow::import;
 use self::found::Found;
+use self::known::Known;
 use crate::settings::Settings;
 use crate::suite::locate::read_text;
 
@@ -29,13 +35,37 @@ pub trait Importer: Sync {
     /// What it is called on the command line and in records.
     fn name(&self) -> &'static str;
 
-    /// What a file says. `text` was read from `path`, whose folder may hold more of it; `samples` says whether the
-    /// samples are wanted or the sums of them are enough. Errors name the field.
-    fn read(&self, path: &Path, text: &str, samples: bool) -> Result<Found>;
+    /// What lies at a path that somebody named. Options that make no sense for the format are errors.
+    fn open(&self, path: &Path, options: &Options) -> Result<Box<dyn Results>>;
+
+    /// What the tool gives of samples that it did not keep.
+    fn middle(&self) -> &'static str {
+        "mean"
+    }
+}
+
+/// Results of one tool, in a file or in many.
+pub trait Results: Send + Sync {
+    /// The files, each of which becomes a run.
+    fn files(&self) -> &[PathBuf];
+
+    /// What a file says. `text` was read from it; its folder may hold more of it. Errors name the field.
+    fn read(&self, file: &Path, text: &str) -> Result<Found>;
+
+    /// What a file is called in records.
+    fn name_of(&self, file: &Path) -> String {
+        let name = file.file_name().unwrap_or(file.as_os_str());
+        name.to_string_lossy().into_owned()
+    }
+
+    /// Whether the tool adds to files that it wrote, so that two contents of one name are of one run.
+    fn grow(&self) -> bool {
+        false
+    }
 }
 
 /// Every format.
-const IMPORTERS: &[&dyn Importer] = &[&nvbench::NvBench];
+const IMPORTERS: &[&dyn Importer] = &[&asv::Asv, &nvbench::NvBench];
 
 /// The importer of a format.
 pub fn importer(name: &str) -> Option<&'static dyn Importer> {
@@ -54,10 +84,12 @@ pub struct Options {
     pub machine: Option<String>,
     /// Name of the suite.
     pub suite: Option<String>,
-    /// When it was measured; else when the file was last written.
+    /// When it was measured; else what the file says, or when it was last written.
     pub date: Option<Timestamp>,
     /// Commit of the measured project.
     pub commit: Option<String>,
+    /// Repository that knows the order of commits.
+    pub repo: Option<PathBuf>,
     /// Names given to the run.
     pub tags: Vec<String>,
     /// Whether the sums of samples are enough.
@@ -73,99 +105,61 @@ pub enum Imported {
     Known(RunId),
 }
 
-/// Imports one file.
-pub fn import(
-    importer: &dyn Importer,
-    path: &Path,
-    options: &Options,
-    settings: &Settings,
-    store: &mut Store,
-) -> Result<Imported> {
-    let text = read_text(path, MAX_BYTES)?;
-    let digest = Digest::of(&text);
-    let shown = || path.display().to_string();
-    if let Some(known) = store.runs_of_suite(&digest)?.into_iter().next() {
-        agree(&store.run(&known)?, options).with_context(shown)?;
-        return Ok(Imported::Known(known));
+/// What is made of a file before the database learns of it.
+enum Made {
+    /// A record that has no name yet.
+    Draft(Box<Draft>),
+    /// There is a record of this name, which the database may have lost.
+    Kept(RunId, Digest),
+    /// It was imported before.
+    Known(RunId),
+}
+
+/// All that is the same for each file.
+struct Import<'a> {
+    importer: &'a dyn Importer,
+    results: &'a dyn Results,
+    options: &'a Options,
+    settings: &'a Settings,
+    known: &'a Known,
+}
+
+impl Import<'_> {
+    /// Reads a file and writes its record, which is not yet published.
+    fn make(&self, path: &Path, cases: &mut Cases) -> Result<Made> {
+        let text = read_text(path, MAX_BYTES)?;
+        let digest = Digest::of(&text);
+        if let Some(known) = self.known.file(&digest) {
+            known::agree(known, self.options)?;
+            return Ok(Made::Known(known.run.clone()));
+        }
+        let found = self.results.read(path, &text)?;
+        let said = self.options.date.or(found.date);
+        let origins = Origins {
+            format: self.importer.name(),
+            file: self.results.name_of(path),
+            middle: self.importer.middle(),
+            digest,
+            date: date(path, said)?,
+            is_dated: said.is_some(),
+        };
+        let (header, bodies) = assemble::record(found, &origins, self.options, cases)?;
+        if self.results.grow() {
+            self.known.refuse_other(&header)?;
+        }
+        if whole::path(&self.settings.records, &header.run).exists() {
+            return Ok(Made::Kept(header.run, digest));
+        }
+        let draft = Draft::write(&self.settings.records, header, bodies)?;
+        Ok(Made::Draft(Box::new(draft)))
     }
-    let read = importer.read(path, &text, !options.without_samples);
-    let origins = Origins {
-        format: importer.name(),
-        file: file_name(path),
-        digest,
-        date: date(path, options)?,
-        is_dated: options.date.is_some(),
-    };
-    let made = read.and_then(|found| assemble::record(found, &origins, options));
-    let (header, bodies) = made.with_context(shown)?;
-    let run = header.run.clone();
-    // The database may have been deleted since.
-    let kept = whole::path(&settings.records, &run);
-    if !kept.exists() {
-        whole::write(&settings.records, header, bodies)?;
-        ingest(store, &kept)?;
-        return Ok(Imported::New(run));
-    }
-    ingest(store, &kept)?;
-    ensure!(
-        store.runs_of_suite(&digest)?.contains(&run),
-        "{}: run {run} is of another file; give another --date",
-        path.display()
-    );
-    agree(&store.run(&run)?, options).with_context(shown)?;
-    Ok(Imported::Known(run))
-}
-
-fn ingest(store: &mut Store, record: &Path) -> Result<()> {
-    let kept = || {
-        format!(
-            "the record is kept in {}; `assay ingest` reads it when this is mended",
-            record.display()
-        )
-    };
-    let read = Record::read(record).with_context(kept)?;
-    store.ingest_record(&read, record).with_context(kept)?;
-    Ok(())
-}
-
-/// Refuses to pass over a file that is to be imported in another way than it was.
-fn agree(known: &RunRow, options: &Options) -> Result<()> {
-    let differs = |wanted: Option<&String>, is: Option<&String>| wanted.is_some() && wanted != is;
-    let other = if differs(options.machine.as_ref(), Some(&known.machine)) {
-        "--machine"
-    } else if differs(options.suite.as_ref(), Some(&known.suite)) {
-        "--suite"
-    } else if differs(options.commit.as_ref(), known.commit.as_ref()) {
-        "--commit"
-    } else if options.date.is_some_and(|date| date != known.started) {
-        "--date"
-    } else if !options.tags.is_empty() && options.tags != known.tags {
-        "--tag"
-    } else {
-        return Ok(());
-    };
-    bail!(
-        "imported before as {}, with another {other}; to import it anew, remove {} and run `assay db rebuild`",
-        known.run,
-        known.record
-    )
-}
-
-fn file_name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or(path.as_os_str());
-    name.to_string_lossy().into_owned()
 }
 
 /// When it was measured. A tool that writes its results at the end leaves nothing better than the time of its file.
-fn date(path: &Path, options: &Options) -> Result<Timestamp> {
-    let date = match options.date {
+fn date(path: &Path, said: Option<Timestamp>) -> Result<Timestamp> {
+    let date = match said {
         Some(date) => date,
-        None => written(path).with_context(|| {
-            format!(
-                "{}: the time of its last change cannot be read; give --date",
-                path.display()
-            )
-        })?,
+        None => written(path).context("the time of its last change cannot be read; give --date")?,
     };
     let ns = date.unix_ns();
     let is_usable = ns >= 0 && Timestamp::from_unix_ns(ns) == Some(date);

@@ -9,15 +9,15 @@ mod site;
 mod state;
 mod wire;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
 use self::sidecar::Sidecars;
 use self::site::Site;
 use self::state::{MODES, Mode, Reader};
-use super::Importer;
 use super::found::{Found, Measurement, plain};
+use super::{Importer, Options, Results};
 
 /// The importer.
 pub struct NvBench;
@@ -27,14 +27,38 @@ impl Importer for NvBench {
         "nvbench"
     }
 
-    fn read(&self, path: &Path, text: &str, samples: bool) -> Result<Found> {
+    fn open(&self, path: &Path, options: &Options) -> Result<Box<dyn Results>> {
+        ensure!(
+            options.repo.is_none(),
+            "a result of NVBench names no commit that --repo could order; give it with --commit and --date"
+        );
+        Ok(Box::new(Single {
+            files: [path.to_path_buf()],
+            with_samples: !options.without_samples,
+        }))
+    }
+}
+
+/// A file is all there is; its samples lie beside it.
+struct Single {
+    files: [PathBuf; 1],
+    with_samples: bool,
+}
+
+impl Results for Single {
+    fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    fn read(&self, path: &Path, text: &str) -> Result<Found> {
         let file: wire::File =
             serde_json::from_str(text).context("not a result that NVBench wrote")?;
         let benchmarks = file
             .benchmarks
             .context("field `benchmarks` is missing: not a result that NVBench wrote")?;
         let site = Site::of(&file.devices.unwrap_or_default(), &file.meta)?;
-        let sidecars = samples.then(|| Sidecars::beside(path)).transpose()?;
+        let sidecars = self.with_samples.then(|| Sidecars::beside(path));
+        let sidecars = sidecars.transpose()?;
         let mut reader = Reader::new(&site, sidecars);
         let mut measurements = Vec::new();
         for (place, benchmark) in benchmarks.iter().enumerate() {
@@ -87,6 +111,7 @@ mod tests {
     use serde_json::{Map, Value};
 
     use super::{Importer as _, NvBench};
+    use crate::import::Options;
     use crate::import::found::{Found, Outcome};
 
     const RESULTS: [&str; 4] = [
@@ -97,7 +122,12 @@ mod tests {
     ];
 
     fn read(text: &str) -> anyhow::Result<Found> {
-        NvBench.read(Path::new("out.json"), text, false)
+        let path = Path::new("out.json");
+        let options = Options {
+            without_samples: true,
+            ..Options::default()
+        };
+        NvBench.open(path, &options)?.read(path, text)
     }
 
     /// A list as the object that it was in the last days before it was one: entries by `key`.

@@ -1,6 +1,7 @@
 //! Publishing: what the database holds becomes a site model, and that becomes pages.
 
 mod details;
+mod machines;
 mod matrices;
 mod nights;
 
@@ -91,6 +92,7 @@ fn model(
         fingerprints: store.fingerprints(&last_fingerprints(&runs))?,
         ceilings: ceilings(store, &runs)?,
         details: details::all(store, &histories, &nights)?,
+        timelines: machines::timelines(store, &runs)?,
         results: None,
         runs,
         histories,
@@ -144,6 +146,7 @@ fn portion(store: &Store, before: &BTreeMap<&RunId, &RunRow>, rows: &[&RunRow]) 
     Ok(Portion {
         fingerprints: store.fingerprints(&digests)?,
         manifests: store.manifests(&rows.iter().map(|row| row.manifest).collect())?,
+        gauges: machines::gauges(store, rows.iter().map(|row| &row.run))?,
         summaries: RunSummary::of_rows(store, &rows)?,
     })
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use assay_machine::diff;
 use assay_record::Day;
 use assay_reports::Night;
 use assay_store::{RunRow, Store};
@@ -13,6 +12,8 @@ use assay_verdicts::window::is_night;
 use crate::confirming;
 use crate::gating::Asking;
 use crate::settings::Settings;
+
+use super::machines;
 
 /// One night for each suite and machine that has one, the newest first.
 pub fn all(
@@ -48,21 +49,14 @@ fn night(
     });
     let machine_changes = match previous {
         None => Vec::new(),
-        Some(before) => machine_changes(store, before, row)?,
+        Some(before) => machines::lasting_changes(
+            &store.fingerprint(&before.before)?,
+            &store.fingerprint(&row.before)?,
+        ),
     };
     Ok(Night {
         gate: checked.gate,
         previous: previous.map(|row| row.run.clone()),
         machine_changes,
     })
-}
-
-/// What was set or installed otherwise; what moves by itself is no change.
-fn machine_changes(store: &Store, before: &RunRow, after: &RunRow) -> Result<Vec<String>> {
-    let explained = diff::explain(
-        &store.fingerprint(&before.before)?,
-        &store.fingerprint(&after.before)?,
-    );
-    let lasting = explained.into_iter().filter(|found| !found.is_volatile);
-    Ok(lasting.map(|found| found.text).collect())
 }

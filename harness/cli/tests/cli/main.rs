@@ -4,6 +4,7 @@
 //! an absolute time. Each module is one promise of the program; [helpers] is the language they are written in.
 
 mod arms;
+mod asv;
 mod bad_input;
 mod calibrate;
 mod clocks;

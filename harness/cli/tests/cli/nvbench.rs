@@ -183,13 +183,13 @@ fn means_alone_are_marked_as_such() {
         .assay("show")
         .exits(0)
         .says("2 of 5 cases are known by their mean alone")
-        .says("a mean alone in 1 of 1")
+        .says("a summary alone in 1 of 1")
         .says("the time is that of the file")
         .lacks("never settled");
     place.assay("report").exits(0);
     let page = format!("assay-data/site/runs/{}.html", place.runs()[0]);
     let page = place.read(&page);
-    assert!(page.contains("1, a mean alone") && page.contains("no output was verified"));
+    assert!(page.contains("1, a summary alone") && page.contains("no output was verified"));
     assert!(
         !page.contains("assay reproduce"),
         "what cannot be done is not offered"

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use assay_protocol::Digest;
-use assay_record::{Fingerprint, Manifest, ManifestFile, RunId};
+use assay_record::{Fingerprint, Manifest, ManifestFile};
 use duckdb::params;
 use serde::de::DeserializeOwned;
 
 use super::json;
 use crate::Store;
 use crate::error::StoreError;
+use crate::rows::ImportRow;
 
 impl Store {
     /// A manifest, sealed with its digest.
@@ -67,14 +68,19 @@ impl Store {
         }
     }
 
-    /// The runs whose suite has this digest: those of one suite's text, or the import of one file. Oldest first.
-    pub fn runs_of_suite(&self, digest: &Digest) -> Result<Vec<RunId>, StoreError> {
-        // Canonical JSON: keys in order, no blanks; within text a quote would be escaped.
-        let part = format!(r#""suite":{{"digest":"{digest}""#);
-        let sql = "SELECT r.run FROM runs r JOIN manifests m ON m.digest = r.manifest
-                   WHERE contains(m.json, ?) ORDER BY r.started, r.run";
-        self.rows(sql, params![part], |row| {
-            Ok(row.get::<_, String>(0)?.parse()?)
+    /// Every run that was imported, oldest first, with what it was read from.
+    pub fn imports(&self) -> Result<Vec<ImportRow>, StoreError> {
+        // In canonical JSON this can be nothing but the key: within text a quote would be escaped. Looking for it first
+        // spares those that measured here.
+        let sql = r#"SELECT r.run, json_extract_string(m.json, '$.suite.digest'), json_extract_string(m.json, '$.suite.source.imported')
+                   FROM runs r JOIN manifests m ON m.digest = r.manifest
+                   WHERE contains(m.json, '"source":{"imported":{') ORDER BY r.started, r.run"#;
+        self.rows(sql, [], |row| {
+            Ok(ImportRow {
+                run: row.get::<_, String>(0)?.parse()?,
+                digest: row.get::<_, String>(1)?.parse()?,
+                origin: json(row, 2)?,
+            })
         })
     }
 

@@ -1,13 +1,12 @@
-//! Raw samples and telemetry of one case.
+//! Raw samples of one case.
 
 use assay_record::RunId;
-use assay_record::body::TelemetrySeries;
 use duckdb::params;
 
 use crate::Store;
 use crate::error::StoreError;
 use crate::load::run_key;
-use crate::rows::{RoundSamples, RoundTelemetry};
+use crate::rows::RoundSamples;
 
 /// A block with its round, attempt and warm-up.
 type BlockRow = (i32, u32, u32, u32);
@@ -43,47 +42,6 @@ impl Store {
                 attempt,
                 warmup,
                 samples,
-            });
-        }
-        Ok(rounds)
-    }
-
-    /// Telemetry of a case on an arm, by round and attempt.
-    pub fn telemetry(
-        &self,
-        run: &RunId,
-        case: &str,
-        arm: &str,
-    ) -> Result<Vec<RoundTelemetry>, StoreError> {
-        let sql = "SELECT name, unit, at_ns, number FROM telemetry WHERE run_key = ? AND block = ? ORDER BY name, unit, reading";
-        let key = run_key(run);
-        let mut rounds = Vec::new();
-        for (block, round, attempt, _) in self.blocks(key, case, arm)? {
-            let mut series: Vec<TelemetrySeries> = Vec::new();
-            self.rows(sql, params![key, block], |row| {
-                let (name, unit): (String, String) = (row.get(0)?, row.get(1)?);
-                if series
-                    .last()
-                    .is_none_or(|last| last.name != name || last.unit != unit)
-                {
-                    let (at_ns, values) = (Vec::new(), Vec::new());
-                    series.push(TelemetrySeries {
-                        name,
-                        unit,
-                        at_ns,
-                        values,
-                    });
-                }
-                if let Some(last) = series.last_mut() {
-                    last.at_ns.push(row.get(2)?);
-                    last.values.push(row.get(3)?);
-                }
-                Ok(())
-            })?;
-            rounds.push(RoundTelemetry {
-                round,
-                attempt,
-                series,
             });
         }
         Ok(rounds)

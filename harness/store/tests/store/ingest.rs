@@ -31,6 +31,37 @@ fn store_ingesting_twice_changes_nothing() {
 }
 
 #[test]
+fn store_records_at_once_are_what_they_are_one_by_one() {
+    let place = Place::new();
+    let path = |n: u32| place.path(&format!("{n}.jsonl"));
+    let mut records: Vec<_> = (0..5)
+        .map(|n| (night("bench-1", n).record(), path(n)))
+        .collect();
+    // One that nothing can be made of, one that is there already, and one twice.
+    records[1].0.blocks[0].samples.host_ns[0] = 0;
+    records.push((night("bench-1", 2).record(), path(2)));
+    let mut store = place.writer();
+    store.ingest_record(&records[0].0, &path(0)).unwrap();
+    let became = store.ingest_records(&records).unwrap();
+    assert!(matches!(became[1], Err(StoreError::Content { .. })));
+    let became: Vec<_> = became.into_iter().map(Result::ok).collect();
+    let (new, same) = (Some(Ingested::New), Some(Ingested::Unchanged));
+    assert_eq!(became, [same, None, new, new, new, same]);
+    records.remove(1);
+    let again = store.ingest_records(&records).unwrap();
+    assert!(again.into_iter().all(|became| became.ok() == same));
+
+    let (fresh, other) = (Place::new(), Place::new());
+    let (mut one_by_one, mut at_once) = (fresh.writer(), other.writer());
+    for (record, path) in &records {
+        one_by_one.ingest_record(record, path).unwrap();
+    }
+    at_once.ingest_records(&records).unwrap();
+    assert_eq!(store.dump().unwrap(), one_by_one.dump().unwrap());
+    assert_eq!(at_once.dump().unwrap(), one_by_one.dump().unwrap());
+}
+
+#[test]
 fn store_partial_record_grows_and_never_shrinks() {
     let place = Place::new();
     let recipe = night("bench-1", 0);

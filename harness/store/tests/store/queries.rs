@@ -1,9 +1,11 @@
 //! What queries return, against the records that went in.
 
-use assay_protocol::{Digest, Metric};
-use assay_record::BlockStatus;
-use assay_store::StoreError;
+use std::path::Path;
+
+use assay_protocol::Metric;
+use assay_record::{Block, BlockStatus, Origin, Source, canonical};
 use assay_store::synthetic::Recipe;
+use assay_store::{ImportRow, StoreError};
 
 use crate::{Place, night};
 
@@ -57,23 +59,34 @@ fn store_returns_runs_and_documents_as_recorded() {
 }
 
 #[test]
-fn store_finds_runs_by_the_digest_of_their_suite() {
+fn store_knows_what_runs_were_imported_from() {
     let place = Place::new();
-    let other = Recipe {
-        suite: "other".into(),
-        ..night("bench-1", 2)
+    ingest(&place, &[night("bench-1", 1), night("bench-1", 0)]);
+    let mut record = night("bench-1", 2).record();
+    let origin = Origin {
+        format: "asv".into(),
+        file: "\"source\":{\"imported\":{".into(),
     };
-    ingest(&place, &[night("bench-1", 1), night("bench-1", 0), other]);
-    let store = place.reader();
-    let of = |suite: &str| store.runs_of_suite(&Digest::of(suite)).unwrap();
-    let nights = [0, 1].map(|n| night("bench-1", n).run());
-    assert_eq!(of("synthetic"), nights);
-    assert_eq!(of("other").len(), 1);
-    assert!(of("none").is_empty());
+    let suite = &mut record.header.manifest.suite;
+    suite.source = Source::Imported(origin.clone());
+    let digest = suite.digest;
+    record.header.manifest_digest = canonical::digest(&record.header.manifest).unwrap();
+    let path = Path::new("/made/up.jsonl");
+    place.writer().ingest_record(&record, path).unwrap();
+    let run = record.header.run;
+    let imports = place.reader().imports().unwrap();
+    assert_eq!(
+        imports,
+        [ImportRow {
+            run,
+            digest,
+            origin
+        }]
+    );
 }
 
 #[test]
-fn store_returns_cases_samples_and_telemetry_as_recorded() {
+fn store_returns_cases_and_samples_as_recorded() {
     let place = Place::new();
     let recipe = night("bench-1", 0);
     ingest(&place, std::slice::from_ref(&recipe));
@@ -107,14 +120,74 @@ fn store_returns_cases_samples_and_telemetry_as_recorded() {
     let samples = store.samples(&recipe.run(), &ids[0], "main").unwrap();
     assert_eq!(samples.len(), 4);
     assert_eq!(samples[2].samples, record.blocks[6].samples);
-    let telemetry = store.telemetry(&recipe.run(), &ids[0], "main").unwrap();
-    assert_eq!(telemetry[1].series, record.blocks[3].telemetry);
     assert!(
         store
             .samples(&recipe.run(), &ids[0], "other")
             .unwrap()
             .is_empty()
     );
+}
+
+#[test]
+fn store_details_of_a_run_are_those_of_its_rounds_that_count() {
+    let place = Place::new();
+    let recipe = night("bench-1", 0);
+    let mut record = recipe.record();
+    record.blocks[3].status = BlockStatus::Wrong("other numbers".into());
+    let on_device = &mut record.blocks[1].samples;
+    on_device.device_ns = on_device.host_ns.iter().map(|ns| ns / 2).collect();
+    let mut store = place.writer();
+    store
+        .ingest_record(&record, &place.path("a.jsonl"))
+        .unwrap();
+    let rounds = store.detailed_rounds(&recipe.run()).unwrap();
+    let expected: Vec<&Block> = record
+        .blocks
+        .iter()
+        .filter(|block| block.status == BlockStatus::Ok)
+        .collect();
+    assert_eq!(rounds.len(), expected.len());
+    for (round, block) in rounds.iter().zip(expected) {
+        assert_eq!((&round.case, round.round), (&block.case, block.round));
+        assert_eq!(round.values[Metric::TIME], block.samples.times_ns());
+        assert_eq!(
+            round.values.get("loss"),
+            block.samples.values.get("loss"),
+            "{}",
+            block.case
+        );
+        assert_eq!(round.gauges.is_empty(), block.telemetry.is_empty());
+    }
+    let gauge = &rounds[0].gauges[0];
+    let ends = [gauge.steps[0].middle, gauge.steps[1].middle];
+    assert_eq!((gauge.unit.as_str(), ends), ("Hz", [3e9, 3.1e9]));
+    let plain = store.sampled_rounds(&recipe.run()).unwrap();
+    assert!(plain.iter().all(|round| round.gauges.is_empty()));
+}
+
+#[test]
+fn store_gauges_of_a_run_cover_it_from_end_to_end() {
+    let place = Place::new();
+    let recipe = night("bench-1", 0);
+    ingest(&place, std::slice::from_ref(&recipe));
+    let store = place.reader();
+    let found = store.run_gauges(&recipe.run()).unwrap();
+    // Four rounds of three cases, a second apart, of which the first case has readings.
+    assert_eq!(found.length_ns, 9_000_001_000);
+    let [gauge] = &found.gauges[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(gauge.name, "cpu.frequency");
+    assert!(gauge.steps.is_sorted_by(|a, b| a.at < b.at));
+    let ends = [&gauge.steps[0], &gauge.steps[gauge.steps.len() - 1]];
+    assert!(ends[0].at < 0.01 && ends[1].at > 0.99, "{ends:?}");
+    let readings = gauge.steps.iter().flat_map(|step| [step.low, step.high]);
+    let (low, high) = readings.fold((f64::MAX, f64::MIN), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
+    assert_eq!((low, high), (3e9, 3.1e9));
+    let none = store.run_gauges(&night("bench-1", 7).run()).unwrap();
+    assert_eq!(none.length_ns, 0);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! One state: a benchmark at one point, on one device, measured in up to three ways.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use assay_protocol::{
     DeviceSelector, Direction, Metric, MetricKind, ParamValue, Params, TimingMode, Unit, Work,
@@ -114,10 +116,13 @@ impl<'a> Reader<'a> {
         let measurement = |mode: &Mode| {
             Ok(Measurement {
                 benchmark: benchmark.to_owned(),
+                definition: 1,
                 point: point.clone(),
                 device: self.device(mode, state)?,
                 timing: mode.timing,
                 work: work.clone(),
+                facts: BTreeMap::new(),
+                started: None,
                 outcome: self.outcome(mode, state)?,
             })
         };
@@ -211,6 +216,7 @@ impl<'a> Reader<'a> {
         );
         let metrics = self.clock(mode, state, times.len())?;
         Ok(Some(Columns {
+            iterations: 1,
             ns,
             metrics: metrics.into_iter().collect(),
         }))

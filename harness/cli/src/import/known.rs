@@ -1,0 +1,88 @@
+//! What was imported before: looked up once for all files of an import.
+
+use std::collections::HashMap;
+
+use anyhow::{Result, bail};
+use assay_protocol::Digest;
+use assay_record::{Header, RunId, Source};
+use assay_store::{RunRow, Store};
+
+use super::Options;
+
+/// Runs that were imported.
+pub struct Known {
+    by_digest: HashMap<Digest, RunRow>,
+    /// By file, suite and machine: of one format.
+    by_name: HashMap<[String; 3], RunRow>,
+}
+
+impl Known {
+    /// All that the database knows of one format.
+    pub fn of(store: &Store, format: &str) -> Result<Self> {
+        let rows = store.runs()?.into_iter();
+        let rows: HashMap<RunId, RunRow> = rows.map(|row| (row.run.clone(), row)).collect();
+        let mut known = Self {
+            by_digest: HashMap::new(),
+            by_name: HashMap::new(),
+        };
+        for import in store.imports()? {
+            let Some(row) = rows.get(&import.run) else {
+                continue;
+            };
+            // Of several with one digest the first: the same file imported for two machines.
+            let first = known.by_digest.entry(import.digest);
+            first.or_insert_with(|| row.clone());
+            if import.origin.format == format {
+                let name = [import.origin.file, row.suite.clone(), row.machine.clone()];
+                known.by_name.insert(name, row.clone());
+            }
+        }
+        Ok(known)
+    }
+
+    /// The run that a file became.
+    pub fn file(&self, digest: &Digest) -> Option<&RunRow> {
+        self.by_digest.get(digest)
+    }
+
+    /// Refuses a run of a file of which an earlier content is one already: both would count.
+    pub fn refuse_other(&self, header: &Header) -> Result<()> {
+        let suite = &header.manifest.suite;
+        let Source::Imported(origin) = &suite.source else {
+            return Ok(());
+        };
+        let (file, machine) = (origin.file.clone(), header.machine.name.clone());
+        let name = [file, suite.name.clone(), machine];
+        if let Some(row) = self.by_name.get(&name) {
+            bail!(
+                "changed since it was imported as {}; to import it anew, remove {} and run `assay db rebuild`",
+                row.run,
+                row.record
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Refuses to pass over a file that is to be imported in another way than it was.
+pub fn agree(known: &RunRow, options: &Options) -> Result<()> {
+    let differs = |wanted: Option<&String>, is: Option<&String>| wanted.is_some() && wanted != is;
+    let other = if differs(options.machine.as_ref(), Some(&known.machine)) {
+        "--machine"
+    } else if differs(options.suite.as_ref(), Some(&known.suite)) {
+        "--suite"
+    } else if differs(options.commit.as_ref(), known.commit.as_ref()) {
+        "--commit"
+    } else if options.date.is_some_and(|date| date != known.started) {
+        "--date"
+    } else if !options.tags.is_empty() && options.tags != known.tags {
+        "--tag"
+    } else {
+        return Ok(());
+    };
+    bail!(
+        "imported before as {}, with another {other}; to import it anew, remove {} and run `assay db rebuild`",
+        known.run,
+        known.record
+    )
+}

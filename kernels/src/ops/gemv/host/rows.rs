@@ -1,0 +1,171 @@
+//! Along rows: as many partial sums as there are lanes, of some rows and some vectors at once.
+
+use super::{LANES, Product, Room, Unit};
+use crate::ops::gemv::operand::{Operand, Sum};
+use crate::simd::wide;
+
+/// Terms of a piece: those of all vectors stay in the second cache.
+pub const PIECE: usize = 1 << 14;
+/// Rows that are read side by side.
+pub const TILE: usize = 8;
+
+/// Rows and vectors whose partial sums are in registers, of one vector and of more.
+const ONE: (usize, usize) = (4, 1);
+const FEW: (usize, usize) = (2, 4);
+
+/// Terms that stay in the first cache, with those of all vectors: a multiple of the lanes.
+const fn near(width: usize) -> usize {
+    if width <= 4 { 1024 } else { 4096 / width }
+}
+
+/// One unit. `sums` are by row, then by vector.
+pub fn multiply<T: Operand>(
+    product: &Product<T>,
+    unit: &Unit,
+    room: &mut Room<T::Sum>,
+    sums: &mut [T::Sum],
+) {
+    let (cols, width) = (product.shape.cols, product.shape.width);
+    let (rows, vectors) = if width == 1 { ONE } else { FEW };
+    if unit.is_new_piece {
+        let terms = &product.b[unit.terms.start * width..unit.terms.end * width];
+        pack(&mut room.packed, terms, width, vectors);
+    }
+    let Room {
+        packed,
+        partial,
+        wide,
+    } = room;
+    let near = near(width);
+    partial.clear();
+    partial.resize(TILE * width, [T::Sum::default(); LANES]);
+    wide.resize(rows * near, T::Sum::default());
+    let chunks = packed.chunks(near * width);
+    for (packed, first) in chunks.zip(unit.terms.clone().step_by(near)) {
+        let end = unit.terms.end.min(first + near);
+        for row in unit.lines.clone().step_by(rows) {
+            let count = rows.min(unit.lines.end - row);
+            let partial = &mut partial[(row - unit.lines.start) * width..][..count * width];
+            let mut lines: [&[T::Sum]; ONE.0] = [&[]; ONE.0];
+            for ((r, line), wide) in lines[..count]
+                .iter_mut()
+                .enumerate()
+                .zip(wide.chunks_mut(near))
+            {
+                let elements = &product.a[(row + r) * cols..][first..end];
+                *line = T::widen_all(elements, &mut wide[..elements.len()]);
+            }
+            add_terms(partial, &lines[..count], packed);
+        }
+    }
+    for (sum, partial) in sums.iter_mut().zip(partial.iter_mut()) {
+        *sum = fold(partial);
+    }
+}
+
+/// Terms in the order in which they are needed: those that stay near together, `vectors` at a time; of each vector as many as
+/// there are lanes, and zeros where there are no more.
+fn pack<T: Operand>(packed: &mut Vec<T::Sum>, terms: &[T], width: usize, vectors: usize) {
+    packed.clear();
+    for near in terms.chunks(near(width) * width) {
+        for first in (0..width).step_by(vectors) {
+            for terms in near.chunks(LANES * width) {
+                for vector in first..first + vectors {
+                    let of_vector = terms[vector..].iter().step_by(width);
+                    packed.extend(of_vector.map(|term| term.widen()));
+                    packed.resize(packed.len().next_multiple_of(LANES), T::Sum::default());
+                }
+            }
+        }
+    }
+}
+
+wide! {
+    /// Adds the products of some lines and all vectors. `partial` are by line, then by vector.
+    fn add_terms<S: Sum>(partial: &mut [[S; LANES]], lines: &[&[S]], packed: &[S]) {
+        let (packed, _) = packed.as_chunks::<LANES>();
+        let width = partial.len() / lines.len();
+        match (lines, width) {
+            ([a, b, c, d], 1) => add::<S, 1, 4>(partial, width, &[a, b, c, d], packed),
+            (lines, 1) => {
+                for (line, partial) in lines.iter().zip(partial.chunks_exact_mut(width)) {
+                    add::<S, 1, 1>(partial, width, &[line], packed);
+                }
+            }
+            (lines, _) => {
+                let steps = packed.len() / width;
+                for (group, packed) in packed.chunks_exact(steps * FEW.1).enumerate() {
+                    let partial = &mut partial[group * FEW.1..];
+                    match lines {
+                        [a, b] => add::<S, 4, 2>(partial, width, &[a, b], packed),
+                        _ => add::<S, 4, 1>(partial, width, &[lines[0]], packed),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds the products of `ROWS` lines and `VECTORS` vectors, whose partial sums are the first of each line's `width`.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn add<S: Sum, const VECTORS: usize, const ROWS: usize>(
+    partial: &mut [[S; LANES]],
+    width: usize,
+    lines: &[&[S]; ROWS],
+    packed: &[[S; LANES]],
+) {
+    let mut sums = [[[S::default(); LANES]; VECTORS]; ROWS];
+    for (sums, partial) in sums.iter_mut().zip(partial.chunks(width)) {
+        sums.copy_from_slice(&partial[..VECTORS]);
+    }
+    let (factors, _) = packed.as_chunks::<VECTORS>();
+    let steps = lines[0].len() / LANES;
+    for (step, factors) in factors[..steps].iter().enumerate() {
+        let at = |line: &&[S]| -> [S; LANES] { line.as_chunks::<LANES>().0[step] };
+        add_step(&mut sums, lines, factors, at);
+    }
+    if let Some(factors) = factors.get(steps) {
+        let padded = |line: &&[S]| -> [S; LANES] {
+            let tail = &line[steps * LANES..];
+            let mut partial = [S::default(); LANES];
+            partial[..tail.len()].copy_from_slice(tail);
+            partial
+        };
+        add_step(&mut sums, lines, factors, padded);
+    }
+    for (sums, partial) in sums.iter().zip(partial.chunks_mut(width)) {
+        partial[..VECTORS].copy_from_slice(sums);
+    }
+}
+
+/// Adds as many terms as there are lanes, those that `at` finds in a line.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn add_step<S: Sum, const VECTORS: usize, const ROWS: usize>(
+    sums: &mut [[[S; LANES]; VECTORS]; ROWS],
+    lines: &[&[S]; ROWS],
+    factors: &[[S; LANES]; VECTORS],
+    at: impl Fn(&&[S]) -> [S; LANES],
+) {
+    for (sums, line) in sums.iter_mut().zip(lines) {
+        let line = at(line);
+        for (sums, factors) in sums.iter_mut().zip(factors) {
+            for (sum, (x, factor)) in sums.iter_mut().zip(line.iter().zip(factors)) {
+                *sum = x.multiply_add(*factor, *sum);
+            }
+        }
+    }
+}
+
+/// The sum of the lanes: of halves, of quarters, and so on.
+fn fold<S: Sum>(partial: &mut [S; LANES]) -> S {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            partial[lane] = partial[lane] + partial[lane + width];
+        }
+        width /= 2;
+    }
+    partial[0]
+}

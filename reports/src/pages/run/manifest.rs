@@ -1,0 +1,175 @@
+//! What determined a run, as tables: arms, how cases were measured, the cases with their digests, the files.
+
+use assay_record::manifest::{Diff, Engine, GitState};
+use assay_record::{Arm, Case, Manifest, Policy, Source};
+use serde::Serialize;
+
+use crate::model::Library;
+use crate::pages::part::cell;
+use crate::text::clip;
+
+/// Most cases and files that are listed, and the longest diff, in characters.
+const CASES: usize = 300;
+const FILES: usize = 100;
+const DIFF: usize = 100_000;
+
+/// A manifest in words.
+#[derive(Serialize)]
+pub struct ManifestView {
+    schema: u32,
+    suite: String,
+    suite_digest: String,
+    source: String,
+    version: String,
+    binary: String,
+    remote: String,
+    has_diff: bool,
+    /// Uncommitted changes, where they may be published.
+    diff: String,
+    seed: String,
+    arms: Vec<ArmLine>,
+    policies: Vec<PolicyLine>,
+    cases: Vec<CaseLine>,
+    more_cases: usize,
+    files: Vec<(String, String)>,
+    more_files: usize,
+}
+
+#[derive(Serialize)]
+struct ArmLine {
+    name: String,
+    engine: &'static str,
+    worker: String,
+    commit: String,
+    prefix: String,
+    /// Names of variables; with their values where these may be published.
+    env: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct PolicyLine {
+    cases: usize,
+    rounds: String,
+    target: String,
+    samples: String,
+    warmup: String,
+    round: String,
+}
+
+#[derive(Serialize)]
+struct CaseLine {
+    case: String,
+    workload: String,
+    timing: String,
+    seed: String,
+    definition: String,
+}
+
+/// The manifest of a run, where it is at hand.
+pub fn view(library: &Library<'_>, manifest: &Manifest) -> ManifestView {
+    let is_open = library.settings.publish_source;
+    let git = manifest.project.git();
+    let diff = git.and_then(|git| git.diff.as_ref());
+    ManifestView {
+        schema: manifest.schema,
+        suite: cell(&manifest.suite.name),
+        suite_digest: manifest.suite.digest.to_string(),
+        source: source(&manifest.suite.source, is_open),
+        version: cell(&manifest.tool.version),
+        binary: manifest.tool.binary.to_string(),
+        remote: cell(git.and_then(remote).unwrap_or_default()),
+        has_diff: diff.is_some(),
+        diff: diff.filter(|_| is_open).map_or(String::new(), in_text),
+        seed: manifest.order_seed.to_string(),
+        arms: manifest
+            .arms
+            .iter()
+            .map(|arm| arm_line(arm, is_open))
+            .collect(),
+        policies: policies(&manifest.cases),
+        cases: manifest.cases.iter().take(CASES).map(case_line).collect(),
+        more_cases: manifest.cases.len().saturating_sub(CASES),
+        files: manifest
+            .sources
+            .iter()
+            .take(FILES)
+            .map(|(name, digest)| (cell(name), digest.to_string()))
+            .collect(),
+        more_files: manifest.sources.len().saturating_sub(FILES),
+    }
+}
+
+fn remote(git: &GitState) -> Option<&str> {
+    git.remote.as_deref()
+}
+
+/// A folder's path tells of the machine's user: it is part of what is published only if asked.
+fn source(source: &Source, is_open: bool) -> String {
+    match source {
+        Source::Builtin => "built in".into(),
+        Source::Folder(folder) if is_open => cell(folder),
+        Source::Folder(_) => "a folder of the project".into(),
+        Source::Imported(origin) => cell(&format!("{} of {}", origin.file, origin.format)),
+    }
+}
+
+fn in_text(diff: &Diff) -> String {
+    match diff {
+        Diff::Text(text) => clip(text, DIFF).into_owned(),
+        Diff::Hex(digits) => format!("{} bytes that are no text", digits.len() / 2),
+    }
+}
+
+fn arm_line(arm: &Arm, is_open: bool) -> ArmLine {
+    let variable = |(name, value): (&String, &String)| {
+        if is_open {
+            cell(&format!("{name}={value}"))
+        } else {
+            cell(name)
+        }
+    };
+    ArmLine {
+        name: cell(&arm.name),
+        engine: match arm.engine {
+            Engine::Host => "host",
+        },
+        worker: arm.worker.to_string(),
+        commit: cell(arm.commit.as_ref().map_or("", |of| of.commit.as_str())),
+        prefix: cell(&arm.prefix.join(" ")),
+        env: arm.env.iter().map(variable).collect(),
+    }
+}
+
+/// The different ways in which cases were measured, in the order of their first case.
+fn policies(cases: &[Case]) -> Vec<PolicyLine> {
+    let mut found: Vec<(Policy, usize)> = Vec::new();
+    for case in cases {
+        match found.iter_mut().find(|(policy, _)| *policy == case.policy) {
+            Some((_, count)) => *count += 1,
+            None => found.push((case.policy, 1)),
+        }
+    }
+    let line = |(policy, cases)| policy_line(policy, cases);
+    found.into_iter().take(CASES).map(line).collect()
+}
+
+fn policy_line(policy: Policy, cases: usize) -> PolicyLine {
+    PolicyLine {
+        cases,
+        rounds: format!("{} to {}", policy.rounds, policy.max_rounds),
+        target: format!("{} %", policy.target * 100.0),
+        samples: format!("{} to {}", policy.min_samples, policy.max_samples),
+        warmup: format!("{} ms", policy.warmup_ms),
+        round: format!("{} ms", policy.round_ms),
+    }
+}
+
+fn case_line(case: &Case) -> CaseLine {
+    CaseLine {
+        case: cell(&case.id),
+        workload: cell(case.workload.name()),
+        timing: case.timing.to_string(),
+        seed: case.seed.to_string(),
+        definition: case.definition.short(),
+    }
+}
