@@ -8,7 +8,6 @@ use serde::Serialize;
 use crate::address;
 use crate::error::ReportError;
 use crate::model::{Library, Night};
-use crate::templates;
 use crate::text::clip;
 
 /// Longest name of a suite on it, in characters.
@@ -45,11 +44,11 @@ pub fn render(library: &Library<'_>, suite: Option<&str>) -> Result<String, Repo
     });
     let (state, colour) = standing(nights);
     let name = clip(suite.unwrap_or(&library.settings.title), NAME).into_owned();
-    templates::render("badge.svg", &drawing(name, state, colour)).map_err(|source| {
-        ReportError::Render {
-            page: address::badge(suite),
-            source: Box::new(source),
-        }
+    let drawing = drawing(name, state, colour);
+    let rendered = library.settings.templates.render("badge.svg", &drawing);
+    rendered.map_err(|source| ReportError::Render {
+        page: address::badge(suite),
+        source: Box::new(source),
     })
 }
 

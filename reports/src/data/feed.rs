@@ -12,7 +12,6 @@ use crate::error::ReportError;
 use crate::format;
 use crate::model::Library;
 use crate::pages::part::{self, cell};
-use crate::templates;
 use crate::text::clip;
 
 /// Most entries of a feed; the pages have what is older.
@@ -97,7 +96,8 @@ pub fn render(library: &Library<'_>, suite: Option<&str>) -> Result<String, Repo
         },
         entries: events.iter().take(ENTRIES).map(entry).collect(),
     };
-    templates::render("feed.xml", &feed).map_err(|source| ReportError::Render {
+    let rendered = settings.templates.render("feed.xml", &feed);
+    rendered.map_err(|source| ReportError::Render {
         page: path,
         source: Box::new(source),
     })
