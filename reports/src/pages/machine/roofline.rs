@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use assay_protocol::Unit;
+use assay_protocol::{ArithmeticUnit, MemoryLevel, Unit};
 use assay_stats::Interval;
 use assay_store::RunRow;
 use assay_verdicts::ceilings::{Ceiling, Ceilings, Limit};
@@ -200,8 +200,8 @@ fn kernel(case: &CaseSummary) -> Option<Kernel> {
 fn line(library: &Library<'_>, (summary, case): &Measured<'_>) -> KernelLine {
     let bound = &case.case.bound;
     let names = [
-        bound.level.map(|of| of.name()),
-        bound.unit.map(|of| of.name()),
+        bound.level.map(MemoryLevel::name),
+        bound.unit.map(ArithmeticUnit::name),
     ];
     let names: Vec<&str> = names.into_iter().flatten().collect();
     let shown = |unit: &'static str| rate(case, unit).map(|rate| part::number(rate, &unit.into()));
