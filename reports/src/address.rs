@@ -14,16 +14,55 @@ pub fn run(run: &RunId) -> String {
 
 /// The page of a series, from the site's root: readable by its case, unique by its whole key.
 pub fn series(key: &SeriesKey) -> String {
-    format!(
-        "series/{}-{}.html",
-        slug(&key.case),
-        key_digest(key).short()
-    )
+    series_file(key, "html")
+}
+
+/// A file of a series, beside its page.
+pub fn series_file(key: &SeriesKey, extension: &str) -> String {
+    let digest = key_digest(key).short();
+    format!("series/{}-{digest}.{extension}", slug(&key.case))
+}
+
+/// The feed of a suite, or of all.
+pub fn feed(suite: Option<&str>) -> String {
+    format!("feeds/{}.xml", stem(suite))
+}
+
+/// The badge of a suite, or of all.
+pub fn badge(suite: Option<&str>) -> String {
+    format!("badges/{}.svg", stem(suite))
+}
+
+fn stem(suite: Option<&str>) -> String {
+    suite.map_or("all".into(), |name| {
+        format!("{}-{}", slug(name), Digest::of(name).short())
+    })
 }
 
 /// The page of a machine, from the site's root.
 pub fn machine(name: &str) -> String {
     format!("machines/{}-{}.html", slug(name), Digest::of(name).short())
+}
+
+/// The page of a suite, from the site's root.
+pub fn suite(name: &str) -> String {
+    format!("suites/{}-{}.html", slug(name), Digest::of(name).short())
+}
+
+/// The page of a comparison, from the site's root: readable by its suite and what its sides differ in, unique by all that
+/// `parts` name.
+pub fn comparison(suite: &str, by: &str, parts: &[&str]) -> String {
+    let framed = parts.iter().map(|text| format!("{}:{text}", text.len()));
+    let all: String = [suite, by]
+        .map(|text| format!("{}:{text}", text.len()))
+        .into_iter()
+        .chain(framed)
+        .collect();
+    format!(
+        "compare/{}-{by}-{}.html",
+        slug(suite),
+        Digest::of(all).short()
+    )
 }
 
 /// Digest of all of a key; parts are told apart by their lengths.
@@ -62,7 +101,7 @@ pub fn slug(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{SLUG, machine, series, slug};
+    use super::{SLUG, badge, feed, machine, series, series_file, slug};
     use assay_protocol::{Digest, TimingMode};
     use assay_store::SeriesKey;
 
@@ -138,6 +177,8 @@ mod tests {
             assert_ne!(series(&other), series(&key()));
         }
         assert_ne!(machine("a b"), machine("a-b"));
+        assert_ne!(feed(Some("a b")), feed(Some("a-b")));
+        assert_ne!(badge(Some("all")), badge(None));
     }
 
     #[test]
@@ -146,5 +187,11 @@ mod tests {
             series(&key()),
             "series/memory-triad-elements-2-24-dtype-f32-cpu-41dc205a0b47.html"
         );
+        assert_eq!(
+            series_file(&key(), "csv"),
+            "series/memory-triad-elements-2-24-dtype-f32-cpu-41dc205a0b47.csv"
+        );
+        assert_eq!(feed(None), "feeds/all.xml");
+        assert_eq!(badge(Some("cpu")), "badges/cpu-f1cf8e2cc4a0.svg");
     }
 }

@@ -6,21 +6,25 @@
 
 mod backend;
 mod ecdf;
+mod forest;
 mod gauge;
 mod history;
 mod roofline;
 mod rounds;
 mod sheet;
+mod small;
 mod thin;
 
 use serde::Serialize;
 
 pub use ecdf::{Sides, ecdf};
+pub use forest::{Axis, forest};
 pub use gauge::{Stretch, gauge};
 pub use history::{Course, history, spark};
 pub use roofline::{Kernel, Roofs, roofline};
 pub use rounds::{Round, rounds};
 pub use sheet::{Words, ranked};
+pub use small::{Caption, small};
 
 use crate::templates;
 

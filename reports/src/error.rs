@@ -32,6 +32,20 @@ pub enum ReportError {
         /// What the template engine said.
         source: Box<tera::Error>,
     },
+    /// The logo is no image that browsers show.
+    #[error("`{}`: expected an image that ends in .svg, .png, .webp, .jpg, .jpeg or .gif; `logo` in assay.toml names it", path.display())]
+    Logo {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A template that should take the place of one of ours cannot.
+    #[error("template `{}`: {reason}; `templates` in assay.toml names the folder", path.display())]
+    Template {
+        /// The file, or its folder.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// What a page is made of was not given: a bug in Assay.
     #[error("nothing was read for `{page}`; this is a bug in Assay, please report it")]
     NoPage {
@@ -47,6 +61,14 @@ pub enum ReportError {
         page: String,
         /// What the drawing library said.
         reason: String,
+    },
+    /// A value could not be written as JSON: a bug in Assay.
+    #[error("cannot write `{file}`: {source}; this is a bug in Assay, please report it")]
+    Json {
+        /// The file.
+        file: String,
+        /// What the library said.
+        source: serde_json::Error,
     },
 }
 

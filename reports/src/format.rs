@@ -27,6 +27,8 @@ pub struct Quantity {
     pub uncertainty: Option<String>,
     /// The unit with its prefix; empty for pure numbers.
     pub unit: String,
+    /// The value in the unit without prefix, to six digits: for programs, and to sort by.
+    pub exact: String,
 }
 
 impl Quantity {
@@ -115,6 +117,7 @@ fn shown(value: f64, half: f64, unit: &Unit) -> Quantity {
             value: "not a number".into(),
             uncertainty: None,
             unit: String::new(),
+            exact: String::new(),
         };
     }
     let reach = if is_wild(value, half) { 0.0 } else { half };
@@ -126,7 +129,11 @@ fn shown(value: f64, half: f64, unit: &Unit) -> Quantity {
         let outgrown = next.is_some_and(|next| rounded.0.value.abs() >= next);
         (!outgrown).then(|| quantity(rounded, scale))
     });
-    fitting.unwrap_or_else(|| quantity(round(value, half), &Scale::default()))
+    let quantity = fitting.unwrap_or_else(|| quantity(round(value, half), &Scale::default()));
+    Quantity {
+        exact: format!("{value:.5e}"),
+        ..quantity
+    }
 }
 
 fn quantity((value, half): (Rounded, Option<Rounded>), scale: &Scale) -> Quantity {
@@ -134,6 +141,7 @@ fn quantity((value, half): (Rounded, Option<Rounded>), scale: &Scale) -> Quantit
         value: value.text,
         uncertainty: half.map(|half| half.text),
         unit: scale.name.clone(),
+        exact: String::new(),
     }
 }
 

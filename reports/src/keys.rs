@@ -36,8 +36,13 @@ impl Library<'_> {
         ))
     }
 
-    /// Of the page of a series.
+    /// Of the page of a series and of its downloads.
     pub fn series_key(&self, history: &CaseHistory) -> Option<Digest> {
+        let found = self.series_keys.get(&history.series.key)?;
+        *found.get_or_init(|| self.make_series_key(history))
+    }
+
+    fn make_series_key(&self, history: &CaseHistory) -> Option<Digest> {
         let series = &history.series;
         let siblings = self.siblings(&series.key);
         let siblings: Vec<_> = siblings
@@ -76,9 +81,10 @@ impl Library<'_> {
             commit_link,
             templates,
             publish_source,
-        } = self.settings;
+        } = &**self.settings;
         let settings = (title, base, logo, commit_link, templates, publish_source);
-        let text = serde_json::to_vec(&(CODE, settings, made_of)).ok()?;
+        let templates = self.settings.templates.digest;
+        let text = serde_json::to_vec(&(CODE, settings, templates, made_of)).ok()?;
         Some(Digest::of(text))
     }
 }

@@ -6,16 +6,19 @@
 
 mod address;
 mod chart;
+mod data;
 pub mod error;
 pub mod format;
 mod keys;
 mod model;
 mod pages;
+mod presentation;
 mod previous;
 mod publication;
 mod publish;
 mod templates;
 mod text;
+pub mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -25,8 +28,12 @@ pub use error::ReportError;
 pub use model::{
     By, CaseDetail, CaseOfRun, MachineChange, Matrix, Night, Portion, SiteModel, SiteSettings,
 };
+pub use presentation::Presentation;
 pub use publication::Publication;
 pub use publish::MARKER;
+
+/// Name of the results as Parquet, from the site's root.
+pub const RESULTS: &str = "results.parquet";
 
 /// What was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +61,8 @@ pub fn publish(
     out: &Path,
     settings: &SiteSettings,
 ) -> Result<Published, ReportError> {
-    let mut publication = Publication::begin(model, out, settings)?;
+    let presentation = Presentation::of(settings)?;
+    let mut publication = Publication::begin(model, out, &presentation)?;
     let missing = publication.missing_runs();
     let is_missing = |summary: &&RunSummary| missing.contains(&summary.run.run);
     publication.add(&Portion {

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use crate::address;
-use assay_protocol::Digest;
+use crate::presentation::Presentation;
+use assay_protocol::{Digest, Metric};
 use assay_record::{Fingerprint, Manifest, RunId, Timestamp};
 use assay_store::{RoundDetail, RunGauges, RunRow, SeriesKey};
 use assay_verdicts::ceilings::Ceilings;
+use assay_verdicts::gate::State;
 use assay_verdicts::{
     CaseHistory, CaseSummary, Comparison, Gate, Reproduction, RunSummary, Series,
 };
@@ -38,6 +41,8 @@ pub struct SiteModel {
     pub details: BTreeMap<CaseOfRun, CaseDetail>,
     /// What changed on each machine before which of its newest runs, the latest first.
     pub timelines: BTreeMap<String, Vec<MachineChange>>,
+    /// File of all results as Parquet, which is copied to the site.
+    pub results: Option<PathBuf>,
 }
 
 /// A run before which its machine was not what it had been at the run before.
@@ -151,7 +156,7 @@ impl Default for SiteSettings {
 /// The model in the order in which pages show it.
 pub struct Library<'a> {
     /// Settings of the site.
-    pub settings: &'a SiteSettings,
+    pub settings: &'a Presentation<'a>,
     /// Runs by id, so by start.
     pub runs: BTreeMap<&'a RunId, &'a RunRow>,
     /// What some of them found.
@@ -160,10 +165,16 @@ pub struct Library<'a> {
     pub histories: BTreeMap<&'a SeriesKey, &'a CaseHistory>,
     /// Pages of the series.
     pub hrefs: BTreeMap<&'a SeriesKey, String>,
+    /// What is said of the newest nights, what asks for action first.
+    pub nights: Vec<&'a Night>,
+    /// The series that has the latest point in each place; definitions follow each other there.
+    pub current: BTreeMap<Place<'a>, &'a CaseHistory>,
     /// Runs by their machines, oldest first.
     pub by_machine: BTreeMap<&'a str, Vec<&'a RunRow>>,
     /// Digest over which series a suite has on a machine.
     pub places: BTreeMap<(&'a str, &'a str), Digest>,
+    /// Keys of what is made of series, once they are known: several files share one.
+    pub series_keys: BTreeMap<&'a SeriesKey, OnceLock<Option<Digest>>>,
     /// Series by their cases.
     by_case: BTreeMap<&'a str, Vec<&'a Series>>,
     /// Beside the model, where pages of runs are rendered.
@@ -172,9 +183,40 @@ pub struct Library<'a> {
     pub model: &'a SiteModel,
 }
 
+/// Where a series stands, whatever its definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place<'a> {
+    /// Name of the suite.
+    pub suite: &'a str,
+    /// Id of the case.
+    pub case: &'a str,
+    /// Whether it is another metric than the time, which comes first.
+    pub is_further: bool,
+    /// Name of the metric.
+    pub metric: &'a str,
+    /// Name of the machine.
+    pub machine: &'a str,
+    /// Name of the arm.
+    pub arm: &'a str,
+}
+
+impl<'a> Place<'a> {
+    /// The place of a series.
+    pub fn of(key: &'a SeriesKey) -> Self {
+        Self {
+            suite: &key.suite,
+            case: &key.case,
+            is_further: key.metric != Metric::TIME,
+            metric: &key.metric,
+            machine: &key.machine,
+            arm: &key.arm,
+        }
+    }
+}
+
 impl<'a> Library<'a> {
     /// Puts a model in order.
-    pub fn new(model: &'a SiteModel, settings: &'a SiteSettings) -> Self {
+    pub fn new(model: &'a SiteModel, settings: &'a Presentation<'a>) -> Self {
         Self {
             settings,
             runs: model.runs.iter().map(|row| (&row.run, row)).collect(),
@@ -190,8 +232,15 @@ impl<'a> Library<'a> {
                 .map(|history| &history.series.key)
                 .map(|key| (key, address::series(key)))
                 .collect(),
+            nights: nights(model),
+            current: current(model),
             by_machine: by_machine(model),
             places: places(model),
+            series_keys: model
+                .histories
+                .iter()
+                .map(|history| (&history.series.key, OnceLock::new()))
+                .collect(),
             by_case: by_case(model),
             portion: None,
             model,
@@ -199,7 +248,11 @@ impl<'a> Library<'a> {
     }
 
     /// The same for pages of runs.
-    pub fn with(model: &'a SiteModel, settings: &'a SiteSettings, portion: &'a Portion) -> Self {
+    pub fn with(
+        model: &'a SiteModel,
+        settings: &'a Presentation<'a>,
+        portion: &'a Portion,
+    ) -> Self {
         Self {
             portion: Some(portion),
             ..Self::new(model, settings)
@@ -237,6 +290,45 @@ impl<'a> Library<'a> {
         self.summaries.get(run).copied()
     }
 
+    /// The row of a night's run.
+    pub fn night_row(&self, night: &Night) -> Option<&'a RunRow> {
+        self.runs.get(&night.gate.run).copied()
+    }
+
+    /// The newest night of a suite on a machine.
+    pub fn night(&self, suite: &str, machine: &str) -> Option<&'a Night> {
+        let is_it = |night: &&&Night| {
+            self.night_row(night)
+                .is_some_and(|row| row.suite == suite && row.machine == machine)
+        };
+        self.nights.iter().find(is_it).copied()
+    }
+
+    /// The series that a night's verdict on a metric of a case is of.
+    pub fn series_of(&self, night: &Night, case: &str, metric: &str) -> Option<&'a CaseHistory> {
+        let arm = &night.gate.comparison.candidate.arm;
+        self.series_at(self.night_row(night)?, arm, case, metric)
+    }
+
+    /// The series of a metric of a case where a run was.
+    pub fn series_at(
+        &self,
+        row: &RunRow,
+        arm: &str,
+        case: &str,
+        metric: &str,
+    ) -> Option<&'a CaseHistory> {
+        let place = Place {
+            suite: &row.suite,
+            case,
+            is_further: metric != Metric::TIME,
+            metric,
+            machine: &row.machine,
+            arm,
+        };
+        self.current.get(&place).copied()
+    }
+
     /// What telemetry read over a run whose page is rendered.
     pub fn gauges(&self, run: &RunId) -> Option<&'a RunGauges> {
         self.portion?.gauges.get(run)
@@ -257,6 +349,15 @@ impl<'a> Library<'a> {
             .collect()
     }
 
+    /// Suites by name, each with its runs, the latest first.
+    pub fn suites(&self) -> BTreeMap<&'a str, Vec<&'a RunRow>> {
+        let mut suites: BTreeMap<&str, Vec<&RunRow>> = BTreeMap::new();
+        for run in self.latest_first() {
+            suites.entry(&run.suite).or_default().push(run);
+        }
+        suites
+    }
+
     /// The case that a series is of, as its latest run had it.
     pub fn latest_case(&self, series: &Series) -> Option<(&'a RunSummary, &'a CaseSummary)> {
         let run = self.summary(&series.points.last()?.run)?;
@@ -272,13 +373,41 @@ impl<'a> Library<'a> {
         let all = of_case.into_iter().flatten().copied();
         all.filter(move |other| are_siblings(&other.key, key))
     }
+}
 
-    /// Whether a series of the same case has a later point under another definition.
-    pub fn is_superseded(&self, series: &Series) -> bool {
-        let end = |series: &Series| series.points.last().map(|point| point.started);
-        self.siblings(&series.key)
-            .any(|other| end(other) > end(series))
+fn nights(model: &SiteModel) -> Vec<&Night> {
+    let mut nights: Vec<&Night> = model.nights.iter().collect();
+    nights.sort_by_key(|night| (urgency(night.gate.state), &night.gate.run));
+    nights
+}
+
+/// Its place in a list that begins with what somebody should look at.
+fn urgency(state: State) -> u8 {
+    match state {
+        State::Troubled => 0,
+        State::Regressed => 1,
+        State::Suspected => 2,
+        State::NotMeasured => 3,
+        State::Moved => 4,
+        State::Improved => 5,
+        State::Inconclusive => 6,
+        State::Known => 7,
+        State::Unchanged => 8,
+        State::NoBaseline => 9,
     }
+}
+
+fn current(model: &SiteModel) -> BTreeMap<Place<'_>, &CaseHistory> {
+    let end = |history: &CaseHistory| history.series.points.last().map(|point| point.started);
+    let mut current: BTreeMap<Place<'_>, &CaseHistory> = BTreeMap::new();
+    for history in &model.histories {
+        let key = &history.series.key;
+        let at_hand = current.entry(Place::of(key)).or_insert(history);
+        if (end(history), key) > (end(at_hand), &at_hand.series.key) {
+            *at_hand = history;
+        }
+    }
+    current
 }
 
 fn by_machine(model: &SiteModel) -> BTreeMap<&str, Vec<&RunRow>> {

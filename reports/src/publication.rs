@@ -12,19 +12,22 @@ use assay_protocol::Digest;
 use assay_record::RunId;
 
 use crate::error::ReportError;
-use crate::model::{Library, Portion, SiteModel, SiteSettings};
+use crate::model::{Library, Portion, SiteModel};
 use crate::pages::{self, Plan};
+use crate::presentation::Presentation;
 use crate::previous::{File, LIST, Previous, list};
 use crate::publish::Staging;
-use crate::{Published, address, templates};
+use crate::{Published, RESULTS, address};
 
 /// Folders of a site.
-const FOLDERS: [&str; 3] = ["runs", "series", "machines"];
+const FOLDERS: [&str; 7] = [
+    "runs", "series", "machines", "suites", "compare", "feeds", "badges",
+];
 
 /// A site that grows beside the one that it will replace.
 pub struct Publication<'a> {
     model: &'a SiteModel,
-    settings: &'a SiteSettings,
+    presentation: &'a Presentation<'a>,
     staging: Staging,
     root: PathBuf,
     previous: Previous,
@@ -41,7 +44,7 @@ impl<'a> Publication<'a> {
     pub fn begin(
         model: &'a SiteModel,
         out: &Path,
-        settings: &'a SiteSettings,
+        presentation: &'a Presentation<'a>,
     ) -> Result<Self, ReportError> {
         let staging = Staging::beside(out)?;
         let root = staging.root();
@@ -49,11 +52,11 @@ impl<'a> Publication<'a> {
             let folder = root.join(folder);
             fs::create_dir(&folder).map_err(ReportError::io("create", &folder))?;
         }
-        let bytes = write(&root, "assay.css", templates::STYLESHEET)?;
+        let bytes = presentation.write(&root)? + copy_results(model, &root)?;
         Ok(Self {
             previous: Previous::of(staging.target()),
             model,
-            settings,
+            presentation,
             staging,
             root,
             files: BTreeMap::new(),
@@ -65,7 +68,7 @@ impl<'a> Publication<'a> {
 
     /// Runs whose pages the site that lies there does not have as they would be now: each must come in a [`Portion`].
     pub fn missing_runs(&self) -> Vec<RunId> {
-        let library = Library::new(self.model, self.settings);
+        let library = Library::new(self.model, self.presentation);
         let runs = library.runs.keys().copied();
         let missing = runs.filter(|run| {
             let key = library.run_key(run);
@@ -76,7 +79,7 @@ impl<'a> Publication<'a> {
 
     /// Writes the pages of some runs.
     pub fn add(&mut self, portion: &Portion) -> Result<(), ReportError> {
-        let library = Library::with(self.model, self.settings, portion);
+        let library = Library::with(self.model, self.presentation, portion);
         let pages = portion.summaries.iter().map(Plan::Run).collect();
         let pages = keyed(&library, pages);
         self.write_all(&library, pages)
@@ -84,7 +87,7 @@ impl<'a> Publication<'a> {
 
     /// Writes all other pages, and puts the site in the place of the one before.
     pub fn finish(mut self) -> Result<Published, ReportError> {
-        let library = Library::new(self.model, self.settings);
+        let library = Library::new(self.model, self.presentation);
         for run in library.runs.keys() {
             let path = address::run(run);
             if !self.done.contains(&path) && !self.take(&path, library.run_key(run)) {
@@ -110,7 +113,7 @@ impl<'a> Publication<'a> {
         if !self.previous.take(path, &self.root) {
             return false;
         }
-        self.pages += 1;
+        self.pages += usize::from(is_page(path));
         self.bytes += file.bytes;
         self.files.insert(path.into(), file.clone());
         true
@@ -124,12 +127,13 @@ impl<'a> Publication<'a> {
         };
         let written = on_all_cores(&pages, render)?;
         for ((page, key), bytes) in pages.into_iter().zip(written) {
-            self.pages += 1;
+            let path = page.path();
+            self.pages += usize::from(is_page(&path));
             self.bytes += bytes;
             if let Some(key) = key {
-                self.files.insert(page.path(), File { key, bytes });
+                self.files.insert(path.clone(), File { key, bytes });
             }
-            self.done.insert(page.path());
+            self.done.insert(path);
         }
         Ok(())
     }
@@ -179,6 +183,17 @@ fn on_all_cores<T: Sync, R: Send, E: Send>(
     })?;
     all.sort_unstable_by_key(|(at, _)| *at);
     Ok(all.into_iter().map(|(_, result)| result).collect())
+}
+
+/// Whether a file is something to look at, and no download.
+fn is_page(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|end| end == "html")
+}
+
+fn copy_results(model: &SiteModel, root: &Path) -> Result<u64, ReportError> {
+    model.results.as_ref().map_or(Ok(0), |results| {
+        fs::copy(results, root.join(RESULTS)).map_err(ReportError::io("copy", results))
+    })
 }
 
 fn write(root: &Path, name: &str, text: &str) -> Result<u64, ReportError> {

@@ -63,6 +63,15 @@ pub fn escape(text: &str, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(rest.as_bytes())
 }
 
+/// The text without characters that no page may hold, for files whose format escapes by itself.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    if text.contains(is_forbidden) {
+        text.replace(is_forbidden, "\u{fffd}").into()
+    } else {
+        text.into()
+    }
+}
+
 fn needs_care(c: char) -> bool {
     matches!(c, '&' | '<' | '>' | '"' | '\'') || is_forbidden(c)
 }

@@ -47,6 +47,15 @@ pub fn ingest_folders(settings: &Settings, folders: &[PathBuf]) -> Result<Ingest
     Ok(open(settings, Access::Write)?.ingest_folders(folders)?)
 }
 
+/// Writes all results to a Parquet file.
+pub fn export_results(settings: &Settings, file: &Path) -> Result<()> {
+    Ok(Store::export_results(
+        &settings.database,
+        file,
+        &mut patience(),
+    )?)
+}
+
 /// Builds the database anew from the records of some folders.
 pub fn rebuild(settings: &Settings, folders: &[PathBuf]) -> Result<IngestReport> {
     Ok(Store::rebuild(

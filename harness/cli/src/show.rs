@@ -4,14 +4,13 @@ pub mod junit;
 pub mod markdown;
 mod matrix;
 pub mod verdicts;
-mod words;
 
 use std::collections::BTreeSet;
 
 use anyhow::Result;
 use assay_protocol::Unit;
 use assay_record::{EventKind, RunStatus};
-use assay_reports::format;
+use assay_reports::{format, words};
 use assay_stats::Interval;
 use assay_store::CaseRow;
 use assay_verdicts::ceilings::Fraction;

@@ -29,7 +29,26 @@ const EXPORTS: &[(&str, &str)] = &[
     ),
 ];
 
+/// The results of all runs as one table that needs no other: what was measured, where, when and of which commit.
+const RESULTS: &str = "SELECT r.suite, r.machine, r.run, r.started, r.commit_id, r.dirty, r.purpose, r.reproduces,
+        c.case_id, c.arm, c.benchmark, c.workload, c.params, c.device, c.timing, c.definition, c.work,
+        b.round, b.attempt, b.started AS round_started, b.status, b.reason, b.samples, b.warmup, b.steady, b.disturbed, v.metric, v.number AS value
+    FROM results b JOIN runs r USING (run_key) JOIN cases c USING (run_key, case_no, arm_no)
+         LEFT JOIN round_values v USING (run_key, block)
+    ORDER BY r.started, r.run, b.block, v.metric";
+
 impl Store {
+    /// Writes the value of every metric in every round, with the run and the case that it is of, to `file`. Opens the
+    /// database itself, as [`Store::export_parquet`] does.
+    pub fn export_results(
+        database: &Path,
+        file: &Path,
+        patience: &mut Patience<'_>,
+    ) -> Result<(), StoreError> {
+        let store = patience.retry(|| Self::try_open(database, Access::Read, Outside::Open))?;
+        store.copy(database, RESULTS, file)
+    }
+
     /// Writes `runs.parquet`, `results.parquet` and `samples.parquet` into `folder`, which is made if need be,
     /// and returns their paths. Each replaces an older one only when it is whole. Opens the database itself:
     /// every other connection is kept from touching files.
@@ -42,23 +61,25 @@ impl Store {
         let store = patience.retry(|| Self::try_open(database, Access::Read, Outside::Open))?;
         let mut files = Vec::new();
         for (name, query) in EXPORTS {
-            let (file, part) = (
-                folder.join(format!("{name}.parquet")),
-                folder.join(format!("{name}.parquet.part")),
-            );
-            let sql = format!(
-                "COPY ({query}) TO {} (FORMAT parquet, COMPRESSION zstd)",
-                literal(&part)?
-            );
-            let copied = store.connection.execute_batch(&sql);
-            if let Err(error) = copied {
-                let _ = std::fs::remove_file(&part);
-                return Err(StoreError::of_duckdb(database, &error));
-            }
-            std::fs::rename(&part, &file).map_err(StoreError::io(&file))?;
+            let file = folder.join(format!("{name}.parquet"));
+            store.copy(database, query, &file)?;
             files.push(file);
         }
         Ok(files)
+    }
+
+    /// Puts the rows of a query into a file, which is there when it is whole.
+    fn copy(&self, database: &Path, query: &str, file: &Path) -> Result<(), StoreError> {
+        let part = file.with_extension("parquet.part");
+        let sql = format!(
+            "COPY ({query}) TO {} (FORMAT parquet, COMPRESSION zstd)",
+            literal(&part)?
+        );
+        if let Err(error) = self.connection.execute_batch(&sql) {
+            let _ = std::fs::remove_file(&part);
+            return Err(StoreError::of_duckdb(database, &error));
+        }
+        std::fs::rename(&part, file).map_err(StoreError::io(file))
     }
 }
 

@@ -25,17 +25,17 @@ const CHANGES: usize = 100;
 
 /// The history of a series in the unit in which it is drawn.
 pub struct Course {
-    estimates: Vec<f64>,
+    pub(super) estimates: Vec<f64>,
     lows: Vec<f64>,
     highs: Vec<f64>,
     changes: Vec<usize>,
-    shifts: Vec<Shift>,
+    pub(super) shifts: Vec<Shift>,
     times: Vec<Timestamp>,
     unit: String,
 }
 
 /// A lasting change of the level.
-struct Shift {
+pub(super) struct Shift {
     /// The last point before it and the first after it, most likely; and surely.
     between: [usize; 2],
     within: [usize; 2],
@@ -83,7 +83,7 @@ impl Course {
 
     /// What the vertical axis spans: the estimates and most of their intervals, and no less than 4 % of the
     /// value, so that noise does not look like news.
-    fn span(&self) -> Range<f64> {
+    pub(super) fn span(&self) -> Range<f64> {
         let (least, most) = extremes(&self.estimates);
         let (low, high) = (extremes(&self.lows).0, extremes(&self.highs).1);
         let middle = f64::midpoint(least, most);
@@ -169,7 +169,8 @@ type Area<'a> = DrawingArea<Classed<'a>, plotters::coord::Shift>;
 type Drawn = Result<(), DrawingAreaErrorKind<Infallible>>;
 
 /// Where a chart's points lie: by their number, by their value.
-type Plot<'a, 'b> = ChartContext<'a, Classed<'b>, Cartesian2d<RangedCoordi32, RangedCoordf64>>;
+pub(super) type Plot<'a, 'b> =
+    ChartContext<'a, Classed<'b>, Cartesian2d<RangedCoordi32, RangedCoordf64>>;
 
 /// Draws all but the shifts, and returns these.
 fn draw_history(
@@ -207,7 +208,7 @@ fn draw_history(
 }
 
 /// A vertical rule where the level changed, with a bar over the points between which that surely was.
-fn rule(chart: &Plot<'_, '_>, shift: &Shift, span: &Range<f64>) -> String {
+pub(super) fn rule(chart: &Plot<'_, '_>, shift: &Shift, span: &Range<f64>) -> String {
     let at = |point: usize, value: f64| chart.backend_coord(&(place(point), value));
     let x = |point: usize| units(at(point, span.end).0);
     let [from, to] = shift.within.map(x);
@@ -252,7 +253,7 @@ fn draw_spark(area: &Area<'_>, course: &Course) -> Drawn {
     area.present()
 }
 
-fn point(course: &Course, at: usize) -> Circle<(i32, f64), u32> {
+pub(super) fn point(course: &Course, at: usize) -> Circle<(i32, f64), u32> {
     let center = (place(at), course.estimates[at]);
     Circle::new(center, 3, Role::Point.color().filled())
 }
@@ -263,7 +264,7 @@ fn place(at: usize) -> i32 {
 }
 
 /// Evenly spaced places; a single one stands in the middle.
-fn places(count: usize) -> Range<i32> {
+pub(super) fn places(count: usize) -> Range<i32> {
     if count < 2 {
         -1..1
     } else {
@@ -271,7 +272,7 @@ fn places(count: usize) -> Range<i32> {
     }
 }
 
-fn line(course: &Course, kept: &[usize]) -> PathElement<(i32, f64)> {
+pub(super) fn line(course: &Course, kept: &[usize]) -> PathElement<(i32, f64)> {
     let corner = |&at: &usize| (place(at), course.estimates[at]);
     PathElement::new(
         kept.iter().map(corner).collect::<Vec<_>>(),
@@ -279,7 +280,7 @@ fn line(course: &Course, kept: &[usize]) -> PathElement<(i32, f64)> {
     )
 }
 
-fn band(course: &Course, kept: &[usize], span: &Range<f64>) -> Polygon<(i32, f64)> {
+pub(super) fn band(course: &Course, kept: &[usize], span: &Range<f64>) -> Polygon<(i32, f64)> {
     let within = |value: f64| value.clamp(span.start, span.end);
     let above = kept.iter().map(|&at| (place(at), within(course.highs[at])));
     let below = kept

@@ -1,36 +1,60 @@
-//! What ran last, what needs attention, and every series at a glance.
+//! Tonight: what is said of the newest night of each suite on each machine, then what changed, the largest first.
+//!
+//! However many series there are, the page stays small: what did not change is on the pages of the suites.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use assay_protocol::Metric;
-use assay_record::RunStatus;
-use assay_verdicts::{CaseHistory, CaseState, Reproduction, RunSummary};
+use assay_record::{RunId, RunStatus};
+use assay_store::RunRow;
+use assay_verdicts::{CaseComparison, CaseSummary, RunSummary};
 use serde::Serialize;
 
 use super::fill;
+use super::finding::{self, Finding};
+use super::judged;
+use super::night::{self, Event, MachineChanges, NightLine, is_loud};
 use super::part::{self, Badge, Link, RunLine, cell, run_line};
-use crate::chart::{self, Course};
 use crate::error::ReportError;
-use crate::format::Quantity;
-use crate::model::Library;
-use crate::{address, text};
+use crate::model::{Library, Night};
+use crate::{text, words};
 
-/// Most runs in the table of recent ones; a machine's page lists all of its own.
-const RECENT: usize = 30;
-
+/// Most nights of the table; the list of suites has them all.
+const NIGHTS: usize = 60;
+/// Most findings of a kind, each with its chart; the rest are on the pages of their suites.
+const FINDINGS: usize = 12;
 /// Most failures that are listed; the run's page lists them all.
 const FAILURES: usize = 50;
+/// Most runs that did not come to their end.
+const UNFINISHED: usize = 20;
+/// Longest reason of a failure, in characters.
+const REASON: usize = 300;
+/// Runs in the table of recent ones; a machine's page lists its own.
+const RECENT: usize = 8;
 
 #[derive(Serialize)]
-struct Index {
-    latest: Vec<RunLine>,
+struct Tonight {
+    is_empty: bool,
+    is_quiet: bool,
+    says: String,
+    nights: Vec<NightLine>,
+    more_nights: usize,
+    events: Vec<Event>,
+    groups: Vec<Group>,
     unfinished: Vec<UnfinishedLine>,
     failures: Vec<FailureLine>,
     more_failures: usize,
-    reproductions: Vec<ReproductionLine>,
-    suites: Vec<Suite>,
+    machines: Vec<MachineChanges>,
+    has_previous: bool,
     recent: Vec<RunLine>,
-    more_runs: usize,
+}
+
+/// Findings of one kind.
+#[derive(Serialize)]
+struct Group {
+    id: &'static str,
+    title: &'static str,
+    findings: Vec<Finding>,
+    more: usize,
 }
 
 /// A run that did not come to its end.
@@ -38,7 +62,7 @@ struct Index {
 struct UnfinishedLine {
     run: Link,
     at: String,
-    suite: String,
+    suite: Link,
     machine: Link,
     status: Badge,
     words: &'static str,
@@ -46,180 +70,189 @@ struct UnfinishedLine {
 
 #[derive(Serialize)]
 struct FailureLine {
-    case: Link,
+    case: String,
+    /// The case on its run's page; empty where it is not there.
+    href: String,
+    suite: Link,
     machine: Link,
     state: Badge,
     reason: String,
 }
 
-#[derive(Serialize)]
-struct ReproductionLine {
-    original: Link,
-    again: Link,
-    inputs: Badge,
-    outputs: Badge,
-    speed: Badge,
-}
-
-#[derive(Serialize)]
-struct Suite {
-    id: String,
-    name: String,
-    series: Vec<SeriesLine>,
-}
-
-#[derive(Serialize)]
-struct SeriesLine {
-    link: Link,
-    metric: String,
-    arm: String,
-    machine: Link,
-    spark: String,
-    latest: Option<Quantity>,
-    runs: usize,
-    at: String,
-}
-
 /// The page.
 pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     let latest = latest_per_place(library);
-    let mut failures: Vec<FailureLine> = latest.iter().flat_map(|run| failures(run)).collect();
+    let unfinished: Vec<UnfinishedLine> = latest.iter().filter_map(|run| unfinished(run)).collect();
+    let mut failures = failures(library, &latest);
     let more_failures = failures.len().saturating_sub(FAILURES);
     failures.truncate(FAILURES);
-    let page = Index {
-        latest: latest
+    let nights = &library.nights;
+    let is_quiet =
+        unfinished.is_empty() && failures.is_empty() && !nights.iter().any(|night| is_loud(night));
+    let page = Tonight {
+        is_empty: library.runs.is_empty(),
+        is_quiet,
+        says: says(library, more_failures + failures.len()),
+        nights: nights
             .iter()
-            .map(|summary| run_line(library, &summary.run))
+            .take(NIGHTS)
+            .filter_map(|night| night::line(library, night))
             .collect(),
-        unfinished: latest
+        more_nights: nights.len().saturating_sub(NIGHTS),
+        events: nights
             .iter()
-            .filter_map(|summary| unfinished(summary))
+            .filter_map(|night| night::event(library, night))
+            .take(FINDINGS)
             .collect(),
+        groups: groups(library)?,
+        unfinished: unfinished.into_iter().take(UNFINISHED).collect(),
         failures,
         more_failures,
-        reproductions: reproductions(library),
-        suites: suites(library)?,
+        machines: night::machine_changes(library),
+        has_previous: nights.iter().any(|night| night.previous.is_some()),
         recent: library
             .latest_first()
             .take(RECENT)
             .map(|run| run_line(library, run))
             .collect(),
-        more_runs: library.runs.len().saturating_sub(RECENT),
     };
-    fill(library.settings, "index.html", "Overview", &page)
+    fill(library.settings, "index.html", "Tonight", &page)
 }
 
-/// The latest run of each suite on each machine, the latest first. Reproductions stand apart.
-fn latest_per_place<'a>(library: &Library<'a>) -> Vec<&'a RunSummary> {
-    let mut seen = BTreeSet::new();
-    let mut is_new =
-        |summary: &&'a RunSummary| seen.insert((&summary.run.machine, &summary.run.suite));
-    let originals = |summary: &&'a RunSummary| summary.run.reproduces.is_none();
-    let runs = library.latest_first();
-    let summaries = runs.filter_map(|run| library.summary(&run.run));
-    summaries
-        .filter(originals)
-        .filter(|summary| is_new(summary))
-        .collect()
+/// The nights in one sentence.
+fn says(library: &Library<'_>, failures: usize) -> String {
+    let nights = &library.nights;
+    let sum = |of: fn(&Night) -> usize| nights.iter().map(|night| of(night)).sum::<usize>();
+    let regressed = sum(|night| night.gate.comparison.suite.counts.regressed);
+    let suspected = sum(|night| judged::suspected(&night.gate));
+    let improved = sum(|night| night.gate.comparison.suite.counts.improved);
+    let parts: Vec<String> = [
+        (regressed, "regressed"),
+        (suspected, "may have changed"),
+        (failures, "failed or gave a wrong output"),
+        (improved, "improved"),
+    ]
+    .into_iter()
+    .filter(|(number, _)| *number > 0)
+    .map(|(number, what)| format!("{number} {what}"))
+    .collect();
+    let over = format!("over {}", words::count(nights.len(), "night"));
+    match (nights.len(), parts.is_empty()) {
+        (0, _) => "No suite has had a whole night yet.".into(),
+        (_, true) => format!("Nothing is known to have changed {over}."),
+        (_, false) => format!("{} {over}.", parts.join(", ")),
+    }
 }
 
-fn unfinished(summary: &RunSummary) -> Option<UnfinishedLine> {
-    let run = &summary.run;
-    (run.status != RunStatus::Complete).then(|| UnfinishedLine {
-        run: part::run_link(&run.run),
-        at: run.started.minute(),
-        suite: cell(&run.suite),
-        machine: part::machine_link(&run.machine),
-        status: part::status(run.status),
-        words: part::status_words(run.status),
-    })
-}
-
-fn failures(summary: &RunSummary) -> Vec<FailureLine> {
-    let is_bad = |state: &CaseState| {
-        matches!(
-            state,
-            CaseState::Failed(_) | CaseState::Wrong(_) | CaseState::Impossible(_)
-        )
-    };
-    let cases = summary.cases.iter().enumerate();
-    let line = |(at, case): (usize, &assay_verdicts::CaseSummary)| FailureLine {
-        case: Link {
-            href: format!("{}#case-{at}", address::run(&summary.run.run)),
-            text: cell(&case.case.case),
-        },
-        machine: part::machine_link(&summary.run.machine),
-        state: part::state(&case.state),
-        reason: text::clip(part::reason(&case.state), 300).into_owned(),
-    };
-    cases
-        .filter(|(_, case)| is_bad(&case.state))
-        .map(line)
-        .collect()
-}
-
-fn reproductions(library: &Library<'_>) -> Vec<ReproductionLine> {
-    let mut all: Vec<&Reproduction> = library.model.reproductions.iter().collect();
-    all.sort_by(|a, b| (&b.again, &b.original).cmp(&(&a.again, &a.original)));
-    let known = |r: &&Reproduction| {
-        library.runs.contains_key(&r.again) && library.runs.contains_key(&r.original)
-    };
-    let line = |r: &Reproduction| ReproductionLine {
-        original: part::run_link(&r.original),
-        again: part::run_link(&r.again),
-        inputs: part::likeness(&r.inputs).badge,
-        outputs: part::likeness(&r.outputs).badge,
-        speed: part::verdict(r.speed),
-    };
-    all.into_iter()
-        .filter(known)
-        .take(RECENT)
-        .map(line)
-        .collect()
-}
-
-fn suites(library: &Library<'_>) -> Result<Vec<Suite>, ReportError> {
-    let mut suites: BTreeMap<&str, Vec<SeriesLine>> = BTreeMap::new();
-    let mut ordered: Vec<&CaseHistory> = library.histories.values().copied().collect();
-    ordered.sort_by_key(|history| {
-        let key = &history.series.key;
-        (&key.case, key.metric != Metric::TIME, key)
-    });
-    for history in ordered {
-        let series = &history.series;
-        if !series.points.is_empty() && !library.is_superseded(series) {
-            let lines = suites.entry(&series.key.suite).or_default();
-            lines.push(series_line(history)?);
+fn groups(library: &Library<'_>) -> Result<Vec<Group>, ReportError> {
+    type Wanted = fn(&Night, &CaseComparison) -> bool;
+    let kinds: [(&str, &str, Wanted); 3] = [
+        ("regressed", "Regressed", |_, case| {
+            judged::is_regressed(case)
+        }),
+        ("suspected", "Suspected, to be run again", |night, case| {
+            judged::is_suspected(&night.gate, case)
+        }),
+        ("improved", "Improved", |_, case| judged::is_improved(case)),
+    ];
+    let mut groups = Vec::new();
+    for (id, title, wanted) in kinds {
+        let found = finding::largest_first(library, wanted);
+        let mut findings = Vec::new();
+        for (at, one) in found.iter().take(FINDINGS).enumerate() {
+            findings.extend(finding::view(library, one, &format!("{id}-{at}"))?);
+        }
+        if !findings.is_empty() {
+            let more = found.len().saturating_sub(FINDINGS);
+            groups.push(Group {
+                id,
+                title,
+                findings,
+                more,
+            });
         }
     }
-    let suite = |(at, (name, series)): (usize, (&str, Vec<SeriesLine>))| Suite {
-        id: format!("suite-{at}-{}", address::slug(name)),
-        name: cell(name),
-        series,
-    };
-    Ok(suites.into_iter().enumerate().map(suite).collect())
+    Ok(groups)
 }
 
-fn series_line(history: &CaseHistory) -> Result<SeriesLine, ReportError> {
-    let series = &history.series;
-    let key = &series.key;
-    let href = address::series(key);
-    let drawn = chart::spark(&Course::new(history));
-    let last = series.points.last();
-    Ok(SeriesLine {
-        spark: drawn.map_err(|reason| ReportError::Chart {
-            page: href.clone(),
-            reason,
-        })?,
-        link: Link {
-            href,
-            text: cell(&key.case),
-        },
-        metric: cell(&key.metric),
-        arm: cell(part::arm(&key.arm)),
-        machine: part::machine_link(&key.machine),
-        latest: last.map(|point| part::number(&point.estimate, &series.metric.unit)),
-        runs: series.points.len(),
-        at: last.map_or(String::new(), |point| part::when(point.started)),
+/// The latest run of each suite on each machine, the latest first. Reproductions and runs that explain others stand apart.
+fn latest_per_place<'a>(library: &Library<'a>) -> Vec<&'a RunRow> {
+    let mut seen = BTreeSet::new();
+    let own = |row: &&RunRow| row.reproduces.is_none() && row.purpose.is_measurement();
+    library
+        .latest_first()
+        .filter(own)
+        .filter(|row| seen.insert((&row.machine, &row.suite)))
+        .collect()
+}
+
+fn unfinished(row: &RunRow) -> Option<UnfinishedLine> {
+    (row.status != RunStatus::Complete).then(|| UnfinishedLine {
+        run: part::run_link(&row.run),
+        at: row.started.minute(),
+        suite: part::suite_link(&row.suite),
+        machine: part::machine_link(&row.machine),
+        status: part::status(row.status),
+        words: part::status_words(row.status),
     })
+}
+
+/// What nights say failed, then what failed in runs that are no nights.
+fn failures(library: &Library<'_>, latest: &[&RunRow]) -> Vec<FailureLine> {
+    let judged: BTreeSet<&RunId> = library.nights.iter().map(|n| &n.gate.run).collect();
+    let nights = library.nights.iter();
+    let of_nights = nights.flat_map(|night| failures_of_night(library, night));
+    let others = latest.iter().filter(|row| !judged.contains(&row.run));
+    let summaries = others.filter_map(|row| library.summary(&row.run));
+    of_nights
+        .chain(summaries.flat_map(failures_of_run))
+        .collect()
+}
+
+fn failures_of_night(library: &Library<'_>, night: &Night) -> Vec<FailureLine> {
+    let Some(row) = library.night_row(night) else {
+        return Vec::new();
+    };
+    let arm = &night.gate.comparison.candidate.arm;
+    let summary = library.summary(&row.run);
+    let href = |case: &CaseComparison| {
+        let summary = summary?;
+        let is_it = |own: &CaseSummary| own.case.case == case.case && own.case.arm == *arm;
+        let at = summary.cases.iter().position(is_it)?;
+        Some(part::case_href(summary, at))
+    };
+    let line = |case: &CaseComparison| {
+        let reason = case.trouble.as_ref()?;
+        Some(FailureLine {
+            case: cell(&case.case),
+            href: href(case).unwrap_or_default(),
+            suite: part::suite_link(&row.suite),
+            machine: part::machine_link(&row.machine),
+            state: judged::case(case),
+            reason: text::clip(reason, REASON).into_owned(),
+        })
+    };
+    night
+        .gate
+        .comparison
+        .cases
+        .iter()
+        .filter_map(line)
+        .collect()
+}
+
+fn failures_of_run(summary: &RunSummary) -> Vec<FailureLine> {
+    let line = |(at, case): (usize, &CaseSummary)| FailureLine {
+        case: cell(&case.case.case),
+        href: part::case_href(summary, at),
+        suite: part::suite_link(&summary.run.suite),
+        machine: part::machine_link(&summary.run.machine),
+        state: part::state(&case.state),
+        reason: text::clip(part::reason(&case.state), REASON).into_owned(),
+    };
+    let cases = summary.cases.iter().enumerate();
+    cases
+        .filter(|(_, case)| part::is_bad(&case.state))
+        .map(line)
+        .collect()
 }

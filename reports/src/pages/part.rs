@@ -6,9 +6,10 @@ use assay_record::{Field, Fingerprint, RunId, RunStatus, Scalar, Section, Timest
 use assay_stats::Interval;
 use assay_store::RunRow;
 use assay_verdicts::ceilings::Fraction;
-use assay_verdicts::{CaseState, CaseSummary, Likeness, MetricSummary, Verdict};
+use assay_verdicts::{CaseState, CaseSummary, Likeness, MetricSummary, RunSummary, Verdict};
 use serde::Serialize;
 
+use super::run;
 use crate::address;
 use crate::format::{self, Quantity};
 use crate::model::Library;
@@ -34,7 +35,8 @@ pub struct Badge {
     pub word: &'static str,
 }
 
-const fn badge(class: &'static str, sign: &'static str, word: &'static str) -> Badge {
+/// A badge.
+pub const fn badge(class: &'static str, sign: &'static str, word: &'static str) -> Badge {
     Badge { class, sign, word }
 }
 
@@ -173,7 +175,7 @@ pub struct RunLine {
     /// When it started.
     pub at: String,
     /// Its suite.
-    pub suite: String,
+    pub suite: Link,
     /// Its machine.
     pub machine: Link,
     /// How it ended.
@@ -191,7 +193,7 @@ pub fn run_line(library: &Library<'_>, run: &RunRow) -> RunLine {
     RunLine {
         run: run_link(&run.run),
         at: when(run.started),
-        suite: cell(&run.suite),
+        suite: suite_link(&run.suite),
         machine: machine_link(&run.machine),
         status: status(run.status),
         tally: library
@@ -225,11 +227,16 @@ pub struct Commit {
     pub href: String,
 }
 
+/// First characters of a commit's hash.
+pub fn short(commit: &str) -> String {
+    commit.chars().take(10).collect()
+}
+
 /// A commit in short, with its address where the site's settings have one.
 pub fn commit(library: &Library<'_>, commit: Option<&str>, dirty: bool) -> Commit {
     let commit = commit.unwrap_or_default();
     Commit {
-        short: commit.chars().take(10).collect(),
+        short: short(commit),
         dirty,
         href: commit_href(&library.settings.commit_link, commit),
     }
@@ -250,6 +257,38 @@ pub fn run_link(run: &RunId) -> Link {
     Link {
         href: address::run(run),
         text: run.to_string(),
+    }
+}
+
+/// Whether a case has an entry of its own among its run's failures.
+pub fn is_bad(state: &CaseState) -> bool {
+    matches!(
+        state,
+        CaseState::Failed(_) | CaseState::Wrong(_) | CaseState::Impossible(_)
+    )
+}
+
+/// A case on the page of its run: its entry among the failures where it has one.
+pub fn case_href(summary: &RunSummary, at: usize) -> String {
+    let page = address::run(&summary.run.run);
+    let bad = |case: &&CaseSummary| is_bad(&case.state);
+    let before = summary.cases.iter().take(at).filter(bad).count();
+    let has_entry = summary
+        .cases
+        .get(at)
+        .is_some_and(|case| is_bad(&case.state));
+    if has_entry && before < run::FAILURES {
+        format!("{page}#case-{at}")
+    } else {
+        page
+    }
+}
+
+/// Link to a suite.
+pub fn suite_link(name: &str) -> Link {
+    Link {
+        href: address::suite(name),
+        text: cell(name),
     }
 }
 
@@ -276,6 +315,15 @@ pub fn time(case: &CaseSummary) -> Option<&MetricSummary> {
 /// An arm's name where it says something.
 pub fn arm(name: &str) -> &str {
     if name == "main" { "" } else { name }
+}
+
+/// A metric's name where it says something: the time, which every case has, goes without saying.
+pub fn metric(name: &str) -> String {
+    if name == Metric::TIME {
+        String::new()
+    } else {
+        cell(name)
+    }
 }
 
 /// One part of a fingerprint.

@@ -25,7 +25,7 @@ use crate::model::Library;
 use crate::text;
 
 /// Most failures with their logs, most logs of a failure, most events.
-const FAILURES: usize = 200;
+pub(super) const FAILURES: usize = 200;
 const LOGS: usize = 3;
 const EVENTS: usize = 500;
 

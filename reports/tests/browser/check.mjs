@@ -1,89 +1,136 @@
 // Looks at a published site as a reader would: every page from file://, offline, with scripts off
-// and on, narrow and wide, light and dark. Exits 1 on an axe violation, a request that leaves the
-// folder, a console error, a page wider than its window, or an error of the Nu checker.
+// and on, narrow and wide, light and dark, and on paper. Exits 1 on an axe violation, a request that leaves
+// the folder, a console error, a page wider than its window, a table that does not sort or filter, a link that leads
+// nowhere, a feed or badge that is no XML, or an error of the Nu checker.
 //
 //     npm install && node check.mjs SITE [SCREENSHOTS]
 //
 // CHROMIUM names the browser (default /usr/bin/chromium). `SCREENSHOTS` gets one PNG per look.
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
+import { files, pages } from "./files.mjs";
+import { checkLinks } from "./links.mjs";
+import { checkTables } from "./tables.mjs";
 
 const require = createRequire(import.meta.url);
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const site = resolve(process.argv[2] ?? "site");
 const shots = process.argv[3] && resolve(process.argv[3]);
+/** 320 px is a page at 400 % (WCAG 1.4.10); 703 px are the breadth of a sheet. */
 const looks = [
-  { width: 1280, scheme: "light", scripts: false },
-  { width: 390, scheme: "dark", scripts: false },
-  { width: 1280, scheme: "dark", scripts: true },
-  { width: 390, scheme: "light", scripts: true },
+  { width: 1280, scheme: "light", scripts: false, shoot: true },
+  { width: 390, scheme: "dark", scripts: false, shoot: true },
+  { width: 1280, scheme: "dark", scripts: true, shoot: true },
+  { width: 390, scheme: "light", scripts: true, shoot: true },
+  { width: 320, scheme: "light", scripts: true },
+  { width: 703, scheme: "light", scripts: true, media: "print", shoot: true },
 ];
-/** Pages of one kind look alike: so many of each are opened. */
-const PER_FOLDER = 6;
-const faults = [];
+let faults = 0;
 
-function pages(folder) {
-  const entries = readdirSync(folder).sort().map((name) => join(folder, name));
-  const own = entries.filter((path) => path.endsWith(".html"));
-  const folders = entries.filter((path) => statSync(path).isDirectory());
-  return [...pick(own), ...folders.flatMap(pages)];
+/** Says at once what is wrong: a look at a whole site takes minutes. */
+function fault(words) {
+  faults += 1;
+  console.error(words);
 }
 
-/** The first and last few: runs sort by time, so both old and new are seen. */
-function pick(paths) {
-  const half = PER_FOLDER / 2;
-  return paths.length <= PER_FOLDER ? paths : [...paths.slice(0, half), ...paths.slice(-half)];
-}
-
-async function look(browser, { width, scheme, scripts }) {
+/** A page of the site whose requests and errors are faults. */
+async function open(browser, { width, scheme, scripts, media }) {
   const context = await browser.newContext({
     viewport: { width, height: 900 },
     colorScheme: scheme,
     javaScriptEnabled: scripts,
     offline: true,
-    // axe is put into the page by us; the page's own policy forbids every script.
-    bypassCSP: scripts,
   });
   const page = await context.newPage();
-  const name = () => `${relative(site, decodeURI(page.url().slice(7)))} at ${width} px, ${scheme}`;
+  if (media) await page.emulateMedia({ media });
+  const name = () => `${relative(site, decodeURI(page.url().slice(7)))} at ${width} px, ${media ?? scheme}`;
   page.on("request", (request) => {
     const inside = request.url().startsWith(`${pathToFileURL(site).href}/`) || request.url() === "data:,";
-    if (!inside) faults.push(`${name()}: requests ${request.url()}`);
+    if (!inside) fault(`${name()}: requests ${request.url()}`);
   });
-  page.on("requestfailed", (request) => faults.push(`${name()}: cannot load ${request.url()}`));
+  page.on("requestfailed", (request) => fault(`${name()}: cannot load ${request.url()}`));
+  page.on("pageerror", (error) => fault(`${name()}: ${error}`));
   page.on("console", (message) => {
-    if (message.type() === "error") faults.push(`${name()}: ${message.text()}`);
+    if (message.type() === "error") fault(`${name()}: ${message.text()}`);
   });
+  return { context, page, name };
+}
+
+async function look(browser, how) {
+  const { context, page, name } = await open(browser, how);
   for (const path of pages(site)) {
     await page.goto(pathToFileURL(path).href);
-    if (scripts) await judge(page, name());
-    if (shots) {
-      const file = `${relative(site, path).replaceAll("/", "-").replace(".html", "")}-${width}-${scheme}.png`;
+    if (how.scripts) await judge(page, name(), how.media);
+    else await judgeWithoutScripts(page, name());
+    if (shots && how.shoot) {
+      const stem = relative(site, path).replaceAll("/", "-").replace(".html", "");
+      const file = `${stem}-${how.width}-${how.media ?? how.scheme}.png`;
       await page.screenshot({ path: join(shots, file.slice(-120)), fullPage: true });
     }
   }
   await context.close();
 }
 
-async function judge(page, name) {
-  await page.addScriptTag({ path: require.resolve("axe-core/axe.min.js") });
-  const found = await page.evaluate(async () => {
+async function judgeWithoutScripts(page, name) {
+  const added = await page.locator("button, input, [hidden]").count();
+  if (added > 0) fault(`${name}: has ${added} elements that do nothing without scripts`);
+}
+
+async function judge(page, name, media) {
+  await page.evaluate(axe);
+  const found = await page.evaluate(async (isPaper) => {
     for (const details of document.querySelectorAll("details")) details.open = true;
-    const styled = getComputedStyle(document.body).maxWidth !== "none";
+    const styled = getComputedStyle(document.body).fontVariantNumeric === "tabular-nums";
     const wide = document.documentElement.scrollWidth > document.documentElement.clientWidth;
-    const { violations } = await globalThis.axe.run({ preload: false });
-    return { styled, wide, violations };
-  });
-  if (!found.styled) faults.push(`${name}: has no stylesheet`);
-  if (found.wide) faults.push(`${name}: is wider than its window`);
+    const rules = { "target-size": { enabled: !isPaper } };
+    const { violations } = await globalThis.axe.run({ preload: false, rules });
+    const seen = [...document.querySelectorAll("nav, .tools, .skip")].filter((own) => own.checkVisibility());
+    return { styled, wide, violations, seen: seen.length };
+  }, media === "print");
+  if (!found.styled) fault(`${name}: has no stylesheet`);
+  if (found.wide) fault(`${name}: is wider than its window`);
+  if (media === "print" && found.seen > 0) fault(`${name}: prints what can only be clicked`);
   for (const { id, help, nodes } of found.violations) {
     const where = nodes.map((node) => `    ${node.html.slice(0, 200)}`).slice(0, 3);
-    faults.push([`${name}: axe ${id}: ${help}`, ...where].join("\n"));
+    fault([`${name}: axe ${id}: ${help}`, ...where].join("\n"));
   }
+}
+
+/** Sorts and filters the tables of every page that is looked at. */
+async function work(browser) {
+  const { context, page, name } = await open(browser, { width: 1280, scheme: "light", scripts: true });
+  let total = { sorted: 0, filtered: 0 };
+  for (const path of pages(site)) {
+    await page.goto(pathToFileURL(path).href);
+    try {
+      const { sorted, filtered } = await checkTables(page);
+      total = { sorted: total.sorted + sorted, filtered: total.filtered + filtered };
+    } catch (error) {
+      fault(`${name()}: ${error.message}`);
+    }
+  }
+  await context.close();
+  console.log(`${total.sorted} columns sorted, ${total.filtered} tables filtered`);
+}
+
+/** Feeds and badges are well-formed, and run no script where they are opened. */
+async function parse(browser) {
+  const { context, page } = await open(browser, { width: 1280, scheme: "light", scripts: true });
+  await page.goto("about:blank");
+  for (const path of files(site).filter((path) => /\.(xml|svg)$/.test(path))) {
+    const wrong = await page.evaluate((text) => {
+      const parsed = new DOMParser().parseFromString(text, "application/xml");
+      const hostile = parsed.querySelector("parsererror, script, foreignObject, iframe");
+      return hostile?.outerHTML.slice(0, 300);
+    }, readFileSync(path, "utf8"));
+    if (wrong) fault(`${relative(site, path)}: ${wrong}`);
+  }
+  await context.close();
 }
 
 /** The Nu HTML checker, where Java is installed. */
@@ -94,7 +141,7 @@ function validate() {
     execFileSync("java", ["-jar", jar, "--css", "--format", "gnu", "--errors-only", join(site, "assay.css")]);
   } catch (error) {
     if (error.code === "ENOENT") console.log("java is not installed: markup was not checked");
-    else faults.push(`Nu checker:\n${error.stderr ?? error}`);
+    else fault(`Nu checker:\n${error.stderr ?? error}`);
   }
 }
 
@@ -105,8 +152,10 @@ const browser = await chromium.launch({
   args: ["--no-sandbox"],
 });
 for (const each of looks) await look(browser, each);
+await work(browser);
+await parse(browser);
 await browser.close();
+for (const words of checkLinks(site)) fault(words);
 validate();
-console.log(`${pages(site).length} pages, ${looks.length} looks each: ${faults.length} faults`);
-for (const fault of faults) console.error(fault);
-process.exitCode = faults.length === 0 ? 0 : 1;
+console.log(`${pages(site).length} pages, ${looks.length} looks each: ${faults} faults`);
+process.exitCode = faults === 0 ? 0 : 1;

@@ -1,6 +1,7 @@
 //! A small site with everything on it: a long history, a short one, failures, hostile names.
 
 mod detail;
+pub mod nights;
 
 use std::collections::BTreeMap;
 
@@ -32,6 +33,7 @@ pub fn model() -> SiteModel {
     runs.push(hostile_run());
     runs.push(partial_run());
     runs.push(reproduction_run());
+    runs.extend(nights::runs());
     let mut series = series_of(&runs);
     for series in series
         .iter_mut()
@@ -42,7 +44,11 @@ pub fn model() -> SiteModel {
             point.changes = changes();
         }
     }
+    let mut nights = nights::nights();
+    nights.push(nights::troubled(run_id(DAYS - 1), GEMM, TRIAD));
     let mut model = SiteModel {
+        nights,
+        matrices: nights::matrices(),
         runs: runs.iter().map(|summary| summary.run.clone()).collect(),
         summaries: runs,
         histories: histories(series, &marks()),

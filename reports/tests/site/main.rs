@@ -1,18 +1,20 @@
 //! The site as a whole: its pages, its links, its safety, and how it replaces the one before.
 
 mod build;
+mod data;
 mod detail;
 mod fixture;
 mod html;
 mod pages;
 mod replace;
 mod scale;
+mod tonight;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use assay_reports::{Portion, Publication, Published, SiteModel, SiteSettings};
+use assay_reports::{Portion, Presentation, Publication, Published, SiteModel, SiteSettings};
 use tempfile::TempDir;
 
 /// A published site and the folder around it.
@@ -55,7 +57,8 @@ impl Site {
 
 /// As the program publishes: with manifests and telemetry of the runs.
 fn publish_whole(model: &SiteModel, out: &Path, settings: &SiteSettings) -> Published {
-    let mut publication = Publication::begin(model, out, settings).unwrap();
+    let presentation = Presentation::of(settings).unwrap();
+    let mut publication = Publication::begin(model, out, &presentation).unwrap();
     let missing = publication.missing_runs();
     let mut summaries = model.summaries.clone();
     summaries.retain(|summary| missing.contains(&summary.run.run));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use assay_reports::{SiteModel, SiteSettings};
 
-use crate::fixture::{HOSTILE, model};
+use crate::fixture::{HOSTILE, model, nights};
 use crate::html::tags;
 use crate::{Site, publish_whole};
 
@@ -24,6 +24,13 @@ fn pages_are_as_they_were() {
     let at = |start: &str| page(&site, start);
     insta::assert_snapshot!("index", at("index.html"));
     insta::assert_snapshot!("about", at("about.html"));
+    insta::assert_snapshot!("suites", at("suites.html"));
+    insta::assert_snapshot!("suite", at("suites/kernels"));
+    insta::assert_snapshot!("compare", at("compare.html"));
+    insta::assert_snapshot!("compare_pair", at("compare/kernels-night"));
+    insta::assert_snapshot!("compare_machines", at("compare/kernels-machine"));
+    insta::assert_snapshot!("reproductions", at("reproductions.html"));
+    insta::assert_snapshot!("machines", at("machines.html"));
     insta::assert_snapshot!("machine", at("machines/lab-1"));
     insta::assert_snapshot!("run_failed", at("runs/20261003"));
     insta::assert_snapshot!("run_hostile", at("runs/20261008"));
@@ -43,7 +50,14 @@ fn a_site_without_runs_says_so() {
     let pages = site.pages();
     assert_eq!(
         pages.keys().collect::<Vec<_>>(),
-        ["about.html", "index.html"]
+        [
+            "about.html",
+            "compare.html",
+            "index.html",
+            "machines.html",
+            "reproductions.html",
+            "suites.html"
+        ]
     );
     insta::assert_snapshot!("index_empty", pages["index.html"]);
 }
@@ -116,7 +130,7 @@ fn ids_are_unique_and_labels_exist() {
 /// Nothing that a content-security policy would have to stop is there in the first place.
 #[test]
 fn outside_text_stays_text() {
-    let allowed: BTreeSet<&str> = ALLOWED.into_iter().collect();
+    let allowed: BTreeSet<&str> = ALLOWED.iter().copied().collect();
     let site = Site::of(&model());
     let mut shown = 0;
     for (name, page) in site.pages() {
@@ -128,6 +142,8 @@ fn outside_text_stays_text() {
         assert!(page.contains("default-src 'none'"), "{name}");
         for tag in tags(&page) {
             assert!(allowed.contains(tag.name), "{name}: <{}>", tag.name);
+            let source = tag.get("src").unwrap_or_default();
+            assert_eq!(tag.name == "script", source.ends_with("assay.js"), "{name}");
             let script = |own: &&str| own.starts_with("on") || *own == "style";
             assert!(
                 !tag.attributes.iter().any(|(own, _)| script(own)),
@@ -143,7 +159,7 @@ fn outside_text_stays_text() {
     assert!(HOSTILE.contains("<script>"));
 }
 
-const ALLOWED: [&str; 46] = [
+const ALLOWED: &[&str] = &[
     "a",
     "article",
     "bdi",
@@ -151,6 +167,7 @@ const ALLOWED: [&str; 46] = [
     "br",
     "caption",
     "code",
+    "data",
     "dd",
     "desc",
     "details",
@@ -175,6 +192,7 @@ const ALLOWED: [&str; 46] = [
     "p",
     "path",
     "pre",
+    "script",
     "section",
     "span",
     "strong",
@@ -209,6 +227,9 @@ fn the_same_model_gives_the_same_bytes() {
     let mut shuffled = model();
     shuffled.runs.reverse();
     shuffled.histories.reverse();
+    shuffled.nights.reverse();
+    shuffled.matrices.reverse();
+    shuffled.reproductions.reverse();
     assert_eq!(Site::of(&model()).files(), Site::of(&shuffled).files());
 }
 
@@ -219,5 +240,6 @@ fn the_fixture_is_there_for_browsers() {
     let settings = SiteSettings::default();
     let site = publish_whole(&model(), &folder.join("fixture-site"), &settings);
     assert!(site.index().is_file());
+    publish_whole(&nights::quiet(), &folder.join("quiet-site"), &settings);
     publish_whole(&SiteModel::default(), &folder.join("empty-site"), &settings);
 }

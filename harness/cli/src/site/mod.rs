@@ -8,10 +8,12 @@ mod nights;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use assay_protocol::Digest;
 use assay_record::{RunId, Timestamp};
-use assay_reports::{Night, Portion, Publication, Published, SiteModel, SiteSettings};
+use assay_reports::{
+    Night, Portion, Presentation, Publication, Published, RESULTS, SiteModel, SiteSettings,
+};
 use assay_store::{Access, RunRow, Store};
 use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::{CaseHistory, Marks, RunSummary};
@@ -47,10 +49,15 @@ pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Resu
         templates: settings.templates.clone(),
         publish_source: publishing.publish_source,
     };
+    let presentation = Presentation::of(&site_settings)?;
     // The database is closed whenever pages are rendered: others may want to write.
     let read = || database::open(settings, Access::Read);
-    let model = model(settings, &read()?, &marks, publishing)?;
-    let mut publication = Publication::begin(&model, out, &site_settings)?;
+    let mut model = model(settings, &read()?, &marks, publishing)?;
+    let scratch = tempfile::tempdir().context("no temporary folder could be made")?;
+    let results = scratch.path().join(RESULTS);
+    database::export_results(settings, &results)?;
+    model.results = Some(results);
+    let mut publication = Publication::begin(&model, out, &presentation)?;
     let missing: BTreeSet<RunId> = publication.missing_runs().into_iter().collect();
     let rows: Vec<&RunRow> = model
         .runs
@@ -86,6 +93,7 @@ fn model(
         ceilings: ceilings(store, &runs)?,
         details: details::all(store, &histories, &nights)?,
         timelines: machines::timelines(store, &runs)?,
+        results: None,
         runs,
         histories,
         nights,

@@ -57,7 +57,12 @@ fn published(place: &Place) -> Vec<String> {
 }
 
 fn count(files: &[String], folder: &str) -> usize {
-    let pages = files.iter().filter(|name| name.ends_with(".html"));
+    let is_page = |name: &&String| {
+        Path::new(name)
+            .extension()
+            .is_some_and(|ending| ending == "html")
+    };
+    let pages = files.iter().filter(is_page);
     pages.filter(|name| name.starts_with(folder)).count()
 }
 
@@ -143,4 +148,49 @@ fn a_page_that_somebody_changed_is_written_anew() {
             .count(),
         1
     );
+}
+
+#[test]
+fn a_site_is_titled_marked_and_made_as_its_settings_say() {
+    let place = Place::with_records(&[night("one", 0)]);
+    published(&place);
+    place.write(
+        "assay.toml",
+        "title = \"Lab <1>\"\nlogo = \"mark.svg\"\ntemplates = \"own\"\n",
+    );
+    place.write("mark.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"/>");
+    place.write(
+        "own/about.html",
+        "{% extends \"base.html\" %}{% block main %}<h1>Ours</h1>{% endblock %}",
+    );
+    published(&place);
+    let about = place.read("site/about.html");
+    assert!(
+        about.contains("<h1>Ours</h1>") && about.contains("Lab &lt;1&gt;"),
+        "{about}"
+    );
+    assert!(about.contains("src=\"logo.svg\""), "{about}");
+    assert!(place.read("site/index.html").contains("src=\"logo.svg\""));
+    // A template that changes makes every page anew.
+    place.write("own/assay.css", "body { color: red }");
+    let changed = published(&place);
+    assert_eq!(
+        (count(&changed, "runs/"), count(&changed, "series/")),
+        (1, 5)
+    );
+    assert_eq!(place.read("site/assay.css"), "body { color: red }");
+    let refuses = |words: &[&str]| place.assay("report --out site").refuses(words);
+    place.write("own/abuot.html", "");
+    refuses(&["abuot.html", "base.html, "]);
+    std::fs::remove_file(place.path("own/abuot.html")).unwrap();
+    place.write("own/about.html", "{% block main %}");
+    refuses(&["about.html", "templates"]);
+    std::fs::remove_dir_all(place.path("own")).unwrap();
+    refuses(&["own"]);
+    place.write("assay.toml", "logo = \"mark.txt\"\n");
+    refuses(&["mark.txt", ".svg"]);
+    place.write("assay.toml", "logo = \"none.svg\"\n");
+    refuses(&["none.svg"]);
+    place.write("assay.toml", "commits = \"javascript:alert(1)\"\n");
+    refuses(&["commits", "https://"]);
 }

@@ -41,3 +41,30 @@ fn store_exports_parquet_the_same_twice() {
         .unwrap();
     assert_eq!(rows, 2 * 3 * 4 * 11);
 }
+
+#[test]
+fn store_exports_results_as_one_table() {
+    let place = Place::new();
+    let mut store = place.writer();
+    store
+        .ingest_record(&night("bench-1", 0).record(), &place.path("a.jsonl"))
+        .unwrap();
+    drop(store);
+    let file = place.path("results.parquet");
+    let export = || {
+        let mut patience = Patience::silent(Duration::from_secs(5));
+        Store::export_results(&place.database(), &file, &mut patience).unwrap();
+        std::fs::read(&file).unwrap()
+    };
+    let first = export();
+    assert_eq!(export(), first);
+    let connection = duckdb::Connection::open_in_memory().unwrap();
+    let rows: i64 = connection
+        .query_row(
+            "SELECT count(*) FROM read_parquet(?) WHERE machine = 'bench-1' AND metric = 'time' AND value > 0",
+            [file.to_str().unwrap()],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(rows, 3 * 4);
+}

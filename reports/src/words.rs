@@ -1,4 +1,4 @@
-//! What text and Markdown have in common: effects, verdicts and sides in words.
+//! Effects, verdicts and sides of comparisons in words, for terminal, Markdown and pages alike.
 
 use assay_stats::Interval;
 use assay_verdicts::comparison::Counts;

@@ -1,0 +1,192 @@
+//! Regressions as an Atom feed (RFC 4287): one entry for each run with which something got worse.
+//!
+//! Ids follow from suite, machine and run alone: a reader sees an entry once, however often the site is built and
+//! wherever it lies. Without an address of the site, links are relative to the feed, and the feed says so.
+
+use assay_record::Timestamp;
+use serde::Serialize;
+
+use super::events::{Event, Item, What, events, uuid};
+use crate::address;
+use crate::error::ReportError;
+use crate::format;
+use crate::model::Library;
+use crate::pages::part::{self, cell};
+use crate::templates;
+use crate::text::clip;
+
+/// Most entries of a feed; the pages have what is older.
+const ENTRIES: usize = 60;
+
+/// Most lines of an entry; its page has the rest.
+const LINES: usize = 40;
+
+/// Most changes of the machine that an entry names.
+const CHANGES: usize = 12;
+
+/// Longest words of one line.
+const WORDS: usize = 300;
+
+/// A feed must have been updated at some time, even an empty one.
+const NEVER: &str = "1970-01-01T00:00:00Z";
+
+#[derive(Serialize)]
+struct Feed {
+    title: String,
+    id: String,
+    author: String,
+    version: &'static str,
+    updated: String,
+    /// Its own address; empty where nobody said where the site lies.
+    own: String,
+    /// What links begin with.
+    root: String,
+    entries: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    id: String,
+    title: String,
+    at: String,
+    page: String,
+    suite: String,
+    machine: String,
+    is_common: bool,
+    machine_changes: Vec<String>,
+    more_changes: usize,
+    lines: Vec<Line>,
+    more: usize,
+}
+
+#[derive(Serialize)]
+struct Line {
+    /// Page of the series; empty where it has none.
+    page: String,
+    case: String,
+    metric: String,
+    what: String,
+}
+
+/// The feed of a suite, or of all.
+pub fn render(library: &Library<'_>, suite: Option<&str>) -> Result<String, ReportError> {
+    let events = events(library, suite);
+    let settings = library.settings;
+    let of = suite.map_or(String::new(), |suite| format!(" of {}", cell(suite)));
+    let path = address::feed(suite);
+    let feed = Feed {
+        title: format!("{}: regressions{of}", cell(&settings.title)),
+        id: uuid(&[
+            "feed",
+            &settings.base,
+            &settings.title,
+            suite.unwrap_or_default(),
+        ]),
+        author: cell(&settings.title),
+        version: env!("CARGO_PKG_VERSION"),
+        updated: updated(library, suite).map_or(NEVER.into(), |at| at.to_string()),
+        own: if settings.base.is_empty() {
+            String::new()
+        } else {
+            format!("{}{path}", settings.base)
+        },
+        root: if settings.base.is_empty() {
+            "../".into()
+        } else {
+            settings.base.clone()
+        },
+        entries: events.iter().take(ENTRIES).map(entry).collect(),
+    };
+    templates::render("feed.xml", &feed).map_err(|source| ReportError::Render {
+        page: path,
+        source: Box::new(source),
+    })
+}
+
+/// When the newest run of the suite, or of all, started: what a feed says follows from the runs.
+fn updated(library: &Library<'_>, suite: Option<&str>) -> Option<Timestamp> {
+    let rows = library.runs.values();
+    rows.filter(|row| suite.is_none_or(|suite| row.suite == suite))
+        .map(|row| row.started)
+        .max()
+}
+
+fn entry(event: &Event<'_>) -> Entry {
+    let changes = event.machine_changes.iter();
+    Entry {
+        id: event.id(),
+        title: title(event),
+        at: event.started.to_string(),
+        page: address::run(event.run),
+        suite: cell(event.suite),
+        machine: cell(event.machine),
+        is_common: event.is_common,
+        machine_changes: changes
+            .take(CHANGES)
+            .map(|words| clip(words, WORDS).into_owned())
+            .collect(),
+        more_changes: event.machine_changes.len().saturating_sub(CHANGES),
+        lines: event.items.iter().take(LINES).map(line).collect(),
+        more: event.items.len().saturating_sub(LINES),
+    }
+}
+
+fn title(event: &Event<'_>) -> String {
+    let is_failure = |item: &&Item<'_>| matches!(item.what, What::Failed(_));
+    let failed = event.items.iter().filter(is_failure).count();
+    let regressed = event.items.len() - failed;
+    let counts = match (failed, regressed) {
+        (0, regressed) => format!("{regressed} regressed"),
+        (failed, 0) => format!("{failed} failed"),
+        (failed, regressed) => format!("{failed} failed, {regressed} regressed"),
+    };
+    format!("{}: {counts} on {}", cell(event.suite), cell(event.machine))
+}
+
+fn line(item: &Item<'_>) -> Line {
+    Line {
+        page: item.history.map_or(String::new(), |history| {
+            address::series(&history.series.key)
+        }),
+        case: cell(item.case),
+        metric: cell(item.metric),
+        what: words(item),
+    }
+}
+
+fn words(item: &Item<'_>) -> String {
+    let percent = |ratio: f64| format!("{:+.1} %", (ratio - 1.0) * 100.0);
+    match &item.what {
+        What::Failed(why) => format!("failed: {}", clip(why, WORDS)),
+        What::Tonight(case) => {
+            let effect = case.ratio.map_or(String::new(), |ratio| {
+                let (low, high) = (percent(ratio.low), percent(ratio.high));
+                format!("{} ({low} to {high}): ", percent(ratio.estimate))
+            });
+            format!("{effect}{}", clip(&case.note, WORDS))
+        }
+        What::Lasting(change) => {
+            let unit = item.history.map(|history| &history.series.metric.unit);
+            let level =
+                |value| unit.map_or(String::new(), |unit| format::value(value, unit).to_string());
+            let by = change
+                .ratio
+                .map_or(String::new(), |ratio| format!("{}, ", percent(ratio)));
+            let commit = |spot: &assay_verdicts::Spot| {
+                let short = part::short(spot.commit.as_deref().unwrap_or_default());
+                if short.is_empty() {
+                    "no commit".into()
+                } else {
+                    short
+                }
+            };
+            format!(
+                "{by}from {} to {}, after {} and with {} at the latest",
+                level(change.before),
+                level(change.after),
+                commit(&change.last_before),
+                commit(&change.first_after)
+            )
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What the site holds, for programs: `index.json`. Paths are from the site's root.
+
+use assay_protocol::Metric;
+use assay_record::RunStatus;
+use assay_stats::Interval;
+use assay_store::{RunRow, SeriesKey};
+use assay_verdicts::CaseHistory;
+use assay_verdicts::comparison::Counts;
+use assay_verdicts::gate::State;
+use serde::Serialize;
+
+use super::{SCHEMA, json, suites};
+use crate::RESULTS;
+use crate::address;
+use crate::error::ReportError;
+use crate::model::{Library, Night};
+
+#[derive(Serialize)]
+struct Index<'a> {
+    schema: u32,
+    made_by: &'static str,
+    title: &'a str,
+    feed: String,
+    badge: String,
+    results: Option<&'static str>,
+    suites: Vec<Suite<'a>>,
+    machines: Vec<Machine<'a>>,
+    nights: Vec<NightEntry<'a>>,
+    runs: Vec<Run<'a>>,
+    series: Vec<Series<'a>>,
+}
+
+#[derive(Serialize)]
+struct Suite<'a> {
+    name: &'a str,
+    feed: String,
+    badge: String,
+}
+
+#[derive(Serialize)]
+struct Machine<'a> {
+    name: &'a str,
+    page: String,
+}
+
+/// What the gate says of the newest night of a suite on a machine.
+#[derive(Serialize)]
+struct NightEntry<'a> {
+    suite: &'a str,
+    machine: &'a str,
+    run: String,
+    state: State,
+    counts: Counts,
+    expected_false_alarms: f64,
+}
+
+#[derive(Serialize)]
+struct Run<'a> {
+    run: String,
+    suite: &'a str,
+    machine: &'a str,
+    started: String,
+    status: RunStatus,
+    commit: Option<&'a str>,
+    page: String,
+}
+
+#[derive(Serialize)]
+struct Series<'a> {
+    #[serde(flatten)]
+    key: &'a SeriesKey,
+    of: &'a Metric,
+    page: String,
+    json: String,
+    csv: String,
+    points: usize,
+    latest: Option<Latest>,
+}
+
+#[derive(Serialize)]
+struct Latest {
+    run: String,
+    value: Interval,
+}
+
+/// The file.
+pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
+    let mut nights: Vec<NightEntry> = library
+        .model
+        .nights
+        .iter()
+        .filter_map(|entry| night(library, entry))
+        .collect();
+    nights.sort_by(|a, b| (a.suite, a.machine).cmp(&(b.suite, b.machine)));
+    let index = Index {
+        schema: SCHEMA,
+        made_by: concat!("assay ", env!("CARGO_PKG_VERSION")),
+        title: &library.settings.title,
+        feed: address::feed(None),
+        badge: address::badge(None),
+        results: library.model.results.is_some().then_some(RESULTS),
+        suites: suites(library).into_iter().map(suite).collect(),
+        machines: library.machines().into_keys().map(machine).collect(),
+        nights,
+        runs: library.latest_first().map(run).collect(),
+        series: library
+            .histories
+            .values()
+            .map(|history| series(history))
+            .collect(),
+    };
+    json("index.json", &index)
+}
+
+fn suite(name: &str) -> Suite<'_> {
+    Suite {
+        name,
+        feed: address::feed(Some(name)),
+        badge: address::badge(Some(name)),
+    }
+}
+
+fn machine(name: &str) -> Machine<'_> {
+    Machine {
+        name,
+        page: address::machine(name),
+    }
+}
+
+fn night<'a>(library: &Library<'a>, night: &'a Night) -> Option<NightEntry<'a>> {
+    let row = library.runs.get(&night.gate.run)?;
+    let suite = &night.gate.comparison.suite;
+    Some(NightEntry {
+        suite: &row.suite,
+        machine: &row.machine,
+        run: row.run.to_string(),
+        state: night.gate.state,
+        counts: suite.counts,
+        expected_false_alarms: suite.expected_false_alarms,
+    })
+}
+
+fn run(row: &RunRow) -> Run<'_> {
+    Run {
+        run: row.run.to_string(),
+        suite: &row.suite,
+        machine: &row.machine,
+        started: row.started.to_string(),
+        status: row.status,
+        commit: row.commit.as_deref(),
+        page: address::run(&row.run),
+    }
+}
+
+fn series(history: &CaseHistory) -> Series<'_> {
+    let series = &history.series;
+    let latest = |point: &assay_verdicts::Point| Latest {
+        run: point.run.to_string(),
+        value: point.estimate,
+    };
+    Series {
+        key: &series.key,
+        of: &series.metric,
+        page: address::series(&series.key),
+        json: address::series_file(&series.key, "json"),
+        csv: address::series_file(&series.key, "csv"),
+        points: series.points.len(),
+        latest: series.points.last().map(latest),
+    }
+}

@@ -1,0 +1,161 @@
+//! What gates and comparisons say, as badges, numbers and short sentences. The values are `assay-verdicts`'s.
+
+use assay_stats::Interval;
+use assay_verdicts::gate::{Gate, State};
+use assay_verdicts::{CaseComparison, Verdict};
+use serde::Serialize;
+
+use super::part::{self, Badge, badge};
+use crate::text::{self, clip};
+use crate::words;
+
+/// What is said of a night.
+pub fn state(state: State) -> Badge {
+    match state {
+        State::Troubled => badge("bad", "✕", "failed"),
+        State::Regressed => badge("bad", "▼", "regressed"),
+        State::NotMeasured => badge("warn", "∅", "nothing measured"),
+        State::NoBaseline => badge("quiet", "○", "no baseline yet"),
+        State::Suspected => badge("warn", "!", "suspected"),
+        State::Moved => badge("warn", "↕", "moved"),
+        State::Improved => badge("good", "▲", "improved"),
+        State::Inconclusive => badge("quiet", "?", "inconclusive"),
+        State::Known => badge("quiet", "▽", "known"),
+        State::Unchanged => badge("good", "=", "unchanged"),
+    }
+}
+
+/// What is said of a metric of a case. What could not be told is no reason to shout.
+pub fn case(case: &CaseComparison) -> Badge {
+    match (&case.trouble, case.verdict) {
+        (Some(why), _) if why.starts_with("wrong") => badge("bad", "≠", "wrong"),
+        (Some(_), _) => badge("bad", "✕", "failed"),
+        (None, Verdict::Regressed) if case.mark.is_some() => badge("quiet", "▽", "known"),
+        (None, Verdict::Inconclusive) => badge("quiet", "?", "inconclusive"),
+        (None, verdict) => part::verdict(verdict),
+    }
+}
+
+/// The same within a gate, where a suspect awaits being run again.
+pub fn case_of(gate: &Gate, case: &CaseComparison) -> Badge {
+    if is_suspected(gate, case) {
+        badge("warn", "!", "suspected")
+    } else {
+        self::case(case)
+    }
+}
+
+/// Whether it should be run again before anybody is told, and was not.
+pub fn is_suspected(gate: &Gate, case: &CaseComparison) -> bool {
+    let is_open = case.verdict == Verdict::Inconclusive && case.trouble.is_none();
+    gate.confirmation.is_none() && case.suspect && case.mark.is_none() && is_open
+}
+
+/// Whether it got worse and nobody knew.
+pub fn is_regressed(case: &CaseComparison) -> bool {
+    case.trouble.is_none() && case.verdict == Verdict::Regressed && case.mark.is_none()
+}
+
+/// Whether it got better.
+pub fn is_improved(case: &CaseComparison) -> bool {
+    case.trouble.is_none() && case.verdict == Verdict::Improved
+}
+
+/// A ratio as a change.
+#[derive(Serialize)]
+pub struct Effect {
+    /// `+10.2 %`
+    pub by: String,
+    /// `+8.1 to +12.4 %`
+    pub range: String,
+    /// For sorting.
+    pub sort: String,
+}
+
+/// A ratio as a change with its interval.
+pub fn effect(ratio: &Interval) -> Effect {
+    let percent = |ratio: f64| words::percent(ratio);
+    let low = percent(ratio.low);
+    Effect {
+        by: percent(ratio.estimate),
+        range: format!("{} to {}", low.trim_end_matches(" %"), percent(ratio.high)),
+        sort: format!("{:.5}", ratio.estimate),
+    }
+}
+
+/// How far a ratio is from no change, in either direction.
+pub fn size(case: &CaseComparison) -> f64 {
+    case.ratio.map_or(0.0, |ratio| ratio.estimate.ln().abs())
+}
+
+/// A sentence: its first letter large, a full stop at its end.
+pub fn sentence(said: &str) -> String {
+    let mut letters = said.chars();
+    let first = letters.next().map(char::to_uppercase);
+    let whole: String = first.into_iter().flatten().chain(letters).collect();
+    let end = if whole.ends_with(['.', '!', '?']) {
+        ""
+    } else {
+        "."
+    };
+    format!("{whole}{end}")
+}
+
+/// What is said of a night, in a sentence.
+pub fn headline(gate: &Gate) -> String {
+    let counts = &gate.comparison.suite.counts;
+    let compared = gate.comparison.cases.len() - counts.troubled;
+    let of = words::count(compared, "comparison");
+    let confirmed = if gate.confirmation.is_some() {
+        ", confirmed by running the suspects again"
+    } else {
+        ", not run again yet"
+    };
+    let said = match gate.state {
+        State::Troubled => format!(
+            "{} failed or gave a wrong output, which is worse than slow",
+            words::count(counts.troubled, "case")
+        ),
+        State::Regressed => format!("{} of {of} regressed{confirmed}", counts.regressed),
+        State::NotMeasured => "nothing was measured that the baseline has".into(),
+        State::NoBaseline => "no earlier run has anything to compare with".into(),
+        State::Suspected => format!(
+            "{} may have changed and should be run again before anybody is told",
+            words::count(suspected(gate), "comparison")
+        ),
+        State::Moved => "the measurement moved, and what was started is the same on both sides: it is the machine, or something that is not pinned".into(),
+        State::Improved => format!("{} of {of} improved{confirmed}, and nothing regressed", counts.improved),
+        State::Inconclusive => format!(
+            "nothing is known to have changed; {} of {of} cannot be told",
+            counts.inconclusive
+        ),
+        State::Known => format!(
+            "{} regressed as marks say, and nothing else changed",
+            words::count(counts.excused, "comparison")
+        ),
+        State::Unchanged => format!("all of {of} are unchanged"),
+    };
+    sentence(&said)
+}
+
+/// How many await being run again.
+pub fn suspected(gate: &Gate) -> usize {
+    let cases = gate.comparison.cases.iter();
+    cases.filter(|case| is_suspected(gate, case)).count()
+}
+
+/// An expected number of false alarms: `0.04`, `<0.01`.
+pub fn false_alarms(expected: f64) -> String {
+    match expected {
+        0.0 => "0".into(),
+        ..0.005 => "<0.01".into(),
+        _ => format!("{expected:.2}"),
+    }
+}
+
+/// Texts from outside for a list, clipped, and how many more there are.
+pub fn listed(texts: &[String], most: usize) -> (Vec<String>, usize) {
+    let shown = texts.iter().take(most);
+    let shown = shown.map(|words| clip(words, 2 * text::CELL).into_owned());
+    (shown.collect(), texts.len().saturating_sub(most))
+}
