@@ -66,7 +66,7 @@ pub fn ecdf(sides: &Sides, unit: &Unit, words: Words<'_>) -> Result<String, Stri
     let axes = Axes {
         x: span.clone(),
         y: 0.0..1.0,
-        left: 52,
+        left: 72,
         labels: (6, 6),
         vertical_lines: true,
         x_words: &|value| format!("{value:.decimals$} {symbol}"),

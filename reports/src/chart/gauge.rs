@@ -71,6 +71,6 @@ pub fn gauge(
             }
         }
         area.present()?;
-        Ok(marks(&chart, axes.y.start, below))
+        Ok(marks(&chart, &axes, below))
     })
 }

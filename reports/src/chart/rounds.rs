@@ -95,7 +95,7 @@ pub fn rounds(rounds: &[Round], unit: &Unit, words: Words<'_>) -> Result<String,
         });
         chart.draw_series(values)?;
         area.present()?;
-        Ok(marks(&chart, axes.y.start, &numbers))
+        Ok(marks(&chart, &axes, &numbers))
     })
 }
 

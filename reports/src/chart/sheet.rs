@@ -102,11 +102,12 @@ impl Axes<'_> {
     }
 }
 
-/// Words below places of the horizontal axis, `y` being its height.
-pub fn marks(chart: &Plot<'_, '_>, y: f64, marks: &[(f64, String)]) -> String {
-    let mark = |(x, words): &(f64, String)| {
-        let (x, y) = chart.backend_coord(&(*x, y));
-        words_at((x, y + 17 * FINENESS as i32), "middle", words)
+/// Words below places of the horizontal axis; what stands at its right end ends there.
+pub fn marks(chart: &Plot<'_, '_>, axes: &Axes<'_>, marks: &[(f64, String)]) -> String {
+    let mark = |(place, words): &(f64, String)| {
+        let (x, y) = chart.backend_coord(&(*place, axes.y.start));
+        let anchor = if *place < axes.x.end { "middle" } else { "end" };
+        words_at((x, y + 17 * FINENESS as i32), anchor, words)
     };
     marks.iter().map(mark).collect()
 }

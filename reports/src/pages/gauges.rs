@@ -38,16 +38,14 @@ pub struct GaugeView {
 
 /// Over a run: the axis is time since the first reading.
 pub fn of_run(page: &str, found: &RunGauges) -> Result<GaugesView, ReportError> {
-    let quarters = [0.0, 0.5, 1.0].map(|share| {
-        let ns = (found.length_ns as f64 * share) as i64;
-        (share, format::duration(ns))
-    });
+    let time = |share: f64| format::duration((found.length_ns as f64 * share) as i64);
+    let times = [(0.0, "0 s".to_owned()), (0.5, time(0.5)), (1.0, time(1.0))];
     let pieces = found.gauges.iter().map(|gauge| Piece {
         name: &gauge.name,
         unit: &gauge.unit,
         stretches: vec![stretch(0.0, gauge)],
     });
-    view(page, pieces.collect(), &quarters)
+    view(page, pieces.collect(), &times)
 }
 
 /// Over the rounds of a case, each as wide as the others.

@@ -62,7 +62,6 @@ struct Page {
     gauges_span: String,
     plan: Option<ManifestView>,
     publishes_source: bool,
-    has_fractions: bool,
     parts: Vec<PartView>,
 }
 
@@ -200,7 +199,6 @@ pub fn render(library: &Library<'_>, summary: &RunSummary) -> Result<String, Rep
             .manifest(&run.manifest)
             .map(|found| manifest::view(library, found)),
         publishes_source: library.settings.publish_source,
-        has_fractions: summary.cases.iter().any(|case| !case.fractions.is_empty()),
         parts: parts(library, summary),
     };
     fill(
@@ -310,7 +308,9 @@ fn case_line(
         state: part::state(&case.state),
         time: estimate.map(|estimate| part::number(estimate, &Unit::Nanoseconds)),
         rates: time.map_or(Vec::new(), rates),
-        fractions: case.fractions.iter().map(part::fraction).collect(),
+        fractions: estimate.map_or(Vec::new(), |_| {
+            case.fractions.iter().map(part::fraction).collect()
+        }),
         rounds: rounds(&case.case),
         samples: samples(&case.case),
         error: number(|v| v.error),
