@@ -51,6 +51,7 @@ struct Page {
     more_changed: usize,
     points: Vec<PointLine>,
     all_points: usize,
+    downloads: [Link; 2],
     verified: String,
     params: Vec<(String, String)>,
     work: Vec<(&'static str, String)>,
@@ -180,6 +181,10 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
             .map(|point| line(library, series, point))
             .collect(),
         all_points: series.points.len(),
+        downloads: ["csv", "json"].map(|extension| Link {
+            href: address::series_file(key, extension),
+            text: extension.to_uppercase(),
+        }),
         verified: latest_case.map_or(String::new(), verified),
         params: latest_case.map_or(Vec::new(), params),
         work: work(&series.work),
