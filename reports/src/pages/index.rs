@@ -29,7 +29,7 @@ const UNFINISHED: usize = 20;
 /// Longest reason of a failure, in characters.
 const REASON: usize = 300;
 /// Runs in the table of recent ones; a machine's page lists its own.
-const RECENT: usize = 8;
+const RECENT: usize = 6;
 
 #[derive(Serialize)]
 struct Tonight {

@@ -370,5 +370,7 @@ fn text_of_a_result_reaches_terminal_and_pages_as_text() {
         .says("<script>alert(1)</script>[Elements");
     place.assay("report").exits(0);
     let page = place.read(&format!("assay-data/site/runs/{}.html", place.runs()[0]));
-    assert!(!page.contains("<script") && !page.contains("<i>GPU"));
+    // One script, and it is ours.
+    assert_eq!(page.matches("<script").count(), 1);
+    assert!(page.contains("<script src=\"../assay.js\" defer>") && !page.contains("<i>GPU"));
 }
