@@ -372,5 +372,5 @@ fn text_of_a_result_reaches_terminal_and_pages_as_text() {
     let page = place.read(&format!("assay-data/site/runs/{}.html", place.runs()[0]));
     // One script, and it is ours.
     assert_eq!(page.matches("<script").count(), 1);
-    assert!(page.contains("<script src=\"../assay.js\" defer>") && !page.contains("<i>GPU"));
+    assert!(page.contains("<script defer src=\"../assay.js\">") && !page.contains("<i>GPU"));
 }
