@@ -192,6 +192,6 @@ mod tests {
             "series/memory-triad-elements-2-24-dtype-f32-cpu-41dc205a0b47.csv"
         );
         assert_eq!(feed(None), "feeds/all.xml");
-        assert_eq!(badge(Some("cpu")), "badges/cpu-f1cf8e2cc4a0.svg");
+        assert_eq!(badge(Some("cpu")), "badges/cpu-68ab84f7c6d0.svg");
     }
 }

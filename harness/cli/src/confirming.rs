@@ -89,6 +89,10 @@ pub fn recall(
     if suspects.is_empty() {
         return Ok(checked);
     }
+    // What was imported is never run again.
+    if plan::folder(&tonight.manifest.suite.source).is_err() {
+        return Ok(checked);
+    }
     let scene = Scene::of(before, tonight, &checked, settings)?;
     let (same, open): (BTreeSet<_>, BTreeSet<_>) = suspects
         .into_iter()

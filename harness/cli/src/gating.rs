@@ -132,16 +132,21 @@ impl Asking {
         let Baseline { runs, later } = window.baseline(store, &candidate.run)?;
         ensure!(
             self.baseline.is_none() || !runs.is_empty(),
-            "the baseline `{name}` has no run to compare with {run}: those count that are earlier, complete, of the same suite and machine, with the arm `{MAIN_ARM}`"
+            "the baseline `{name}` has no run to compare with {run}: those count that are earlier, complete, of the same suite and machine, with its arm: `{MAIN_ARM}`, or the only one"
         );
         ensure!(
             runs.iter().all(|view| view.run.run != *run),
             "the baseline `{name}`: {run} is the run that is checked, and no different from itself"
         );
+        let candidate = sides::side(run.to_string(), vec![candidate]);
         let baseline = Side {
             label: sides::label_of(&runs),
-            arm: MAIN_ARM.into(),
+            arm: candidate.arm.clone(),
             runs,
+        };
+        let margins = match candidate.newest() {
+            Some(view) => self.wishes.margins(store, &view.run)?,
+            None => BTreeMap::new(),
         };
         let options = Options {
             gap: later.len(),
@@ -150,10 +155,9 @@ impl Asking {
                 today,
                 between: later,
             }),
-            margins: self.wishes.margins(store, &candidate.run)?,
+            margins,
             ..self.wishes.options(Question::Gate)
         };
-        let candidate = sides::side(run.to_string(), vec![candidate]);
         let comparison = sides::compare(store, &baseline, &candidate, options.clone())?;
         Ok(Checked {
             gate: Gate::new(name, run.clone(), comparison),

@@ -15,7 +15,7 @@ pub const DEFAULT_RUNS: usize = 20;
 /// night is not in its own baseline on the next two.
 const LEFT_OUT: usize = 2;
 
-/// Name of the arm that histories are made of.
+/// Name of the arm that runs are judged by, where they have several.
 pub const MAIN_ARM: &str = "main";
 
 /// Which earlier runs are meant.
@@ -43,7 +43,7 @@ pub struct Baseline {
 impl Window {
     /// The runs of the window that may be a baseline for `of`.
     ///
-    /// Listed runs are taken as they are, if they have the arm [`MAIN_ARM`]. Of the others only those are eligible that started before it, on
+    /// Listed runs are taken as they are, if they have the arm [`MAIN_ARM`] or just one. Of the others only those are eligible that started before it, on
     /// the same machine, of the same suite, that came to their end, that are nights of their own (no reproductions, nothing that
     /// was run to explain another run, no arms with other names), and that have at least half of its cases.
     pub fn baseline(&self, store: &Store, of: &RunRow) -> Result<Baseline, StoreError> {
@@ -83,20 +83,28 @@ const MANY: usize = usize::MAX;
 /// What a night must have to be in a baseline, as its manifest says.
 struct Asked<'a> {
     store: &'a Store,
+    /// The arm that it must be judged by; `None` for any.
+    arm: Option<String>,
     /// Cases of which it must have half.
     cases: BTreeSet<String>,
 }
 
 impl<'a> Asked<'a> {
     fn of(store: &'a Store, of: &RunRow) -> Result<Self, StoreError> {
-        let names = store.case_names(&of.run)?.into_iter();
-        let cases = names.map(|(case, _)| case).collect();
-        Ok(Self { store, cases })
+        let names = store.case_names(&of.run)?;
+        Ok(Self {
+            store,
+            arm: arm_of(&names).map(Into::into),
+            cases: names.into_iter().map(|(case, _)| case).collect(),
+        })
     }
 
     fn anything(store: &'a Store) -> Self {
-        let cases = BTreeSet::new();
-        Self { store, cases }
+        Self {
+            store,
+            arm: None,
+            cases: BTreeSet::new(),
+        }
     }
 
     /// The first so many that have it.
@@ -118,14 +126,26 @@ impl<'a> Asked<'a> {
     }
 
     fn is_met(&self, names: &[(String, String)]) -> bool {
-        let of_main = names.iter().filter(|(_, arm)| arm == MAIN_ARM);
-        let mut of_main = of_main.map(|(case, _)| case).peekable();
-        of_main.peek().is_some()
-            && 2 * of_main.filter(|case| self.cases.contains(*case)).count() >= self.cases.len()
+        let Some(arm) = arm_of(names) else {
+            return false;
+        };
+        let own = names.iter().filter(|(_, of)| of == arm);
+        let shared = own.filter(|(case, _)| self.cases.contains(case)).count();
+        self.arm.as_deref().is_none_or(|asked| asked == arm) && 2 * shared >= self.cases.len()
     }
 }
 
-/// The newest so many nights of those that are wanted, newest first: runs that came to their end, of their own, with the arm [`MAIN_ARM`].
+/// The arm that a run is judged by: [`MAIN_ARM`], or its only one, as imported runs have it.
+fn arm_of(names: &[(String, String)]) -> Option<&str> {
+    if names.iter().any(|(_, arm)| arm == MAIN_ARM) {
+        return Some(MAIN_ARM);
+    }
+    let (_, only) = names.first()?;
+    let is_only = names.iter().all(|(_, arm)| arm == only);
+    is_only.then_some(only)
+}
+
+/// The newest so many nights of those that are wanted, newest first: runs that came to their end, of their own, with the arm [`MAIN_ARM`] or just one.
 pub fn newest_nights(
     store: &Store,
     most: usize,

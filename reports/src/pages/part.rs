@@ -2,7 +2,7 @@
 
 use assay_protocol::{Metric, Unit};
 use assay_record::fingerprint::PARTS;
-use assay_record::{Field, Fingerprint, RunId, RunStatus, Scalar, Section, Timestamp};
+use assay_record::{Field, Fingerprint, Purpose, RunId, RunStatus, Scalar, Section, Timestamp};
 use assay_stats::Interval;
 use assay_store::RunRow;
 use assay_verdicts::ceilings::Fraction;
@@ -176,6 +176,8 @@ pub struct RunLine {
     pub at: String,
     /// Its suite.
     pub suite: Link,
+    /// What it is for, where that is no usual measurement; else empty.
+    pub purpose: &'static str,
     /// Its machine.
     pub machine: Link,
     /// How it ended.
@@ -194,6 +196,7 @@ pub fn run_line(library: &Library<'_>, run: &RunRow) -> RunLine {
         run: run_link(&run.run),
         at: when(run.started),
         suite: suite_link(&run.suite),
+        purpose: purpose(run),
         machine: machine_link(&run.machine),
         status: status(run.status),
         tally: library
@@ -201,6 +204,16 @@ pub fn run_line(library: &Library<'_>, run: &RunRow) -> RunLine {
             .map(|summary| tally(&summary.cases)),
         commit: commit(library, run.commit.as_deref(), run.dirty),
         took: took(run),
+    }
+}
+
+fn purpose(run: &RunRow) -> &'static str {
+    match (&run.purpose, &run.reproduces) {
+        (_, Some(_)) => "reproduction",
+        (Purpose::Measurement, None) => "",
+        (Purpose::Calibration, None) => "calibration",
+        (Purpose::Ceilings, None) => "ceilings",
+        (Purpose::Confirmation { .. }, None) => "confirmation",
     }
 }
 

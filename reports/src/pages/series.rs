@@ -3,6 +3,7 @@
 mod last;
 
 use assay_protocol::{Direction, Metric, Work};
+use assay_record::{EventKind, RunId};
 use assay_verdicts::{
     CaseHistory, CaseState, CaseSummary, Change, LocatedChange, Mark, Point, Series, Spot,
 };
@@ -189,7 +190,9 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
         params: latest_case.map_or(Vec::new(), params),
         work: work(&series.work),
         formula: clip(&series.work.formula, 400).into_owned(),
-        latest_run: last.map_or(String::new(), |point| point.run.to_string()),
+        latest_run: last
+            .filter(|point| !is_imported(library, &point.run))
+            .map_or(String::new(), |point| point.run.to_string()),
         siblings: library.siblings(key).map(sibling).collect(),
     };
     let title = format!("{} {}", key.case, key.metric);
@@ -389,4 +392,13 @@ fn sibling(series: &Series) -> Link {
             series.key.definition.short()
         ),
     }
+}
+
+/// Whether a run was imported: it is never run again.
+fn is_imported(library: &Library<'_>, run: &RunId) -> bool {
+    let summary = library.summary(run);
+    summary.is_some_and(|summary| {
+        let mut events = summary.events.iter();
+        events.any(|event| event.kind == EventKind::Imported)
+    })
 }
