@@ -95,9 +95,13 @@ fn what_a_record_says_at_its_end_names_those_that_spent_their_rounds() {
         "tiny.toml",
         suite_with("tiny", policy, &[spin("control/spin", 1000)]),
     );
-    place.assay("run ./tiny.toml").exits(0);
-    let record = place.record();
-    assert_eq!(record.blocks.len(), 4);
+    // Two rounds may by chance agree to the bit, and meet any target.
+    let runs = (0..5).map(|_| {
+        place.assay("run ./tiny.toml").exits(0);
+        place.record()
+    });
+    let spent = runs.into_iter().find(|record| record.blocks.len() == 4);
+    let record = spent.expect("a run that spent its rounds");
     let notes: Vec<&str> = record
         .events
         .iter()
