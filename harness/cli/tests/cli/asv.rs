@@ -1,10 +1,12 @@
 //! `assay import asv`: a folder of results becomes a history, once; what is damaged keeps nothing else from it.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use assay::import::synthetic::AsvFolder;
 use assay_record::{Block, BlockStatus, Record, Scalar, Source};
+use serde_json::Value;
 
 use crate::helpers::{Place, have, state, time_on};
 
@@ -476,6 +478,40 @@ fn asv_history_shows_where_it_changed() {
         .exits(0)
         .says("1 imported, 125 unchanged");
     place.assay("db verify").exits(0).says("126 runs agree");
+}
+
+/// The newest night is judged by its only arm, and what looks slower stays a suspect: nothing that was imported is run again.
+#[test]
+fn asv_nights_are_judged_on_the_site() {
+    let place = Place::new();
+    let recipe = AsvFolder {
+        files: 30,
+        machines: 1,
+        benchmarks: 6,
+        ..AsvFolder::default()
+    };
+    let results = place.path("made-up/results");
+    recipe.write(&results).unwrap();
+    let names = || -> BTreeSet<PathBuf> {
+        let entries = std::fs::read_dir(results.join("machine-0")).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let before = names();
+    recipe.write_file(&results, 30).unwrap();
+    let newest = names().difference(&before).next().unwrap().clone();
+    let mut file: Value = serde_json::from_slice(&std::fs::read(&newest).unwrap()).unwrap();
+    let of_benchmarks = file["results"].as_object_mut().unwrap().values_mut();
+    for numbers in of_benchmarks.filter_map(|result| result[0].as_array_mut()) {
+        for number in numbers.iter_mut().filter(|number| number.is_number()) {
+            *number = (number.as_f64().unwrap() * 1.5).into();
+        }
+    }
+    std::fs::write(&newest, serde_json::to_vec(&file).unwrap()).unwrap();
+    place.assay("import asv made-up/results").exits(0);
+    place.assay("report").exits(0);
+    let index = place.read("assay-data/site/index.html");
+    assert!(!index.contains("no baseline"), "{index}");
+    assert!(index.contains("suspected"), "{index}");
 }
 
 #[test]
