@@ -14,8 +14,11 @@ use super::part::{self, Badge, Link, cell};
 use crate::chart::{self, Axis};
 use crate::error::ReportError;
 use crate::model::{Library, Matrix};
+use crate::text::clip;
 use crate::words;
 
+/// Longest reason of a verdict, in characters.
+const NOTE: usize = 400;
 /// Most differences, notes and cases left out of one side that are listed.
 const LISTED: usize = 20;
 /// Most runs of a side that are named.
@@ -240,7 +243,7 @@ fn note(case: &CaseComparison, is_pair: bool) -> String {
         None if case.ratio.is_none() || is_pair => &case.note,
         None => "",
     };
-    cell(said)
+    clip(said, NOTE).into_owned()
 }
 
 /// The axis that all rows of a pair share.
