@@ -382,7 +382,7 @@ fn nights(model: &SiteModel) -> Vec<&Night> {
 }
 
 /// Its place in a list that begins with what somebody should look at.
-fn urgency(state: State) -> u8 {
+pub fn urgency(state: State) -> u8 {
     match state {
         State::Troubled => 0,
         State::Regressed => 1,

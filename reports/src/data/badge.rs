@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::address;
 use crate::error::ReportError;
-use crate::model::{Library, Night};
+use crate::model::{Library, Night, urgency};
 use crate::text::clip;
 
 /// Longest name of a suite on it, in characters.
@@ -72,7 +72,7 @@ fn drawing(name: String, state: String, colour: &'static str) -> Drawing {
 /// The gravest of what the gate says of these nights, and its colour.
 fn standing<'a>(nights: impl Iterator<Item = &'a Night> + Clone) -> (String, &'static str) {
     let states = nights.clone().map(|night| night.gate.state);
-    let Some(worst) = states.min_by_key(|state| rank(*state)) else {
+    let Some(worst) = states.min_by_key(|state| urgency(*state)) else {
         return ("no nights yet".into(), QUIET);
     };
     let counts = nights
@@ -89,22 +89,6 @@ fn standing<'a>(nights: impl Iterator<Item = &'a Night> + Clone) -> (String, &'s
         State::Inconclusive => ("inconclusive".into(), QUIET),
         State::Known => ("known regressions".into(), QUIET),
         State::Unchanged => ("unchanged".into(), GOOD),
-    }
-}
-
-/// States by gravity, as the gate has them.
-fn rank(state: State) -> u8 {
-    match state {
-        State::Troubled => 0,
-        State::Regressed => 1,
-        State::NotMeasured => 2,
-        State::Suspected => 3,
-        State::Moved => 4,
-        State::Inconclusive => 5,
-        State::NoBaseline => 6,
-        State::Known => 7,
-        State::Improved => 8,
-        State::Unchanged => 9,
     }
 }
 

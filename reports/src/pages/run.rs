@@ -410,12 +410,6 @@ fn other_lines(library: &Library<'_>, summary: &RunSummary, case: &CaseSummary) 
 }
 
 fn failures(summary: &RunSummary) -> Vec<Failure> {
-    let is_bad = |state: &CaseState| {
-        matches!(
-            state,
-            CaseState::Failed(_) | CaseState::Wrong(_) | CaseState::Impossible(_)
-        )
-    };
     let cases = summary.cases.iter().enumerate();
     let failure = |(id, case): (usize, &CaseSummary)| Failure {
         id,
@@ -433,7 +427,7 @@ fn failures(summary: &RunSummary) -> Vec<Failure> {
             .collect(),
     };
     cases
-        .filter(|(_, case)| is_bad(&case.state))
+        .filter(|(_, case)| part::is_bad(&case.state))
         .map(failure)
         .collect()
 }
