@@ -1,18 +1,18 @@
 //! Turning one record into rows: what each table gets, and nothing about whether it should.
 
+mod rounds;
+mod samples;
+
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
 
-use assay_protocol::{ArithmeticUnit, Digest, MemoryLevel, Metric, MetricKind, Prepared};
-use assay_record::{
-    Block, BlockStatus, Fingerprint, Manifest, Purpose, Record, Samples, canonical,
-};
-use duckdb::arrow::array::{ArrayRef, Int32Array, Int64Array, UInt64Array};
-use duckdb::arrow::record_batch::RecordBatch;
+use assay_protocol::{ArithmeticUnit, Digest, MemoryLevel, Metric, Prepared};
+use assay_record::{Block, Fingerprint, Manifest, Purpose, Record, canonical};
 use duckdb::{Appender, Connection, params};
 use serde::Serialize;
 
+use self::rounds::{counting, counts, declared, round_values};
+use self::samples::SampleColumns;
 use crate::columns;
 use crate::error::StoreError;
 
@@ -442,7 +442,7 @@ impl Loader<'_> {
         let mut columns = SampleColumns::default();
         for (number, block) in (0i32..).zip(&self.record.blocks) {
             columns.extend(number, &block.samples);
-            if columns.block.len() >= BATCH_ROWS {
+            if columns.rows() >= BATCH_ROWS {
                 appender.append_record_batch(std::mem::take(&mut columns).batch(self.key)?)?;
             }
         }
@@ -520,127 +520,6 @@ impl Loader<'_> {
     }
 }
 
-/// Rows of `samples` on their way, in columns: row by row costs three times as much.
-#[derive(Default)]
-struct SampleColumns {
-    block: Vec<i32>,
-    sample: Vec<i32>,
-    start_ns: Vec<u64>,
-    iterations: Vec<u64>,
-    host_ns: Vec<u64>,
-    device_ns: Vec<Option<u64>>,
-}
-
-impl SampleColumns {
-    fn extend(&mut self, block: i32, samples: &Samples) {
-        let rows = samples.len();
-        self.block.extend(std::iter::repeat_n(block, rows));
-        self.sample.extend((0i32..).take(rows));
-        self.start_ns.extend(&samples.start_ns);
-        self.iterations.extend(&samples.iterations);
-        self.host_ns.extend(&samples.host_ns);
-        let device = samples.device_ns.iter().copied().map(Some);
-        self.device_ns
-            .extend(device.chain(std::iter::repeat(None)).take(rows));
-    }
-
-    fn batch(self, key: i64) -> Result<RecordBatch, Fault> {
-        let key: ArrayRef = Arc::new(Int64Array::from(vec![key; self.block.len()]));
-        Ok(RecordBatch::try_from_iter_with_nullable([
-            ("run_key", key, false),
-            ("block", Arc::new(Int32Array::from(self.block)), false),
-            ("sample", Arc::new(Int32Array::from(self.sample)), false),
-            (
-                "start_ns",
-                Arc::new(UInt64Array::from(self.start_ns)),
-                false,
-            ),
-            (
-                "iterations",
-                Arc::new(UInt64Array::from(self.iterations)),
-                false,
-            ),
-            ("host_ns", Arc::new(UInt64Array::from(self.host_ns)), false),
-            (
-                "device_ns",
-                Arc::new(UInt64Array::from(self.device_ns)),
-                true,
-            ),
-        ])?)
-    }
-}
-
-/// Value of each metric in a round: the median over its samples after warm-up, or the round's own value.
-fn round_values(block: &Block) -> Vec<(&str, f64)> {
-    let after = |column: &[f64]| median(column.get(block.warmup as usize..).unwrap_or_default());
-    let mut values = Vec::new();
-    values.extend(after(&block.samples.times_ns()).map(|value| (Metric::TIME, value)));
-    for metric in block.metrics() {
-        let value = match metric.kind {
-            MetricKind::Sample => block
-                .samples
-                .values
-                .get(&metric.name)
-                .and_then(|column| after(column)),
-            MetricKind::Case => block.values.get(&metric.name).copied(),
-        };
-        values.extend(value.map(|value| (metric.name.as_str(), value)));
-    }
-    values
-}
-
-/// The median of finite numbers; `None` of none. (`assay-stats` has it too, but is not below this crate.)
-fn median(values: &[f64]) -> Option<f64> {
-    if values.is_empty() {
-        return None;
-    }
-    let mut values = values.to_vec();
-    let (middle, is_odd) = (values.len() / 2, values.len() % 2 == 1);
-    let (below, &mut upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
-    if is_odd {
-        return Some(upper);
-    }
-    let lower = below.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    Some(f64::midpoint(lower, upper))
-}
-
-/// What the worker declared of each case and arm, first.
-fn declared(blocks: &[Block]) -> HashMap<(&str, &str), &Prepared> {
-    let mut found = HashMap::new();
-    for block in blocks {
-        if let Some(prepared) = &block.prepared {
-            found
-                .entry((block.case.as_str(), block.arm.as_str()))
-                .or_insert(prepared);
-        }
-    }
-    found
-}
-
-type Visit<'a> = (&'a str, &'a str, u32);
-
-fn visit(block: &Block) -> Visit<'_> {
-    (&block.case, &block.arm, block.round)
-}
-
-/// The attempt of each visit that counts: the last one that is ok.
-fn counting(blocks: &[Block]) -> HashMap<Visit<'_>, u32> {
-    let mut last = HashMap::new();
-    for block in blocks
-        .iter()
-        .filter(|block| block.status == BlockStatus::Ok)
-    {
-        let attempt = last.entry(visit(block)).or_insert(block.attempt);
-        *attempt = block.attempt.max(*attempt);
-    }
-    last
-}
-
-/// Whether a block makes points of series.
-fn counts(block: &Block, counting: &HashMap<Visit<'_>, u32>) -> bool {
-    block.status == BlockStatus::Ok && counting.get(&visit(block)) == Some(&block.attempt)
-}
-
 /// Where cases and arms stand in a manifest.
 struct Places<'a> {
     cases: HashMap<&'a str, i32>,
@@ -695,14 +574,7 @@ fn json_of(value: Option<&impl Serialize>) -> Result<Option<String>, serde_json:
 
 #[cfg(test)]
 mod tests {
-    use super::{key_of, median};
-
-    #[test]
-    fn store_median_of_few() {
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
-    }
+    use super::key_of;
 
     #[test]
     fn store_keys_keep_their_parts_apart() {
