@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::time::Instant;
 
 use assay_protocol::{ArithmeticUnit, Failure, MemoryLevel, Verification, Work};
 
@@ -30,8 +32,10 @@ pub struct Program {
     pub most_iterations: u64,
     /// Everything it allocates. Steps and kernels name buffers by their place in this list.
     pub buffers: Vec<BufferSpec>,
-    /// Runs it on the host; absent where there is no such implementation.
-    pub cpu: Option<CpuKernel>,
+    /// Runs it on the host; absent where there is no such implementation, or where it is one of steps.
+    cpu: Option<CpuKernel>,
+    /// One iteration on the host, in order, where it is made of steps.
+    cpu_steps: Vec<CpuStep>,
     /// One iteration on a CUDA device, in order; empty where there is no such implementation.
     pub cuda: Vec<Step>,
     /// What is done once on a CUDA device before the first iteration, untimed.
@@ -42,6 +46,9 @@ pub struct Program {
 
 /// Runs a program on the host `iterations` times, at least once, and returns the nanoseconds that it took.
 pub type CpuKernel = Box<dyn FnMut(&Team, &mut Buffers, u64) -> u64>;
+
+/// One step of an iteration on the host.
+pub type CpuStep = Box<dyn FnMut(&Team, &mut Buffers)>;
 
 /// Compares what a program left in its buffers with the reference.
 pub type Check = Box<dyn Fn(&Outcome) -> Checked>;
@@ -351,6 +358,7 @@ impl Program {
             most_iterations: u64::MAX,
             buffers: vec![],
             cpu: None,
+            cpu_steps: vec![],
             cuda: vec![],
             setup: vec![],
             check: Box::new(move |_| unchecked.clone()),
@@ -405,9 +413,37 @@ impl Program {
         self.add(name, DType::U32, len, Role::Scratch, Fill::Zero)
     }
 
-    /// Sets the implementation for the host.
+    /// Sets the implementation for the host: one that times its own iterations.
     pub fn on_cpu(&mut self, kernel: impl FnMut(&Team, &mut Buffers, u64) -> u64 + 'static) {
         self.cpu = Some(Box::new(kernel));
+    }
+
+    /// Adds a step to the implementation for the host, which then is all steps in their order. So what is made of
+    /// several ops is put together: each adds its steps for the host and its launches.
+    pub fn step_on_cpu(&mut self, step: impl FnMut(&Team, &mut Buffers) + 'static) {
+        self.cpu_steps.push(Box::new(step));
+    }
+
+    /// Whether there is an implementation for the host.
+    pub fn runs_on_cpu(&self) -> bool {
+        self.cpu.is_some() || !self.cpu_steps.is_empty()
+    }
+
+    /// Takes the implementation for the host out of it.
+    pub fn take_cpu(&mut self) -> Option<CpuKernel> {
+        let mut steps = std::mem::take(&mut self.cpu_steps);
+        if steps.is_empty() {
+            return self.cpu.take();
+        }
+        Some(Box::new(move |team, buffers, iterations| {
+            let start = Instant::now();
+            for _ in 0..iterations {
+                for step in &mut steps {
+                    step(team, black_box(&mut *buffers));
+                }
+            }
+            u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        }))
     }
 
     /// Adds a launch to the implementation for CUDA devices.

@@ -189,7 +189,7 @@ fn fixed_sums_have_the_bits_of_the_host() {
             .run(&program, &mut buffers, Order::Shuffled, |_| {})
             .unwrap();
         let found = buffers.0[out].bytes().to_vec();
-        let mut on_host = program.cpu.take().expect("the same sum on the host");
+        let mut on_host = program.take_cpu().expect("the same sum on the host");
         on_host(&team, &mut buffers, 1);
         assert_eq!(found, buffers.0[out].bytes(), "{op}");
     }

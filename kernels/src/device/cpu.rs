@@ -35,7 +35,7 @@ impl CpuCase {
                 "timing mode `{timing}` is for CUDA devices"
             )));
         }
-        let kernel = program.cpu.take().ok_or_else(|| {
+        let kernel = program.take_cpu().ok_or_else(|| {
             Failure::Skipped(format!(
                 "`{}` has no implementation of this kind for CPUs",
                 case.workload

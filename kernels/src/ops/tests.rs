@@ -33,7 +33,7 @@ fn case_of(name: &str, params: Params, seed: u64) -> CaseSpec {
 fn prepare_any(name: &str, params: &Params, seed: u64, threads: usize) -> Option<CpuCase> {
     let case = case_of(name, params.clone(), seed);
     let program = op(name).program(&Arguments(&case)).unwrap();
-    program.cpu.as_ref()?;
+    program.runs_on_cpu().then_some(())?;
     Some(CpuCase::new(&case, program, Team::new(threads).unwrap()).unwrap())
 }
 
@@ -210,7 +210,7 @@ fn nothing_is_a_size_too() {
                 let Ok(program) = op.program(&Arguments(&case)) else {
                     continue;
                 };
-                if program.cpu.is_none() {
+                if !program.runs_on_cpu() {
                     continue;
                 }
                 let mut case = CpuCase::new(&case, program, Team::new(threads).unwrap()).unwrap();

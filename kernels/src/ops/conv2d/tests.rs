@@ -106,7 +106,7 @@ proptest! {
         for variant in ["implicit-gemm", "direct"] {
             let mut program = program(sizes, variant).unwrap();
             let mut buffers = program.host_buffers(&team, seed).unwrap();
-            let mut run = program.cpu.take().unwrap();
+            let mut run = program.take_cpu().unwrap();
             run(&team, &mut buffers, 2);
             let exact = definition(sizes, buffers.get(0), buffers.get(1));
             let found = buffers.get::<f32>(2);
@@ -130,7 +130,7 @@ fn large_convolutions_are_right_with_the_same_bits_from_any_team() {
             let team = Team::new(threads).unwrap();
             let mut program = program(sizes, variant).unwrap();
             let mut buffers = program.host_buffers(&team, 7).unwrap();
-            let mut run = program.cpu.take().unwrap();
+            let mut run = program.take_cpu().unwrap();
             run(&team, &mut buffers, 1);
             let verdict = program.judge(&buffers, &BTreeMap::new(), 1);
             assert!(verdict.passed, "{variant} {verdict:?}");
