@@ -10,7 +10,7 @@ usage: ci/gpu-check.sh [options]
   --assay PATH    the assay executable (default: $ASSAY, else assay on PATH)
   --worker PATH   the assay-worker executable (default: beside assay)
   --out DIR       where records and the report go (default: gpu-check)
-  --suites LIST   suites that are run, with commas (default: kernels-smoke,memory,dense,system)
+  --suites LIST   suites that are run, with commas (default: kernels-smoke,memory,dense,system,ml-ops)
   --seed N        of the inputs (default: from the clock, and printed)
   -h, --help      this text
 
@@ -30,7 +30,7 @@ die() {
 assay=${ASSAY:-assay}
 worker=
 out=gpu-check
-suites=kernels-smoke,memory,dense,system
+suites=kernels-smoke,memory,dense,system,ml-ops
 seed=$(date +%s)
 
 while (($#)); do

@@ -12,6 +12,11 @@ mod check;
 pub mod device;
 pub mod element;
 mod fill;
+#[cfg(test)]
+mod gradient;
+pub mod lane;
+pub mod math;
+pub mod ml;
 pub mod ops;
 pub mod parameters;
 mod permutation;

@@ -5,7 +5,7 @@
 //! subtraction, exponential, addition and multiplication.
 //!
 //! Error: the subtraction rounds, which an exponential of an argument of magnitude up to `R` magnifies to
-//! `R` roundings; the exponential itself adds [`EXP_ROUNDINGS`]; both enter numerator and denominator; the
+//! `R` roundings; the exponential itself adds [`math::EXP`]; both enter numerator and denominator; the
 //! sum adds its height `h`, reciprocal and product one each: `2 (R + E) + h + 2` roundings,
 //! relative to each element. This is the analysis of P. Blanchard, D. J. Higham, N. J. Higham, "Accurately
 //! computing the log-sum-exp and softmax functions", IMA J. Numer. Anal. 41(4), 2021,
@@ -18,14 +18,13 @@ use super::{Op, OpInfo, reduce};
 use crate::bound::tolerance;
 use crate::check;
 use crate::element::DType;
+use crate::math;
 use crate::parameters::{self, Arguments};
 use crate::program::{Checked, Fill, Outcome, Program};
 use crate::simd::wide;
 
 /// Inputs are this many times a number on [-1, 1).
 const SPREAD: f32 = 8.0;
-/// Error of [`exp`] in units of 2^-24, relative; a test walks its whole range.
-const EXP_ROUNDINGS: u64 = 2;
 /// Independent maxima of a row.
 const LANES: usize = 64;
 
@@ -91,7 +90,7 @@ fn check(outcome: &Outcome, [input, out]: [usize; 2], cols: usize) -> Checked {
     let (error, range) = rows
         .map(|(out, input)| compare(out, input))
         .reduce(|| (0.0, 0.0), |a, b| (a.0.max(b.0), a.1.max(b.1)));
-    let magnified = 2 * (range.ceil() as u64 + EXP_ROUNDINGS);
+    let magnified = 2 * (range.ceil() as u64 + math::EXP);
     let roundings = magnified + reduce::height(cols) + 2;
     // The reference's exponentials and its plain sum, in f64, are beneath notice but counted.
     let reference = magnified + cols as u64 + 2;
@@ -121,7 +120,7 @@ wide! {
     fn softmax(out: &mut [f32], input: &[f32]) {
         let largest = maximum(input);
         for (out, x) in out.iter_mut().zip(input) {
-            *out = exp(*x - largest);
+            *out = math::exp(*x - largest);
         }
         let scale = 1.0 / reduce::sum(out);
         for out in out.iter_mut() {
@@ -146,55 +145,4 @@ fn maximum(row: &[f32]) -> f32 {
         .into_iter()
         .chain(rest)
         .fold(f32::NEG_INFINITY, larger)
-}
-
-/// `e^x` for `x <= 0`, without branches; arguments below -87 give `e^-87`, the last that is a normal number.
-///
-/// Cody and Waite's reduction to `[-ln 2 / 2, ln 2 / 2]` and the polynomial of S. Moshier's Cephes 2.2,
-/// `expf`. Operations are neither fused nor reordered, so the bits are the same on every machine.
-#[inline(always)]
-#[allow(clippy::inline_always)] // takes on the features of its caller
-fn exp(x: f32) -> f32 {
-    // Adding it leaves the nearest integer in the low bits of the sum.
-    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
-    const LN_2_HIGH: f32 = 355.0 / 512.0; // exact, and so is its product with a small integer
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
-    const COEFFICIENTS: [f32; 6] = [
-        1.987_569_1e-4,
-        1.398_2e-3,
-        8.333_452e-3,
-        4.166_579_6e-2,
-        1.666_666_5e-1,
-        5e-1,
-    ];
-    let x = if x < -87.0 { -87.0 } else { x };
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
-    let whole = shifted - ROUND;
-    let rest = x - whole * LN_2_HIGH - whole * LN_2_LOW;
-    let polynomial = COEFFICIENTS.iter().fold(0.0, |sum, c| sum * rest + c);
-    let mantissa = polynomial * (rest * rest) + rest + 1.0;
-    // 2^whole: the integer, biased, as an exponent.
-    let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
-    mantissa * power
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{EXP_ROUNDINGS, exp};
-
-    /// Every 257th number of the range; over every one of them the largest error is 1.3644 u.
-    #[test]
-    fn exp_is_as_accurate_as_claimed() {
-        let worst = ((-0.0_f32).to_bits()..=(-87.0_f32).to_bits())
-            .step_by(257)
-            .map(|bits| {
-                let x = f32::from_bits(bits);
-                let exact = f64::from(x).exp();
-                (f64::from(exp(x)) - exact).abs() / exact * f64::from(1 << 24)
-            })
-            .fold(0.0, f64::max);
-        println!("largest error of exp: {worst} u");
-        assert!(worst <= EXP_ROUNDINGS as f64);
-        assert!((exp(0.0) - 1.0).abs() < 1e-9);
-    }
 }

@@ -39,6 +39,10 @@ const SUITES: &[(&str, &str)] = &[
         include_str!("../../../../suites/definitions/dense.toml"),
     ),
     (
+        "ml-ops",
+        include_str!("../../../../suites/definitions/ml-ops.toml"),
+    ),
+    (
         "ceilings",
         include_str!("../../../../suites/definitions/ceilings.toml"),
     ),

@@ -53,6 +53,7 @@ const HEADERS: &[(&str, &str)] = &[
         "common/wgmma.cuh",
         include_str!("../../../cuda/common/wgmma.cuh"),
     ),
+    ("ml/rows.cuh", include_str!("../../../cuda/ml/rows.cuh")),
     (
         "ceiling/tensor.cu",
         include_str!("../../../cuda/ceiling/tensor.cu"),

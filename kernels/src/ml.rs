@@ -1,0 +1,45 @@
+//! Ops of machine learning, each a **brick**: what kernels are timed as, and what models are made of.
+//!
+//! A brick is a small `Copy` value of shape and type, as `LayerNorm { rows, cols, dtype }`. Its `forward` and `backward` append
+//! one step for the host and the launches for CUDA devices to a [`Program`]; buffers are named by their numbers, and may lie
+//! anywhere in the program. The [`Op`](crate::ops::Op) of the same file allocates and fills buffers, calls the brick, and says
+//! work and check; a model allocates its own, and calls the same bricks one after the other, for either kind of device.
+//!
+//! Shapes are those of the arguments: a brick panics if a buffer has another length or type than it needs
+//! ([`expect`]), which is a mistake of the program's, never of a suite's: ops refuse bad parameters before. Scratch memory that a brick
+//! needs it adds itself ([`workspace`]). Activations have the brick's type, parameters and statistics are `f32`; arithmetic is in
+//! `f32`. On the host the bits do not depend on the number of threads. NaN and infinities are computed with like any number:
+//! nothing hides them.
+
+pub mod host;
+
+use crate::element::DType;
+use crate::program::Program;
+
+/// Types of activations.
+pub const DTYPES: &[DType] = &[DType::F32, DType::Bf16, DType::F16];
+
+/// Adds scratch memory for a brick, and gives its number. The name is unique, however often the brick is used.
+pub fn workspace(program: &mut Program, name: &str, dtype: DType, len: usize) -> usize {
+    use crate::program::{Fill, Role};
+    let name = format!("{name}-{}", program.buffers.len());
+    program.add(name, dtype, len, Role::Scratch, Fill::Poison)
+}
+
+/// Makes sure of the types and lengths of buffers that a brick was given.
+///
+/// # Panics
+/// If one has another: it belongs to another brick, or the shapes do not match.
+#[track_caller]
+pub fn expect(program: &Program, brick: &str, buffers: &[(&str, usize, DType, usize)]) {
+    for (role, buffer, dtype, len) in buffers {
+        let spec = &program.buffers[*buffer];
+        assert!(
+            spec.dtype == *dtype && spec.len == *len,
+            "{brick}: `{role}` is to be {len} elements of {dtype}; buffer `{}` has {} of {}",
+            spec.name,
+            spec.len,
+            spec.dtype
+        );
+    }
+}
