@@ -385,15 +385,16 @@ fn nights(model: &SiteModel) -> Vec<&Night> {
 pub fn urgency(state: State) -> u8 {
     match state {
         State::Troubled => 0,
-        State::Regressed => 1,
-        State::Suspected => 2,
-        State::NotMeasured => 3,
-        State::Moved => 4,
-        State::Improved => 5,
-        State::Inconclusive => 6,
-        State::Known => 7,
-        State::Unchanged => 8,
-        State::NoBaseline => 9,
+        State::Impossible => 1,
+        State::Regressed => 2,
+        State::Suspected => 3,
+        State::NotMeasured => 4,
+        State::Moved => 5,
+        State::Improved => 6,
+        State::Inconclusive => 7,
+        State::Known => 8,
+        State::Unchanged => 9,
+        State::NoBaseline => 10,
     }
 }
 

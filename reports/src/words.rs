@@ -2,7 +2,7 @@
 
 use assay_stats::Interval;
 use assay_verdicts::comparison::Counts;
-use assay_verdicts::{Basis, CaseComparison, Comparison, Verdict};
+use assay_verdicts::{Basis, CaseComparison, Comparison, TroubleKind, Verdict};
 
 /// A ratio as a change: `+10.2 % [+8.1, +12.4]`.
 pub fn change(ratio: &Interval) -> String {
@@ -32,9 +32,11 @@ pub fn share(share: f64) -> String {
 
 /// What is said of a case in one word; what asks for action, in capitals.
 pub fn verdict(case: &CaseComparison) -> &'static str {
-    match (&case.trouble, case.verdict) {
-        (Some(trouble), _) if trouble.starts_with("wrong") => "WRONG",
-        (Some(_), _) => "FAILED",
+    let kind = case.trouble.as_ref().map(|trouble| trouble.kind);
+    match (kind, case.verdict) {
+        (Some(TroubleKind::Failed), _) => "FAILED",
+        (Some(TroubleKind::Wrong), _) => "WRONG",
+        (Some(TroubleKind::Impossible), _) => "IMPOSSIBLE",
         (None, Verdict::Regressed) if case.mark.is_some() => "regressed",
         (None, Verdict::Regressed) => "REGRESSED",
         (None, Verdict::Improved) => "improved",
@@ -114,12 +116,16 @@ pub fn counts(counts: &Counts) -> String {
         0 => String::new(),
         troubled => format!("{troubled} failed or wrong, "),
     };
+    let impossible = match counts.impossible {
+        0 => String::new(),
+        impossible => format!("{impossible} impossible, "),
+    };
     let excused = match counts.excused {
         0 => String::new(),
         excused => format!("{excused} regressed as is known, "),
     };
     format!(
-        "{troubled}{} regressed, {excused}{} improved, {} unchanged, {} inconclusive",
+        "{troubled}{impossible}{} regressed, {excused}{} improved, {} unchanged, {} inconclusive",
         counts.regressed, counts.improved, counts.unchanged, counts.inconclusive
     )
 }

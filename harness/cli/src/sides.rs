@@ -7,6 +7,7 @@ use assay_machine::diff;
 use assay_record::manifest::Engine;
 use assay_record::{Arm, Fingerprint, RunId};
 use assay_store::{RunRow, Store};
+use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::comparison::{Loaded, Options};
 use assay_verdicts::few_runs::MIN_HISTORY;
 use assay_verdicts::window::{MAIN_ARM, is_night};
@@ -266,8 +267,10 @@ pub fn compare(
         Some(newest) if runs < MIN_HISTORY => History::before(store, newest)?,
         _ => History::default(),
     };
+    let views = baseline.runs.iter().chain(&candidate.runs);
     let options = Options {
         differences: differences(store, baseline, candidate)?,
+        ceilings: Ceilings::of_all(store, views.map(|view| view.run.machine.as_str()))?,
         ..options
     };
     Ok(Comparison::of(

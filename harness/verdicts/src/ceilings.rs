@@ -5,15 +5,16 @@
 //! work there: a product in lower precision, a "memory" test that lives in a cache. That is judged on reading and never
 //! stored, so a better ceiling takes a judgement back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_protocol::{ArithmeticUnit, MemoryLevel, Metric, Work};
-use assay_record::{Purpose, RunId};
+use assay_record::RunId;
 use assay_stats::Interval;
 use assay_store::{CaseRow, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::estimate::{estimate, rates};
+use crate::summary::time_of;
 
 /// Runs of ceilings that are looked at, the newest first: one of them may have had a bad hour.
 const RUNS: usize = 5;
@@ -97,8 +98,7 @@ pub struct Fraction {
 impl Ceilings {
     /// The ceilings of a machine, from its newest runs that measured them.
     pub fn of(store: &Store, machine: &str) -> Result<Self, StoreError> {
-        let rows = store.runs()?.into_iter().rev();
-        let rows = rows.filter(|row| row.machine == machine && row.purpose == Purpose::Ceilings);
+        let rows = store.ceilings_runs(machine)?.into_iter().rev();
         let mut best: BTreeMap<(String, Limit), Ceiling> = BTreeMap::new();
         for row in rows.take(RUNS) {
             for case in store.cases(&row.run)? {
@@ -116,6 +116,27 @@ impl Ceilings {
         Ok(Self {
             all: best.into_values().collect(),
         })
+    }
+
+    /// The ceilings of some machines, by their names.
+    pub fn of_all<'a>(
+        store: &Store,
+        machines: impl IntoIterator<Item = &'a str>,
+    ) -> Result<BTreeMap<String, Self>, StoreError> {
+        let machines: BTreeSet<&str> = machines.into_iter().collect();
+        let found = machines
+            .into_iter()
+            .map(|machine| Ok((machine.to_owned(), Self::of(store, machine)?)));
+        found.collect()
+    }
+
+    /// Why a case's result cannot be, in words; `None` where it can, or no ceiling says otherwise.
+    pub fn impossible(&self, case: &CaseRow) -> Option<String> {
+        if self.all.is_empty() {
+            return None;
+        }
+        let found = self.fractions(case, &time_of(case)?).into_iter();
+        found.filter_map(|fraction| fraction.impossible).next()
     }
 
     /// A case's result beside the ceilings of what bounds it. `time_ns` is that of one iteration.

@@ -14,6 +14,7 @@ mod suite;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use assay_protocol::Metric;
 use assay_record::{Day, RunId};
@@ -21,6 +22,7 @@ use assay_stats::{CommonShift, Interval, Rules};
 use assay_store::RunRow;
 use serde::{Deserialize, Serialize};
 
+use crate::ceilings::Ceilings;
 use crate::{History, Mark, Marks, RunView, Verdict};
 
 /// Two sides and how they compare: ratios are candidate over baseline.
@@ -90,8 +92,11 @@ pub struct CaseComparison {
     pub verdict: Verdict,
     /// Worth running again before anybody is told.
     pub suspect: bool,
-    /// Candidate over baseline with its interval.
+    /// Candidate over baseline with its interval; once the case was confirmed, by the rounds that confirmed it.
     pub ratio: Option<Interval>,
+    /// The ratio before it was confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_first: Option<Interval>,
     /// The same relative to what the suite as a whole did, where that is what was judged.
     pub relative: Option<Interval>,
     /// What is equal here: the margin of the rules, or what calibration found possible, whichever is larger.
@@ -101,11 +106,43 @@ pub struct CaseComparison {
     /// The same, corrected over the suite.
     pub adjusted: Option<f64>,
     /// Why the candidate has no right result: worse than slow.
-    pub trouble: Option<String>,
+    pub trouble: Option<Trouble>,
     /// What people know of it: a regression with a mark alerts nobody.
     pub mark: Option<Mark>,
     /// Why the verdict is what it is, in words.
     pub note: String,
+}
+
+/// Why a candidate has no right result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// What kind of thing went wrong.
+    pub kind: TroubleKind,
+    /// What went wrong, in words.
+    pub why: String,
+}
+
+/// What kind of thing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TroubleKind {
+    /// It gave no result.
+    Failed,
+    /// Its output is not the reference's.
+    Wrong,
+    /// It was faster than its machine can be: something was not computed.
+    Impossible,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            TroubleKind::Failed => "failed",
+            TroubleKind::Wrong => "wrong output",
+            TroubleKind::Impossible => "impossible",
+        };
+        write!(f, "{kind}: {}", self.why)
+    }
 }
 
 /// A case that was not compared.
@@ -160,6 +197,9 @@ pub struct GeometricMean {
 pub struct Counts {
     /// Failed, or with a wrong output.
     pub troubled: usize,
+    /// Faster than the machine can be.
+    #[serde(default)]
+    pub impossible: usize,
     /// Worse.
     pub regressed: usize,
     /// Worse, and known to be: it alerts nobody.
@@ -216,6 +256,8 @@ pub struct Options {
     pub gap: usize,
     /// Margins that calibration found possible, by case.
     pub margins: BTreeMap<String, f64>,
+    /// Ceilings by machine: what is beyond them is impossible.
+    pub ceilings: BTreeMap<String, Ceilings>,
 }
 
 /// What people have said of changes, and the day on which that is asked.
@@ -242,6 +284,7 @@ impl Options {
             known: None,
             gap: 0,
             margins: BTreeMap::new(),
+            ceilings: BTreeMap::new(),
         }
     }
 
@@ -279,7 +322,7 @@ impl Comparison {
 
     /// Whether the candidate is worse: in speed, or in giving no right result.
     pub fn is_worse(&self) -> bool {
-        self.suite.counts.regressed > 0 || self.suite.counts.troubled > 0
+        self.suite.counts.regressed > 0 || self.suite.counts.without_result() > 0
     }
 
     /// Whether something could not be told.
@@ -300,11 +343,18 @@ impl Comparison {
 }
 
 impl Counts {
+    /// How many have no right result, and so no verdict on their speed.
+    pub fn without_result(&self) -> usize {
+        self.troubled + self.impossible
+    }
+
     fn of(cases: &[CaseComparison]) -> Self {
         let mut counts = Self::default();
         for case in cases {
-            let place = match (&case.trouble, case.verdict) {
-                (Some(_), _) => &mut counts.troubled,
+            let kind = case.trouble.as_ref().map(|trouble| trouble.kind);
+            let place = match (kind, case.verdict) {
+                (Some(TroubleKind::Impossible), _) => &mut counts.impossible,
+                (Some(TroubleKind::Failed | TroubleKind::Wrong), _) => &mut counts.troubled,
                 (None, Verdict::Regressed) if case.mark.is_some() => &mut counts.excused,
                 (None, Verdict::Regressed) => &mut counts.regressed,
                 (None, Verdict::Improved) => &mut counts.improved,

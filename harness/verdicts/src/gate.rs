@@ -6,7 +6,7 @@ use assay_record::RunId;
 use assay_stats::{CommonShift, Interval};
 use serde::{Deserialize, Serialize};
 
-use crate::comparison::{LeftOut, Reason};
+use crate::comparison::{LeftOut, Reason, Trouble};
 use crate::effect::change_words;
 use crate::{CaseComparison, Comparison, MarkKind, Verdict};
 
@@ -41,6 +41,8 @@ pub struct Gate {
 pub enum State {
     /// A case failed or gave a wrong output.
     Troubled,
+    /// A case was faster than its machine can be: something was not computed.
+    Impossible,
     /// Something got worse.
     Regressed,
     /// There is a baseline, and nothing was measured that could be compared with it.
@@ -87,8 +89,9 @@ impl Confirmation {
             let run = comparison.candidate.runs.last().cloned();
             let troubled = comparison.cases.clone().into_iter();
             troubled.filter_map(move |case| {
-                let (why, run) = (case.trouble.as_ref()?, run.as_ref()?);
-                let trouble = Some(format!("{why} (when it was run again, in run {run})"));
+                let (Trouble { kind, why }, run) = (case.trouble.clone()?, run.as_ref()?);
+                let why = format!("{why} (when it was run again, in run {run})");
+                let trouble = Some(Trouble { kind, why });
                 Some(CaseComparison { trouble, ..case })
             })
         };
@@ -244,6 +247,7 @@ impl Gate {
         let is_suspected = self.comparison.suspects().next().is_some();
         match () {
             () if counts.troubled > 0 => State::Troubled,
+            () if counts.impossible > 0 => State::Impossible,
             () if counts.regressed > 0 => State::Regressed,
             () if self.comparison.is_empty() && self.is_idle() => State::NotMeasured,
             () if self.comparison.is_empty() => State::NoBaseline,
@@ -294,7 +298,11 @@ impl CaseComparison {
         };
         let gave = again.ratio.as_ref().map_or("no ratio".into(), change_words);
         if again.is_called() && self.agrees(again.ratio.as_ref()) {
+            let first = self.ratio.as_ref().map_or("no ratio".into(), change_words);
+            self.note = format!("{first}, {}", self.note);
             self.settle(again.verdict, &format!("confirmed by run {run}: {gave}"));
+            self.at_first = std::mem::replace(&mut self.ratio, again.ratio);
+            (self.p_value, self.adjusted) = (again.p_value, again.adjusted);
         } else {
             let said = format!("not confirmed: run {run} gave {gave}: {}", again.note);
             self.settle(Verdict::Inconclusive, &said);

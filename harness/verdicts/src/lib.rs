@@ -23,7 +23,7 @@ pub mod summary;
 mod view;
 pub mod window;
 
-pub use comparison::{Basis, CaseComparison, Comparison, Side};
+pub use comparison::{Basis, CaseComparison, Comparison, Side, Trouble, TroubleKind};
 pub use energy::Energy;
 pub use gate::Gate;
 pub use history::{CaseHistory, LocatedChange, Spot};

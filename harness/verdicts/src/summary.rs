@@ -1,6 +1,6 @@
 //! What a run found, case by case.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::thread;
@@ -78,12 +78,7 @@ pub struct MetricSummary {
 impl RunSummary {
     /// Summaries of some runs, in their order; read on all cores.
     pub fn of_rows(store: &Store, rows: &[RunRow]) -> Result<Vec<Self>, StoreError> {
-        let machines: BTreeSet<&str> = rows.iter().map(|row| row.machine.as_str()).collect();
-        let ceilings = machines
-            .into_iter()
-            .map(|machine| Ok((machine, Ceilings::of(store, machine)?)));
-        let ceilings = ceilings.collect::<Result<BTreeMap<_, _>, StoreError>>()?;
-        let ceilings = &ceilings;
+        let ceilings = &Ceilings::of_all(store, rows.iter().map(|row| row.machine.as_str()))?;
         let workers = thread::available_parallelism().map_or(1, NonZero::get);
         let share = rows.len().div_ceil(workers).max(1);
         let parts = thread::scope(|scope| {
@@ -108,13 +103,13 @@ impl RunSummary {
     fn read(
         store: &Store,
         rows: &[RunRow],
-        ceilings: &BTreeMap<&str, Ceilings>,
+        ceilings: &BTreeMap<String, Ceilings>,
     ) -> Result<Vec<Self>, StoreError> {
         let runs: Vec<RunId> = rows.iter().map(|row| row.run.clone()).collect();
         let found = store.cases_of(&runs)?.into_iter();
         let found = rows.iter().zip(found.zip(store.events_of(&runs)?));
         let summary = |(run, (cases, events)): (&RunRow, (Vec<CaseRow>, _))| {
-            let ceilings = &ceilings[run.machine.as_str()];
+            let ceilings = &ceilings[&run.machine];
             let cases = cases
                 .into_iter()
                 .map(|case| CaseSummary::of(case, ceilings));
@@ -190,6 +185,12 @@ fn single_step_ns(case: &CaseRow) -> Option<f64> {
     step.map(|ns| ns as f64)
 }
 
+/// The time of an iteration over the rounds that count, with its interval.
+pub(crate) fn time_of(case: &CaseRow) -> Option<Interval> {
+    let found = estimate(&case.good_values(Metric::TIME))?;
+    Some(with_step(found, single_step_ns(case).unwrap_or(0.0)))
+}
+
 /// The interval of a time, as wide as the clock's step at least allows: each single time may be half of one off.
 fn with_step(estimate: Interval, step_ns: f64) -> Interval {
     Interval {
@@ -220,8 +221,11 @@ impl CaseState {
 impl MetricSummary {
     fn of(case: &CaseRow, metric: &Metric) -> Self {
         let rounds = case.good_values(&metric.name);
-        let step_ns = single_step_ns(case).filter(|_| metric.name == Metric::TIME);
-        let estimate = estimate(&rounds).map(|found| with_step(found, step_ns.unwrap_or(0.0)));
+        let estimate = if metric.name == Metric::TIME {
+            time_of(case)
+        } else {
+            estimate(&rounds)
+        };
         let time = estimate.as_ref().filter(|_| metric.name == Metric::TIME);
         Self {
             metric: metric.clone(),

@@ -80,6 +80,7 @@ fn standing<'a>(nights: impl Iterator<Item = &'a Night> + Clone) -> (String, &'s
         .map(|night| &night.gate.comparison.suite.counts);
     match worst {
         State::Troubled => (many(counts.map(|c| c.troubled), "failed"), BAD),
+        State::Impossible => (many(counts.map(|c| c.impossible), "impossible"), BAD),
         State::Regressed => (many(counts.map(|c| c.regressed), "regressed"), BAD),
         State::NotMeasured => ("not measured".into(), WARN),
         State::NoBaseline => ("no baseline yet".into(), QUIET),

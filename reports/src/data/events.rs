@@ -1,8 +1,12 @@
 //! What got worse, run by run: what feeds tell, and nothing that marks excuse.
 //!
-//! An event is a run with which something got worse on a machine: lasting changes of series that began with it, what the
-//! gate says of the newest night, and cases that have failed since. One event for many cases, for they mostly have one cause.
+//! An event is a run with which something got worse on a machine: lasting changes of series that began with it and what the
+//! gate says of the newest night, or cases that have failed since. One event for many cases, for they mostly have one cause.
 //! A regression that is in the history already is not told again each night that the gate still sees it.
+//!
+//! Where a change lies is an estimate that moves as nights are added, and an event that is told must stay the same one. So
+//! changes are one event if one run may be the first of all of them, and its id names the first of its series and how many
+//! regressions that series had before: never a run that was estimated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +14,11 @@ use assay_protocol::Digest;
 use assay_record::{RunId, Timestamp};
 use assay_verdicts::window::is_night;
 use assay_verdicts::{
-    CaseComparison, CaseHistory, CaseState, Gate, LocatedChange, RunSummary, Verdict,
+    CaseComparison, CaseHistory, CaseState, LocatedChange, RunSummary, Trouble, TroubleKind,
+    Verdict,
 };
 
+use crate::address;
 use crate::model::{Library, Night};
 
 /// A run with which something got worse.
@@ -21,10 +27,12 @@ pub struct Event<'a> {
     pub suite: &'a str,
     /// Name of the machine.
     pub machine: &'a str,
-    /// The run.
+    /// The run; of changes the likeliest.
     pub run: &'a RunId,
     /// When it started.
     pub started: Timestamp,
+    /// The same for the same event, whenever and wherever the site is built.
+    pub id: String,
     /// What changed on the machine before it, in words.
     pub machine_changes: BTreeSet<String>,
     /// Whether most cases of the suite moved together.
@@ -48,7 +56,7 @@ pub struct Item<'a> {
 /// How something got worse.
 pub enum What<'a> {
     /// The case gives no right result.
-    Failed(&'a str),
+    Failed(&'a Trouble),
     /// The gate says so of the newest night.
     Tonight(&'a CaseComparison),
     /// The level of the series changed to stay.
@@ -56,7 +64,7 @@ pub enum What<'a> {
 }
 
 impl What<'_> {
-    /// Failures first, then by the size of the effect.
+    /// By the size of the effect.
     fn weight(&self) -> f64 {
         let size = |ratio: Option<f64>| ratio.map_or(0.0, |ratio| ratio.ln().abs());
         match self {
@@ -67,19 +75,7 @@ impl What<'_> {
     }
 }
 
-impl Event<'_> {
-    /// The same for the same event, whenever and wherever the site is built: a UUID of the kind that holds a hash (RFC 9562, section 5.8).
-    pub fn id(&self) -> String {
-        uuid(&[
-            "regressions",
-            self.suite,
-            self.machine,
-            &self.run.to_string(),
-        ])
-    }
-}
-
-/// A UUID, as a URN, that follows from these texts alone.
+/// A UUID, as a URN, that follows from these texts alone: of the kind that holds a hash (RFC 9562, section 5.8).
 pub fn uuid(texts: &[&str]) -> String {
     let framed: Vec<String> = texts
         .iter()
@@ -98,161 +94,222 @@ pub fn uuid(texts: &[&str]) -> String {
 
 /// The events of a suite, or of all, the latest first.
 pub fn events<'a>(library: &Library<'a>, suite: Option<&str>) -> Vec<Event<'a>> {
+    let is_asked = |own: &str| suite.is_none_or(|suite| own == suite);
     let mut book = Book::default();
     for history in library.histories.values() {
-        if is_asked(suite, &history.series.key.suite) {
+        if is_asked(&history.series.key.suite) {
             book.lasting(history);
         }
     }
     for night in &library.model.nights {
         if let Some(row) = library.runs.get(&night.gate.run)
-            && is_asked(suite, &row.suite)
+            && is_asked(&row.suite)
         {
-            book.night(library, night, &row.suite, &row.machine);
+            book.night(library, night, (&row.suite, &row.machine));
         }
     }
-    book.events()
+    book.events(library)
 }
 
-fn is_asked(asked: Option<&str>, suite: &str) -> bool {
-    asked.is_none_or(|asked| asked == suite)
+/// A suite on a machine.
+type Place<'a> = (&'a str, &'a str);
+
+/// A regression of one series, and between which runs it began.
+struct Found<'a> {
+    item: Item<'a>,
+    /// The last run that is surely before it, where there is one.
+    after: Option<&'a RunId>,
+    /// The first run that surely has it.
+    until: &'a RunId,
+    /// The run that it most likely began with.
+    run: &'a RunId,
+    /// How many regressions its series had before, whatever is said of them.
+    earlier: usize,
+    machine_changes: Vec<String>,
+    is_common: bool,
 }
 
-/// Events by when they happened and where.
+impl Found<'_> {
+    /// Names it among all others, whatever is known of where it lies.
+    fn name(&self) -> (String, usize) {
+        let Item {
+            case,
+            metric,
+            history,
+            ..
+        } = self.item;
+        let series = history.map_or_else(
+            || format!("{}:{case}{metric}", case.len()),
+            |history| address::series(&history.series.key),
+        );
+        (series, self.earlier)
+    }
+}
+
+/// What got worse where.
 #[derive(Default)]
 struct Book<'a> {
-    events: BTreeMap<(Timestamp, &'a str, &'a str, &'a RunId), Event<'a>>,
+    regressed: BTreeMap<Place<'a>, Vec<Found<'a>>>,
+    /// By the run since which cases have failed.
+    failed: BTreeMap<(Place<'a>, &'a RunId), Vec<Item<'a>>>,
 }
 
 impl<'a> Book<'a> {
-    fn at(
-        &mut self,
-        (suite, machine): (&'a str, &'a str),
-        run: &'a RunId,
-        started: Timestamp,
-    ) -> &mut Event<'a> {
-        let place = (started, suite, machine, run);
-        self.events.entry(place).or_insert_with(|| Event {
-            suite,
-            machine,
-            run,
-            started,
-            machine_changes: BTreeSet::new(),
-            is_common: false,
-            items: Vec::new(),
-        })
-    }
-
     fn lasting(&mut self, history: &'a CaseHistory) {
         let key = &history.series.key;
-        for change in history.changes.iter().filter(|change| is_told(change)) {
+        let worse = history.changes.iter().filter(|change| is_worse(change));
+        for (earlier, change) in worse.enumerate() {
             let Some(point) = history.series.points.get(change.index) else {
                 continue;
             };
-            let event = self.at((&key.suite, &key.machine), &point.run, point.started);
-            let words = change.machine.iter().map(|change| {
+            if change.mark.is_some() {
+                continue;
+            }
+            let words = |change: &assay_verdicts::Change| {
                 format!(
                     "{} from {} to {}",
                     change.field, change.before, change.after
                 )
-            });
-            event.machine_changes.extend(words);
-            event.items.push(Item {
-                case: &key.case,
-                metric: &key.metric,
-                history: Some(history),
-                what: What::Lasting(change),
-            });
+            };
+            let found = Found {
+                item: Item {
+                    case: &key.case,
+                    metric: &key.metric,
+                    history: Some(history),
+                    what: What::Lasting(change),
+                },
+                after: Some(&change.last_before.run),
+                until: &change.first_after.run,
+                run: &point.run,
+                earlier,
+                machine_changes: change.machine.iter().map(words).collect(),
+                is_common: false,
+            };
+            let place = (key.suite.as_str(), key.machine.as_str());
+            self.regressed.entry(place).or_default().push(found);
         }
     }
 
-    fn night(&mut self, library: &Library<'a>, night: &'a Night, suite: &'a str, machine: &'a str) {
+    fn night(&mut self, library: &Library<'a>, night: &'a Night, place: Place<'a>) {
         let gate = &night.gate;
         for case in &gate.comparison.cases {
-            let history = history_of(library, gate, case, (suite, machine));
-            if let Some(why) = &case.trouble {
-                self.failed(library, gate, (suite, machine), case, history, why);
-            } else if is_called(case) && !history.is_some_and(|known| knows(known, &gate.run)) {
-                let Some(row) = library.runs.get(&gate.run) else {
-                    continue;
-                };
-                let event = self.at((suite, machine), &gate.run, row.started);
-                event.is_common = gate.comparison.suite.common_shift.is_some();
-                event.machine_changes.extend(night.machine_changes.clone());
-                event.items.push(Item {
+            let history = library.series_of(night, &case.case, &case.metric.name);
+            if let Some(trouble) = &case.trouble {
+                let since = failing_since(library, &gate.run, place, case, history);
+                self.failed.entry((place, since)).or_default().push(Item {
                     case: &case.case,
-                    metric: &case.metric.name,
+                    metric: "",
                     history,
-                    what: What::Tonight(case),
+                    what: What::Failed(trouble),
                 });
+            } else if is_called(case) && !history.is_some_and(|known| knows(known, &gate.run)) {
+                let changes = history.map_or(&[][..], |history| &history.changes);
+                let found = Found {
+                    item: Item {
+                        case: &case.case,
+                        metric: &case.metric.name,
+                        history,
+                        what: What::Tonight(case),
+                    },
+                    after: gate.comparison.baseline.runs.last(),
+                    until: &gate.run,
+                    run: &gate.run,
+                    earlier: changes.iter().filter(|change| is_worse(change)).count(),
+                    machine_changes: night.machine_changes.clone(),
+                    is_common: gate.comparison.suite.common_shift.is_some(),
+                };
+                self.regressed.entry(place).or_default().push(found);
             }
         }
     }
 
-    fn failed(
-        &mut self,
-        library: &Library<'a>,
-        gate: &'a Gate,
-        place: (&'a str, &'a str),
-        case: &'a CaseComparison,
-        history: Option<&'a CaseHistory>,
-        why: &'a str,
-    ) {
-        let since = failing_since(library, &gate.run, place, &case.case, history);
-        let Some(row) = library.runs.get(since) else {
-            return;
-        };
-        self.at(place, &row.run, row.started).items.push(Item {
-            case: &case.case,
-            metric: "",
-            history,
-            what: What::Failed(why),
+    fn events(self, library: &Library<'a>) -> Vec<Event<'a>> {
+        let groups = self.regressed.into_iter().flat_map(|(place, found)| {
+            let groups = together(found).into_iter();
+            groups.map(move |group| (place, group))
         });
-    }
-
-    fn events(self) -> Vec<Event<'a>> {
-        let mut events: Vec<Event> = self.events.into_values().rev().collect();
-        for event in &mut events {
-            let order = |item: &Item<'a>| (item.case, item.metric);
-            event.items.sort_by(|a, b| {
-                let by_weight = b.what.weight().total_cmp(&a.what.weight());
-                by_weight.then_with(|| order(a).cmp(&order(b)))
-            });
-            // A case that failed is told once, whatever its metrics.
-            event.items.dedup_by(|b, a| {
-                matches!((&a.what, &b.what), (What::Failed(_), What::Failed(_))) && a.case == b.case
-            });
-        }
+        let regressed = groups.filter_map(|(place, group)| regression(library, place, group));
+        let failed = self.failed.into_iter();
+        let failed =
+            failed.filter_map(|((place, since), items)| failure(library, place, since, items));
+        let mut events: Vec<Event> = regressed.chain(failed).collect();
+        events.sort_by(|a, b| (b.started, b.run, &b.id).cmp(&(a.started, a.run, &a.id)));
         events
     }
 }
 
-fn is_told(change: &LocatedChange) -> bool {
-    change.verdict == Some(Verdict::Regressed) && change.mark.is_none()
+/// Puts together what may all have begun with one run: each group is of those that the earliest end among them lies within.
+fn together(mut found: Vec<Found<'_>>) -> Vec<Vec<Found<'_>>> {
+    found.sort_by(|a, b| a.until.cmp(b.until).then_with(|| a.name().cmp(&b.name())));
+    let mut groups: Vec<Vec<Found>> = Vec::new();
+    for one in found {
+        let open = groups.last_mut();
+        match open.filter(|group| one.after.is_none_or(|after| after < group[0].until)) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
+        }
+    }
+    groups
+}
+
+fn regression<'a>(
+    library: &Library<'a>,
+    (suite, machine): Place<'a>,
+    group: Vec<Found<'a>>,
+) -> Option<Event<'a>> {
+    let first = group.iter().min_by_key(|found| found.name())?;
+    let (series, earlier) = first.name();
+    let run = first.run;
+    let id = uuid(&["regression", suite, machine, &series, &earlier.to_string()]);
+    let is_common = group.iter().any(|found| found.is_common);
+    let changes = group.iter().flat_map(|found| found.machine_changes.clone());
+    Some(Event {
+        suite,
+        machine,
+        run,
+        started: library.runs.get(run)?.started,
+        id,
+        machine_changes: changes.collect(),
+        is_common,
+        items: gravest_first(group.into_iter().map(|found| found.item).collect()),
+    })
+}
+
+fn failure<'a>(
+    library: &Library<'a>,
+    (suite, machine): Place<'a>,
+    run: &'a RunId,
+    items: Vec<Item<'a>>,
+) -> Option<Event<'a>> {
+    let mut items = gravest_first(items);
+    // A case that failed is told once, whatever its metrics.
+    items.dedup_by(|b, a| a.case == b.case);
+    Some(Event {
+        suite,
+        machine,
+        run,
+        started: library.runs.get(run)?.started,
+        id: uuid(&["failure", suite, machine, run.as_str()]),
+        machine_changes: BTreeSet::new(),
+        is_common: false,
+        items,
+    })
+}
+
+fn gravest_first(mut items: Vec<Item<'_>>) -> Vec<Item<'_>> {
+    items.sort_by(|a, b| {
+        let by_weight = b.what.weight().total_cmp(&a.what.weight());
+        by_weight.then_with(|| (a.case, a.metric).cmp(&(b.case, b.metric)))
+    });
+    items
+}
+
+fn is_worse(change: &LocatedChange) -> bool {
+    change.verdict == Some(Verdict::Regressed)
 }
 
 fn is_called(case: &CaseComparison) -> bool {
     case.verdict == Verdict::Regressed && case.mark.is_none()
-}
-
-/// The history that has the night's value of the case.
-fn history_of<'a>(
-    library: &Library<'a>,
-    gate: &Gate,
-    case: &CaseComparison,
-    (suite, machine): (&str, &str),
-) -> Option<&'a CaseHistory> {
-    let arm = &gate.comparison.candidate.arm;
-    let mut found = library.histories.values().filter(|history| {
-        let key = &history.series.key;
-        (&key.case, &key.metric, &key.arm) == (&case.case, &case.metric.name, arm)
-            && (key.suite.as_str(), key.machine.as_str()) == (suite, machine)
-    });
-    // Of several definitions the night has measured the last.
-    found
-        .by_ref()
-        .max_by_key(|history| history.series.points.last().map(|point| point.started))
-        .copied()
 }
 
 /// Whether the level on which this run lies is known to be worse than the one before.
@@ -263,25 +320,31 @@ fn knows(history: &CaseHistory, run: &RunId) -> bool {
         .changes
         .iter()
         .rfind(|change| Some(change.index) <= at);
-    level.is_some_and(is_told)
+    level.is_some_and(|change| is_worse(change) && change.mark.is_none())
 }
 
 /// The first run since which the case has given no right result without a break.
 fn failing_since<'a>(
     library: &Library<'a>,
     run: &'a RunId,
-    (suite, machine): (&str, &str),
-    case: &str,
+    (suite, machine): Place<'_>,
+    case: &CaseComparison,
     history: Option<&CaseHistory>,
 ) -> &'a RunId {
-    let last_good = history.and_then(|history| history.series.points.last());
+    // An impossible result is a point of its series too.
+    let is_impossible = case
+        .trouble
+        .as_ref()
+        .is_some_and(|trouble| trouble.kind == TroubleKind::Impossible);
+    let points = history.filter(|_| !is_impossible);
+    let last_good = points.and_then(|history| history.series.points.last());
     let nights = library.latest_first().filter(|row| {
         is_night(row) && (row.suite.as_str(), row.machine.as_str()) == (suite, machine)
     });
     let before = nights.filter(|row| row.run < *run);
     let failing = before.take_while(|row| match library.summary(&row.run) {
         _ if last_good.is_some_and(|good| good.run >= row.run) => false,
-        Some(summary) => failed_in(summary, case),
+        Some(summary) => failed_in(summary, &case.case),
         None => last_good.is_some(),
     });
     failing.last().map_or(run, |row| &row.run)

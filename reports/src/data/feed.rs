@@ -1,7 +1,7 @@
 //! Regressions as an Atom feed (RFC 4287): one entry for each run with which something got worse.
 //!
-//! Ids follow from suite, machine and run alone: a reader sees an entry once, however often the site is built and
-//! wherever it lies. Without an address of the site, links are relative to the feed, and the feed says so.
+//! Ids say what got worse and not where that is thought to have begun: a reader sees an entry once, however often the site is
+//! built, whatever nights are added and wherever it lies. Without an address of the site, links are relative to the feed, and the feed says so.
 
 use assay_record::Timestamp;
 use serde::Serialize;
@@ -114,7 +114,7 @@ fn updated(library: &Library<'_>, suite: Option<&str>) -> Option<Timestamp> {
 fn entry(event: &Event<'_>) -> Entry {
     let changes = event.machine_changes.iter();
     Entry {
-        id: event.id(),
+        id: event.id.clone(),
         title: title(event),
         at: event.started.to_string(),
         page: address::run(event.run),
@@ -157,7 +157,7 @@ fn line(item: &Item<'_>) -> Line {
 fn words(item: &Item<'_>) -> String {
     let percent = |ratio: f64| format!("{:+.1} %", (ratio - 1.0) * 100.0);
     match &item.what {
-        What::Failed(why) => clip(why, WORDS).into_owned(),
+        What::Failed(trouble) => clip(&trouble.to_string(), WORDS).into_owned(),
         What::Tonight(case) => {
             let effect = case.ratio.map_or(String::new(), |ratio| {
                 let (low, high) = (percent(ratio.low), percent(ratio.high));

@@ -229,7 +229,7 @@ fn failures_of_night(library: &Library<'_>, night: &Night) -> Vec<FailureLine> {
             suite: part::suite_link(&row.suite),
             machine: part::machine_link(&row.machine),
             state: judged::case(case),
-            reason: text::clip(reason, REASON).into_owned(),
+            reason: text::clip(&reason.to_string(), REASON).into_owned(),
         })
     };
     night

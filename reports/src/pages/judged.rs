@@ -2,7 +2,7 @@
 
 use assay_stats::Interval;
 use assay_verdicts::gate::{Gate, State};
-use assay_verdicts::{CaseComparison, Verdict};
+use assay_verdicts::{CaseComparison, TroubleKind, Verdict};
 use serde::Serialize;
 
 use super::part::{self, Badge, badge};
@@ -13,6 +13,7 @@ use crate::words;
 pub fn state(state: State) -> Badge {
     match state {
         State::Troubled => badge("bad", "✕", "failed"),
+        State::Impossible => badge("bad", "↯", "impossible"),
         State::Regressed => badge("bad", "▼", "regressed"),
         State::NotMeasured => badge("warn", "∅", "nothing measured"),
         State::NoBaseline => badge("quiet", "○", "no baseline yet"),
@@ -27,9 +28,11 @@ pub fn state(state: State) -> Badge {
 
 /// What is said of a metric of a case. What could not be told is no reason to shout.
 pub fn case(case: &CaseComparison) -> Badge {
-    match (&case.trouble, case.verdict) {
-        (Some(why), _) if why.starts_with("wrong") => badge("bad", "≠", "wrong"),
-        (Some(_), _) => badge("bad", "✕", "failed"),
+    let kind = case.trouble.as_ref().map(|trouble| trouble.kind);
+    match (kind, case.verdict) {
+        (Some(TroubleKind::Failed), _) => badge("bad", "✕", "failed"),
+        (Some(TroubleKind::Wrong), _) => badge("bad", "≠", "wrong"),
+        (Some(TroubleKind::Impossible), _) => badge("bad", "↯", "impossible"),
         (None, Verdict::Regressed) if case.mark.is_some() => badge("quiet", "▽", "known"),
         (None, Verdict::Inconclusive) => badge("quiet", "?", "inconclusive"),
         (None, verdict) => part::verdict(verdict),
@@ -104,7 +107,7 @@ pub fn sentence(said: &str) -> String {
 /// What is said of a night, in a sentence.
 pub fn headline(gate: &Gate) -> String {
     let counts = &gate.comparison.suite.counts;
-    let compared = gate.comparison.cases.len() - counts.troubled;
+    let compared = gate.comparison.cases.len() - counts.without_result();
     let of = words::count(compared, "comparison");
     let confirmed = if gate.confirmation.is_some() {
         ", confirmed by running the suspects again"
@@ -115,6 +118,10 @@ pub fn headline(gate: &Gate) -> String {
         State::Troubled => format!(
             "{} failed or gave a wrong output, which is worse than slow",
             words::count(counts.troubled, "case")
+        ),
+        State::Impossible => format!(
+            "{} faster than the machine can be: something was not computed",
+            words::count(counts.impossible, "case")
         ),
         State::Regressed => format!("{} of {of} regressed{confirmed}", counts.regressed),
         State::NotMeasured => "nothing was measured that the baseline has".into(),

@@ -239,11 +239,11 @@ fn names(matrix: &Matrix) -> Vec<Name<'_>> {
 
 fn note(case: &CaseComparison, is_pair: bool) -> String {
     let said = match &case.trouble {
-        Some(trouble) => trouble.as_str(),
-        None if case.ratio.is_none() || is_pair => &case.note,
-        None => "",
+        Some(trouble) => trouble.to_string(),
+        None if case.ratio.is_none() || is_pair => case.note.clone(),
+        None => String::new(),
     };
-    clip(said, NOTE).into_owned()
+    clip(&said, NOTE).into_owned()
 }
 
 /// The axis that all rows of a pair share.

@@ -26,6 +26,7 @@ pub struct NightLine {
     inconclusive: usize,
     known: usize,
     failed: usize,
+    impossible: usize,
     skipped: Option<usize>,
     false_alarms: String,
 }
@@ -50,6 +51,7 @@ pub fn line(library: &Library<'_>, night: &Night) -> Option<NightLine> {
         inconclusive: counts.inconclusive.saturating_sub(judged::suspected(gate)),
         known: counts.excused,
         failed: counts.troubled,
+        impossible: counts.impossible,
         skipped: summary.map(|summary| part::tally(&summary.cases).skipped),
         false_alarms: judged::false_alarms(gate.comparison.suite.expected_false_alarms),
     })
@@ -67,7 +69,12 @@ fn certainty(gate: &Gate) -> &'static str {
 pub fn is_loud(night: &Night) -> bool {
     matches!(
         night.gate.state,
-        State::Troubled | State::Regressed | State::Suspected | State::NotMeasured | State::Moved
+        State::Troubled
+            | State::Impossible
+            | State::Regressed
+            | State::Suspected
+            | State::NotMeasured
+            | State::Moved
     )
 }
 

@@ -7,7 +7,10 @@ use assay_protocol::Metric;
 use assay_reports::{Night, RESULTS, SiteModel, SiteSettings, publish};
 use assay_stats::Rules;
 use assay_verdicts::comparison::{Counts, SuiteVerdict};
-use assay_verdicts::{Basis, CaseComparison, CaseState, Comparison, Gate, Marks, Side, Verdict};
+use assay_verdicts::{
+    Basis, CaseComparison, CaseHistory, CaseState, Comparison, Gate, LocatedChange, Marks, Side,
+    Spot, Trouble, TroubleKind, Verdict,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -31,6 +34,7 @@ fn case(id: &str, ratio: f64) -> CaseComparison {
         verdict: Verdict::Regressed,
         suspect: true,
         ratio: Some(interval(ratio, 0.01)),
+        at_first: None,
         relative: None,
         margin: 0.03,
         p_value: Some(0.001),
@@ -46,7 +50,10 @@ fn night() -> Night {
     let mut failed = case(GEMM, 1.0);
     failed.verdict = Verdict::Inconclusive;
     failed.ratio = None;
-    failed.trouble = Some(HOSTILE.into());
+    failed.trouble = Some(Trouble {
+        kind: TroubleKind::Failed,
+        why: HOSTILE.into(),
+    });
     let side = |label: &str, runs: Vec<u32>| Side {
         label: label.into(),
         runs: runs.into_iter().map(run_id).collect(),
@@ -132,7 +139,8 @@ fn a_feed_tells_what_got_worse_once() {
         titles,
         [
             "Assay: regressions",
-            "smoke: 1 failed, 1 regressed on lab-1",
+            "smoke: 1 failed on lab-1",
+            "smoke: 1 regressed on lab-1",
             "smoke: 1 regressed on lab-1"
         ],
         "the triad's step is told of the run that it began with, and not again of the night"
@@ -181,9 +189,111 @@ fn ids_of_entries_do_not_depend_on_the_address() {
         ids.map(str::to_owned).collect()
     };
     let here = ids(&Site::of(&told()));
-    assert_eq!(here.len(), 2);
+    assert_eq!(here.len(), 3);
     assert_eq!(ids(&with_base(&told())), here);
-    assert_eq!(here.iter().collect::<BTreeSet<_>>().len(), 2);
+    assert_eq!(here.iter().collect::<BTreeSet<_>>().len(), 3);
+}
+
+/// Ids of the entries of all regressions and failures.
+fn ids(model: &SiteModel) -> BTreeSet<String> {
+    let feed = text(&Site::of(model), "feeds/all.xml");
+    let ids = between(&feed, "<id>", "</id>").into_iter().skip(1);
+    ids.map(str::to_owned).collect()
+}
+
+fn history_of<'a>(model: &'a mut SiteModel, case: &str) -> &'a mut CaseHistory {
+    let mut found = model.histories.iter_mut().filter(|history| {
+        let key = &history.series.key;
+        key.case == case && key.metric == Metric::TIME && history.series.points.len() > 20
+    });
+    found.next().unwrap()
+}
+
+fn spot(history: &CaseHistory, index: usize) -> Spot {
+    let point = &history.series.points[index];
+    Spot {
+        index,
+        run: point.run.clone(),
+        started: point.started,
+        commit: None,
+        dirty: false,
+    }
+}
+
+#[test]
+fn an_entry_stays_the_same_while_its_change_moves() {
+    let before = told();
+    let known = ids(&before);
+    for moved in [17, 19, 22] {
+        let mut model = told();
+        let history = history_of(&mut model, TRIAD);
+        let spots = [moved - 3, moved + 2].map(|at| spot(history, at));
+        let [last_before, first_after] = spots;
+        let change = &mut history.changes[0];
+        assert_ne!(change.index, moved);
+        change.index = moved;
+        change.last_before = last_before;
+        change.first_after = first_after;
+        assert_eq!(ids(&model), known, "moved to {moved}");
+    }
+}
+
+#[test]
+fn a_regression_of_a_night_keeps_its_entry_when_the_history_has_it() {
+    let known = ids(&told());
+    let mut model = told();
+    let like = history_of(&mut model, TRIAD).changes[0].clone();
+    let history = history_of(&mut model, SMALL);
+    let last = history.series.points.len() - 1;
+    let change = LocatedChange {
+        index: last,
+        last_before: spot(history, last - 2),
+        first_after: spot(history, last),
+        ..like
+    };
+    history.changes.push(change);
+    assert_eq!(ids(&model), known);
+    // A second regression of the series is another entry.
+    let history = history_of(&mut model, SMALL);
+    let mut earlier = history.changes[0].clone();
+    earlier.index = 5;
+    earlier.last_before = spot(history, 3);
+    earlier.first_after = spot(history, 6);
+    history.changes.insert(0, earlier);
+    assert_eq!(ids(&model).len(), known.len() + 1);
+}
+
+#[test]
+fn what_may_have_begun_with_one_run_is_one_entry() {
+    let mut model = told();
+    let like = history_of(&mut model, TRIAD).changes[0].clone();
+    let add = |model: &mut SiteModel, [from, at, to]: [usize; 3]| {
+        let history = history_of(model, SMALL);
+        let change = LocatedChange {
+            index: at,
+            last_before: spot(history, from),
+            first_after: spot(history, to),
+            ..like.clone()
+        };
+        history.changes = vec![change];
+        let feed = text(&Site::of(model), "feeds/all.xml");
+        between(&feed, "<title>", "</title>")
+            .into_iter()
+            .filter(|title| title.contains("regressed"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    // The definition of this case is four runs younger than the other's: its points begin there.
+    let together = add(&mut model, [13, 16, 18]);
+    assert!(
+        together.iter().any(|title| title.contains("2 regressed")),
+        "{together:?}"
+    );
+    let apart = add(&mut model, [22, 24, 26]);
+    assert!(
+        !apart.iter().any(|title| title.contains("2 regressed")),
+        "{apart:?}"
+    );
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn test(suite: &str, case: &CaseComparison) -> String {
             let kind = words::verdict(case).to_lowercase();
             format!(
                 "<failure type=\"{kind}\" message=\"{}\"/>",
-                escaped(trouble)
+                escaped(&trouble.to_string())
             )
         }
         (None, Verdict::Regressed) if case.mark.is_some() => {

@@ -122,7 +122,7 @@ fn table(text: &mut String, cases: &[&CaseComparison]) {
             .as_ref()
             .filter(|_| case.verdict == Verdict::Regressed);
         let why = match (&case.trouble, mark) {
-            (Some(trouble), _) => trouble.clone(),
+            (Some(trouble), _) => trouble.to_string(),
             (None, Some(mark)) => format!("{mark}; {}", case.note),
             (None, None) => case.note.clone(),
         };

@@ -57,7 +57,7 @@ pub fn gate(gate: &Gate) -> String {
 pub fn first_lines(gate: &Gate) -> Vec<String> {
     let shift = words::common_shift(&gate.comparison);
     let mut lines: Vec<String> = shift.into_iter().chain([headline(gate)]).collect();
-    if gate.state == State::Troubled {
+    if matches!(gate.state, State::Troubled | State::Impossible) {
         lines.reverse();
     }
     if gate.state != State::Moved && gate.has_moved() {
@@ -89,6 +89,15 @@ pub fn headline(gate: &Gate) -> String {
                 ", confirmed"
             } else {
                 "; `assay confirm` runs the suspects again"
+            }
+        ),
+        State::Impossible => format!(
+            "IMPOSSIBLE: {} faster than the machine can be: something was not computed{}",
+            words::count(counts.impossible, "case"),
+            if counts.regressed > 0 {
+                format!("; besides, {} regressed", counts.regressed)
+            } else {
+                String::new()
             }
         ),
         State::NotMeasured => match gate.missing() {
@@ -161,7 +170,7 @@ fn missing(gate: &Gate) -> String {
 }
 
 fn compared(gate: &Gate) -> usize {
-    gate.comparison.cases.len() - gate.comparison.suite.counts.troubled
+    gate.comparison.cases.len() - gate.comparison.suite.counts.without_result()
 }
 
 /// A side by what it is called, with its runs.
@@ -290,7 +299,7 @@ impl Text {
             self.line(6, &name);
         }
         if let Some(trouble) = &case.trouble {
-            self.sentence(6, trouble);
+            self.sentence(6, &trouble.to_string());
         }
         if let Some(mark) = case
             .mark

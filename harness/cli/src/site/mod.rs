@@ -90,7 +90,7 @@ fn model(
         matrices: matrices::all(store, &runs, &publishing.compare)?,
         reproductions: reproduction::all_stored(store)?,
         fingerprints: store.fingerprints(&last_fingerprints(&runs))?,
-        ceilings: ceilings(store, &runs)?,
+        ceilings: Ceilings::of_all(store, runs.iter().map(|row| row.machine.as_str()))?,
         details: details::all(store, &histories, &nights)?,
         timelines: machines::timelines(store, &runs)?,
         results: None,
@@ -149,12 +149,4 @@ fn portion(store: &Store, before: &BTreeMap<&RunId, &RunRow>, rows: &[&RunRow]) 
         gauges: machines::gauges(store, rows.iter().map(|row| &row.run))?,
         summaries: RunSummary::of_rows(store, &rows)?,
     })
-}
-
-fn ceilings(store: &Store, runs: &[RunRow]) -> Result<BTreeMap<String, Ceilings>> {
-    let machines: BTreeSet<&String> = runs.iter().map(|row| &row.machine).collect();
-    let found = machines
-        .into_iter()
-        .map(|machine| Ok((machine.clone(), Ceilings::of(store, machine)?)));
-    found.collect()
 }

@@ -20,6 +20,14 @@ impl Store {
         self.rows(&sql, [], run_row)
     }
 
+    /// The runs of a machine that measured its ceilings, oldest first.
+    pub fn ceilings_runs(&self, machine: &str) -> Result<Vec<RunRow>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM runs WHERE purpose = 'ceilings' AND machine = ? ORDER BY started, run"
+        );
+        self.rows(&sql, params![machine], run_row)
+    }
+
     /// One run.
     pub fn run(&self, run: &RunId) -> Result<RunRow, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM runs WHERE run_key = ?");

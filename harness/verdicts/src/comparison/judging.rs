@@ -11,8 +11,8 @@ use super::effects::Ground;
 use super::pairing::{Item, Pairing};
 use super::words::Speaker;
 use super::{
-    CaseComparison, Comparison, Loaded, Options, Question, SuiteVerdict, effects, moving, pairing,
-    suite,
+    CaseComparison, Comparison, Loaded, Options, Question, SuiteVerdict, Trouble, effects, moving,
+    pairing, suite,
 };
 use crate::effect::{Effect, shown};
 use crate::{History, Verdict};
@@ -119,6 +119,7 @@ impl Finding<'_> {
             verdict,
             suspect: self.judged.is_some_and(|judged| judged.suspect),
             ratio,
+            at_first: None,
             relative: by.filter(|_| by != ratio),
             margin: self.margin,
             p_value: self.judged.map(|judged| judged.p_value),
@@ -153,20 +154,21 @@ impl Finding<'_> {
     }
 }
 
-fn troubled((case, why): (String, String)) -> CaseComparison {
+fn troubled((case, trouble): (String, Trouble)) -> CaseComparison {
     CaseComparison {
         case,
         metric: Metric::time(),
         verdict: Verdict::Inconclusive,
         suspect: false,
         ratio: None,
+        at_first: None,
         relative: None,
         margin: 0.0,
         p_value: None,
         adjusted: None,
         mark: None,
         note: "not compared: without a right result there is no speed".into(),
-        trouble: Some(why),
+        trouble: Some(trouble),
     }
 }
 

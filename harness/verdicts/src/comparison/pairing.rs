@@ -6,7 +6,7 @@ use assay_protocol::{Direction, Metric};
 use assay_record::{BlockStatus, RunId};
 use assay_store::CaseRow;
 
-use super::{Basis, Known, LeftOut, Loaded, Options, Reason, disturbed};
+use super::{Basis, Known, LeftOut, Loaded, Options, Reason, Trouble, TroubleKind, disturbed};
 use crate::likeness::differing_fields;
 use crate::marks::Place;
 use crate::rounds::common_rounds;
@@ -16,7 +16,7 @@ use crate::{CaseState, Mark, RunView, Verdict};
 /// All that two sides have to be compared by.
 pub(super) struct Pairing {
     pub items: Vec<Item>,
-    pub troubles: Vec<(String, String)>,
+    pub troubles: Vec<(String, Trouble)>,
     pub left_out: Vec<LeftOut>,
 }
 
@@ -61,7 +61,7 @@ impl Place for Row<'_> {
 /// What becomes of one case.
 enum Outcome {
     Compared(Vec<Item>),
-    Trouble(String),
+    Trouble(Trouble),
     LeftOut(Reason, String),
     /// Neither side could run it.
     Idle,
@@ -145,7 +145,7 @@ fn outcome(case: &str, rows: [&Rows<'_>; 2], basis: Basis, options: &Options) ->
     if !is_asked || before.iter().chain(after).all(|row| is_idle(row.case)) {
         return Outcome::Idle;
     }
-    if let Some(why) = after.iter().rev().find_map(|row| failure(row.case)) {
+    if let Some(why) = after.iter().rev().find_map(|row| failure(row, options)) {
         return Outcome::Trouble(why);
     }
     if after.is_empty() {
@@ -154,13 +154,13 @@ fn outcome(case: &str, rows: [&Rows<'_>; 2], basis: Basis, options: &Options) ->
     if before.is_empty() {
         return Outcome::LeftOut(Reason::OnlyCandidate, "only the candidate has it".into());
     }
-    let (good_before, good_after) = (measured(before), measured(after));
+    let [good_before, good_after] = [before, after].map(|rows| measured(rows, options));
     for (good, all, side) in [
         (&good_before, before, "baseline"),
         (&good_after, after, "candidate"),
     ] {
         if good.is_empty() {
-            let note = format!("not measured in the {side}: {}", why_not(all));
+            let note = format!("not measured in the {side}: {}", why_not(all, options));
             return Outcome::LeftOut(Reason::NotMeasured, note);
         }
     }
@@ -354,29 +354,34 @@ fn difference(before: &Row<'_>, after: &Row<'_>) -> String {
     }
 }
 
-fn measured<'a>(rows: &Rows<'a>) -> Rows<'a> {
+fn measured<'a>(rows: &Rows<'a>, options: &Options) -> Rows<'a> {
     rows.iter()
-        .filter(|row| failure(row.case).is_none() && row.case.good_rounds().next().is_some())
+        .filter(|row| failure(row, options).is_none() && row.case.good_rounds().next().is_some())
         .copied()
         .collect()
 }
 
 /// Why a case has no right result; skipped is nobody's fault.
-fn failure(row: &CaseRow) -> Option<String> {
-    match trouble(row) {
-        Some(BlockStatus::Wrong(why)) => Some(format!("wrong output: {why}")),
-        Some(BlockStatus::Failed(why)) => Some(format!("failed: {why}")),
-        _ => None,
-    }
+fn failure(row: &Row<'_>, options: &Options) -> Option<Trouble> {
+    let (kind, why) = match trouble(row.case) {
+        Some(BlockStatus::Wrong(why)) => (TroubleKind::Wrong, why.clone()),
+        Some(BlockStatus::Failed(why)) => (TroubleKind::Failed, why.clone()),
+        _ => {
+            let ceilings = options.ceilings.get(&row.view.run.machine)?;
+            (TroubleKind::Impossible, ceilings.impossible(row.case)?)
+        }
+    };
+    Some(Trouble { kind, why })
 }
 
-fn why_not(rows: &Rows<'_>) -> String {
-    let last = rows.last().map(|row| CaseState::of(row.case));
-    match last {
-        Some(CaseState::Skipped(why)) => format!("skipped: {why}"),
-        Some(CaseState::Failed(why)) => format!("failed: {why}"),
-        Some(CaseState::Wrong(why) | CaseState::Impossible(why)) => format!("wrong output: {why}"),
-        Some(CaseState::Ok) | None => "no round was run".into(),
+fn why_not(rows: &Rows<'_>, options: &Options) -> String {
+    let Some(last) = rows.last() else {
+        return "no round was run".into();
+    };
+    match (failure(last, options), CaseState::of(last.case)) {
+        (Some(trouble), _) => trouble.to_string(),
+        (None, CaseState::Skipped(why)) => format!("skipped: {why}"),
+        (None, _) => "no round was run".into(),
     }
 }
 

@@ -4,7 +4,9 @@ use assay_protocol::{ArithmeticUnit, Bound, MemoryLevel, Prepared};
 use assay_record::{Purpose, Record};
 use assay_store::synthetic::Recipe;
 use assay_verdicts::ceilings::{Ceilings, Limit};
-use assay_verdicts::{CaseState, RunSummary};
+use assay_verdicts::comparison::{Loaded, Options, Question};
+use assay_verdicts::gate::State;
+use assay_verdicts::{CaseState, Comparison, Gate, History, RunSummary, RunView, TroubleKind};
 
 use crate::summaries::store;
 
@@ -65,6 +67,78 @@ fn verdicts_a_result_beyond_its_ceiling_is_impossible() {
         "{:?}",
         fast.state
     );
+}
+
+/// The last run against those before it, beside ceilings or without them.
+fn gate(records: &[Record], has_ceilings: bool) -> Gate {
+    let (store, _folder) = store(records);
+    let views: Vec<RunView> = store
+        .runs()
+        .unwrap()
+        .iter()
+        .filter(|row| row.purpose.is_measurement())
+        .map(|row| RunView::load(&store, &row.run).unwrap())
+        .collect();
+    let (tonight, before) = views.split_last().unwrap();
+    let machine = tonight.run.machine.as_str();
+    let mut options = Options::new(Question::Gate);
+    if has_ceilings {
+        options.ceilings = Ceilings::of_all(&store, [machine]).unwrap();
+    }
+    let comparison = Comparison::of(
+        &Loaded {
+            label: "window".into(),
+            arm: "main".into(),
+            runs: before.iter().collect(),
+        },
+        &Loaded {
+            label: "tonight".into(),
+            arm: "main".into(),
+            runs: vec![tonight],
+        },
+        &History::default(),
+        options,
+    );
+    Gate::new("last:20".into(), tonight.run.run.clone(), comparison)
+}
+
+/// Ceilings, then nights that reach half of them, of which one and the last may be others.
+fn nights(odd: f64, last: f64) -> Vec<Record> {
+    let mut ceilings = night(0, 1.0);
+    ceilings.header.purpose = Purpose::Ceilings;
+    let usual = (1..9).map(|n| night(n, if n == 4 { odd } else { 2.0 }));
+    let mut records: Vec<Record> = usual.collect();
+    records.push(night(20, last));
+    records.push(ceilings);
+    records
+}
+
+#[test]
+fn verdicts_a_gate_calls_the_impossible_by_its_name_and_never_an_improvement() {
+    let records = nights(2.0, 0.25);
+    let unaware = gate(&records, false).comparison.suite;
+    assert!(unaware.counts.improved > 0 || unaware.common_shift.is_some());
+    let found = gate(&records, true);
+    assert_eq!((found.state, found.is_worse()), (State::Impossible, true));
+    let counts = found.comparison.suite.counts;
+    assert_eq!((counts.troubled, counts.improved), (0, 0));
+    assert_eq!(counts.impossible, found.comparison.cases.len());
+    assert!(found.suspects().is_empty(), "nobody runs it again");
+    let trouble = found.comparison.cases[0].trouble.as_ref().unwrap();
+    assert_eq!(trouble.kind, TroubleKind::Impossible);
+    assert!(trouble.to_string().starts_with("impossible: "), "{trouble}");
+    assert!(trouble.why.contains("dram"), "{trouble}");
+}
+
+#[test]
+fn verdicts_an_impossible_night_is_no_baseline() {
+    let found = gate(&nights(0.25, 2.0), true);
+    assert!(!found.is_worse(), "{:?}", found.comparison.suite);
+    assert_eq!(found.comparison.suite.counts.impossible, 0);
+    let with_it = gate(&nights(0.25, 2.0), false);
+    let ratio = |gate: &Gate| gate.comparison.cases[0].ratio.unwrap().estimate;
+    assert!((ratio(&found) - 1.0).abs() < 0.05, "{}", ratio(&found));
+    assert!(ratio(&with_it) > 1.1, "{}", ratio(&with_it));
 }
 
 #[test]

@@ -212,7 +212,7 @@ fn verdicts_what_is_wrong_or_failed_comes_first_and_is_worse_than_slow() {
         .cases
         .iter()
         .take(2)
-        .map(|case| case.trouble.as_deref().unwrap())
+        .map(|case| case.trouble.as_ref().unwrap().to_string())
         .collect();
     assert_eq!(
         troubles,

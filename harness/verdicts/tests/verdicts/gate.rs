@@ -5,7 +5,9 @@ use assay_store::synthetic::Recipe;
 use assay_verdicts::comparison::{Known, Loaded, Options, Question};
 use assay_verdicts::gate::{Confirmation, State};
 use assay_verdicts::window::newest_nights;
-use assay_verdicts::{Comparison, Gate, History, Marks, RunView, Window};
+use assay_verdicts::{
+    Comparison, Gate, History, Marks, RunView, Trouble, TroubleKind, Verdict, Window,
+};
 
 use crate::comparison::night;
 use crate::summaries::store;
@@ -188,6 +190,27 @@ fn verdicts_only_what_is_confirmed_is_called() {
 }
 
 #[test]
+fn verdicts_what_is_confirmed_is_shown_as_it_was_confirmed() {
+    let suspected = gate(&nights(8, &slower(1.09)));
+    let first = suspected.comparison.cases[0].ratio.unwrap();
+    let again = against(&nights(8, &slower(1.06)), Question::Confirmation);
+    let confirmed = suspected.confirmed(Confirmation {
+        interleaved: Some(again.clone()),
+        ..Confirmation::default()
+    });
+    let case = &confirmed.comparison.cases[0];
+    assert_eq!(case.verdict, Verdict::Regressed);
+    assert_eq!(
+        (case.ratio, case.at_first),
+        (again.cases[0].ratio, Some(first))
+    );
+    assert_eq!(case.p_value, again.cases[0].p_value);
+    let (shown, told) = (case.ratio.unwrap(), case.at_first.unwrap());
+    assert!(shown.estimate < 1.075 && told.estimate > 1.075);
+    assert!(case.note.contains("; at first: +9."), "{}", case.note);
+}
+
+#[test]
 fn verdicts_the_same_worker_on_both_sides_confirms_nothing() {
     let suspected = gate(&nights(8, &slower(1.06)));
     let same = suspected
@@ -213,7 +236,10 @@ fn verdicts_the_same_worker_on_both_sides_confirms_nothing() {
 fn verdicts_trouble_while_confirming_comes_first() {
     let suspected = gate(&nights(8, &slower(1.06)));
     let mut again = against(&nights(8, &slower(1.06)), Question::Confirmation);
-    again.cases[0].trouble = Some("wrong output: no sum".into());
+    again.cases[0].trouble = Some(Trouble {
+        kind: TroubleKind::Wrong,
+        why: "no sum".into(),
+    });
     let confirmed = suspected.confirmed(Confirmation {
         interleaved: Some(again),
         ..Confirmation::default()
@@ -222,7 +248,8 @@ fn verdicts_trouble_while_confirming_comes_first() {
     let counts = confirmed.comparison.suite.counts;
     assert_eq!((counts.troubled, counts.regressed), (1, 4));
     let trouble = confirmed.comparison.cases[0].trouble.as_ref().unwrap();
-    assert!(trouble.starts_with("wrong output: no sum (when it was run again"));
+    assert_eq!(trouble.kind, TroubleKind::Wrong);
+    assert!(trouble.why.starts_with("no sum (when it was run again"));
 }
 
 #[test]
