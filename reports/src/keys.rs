@@ -62,13 +62,30 @@ impl Library<'_> {
                 own.collect::<Vec<_>>(),
             )
         });
+        // What the night says of it, with what else that page tells of the night.
+        let verdict = self.night_of(series).map(|night| {
+            let gate = &night.gate;
+            let comparison = &gate.comparison;
+            let cases = comparison.cases.iter();
+            let left_out = comparison.left_out.iter();
+            (
+                (&gate.run, &gate.window, gate.confirmation.is_some()),
+                (&comparison.baseline, comparison.basis),
+                cases
+                    .filter(|case| case.case == series.key.case)
+                    .collect::<Vec<_>>(),
+                left_out
+                    .filter(|left| left.case == series.key.case)
+                    .collect::<Vec<_>>(),
+            )
+        });
         self.key(&(
             (&series.key, &series.metric, &series.work),
             Digest::of(points(&series.points)),
             (&history.changes, &history.marks),
             siblings,
             last.map(|run| (run, self.model.heads.get(run))),
-            judged,
+            (judged, verdict),
             self.model.ceilings.get(&series.key.machine),
         ))
     }

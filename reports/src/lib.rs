@@ -26,7 +26,8 @@ use assay_verdicts::RunSummary;
 
 pub use error::ReportError;
 pub use model::{
-    By, CaseDetail, CaseOfRun, MachineChange, Matrix, Night, Portion, SiteModel, SiteSettings,
+    By, CaseDetail, CaseOfRun, Cross, MachineChange, Matrix, Night, Portion, SiteModel,
+    SiteSettings,
 };
 pub use presentation::Presentation;
 pub use publication::Publication;

@@ -89,6 +89,19 @@ pub struct Matrix {
     pub suite: String,
     /// One per side but the first, which is the baseline of all; at least one.
     pub comparisons: Vec<Comparison>,
+    /// How the sides lie, where they differ in two things.
+    pub cross: Option<Cross>,
+}
+
+/// Sides laid out by two things in which they differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cross {
+    /// What there is of the first.
+    pub rows: Vec<String>,
+    /// What there is of the second.
+    pub columns: Vec<String>,
+    /// Row and column of each side, the baseline first.
+    pub places: Vec<(usize, usize)>,
 }
 
 /// What the sides of a comparison differ in.
@@ -102,6 +115,8 @@ pub enum By {
     Gpu,
     /// Versions of the driver.
     Driver,
+    /// GPU models, each with each version of the driver.
+    GpuDriver,
     /// Images.
     Image,
     /// Arms of one run.
@@ -177,11 +192,18 @@ pub struct Library<'a> {
     pub series_keys: BTreeMap<&'a SeriesKey, OnceLock<Option<Digest>>>,
     /// Series by their cases.
     by_case: BTreeMap<&'a str, Vec<&'a Series>>,
+    /// When the newest run of all started.
+    newest: Option<Timestamp>,
     /// Beside the model, where pages of runs are rendered.
     portion: Option<&'a Portion>,
     /// The model itself.
     pub model: &'a SiteModel,
 }
+
+/// Days before the newest run of all from which on a night is no news: a machine that stopped stays on no front page for ever.
+pub const OLD_DAYS: i64 = 14;
+
+const DAY_NS: i64 = 86_400_000_000_000;
 
 /// Where a series stands, whatever its definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -242,6 +264,7 @@ impl<'a> Library<'a> {
                 .map(|history| (&history.series.key, OnceLock::new()))
                 .collect(),
             by_case: by_case(model),
+            newest: model.runs.iter().map(|row| row.started).max(),
             portion: None,
             model,
         }
@@ -293,6 +316,36 @@ impl<'a> Library<'a> {
     /// The row of a night's run.
     pub fn night_row(&self, night: &Night) -> Option<&'a RunRow> {
         self.runs.get(&night.gate.run).copied()
+    }
+
+    /// Whole days from the start of a run to that of the newest run of all: what is old follows from runs, never from the clock.
+    pub fn age_days(&self, started: Timestamp) -> i64 {
+        let newest = self.newest.unwrap_or(started);
+        (newest.unix_ns() - started.unix_ns()) / DAY_NS
+    }
+
+    /// Whether a run is too long ago to be news.
+    pub fn is_old(&self, row: &RunRow) -> bool {
+        self.age_days(row.started) > OLD_DAYS
+    }
+
+    /// The nights that are news, and those that are not.
+    pub fn nights_by_age(&self) -> [Vec<&'a Night>; 2] {
+        let is_old = |night: &&&Night| self.night_row(night).is_some_and(|row| self.is_old(row));
+        let (old, recent) = self
+            .nights
+            .iter()
+            .partition::<Vec<_>, _>(|night| is_old(night));
+        [recent, old]
+    }
+
+    /// The newest night where a series is, if it judges that series.
+    pub fn night_of(&self, series: &Series) -> Option<&'a Night> {
+        let key = &series.key;
+        let current = self.current.get(&Place::of(key))?;
+        let night = self.night(&key.suite, &key.machine)?;
+        let is_judged = night.gate.comparison.candidate.arm == key.arm;
+        (is_judged && current.series.key == *key).then_some(night)
     }
 
     /// The newest night of a suite on a machine.

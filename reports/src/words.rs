@@ -146,6 +146,14 @@ pub fn false_alarms(comparison: &Comparison) -> String {
     )
 }
 
+/// `today`, `1 day ago`, `23 days ago`: before the newest run of all.
+pub fn days_ago(days: i64) -> String {
+    match usize::try_from(days) {
+        Ok(0) | Err(_) => "today".into(),
+        Ok(days) => format!("{} ago", count(days, "day")),
+    }
+}
+
 /// `1 run`, `3 runs`.
 pub fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use assay_machine::diff;
+use assay_protocol::Digest;
 use assay_record::manifest::Engine;
 use assay_record::{Arm, Fingerprint, RunId};
 use assay_store::{RunRow, Store};
@@ -15,6 +16,9 @@ use assay_verdicts::{Comparison, History, RunView};
 
 /// How many digits of a commit are shown.
 const COMMIT_DIGITS: usize = 12;
+
+/// What runs without a GPU are called among GPUs.
+pub const NO_GPU: &str = "no GPU";
 
 /// An arm of some runs, loaded.
 #[derive(Clone, Debug)]
@@ -110,12 +114,35 @@ pub fn groups(
     views: impl IntoIterator<Item = RunView>,
     by: Property,
 ) -> Result<Vec<Side>> {
+    let views: Vec<RunView> = views.into_iter().collect();
+    let prints = prints(store, &views, &[by])?;
     let mut sides: Vec<Side> = Vec::new();
     for view in views {
-        let label = property(store, &view, by)?;
+        let label = property(&prints, &view, by)?;
         match sides.iter_mut().find(|side| side.label == label) {
             Some(side) => side.runs.push(view),
             None => sides.push(side(label, vec![view])),
+        }
+    }
+    Ok(sides)
+}
+
+/// Sides by two properties at once, each with what it has of both; the side that came first is the first.
+pub fn crossed(
+    store: &Store,
+    views: Vec<RunView>,
+    by: [Property; 2],
+) -> Result<Vec<([String; 2], Side)>> {
+    let prints = prints(store, &views, &by)?;
+    let mut sides: Vec<([String; 2], Side)> = Vec::new();
+    for view in views {
+        let labels = [
+            property(&prints, &view, by[0])?,
+            property(&prints, &view, by[1])?,
+        ];
+        match sides.iter_mut().find(|(have, _)| *have == labels) {
+            Some((_, side)) => side.runs.push(view),
+            None => sides.push((labels.clone(), side(labels.join(", "), vec![view]))),
         }
     }
     Ok(sides)
@@ -205,11 +232,37 @@ pub fn label_of(runs: &[RunView]) -> String {
     }
 }
 
-fn property(store: &Store, view: &RunView, by: Property) -> Result<String> {
-    let fingerprint = || fingerprint(store, &view.run.run);
+/// Fingerprints of runs by their digests, where a property asks for them: by one scan for all.
+fn prints(
+    store: &Store,
+    views: &[RunView],
+    by: &[Property],
+) -> Result<BTreeMap<Digest, Fingerprint>> {
+    let is_asked = |by: &Property| matches!(by, Property::Gpu | Property::Driver);
+    if !by.iter().any(is_asked) {
+        return Ok(BTreeMap::new());
+    }
+    let digests = views.iter().map(|view| view.run.before).collect();
+    Ok(store.fingerprints(&digests)?)
+}
+
+fn property(
+    prints: &BTreeMap<Digest, Fingerprint>,
+    view: &RunView,
+    by: Property,
+) -> Result<String> {
+    let fingerprint = || {
+        let found = prints.get(&view.run.before);
+        found.with_context(|| {
+            format!(
+                "run {}: its fingerprint is not in the database",
+                view.run.run
+            )
+        })
+    };
     Ok(match by {
         Property::Machine => view.run.machine.clone(),
-        Property::Gpu => gpus(&fingerprint()?),
+        Property::Gpu => gpus(fingerprint()?),
         Property::Driver => {
             let field = fingerprint()?.software.get("nvidia.driver").cloned();
             let known = field.filter(|field| field.value().is_some());
@@ -240,7 +293,7 @@ fn gpus(fingerprint: &Fingerprint) -> String {
         _ => format!("{count} x {model}"),
     });
     let all = named.collect::<Vec<_>>().join(" + ");
-    if all.is_empty() { "no GPU".into() } else { all }
+    if all.is_empty() { NO_GPU.into() } else { all }
 }
 
 /// A run's commit as it is shown: `3e724a6db1c0`, `3e724a6db1c0 with changes`, `no commit`.

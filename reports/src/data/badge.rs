@@ -38,11 +38,15 @@ struct Drawing {
 
 /// The badge of a suite, or of all.
 pub fn render(library: &Library<'_>, suite: Option<&str>) -> Result<String, ReportError> {
-    let nights = library.model.nights.iter().filter(|night| {
-        let row = library.runs.get(&night.gate.run);
+    let of_suite = |night: &&&Night| {
+        let row = library.night_row(night);
         row.is_some_and(|row| suite.is_none_or(|suite| row.suite == suite))
-    });
-    let (state, colour) = standing(nights);
+    };
+    let [recent, old] = library.nights_by_age();
+    let (state, colour) = match recent.iter().filter(of_suite).next() {
+        None if old.iter().any(|night| of_suite(&night)) => ("no recent night".into(), QUIET),
+        _ => standing(recent.iter().filter(of_suite).copied()),
+    };
     let name = clip(suite.unwrap_or(&library.settings.title), NAME).into_owned();
     let drawing = drawing(name, state, colour);
     let rendered = library.settings.templates.render("badge.svg", &drawing);

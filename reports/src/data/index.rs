@@ -49,6 +49,8 @@ struct NightEntry<'a> {
     suite: &'a str,
     machine: &'a str,
     run: String,
+    /// Whole days before the newest run of all.
+    days_old: i64,
     state: State,
     counts: Counts,
     expected_false_alarms: f64,
@@ -134,6 +136,7 @@ fn night<'a>(library: &Library<'a>, night: &'a Night) -> Option<NightEntry<'a>> 
         suite: &row.suite,
         machine: &row.machine,
         run: row.run.to_string(),
+        days_old: library.age_days(row.started),
         state: night.gate.state,
         counts: suite.counts,
         expected_false_alarms: suite.expected_false_alarms,

@@ -149,6 +149,7 @@ fn key(by: By) -> &'static str {
         By::Machine => "machine",
         By::Gpu => "gpu",
         By::Driver => "driver",
+        By::GpuDriver => "gpu-driver",
         By::Image => "image",
         By::Arm => "arm",
         By::Chosen => "chosen",
@@ -166,6 +167,7 @@ pub fn title(library: &Library<'_>, matrix: &Matrix) -> String {
         By::Machine => "Machine by machine".into(),
         By::Gpu => "GPU by GPU".into(),
         By::Driver => on("Driver by driver"),
+        By::GpuDriver => "GPU by driver".into(),
         By::Image => on("Image by image"),
         By::Arm => on("Arm by arm"),
         By::Chosen => {

@@ -58,15 +58,15 @@ pub struct Found<'a> {
     pub case: &'a CaseComparison,
 }
 
-/// Cases of all nights that are wanted, the largest effect first.
+/// Cases of all nights that are news and that are wanted, the largest effect first.
 pub fn largest_first<'a>(
     library: &Library<'a>,
     is_wanted: impl Fn(&'a Night, &'a CaseComparison) -> bool,
 ) -> Vec<Found<'a>> {
-    let mut found: Vec<Found<'a>> = library
-        .nights
-        .iter()
-        .flat_map(|&night| {
+    let [recent, _] = library.nights_by_age();
+    let mut found: Vec<Found<'a>> = recent
+        .into_iter()
+        .flat_map(|night| {
             let cases = night.gate.comparison.cases.iter();
             cases.map(move |case| Found { night, case })
         })
@@ -109,7 +109,7 @@ pub fn view(
         metric: part::metric(&case.metric.name),
         suite: part::suite_link(&row.suite),
         machine: part::machine_link(&row.machine),
-        effect: case.ratio.as_ref().map(judged::effect),
+        effect: judged::effect_of(case),
         latest: history.and_then(latest),
         chart,
         same_commit: !is_dirty

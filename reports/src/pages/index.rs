@@ -12,14 +12,16 @@ use serde::Serialize;
 use super::fill;
 use super::finding::{self, Finding};
 use super::judged;
-use super::night::{self, Event, MachineChanges, NightLine, is_loud};
+use super::night::{self, Event, MachineChanges, NightLine, OldNight, is_loud};
 use super::part::{self, Badge, Link, RunLine, cell, run_line};
 use crate::error::ReportError;
-use crate::model::{Library, Night};
+use crate::model::{Library, Night, OLD_DAYS};
 use crate::{text, words};
 
 /// Most nights of the table; the list of suites has them all.
 const NIGHTS: usize = 60;
+/// Most nights that are no news.
+const OLD: usize = 20;
 /// Most findings of a kind, each with its chart; the rest are on the pages of their suites.
 const FINDINGS: usize = 12;
 /// Most failures that are listed; the run's page lists them all.
@@ -38,6 +40,10 @@ struct Tonight {
     says: String,
     nights: Vec<NightLine>,
     more_nights: usize,
+    /// Nights that are no news, and from how many days on they are not.
+    old: Vec<OldNight>,
+    more_old: usize,
+    old_days: i64,
     events: Vec<Event>,
     groups: Vec<Group>,
     unfinished: Vec<UnfinishedLine>,
@@ -86,19 +92,26 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     let mut failures = failures(library, &latest);
     let more_failures = failures.len().saturating_sub(FAILURES);
     failures.truncate(FAILURES);
-    let nights = &library.nights;
+    let [nights, old] = library.nights_by_age();
     let is_quiet =
         unfinished.is_empty() && failures.is_empty() && !nights.iter().any(|night| is_loud(night));
     let page = Tonight {
         is_empty: library.runs.is_empty(),
         is_quiet,
-        says: says(library, more_failures + failures.len()),
+        says: says(&nights, more_failures + failures.len()),
         nights: nights
             .iter()
             .take(NIGHTS)
             .filter_map(|night| night::line(library, night))
             .collect(),
         more_nights: nights.len().saturating_sub(NIGHTS),
+        more_old: old.len().saturating_sub(OLD),
+        old: old
+            .iter()
+            .take(OLD)
+            .filter_map(|night| night::old(library, night))
+            .collect(),
+        old_days: OLD_DAYS,
         events: nights
             .iter()
             .filter_map(|night| night::event(library, night))
@@ -120,8 +133,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
 }
 
 /// The nights in one sentence.
-fn says(library: &Library<'_>, failures: usize) -> String {
-    let nights = &library.nights;
+fn says(nights: &[&Night], failures: usize) -> String {
     let sum = |of: fn(&Night) -> usize| nights.iter().map(|night| of(night)).sum::<usize>();
     let regressed = sum(|night| night.gate.comparison.suite.counts.regressed);
     let suspected = sum(|night| judged::suspected(&night.gate));
@@ -129,7 +141,7 @@ fn says(library: &Library<'_>, failures: usize) -> String {
     let parts: Vec<String> = [
         (regressed, "regressed"),
         (suspected, "may have changed"),
-        (failures, "failed or gave a wrong output"),
+        (failures, "failed or gave no right output"),
         (improved, "improved"),
     ]
     .into_iter()
@@ -175,13 +187,14 @@ fn groups(library: &Library<'_>) -> Result<Vec<Group>, ReportError> {
     Ok(groups)
 }
 
-/// The latest run of each suite on each machine, the latest first. Reproductions and runs that explain others stand apart.
+/// The latest run of each suite on each machine, where that is news, the latest first. Reproductions and runs that explain others stand apart.
 fn latest_per_place<'a>(library: &Library<'a>) -> Vec<&'a RunRow> {
     let mut seen = BTreeSet::new();
     let own = |row: &&RunRow| row.reproduces.is_none() && row.purpose.is_measurement();
     library
         .latest_first()
         .filter(own)
+        .filter(|row| !library.is_old(row))
         .filter(|row| seen.insert((&row.machine, &row.suite)))
         .collect()
 }
@@ -200,8 +213,10 @@ fn unfinished(row: &RunRow) -> Option<UnfinishedLine> {
 /// What nights say failed, then what failed in runs that are no nights.
 fn failures(library: &Library<'_>, latest: &[&RunRow]) -> Vec<FailureLine> {
     let judged: BTreeSet<&RunId> = library.nights.iter().map(|n| &n.gate.run).collect();
-    let nights = library.nights.iter();
-    let of_nights = nights.flat_map(|night| failures_of_night(library, night));
+    let [recent, _] = library.nights_by_age();
+    let of_nights = recent
+        .into_iter()
+        .flat_map(|night| failures_of_night(library, night));
     let others = latest.iter().filter(|row| !judged.contains(&row.run));
     let summaries = others.filter_map(|row| library.summary(&row.run));
     of_nights

@@ -71,6 +71,8 @@ pub struct Effect {
     pub by: String,
     /// `+8.1 to +12.4 %`
     pub range: String,
+    /// What it was before it was confirmed: `at first +10.4 %, +8.0 to +12.9 %`; empty where it was not.
+    pub first: String,
     /// For sorting.
     pub sort: String,
 }
@@ -82,8 +84,20 @@ pub fn effect(ratio: &Interval) -> Effect {
     Effect {
         by: percent(ratio.estimate),
         range: format!("{} to {}", low.trim_end_matches(" %"), percent(ratio.high)),
+        first: String::new(),
         sort: format!("{:.5}", ratio.estimate),
     }
+}
+
+/// The effect in a case: once it was confirmed that which was confirmed, with the first beside it.
+pub fn effect_of(case: &CaseComparison) -> Option<Effect> {
+    let first = case.at_first.as_ref().map(effect);
+    Some(Effect {
+        first: first.map_or(String::new(), |Effect { by, range, .. }| {
+            format!("at first {by}, {range}")
+        }),
+        ..effect(case.ratio.as_ref()?)
+    })
 }
 
 /// How far a ratio is from no change, in either direction.

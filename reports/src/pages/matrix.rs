@@ -13,7 +13,7 @@ use super::judged::{self, Effect};
 use super::part::{self, Badge, Link, cell};
 use crate::chart::{self, Axis};
 use crate::error::ReportError;
-use crate::model::{Library, Matrix};
+use crate::model::{Cross, Library, Matrix};
 use crate::text::clip;
 use crate::words;
 
@@ -31,6 +31,7 @@ struct Page {
     baseline: SideView,
     sides: Vec<Column>,
     is_pair: bool,
+    cross: Option<CrossView>,
     has_metrics: bool,
     rows: Vec<Row>,
 }
@@ -44,6 +45,28 @@ struct SideView {
     arm: String,
     runs: Vec<Link>,
     more_runs: usize,
+}
+
+/// Sides by two things in which they differ: the geometric mean of each over the baseline.
+#[derive(Serialize)]
+struct CrossView {
+    columns: Vec<String>,
+    rows: Vec<CrossRow>,
+}
+
+#[derive(Serialize)]
+struct CrossRow {
+    label: String,
+    /// Per column; absent where it was never measured.
+    cells: Vec<Option<CrossCell>>,
+}
+
+#[derive(Serialize)]
+struct CrossCell {
+    letter: char,
+    is_baseline: bool,
+    mean: Option<Effect>,
+    cases: usize,
 }
 
 /// A side beside the baseline, and what is said of it as a whole.
@@ -109,6 +132,7 @@ pub fn render(library: &Library<'_>, matrix: &Matrix, href: &str) -> Result<Stri
         ),
         sides: lettered.map(|(letter, one)| column(letter, one)).collect(),
         is_pair: matrix.comparisons.len() == 1,
+        cross: matrix.cross.as_ref().map(|cross| crossed(matrix, cross)),
         has_metrics: rows.iter().any(|row| !row.metric.is_empty()),
         rows,
         title,
@@ -161,6 +185,36 @@ fn column(letter: char, comparison: &Comparison) -> Column {
             .map(|left| (cell(&left.case), cell(&left.note)))
             .collect(),
         more_left_out: comparison.left_out.len().saturating_sub(LISTED),
+    }
+}
+
+fn crossed(matrix: &Matrix, cross: &Cross) -> CrossView {
+    let cell_of = |at: usize| {
+        let comparison = at.checked_sub(1).map(|at| &matrix.comparisons[at]);
+        let mean = comparison.and_then(|one| one.suite.geometric_mean);
+        CrossCell {
+            letter: ('A'..).nth(at).unwrap_or('?'),
+            is_baseline: at == 0,
+            mean: comparison.and_then(compare::mean),
+            cases: mean.map_or(0, |mean| mean.cases),
+        }
+    };
+    let row = |(row, label): (usize, &String)| {
+        let at = |column| {
+            cross
+                .places
+                .iter()
+                .position(|place| *place == (row, column))
+        };
+        let cells = (0..cross.columns.len()).map(|column| at(column).map(cell_of));
+        CrossRow {
+            label: cell(label),
+            cells: cells.collect(),
+        }
+    };
+    CrossView {
+        columns: cross.columns.iter().map(|label| cell(label)).collect(),
+        rows: cross.rows.iter().enumerate().map(row).collect(),
     }
 }
 

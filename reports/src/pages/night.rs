@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use assay_store::RunRow;
 use assay_verdicts::gate::{Gate, State};
 use serde::Serialize;
 
 use super::judged;
 use super::part::{self, Badge, Link, cell};
 use crate::model::{Library, Night};
+use crate::words;
 
 /// A row of the table of nights.
 #[derive(Serialize)]
@@ -17,6 +19,8 @@ pub struct NightLine {
     machine: Link,
     run: Link,
     at: String,
+    /// How long ago that was, where it was not last night.
+    ago: String,
     regressed: usize,
     /// Whether what regressed was run again, in a word; empty where nothing did.
     certainty: &'static str,
@@ -43,6 +47,7 @@ pub fn line(library: &Library<'_>, night: &Night) -> Option<NightLine> {
         machine: part::machine_link(&row.machine),
         run: part::run_link(&row.run),
         at: part::when(row.started),
+        ago: ago(library, row),
         regressed: counts.regressed,
         certainty: certainty(gate),
         suspected: judged::suspected(gate),
@@ -54,6 +59,34 @@ pub fn line(library: &Library<'_>, night: &Night) -> Option<NightLine> {
         impossible: counts.impossible,
         skipped: summary.map(|summary| part::tally(&summary.cases).skipped),
         false_alarms: judged::false_alarms(gate.comparison.suite.expected_false_alarms),
+    })
+}
+
+/// Days before the newest run of all from which on it is said how many.
+const TOLD_DAYS: i64 = 2;
+
+fn ago(library: &Library<'_>, row: &RunRow) -> String {
+    match library.age_days(row.started) {
+        ..TOLD_DAYS => String::new(),
+        days => words::days_ago(days),
+    }
+}
+
+/// A night that is no news.
+#[derive(Serialize)]
+pub struct OldNight {
+    place: PlaceView,
+    state: Badge,
+    ago: String,
+}
+
+/// A line for a night that is no news.
+pub fn old(library: &Library<'_>, night: &Night) -> Option<OldNight> {
+    let row = library.night_row(night)?;
+    Some(OldNight {
+        place: place(library, night)?,
+        state: judged::state(night.gate.state),
+        ago: words::days_ago(library.age_days(row.started)),
     })
 }
 
@@ -115,7 +148,7 @@ const MOVED: usize = 6;
 /// What most cases of a night share, if anything.
 pub fn event(library: &Library<'_>, night: &Night) -> Option<Event> {
     let gate = &night.gate;
-    let shift = crate::words::common_shift(&gate.comparison);
+    let shift = words::common_shift(&gate.comparison);
     let mut words: Vec<String> = shift.iter().map(|said| judged::sentence(said)).collect();
     if gate.has_moved() {
         words.push(moved(gate));
@@ -155,7 +188,8 @@ const CHANGES: usize = 12;
 /// By machine: suites that ran there in one night saw the same.
 pub fn machine_changes(library: &Library<'_>) -> Vec<MachineChanges> {
     let mut machines: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for night in &library.nights {
+    let [recent, _] = library.nights_by_age();
+    for night in recent {
         let Some(row) = library.night_row(night) else {
             continue;
         };

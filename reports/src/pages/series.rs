@@ -1,6 +1,7 @@
 //! One series: its history drawn and in numbers, what changed on the machine meanwhile, and what lies behind its last point.
 
 mod last;
+mod verdict;
 
 use assay_protocol::{Direction, Metric, Work};
 use assay_record::{EventKind, RunId};
@@ -43,6 +44,7 @@ struct Page {
     rates: Vec<Quantity>,
     fractions: Vec<String>,
     state: Option<StateView>,
+    verdict: Option<verdict::VerdictView>,
     last: Option<last::Last>,
     chart: String,
     drawn: usize,
@@ -158,6 +160,7 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
                 case.fractions.iter().map(part::fraction).collect()
             }),
         state: latest_case.and_then(state),
+        verdict: verdict::view(library, series),
         last: last::last(library, history)?,
         chart: draw(history, &course)?,
         drawn: course.drawn(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
-use assay_reports::{By, Matrix};
+use assay_reports::{By, Cross, Matrix};
 use assay_store::{RunRow, Store};
 use assay_verdicts::comparison::{Options, Question};
 use assay_verdicts::window::is_night;
@@ -11,7 +11,10 @@ use assay_verdicts::{Comparison, RunView};
 
 use crate::sides::{self, Property, Side};
 
-/// Newest runs of a suite that are looked at for sides that differ in something.
+/// Newest nights of a suite on each machine that are looked at for sides that differ in something: a machine that runs every
+/// hour does not push out one that runs at night.
+const NIGHTS: usize = 20;
+/// Newest runs of a suite that are looked at for arms.
 const LOOKED_AT: usize = 30;
 /// Most sides of a matrix.
 const SIDES: usize = 12;
@@ -29,6 +32,7 @@ pub fn all(store: &Store, runs: &[RunRow], chosen: &[String]) -> Result<Vec<Matr
         for (by, property) in USUAL {
             matrices.extend(of_property(store, suite, &nights, by, property)?);
         }
+        matrices.extend(of_gpus_and_drivers(store, suite, &nights)?);
         matrices.extend(of_arms(store, runs, suite)?);
     }
     Ok(matrices)
@@ -58,13 +62,18 @@ fn of_names(store: &Store, names: &str) -> Result<Matrix> {
     matrix.context("these runs have nothing in common to compare")
 }
 
-/// The newest nights of a suite, oldest first.
+/// The newest nights of a suite on each machine, oldest first.
 fn newest_nights(store: &Store, runs: &[RunRow], suite: &str) -> Result<Vec<RunView>> {
-    let of_suite = runs
-        .iter()
-        .rev()
-        .filter(|row| is_night(row) && row.suite == suite);
-    let mut newest: Vec<RunRow> = of_suite.take(LOOKED_AT).cloned().collect();
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut newest: Vec<RunRow> = Vec::new();
+    let of_suite = |row: &&RunRow| is_night(row) && row.suite == suite;
+    for row in runs.iter().rev().filter(of_suite) {
+        let seen = seen.entry(&row.machine).or_default();
+        *seen += 1;
+        if *seen <= NIGHTS {
+            newest.push(row.clone());
+        }
+    }
     newest.reverse();
     Ok(RunView::load_all(store, newest)?)
 }
@@ -104,6 +113,44 @@ fn of_property(
     matrix(store, by, suite, &groups)
 }
 
+/// Each GPU with each driver that it was measured with; `None` where there is one GPU or one driver, which other comparisons show.
+fn of_gpus_and_drivers(store: &Store, suite: &str, nights: &[RunView]) -> Result<Option<Matrix>> {
+    let mut sides = sides::crossed(store, nights.to_vec(), [Property::Gpu, Property::Driver])?;
+    sides.retain(|([gpu, _], _)| gpu != sides::NO_GPU);
+    sides.truncate(SIDES);
+    let (labels, sides): (Vec<[String; 2]>, Vec<Side>) = sides.into_iter().unzip();
+    let [rows, columns] = [0, 1].map(|at| {
+        let values: BTreeSet<&String> = labels.iter().map(|labels| &labels[at]).collect();
+        values.into_iter().cloned().collect::<Vec<String>>()
+    });
+    if rows.len() < 2 || columns.len() < 2 {
+        return Ok(None);
+    }
+    let found = matrix(store, By::GpuDriver, suite, &sides)?;
+    let of_label = |label: &str| {
+        let at = sides.iter().position(|side| side.label == label)?;
+        let place = |all: &[String], value| all.iter().position(|have| have == value);
+        Some((
+            place(&rows, &labels[at][0])?,
+            place(&columns, &labels[at][1])?,
+        ))
+    };
+    Ok(found.map(|matrix| {
+        let baseline = matrix.comparisons.first().map(|one| &one.baseline);
+        let others = matrix.comparisons.iter().map(|one| &one.candidate);
+        let shown = baseline.into_iter().chain(others);
+        let places = shown.filter_map(|side| of_label(&side.label)).collect();
+        Matrix {
+            cross: Some(Cross {
+                rows: rows.clone(),
+                columns: columns.clone(),
+                places,
+            }),
+            ..matrix
+        }
+    }))
+}
+
 /// Arms of the newest run that has several.
 fn of_arms(store: &Store, runs: &[RunRow], suite: &str) -> Result<Option<Matrix>> {
     let of_suite = runs
@@ -134,5 +181,6 @@ fn matrix(store: &Store, by: By, suite: &str, sides: &[Side]) -> Result<Option<M
         by,
         suite: suite.into(),
         comparisons,
+        cross: None,
     }))
 }

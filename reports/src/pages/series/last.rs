@@ -34,6 +34,8 @@ const SHARES: [(f64, &str); 7] = [
 pub struct Last {
     run: Link,
     at: String,
+    /// Whether the samples were summed up before they came here: how they spread is not known.
+    is_summary: bool,
     distribution: Option<Distribution>,
     rounds_chart: String,
     rounds: Vec<RoundLine>,
@@ -102,6 +104,7 @@ pub fn last(library: &Library<'_>, history: &CaseHistory) -> Result<Option<Last>
     Ok(Some(Last {
         run: part::run_link(&point.run),
         at: point.started.minute(),
+        is_summary: behind.is_summary(),
         distribution: behind.distribution().map_err(wrong)?,
         rounds_chart: behind.rounds_chart().map_err(wrong)?,
         rounds,
@@ -150,11 +153,26 @@ impl<'a> Behind<'a> {
         values.split_at(values.len().min(round.warmup as usize))
     }
 
+    /// Whether every round holds one number made of samples that were not kept.
+    fn is_summary(&self) -> bool {
+        let mut rounds = self
+            .case
+            .into_iter()
+            .flat_map(CaseRow::good_rounds)
+            .peekable();
+        rounds.peek().is_some() && rounds.all(RoundRow::is_summary)
+    }
+
     fn distribution(&self) -> Result<Option<Distribution>, String> {
+        if self.is_summary() {
+            return Ok(None);
+        }
         let key = &self.history.series.key;
         let of_baseline = self.detail.and_then(|detail| detail.baseline.as_ref());
         let baseline = of_baseline.and_then(|run| self.library.detail(run, &key.case, &key.arm));
-        let sides = Sides::new(self.samples(self.detail), self.samples(baseline));
+        // One number of a whole run is no distribution to lay beside this one.
+        let before = Some(self.samples(baseline)).filter(|samples| samples.len() > 1);
+        let sides = Sides::new(self.samples(self.detail), before.unwrap_or_default());
         if sides.newest.is_empty() {
             return Ok(None);
         }
@@ -197,6 +215,9 @@ impl<'a> Behind<'a> {
     }
 
     fn rounds_chart(&self) -> Result<String, String> {
+        if self.is_summary() {
+            return Ok(String::new());
+        }
         let round = |detail: &RoundDetail| {
             let (warm, steady) = self.split(detail);
             Round {
@@ -272,7 +293,7 @@ fn notes(row: &RoundRow) -> Vec<String> {
     // To be precise enough is the usual end.
     let stop = row.stop.as_ref().filter(|why| *why != "precise");
     let stop = stop.map(|why| match why.as_str() {
-        SUMMARY => "a mean alone".to_owned(),
+        SUMMARY => "a summary alone".to_owned(),
         why => format!("ended by {}", why.replace('_', " ")),
     });
     let all = status

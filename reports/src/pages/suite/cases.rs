@@ -197,9 +197,7 @@ fn of_series(
             _ => String::new(),
         },
         fraction: summary.filter(|_| !place.is_further).and_then(share),
-        effect: verdict
-            .and_then(|verdict| verdict.ratio.as_ref())
-            .map(judged::effect),
+        effect: verdict.and_then(judged::effect_of),
         badge: not_ok
             .map(part::state)
             .or(judged.map(|(verdict, tonight)| tonight.badge(verdict))),

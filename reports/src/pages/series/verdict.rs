@@ -1,0 +1,78 @@
+//! What the newest night says of a series: the gate's verdict, as every other page has it.
+
+use assay_verdicts::Series;
+use serde::Serialize;
+
+use crate::model::Library;
+use crate::pages::judged::{self, Effect};
+use crate::pages::part::{self, Badge, Link, badge, cell};
+use crate::text::clip;
+use crate::words;
+
+/// Longest reason, in characters.
+const NOTE: usize = 1000;
+
+/// A night's verdict on a series.
+#[derive(Serialize)]
+pub struct VerdictView {
+    badge: Badge,
+    effect: Option<Effect>,
+    run: Link,
+    at: String,
+    /// The window of runs that it is compared with, and what it is called; empty where there is none.
+    baseline: String,
+    basis: String,
+    note: String,
+    mark: String,
+}
+
+/// `None` where no night judges the series.
+pub fn view(library: &Library<'_>, series: &Series) -> Option<VerdictView> {
+    let night = library.night_of(series)?;
+    let row = library.night_row(night)?;
+    let gate = &night.gate;
+    let comparison = &gate.comparison;
+    let own = comparison
+        .cases
+        .iter()
+        .filter(|case| case.case == series.key.case);
+    // What failed has one row, whatever is measured of it.
+    let case = own
+        .filter(|case| case.trouble.is_some() || case.metric.name == series.key.metric)
+        .min_by_key(|case| case.trouble.is_none());
+    let left_out = || {
+        let mut left_out = comparison.left_out.iter();
+        left_out.find(|left| left.case == series.key.case)
+    };
+    let (badge, note) = match case {
+        Some(case) => {
+            let trouble = case.trouble.as_ref().map(ToString::to_string);
+            let note = trouble.unwrap_or_else(|| case.note.clone());
+            (judged::case_of(gate, case), note)
+        }
+        None => (
+            badge("quiet", "○", "not compared"),
+            left_out()?.note.clone(),
+        ),
+    };
+    let has_baseline = !comparison.baseline.runs.is_empty();
+    let mark = case.and_then(|case| case.mark.as_ref());
+    Some(VerdictView {
+        badge,
+        effect: case.and_then(judged::effect_of),
+        run: part::run_link(&row.run),
+        at: part::when(row.started),
+        baseline: if has_baseline {
+            cell(&format!("{} ({})", gate.window, comparison.baseline.label))
+        } else {
+            String::new()
+        },
+        basis: if has_baseline {
+            judged::sentence(&words::basis(comparison))
+        } else {
+            String::new()
+        },
+        note: judged::sentence(&clip(&note, NOTE)),
+        mark: mark.map_or(String::new(), |mark| cell(&mark.to_string())),
+    })
+}
