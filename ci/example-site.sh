@@ -20,4 +20,5 @@ trap 'rm -rf "$scratch"' EXIT
 cp "$example/assay.toml" "$scratch"
 cd "$scratch"
 "$assay" ingest "$example/records"
-"$assay" report --out "$out"
+# All of it is made up: there is nothing to keep back.
+"$assay" report --out "$out" --publish-source

@@ -12,6 +12,16 @@ pub fn run(run: &RunId) -> String {
     format!("runs/{run}.html")
 }
 
+/// The manifest of a run, from the site's root.
+pub fn manifest(run: &RunId) -> String {
+    format!("runs/{run}-manifest.json")
+}
+
+/// The record of a run, from the site's root: of a name that can be ingested.
+pub fn record(run: &RunId) -> String {
+    format!("runs/{run}.jsonl.zst")
+}
+
 /// The page of a series, from the site's root: readable by its case, unique by its whole key.
 pub fn series(key: &SeriesKey) -> String {
     series_file(key, "html")

@@ -33,6 +33,7 @@ impl Library<'_> {
             original.map(|original| self.runs.contains_key(original)),
             (self.before(row), self.model.ceilings.get(&row.machine)),
             self.places.get(&(row.suite.as_str(), row.machine.as_str())),
+            self.model.records.get(run).map(|file| file.bytes),
         ))
     }
 
@@ -98,8 +99,10 @@ impl Library<'_> {
             commit_link,
             templates,
             publish_source,
+            newest_records,
         } = &**self.settings;
-        let settings = (title, base, logo, commit_link, templates, publish_source);
+        let published = (publish_source, newest_records);
+        let settings = (title, base, logo, commit_link, templates, published);
         let templates = self.settings.templates.digest;
         let text = serde_json::to_vec(&(CODE, settings, templates, made_of)).ok()?;
         Some(Digest::of(text))

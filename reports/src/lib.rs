@@ -7,6 +7,7 @@
 mod address;
 mod chart;
 mod data;
+mod downloads;
 pub mod error;
 pub mod format;
 mod keys;
@@ -26,8 +27,8 @@ use assay_verdicts::RunSummary;
 
 pub use error::ReportError;
 pub use model::{
-    By, CaseDetail, CaseOfRun, Cross, MachineChange, Matrix, Night, Portion, SiteModel,
-    SiteSettings,
+    By, CaseDetail, CaseOfRun, Cross, MachineChange, Matrix, NEWEST_RECORDS, Night, Portion,
+    RecordFile, SiteModel, SiteSettings,
 };
 pub use presentation::Presentation;
 pub use publication::Publication;

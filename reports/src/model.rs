@@ -1,10 +1,11 @@
 //! What a site is made of, and how it is looked up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use crate::address;
+use crate::downloads::Downloads;
 use crate::presentation::Presentation;
 use assay_protocol::{Digest, Metric};
 use assay_record::{Fingerprint, Manifest, RunId, Timestamp};
@@ -41,8 +42,19 @@ pub struct SiteModel {
     pub details: BTreeMap<CaseOfRun, CaseDetail>,
     /// What changed on each machine before which of its newest runs, the latest first.
     pub timelines: BTreeMap<String, Vec<MachineChange>>,
+    /// Records of the runs whose manifests and records are published.
+    pub records: BTreeMap<RunId, RecordFile>,
     /// File of all results as Parquet, which is copied to the site.
     pub results: Option<PathBuf>,
+}
+
+/// Where the record of a run lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Its length; absent where there is no such file any more.
+    pub bytes: Option<u64>,
 }
 
 /// A run before which its machine was not what it had been at the run before.
@@ -153,7 +165,12 @@ pub struct SiteSettings {
     pub templates: Option<PathBuf>,
     /// Whether diffs and environment variables of runs are published.
     pub publish_source: bool,
+    /// Of how many of the newest runs manifests and records are published; of all where it is the most there is.
+    pub newest_records: usize,
 }
+
+/// Newest runs whose manifests and records are published, where nobody said otherwise.
+pub const NEWEST_RECORDS: usize = 30;
 
 impl Default for SiteSettings {
     fn default() -> Self {
@@ -164,6 +181,7 @@ impl Default for SiteSettings {
             commit_link: String::new(),
             templates: None,
             publish_source: false,
+            newest_records: NEWEST_RECORDS,
         }
     }
 }
@@ -196,6 +214,10 @@ pub struct Library<'a> {
     newest: Option<Timestamp>,
     /// Beside the model, where pages of runs are rendered.
     portion: Option<&'a Portion>,
+    /// Downloads of the runs whose pages are rendered.
+    pub downloads: Option<&'a BTreeMap<RunId, Downloads>>,
+    /// Downloads of runs that the site has, once that is known.
+    pub files: Option<&'a BTreeSet<String>>,
     /// The model itself.
     pub model: &'a SiteModel,
 }
@@ -266,6 +288,8 @@ impl<'a> Library<'a> {
             by_case: by_case(model),
             newest: model.runs.iter().map(|row| row.started).max(),
             portion: None,
+            downloads: None,
+            files: None,
             model,
         }
     }

@@ -44,6 +44,11 @@ impl Previous {
         self.kept(path, key).is_some()
     }
 
+    /// Whether a file is in the list, be it still there or not.
+    pub fn lists(&self, path: &str) -> bool {
+        self.files.contains_key(path)
+    }
+
     /// The file, where it is the same.
     pub fn kept(&self, path: &str, key: &Digest) -> Option<&File> {
         let file = self.files.get(path).filter(|file| file.key == *key)?;

@@ -11,6 +11,7 @@ use std::thread;
 use assay_protocol::Digest;
 use assay_record::RunId;
 
+use crate::downloads::{self, Downloads, Held};
 use crate::error::ReportError;
 use crate::model::{Library, Portion, SiteModel};
 use crate::pages::{self, Plan};
@@ -72,28 +73,82 @@ impl<'a> Publication<'a> {
         let runs = library.runs.keys().copied();
         let missing = runs.filter(|run| {
             let key = library.run_key(run);
-            key.is_none_or(|key| !self.previous.has(&address::run(run), &key))
+            key.is_none_or(|key| !self.has_run(run, &key))
         });
         missing.cloned().collect()
     }
 
-    /// Writes the pages of some runs.
+    /// Whether the site that lies there has the page of a run and its downloads as they would be now.
+    fn has_run(&self, run: &RunId, key: &Digest) -> bool {
+        let is_published = self.model.records.contains_key(run);
+        let is_whole = |path: &String| !self.previous.lists(path) || self.previous.has(path, key);
+        self.previous.has(&address::run(run), key)
+            && (!is_published || downloads_of(run).iter().all(is_whole))
+    }
+
+    /// Writes the pages of some runs, and their downloads.
     pub fn add(&mut self, portion: &Portion) -> Result<(), ReportError> {
-        let library = Library::with(self.model, self.presentation, portion);
+        let mut library = Library::with(self.model, self.presentation, portion);
+        let found = on_all_cores(&portion.summaries, |summary| {
+            downloads::of(&library, &summary.run)
+        })?;
+        let runs = portion.summaries.iter().map(|summary| &summary.run.run);
+        let downloads: BTreeMap<RunId, Downloads> = runs
+            .zip(found)
+            .filter_map(|(run, found)| Some((run.clone(), found?)))
+            .collect();
+        library.downloads = Some(&downloads);
         let pages = portion.summaries.iter().map(Plan::Run).collect();
         let pages = keyed(&library, pages);
-        self.write_all(&library, pages)
+        self.write_all(&library, pages)?;
+        for (run, downloads) in &downloads {
+            self.write_downloads(run, downloads, library.run_key(run))?;
+        }
+        Ok(())
+    }
+
+    fn write_downloads(
+        &mut self,
+        run: &RunId,
+        downloads: &Downloads,
+        key: Option<Digest>,
+    ) -> Result<(), ReportError> {
+        let [manifest, record] = downloads_of(run);
+        let path = self.root.join(&manifest);
+        fs::write(&path, &downloads.manifest).map_err(ReportError::io("write", &path))?;
+        let mut written = vec![(manifest, downloads.manifest.len() as u64)];
+        if let Held::Published(from, _) = &downloads.record {
+            let copied = fs::copy(from, self.root.join(&record));
+            written.push((record, copied.map_err(ReportError::io("copy", from))?));
+        }
+        for (path, bytes) in written {
+            self.bytes += bytes;
+            if let Some(key) = key {
+                self.files.insert(path, File { key, bytes });
+            }
+        }
+        Ok(())
     }
 
     /// Writes all other pages, and puts the site in the place of the one before.
     pub fn finish(mut self) -> Result<Published, ReportError> {
-        let library = Library::new(self.model, self.presentation);
+        let mut library = Library::new(self.model, self.presentation);
         for run in library.runs.keys() {
             let path = address::run(run);
-            if !self.done.contains(&path) && !self.take(&path, library.run_key(run)) {
+            if self.done.contains(&path) {
+                continue;
+            }
+            let key = library.run_key(run);
+            if !self.take(&path, key) {
                 return Err(ReportError::NoPage { page: path });
             }
+            let published = self.model.records.contains_key(run);
+            for path in downloads_of(run).iter().filter(|_| published) {
+                self.take(path, key);
+            }
         }
+        let there: BTreeSet<String> = self.files.keys().cloned().collect();
+        library.files = Some(&there);
         let mut pages = keyed(&library, pages::plan(&library));
         pages.retain(|(page, key)| !self.take(&page.path(), *key));
         self.write_all(&library, pages)?;
@@ -137,6 +192,11 @@ impl<'a> Publication<'a> {
         }
         Ok(())
     }
+}
+
+/// Where the downloads of a run lie: its manifest and its record.
+fn downloads_of(run: &RunId) -> [String; 2] {
+    [address::manifest(run), address::record(run)]
 }
 
 /// Pages with their keys.

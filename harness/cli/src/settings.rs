@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use assay_record::validate::is_below;
+use assay_reports::NEWEST_RECORDS;
 use serde::Deserialize;
 
 use crate::suite::locate::read_text;
@@ -29,6 +30,7 @@ struct SettingsFile {
     templates: Option<PathBuf>,
     machine: Option<String>,
     baseline: Option<String>,
+    publish_records: Option<String>,
     env: BTreeMap<String, String>,
     build: Option<Build>,
 }
@@ -58,6 +60,18 @@ fn commit_link(repository: &str) -> String {
         () if repository.contains("gitlab") => format!("{repository}/-/commit/{{commit}}"),
         () => format!("{repository}/commit/{{commit}}"),
     }
+}
+
+/// `none`, `newest:N` or `all` as a number of runs.
+fn newest_records(text: &str) -> Result<usize> {
+    let number = match text {
+        "none" => Some(0),
+        "all" => Some(usize::MAX),
+        _ => text
+            .strip_prefix("newest:")
+            .and_then(|count| count.parse().ok()),
+    };
+    number.context("field `publish_records`: expected \"none\", \"newest:N\" with N a whole number, or \"all\"")
 }
 
 /// How a commit of the measured project is built, for arms that name one.
@@ -113,6 +127,8 @@ pub struct Settings {
     pub machine: Option<String>,
     /// The window of runs that `check` compares with, where none is named.
     pub baseline: Option<String>,
+    /// Of how many of the newest runs the site carries manifests and records.
+    pub newest_records: usize,
     /// Variables that every worker gets; they are part of the manifest.
     pub env: BTreeMap<String, String>,
     /// How a commit of the project is built.
@@ -136,7 +152,13 @@ impl Settings {
         let checked = parsed.build.as_ref().map_or(Ok(()), Build::check);
         checked.with_context(in_file)?;
         parsed.check_addresses().with_context(in_file)?;
-        Ok(Self::resolve(file.parent().unwrap_or(&here), parsed))
+        let published = parsed.publish_records.as_deref();
+        let newest_records = published.map_or(Ok(NEWEST_RECORDS), newest_records);
+        let newest_records = newest_records.with_context(in_file)?;
+        Ok(Self {
+            newest_records,
+            ..Self::resolve(file.parent().unwrap_or(&here), parsed)
+        })
     }
 
     fn resolve(project: &Path, file: SettingsFile) -> Self {
@@ -159,6 +181,7 @@ impl Settings {
             templates: file.templates.map(|path| project.join(path)),
             machine: file.machine,
             baseline: file.baseline,
+            newest_records: NEWEST_RECORDS,
             env: file.env,
             build: file.build,
             project: project.to_path_buf(),
@@ -195,7 +218,21 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
-    use super::{SettingsFile, commit_link};
+    use super::{SettingsFile, commit_link, newest_records};
+
+    #[test]
+    fn records_are_published_of_none_some_or_all() {
+        for (text, number) in [
+            ("none", Some(0)),
+            ("newest:7", Some(7)),
+            ("all", Some(usize::MAX)),
+            ("newest", None),
+            ("newest:-1", None),
+            ("30", None),
+        ] {
+            assert_eq!(newest_records(text).ok(), number, "{text}");
+        }
+    }
 
     #[test]
     fn commits_are_linked_as_their_host_has_them() {

@@ -65,6 +65,8 @@ struct RunEntry<'a> {
     status: RunStatus,
     commit: Option<&'a str>,
     page: String,
+    manifest: Option<String>,
+    record: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -104,7 +106,10 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
         suites: suites(library).into_iter().map(suite).collect(),
         machines: library.machines().into_keys().map(machine).collect(),
         nights,
-        runs: library.latest_first().map(run).collect(),
+        runs: library
+            .latest_first()
+            .map(|row| run(library, row))
+            .collect(),
         series: library
             .histories
             .values()
@@ -143,7 +148,11 @@ fn night<'a>(library: &Library<'a>, night: &'a Night) -> Option<NightEntry<'a>> 
     })
 }
 
-fn run(row: &RunRow) -> RunEntry<'_> {
+fn run<'a>(library: &Library<'_>, row: &'a RunRow) -> RunEntry<'a> {
+    let there = |path: String| {
+        let is_there = library.files.is_some_and(|files| files.contains(&path));
+        is_there.then_some(path)
+    };
     RunEntry {
         run: row.run.to_string(),
         suite: &row.suite,
@@ -152,6 +161,8 @@ fn run(row: &RunRow) -> RunEntry<'_> {
         status: row.status,
         commit: row.commit.as_deref(),
         page: address::run(&row.run),
+        manifest: there(address::manifest(&row.run)),
+        record: there(address::record(&row.run)),
     }
 }
 

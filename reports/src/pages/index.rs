@@ -98,7 +98,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     let page = Tonight {
         is_empty: library.runs.is_empty(),
         is_quiet,
-        says: says(&nights, more_failures + failures.len()),
+        says: says(&nights, !old.is_empty(), more_failures + failures.len()),
         nights: nights
             .iter()
             .take(NIGHTS)
@@ -133,7 +133,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
 }
 
 /// The nights in one sentence.
-fn says(nights: &[&Night], failures: usize) -> String {
+fn says(nights: &[&Night], has_old: bool, failures: usize) -> String {
     let sum = |of: fn(&Night) -> usize| nights.iter().map(|night| of(night)).sum::<usize>();
     let regressed = sum(|night| night.gate.comparison.suite.counts.regressed);
     let suspected = sum(|night| judged::suspected(&night.gate));
@@ -150,6 +150,7 @@ fn says(nights: &[&Night], failures: usize) -> String {
     .collect();
     let over = format!("over {}", words::count(nights.len(), "night"));
     match (nights.len(), parts.is_empty()) {
+        (0, true) if has_old => "No suite has had a whole night lately.".into(),
         (0, _) => "No suite has had a whole night yet.".into(),
         (_, true) => format!("Nothing is known to have changed {over}."),
         (_, false) => format!("{} {over}.", parts.join(", ")),

@@ -19,6 +19,7 @@ use super::fill;
 use super::gauges::{self, GaugesView};
 use super::part::{self, Badge, Commit, LikenessView, Link, PartView, Tally, cell};
 use crate::address;
+use crate::downloads::{self, DownloadsView};
 use crate::error::ReportError;
 use crate::format::{self, Quantity};
 use crate::model::Library;
@@ -62,6 +63,7 @@ struct Page {
     gauges_span: String,
     plan: Option<ManifestView>,
     publishes_source: bool,
+    downloads: DownloadsView,
     parts: Vec<PartView>,
 }
 
@@ -199,6 +201,7 @@ pub fn render(library: &Library<'_>, summary: &RunSummary) -> Result<String, Rep
             .manifest(&run.manifest)
             .map(|found| manifest::view(library, found)),
         publishes_source: library.settings.publish_source,
+        downloads: downloads::view(library, run),
         parts: parts(library, summary),
     };
     fill(

@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use assay_protocol::Metric;
-use assay_reports::{Night, RESULTS, SiteModel, SiteSettings, publish};
+use assay_record::RunId;
+use assay_reports::{
+    Night, Portion, Presentation, Publication, RESULTS, RecordFile, SiteModel, SiteSettings,
+    publish,
+};
 use assay_stats::Rules;
 use assay_verdicts::comparison::{Counts, SuiteVerdict};
 use assay_verdicts::{
@@ -443,6 +447,126 @@ fn collect(value: &Value, paths: &mut BTreeSet<String>) {
         Value::Object(all) => all.values().for_each(|value| collect(value, paths)),
         _ => {}
     }
+}
+
+/// A record on the disk, and the fixture with its run among those whose downloads are published.
+fn with_record(folder: &TempDir, edit: impl Fn(&mut assay_record::Manifest)) -> (SiteModel, RunId) {
+    let recipe = assay_store::synthetic::Recipe::default();
+    let plain = recipe.write(folder.path(), None).unwrap();
+    let path = plain.with_extension("jsonl.zst");
+    let packed = zstd::encode_all(&fs::read(&plain).unwrap()[..], 1).unwrap();
+    fs::write(&path, packed).unwrap();
+    let record = assay_record::Record::read(&path).unwrap();
+    let mut model = model();
+    let run = run_id(35);
+    let bytes = fs::metadata(&path).unwrap().len();
+    model.heads.insert(run.clone(), record.head.to_string());
+    let file = RecordFile {
+        path,
+        bytes: Some(bytes),
+    };
+    model.records.insert(run.clone(), file);
+    let mut manifest = record.header.manifest;
+    edit(&mut manifest);
+    let sealed = assay_record::ManifestFile::seal(&manifest).unwrap();
+    let rows = model.runs.iter_mut();
+    let summaries = model.summaries.iter_mut().map(|summary| &mut summary.run);
+    for row in rows.chain(summaries).filter(|row| row.run == run) {
+        row.manifest = sealed.digest;
+    }
+    (model, run)
+}
+
+/// Publishes with the manifest of that run at hand.
+fn published(
+    model: &SiteModel,
+    run: &RunId,
+    settings: &SiteSettings,
+    edit: impl Fn(&mut assay_record::Manifest),
+) -> Site {
+    let folder = TempDir::new().unwrap();
+    let mut manifest = assay_store::synthetic::Recipe::default()
+        .record()
+        .header
+        .manifest;
+    edit(&mut manifest);
+    let sealed = assay_record::ManifestFile::seal(&manifest).unwrap();
+    let presentation = Presentation::of(settings).unwrap();
+    let out = folder.path().join("site");
+    let mut publication = Publication::begin(model, &out, &presentation).unwrap();
+    publication
+        .add(&Portion {
+            summaries: model.summaries.clone(),
+            manifests: std::collections::BTreeMap::from([(sealed.digest, sealed.manifest)]),
+            ..crate::fixture::portion()
+        })
+        .unwrap();
+    publication.finish().unwrap();
+    assert!(out.join(format!("runs/{run}.html")).exists());
+    Site { folder }
+}
+
+fn secrets(manifest: &mut assay_record::Manifest) {
+    manifest.arms[0]
+        .env
+        .insert("TOKEN".into(), "secret value".into());
+    manifest.suite.source = assay_record::Source::Folder("/home/secret/name".into());
+}
+
+#[test]
+fn a_record_is_published_as_it_is_or_not_at_all() {
+    let folder = TempDir::new().unwrap();
+    let settings = SiteSettings::default();
+    let (model, run) = with_record(&folder, |_| {});
+    let site = published(&model, &run, &settings, |_| {});
+    let files = site.files();
+    let record = &files[&format!("runs/{run}.jsonl.zst")];
+    assert_eq!(*record, fs::read(&model.records[&run].path).unwrap());
+    let manifest = &files[&format!("runs/{run}-manifest.json")];
+    let path = folder.path().join("manifest.json");
+    fs::write(&path, manifest).unwrap();
+    assay_record::ManifestFile::read(&path).expect("it is what `assay run` reads");
+    let index: Value = serde_json::from_slice(&files["index.json"]).unwrap();
+    let named = index["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|run| !run["record"].is_null());
+    assert_eq!(named.count(), 1);
+
+    // What pages keep back is in no file.
+    let (model, run) = with_record(&folder, secrets);
+    let site = published(&model, &run, &settings, secrets);
+    let whole: Vec<u8> = site.files().into_values().flatten().collect();
+    assert!(!whole.windows(6).any(|bytes| bytes == b"secret"));
+    let page = text(&site, &format!("runs/{run}.html"));
+    assert!(
+        page.contains(
+            "without values of environment variables, the path of the suite&#39;s folder"
+        ),
+        "{page}"
+    );
+    assert!(page.contains("<code>") && page.contains("--publish-source"));
+    assert!(!site.root().join(format!("runs/{run}.jsonl.zst")).exists());
+    let open = SiteSettings {
+        publish_source: true,
+        ..SiteSettings::default()
+    };
+    let site = published(&model, &run, &open, secrets);
+    assert!(site.root().join(format!("runs/{run}.jsonl.zst")).exists());
+    assert!(text(&site, &format!("runs/{run}-manifest.json")).contains("secret value"));
+}
+
+#[test]
+fn a_file_that_is_not_the_record_is_not_published() {
+    let folder = TempDir::new().unwrap();
+    let (mut model, run) = with_record(&folder, |_| {});
+    model.heads.insert(run.clone(), "another".into());
+    let site = published(&model, &run, &SiteSettings::default(), |_| {});
+    assert!(!site.root().join(format!("runs/{run}.jsonl.zst")).exists());
+    assert!(text(&site, &format!("runs/{run}.html")).contains("not where it was"));
+    // A run that is not among them says of which there are some.
+    assert!(text(&site, &format!("runs/{}.html", run_id(34))).contains("of the newest 30 runs"));
 }
 
 #[test]

@@ -47,6 +47,26 @@ fn a_series_shows_its_samples_beside_the_baseline() {
 }
 
 #[test]
+fn of_a_summary_no_distribution_is_drawn() {
+    let mut model = model();
+    for summary in &mut model.summaries {
+        for case in &mut summary.cases {
+            for round in &mut case.case.rounds {
+                round.stop = Some("summary".into());
+            }
+        }
+    }
+    let page = of(&Site::of(&model), TRIAD);
+    assert!(page.contains("no distribution is drawn"));
+    assert!(page.contains("a summary alone"));
+    assert!(!page.contains("chart ecdf") && !page.contains("chart rounds"));
+    assert!(
+        page.contains("chart gauge"),
+        "what the machine did is still there"
+    );
+}
+
+#[test]
 fn a_series_without_details_is_still_a_page() {
     let plain = SiteModel {
         details: std::collections::BTreeMap::new(),

@@ -2,8 +2,10 @@
 
 use assay_reports::SiteModel;
 use assay_verdicts::gate::State;
+use assay_verdicts::{Trouble, TroubleKind};
 
 use crate::Site;
+use crate::build::run;
 use crate::fixture::{model, nights};
 
 fn index(model: &SiteModel) -> String {
@@ -68,7 +70,7 @@ fn regressions_come_before_failures_and_improvements_after_them() {
 #[test]
 fn what_was_confirmed_is_told_from_what_is_suspected() {
     let page = index(&model());
-    assert!(page.contains("1 regressed, 1 may have changed, 2 failed or gave a wrong output, 1 improved over 3 nights."));
+    assert!(page.contains("1 regressed, 1 may have changed, 2 failed or gave no right output, 1 improved over 3 nights."));
     assert!(page.contains("<span class=\"sub\">confirmed</span>"));
     assert!(page.contains("and 1 known"));
 }
@@ -93,6 +95,7 @@ fn the_largest_effects_come_first_and_the_page_stays_small() {
 fn every_state_has_its_words() {
     let states = [
         (State::Troubled, "failed"),
+        (State::Impossible, "impossible"),
         (State::Regressed, "regressed"),
         (State::NotMeasured, "nothing measured"),
         (State::NoBaseline, "no baseline yet"),
@@ -112,6 +115,128 @@ fn every_state_has_its_words() {
             assert!(site[name].contains(&badge), "{name}: {word}");
         }
     }
+}
+
+/// Another run of another machine, so many days after the newest of the fixture's quiet night.
+fn later(days: u32) -> SiteModel {
+    let mut model = nights::quiet();
+    model.nights[0].gate.state = State::Regressed;
+    let newest = model.runs.iter().map(|row| row.started).max().unwrap();
+    let mut row = run(0, "other", "busy");
+    let later_ns = newest.unix_ns() + i64::from(days) * 86_400_000_000_000;
+    row.started = assay_record::Timestamp::from_unix_ns(later_ns).unwrap();
+    row.run = assay_record::RunId::new(row.started, b"busy");
+    model.summaries.push(assay_verdicts::RunSummary {
+        run: row.clone(),
+        cases: Vec::new(),
+        events: Vec::new(),
+    });
+    model.runs.push(row);
+    model
+}
+
+#[test]
+fn a_machine_that_stopped_leaves_the_front_page() {
+    let lately = index(&later(14));
+    assert!(
+        lately.contains("last run 14 days ago"),
+        "it says how long ago"
+    );
+    assert!(!lately.contains("id=\"h-old\""));
+    let stopped = index(&later(15));
+    let order = places(
+        &stopped,
+        &[
+            "id=\"h-old\"",
+            "more than 14 days older",
+            ">15 days ago</a>",
+        ],
+    );
+    assert!(order.is_sorted(), "{order:?}");
+    assert!(stopped.contains("<p class=\"lead calm\">No suite has had a whole night lately."));
+    assert!(!stopped.contains("class=\"nights\"") && !stopped.contains("class=\"finding\""));
+    // Its own pages still say what it found.
+    let site = Site::of(&later(400)).pages();
+    assert!(site["machines.html"].contains("</span> regressed</span>"));
+    let badge = String::from_utf8(Site::of(&later(15)).files()["badges/all.svg"].clone()).unwrap();
+    assert!(badge.contains("no recent night"), "{badge}");
+}
+
+#[test]
+fn an_effect_is_the_confirmed_one_with_the_first_beside_it() {
+    let page = index(&model());
+    assert!(page.contains("<strong>+8.1 %</strong> <span class=\"pm range\">+7.2 to +9.0 %</span> <span class=\"sub\">at first +8.3 %, +7.6 to +9.1 %</span>"));
+    let kernels = self::page(&model(), "suites/kernels");
+    assert!(kernels.contains("at first +8.3 %, +7.6 to +9.1 %"));
+}
+
+#[test]
+fn what_is_impossible_is_called_so() {
+    let mut model = nights::quiet();
+    let gate = &mut model.nights[0].gate;
+    gate.comparison.cases[0].trouble = Some(Trouble {
+        kind: TroubleKind::Impossible,
+        why: "9e13 B/s is beyond what `dram` gives here".into(),
+    });
+    gate.comparison.suite.counts.impossible = 1;
+    gate.state = State::Impossible;
+    let page = index(&model);
+    assert!(page.contains("</span> impossible</span>") && page.contains("and 1 impossible"));
+    assert!(page.contains("impossible: 9e13 B/s is beyond what `dram` gives here"));
+    assert!(!page.contains("id=\"h-improved\""));
+    let badge = String::from_utf8(Site::of(&model).files()["badges/all.svg"].clone()).unwrap();
+    assert!(badge.contains("1 impossible"), "{badge}");
+}
+
+#[test]
+fn a_series_says_what_the_night_says_of_it() {
+    let sum = page(&model(), "series/reduce-sum");
+    let order = places(
+        &sum,
+        &[
+            "id=\"h-verdict\"",
+            "</span> regressed</span>",
+            "+8.1 %",
+            "at first +8.3 %",
+            "Confirmed by run ",
+            "The night of ",
+            "id=\"h-history\"",
+        ],
+    );
+    assert!(order.is_sorted(), "{order:?}");
+    // A case that failed has no point of this night, and one that is known has its mark.
+    let gemm = page(&model(), "series/linalg-gemm");
+    assert!(
+        gemm.contains("Failed: worker ended with signal 11"),
+        "{gemm}"
+    );
+    assert!(page(&model(), "series/scan").contains("</span> known</span>"));
+    // An older definition is judged by no night.
+    let pages = Site::of(&model()).pages();
+    let without = pages.iter().filter(|(name, page)| {
+        name.starts_with("series/memory-triad-dtype-f32-elements-2-10")
+            && !page.contains("h-verdict")
+    });
+    assert!(without.count() >= 1);
+}
+
+#[test]
+fn gpus_and_drivers_are_laid_out_in_a_table() {
+    let page = page(&model(), "compare/kernels-gpu-driver");
+    let order = places(
+        &page,
+        &[
+            "id=\"h-cross\"",
+            "<bdi>570.86.10</bdi></th>",
+            "<bdi>580.82.07</bdi></th>",
+            "<bdi>NVIDIA H100</bdi></th><td class=\"num\"><span class=\"letter\">A</span> baseline</td>",
+            "<span class=\"letter\">B</span> <strong>-1.3 %</strong>",
+            "not measured",
+            "<span class=\"letter\">C</span>",
+            "id=\"h-whole\"",
+        ],
+    );
+    assert!(order.is_sorted(), "{order:?}");
 }
 
 #[test]

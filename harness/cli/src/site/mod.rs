@@ -6,13 +6,15 @@ mod matrices;
 mod nights;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::fs::Metadata;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use assay_protocol::Digest;
 use assay_record::{RunId, Timestamp};
 use assay_reports::{
-    Night, Portion, Presentation, Publication, Published, RESULTS, SiteModel, SiteSettings,
+    Night, Portion, Presentation, Publication, Published, RESULTS, RecordFile, SiteModel,
+    SiteSettings,
 };
 use assay_store::{Access, RunRow, Store};
 use assay_verdicts::ceilings::Ceilings;
@@ -48,6 +50,7 @@ pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Resu
         commit_link: settings.commit_link.clone(),
         templates: settings.templates.clone(),
         publish_source: publishing.publish_source,
+        newest_records: settings.newest_records,
     };
     let presentation = Presentation::of(&site_settings)?;
     // The database is closed whenever pages are rendered: others may want to write.
@@ -93,6 +96,7 @@ fn model(
         ceilings: Ceilings::of_all(store, runs.iter().map(|row| row.machine.as_str()))?,
         details: details::all(store, &histories, &nights)?,
         timelines: machines::timelines(store, &runs)?,
+        records: records(&runs, settings.newest_records),
         results: None,
         runs,
         histories,
@@ -118,6 +122,18 @@ fn newest(runs: &[RunRow], nights: &[Night], histories: &[CaseHistory]) -> Vec<R
     meant.extend(last.map(|point| &point.run));
     let newest = runs.iter().filter(|row| meant.contains(&row.run));
     newest.cloned().collect()
+}
+
+/// Where the records of the newest runs lie.
+fn records(runs: &[RunRow], newest: usize) -> BTreeMap<RunId, RecordFile> {
+    let file = |row: &RunRow| {
+        let path = PathBuf::from(&row.record);
+        let found = std::fs::metadata(&path).ok();
+        let bytes = found.filter(Metadata::is_file).map(|found| found.len());
+        RecordFile { path, bytes }
+    };
+    let newest = runs.iter().rev().take(newest);
+    newest.map(|row| (row.run.clone(), file(row))).collect()
 }
 
 /// What each machine was at its newest run, before and after it.

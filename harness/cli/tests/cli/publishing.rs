@@ -132,6 +132,50 @@ fn reproductions_and_what_they_repeat_are_written_anew() {
 }
 
 #[test]
+fn the_newest_runs_are_carried_whole() {
+    let place = Place::with_suite(&[spin("control/spin", 1000)]);
+    place.write("assay.toml", "publish_records = \"newest:2\"\n");
+    for _ in 0..2 {
+        place.assay("run ./tiny.toml").exits(0);
+    }
+    let ending = |site: &str, end: &str| -> Vec<String> {
+        let files = files(&place, site).into_keys();
+        files.filter(|name| name.ends_with(end)).collect()
+    };
+    published(&place);
+    let manifests = ending("site", "-manifest.json");
+    assert_eq!(manifests.len(), 2);
+    // A path of this machine is in each record.
+    assert!(ending("site", ".jsonl.zst").is_empty());
+    std::fs::remove_file(place.path(&format!("site/{}", manifests[0]))).unwrap();
+    assert!(published(&place).contains(&manifests[0]));
+    // The third run takes the place of the first.
+    place.assay("run ./tiny.toml").exits(0);
+    let pages = published(&place);
+    assert_eq!(
+        (
+            count(&pages, "runs/"),
+            ending("site", "-manifest.json").len()
+        ),
+        (2, 2)
+    );
+    place.assay("report --out open --publish-source").exits(0);
+    assert_eq!(ending("open", ".jsonl.zst").len(), 2);
+    let carried = place.path("open/runs").display().to_string();
+    let elsewhere = Place::new();
+    elsewhere
+        .assay(&format!("ingest {carried}"))
+        .exits(0)
+        .says("2 new");
+    place.write("assay.toml", "publish_records = \"none\"\n");
+    published(&place);
+    assert!(ending("site", "-manifest.json").is_empty());
+    place.write("assay.toml", "publish_records = \"some\"\n");
+    let refused = place.assay("report --out site");
+    refused.refuses(&["assay.toml", "publish_records", "newest:N"]);
+}
+
+#[test]
 fn a_page_that_somebody_changed_is_written_anew() {
     let place = Place::with_records(&[night("one", 0), night("one", 1)]);
     published(&place);
