@@ -83,16 +83,18 @@ pub fn of(library: &Library<'_>, row: &RunRow) -> Result<Option<Downloads>, Repo
     let Some(manifest) = library.manifest(&row.manifest) else {
         return Ok(None);
     };
-    let left_out = match library.settings.publish_source {
-        true => Vec::new(),
-        false => kept_back(manifest),
+    let left_out = if library.settings.publish_source {
+        Vec::new()
+    } else {
+        kept_back(manifest)
     };
     let head = library.model.heads.get(&row.run);
     Ok(Some(Downloads {
         manifest: in_file(row, manifest, &left_out)?,
-        record: match left_out.is_empty() {
-            true => held(row, file, head),
-            false => Held::Private,
+        record: if left_out.is_empty() {
+            held(row, file, head)
+        } else {
+            Held::Private
         },
         left_out,
     }))
@@ -164,11 +166,10 @@ fn held(row: &RunRow, file: &RecordFile, head: Option<&String>) -> Held {
     let is_compressed = file.path.extension().is_some_and(|ending| ending == "zst");
     match file.bytes {
         _ if row.status == RunStatus::Partial => Held::Unfinished,
-        None => Held::Absent,
         Some(_) if !is_compressed => Held::Unfinished,
         Some(bytes) if bytes > MAX_BYTES => Held::TooLong,
         Some(bytes) if is_it(&file.path, head) => Held::Published(file.path.clone(), bytes),
-        Some(_) => Held::Absent,
+        None | Some(_) => Held::Absent,
     }
 }
 

@@ -146,6 +146,15 @@ pub fn false_alarms(comparison: &Comparison) -> String {
     )
 }
 
+/// `1 case is faster than the machine can be: something was not computed`.
+pub fn impossible(cases: usize) -> String {
+    format!(
+        "{} {} faster than the machine can be: something was not computed",
+        count(cases, "case"),
+        if cases == 1 { "is" } else { "are" }
+    )
+}
+
 /// `today`, `1 day ago`, `23 days ago`: before the newest run of all.
 pub fn days_ago(days: i64) -> String {
     match usize::try_from(days) {

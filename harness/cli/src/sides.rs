@@ -127,22 +127,26 @@ pub fn groups(
     Ok(sides)
 }
 
-/// Sides by two properties at once, each with what it has of both; the side that came first is the first.
+/// Sides by two properties at once, each with what it has of both, where that is wanted; the side that came first is the first.
 pub fn crossed(
     store: &Store,
-    views: Vec<RunView>,
+    views: &[RunView],
     by: [Property; 2],
+    is_wanted: impl Fn(&[String; 2]) -> bool,
 ) -> Result<Vec<([String; 2], Side)>> {
-    let prints = prints(store, &views, &by)?;
+    let prints = prints(store, views, &by)?;
     let mut sides: Vec<([String; 2], Side)> = Vec::new();
     for view in views {
         let labels = [
-            property(&prints, &view, by[0])?,
-            property(&prints, &view, by[1])?,
+            property(&prints, view, by[0])?,
+            property(&prints, view, by[1])?,
         ];
+        if !is_wanted(&labels) {
+            continue;
+        }
         match sides.iter_mut().find(|(have, _)| *have == labels) {
-            Some((_, side)) => side.runs.push(view),
-            None => sides.push((labels.clone(), side(labels.join(", "), vec![view]))),
+            Some((_, side)) => side.runs.push(view.clone()),
+            None => sides.push((labels.clone(), side(labels.join(", "), vec![view.clone()]))),
         }
     }
     Ok(sides)

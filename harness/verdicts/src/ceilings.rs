@@ -135,8 +135,8 @@ impl Ceilings {
         if self.all.is_empty() {
             return None;
         }
-        let found = self.fractions(case, &time_of(case)?).into_iter();
-        found.filter_map(|fraction| fraction.impossible).next()
+        let mut found = self.fractions(case, &time_of(case)?).into_iter();
+        found.find_map(|fraction| fraction.impossible)
     }
 
     /// A case's result beside the ceilings of what bounds it. `time_ns` is that of one iteration.

@@ -38,14 +38,16 @@ struct Drawing {
 
 /// The badge of a suite, or of all.
 pub fn render(library: &Library<'_>, suite: Option<&str>) -> Result<String, ReportError> {
-    let of_suite = |night: &&&Night| {
+    let of_suite = |night: &&Night| {
         let row = library.night_row(night);
         row.is_some_and(|row| suite.is_none_or(|suite| row.suite == suite))
     };
-    let [recent, old] = library.nights_by_age();
-    let (state, colour) = match recent.iter().filter(of_suite).next() {
-        None if old.iter().any(|night| of_suite(&night)) => ("no recent night".into(), QUIET),
-        _ => standing(recent.iter().filter(of_suite).copied()),
+    let own = |nights: Vec<_>| nights.into_iter().filter(of_suite).collect::<Vec<&Night>>();
+    let [recent, old] = library.nights_by_age().map(own);
+    let (state, colour) = if recent.is_empty() && !old.is_empty() {
+        ("no recent night".into(), QUIET)
+    } else {
+        standing(recent.iter().copied())
     };
     let name = clip(suite.unwrap_or(&library.settings.title), NAME).into_owned();
     let drawing = drawing(name, state, colour);

@@ -133,10 +133,7 @@ pub fn headline(gate: &Gate) -> String {
             "{} failed or gave a wrong output, which is worse than slow",
             words::count(counts.troubled, "case")
         ),
-        State::Impossible => format!(
-            "{} faster than the machine can be: something was not computed",
-            words::count(counts.impossible, "case")
-        ),
+        State::Impossible => words::impossible(counts.impossible),
         State::Regressed => format!("{} of {of} regressed{confirmed}", counts.regressed),
         State::NotMeasured => "nothing was measured that the baseline has".into(),
         State::NoBaseline => "no earlier run has anything to compare with".into(),

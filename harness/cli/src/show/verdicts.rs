@@ -92,8 +92,8 @@ pub fn headline(gate: &Gate) -> String {
             }
         ),
         State::Impossible => format!(
-            "IMPOSSIBLE: {} faster than the machine can be: something was not computed{}",
-            words::count(counts.impossible, "case"),
+            "IMPOSSIBLE: {}{}",
+            words::impossible(counts.impossible),
             if counts.regressed > 0 {
                 format!("; besides, {} regressed", counts.regressed)
             } else {

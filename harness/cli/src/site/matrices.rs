@@ -115,8 +115,8 @@ fn of_property(
 
 /// Each GPU with each driver that it was measured with; `None` where there is one GPU or one driver, which other comparisons show.
 fn of_gpus_and_drivers(store: &Store, suite: &str, nights: &[RunView]) -> Result<Option<Matrix>> {
-    let mut sides = sides::crossed(store, nights.to_vec(), [Property::Gpu, Property::Driver])?;
-    sides.retain(|([gpu, _], _)| gpu != sides::NO_GPU);
+    let by = [Property::Gpu, Property::Driver];
+    let mut sides = sides::crossed(store, nights, by, |[gpu, _]| gpu != sides::NO_GPU)?;
     sides.truncate(SIDES);
     let (labels, sides): (Vec<[String; 2]>, Vec<Side>) = sides.into_iter().unzip();
     let [rows, columns] = [0, 1].map(|at| {

@@ -1,12 +1,16 @@
 //! What comparisons and gates look like as text, Markdown and JUnit, on made-up nights whose numbers never change.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use assay::show::{junit, markdown, verdicts};
+use assay_protocol::MemoryLevel;
 use assay_record::{BlockStatus, Record};
+use assay_stats::Interval;
 use assay_store::synthetic::Recipe;
 use assay_store::{Access, Patience, Store};
+use assay_verdicts::ceilings::{Ceiling, Ceilings, Limit};
 use assay_verdicts::comparison::{Loaded, Options, Question};
 use assay_verdicts::gate::Confirmation;
 use assay_verdicts::{Comparison, Gate, History, RunView};
@@ -145,6 +149,73 @@ fn text_of_a_gate() {
         "{text}"
     );
     insta::assert_snapshot!(text);
+}
+
+/// A night of which one case was faster than its machine can be.
+fn impossible() -> Gate {
+    let before = nights();
+    let mut record = night(20).record();
+    let case = night(20).case_ids()[0].clone();
+    let own = record.blocks.iter_mut().filter(|block| block.case == case);
+    for prepared in own.filter_map(|block| block.prepared.as_mut()) {
+        prepared.bound.level = Some(MemoryLevel::Dram);
+    }
+    let after = views(&[record]);
+    let slow = Ceiling {
+        device: after[0].cases[0].device.clone(),
+        limit: Limit::Level(MemoryLevel::Dram),
+        rate: Interval {
+            estimate: 1.0,
+            low: 1.0,
+            high: 1.0,
+            confidence: 0.95,
+        },
+        case: "cpu/dram".into(),
+        run: before[0].run.run.clone(),
+        disturbed: false,
+    };
+    let ceilings = Ceilings { all: vec![slow] };
+    let options = Options {
+        ceilings: BTreeMap::from([(after[0].run.machine.clone(), ceilings)]),
+        ..Options::new(Question::Gate)
+    };
+    let comparison = with(&before, &after, options);
+    Gate::new("last:20".into(), after[0].run.run.clone(), comparison)
+}
+
+#[test]
+fn an_impossible_result_is_called_so_wherever_it_is_told() {
+    let gate = impossible();
+    assert!(gate.is_worse());
+    let json = serde_json::to_value(&gate).unwrap();
+    assert_eq!(json["state"], "impossible");
+    assert_eq!(json["comparison"]["suite"]["counts"]["impossible"], 1);
+    assert_eq!(
+        json["comparison"]["cases"][0]["trouble"]["kind"],
+        "impossible"
+    );
+    let text = verdicts::gate(&gate);
+    assert!(
+        text.starts_with("IMPOSSIBLE: 1 case is faster than the machine can be"),
+        "{text}"
+    );
+    assert!(text.contains("1 impossible, 0 regressed"), "{text}");
+    let markdown = markdown::gate(&gate);
+    assert!(
+        markdown.contains("| IMPOSSIBLE | not compared |"),
+        "{markdown}"
+    );
+    let junit = junit::gate(&gate, "suite");
+    assert_eq!(
+        junit
+            .matches("<failure type=\"impossible\" message=\"impossible: ")
+            .count(),
+        1
+    );
+    assert!(
+        !text.contains("improved:") && text.contains(" 0 improved"),
+        "{text}"
+    );
 }
 
 #[test]
