@@ -10,6 +10,8 @@ pub mod clocks;
 pub mod commands;
 pub mod confirming;
 pub mod database;
+pub mod engines;
+pub mod environments;
 pub mod errors;
 pub mod execute;
 pub mod gating;

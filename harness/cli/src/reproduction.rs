@@ -45,7 +45,9 @@ fn tool_note(manifest: &Manifest, here: Digest) -> Option<String> {
 /// Whether the only worker of then is another one and was kept: what runs again is not what was built since.
 pub fn runs_kept_worker(manifest: &Manifest, settings: &Settings) -> Result<bool> {
     let here = plan::own_digest()?;
-    let is_kept = |arm: &Arm| workers::folder(settings).join(arm.worker.hex()).exists();
+    let is_kept = |arm: &Arm| {
+        arm.image.is_none() && workers::folder(settings).join(arm.worker.hex()).exists()
+    };
     Ok(matches!(&manifest.arms[..], [arm] if arm.worker != here && is_kept(arm)))
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use assay_record::Engine;
 use assay_record::validate::is_below;
 use assay_reports::NEWEST_RECORDS;
 use serde::Deserialize;
@@ -32,6 +33,8 @@ struct SettingsFile {
     baseline: Option<String>,
     publish_records: Option<String>,
     env: BTreeMap<String, String>,
+    environments: Option<PathBuf>,
+    engine: Option<Engine>,
     build: Option<Build>,
 }
 
@@ -131,6 +134,10 @@ pub struct Settings {
     pub newest_records: usize,
     /// Variables that every worker gets; they are part of the manifest.
     pub env: BTreeMap<String, String>,
+    /// The lock file of environments.
+    pub environments: PathBuf,
+    /// What runs containers, where an environment does not say; absent: what is installed.
+    pub engine: Option<Engine>,
     /// How a commit of the project is built.
     pub build: Option<Build>,
 }
@@ -152,6 +159,12 @@ impl Settings {
         let checked = parsed.build.as_ref().map_or(Ok(()), Build::check);
         checked.with_context(in_file)?;
         parsed.check_addresses().with_context(in_file)?;
+        let is_host = parsed.engine == Some(Engine::Host);
+        ensure!(
+            !is_host,
+            "{}: field `engine`: expected podman, docker or apptainer; a run without --env is on the host",
+            file.display()
+        );
         let published = parsed.publish_records.as_deref();
         let newest_records = published.map_or(Ok(NEWEST_RECORDS), newest_records);
         let newest_records = newest_records.with_context(in_file)?;
@@ -172,6 +185,8 @@ impl Settings {
             records: at(file.records, "assay-data/records"),
             database: at(file.database, "assay-data/assay.duckdb"),
             site: at(file.site, "assay-data/site"),
+            environments: at(file.environments, "containers/lock.toml"),
+            engine: file.engine,
             title: file.title.unwrap_or_else(|| "Assay".into()),
             base: file.base.map_or(String::new(), |base| {
                 format!("{}/", base.trim_end_matches('/'))

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, bail, ensure};
 use assay_machine::diff;
 use assay_protocol::Digest;
-use assay_record::manifest::Engine;
 use assay_record::{Arm, Fingerprint, RunId};
 use assay_store::{RunRow, Store};
 use assay_verdicts::ceilings::Ceilings;
@@ -273,14 +272,23 @@ fn property(
             known.map_or("no NVIDIA driver".into(), |field| field.to_string())
         }
         Property::Image => {
-            let engine = view.manifest.arms.first().map(|arm| arm.engine);
-            match engine {
-                Some(Engine::Host) | None => "no image".into(),
-            }
+            let arm = view.manifest.arms.first();
+            arm.map_or("no image".into(), image_of)
         }
         Property::Commit => commit_of(&view.run),
         Property::Arm => MAIN_ARM.into(),
     })
+}
+
+/// An arm's image as it is shown: `worker-cpu (1b2c3d4e5f60)`, by the digest that says what is in it.
+fn image_of(arm: &Arm) -> String {
+    let Some(image) = &arm.image else {
+        return "no image".into();
+    };
+    let config = image.oci.map(|oci| oci.config);
+    let digest = config.or(image.file.as_ref().map(|file| file.digest));
+    let digest = digest.map_or(String::new(), |digest| format!(" ({})", digest.short()));
+    format!("{}{digest}", image.environment)
 }
 
 fn gpus(fingerprint: &Fingerprint) -> String {
@@ -377,6 +385,17 @@ fn arm_differences(before: &Arm, after: &Arm) -> Vec<String> {
             "The built-in worker was {} and is now {}.",
             before.worker.short(),
             after.worker.short()
+        ));
+    }
+    let place = |arm: &Arm| match &arm.image {
+        None => "this machine without a container".to_owned(),
+        Some(_) => format!("{} of {}", image_of(arm), arm.engine.name()),
+    };
+    if (before.engine, &before.image) != (after.engine, &after.image) {
+        words.push(format!(
+            "The environment was {} and is now {}.",
+            place(before),
+            place(after)
         ));
     }
     let prefix = |arm: &Arm| match arm.prefix.join(" ") {

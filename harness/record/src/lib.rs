@@ -24,8 +24,8 @@ pub use body::{
 pub use error::RecordError;
 pub use fingerprint::{Field, Fingerprint, MachineIdentity, Scalar, Section};
 pub use manifest::{
-    Arm, ArmCommit, Case, Expect, Manifest, ManifestFile, Origin, Policy, Project, Source,
-    WorkloadRef,
+    Arm, ArmCommit, Case, Engine, Expect, Image, ImageFile, ImageFormat, Limits, Manifest,
+    ManifestFile, OciDigests, Origin, Policy, Project, Source, WorkloadRef,
 };
 pub use reader::Record;
 pub use run_id::RunId;

@@ -7,7 +7,9 @@ use std::collections::HashSet;
 use std::path::{Component, Path};
 
 use crate::body::{Block, BlockStatus, Samples};
-use crate::manifest::{ArmCommit, BUILTIN_WORKER, Case, Manifest, Policy, WorkloadRef};
+use crate::manifest::{
+    Arm, ArmCommit, BUILTIN_WORKER, Case, Engine, Image, ImageFormat, Manifest, Policy, WorkloadRef,
+};
 
 /// Most cases of one manifest.
 pub const MAX_CASES: usize = 100_000;
@@ -38,6 +40,7 @@ pub fn manifest(manifest: &Manifest) -> Result<(), String> {
             return Err(format!("two arms are called `{}`", arm.name));
         }
         arm.commit.as_ref().map_or(Ok(()), commit)?;
+        contained(arm).map_err(|what| format!("arm `{}`: {what}", arm.name))?;
     }
     let mut ids = HashSet::new();
     for case in &manifest.cases {
@@ -78,6 +81,74 @@ fn commit(commit: &ArmCommit) -> Result<(), String> {
     Err(format!(
         "{:?}: the worker that a build leaves is named from the folder of assay.toml, and lies below it",
         shorten(worker)
+    ))
+}
+
+/// An image goes with an engine that runs it; on the host there is none.
+fn contained(arm: &Arm) -> Result<(), String> {
+    match (arm.engine, &arm.image) {
+        (Engine::Host, None) => Ok(()),
+        (Engine::Host, Some(_)) => Err("field `image`: the host runs none; name an engine".into()),
+        (engine, None) => Err(format!(
+            "field `image` is missing: {} runs one",
+            engine.name()
+        )),
+        (engine, Some(image)) if arm.commit.is_none() => self::image(engine, image),
+        _ => Err("fields `image` and `commit`: an arm is one or the other".into()),
+    }
+}
+
+/// Whether an engine can run an image, named by content alone.
+fn image(engine: Engine, image: &Image) -> Result<(), String> {
+    environment(&image.environment)?;
+    reference(&image.reference)?;
+    name("image.platform", &image.platform, "/")?;
+    let format = image.file.as_ref().map(|file| file.format);
+    match (engine, image.oci, format) {
+        (Engine::Apptainer, _, None) => {
+            Err("field `image.file` is missing: apptainer runs a file".into())
+        }
+        (Engine::Podman | Engine::Docker, None, _) => Err(format!(
+            "field `image.oci` is missing: {} runs an image by its digests",
+            engine.name()
+        )),
+        (Engine::Podman | Engine::Docker, _, Some(ImageFormat::Sif)) => Err(format!(
+            "field `image.file`: {} runs no SIF file",
+            engine.name()
+        )),
+        _ => match image.limits {
+            limits if limits.pids == Some(0) => Err("field `image.limits.pids` is 0".into()),
+            limits if limits.memory_bytes.is_some_and(|bytes| bytes.0 == 0) => {
+                Err("field `image.limits.memory_bytes` is 0".into())
+            }
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Whether some text may be the name of an environment: a plain one that is also an arm's, since a run in it has that for an arm.
+pub fn environment(text: &str) -> Result<(), String> {
+    name("environment", text, "")?;
+    arm(text)
+}
+
+/// Whether some text may be a repository of images: `localhost/worker`, `registry.example:5000/team/worker`. A tag or a
+/// digest is no part of it. It becomes an argument of an engine, so it does not begin with a dash.
+pub fn reference(text: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:".contains(c);
+    let last = text.rsplit('/').next().unwrap_or_default();
+    let fine = (1..=255).contains(&text.len())
+        && text.chars().all(plain)
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && !text.contains("..")
+        && !last.is_empty()
+        && !last.contains(':');
+    if fine {
+        return Ok(());
+    }
+    Err(format!(
+        "{:?} is no repository of images; expected one like localhost/worker, without tag and digest",
+        shorten(text)
     ))
 }
 

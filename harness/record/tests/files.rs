@@ -10,9 +10,11 @@ use assay_protocol::{
 use assay_record::body::RECORD_VERSION;
 use assay_record::manifest::{BUILTIN_WORKER, Engine, MANIFEST_SCHEMA, SuiteRef, Tool};
 use assay_record::{
-    Arm, Block, BlockStatus, Body, Case, Expect, Fingerprint, Footer, Header, Manifest,
-    ManifestFile, Origin, Policy, Project, Purpose, Record, RecordError, RecordWriter, RunId,
-    RunStatus, Samples, Section, Source, Timestamp, WorkloadRef,
+    Arm, ArmCommit, Block, BlockStatus, Body, Case, Expect, Fingerprint, Footer, Header, Image,
+    ImageFile, ImageFormat, Limits, Manifest, ManifestFile, OciDigests, Origin, Policy, Project,
+    Purpose, Record, RecordError, RecordWriter, RunId, RunStatus, Samples, Section, Source,
+    Timestamp, WorkloadRef,
+    validate::reference,
     whole::{self, Draft},
 };
 
@@ -50,6 +52,7 @@ fn manifest() -> Manifest {
         arms: vec![Arm {
             name: "main".into(),
             engine: Engine::Host,
+            image: None,
             worker: Digest::of("worker"),
             prefix: vec![],
             env: BTreeMap::new(),
@@ -59,6 +62,36 @@ fn manifest() -> Manifest {
         sources: BTreeMap::new(),
         order_seed: U64(1 << 60),
         cases: vec![case("a@cpu"), case("b@cpu")],
+    }
+}
+
+/// An arm in a container.
+fn contained() -> Arm {
+    Arm {
+        name: "box".into(),
+        engine: Engine::Podman,
+        image: Some(Image {
+            environment: "worker-cpu".into(),
+            reference: "localhost/assay-worker-cpu".into(),
+            platform: "linux/amd64".into(),
+            oci: Some(OciDigests {
+                index: Some(Digest::of("index")),
+                manifest: Digest::of("manifest"),
+                config: Digest::of("config"),
+            }),
+            file: Some(ImageFile {
+                format: ImageFormat::OciArchive,
+                digest: Digest::of("archive"),
+            }),
+            limits: Limits {
+                memory_bytes: Some(U64(1 << 54)),
+                pids: Some(100),
+            },
+        }),
+        worker: Digest::of("worker"),
+        prefix: vec![],
+        env: BTreeMap::new(),
+        commit: None,
     }
 }
 
@@ -268,27 +301,168 @@ fn blocks_that_contradict_the_manifest_are_refused() {
     }
 }
 
-/// What version 1 wrote: a manifest, and a record of two blocks and a footer.
-const FIRST_MANIFEST: &[u8] = include_bytes!("v1/manifest.json");
-const FIRST_RECORD: &[u8] = include_bytes!("v1/20251120-211533-a1f10a3a.jsonl");
+/// What each version wrote, by its own code: a manifest, and a record of two blocks and a footer.
+const VERSIONS: [(u32, &[u8], &[u8]); 4] = [
+    (
+        1,
+        include_bytes!("v1/manifest.json"),
+        include_bytes!("v1/20251120-211533-a1f10a3a.jsonl"),
+    ),
+    (
+        2,
+        include_bytes!("v2/manifest.json"),
+        include_bytes!("v2/20251120-211533-a1f10a3a.jsonl"),
+    ),
+    (
+        3,
+        include_bytes!("v3/manifest.json"),
+        include_bytes!("v3/20251120-211533-a1f10a3a.jsonl"),
+    ),
+    (
+        4,
+        include_bytes!("v4/manifest.json"),
+        include_bytes!("v4/20251120-211533-a1f10a3a.jsonl"),
+    ),
+];
+
+/// A manifest and a record of that schema, as they are read.
+fn of_version(schema: u32) -> (ManifestFile, Record) {
+    let (_, manifest, record) = VERSIONS
+        .into_iter()
+        .find(|(version, ..)| *version == schema)
+        .expect("a fixture of every schema");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("of-then.jsonl");
+    std::fs::write(&path, record).unwrap();
+    let file = ManifestFile::from_bytes(Path::new("m.json"), manifest).unwrap();
+    (file, Record::read(&path).unwrap())
+}
 
 #[test]
-fn files_of_version_1_are_read() {
-    let file = ManifestFile::from_bytes(Path::new("m.json"), FIRST_MANIFEST).unwrap();
-    assert_eq!(file.manifest.schema, 1);
+fn files_of_every_version_are_read() {
+    for schema in 1..=MANIFEST_SCHEMA {
+        let (file, record) = of_version(schema);
+        assert_eq!(file.manifest.schema, schema);
+        // It keeps its name when fewer of its cases are run.
+        assert_eq!(ManifestFile::seal(&file.manifest).unwrap(), file);
+        assert_eq!(record.header.manifest, file.manifest);
+        assert_eq!(record.blocks.len(), 2);
+        assert_eq!(record.status(), RunStatus::Complete);
+        let has_image = |arm: &Arm| arm.image.is_some();
+        assert_eq!(file.manifest.arms.iter().any(has_image), schema >= 4);
+    }
+}
+
+#[test]
+fn files_of_version_1_say_less() {
+    let (file, record) = of_version(1);
     assert_eq!(file.manifest.arms[0].commit, None);
-    // It keeps its name when fewer of its cases are run.
-    assert_eq!(ManifestFile::seal(&file.manifest).unwrap(), file);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("20251120-211533-a1f10a3a.jsonl");
-    std::fs::write(&path, FIRST_RECORD).unwrap();
-    let record = Record::read(&path).unwrap();
     assert_eq!(record.header.version, 1);
-    assert_eq!(record.header.manifest, file.manifest);
     assert_eq!(record.header.purpose, Purpose::Measurement);
     assert_eq!(record.header.timer_overhead_ns, None);
-    assert_eq!(record.blocks.len(), 2);
     assert!(record.blocks.iter().all(|block| block.disturbed.is_empty()));
+}
+
+/// Changes an arm in a container, and says why nobody may run it.
+fn refused(edit: fn(&mut Arm, &mut Image)) -> String {
+    let mut arm = contained();
+    let mut image = arm.image.take().unwrap();
+    edit(&mut arm, &mut image);
+    if arm.image.is_none() {
+        arm.image = Some(image);
+    }
+    let mut manifest = manifest();
+    manifest.arms = vec![arm];
+    ManifestFile::seal(&manifest).unwrap_err().to_string()
+}
+
+#[test]
+fn an_image_goes_with_an_engine_that_runs_it() {
+    let mut fine = manifest();
+    fine.arms = vec![contained()];
+    ManifestFile::seal(&fine).unwrap();
+    for (error, expected) in [
+        (
+            refused(|arm, _| arm.engine = Engine::Host),
+            "the host runs none",
+        ),
+        (
+            refused(|arm, image| {
+                arm.engine = Engine::Apptainer;
+                image.file = None;
+            }),
+            "apptainer runs a file",
+        ),
+        (
+            refused(|_, image| image.oci = None),
+            "podman runs an image by its digests",
+        ),
+        (
+            refused(|_, image| image.file.as_mut().unwrap().format = ImageFormat::Sif),
+            "no SIF file",
+        ),
+        (
+            refused(|_, image| image.environment = "../x".into()),
+            "field `environment`",
+        ),
+        (
+            refused(|_, image| image.platform = "linux amd64".into()),
+            "image.platform",
+        ),
+        (
+            refused(|_, image| image.limits.pids = Some(0)),
+            "image.limits.pids",
+        ),
+        (
+            refused(|_, image| image.limits.memory_bytes = Some(U64(0))),
+            "memory_bytes",
+        ),
+        (
+            refused(|arm, _| {
+                arm.commit = Some(ArmCommit {
+                    commit: "0".repeat(40),
+                    build: vec![],
+                    worker: None,
+                });
+            }),
+            "one or the other",
+        ),
+    ] {
+        assert!(
+            error.contains("arm `box`") && error.contains(expected),
+            "{error}"
+        );
+    }
+    fine.arms[0].image = None;
+    let error = ManifestFile::seal(&fine).unwrap_err().to_string();
+    assert!(error.contains("`image` is missing"), "{error}");
+}
+
+#[test]
+fn a_repository_of_images_has_no_tag_and_is_no_option() {
+    for good in [
+        "localhost/worker",
+        "registry.example:5000/team/worker",
+        "worker",
+    ] {
+        reference(good).unwrap();
+    }
+    for bad in [
+        "",
+        "worker:latest",
+        "a@sha256:0",
+        "-v",
+        "--privileged",
+        "a/",
+        "a b",
+        "../a",
+        "a:1/b:2",
+    ] {
+        assert!(
+            reference(bad).unwrap_err().contains("without tag"),
+            "{bad:?}"
+        );
+    }
 }
 
 #[test]

@@ -203,6 +203,7 @@ impl Recipe {
             arms: vec![Arm {
                 name: "main".into(),
                 engine: Engine::Host,
+                image: None,
                 worker: Digest::of("assay-worker"),
                 prefix: Vec::new(),
                 env: BTreeMap::new(),

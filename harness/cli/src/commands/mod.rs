@@ -7,8 +7,10 @@ mod clock_guard;
 mod compare;
 mod completions;
 mod confirm;
+mod container_guard;
 mod db;
 mod doctor;
+mod env;
 mod fingerprint;
 mod guard;
 mod history;
@@ -77,6 +79,8 @@ enum Command {
     Ingest(ingest::Args),
     /// Rebuild the database from records, or verify it against them.
     Db(db::Args),
+    /// Pin environments by digest: lock, verify, list, build, pull.
+    Env(env::Args),
     /// Show what this machine is, or how two machines differ.
     Fingerprint(fingerprint::Args),
     /// Say whether this machine can give honest numbers, and how to make it so.
@@ -96,6 +100,9 @@ enum Command {
     /// Lock the clocks of GPUs until standard input ends, and reset them.
     #[command(hide = true)]
     ClockGuard(clock_guard::Args),
+    /// Remove a container when standard input ends.
+    #[command(hide = true)]
+    ContainerGuard(container_guard::Args),
 }
 
 /// The whole program.
@@ -140,12 +147,14 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Import(args) => import::run(&args)?,
         Command::Ingest(args) => ingest::run(&args)?,
         Command::Db(args) => db::run(&args)?,
+        Command::Env(args) => env::run(&args)?,
         Command::Fingerprint(args) => fingerprint::run(&args)?,
         Command::Doctor(args) => doctor::run(&args),
         Command::Schema(args) => schema::run(&args)?,
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::WorkerCheck(args) => worker_check::run(&args)?,
         Command::ClockGuard(args) => clock_guard::run(&args)?,
+        Command::ContainerGuard(args) => container_guard::run(&args)?,
         Command::Worker(args) => return Ok(worker::run(&args)),
         Command::Guard(args) => return guard::run(&args),
     };

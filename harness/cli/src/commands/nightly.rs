@@ -1,5 +1,6 @@
 //! `assay nightly`: run, check, confirm what looks changed, publish. What a cron job or a CI system calls.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -41,7 +42,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         run_and_ingest(&args.what, &args.selection, &options, &settings, &interrupt)?;
     let mut exit = exit_of(&executed, &summary);
     let mut records = Vec::new();
-    if executed.status == RunStatus::Complete && has_main_arm(&summary) {
+    if executed.status == RunStatus::Complete && has_judged_arm(&summary) {
         let gated = gate(args, options, &executed, &settings, &interrupt)?;
         exit = worse(exit, gated.exit);
         records = gated.records;
@@ -62,9 +63,10 @@ struct Gated {
     records: Vec<PathBuf>,
 }
 
-/// A run of arms with other names is no night of a history; `assay compare --by arm` compares them.
-fn has_main_arm(summary: &RunSummary) -> bool {
-    summary.cases.iter().any(|case| case.case.arm == MAIN_ARM)
+/// A run of several arms without [`MAIN_ARM`] is no night of a history; `assay compare --by arm` compares them.
+fn has_judged_arm(summary: &RunSummary) -> bool {
+    let arms: BTreeSet<&str> = summary.cases.iter().map(|case| &*case.case.arm).collect();
+    arms.len() == 1 || arms.contains(MAIN_ARM)
 }
 
 /// Checks the run, runs its suspects again, and says what is left of them.

@@ -25,8 +25,11 @@ pub struct Selection {
     /// Command put before every worker, such as "taskset -c 2"; split at spaces.
     #[arg(long, value_name = "COMMAND")]
     pub prefix: Option<String>,
-    /// An arm to interleave with others: here, env:KEY=VALUE, worker:PATH, commit:REV, or prefix:COMMAND; a
-    /// name given again adds to its arm.
+    /// Run in this environment of the lock file: `assay env list`.
+    #[arg(long, value_name = "NAME")]
+    pub env: Option<String>,
+    /// An arm to interleave with others: here, image:ENVIRONMENT, env:KEY=VALUE, worker:PATH, commit:REV, or
+    /// prefix:COMMAND; a name given again adds to its arm.
     #[arg(long, value_name = "NAME=SPEC")]
     pub arm: Vec<String>,
 }
@@ -41,6 +44,7 @@ impl Selection {
             order_seed: self.order_seed,
             prefix: self.prefix.as_ref().map(words).unwrap_or_default(),
             arms: self.arm.clone(),
+            environment: self.env.clone(),
         }
     }
 
@@ -51,6 +55,7 @@ impl Selection {
             benchmark_tag,
             order_seed,
             prefix,
+            env,
             arm,
         } = self;
         [
@@ -58,6 +63,7 @@ impl Selection {
             ("--benchmark-tag", !benchmark_tag.is_empty()),
             ("--order-seed", order_seed.is_some()),
             ("--prefix", prefix.is_some()),
+            ("--env", env.is_some()),
             ("--arm", !arm.is_empty()),
         ]
         .into_iter()

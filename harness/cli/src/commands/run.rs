@@ -150,6 +150,7 @@ mod tests {
             ("--benchmark-tag", "x"),
             ("--order-seed", "1"),
             ("--prefix", "taskset -c 2"),
+            ("--env", "worker-cpu"),
             ("--arm", "A=here"),
         ] {
             let cli = Cli::try_parse_from(["run", "m.json", option, value]).unwrap();

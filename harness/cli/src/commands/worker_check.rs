@@ -91,7 +91,7 @@ fn start(args: &Args) -> Result<WorkerProcess> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    WorkerProcess::spawn(command)
+    WorkerProcess::spawn(command, None)
         .with_context(|| format!("cannot start `{}`", args.command[0].to_string_lossy()))
 }
 

@@ -12,6 +12,7 @@ use assay_store::CaseRow;
 use assay_verdicts::RunView;
 use assay_verdicts::marks::Place;
 
+use crate::engines::{self, Needs};
 use crate::gating::Checked;
 use crate::plan::{self, sources};
 use crate::settings::Settings;
@@ -93,19 +94,24 @@ impl<'a> Scene<'a> {
                 checked.baseline.arm
             );
         };
-        let same_worker =
-            old.worker == new.worker && old.prefix == new.prefix && old.env == new.env;
+        let same_worker = old.worker == new.worker
+            && old.prefix == new.prefix
+            && old.env == new.env
+            && (old.engine, &old.image) == (new.engine, &new.image);
         let same_files = before.manifest.sources == tonight.manifest.sources
             && old.commit == new.commit
             && is_same_project(before, tonight);
-        if !same_files && old.commit.is_none() {
+        if !same_files && old.commit.is_none() && old.image.is_none() {
             old.commit = commit_of(before, &tonight.manifest, settings)?;
         }
         let is_had = |worker: &Digest| -> Result<bool> {
             Ok(*worker == plan::own_digest()? || workers::find(settings, worker).is_some())
         };
         Ok(Self {
-            has_worker: is_had(&old.worker)?,
+            has_worker: match &old.image {
+                Some(_) => engines::of(&old, settings, &Needs::default()).is_ok(),
+                None => is_had(&old.worker)?,
+            },
             tonight,
             arms: [old, new],
             same_worker,
@@ -195,7 +201,8 @@ pub fn reference<'a>(
     let is_kept = |view: &&&RunView| {
         let mut arms = view.manifest.arms.iter();
         arms.any(|arm| {
-            arm.name == checked.baseline.arm && workers::find(settings, &arm.worker).is_some()
+            let is_had = || arm.image.is_some() || workers::find(settings, &arm.worker).is_some();
+            arm.name == checked.baseline.arm && is_had()
         })
     };
     let kept = newest.iter().find(is_kept).or(newest.last());

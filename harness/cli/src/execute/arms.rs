@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use assay_protocol::Digest;
-use assay_record::{Arm, Manifest};
+use assay_protocol::{DeviceKind, Digest};
+use assay_record::{Arm, Case, Manifest};
 
 use super::Options;
 use crate::checkout::{self, Checkout};
+use crate::engines::{self, Needs};
 use crate::errors::CouldNotRun;
 use crate::plan::arms::Standing;
 use crate::plan::{self, sources};
@@ -38,6 +39,10 @@ fn stand_one(
     dir: &Path,
     notes: &mut Vec<String>,
 ) -> Result<Standing> {
+    let needs = needs(manifest, dir);
+    if arm.image.is_some() {
+        return contained(arm, settings, options, dir, &needs);
+    }
     let are_several = manifest.arms.len() > 1;
     let made = checkout(arm, manifest, settings, dir)?;
     let mut worker = worker(arm, manifest, made.as_ref(), settings, options)?;
@@ -71,7 +76,39 @@ fn stand_one(
         arm: arm.clone(),
         worker,
         dir,
+        engine: engines::of(arm, settings, &needs)?,
     })
+}
+
+/// An arm in a container: worker and all are the image's.
+fn contained(
+    arm: &Arm,
+    settings: &Settings,
+    options: &Options,
+    dir: &Path,
+    needs: &Needs,
+) -> Result<Standing> {
+    ensure!(
+        options.worker.is_none(),
+        "--worker takes the place of a worker on this machine, and that of arm `{}` comes from its image",
+        arm.name
+    );
+    let in_arm = || format!("arm `{}`", arm.name);
+    Ok(Standing {
+        engine: engines::of(arm, settings, needs).with_context(in_arm)?,
+        arm: arm.clone(),
+        worker: engines::WORKER.into(),
+        dir: dir.into(),
+    })
+}
+
+/// What a manifest's containers need.
+fn needs(manifest: &Manifest, dir: &Path) -> Needs {
+    let is_on_gpu = |case: &Case| case.device.kind == DeviceKind::Cuda;
+    Needs {
+        dir: sources::names_folder(manifest).then(|| dir.into()),
+        gpus: manifest.cases.iter().any(is_on_gpu),
+    }
 }
 
 /// The digest of a worker; our own is known.

@@ -4,56 +4,54 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
 use assay_protocol::Hello;
 use assay_record::Arm;
 use assay_record::manifest::BUILTIN_WORKER;
 
-use super::worker::WorkerProcess;
+use super::worker::{Lost, WorkerProcess};
+use crate::engines::client::last_line;
+use crate::engines::keeper::Keeper;
+use crate::engines::{Engine, Start};
 use crate::plan::arms::Standing;
 use crate::plan::sources;
 use crate::workers::WORD;
 
-/// Variables that workers inherit, because programs do not start without them. They determine no result.
-const INHERITED: [&str; 8] = [
-    "PATH",
-    "HOME",
-    "USER",
-    "LANG",
-    "LC_ALL",
-    "TMPDIR",
-    "XDG_CACHE_HOME",
-    "XDG_RUNTIME_DIR",
-];
-
 /// Variables that may change a result: where set, they are part of the manifest.
-const DETERMINING: [&str; 14] = [
-    "LD_LIBRARY_PATH",
-    "LD_PRELOAD",
+const DETERMINING: [&str; 8] = [
     "OMP_NUM_THREADS",
     "OMP_PROC_BIND",
     "OMP_PLACES",
     "MKL_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
+    "NVIDIA_TF32_OVERRIDE",
+];
+
+/// More of them, which name folders of this machine. A container is told of none.
+const LOCAL: [&str; 6] = [
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
     "CUDA_HOME",
     "CUDA_PATH",
     "ASSAY_CUDA",
-    "CUDA_DEVICE_ORDER",
-    "NVIDIA_TF32_OVERRIDE",
     "PYTHONPATH",
 ];
 
-/// Values of the determining variables here and now.
-pub fn determining_environment() -> BTreeMap<String, String> {
+/// Values of the determining variables here and now, for workers on this machine or in a container.
+pub fn determining_environment(is_contained: bool) -> BTreeMap<String, String> {
+    let local: &[&str] = if is_contained { &[] } else { &LOCAL };
     let value = |name: &&str| {
         std::env::var(name)
             .ok()
             .map(|value| ((*name).to_owned(), value))
     };
-    DETERMINING.iter().filter_map(value).collect()
+    DETERMINING.iter().chain(local).filter_map(value).collect()
 }
 
 /// Starts workers of one arm.
@@ -61,77 +59,94 @@ pub fn determining_environment() -> BTreeMap<String, String> {
 pub struct Launcher {
     arm: Arm,
     workers: BTreeMap<String, Vec<String>>,
+    /// The suite's folder, as workers see it.
     dir: PathBuf,
     builtin: PathBuf,
-    executable: PathBuf,
+    engine: Arc<dyn Engine>,
+    /// What containers are called, up to their number.
+    name: String,
+    started: Arc<AtomicU32>,
 }
 
 impl Launcher {
-    /// For an arm as it stands here, and the suite's own workers.
-    pub fn new(standing: &Standing, workers: &BTreeMap<String, Vec<String>>) -> Result<Self> {
-        let executable =
-            std::env::current_exe().context("the running executable cannot be found")?;
-        Ok(Self {
+    /// For an arm as it stands here, and the suite's own workers; its containers are named after `what` is done.
+    pub fn new(standing: &Standing, workers: &BTreeMap<String, Vec<String>>, what: &str) -> Self {
+        Self {
             arm: standing.arm.clone(),
             workers: workers.clone(),
-            dir: standing.dir.clone(),
+            dir: standing.engine.inside(&standing.dir),
             builtin: standing.worker.clone(),
-            executable,
-        })
+            engine: Arc::clone(&standing.engine),
+            name: format!("assay-{what}-{}", standing.arm.name),
+            started: Arc::default(),
+        }
     }
 
-    /// Starts the worker of that name and hears its hello.
+    /// Starts the worker of that name and hears its hello. What runs in a container is compared with what the arm names.
     pub fn start(&self, worker: &str) -> Result<(WorkerProcess, Hello)> {
+        let name = format!(
+            "{}-{}",
+            self.name,
+            self.started.fetch_add(1, Ordering::Relaxed)
+        );
         let argv = self.argv(worker)?;
-        let shown = argv
+        let words = self
+            .arm
+            .prefix
             .iter()
-            .map(|part| part.to_string_lossy())
+            .map(OsString::from)
+            .chain(argv.iter().cloned());
+        let shown = words
+            .map(|part| part.to_string_lossy().into_owned())
             .collect::<Vec<_>>()
             .join(" ");
-        let mut command = Command::new(&argv[0]);
+        let mut command = self.engine.command(&Start {
+            name: &name,
+            prefix: &self.arm.prefix,
+            argv,
+            is_strange: worker != BUILTIN_WORKER,
+            env: &self.arm.env,
+        })?;
         command
-            .args(&argv[1..])
-            .env_clear()
-            .envs(
-                INHERITED
-                    .iter()
-                    .filter_map(|name| std::env::var_os(name).map(|value| (name, value))),
-            )
-            .envs(&self.arm.env)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // A group of its own: it ends as a whole, and the terminal's Ctrl-C is the harness's business.
             .process_group(0);
-        let mut process =
-            WorkerProcess::spawn(command).with_context(|| format!("cannot start `{shown}`"))?;
+        let keeper = Keeper::start(&self.engine, &name)?;
+        let mut process = WorkerProcess::spawn(command, keeper)
+            .with_context(|| format!("cannot start `{shown}`"))?;
         let hello = process
             .hello()
-            .map_err(|lost| anyhow::anyhow!("`{shown}` {lost}"))?;
+            .map_err(|lost| self.not_started(&shown, &lost, process.log()))?;
+        process.is_in(self.engine.inspect(&name)?);
         Ok((process, hello))
     }
 
-    fn argv(&self, worker: &str) -> Result<Vec<OsString>> {
-        let mut argv: Vec<OsString> = self.arm.prefix.iter().map(OsString::from).collect();
-        match worker {
-            BUILTIN_WORKER => argv.extend([self.builtin.clone().into(), WORD.into()]),
-            name => {
-                let own = self
-                    .workers
-                    .get(name)
-                    .with_context(|| format!("the manifest has no worker `{name}`"))?;
-                // The guard makes a worker that knows nothing of us end when we do.
-                argv.extend([self.executable.clone().into(), "guard".into(), "--".into()]);
-                argv.extend(
-                    own.iter()
-                        .map(|part| OsString::from(sources::fill(part, &self.dir))),
-                );
-            }
-        }
-        Ok(argv)
+    /// Why a worker gave no hello; of one in a container also what the engine said.
+    fn not_started(&self, shown: &str, lost: &Lost, log: String) -> anyhow::Error {
+        let said = match &self.arm.image {
+            Some(_) if !log.trim().is_empty() => format!(": {}", last_line(&log)),
+            _ => String::new(),
+        };
+        anyhow::anyhow!("`{shown}` {lost}{said}")
     }
 
-    /// The suite's folder, for commands that name it.
+    fn argv(&self, worker: &str) -> Result<Vec<OsString>> {
+        if worker == BUILTIN_WORKER {
+            return Ok(vec![self.builtin.clone().into(), WORD.into()]);
+        }
+        let own = self
+            .workers
+            .get(worker)
+            .with_context(|| format!("the manifest has no worker `{worker}`"))?;
+        let filled = own
+            .iter()
+            .map(|part| OsString::from(sources::fill(part, &self.dir)));
+        Ok(filled.collect())
+    }
+
+    /// The suite's folder as workers see it, for commands that name it.
     pub fn dir(&self) -> &Path {
         &self.dir
     }

@@ -92,7 +92,7 @@ pub fn execute(
     ));
     let header = header(file, before.clone(), settings, options)?;
     let run = header.run.clone();
-    let launchers = launchers(&file.manifest, &standing)?;
+    let launchers = launchers(&file.manifest, &standing, &run);
     let timer_ns = header.timer_resolution_ns;
     let writer =
         RecordWriter::create(&settings.records, header).map_err(|error| cannot_record(&error))?;
@@ -199,10 +199,11 @@ pub fn identity(fingerprint: &Fingerprint, settings: &Settings) -> Result<Machin
 fn launchers(
     manifest: &Manifest,
     standing: &[Standing],
-) -> Result<BTreeMap<String, launch::Launcher>> {
+    run: &RunId,
+) -> BTreeMap<String, launch::Launcher> {
     let launcher = |standing: &Standing| {
-        let launcher = launch::Launcher::new(standing, &manifest.workers)?;
-        Ok((standing.arm.name.clone(), launcher))
+        let launcher = launch::Launcher::new(standing, &manifest.workers, &run.to_string());
+        (standing.arm.name.clone(), launcher)
     };
     standing.iter().map(launcher).collect()
 }

@@ -17,6 +17,8 @@ use super::progression::{Need, Progression};
 use super::visit::{self, Visit};
 use super::watch::{Seen, Telemetry, Watch};
 use super::worker::WorkerProcess;
+use crate::engines::Mismatch;
+use crate::errors::CouldNotRun;
 use crate::interrupt::Interrupt;
 
 /// A worker of a stretch: that of an arm in a round, by its name in the manifest.
@@ -222,8 +224,15 @@ impl<'a> Session<'a> {
             None => match launcher.start(&key.2) {
                 Ok((mut worker, hello)) => {
                     worker.heed(self.interrupt);
-                    self.introduce(&key, hello)?;
+                    let ran = worker.ran().map(|ran| ran.words.clone());
+                    self.introduce(&key, hello, ran)?;
                     worker
+                }
+                // It is no failure of the case: nothing that follows would be what the manifest says.
+                Err(error) if error.is::<Mismatch>() => {
+                    let text = format!("arm `{}`: {error:#}", self.manifest.arms[place.arm].name);
+                    self.note(text.clone())?;
+                    return Err(CouldNotRun(text).into());
                 }
                 Err(error) => {
                     let visit = Visit::failed(format!("{error:#}"));
@@ -251,7 +260,7 @@ impl<'a> Session<'a> {
     }
 
     /// Writes down who a worker is, the first time it is met.
-    fn introduce(&mut self, key: &Key, hello: Hello) -> Result<()> {
+    fn introduce(&mut self, key: &Key, hello: Hello, ran: Option<String>) -> Result<()> {
         if !self.introduced.insert((key.0, key.2.clone())) {
             return Ok(());
         }
@@ -260,7 +269,14 @@ impl<'a> Session<'a> {
             arm,
             worker: key.2.clone(),
             hello,
-        }))
+        }))?;
+        match ran {
+            Some(words) => self.note(format!(
+                "worker `{}` of arm `{}`: {words}",
+                key.2, self.manifest.arms[key.0].name
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Writes something worth reading into the record.

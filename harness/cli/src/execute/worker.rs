@@ -14,6 +14,8 @@ use assay_protocol::{
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::engines::Ran;
+use crate::engines::keeper::Keeper;
 use crate::interrupt::Interrupt;
 
 /// Longest time from start to hello.
@@ -75,11 +77,15 @@ pub struct WorkerProcess {
     log: Arc<Mutex<Vec<u8>>>,
     logger: Option<JoinHandle<()>>,
     interrupt: Interrupt,
+    /// What was found in its container.
+    ran: Option<Ran>,
+    /// Sees its container gone, after all else.
+    keeper: Option<Keeper>,
 }
 
 impl WorkerProcess {
-    /// Starts a command whose three streams are pipes.
-    pub fn spawn(mut command: Command) -> std::io::Result<Self> {
+    /// Starts a command whose three streams are pipes; where it starts a container, with that one's keeper.
+    pub fn spawn(mut command: Command, keeper: Option<Keeper>) -> std::io::Result<Self> {
         let mut child = command.spawn()?;
         let (sender, lines) = sync_channel(16);
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -99,12 +105,25 @@ impl WorkerProcess {
             log,
             logger,
             interrupt: Interrupt::default(),
+            ran: None,
+            keeper,
         })
     }
 
-    /// Its process id.
+    /// The id of the process that works: in a container, as this machine numbers it.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        let contained = self.ran.as_ref().and_then(|ran| ran.pid);
+        contained.unwrap_or_else(|| self.child.id())
+    }
+
+    /// Notes what was found in its container.
+    pub fn is_in(&mut self, ran: Option<Ran>) {
+        self.ran = ran;
+    }
+
+    /// What was found in its container; `None` on the host.
+    pub fn ran(&self) -> Option<&Ran> {
+        self.ran.as_ref()
     }
 
     /// Lets waits end when somebody asks to stop.
@@ -186,6 +205,12 @@ impl WorkerProcess {
     /// That it has ended: how, and what that suggests.
     fn ended(&mut self, request: &Request, detail: &str) -> Lost {
         let status = self.end();
+        // The program that started a container knows less of its end than the engine.
+        let status = self
+            .keeper
+            .as_ref()
+            .and_then(Keeper::last_words)
+            .unwrap_or(status);
         let hint = match request {
             Request::Hello { .. } => "; does it speak the worker protocol?",
             _ => "",

@@ -163,6 +163,7 @@ fn manifest(
         arms: vec![Arm {
             name: arm_name(found).into(),
             engine: Engine::Host,
+            image: None,
             worker: Digest::of(""),
             prefix: Vec::new(),
             env: environment.map_or_else(BTreeMap::new, |environment: &Environment| {

@@ -2,18 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use assay_protocol::DeviceKind;
 use assay_record::manifest::Engine;
 use assay_record::{Arm, ArmCommit, validate};
 
-use super::{MAIN_ARM, Options, own_digest};
+use super::{MAIN_ARM, Options, own_digest, sources};
+use crate::engines::host::Host;
+use crate::engines::{self, Needs};
+use crate::execute::launch::determining_environment;
 use crate::settings::Settings;
 use crate::suite::Suite;
-use crate::{checkout, workers};
+use crate::{checkout, environments, workers};
 
 /// What a SPEC may be, for messages.
-const FORMS: &str = "here, env:KEY=VALUE, worker:PATH, commit:REV, prefix:COMMAND";
+const FORMS: &str =
+    "here, image:ENVIRONMENT, env:KEY=VALUE, worker:PATH, commit:REV, prefix:COMMAND";
 
 /// An arm as given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +36,7 @@ enum Base {
     Here,
     Worker(PathBuf),
     Commit(String),
+    Image(String),
 }
 
 /// An arm as it stands on this machine.
@@ -37,10 +44,12 @@ enum Base {
 pub struct Standing {
     /// The arm.
     pub arm: Arm,
-    /// Its built-in worker.
+    /// Its built-in worker; in a container, where the image has it.
     pub worker: PathBuf,
-    /// What `{dir}` stands for.
+    /// What `{dir}` stands for, on this machine.
     pub dir: PathBuf,
+    /// What starts its workers.
+    pub engine: Arc<dyn engines::Engine>,
 }
 
 /// Every arm that is named, in the order of first mention: a name that is given again adds to its arm.
@@ -76,6 +85,7 @@ impl Spec {
             Some(("commit", revision)) if !revision.is_empty() => {
                 self.stand_on(Base::Commit(revision.into()))
             }
+            Some(("image", name)) if !name.is_empty() => self.stand_on(Base::Image(name.into())),
             Some(("prefix", command)) => self.put_before(command),
             Some(("env", assignment)) => self.set(assignment),
             _ => bail!("`{text}` is none of {FORMS}"),
@@ -122,11 +132,12 @@ impl std::fmt::Display for Base {
             Self::Here => f.write_str("here"),
             Self::Worker(path) => write!(f, "worker:{}", path.display()),
             Self::Commit(revision) => write!(f, "commit:{revision}"),
+            Self::Image(name) => write!(f, "image:{name}"),
         }
     }
 }
 
-/// The arms of a run: those given, else one called `main`. Their workers are kept, and built if need be.
+/// The arms of a run: those given, else one called `main`, or after the environment that it runs in. Their workers are kept, and built if need be.
 pub fn resolve(
     suite: &Suite,
     settings: &Settings,
@@ -134,23 +145,49 @@ pub fn resolve(
     dir: &Path,
 ) -> Result<Vec<Standing>> {
     let mut specs = parse(&options.arms)?;
+    ensure!(
+        specs.is_empty() || options.environment.is_none(),
+        "--env is for a run of one arm; give `--arm NAME=image:ENVIRONMENT` to each that runs in one"
+    );
+    let environment = options.environment.as_ref().or(suite.environment.as_ref());
     if specs.is_empty() {
+        // The arm's name is part of the series' key: what ran in another environment has another history.
         specs.push(Spec {
-            name: MAIN_ARM.into(),
+            name: environment.map_or(MAIN_ARM, String::as_str).into(),
             ..Spec::default()
         });
     }
+    let needs = needs(suite, dir);
     let stand = |spec: &Spec| {
         let here = plain(spec, suite, settings, options)?;
-        stand(spec, here, settings, dir).with_context(|| format!("arm `{}`", spec.name))
+        let base = match (&spec.base, environment) {
+            (None, Some(name)) => &Base::Image(name.clone()),
+            (None, None) => &Base::Here,
+            (Some(base), _) => base,
+        };
+        stand(base, here, settings, dir, &needs).with_context(|| format!("arm `{}`", spec.name))
     };
     specs.iter().map(stand).collect()
 }
 
+/// What a suite's containers need to say what they offer.
+fn needs(suite: &Suite, dir: &Path) -> Needs {
+    let mut texts = suite.workers.values().flat_map(|worker| &worker.argv);
+    let mut devices = suite
+        .benchmarks
+        .iter()
+        .flat_map(|benchmark| &benchmark.devices);
+    Needs {
+        dir: texts
+            .any(|text| text.contains(sources::DIR))
+            .then(|| dir.into()),
+        gpus: devices.any(|device| device.may_be(DeviceKind::Cuda)),
+    }
+}
+
 /// An arm with the running executable as its worker.
 fn plain(spec: &Spec, suite: &Suite, settings: &Settings, options: &Options) -> Result<Arm> {
-    let mut env = crate::execute::launch::determining_environment();
-    env.extend(settings.env.clone());
+    let mut env = settings.env.clone();
     env.extend(suite.env.clone());
     env.extend(spec.env.clone());
     ensure!(
@@ -166,6 +203,7 @@ fn plain(spec: &Spec, suite: &Suite, settings: &Settings, options: &Options) -> 
     Ok(Arm {
         name: spec.name.clone(),
         engine: Engine::Host,
+        image: None,
         worker: own_digest()?,
         prefix,
         env,
@@ -173,15 +211,41 @@ fn plain(spec: &Spec, suite: &Suite, settings: &Settings, options: &Options) -> 
     })
 }
 
-fn stand(spec: &Spec, here: Arm, settings: &Settings, dir: &Path) -> Result<Standing> {
+/// An arm on what it names. Variables of this machine that may change a result come before those that somebody set.
+fn stand(
+    base: &Base,
+    mut here: Arm,
+    settings: &Settings,
+    dir: &Path,
+    needs: &Needs,
+) -> Result<Standing> {
+    let mut env = determining_environment(matches!(base, Base::Image(_)));
+    env.append(&mut here.env);
+    here.env = env;
     let own = std::env::current_exe().context("the running executable cannot be found")?;
-    match &spec.base {
-        None | Some(Base::Here) => Ok(Standing {
+    match base {
+        Base::Here => Ok(Standing {
             arm: here,
             worker: own,
             dir: dir.into(),
+            engine: Arc::new(Host::new()?),
         }),
-        Some(Base::Worker(path)) => {
+        Base::Image(name) => {
+            let pinned = environments::pinned(name, settings)?;
+            let arm = Arm {
+                engine: pinned.engine,
+                image: Some(pinned.image),
+                worker: pinned.worker,
+                ..here
+            };
+            Ok(Standing {
+                engine: engines::of(&arm, settings, needs)?,
+                arm,
+                worker: engines::WORKER.into(),
+                dir: dir.into(),
+            })
+        }
+        Base::Worker(path) => {
             ensure!(path.is_file(), "{}: no such file", path.display());
             let (digest, worker) = kept(settings, path)?;
             Ok(Standing {
@@ -191,9 +255,10 @@ fn stand(spec: &Spec, here: Arm, settings: &Settings, dir: &Path) -> Result<Stan
                 },
                 worker,
                 dir: dir.into(),
+                engine: Arc::new(Host::new()?),
             })
         }
-        Some(Base::Commit(revision)) => {
+        Base::Commit(revision) => {
             let commit = checkout::resolve(settings, revision)?;
             at_commit(commit, here, own, settings, dir)
         }
@@ -226,6 +291,7 @@ fn at_commit(
         },
         worker,
         dir: below.map_or_else(|| dir.into(), |below| made.folder(&below)),
+        engine: Arc::new(Host::new()?),
     })
 }
 
@@ -268,7 +334,8 @@ mod tests {
             (&["A"][..], "expected NAME=SPEC"),
             (&["a b=here"], "no name of an arm"),
             (&["A=there"], "`there` is none of here"),
-            (&["A=image:x"], "`image:x` is none of"),
+            (&["A=image:"], "is none of"),
+            (&["A=image:x", "A=here"], "contradicts image:x"),
             (&["A=worker:"], "is none of"),
             (&["A=commit:"], "is none of"),
             (&["A=prefix: "], "is empty"),

@@ -21,7 +21,7 @@ use assay_protocol::{Digest, Hello, U64};
 use assay_record::manifest::{BUILTIN_WORKER, MANIFEST_SCHEMA, SuiteRef, Tool};
 use assay_record::{Case, Manifest, ManifestFile, Source};
 
-use crate::execute::launch::Launcher;
+use crate::execute::{launch::Launcher, monotonic_ns};
 use crate::settings::Settings;
 use crate::suite::{Suite, builtin, locate::Located};
 
@@ -41,6 +41,8 @@ pub struct Options {
     pub prefix: Vec<String>,
     /// Arms as the user gave them, `NAME=SPEC`; none: one arm, here.
     pub arms: Vec<String>,
+    /// The environment of a run of one arm; absent: as the suite says, else this machine.
+    pub environment: Option<String>,
 }
 
 /// Plans a run of a suite.
@@ -86,7 +88,7 @@ fn cases(
     options: &Options,
 ) -> Result<Vec<Case>> {
     let of_arm = |standing: &Standing| {
-        let launcher = Launcher::new(standing, workers)?;
+        let launcher = Launcher::new(standing, workers, &planning());
         cases::expand(suite, &ask_workers(suite, &launcher)?, options)
     };
     let (first, others) = standing.split_first().context("a run has an arm")?;
@@ -176,6 +178,11 @@ fn ask_workers(suite: &Suite, launcher: &Launcher) -> Result<BTreeMap<String, He
         Ok((name.to_owned(), hello))
     };
     names.into_iter().map(ask).collect()
+}
+
+/// What the containers of this planning are named after: nobody else's on this machine, now.
+fn planning() -> String {
+    format!("plan-{}-{}", std::process::id(), monotonic_ns())
 }
 
 fn order_seed(suite: &Digest) -> u64 {

@@ -42,6 +42,8 @@ pub struct Suite {
     /// Variables that every worker of this suite gets.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// The environment that it runs in, by its name in the lock file; absent: this machine.
+    pub environment: Option<String>,
     /// Workers of its own, by name.
     #[serde(default)]
     pub workers: BTreeMap<String, WorkerDeclaration>,
@@ -211,6 +213,9 @@ impl Suite {
             self.schema
         );
         check_name("name", &self.name, "")?;
+        if let Some(name) = &self.environment {
+            validate::environment(name).map_err(anyhow::Error::msg)?;
+        }
         ensure!(
             !self.benchmarks.is_empty(),
             "field `benchmark`: a suite lists at least one; add a [[benchmark]] table"

@@ -10,6 +10,7 @@ mod calibrate;
 mod clocks;
 mod commands;
 mod confirm;
+mod containers;
 mod cuda;
 mod disturbed;
 #[path = "../../../../suites/tests/driver/emulated.rs"]

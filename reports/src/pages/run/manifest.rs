@@ -1,7 +1,7 @@
 //! What determined a run, as tables: arms, how cases were measured, the cases with their digests, the files.
 
-use assay_record::manifest::{Diff, Engine, GitState};
-use assay_record::{Arm, Case, Manifest, Policy, Source};
+use assay_record::manifest::{Diff, GitState};
+use assay_record::{Arm, Case, Image, Manifest, Policy, Source};
 use serde::Serialize;
 
 use crate::model::Library;
@@ -39,6 +39,8 @@ pub struct ManifestView {
 struct ArmLine {
     name: String,
     engine: &'static str,
+    /// The image that its workers run in, with every digest of it; nothing on the host.
+    image: Vec<String>,
     worker: String,
     commit: String,
     prefix: String,
@@ -130,14 +132,28 @@ fn arm_line(arm: &Arm, is_open: bool) -> ArmLine {
     };
     ArmLine {
         name: cell(&arm.name),
-        engine: match arm.engine {
-            Engine::Host => "host",
-        },
+        engine: arm.engine.name(),
+        image: arm.image.as_ref().map_or(Vec::new(), image_lines),
         worker: arm.worker.to_string(),
         commit: cell(arm.commit.as_ref().map_or("", |of| of.commit.as_str())),
         prefix: cell(&arm.prefix.join(" ")),
         env: arm.env.iter().map(variable).collect(),
     }
+}
+
+fn image_lines(image: &Image) -> Vec<String> {
+    let (oci, file) = (image.oci.as_ref(), image.file.as_ref());
+    let digests = [
+        ("index", oci.and_then(|oci| oci.index)),
+        ("manifest", oci.map(|oci| oci.manifest)),
+        ("config", oci.map(|oci| oci.config)),
+        ("file", file.map(|file| file.digest)),
+    ];
+    let known = digests
+        .into_iter()
+        .filter_map(|(what, digest)| Some(format!("{what} {}", digest?)));
+    let names = [&image.environment, &image.reference, &image.platform].map(|name| cell(name));
+    names.into_iter().chain(known).collect()
 }
 
 /// The different ways in which cases were measured, in the order of their first case.

@@ -1,0 +1,167 @@
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use assay_protocol::{Digest, U64};
+use assay_record::{Image, Limits, OciDigests};
+use serde_json::{Value, json};
+
+use super::{Stored, compare, ending, run};
+use crate::engines::{Mismatch, Sandbox, Start, podman};
+
+fn image() -> Image {
+    Image {
+        environment: "worker".into(),
+        reference: "localhost/worker".into(),
+        platform: "linux/amd64".into(),
+        oci: Some(OciDigests {
+            index: None,
+            manifest: Digest::of("manifest"),
+            config: Digest::of("config"),
+        }),
+        file: None,
+        limits: Limits {
+            memory_bytes: Some(U64(1 << 30)),
+            pids: Some(50),
+        },
+    }
+}
+
+fn sandbox() -> Sandbox {
+    Sandbox {
+        image: image(),
+        subject: "the-id".into(),
+        dir: Some("/the/suite".into()),
+        cache: None,
+        gpus: vec!["--device=nvidia.com/gpu=all".into()],
+    }
+}
+
+/// What `image inspect` says of the image, with one field as given.
+fn described(field: &str, value: Value) -> Value {
+    let mut said = json!({
+        "Id": Digest::of("config").hex(),
+        "Digest": Digest::of("manifest").to_string(),
+        "RepoDigests": [format!("localhost/worker@{}", Digest::of("manifest"))],
+        "RepoTags": ["localhost/worker:latest"],
+        "Os": "linux",
+        "Architecture": "amd64",
+    });
+    said[field] = value;
+    said
+}
+
+fn checked(said: &Value) -> Result<(), String> {
+    let image = image();
+    let stored = Stored::parse(said).unwrap();
+    stored
+        .check(&image, &image.oci.unwrap())
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn an_image_is_the_pinned_one_by_configuration_manifest_and_platform() {
+    checked(&described("Id", json!(Digest::of("config").to_string()))).unwrap();
+    // Docker knows no manifest of what was built there.
+    let mut unnamed = described("Digest", Value::Null);
+    unnamed["RepoDigests"] = json!([]);
+    checked(&unnamed).unwrap();
+    // With containerd's store, the id is the manifest's digest.
+    checked(&described("Id", json!(Digest::of("manifest").to_string()))).unwrap();
+    let mut other_manifest = described("Digest", json!(Digest::of("other").to_string()));
+    other_manifest["RepoDigests"] = json!([]);
+    for (said, expected) in [
+        (
+            described("Id", json!(Digest::of("other").hex())),
+            "its configuration is",
+        ),
+        (other_manifest, "its manifest is"),
+        (
+            described("Architecture", json!("arm64")),
+            "it is for linux/arm64",
+        ),
+    ] {
+        let error = checked(&said).unwrap_err();
+        assert!(
+            error.contains(expected) && error.contains("env verify"),
+            "{error}"
+        );
+    }
+    assert_eq!(Stored::parse(&json!({"Id": "latest"})), None);
+}
+
+#[test]
+fn a_container_that_runs_another_image_is_a_mismatch() {
+    let config = Digest::of("config");
+    let container = |image: &str, manifest: Value| json!({"Image": image, "ImageDigest": manifest, "State": {"Pid": 7}});
+    let manifest = json!(Digest::of("manifest").to_string());
+    let ran = compare(
+        &podman::CLIENT,
+        &sandbox(),
+        &container(&config.hex(), manifest.clone()),
+        "4.3.1",
+    )
+    .unwrap();
+    assert_eq!(ran.pid, Some(7));
+    assert!(ran.words.contains(&config.to_string()) && ran.words.contains("podman 4.3.1"));
+    let other = Digest::of("other");
+    for found in [
+        container(&other.to_string(), manifest),
+        container(&config.hex(), json!(other.to_string())),
+        json!({"State": {"Pid": 7}}),
+    ] {
+        let error = compare(&podman::CLIENT, &sandbox(), &found, "4.3.1").unwrap_err();
+        assert!(error.is::<Mismatch>(), "{error}");
+    }
+}
+
+#[test]
+fn a_container_gets_nothing_but_what_is_listed() {
+    let env = BTreeMap::from([("OMP_NUM_THREADS".to_owned(), "1,2".to_owned())]);
+    let prefix = ["taskset".to_owned(), "-c".to_owned(), "1".to_owned()];
+    let start = Start {
+        name: "assay-x-0",
+        prefix: &prefix,
+        argv: vec!["/usr/local/bin/assay-worker".into(), "worker".into()],
+        is_strange: false,
+        env: &env,
+    };
+    let argv = run(&sandbox(), &start, &["--own"]).unwrap();
+    let words: Vec<&str> = argv.iter().filter_map(|word| word.to_str()).collect();
+    let said = words.join(" ");
+    for expected in [
+        "--pull never",
+        "--network none",
+        "--read-only",
+        "--cap-drop all",
+        "--security-opt no-new-privileges",
+        "--memory=1073741824 --memory-swap=1073741824 --pids-limit=50",
+        "--device=nvidia.com/gpu=all",
+        "--mount=type=bind,source=/the/suite,target=/suite,readonly",
+        "--env=OMP_NUM_THREADS=1,2",
+        "--entrypoint taskset the-id -c 1 /usr/local/bin/assay-worker worker",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    let mounts = words.iter().filter(|word| word.starts_with("--mount"));
+    assert_eq!(mounts.count(), 1);
+    assert_eq!(argv.last(), Some(&OsString::from("worker")));
+}
+
+#[test]
+fn an_engine_says_why_a_container_ended() {
+    let ended = |code: i64, is_out_of_memory: bool| {
+        let state = json!({"Running": false, "ExitCode": code, "OOMKilled": is_out_of_memory});
+        ending(&json!({"State": state, "HostConfig": {"Memory": 4096}}))
+    };
+    assert!(
+        ended(137, true)
+            .unwrap()
+            .contains("killed: it used up the 4096 bytes of memory")
+    );
+    assert!(ended(137, false).unwrap().contains("signal 9"));
+    assert_eq!(ended(1, false), None);
+    assert_eq!(
+        ending(&json!({"State": {"Running": true, "ExitCode": 0}})),
+        None
+    );
+}
