@@ -13,7 +13,7 @@ use anyhow::Result;
 use assay_record::{Image, ImageFormat};
 
 use super::client::{Client, last_line};
-use super::{Engine, Mismatch, Needs, Ran, Sandbox, Start, cdi, host, named};
+use super::{DIR, Engine, Mismatch, Needs, Ran, Sandbox, Start, cdi, host, named};
 use crate::environments;
 use crate::errors::CouldNotRun;
 use crate::settings::Settings;
@@ -133,8 +133,8 @@ impl Engine for Apptainer {
         argv.extend(start.argv.iter().cloned());
         let mut command = self.host.guarded(CLIENT.program, argv);
         for (name, _) in std::env::vars_os() {
-            let is_contained = |prefix: &&str| name.to_string_lossy().starts_with(*prefix);
-            if PREFIXES.iter().any(|prefix| is_contained(&prefix)) {
+            let shown = name.to_string_lossy();
+            if PREFIXES.iter().any(|prefix| shown.starts_with(prefix)) {
                 command.env_remove(&name);
             }
         }
@@ -145,7 +145,7 @@ impl Engine for Apptainer {
     }
 
     fn inside(&self, _dir: &Path) -> PathBuf {
-        self.sandbox.inside()
+        DIR.into()
     }
 
     fn inspect(&self, _name: &str) -> Result<Option<Ran>> {

@@ -12,9 +12,9 @@ use serde_json::Value;
 use crate::errors::CouldNotRun;
 
 /// Longest time for one answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Longest time for what moves whole images.
-const LONG_PATIENCE: Duration = Duration::from_secs(3600);
+const LONG_PATIENCE: Duration = Duration::from_hours(1);
 /// How often a wait looks.
 const TICK: Duration = Duration::from_millis(5);
 /// Longest answer that is read, in bytes.

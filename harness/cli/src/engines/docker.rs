@@ -9,7 +9,7 @@ use assay_record::Image;
 use serde_json::Value;
 
 use super::client::Client;
-use super::{Engine, Needs, Ran, Sandbox, Start, cdi, host, oci};
+use super::{DIR, Engine, Needs, Ran, Sandbox, Start, cdi, host, oci};
 use crate::errors::CouldNotRun;
 use crate::settings::Settings;
 
@@ -94,7 +94,7 @@ impl Engine for Docker {
     }
 
     fn inside(&self, _dir: &Path) -> PathBuf {
-        self.sandbox.inside()
+        DIR.into()
     }
 
     fn removal(&self, name: &str) -> Option<Vec<OsString>> {

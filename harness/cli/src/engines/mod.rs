@@ -22,7 +22,6 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::Result;
-use assay_protocol::Digest;
 use assay_record::{Arm, Image, manifest};
 
 use crate::errors::CouldNotRun;
@@ -151,11 +150,6 @@ impl Sandbox {
         dir.chain(cache)
     }
 
-    /// What `{dir}` means in it.
-    fn inside(&self) -> PathBuf {
-        DIR.into()
-    }
-
     /// Variables of a worker in it: its arm's, and where its cache lies.
     fn env(&self, start: &Start<'_>) -> BTreeMap<String, String> {
         let mut env = start.env.clone();
@@ -208,9 +202,4 @@ fn mountable(path: &Path) -> Result<()> {
 /// An image as errors name it.
 fn named(image: &Image) -> String {
     format!("image `{}` ({})", image.environment, image.reference)
-}
-
-/// What a file must be, as errors say it.
-fn expected(what: &str, digest: &Digest) -> String {
-    format!("{what} {digest}")
 }

@@ -9,7 +9,7 @@ use assay_record::{Image, OciDigests};
 use serde_json::Value;
 
 use super::client::Client;
-use super::{Mismatch, Ran, Sandbox, Start, expected, named};
+use super::{Mismatch, Ran, Sandbox, Start, named};
 use crate::environments;
 use crate::errors::CouldNotRun;
 use crate::settings::Settings;
@@ -211,7 +211,7 @@ pub fn find(client: &Client, image: &Image, settings: &Settings) -> Result<OsStr
             named(image),
             file.display()
         );
-        return Err(CouldNotRun(format!("{what}: {}", expected("expected", &oci.config))).into());
+        return Err(CouldNotRun(format!("{what}: expected {}", oci.config)).into());
     }
     Err(CouldNotRun(format!(
         "{} is not in the store of {}: no image there is {}; `assay env pull {name}` fetches it by digest, `assay env build {name}` \

@@ -8,7 +8,7 @@ use anyhow::Result;
 use assay_record::Image;
 
 use super::client::Client;
-use super::{Engine, Needs, Ran, Sandbox, Start, cdi, host, oci};
+use super::{DIR, Engine, Needs, Ran, Sandbox, Start, cdi, host, oci};
 use crate::errors::CouldNotRun;
 use crate::settings::Settings;
 
@@ -78,7 +78,7 @@ impl Engine for Podman {
     }
 
     fn inside(&self, _dir: &Path) -> PathBuf {
-        self.sandbox.inside()
+        DIR.into()
     }
 
     fn removal(&self, name: &str) -> Option<Vec<OsString>> {

@@ -118,15 +118,15 @@ impl Launcher {
             .with_context(|| format!("cannot start `{shown}`"))?;
         let hello = process
             .hello()
-            .map_err(|lost| self.not_started(&shown, &lost, process.log()))?;
+            .map_err(|lost| self.not_started(&shown, &lost, &process.log()))?;
         process.is_in(self.engine.inspect(&name)?);
         Ok((process, hello))
     }
 
     /// Why a worker gave no hello; of one in a container also what the engine said.
-    fn not_started(&self, shown: &str, lost: &Lost, log: String) -> anyhow::Error {
+    fn not_started(&self, shown: &str, lost: &Lost, log: &str) -> anyhow::Error {
         let said = match &self.arm.image {
-            Some(_) if !log.trim().is_empty() => format!(": {}", last_line(&log)),
+            Some(_) if !log.trim().is_empty() => format!(": {}", last_line(log)),
             _ => String::new(),
         };
         anyhow::anyhow!("`{shown}` {lost}{said}")

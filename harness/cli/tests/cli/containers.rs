@@ -1,7 +1,7 @@
 //! Runs in containers, by real podman: the image that runs is the one that was pinned, or nothing runs.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -60,7 +60,10 @@ impl Harbour {
     }
 
     fn build(&self, name: &str) -> Outcome {
-        self.assay(&format!("env build {name} --worker {ASSAY}"))
+        // The slim worker, where the workspace was built, makes a small image; the program itself serves as well.
+        let slim = Path::new(ASSAY).with_file_name("assay-worker");
+        let worker = if slim.is_file() { slim } else { ASSAY.into() };
+        self.assay(&format!("env build {name} --worker {}", worker.display()))
     }
 
     fn command(&self, program: &str) -> Command {
@@ -94,6 +97,15 @@ impl Harbour {
         self.podman("ps --all --format {{.Names}}")
     }
 
+    /// Waits until a run has a container.
+    #[track_caller]
+    fn until_worker(&self) {
+        self.place.until_record();
+        let name = format!("assay-{}", self.place.runs()[0]);
+        let runs = || self.podman("ps --format {{.Names}}").contains(&name);
+        assert!(eventually(PATIENCE, runs), "{}", self.containers());
+    }
+
     /// Puts something else into the lock file.
     fn relock(&self, old: &str, new: &str) {
         let lock = self.place.read("containers/lock.toml");
@@ -116,11 +128,12 @@ impl Harbour {
 
 impl Drop for Harbour {
     fn drop(&mut self) {
+        for words in ["rm --all --force --time 0", "rmi --all --force"] {
+            let _ = self.command("podman").args(words.split(' ')).output();
+        }
         // What podman mounted would outlive the folder.
-        let _ = self
-            .command("podman")
-            .args(["system", "reset", "--force"])
-            .output();
+        let mounted = self.place.path("store/graph/overlay");
+        let _ = self.command("umount").arg("--lazy").arg(mounted).output();
     }
 }
 
@@ -164,7 +177,7 @@ fn a_container_is_told_and_given_nothing_but_what_it_needs() {
     // The image's file is what it looks for, and what the run is told of itself.
     let probe = r#"[[benchmark]]
 name = "probe"
-command = { argv = ["/usr/local/bin/assay-worker", "probe"], exit_code = 2 }
+command = { argv = ["/usr/local/bin/assay-worker", "check", "nothing"], exit_code = 2 }
 "#;
     harbour
         .place
