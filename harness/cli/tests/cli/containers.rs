@@ -445,10 +445,7 @@ fn a_container_that_is_killed_fails_its_case_and_the_run_goes_on() {
     let mut command = harbour.command(ASSAY);
     command.args(["run", "m.json", "--json"]);
     let running = crate::helpers::Running::begin(&harbour.place, "run m.json --json", command);
-    assert!(eventually(PATIENCE, || !harbour
-        .podman("ps --quiet")
-        .is_empty()));
-    harbour.place.until_record();
+    harbour.until_worker();
     harbour.podman("kill --all");
     let run = running.end().exits(0).json();
     // It was tried once more, alone.
@@ -490,9 +487,7 @@ fn a_container_ends_with_the_harness_however_that_ends() {
     let mut command = harbour.command(ASSAY);
     command.args(["run", "m.json"]);
     let running = crate::helpers::Running::begin(&harbour.place, "run m.json", command);
-    assert!(eventually(PATIENCE, || !harbour
-        .podman("ps --quiet")
-        .is_empty()));
+    harbour.until_worker();
     running.kill();
     assert!(
         eventually(PATIENCE, || harbour.containers().is_empty()),
