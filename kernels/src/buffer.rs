@@ -232,6 +232,19 @@ impl Buffers {
             .get_disjoint_mut(indices)
             .unwrap_or_else(|error| panic!("buffers {indices:?}: {error}"))
     }
+
+    /// As [`Self::many`], of as many as there happen to be.
+    ///
+    /// # Panics
+    /// The same.
+    pub fn several(&mut self, indices: &[usize]) -> Vec<&mut Buffer> {
+        let mut all: Vec<_> = self.0.iter_mut().map(Some).collect();
+        let mut take = |index: &usize| all.get_mut(*index).and_then(Option::take);
+        indices
+            .iter()
+            .map(|index| take(index).unwrap_or_else(|| panic!("buffer {index} of {indices:?}")))
+            .collect()
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod ops;
 pub mod parameters;
 mod permutation;
 pub mod program;
+mod running;
 mod simd;
 mod store;
 pub mod user;

@@ -11,7 +11,12 @@
 //! `f32`. On the host the bits do not depend on the number of threads. NaN and infinities are computed with like any number:
 //! nothing hides them.
 
+pub mod gemm_i8;
+pub mod gradient;
 pub mod host;
+pub mod optimizer;
+pub mod quantise;
+pub mod search;
 
 use crate::element::DType;
 use crate::program::Program;

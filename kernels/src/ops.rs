@@ -13,7 +13,7 @@ mod nbody;
 mod pointer_chase;
 mod power_spectrum;
 mod radix_sort;
-mod reduce;
+pub(crate) mod reduce;
 mod scan;
 mod softmax;
 mod spectral;
@@ -21,7 +21,7 @@ mod spmv;
 mod stencil;
 mod stream;
 mod strided;
-mod sum;
+pub(crate) mod sum;
 mod system;
 mod top_k;
 mod transpose;
@@ -35,6 +35,7 @@ use assay_protocol::{
 };
 
 use crate::device;
+use crate::ml::{gemm_i8, gradient, optimizer, quantise, search};
 use crate::parameters::{self, Arguments};
 use crate::program::{Program, Source};
 
@@ -76,6 +77,23 @@ const OPS: &[&dyn Op] = &[
     &nbody::Nbody,
     &fft::FastFourier,
     &power_spectrum::PowerSpectrum,
+    &gradient::GradientOp::Norm,
+    &gradient::GradientOp::ClipNorm,
+    &gradient::GradientOp::ClipAdaptive,
+    &gradient::GradientOp::Centralise,
+    &gradient::GradientOp::LossScale,
+    &optimizer::OptimizerOp::Sgd,
+    &optimizer::OptimizerOp::AdamW,
+    &optimizer::OptimizerOp::Lion,
+    &optimizer::OptimizerOp::Adan,
+    &optimizer::OptimizerOp::SophiaG,
+    &optimizer::OptimizerOp::Curvature,
+    &quantise::QuantiseOp::Quantise,
+    &quantise::QuantiseOp::Dequantise,
+    &gemm_i8::GemmI8,
+    &search::SearchOp::TopK,
+    &search::SearchOp::KMeans,
+    &search::SearchOp::IvfFlat,
 ];
 
 /// Every op, and every workload that is no op, as an entry of a worker's catalog.

@@ -10,7 +10,7 @@
 //!
 //! Work with `n` elements of type `T`: sum `n sizeof T` bytes and `n` flops; dot `2 n sizeof T` and `2 n`.
 
-mod cuda;
+pub(crate) mod cuda;
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

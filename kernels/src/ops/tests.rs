@@ -79,9 +79,16 @@ fn any_case() -> impl Strategy<Value = (String, Params)> {
                 // Windows fit into images, and there are several.
                 "kernel" | "batch" => size(random, 4),
                 "padding" => ParamValue::Int((random % 5) as i64),
-                "height" | "width" => ParamValue::Int((5 + random % 16) as i64),
+                "height" => ParamValue::Int((5 + random % 16) as i64),
+                "width" if name == "conv2d" => ParamValue::Int((5 + random % 16) as i64),
                 "channels" => size(random, 12),
                 "stride" if name == "conv2d" => size(random, 3),
+                // No more is asked for than there is.
+                "vectors" | "points" => ParamValue::Int((40 + random % 600).try_into().unwrap()),
+                "k" if name == "knn" || name == "ivf-flat" => size(random, 20),
+                "centroids" | "queries" => size(random, 40),
+                "lists" => ParamValue::Int((6 + random % 30).try_into().unwrap()),
+                "nprobe" => size(random, 6),
                 "elements" => size(random, 40_000),
                 // Of one bin all values are 0, whatever the seed.
                 "bins" => ParamValue::Int((2 + random % 600).try_into().unwrap()),

@@ -21,14 +21,14 @@ fn runs<T: Real>(n: usize) -> usize {
 }
 
 /// Adds the steps of a sum in some order to a program. `inputs` are one array, or two to be multiplied.
-pub fn add_steps<T: Real>(
+pub(super) fn add_steps<T: Real>(
     program: &mut Program,
     (op, order): (Reduction, Order),
     inputs: &[usize],
     out: usize,
-    n: usize,
+    elements: usize,
 ) {
-    let runs = runs::<T>(n);
+    let runs = runs::<T>(elements);
     let grid = blocks(runs, 1, i32::MAX.unsigned_abs());
     let dtype = T::DTYPE.cuda();
     let launch = |kernel: &str, blocks, threads, args: &[Arg]| {
@@ -36,7 +36,7 @@ pub fn add_steps<T: Real>(
             .args(args.iter().copied())
     };
     let [a, b] = [inputs[0], inputs[inputs.len() - 1]].map(Arg::Buffer);
-    let (n, out_arg) = (Arg::size(n), Arg::Buffer(out));
+    let (n, out_arg) = (Arg::size(elements), Arg::Buffer(out));
     match order {
         Order::Runs => {
             let sums = Arg::Buffer(program.scratch("sums", T::DTYPE, runs));
@@ -44,13 +44,7 @@ pub fn add_steps<T: Real>(
             let args = [out_arg, sums, Arg::size(runs)];
             program.launch(launch("sum_of_sums", 1, GATHERING, &args));
         }
-        Order::Blocks => {
-            let sums = Arg::Buffer(program.scratch("sums", T::DTYPE, levels(runs)));
-            let finished = Arg::Buffer(program.counters("finished", 1));
-            let kernel = format!("sum_fixed<{dtype}, {}>", op == Reduction::Dot);
-            let args = [out_arg, sums, finished, a, b, n];
-            program.launch(Launch::new(&SOURCE, kernel, grid, THREADS).args(args));
-        }
+        Order::Blocks => add_fixed::<T>(program, op, [a, b], out_arg, elements),
         Order::Atomic => {
             program.cuda.push(Step::Set {
                 buffer: out,
@@ -60,6 +54,21 @@ pub fn add_steps<T: Real>(
         }
         Order::Free => {}
     }
+}
+
+/// Adds the sum of the products of two buffers to a program, with the bits of the host's [`crate::ops::reduce`].
+pub fn dot_as_on_host<T: Real>(program: &mut Program, inputs: [usize; 2], out: Arg, n: usize) {
+    add_fixed::<T>(program, Reduction::Dot, inputs.map(Arg::Buffer), out, n);
+}
+
+fn add_fixed<T: Real>(program: &mut Program, op: Reduction, [a, b]: [Arg; 2], out: Arg, n: usize) {
+    let runs = runs::<T>(n);
+    let grid = blocks(runs, 1, i32::MAX.unsigned_abs());
+    let sums = Arg::Buffer(program.scratch("sums", T::DTYPE, levels(runs)));
+    let finished = Arg::Buffer(program.counters("finished", 1));
+    let kernel = format!("sum_fixed<{}, {}>", T::DTYPE.cuda(), op == Reduction::Dot);
+    let args = [out, sums, finished, a, b, Arg::size(n)];
+    program.launch(Launch::new(&SOURCE, kernel, grid, THREADS).args(args));
 }
 
 /// Sums of all levels of the tree over what blocks leave.
