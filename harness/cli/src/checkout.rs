@@ -1,5 +1,5 @@
-//! A commit of the measured project as files, and what is built of them: a worktree in the user's cache, far from
-//! the user's own checkout and its index, made once and used again.
+//! A commit of the measured project as files, with what was changed in them, and what is built of them: a worktree in
+//! the user's cache, far from the user's own checkout and its index, made once and used again.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use assay_protocol::Digest;
 use assay_record::ArmCommit;
-use assay_record::manifest::GitState;
+use assay_record::manifest::{Diff, GitState};
 use git2::Repository;
 use git2::build::CheckoutBuilder;
 
@@ -31,6 +31,8 @@ const OWN_BUILD: [&str; 7] = [
 ];
 /// Where that leaves it.
 const OWN_WORKER: &str = "target/release/assay-worker";
+/// The same, from cargo's target folder.
+const BUILT: &str = "release/assay-worker";
 
 /// A commit as files.
 #[derive(Debug)]
@@ -75,36 +77,50 @@ pub fn within(settings: &Settings, folder: &Path) -> Result<Option<PathBuf>> {
         return Ok(None);
     };
     let root = repository.workdir().and_then(|dir| dir.canonicalize().ok());
-    let (Some(root), Ok(folder)) = (root, folder.canonicalize()) else {
-        return Ok(None);
-    };
-    // What Assay lays out itself is no part of the project, wherever the cache lies.
+    let Some(root) = root else { return Ok(None) };
+    // One that is gone still has its place.
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.into());
+    // What Assay lays out itself is no part of the project, wherever the cache lies; but a project may lie there whole.
     let is_ours = cache_folder()?
         .canonicalize()
-        .is_ok_and(|cache| folder.starts_with(cache));
+        .is_ok_and(|cache| folder.starts_with(&cache) && !root.starts_with(&cache));
     let below = folder.strip_prefix(&root).ok().filter(|_| !is_ours);
     Ok(below.map(Path::to_path_buf))
 }
 
 /// Checks a commit out and builds it, unless that was done before: a build that has nothing to do is quick.
 pub fn make(settings: &Settings, commit: &ArmCommit) -> Result<Checkout> {
-    let root = place(settings, &commit.commit)?;
-    let parent = root.parent().unwrap_or(Path::new("/"));
-    let say = || format!("{}: no commit can be checked out there", root.display());
-    fs::create_dir_all(parent).with_context(say)?;
-    let lock = File::create(root.with_extension("lock")).with_context(say)?;
-    // Two runs may want the same commit; the second finds it built.
-    lock.lock().with_context(say)?;
-    check_out(settings, &commit.commit, &root)?;
+    make_state(settings, &clean(&commit.commit), commit)
+}
+
+/// The same of a commit with changes in its files.
+pub fn make_state(settings: &Settings, state: &GitState, commit: &ArmCommit) -> Result<Checkout> {
+    let (root, _lock) = check_out(settings, state)?;
     let below = within(settings, &settings.project)?.unwrap_or_default();
     let folder = root.join(below);
-    build(commit, &folder, &root.with_extension("log"))?;
+    build(commit, &folder, &root)?;
     let worker = commit.worker.as_ref().map(|worker| folder.join(worker));
     if let Some(worker) = worker.as_ref().filter(|worker| !worker.is_file()) {
         let what = format!("{}: not there after the build", worker.display());
         return Err(CouldNotRun(what).into());
     }
     Ok(Checkout { root, worker })
+}
+
+/// A commit with changes in its files, not built.
+pub fn files(settings: &Settings, state: &GitState) -> Result<Checkout> {
+    let (root, _lock) = check_out(settings, state)?;
+    Ok(Checkout { root, worker: None })
+}
+
+/// A commit without changes.
+fn clean(commit: &str) -> GitState {
+    GitState {
+        commit: Some(commit.to_owned()),
+        branch: None,
+        remote: None,
+        diff: None,
+    }
 }
 
 fn repository(settings: &Settings) -> Result<Repository> {
@@ -119,40 +135,59 @@ fn is_assay(repository: &Repository, commit: &git2::Commit<'_>) -> bool {
     repository.workdir().is_some() && tree.is_some_and(|tree| tree.get_path(own).is_ok())
 }
 
-/// One folder per repository and commit.
-fn place(settings: &Settings, commit: &str) -> Result<PathBuf> {
+/// One folder per repository, commit and changes.
+fn place(settings: &Settings, state: &GitState) -> Result<PathBuf> {
     let repository = repository(settings)?;
     let of = Digest::of(repository.commondir().as_os_str().as_encoded_bytes()).hex();
-    let name = format!("{}-{}", &of[..12], &commit[..commit.len().min(12)]);
+    let commit = project::find_commit(&repository, state)?.id().to_string();
+    let changes = state.diff.as_ref().and_then(Diff::to_bytes);
+    let changes = changes.map_or(String::new(), |diff| {
+        format!("-{}", Digest::of(diff).short())
+    });
+    let name = format!("{}-{}{changes}", &of[..12], &commit[..12]);
     Ok(cache_folder()?.join("commits").join(name))
 }
 
-/// Makes the worktree, or brings one that is there back to what the commit says.
-fn check_out(settings: &Settings, commit: &str, root: &Path) -> Result<()> {
-    if restore(commit, root).is_ok() {
-        return Ok(());
+/// Makes the worktree, or brings one that is there back to what the state says. Locked: two runs may want the same one.
+fn check_out(settings: &Settings, state: &GitState) -> Result<(PathBuf, File)> {
+    let root = place(settings, state)?;
+    let lock = lock(&root)?;
+    if restore(state, &root).is_ok() {
+        return Ok((root, lock));
     }
     if root.exists() {
-        fs::remove_dir_all(root).with_context(|| format!("{}: in the way", root.display()))?;
+        fs::remove_dir_all(&root).with_context(|| format!("{}: in the way", root.display()))?;
     }
     project::prune_worktrees(&repository(settings)?);
-    let state = GitState {
-        commit: Some(commit.to_owned()),
-        branch: None,
-        remote: None,
-        diff: None,
-    };
-    project::check_out(settings, &state, root)
+    project::check_out(settings, state, &root)?;
+    Ok((root, lock))
 }
 
-fn restore(commit: &str, root: &Path) -> Result<()> {
+/// Waits until nobody else makes something there.
+pub fn lock(root: &Path) -> Result<File> {
+    let say = || format!("{}: nothing can be laid out there", root.display());
+    fs::create_dir_all(root.parent().unwrap_or(Path::new("/"))).with_context(say)?;
+    let lock = File::create(root.with_extension("lock")).with_context(say)?;
+    lock.lock().with_context(say)?;
+    Ok(lock)
+}
+
+fn restore(state: &GitState, root: &Path) -> Result<()> {
     let repository = Repository::open(root)?;
-    let head = repository.head()?.peel_to_commit()?;
-    ensure!(head.id().to_string() == commit, "another commit");
-    Ok(repository.checkout_head(Some(CheckoutBuilder::new().force()))?)
+    let head = repository.head()?.peel_to_commit()?.id().to_string();
+    ensure!(Some(&head) == state.commit.as_ref(), "another commit");
+    if state.diff.is_none() {
+        return Ok(repository.checkout_head(Some(CheckoutBuilder::new().force()))?);
+    }
+    let here = project::state(&Settings::below(root))?;
+    let is_same = here.git().is_some_and(|here| here.diff == state.diff);
+    ensure!(is_same, "other changes");
+    Ok(())
 }
 
-fn build(commit: &ArmCommit, folder: &Path, log: &Path) -> Result<()> {
+/// Builds in `folder`, a part of the worktree at `root`.
+fn build(commit: &ArmCommit, folder: &Path, root: &Path) -> Result<()> {
+    let log = &root.with_extension("log");
     let [program, arguments @ ..] = &commit.build[..] else {
         return Ok(());
     };
@@ -166,20 +201,41 @@ fn build(commit: &ArmCommit, folder: &Path, log: &Path) -> Result<()> {
         ))
     };
     let output = File::create(log).with_context(|| log.display().to_string())?;
-    let status = Command::new(program)
+    let target = (commit.build == OWN_BUILD).then(|| shared_target(root));
+    let _lock = target.as_deref().map(lock).transpose()?;
+    let mut command = Command::new(program);
+    // What it leaves must lie where it is looked for.
+    command.env_remove("CARGO_TARGET_DIR");
+    command.envs(target.iter().map(|target| ("CARGO_TARGET_DIR", target)));
+    let status = command
         .args(arguments)
         .current_dir(folder)
-        // What it leaves must lie where it is looked for.
-        .env_remove("CARGO_TARGET_DIR")
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)
         .status()
         .map_err(|error| failed(error.to_string()))?;
-    if status.success() {
-        return Ok(());
+    if !status.success() {
+        return Err(failed(format!("ended with {status}")).into());
     }
-    Err(failed(format!("ended with {status}")).into())
+    target.map_or(Ok(()), |target| {
+        take_built(&target.join(BUILT), &folder.join(OWN_WORKER))
+    })
+}
+
+/// Where cargo builds Assay's own commits: they share most of what they are made of.
+fn shared_target(root: &Path) -> PathBuf {
+    let repository = root.file_name().and_then(|name| name.to_str());
+    let repository = repository.and_then(|name| name.split('-').next());
+    root.with_file_name(format!("{}-target", repository.unwrap_or("own")))
+}
+
+/// Copies what was built to where it is looked for: the next commit is built over it.
+fn take_built(built: &Path, worker: &Path) -> Result<()> {
+    let say = || format!("{}: not there after the build", built.display());
+    fs::create_dir_all(worker.parent().unwrap_or(worker)).with_context(say)?;
+    fs::copy(built, worker).with_context(say)?;
+    Ok(())
 }
 
 /// The end of a build's output, each line on its own.

@@ -4,6 +4,7 @@
 //! `run` is plan, then execute; `reproduce` is load, then the same execute: what can be run can be
 //! reproduced. Everything measured runs in a worker process; this process loads no kernel.
 
+pub mod bundle;
 mod chart;
 pub mod checkout;
 pub mod clocks;

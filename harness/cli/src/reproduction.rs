@@ -1,32 +1,125 @@
 //! Reproducing: what is checked before the manifest runs again, and the verdict afterwards.
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use assay_machine::diff;
+use anyhow::{Context as _, Result};
+use assay_machine::diff::{self, Fact};
 use assay_protocol::Digest;
 use assay_record::manifest::GitState;
 use assay_record::{Arm, Fingerprint, Manifest, RunId};
-use assay_store::Store;
-use assay_verdicts::Reproduction;
+use assay_store::{CaseRow, Store};
+use assay_verdicts::{Explanation, Reproduction};
 
+use crate::execute;
 use crate::plan::{self, project, sources};
 use crate::settings::Settings;
-use crate::workers;
+use crate::{checkout, workers};
 
 /// What differs between the manifest and what is here and may explain another result, before anything runs; in words.
-pub fn notes(manifest: &Manifest, settings: &Settings) -> Result<Vec<String>> {
+/// The project here is of no account where the files are those of then.
+pub fn notes(manifest: &Manifest, settings: &Settings, has_files: bool) -> Result<Vec<String>> {
     let tool = tool_note(manifest, plan::own_digest()?);
-    Ok(tool
-        .into_iter()
-        .chain(project_note(manifest, settings)?)
-        .collect())
+    let project = if has_files {
+        None
+    } else {
+        project_note(manifest, settings)?
+    };
+    Ok(tool.into_iter().chain(project).collect())
 }
 
-/// Files that the run read and that have another content here: other inputs, so that there is nothing to run.
-pub fn changed_inputs(manifest: &Manifest) -> Result<Vec<PathBuf>> {
+/// Where the files of a run are found now.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// What `{dir}` stands for, where it is another folder than that of then.
+    pub dir: Option<PathBuf>,
+    /// Files that have another content here: other inputs, so that there is nothing to run.
+    pub changed: Vec<PathBuf>,
+    /// What somebody should know of this.
+    pub note: Option<String>,
+}
+
+/// Finds the files that a run read: where they lay if all is as it was, else in a worktree of the measured commit with
+/// its uncommitted changes, else where they lay if at least those that the manifest pins are what they were.
+pub fn files(manifest: &Manifest, settings: &Settings) -> Result<Files> {
     let dir = plan::folder(&manifest.suite.source)?;
-    Ok(sources::compare(manifest, &dir).changed)
+    let here = sources::compare(manifest, &dir);
+    let is_as_then = here.is_none() && project_note(manifest, settings)?.is_none();
+    if is_as_then || !sources::names_folder(manifest) {
+        return Ok(Files {
+            changed: here.changed,
+            ..Files::default()
+        });
+    }
+    let there = at_commit(manifest, settings, &dir);
+    if let Ok(Some(there)) = &there {
+        let note = format!(
+            "the project is not what it was: the suite's files are those of its commit then, in {}",
+            there.display()
+        );
+        return Ok(Files {
+            dir: Some(there.clone()),
+            note: Some(note),
+            ..Files::default()
+        });
+    }
+    Ok(Files {
+        dir: None,
+        note: there.err().map(|error| format!("{error:#}")),
+        changed: here.changed,
+    })
+}
+
+/// The suite's folder at the measured commit, if that has all files that the manifest pins.
+fn at_commit(manifest: &Manifest, settings: &Settings, dir: &Path) -> Result<Option<PathBuf>> {
+    let state = manifest
+        .project
+        .git()
+        .filter(|state| state.commit.is_some());
+    let (Some(state), Some(below)) = (state, checkout::within(settings, dir)?) else {
+        return Ok(None);
+    };
+    let there = checkout::files(settings, state)?.folder(&below);
+    let is_whole = there.is_dir() && sources::compare(manifest, &there).is_none();
+    Ok(is_whole.then_some(there))
+}
+
+/// Builds the worker of then from its commit, where it is not at hand and the project says how. `None` where it is, or
+/// where nobody knows how: then this executable takes its place, as the record will say.
+pub fn rebuild_worker(manifest: &Manifest, settings: &Settings) -> Result<Option<PathBuf>> {
+    let [arm] = &manifest.arms[..] else {
+        return Ok(None);
+    };
+    let is_here =
+        arm.worker == plan::own_digest()? || workers::find(settings, &arm.worker).is_some();
+    let state = manifest
+        .project
+        .git()
+        .filter(|state| state.commit.is_some());
+    let (false, None, Some(state)) = (is_here, &arm.commit, state) else {
+        return Ok(None);
+    };
+    let commit = state.commit.as_deref().unwrap_or_default();
+    let Ok(commit) = checkout::resolve(settings, commit) else {
+        return Ok(None);
+    };
+    if commit.worker.is_none() {
+        return Ok(None);
+    }
+    crate::note!(
+        "note: the worker of then, {}, is not at hand: it is built again from its commit",
+        arm.worker
+    );
+    let built = checkout::make_state(settings, state, &commit)?.worker;
+    let built = built.context("the build leaves no worker")?;
+    let is = plan::file_digest(&built)?;
+    let how = if is == arm.worker {
+        "the same bytes as then"
+    } else {
+        "other bytes than then"
+    };
+    crate::note!("note: the build gave {how}");
+    Ok(Some(built))
 }
 
 fn tool_note(manifest: &Manifest, here: Digest) -> Option<String> {
@@ -111,7 +204,7 @@ fn confirms(second: &Reproduction, first: &Reproduction) -> bool {
     !suspects.is_empty() && suspects == measured
 }
 
-/// The verdict on `again` as a reproduction of `original`; `notes` come before what the fingerprints explain.
+/// The verdict on `again` as a reproduction of `original`; `notes` come behind what differs between the two.
 pub fn judge(
     store: &Store,
     original: &RunId,
@@ -120,11 +213,96 @@ pub fn judge(
 ) -> Result<Reproduction> {
     let before = fingerprint(store, original)?;
     let after = fingerprint(store, again)?;
-    let explained = diff::explain(&before, &after)
+    let explained = diff::explain_with(&before, &after, &facts(store, original, again)?)
         .into_iter()
-        .map(|explanation| explanation.text);
-    let explanations = notes.iter().cloned().chain(explained).collect();
+        .map(|one| Explanation {
+            field: Some(format!("{}.{}", one.part, one.name)),
+            text: one.text,
+            before: one.before,
+            after: one.after,
+        });
+    let notes = notes.iter().cloned().map(Explanation::from);
+    let explanations = explained.chain(notes).collect();
     Ok(Reproduction::of(store, original, again, explanations)?)
+}
+
+/// What manifests and records say that differs: derived on reading, so that a stored reproduction has it too.
+fn facts(store: &Store, original: &RunId, again: &RunId) -> Result<Vec<Fact>> {
+    let manifest =
+        |run| Ok::<_, anyhow::Error>(store.manifest(&store.run(run)?.manifest)?.manifest);
+    let (then, now) = (manifest(original)?, manifest(again)?);
+    let mut facts = arm_facts(&then, &now);
+    facts.extend(other_worker(store, again)?);
+    facts.extend(policy_fact(&then, &now));
+    facts.extend(disturbed(&store.cases(original)?, &store.cases(again)?));
+    Ok(facts)
+}
+
+/// How the arms of two manifests differ.
+fn arm_facts(then: &Manifest, now: &Manifest) -> Vec<Fact> {
+    let told = |manifest: &Manifest| -> BTreeMap<String, String> {
+        let of_arm = |arm: &Arm| {
+            let name = |what: &str| format!("arm.{}.{what}", arm.name);
+            [(name("worker"), arm.worker.to_string())]
+        };
+        manifest.arms.iter().flat_map(of_arm).collect()
+    };
+    let (then, now) = (told(then), told(now));
+    let names: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    let differs = |name: &&String| then.get(*name) != now.get(*name);
+    let fact = |name: &String| Fact {
+        name: name.clone(),
+        before: then.get(name).cloned(),
+        after: now.get(name).cloned(),
+    };
+    names.into_iter().filter(differs).map(fact).collect()
+}
+
+/// The worker that ran in place of a lost one, as the record says.
+fn other_worker(store: &Store, run: &RunId) -> Result<Option<Fact>> {
+    let events = store.events(run)?;
+    Ok(events.iter().find_map(|event| {
+        let (arm, then, now) = execute::arms::other_worker(&event.text)?;
+        Some(Fact {
+            name: format!("arm.{arm}.worker"),
+            before: Some(then.to_owned()),
+            after: Some(now.to_owned()),
+        })
+    }))
+}
+
+fn policy_fact(then: &Manifest, now: &Manifest) -> Option<Fact> {
+    let rounds = |manifest: &Manifest, case: &str| {
+        let mut cases = manifest.cases.iter();
+        let policy = cases.find(|have| have.id == case)?.policy;
+        Some(match (policy.rounds, policy.max_rounds) {
+            (least, most) if least == most => least.to_string(),
+            (least, most) => format!("{least} to {most}"),
+        })
+    };
+    let case = &now.cases.first()?.id;
+    let (before, after) = (rounds(then, case)?, rounds(now, case)?);
+    (before != after).then(|| Fact {
+        name: "policy.rounds".into(),
+        before: Some(before),
+        after: Some(after),
+    })
+}
+
+/// Whether others used the machine during more of the rounds.
+fn disturbed(then: &[CaseRow], now: &[CaseRow]) -> Option<Fact> {
+    let count = |cases: &[CaseRow]| {
+        let rounds: Vec<_> = cases.iter().flat_map(CaseRow::good_rounds).collect();
+        let disturbed = rounds.iter().filter(|round| !round.disturbed.is_empty());
+        (disturbed.count(), rounds.len())
+    };
+    let ((before, of_then), (after, of_now)) = (count(then), count(now));
+    // As shares: before / of_then < after / of_now.
+    (before * of_now < after * of_then).then(|| Fact {
+        name: "rounds.disturbed".into(),
+        before: Some(format!("{before} of {of_then}")),
+        after: Some(format!("{after} of {of_now}")),
+    })
 }
 
 fn fingerprint(store: &Store, run: &RunId) -> Result<Fingerprint> {

@@ -157,11 +157,11 @@ pub fn reproduction(verdict: &Reproduction) {
         crate::say!("what differs between the two:");
     }
     for explanation in &verdict.explanations {
-        crate::say!("  {}", plain(explanation));
+        crate::say!("  {}", plain(&explanation.text));
     }
     crate::say!("inputs:  {}", likeness(&verdict.inputs));
     crate::say!("outputs: {}", likeness(&verdict.outputs));
-    crate::say!("speed:   {}", word(verdict.speed));
+    crate::say!("speed:   {}", speed(verdict));
     verdict.cases.iter().for_each(case_reproduction);
     if let Some(case) = verdict
         .cases
@@ -174,6 +174,18 @@ pub fn reproduction(verdict: &Reproduction) {
             plain(&case.note)
         );
         crate::say!("(--json gives the reason of each)");
+    }
+}
+
+/// The speed of all cases: on another machine a comparison, which no reproduction can be.
+fn speed(verdict: &Reproduction) -> String {
+    match (&verdict.comparison, verdict.mean_ratio()) {
+        (Some(why), Some((ratio, cases))) => format!(
+            "a comparison, not a reproduction: {:+.1} % (geometric mean of {cases} cases); {}",
+            (ratio - 1.0) * 100.0,
+            plain(why)
+        ),
+        _ => word(verdict.speed).to_owned(),
     }
 }
 

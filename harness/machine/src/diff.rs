@@ -1,8 +1,9 @@
 //! How two fingerprints differ, in sentences, the differences that most often change speed first.
 //!
 //! The words and the rank of each field stand in one table; a field that is not in it is named by
-//! its dotted name and comes last. Volatile state is only mentioned where it moved a lot, and comes
-//! after everything that was set or installed.
+//! its dotted name and comes last. Volatile state is only mentioned where it moved a lot; what others
+//! did to the machine has its rank, and the rest comes after everything that was set or installed.
+//! What manifests and records say besides is ranked among them ([`Fact`]).
 
 mod words;
 
@@ -20,27 +21,69 @@ pub struct Explanation {
     pub name: String,
     /// A sentence: "The CPU governor was powersave and is now performance."
     pub text: String,
+    /// The value before, with its unit; absent where there was none.
+    pub before: Option<String>,
+    /// The value now.
+    pub after: Option<String>,
     /// How much it usually matters for speed: 0 the most.
     pub rank: u32,
     /// Whether it moves by itself, and so is a hint and no change.
     pub is_volatile: bool,
 }
 
+/// Something that differs and that no fingerprint has: what the manifest or the record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// Its dotted name, as in the table of words: `arm.main.image`.
+    pub name: String,
+    /// What it was; absent where there was nothing.
+    pub before: Option<String>,
+    /// What it is now.
+    pub after: Option<String>,
+}
+
 /// All differences that matter, the gravest first.
 pub fn explain(before: &Fingerprint, after: &Fingerprint) -> Vec<Explanation> {
+    explain_with(before, after, &[])
+}
+
+/// The same with what differs besides, each at its rank.
+pub fn explain_with(before: &Fingerprint, after: &Fingerprint, facts: &[Fact]) -> Vec<Explanation> {
     let fixed = before.differences(after).into_iter().map(|difference| {
-        let phrase = Phrase::of(difference.name);
-        Explanation {
-            part: difference.part.to_owned(),
-            name: difference.name.to_owned(),
-            text: sentence(&phrase, difference.before, difference.after),
-            rank: phrase.rank,
-            is_volatile: false,
-        }
+        let values = (difference.before, difference.after);
+        explanation(difference.part, difference.name, values)
     });
-    let mut all: Vec<Explanation> = fixed.chain(moved(before, after)).collect();
-    all.sort_by(|a, b| (a.is_volatile, a.rank, &a.name).cmp(&(b.is_volatile, b.rank, &b.name)));
+    let besides = facts.iter().map(|fact| {
+        let field = |value: &Option<String>| value.as_ref().map(Field::text);
+        let (before, after) = (field(&fact.before), field(&fact.after));
+        explanation("run", &fact.name, (before.as_ref(), after.as_ref()))
+    });
+    let mut all: Vec<Explanation> = fixed.chain(besides).chain(moved(before, after)).collect();
+    let place = |one: &Explanation| {
+        let is_hint = one.is_volatile && !words::is_load(&one.name);
+        (is_hint, one.rank)
+    };
+    all.sort_by(|a, b| (place(a), &a.name).cmp(&(place(b), &b.name)));
     all
+}
+
+/// A difference of a field, put into words and ranked.
+fn explanation(
+    part: &str,
+    name: &str,
+    (before, after): (Option<&Field>, Option<&Field>),
+) -> Explanation {
+    let phrase = Phrase::of(name);
+    let shown = |field: Option<&Field>| Some(phrase.value(field?.value()?));
+    Explanation {
+        part: part.to_owned(),
+        name: name.to_owned(),
+        text: sentence(&phrase, before, after),
+        before: shown(before),
+        after: shown(after),
+        rank: phrase.rank,
+        is_volatile: part == "volatile",
+    }
 }
 
 fn sentence(phrase: &Phrase, before: Option<&Field>, after: Option<&Field>) -> String {
@@ -101,14 +144,7 @@ fn moved(before: &Fingerprint, after: &Fingerprint) -> Vec<Explanation> {
         .filter_map(|(name, now)| {
             let then = before.volatile.get(name)?;
             let is_move = is_notable(name, number(then)?, number(now)?);
-            let phrase = Phrase::of(name);
-            is_move.then(|| Explanation {
-                part: "volatile".to_owned(),
-                name: name.clone(),
-                text: sentence(&phrase, Some(then), Some(now)),
-                rank: phrase.rank,
-                is_volatile: true,
-            })
+            is_move.then(|| explanation("volatile", name, (Some(then), Some(now))))
         })
         .collect();
     moved.extend(rebooted(before, after));
@@ -137,6 +173,8 @@ fn rebooted(before: &Fingerprint, after: &Fingerprint) -> Option<Explanation> {
         part: "volatile".to_owned(),
         name: "boot.id".to_owned(),
         text: "The machine was booted again in between.".to_owned(),
+        before: None,
+        after: None,
         rank: 0,
         is_volatile: true,
     })

@@ -48,6 +48,22 @@ impl Digest {
     }
 }
 
+/// A digest of bytes that come piece by piece: what is too long to be held.
+#[derive(Clone, Debug, Default)]
+pub struct Digesting(Sha256);
+
+impl Digesting {
+    /// Adds the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all that was added.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
 impl From<[u8; 32]> for Digest {
     fn from(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -104,7 +120,7 @@ impl schemars::JsonSchema for Digest {
 
 #[cfg(test)]
 mod tests {
-    use super::Digest;
+    use super::{Digest, Digesting};
 
     #[test]
     fn known_answer_and_round_trip() {
@@ -113,6 +129,10 @@ mod tests {
         assert_eq!(Digest::of("abc").to_string(), text);
         assert_eq!(text.parse::<Digest>().unwrap(), Digest::of("abc"));
         assert_eq!(Digest::of_parts([&b"a"[..], b"bc"]), Digest::of("abc"));
+        let mut piecewise = Digesting::default();
+        piecewise.update(b"ab");
+        piecewise.update(b"c");
+        assert_eq!(piecewise.finish(), Digest::of("abc"));
     }
 
     #[test]

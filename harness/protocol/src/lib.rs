@@ -22,7 +22,7 @@ pub mod workload;
 pub use bound::{ArithmeticUnit, Bound, MemoryLevel};
 pub use case::{CaseSpec, DeviceKind, DeviceSelector, ParamValue, Params, TimingMode};
 pub use command::{COMMAND_WORKLOAD, CommandMetric, CommandSpec};
-pub use digest::Digest;
+pub use digest::{Digest, Digesting};
 pub use exchange::{Exchange, Fault, Step};
 pub use kernel::{KERNEL_WORKLOAD, KernelSpec};
 pub use message::{

@@ -10,6 +10,7 @@ pub mod datasheet;
 mod effect;
 pub mod energy;
 mod estimate;
+pub mod explanation;
 pub mod few_runs;
 pub mod gate;
 pub mod history;
@@ -25,6 +26,7 @@ pub mod window;
 
 pub use comparison::{Basis, CaseComparison, Comparison, Side, Trouble, TroubleKind};
 pub use energy::Energy;
+pub use explanation::Explanation;
 pub use gate::Gate;
 pub use history::{CaseHistory, LocatedChange, Spot};
 pub use marks::{Mark, MarkKind, Marks, MarksError};

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use assay_protocol::{Digest, Verification};
+use assay_record::BlockStatus;
 use assay_record::manifest::{Case, Manifest};
-use assay_record::{BlockStatus, RunId};
-use assay_store::CaseRow;
+use assay_store::{CaseRow, RunRow};
 
 use crate::reproduction::Likeness;
 use crate::view::trouble;
@@ -222,12 +222,19 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-/// Why the two cannot be compared in speed at all; `None` where they can.
-pub(crate) fn speed_barrier(original: (&RunId, &str), again: (&RunId, &str)) -> Option<String> {
-    (original.1 != again.1).then(|| {
+/// Why a ratio of the two is one of machines and not of the code; `None` where both ran on one machine.
+pub(crate) fn speed_barrier(original: &RunRow, again: &RunRow) -> Option<String> {
+    let (one, two) = (&original.run, &again.run);
+    if original.machine != again.machine {
+        return Some(format!(
+            "{one} ran on {}, {two} on {}: a ratio between two machines says nothing of the code",
+            original.machine, again.machine
+        ));
+    }
+    (original.class != again.class).then(|| {
         format!(
-            "{} ran on {}, {} on {}: a ratio between two machines says nothing of the code",
-            original.0, original.1, again.0, again.1
+            "{} has other hardware than it had at {one}: a ratio between the two says nothing of the code",
+            again.machine
         )
     })
 }

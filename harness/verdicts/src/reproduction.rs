@@ -8,6 +8,7 @@ use assay_stats::Interval;
 use assay_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+use crate::explanation::Explanation;
 use crate::few_runs::Times;
 use crate::likeness::{self, Pair};
 use crate::speed::{self, Speed};
@@ -29,7 +30,10 @@ pub struct Reproduction {
     /// Case by case.
     pub cases: Vec<CaseReproduction>,
     /// What differs between the two that may explain a difference, in words, likeliest first.
-    pub explanations: Vec<String>,
+    pub explanations: Vec<Explanation>,
+    /// Why the speeds are those of two machines: then they are compared, and nothing is said of the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<String>,
 }
 
 /// One case of a reproduction.
@@ -72,7 +76,7 @@ impl Reproduction {
         store: &Store,
         original: &RunId,
         again: &RunId,
-        explanations: Vec<String>,
+        explanations: Vec<Explanation>,
     ) -> Result<Self, StoreError> {
         let original = RunView::load(store, original)?;
         let again = RunView::load(store, again)?;
@@ -85,7 +89,7 @@ impl Reproduction {
         original: &RunView,
         again: &RunView,
         history: &History,
-        explanations: Vec<String>,
+        explanations: Vec<Explanation>,
     ) -> Self {
         let manifests = [&original.manifest, &again.manifest];
         let names = names(original, again);
@@ -96,7 +100,8 @@ impl Reproduction {
                 again: again.case(case, arm),
             })
             .collect();
-        let speeds = speeds(original, again, history, &names, &pairs);
+        let barrier = likeness::speed_barrier(&original.run, &again.run);
+        let speeds = speeds(history, &names, &pairs, barrier.as_deref());
         let cases: Vec<CaseReproduction> = names
             .iter()
             .zip(&pairs)
@@ -121,7 +126,16 @@ impl Reproduction {
             speed: overall_speed(&cases),
             cases,
             explanations,
+            comparison: barrier,
         }
+    }
+
+    /// Geometric mean of the ratios of times, over the cases that have one, and how many those are.
+    pub fn mean_ratio(&self) -> Option<(f64, usize)> {
+        let ratios = self.cases.iter().filter_map(|case| case.ratio);
+        let logs: Vec<f64> = ratios.map(|ratio| ratio.estimate.ln()).collect();
+        let sum: f64 = logs.iter().sum();
+        (!logs.is_empty()).then(|| ((sum / logs.len() as f64).exp(), logs.len()))
     }
 
     /// Cases whose speed is said to have changed: nobody should be told before they were run again.
@@ -188,27 +202,22 @@ fn names<'a>(original: &'a RunView, again: &'a RunView) -> Vec<(&'a str, &'a str
 }
 
 fn speeds(
-    original: &RunView,
-    again: &RunView,
     history: &History,
     names: &[(&str, &str)],
     pairs: &[Pair<'_>],
+    barrier: Option<&str>,
 ) -> Vec<Speed> {
     let times: Vec<Times> = names
         .iter()
         .zip(pairs)
         .map(|(&(case, arm), pair)| times(*pair, history.of(case, arm, Metric::TIME)))
         .collect();
-    let barrier = likeness::speed_barrier(
-        (&original.run.run, &original.run.machine),
-        (&again.run.run, &again.run.machine),
-    );
     let judged = speed::judge(&times, DEFAULT_MARGIN);
-    let with_reason = |(speed, pair): (Speed, &Pair<'_>)| match (pair.comparable(), &barrier) {
+    let with_reason = |(speed, pair): (Speed, &Pair<'_>)| match (pair.comparable(), barrier) {
         (Err(why), _) => Speed::unknown(why),
         (Ok(()), Some(why)) if speed.ratio.is_some() => Speed {
             verdict: Verdict::Inconclusive,
-            note: why.clone(),
+            note: why.to_owned(),
             ..speed
         },
         _ => speed,

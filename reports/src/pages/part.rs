@@ -6,7 +6,9 @@ use assay_record::{Field, Fingerprint, Purpose, RunId, RunStatus, Scalar, Sectio
 use assay_stats::Interval;
 use assay_store::RunRow;
 use assay_verdicts::ceilings::Fraction;
-use assay_verdicts::{CaseState, CaseSummary, Likeness, MetricSummary, RunSummary, Verdict};
+use assay_verdicts::{
+    CaseState, CaseSummary, Likeness, MetricSummary, Reproduction, RunSummary, Verdict,
+};
 use serde::Serialize;
 
 use super::run;
@@ -91,6 +93,14 @@ pub fn verdict(verdict: Verdict) -> Badge {
         Verdict::Improved => badge("good", "▲", "improved"),
         Verdict::Unchanged => badge("good", "=", "unchanged"),
         Verdict::Inconclusive => badge("warn", "?", "inconclusive"),
+    }
+}
+
+/// What a reproduction says of the speed: on another machine it is a comparison, which is neither good nor bad.
+pub fn speed(reproduction: &Reproduction) -> Badge {
+    match reproduction.comparison {
+        Some(_) => badge("quiet", "⇄", "comparison"),
+        None => verdict(reproduction.speed),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Runs that repeated an earlier one, each with its verdict in three parts.
 
-use assay_verdicts::Reproduction;
+use assay_verdicts::{CaseReproduction, Reproduction, Verdict};
 use serde::Serialize;
 
 use super::fill;
@@ -36,8 +36,7 @@ struct Line {
     inputs: LikenessView,
     outputs: LikenessView,
     speed: Badge,
-    same: usize,
-    cases: usize,
+    counted: String,
     explanations: Vec<String>,
     more: usize,
 }
@@ -63,9 +62,12 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
 fn line(library: &Library<'_>, one: &Reproduction) -> Option<Line> {
     let original = library.runs.get(&one.original)?;
     let again = library.runs.get(&one.again)?;
-    let is_unchanged =
-        |case: &&assay_verdicts::CaseReproduction| case.speed == assay_verdicts::Verdict::Unchanged;
-    let (explanations, more) = judged::listed(&one.explanations, EXPLANATIONS);
+    let differences: Vec<String> = one
+        .explanations
+        .iter()
+        .map(|one| one.text.clone())
+        .collect();
+    let (explanations, more) = judged::listed(&differences, EXPLANATIONS);
     let is_elsewhere = original.machine != again.machine;
     Some(Line {
         original: part::run_link(&one.original),
@@ -77,12 +79,26 @@ fn line(library: &Library<'_>, one: &Reproduction) -> Option<Line> {
         elsewhere: is_elsewhere.then(|| part::machine_link(&original.machine)),
         inputs: likeness(&one.inputs),
         outputs: likeness(&one.outputs),
-        speed: part::verdict(one.speed),
-        same: one.cases.iter().filter(is_unchanged).count(),
-        cases: one.cases.len(),
+        speed: part::speed(one),
+        counted: counted(one),
         explanations,
         more,
     })
+}
+
+/// How many cases came out the same; on another machine, how its times compare over all.
+fn counted(one: &Reproduction) -> String {
+    match (&one.comparison, one.mean_ratio()) {
+        (Some(_), Some((ratio, cases))) => format!(
+            "times {:+.1} %, geometric mean of {cases}",
+            (ratio - 1.0) * 100.0
+        ),
+        _ => {
+            let is_unchanged = |case: &&CaseReproduction| case.speed == Verdict::Unchanged;
+            let same = one.cases.iter().filter(is_unchanged).count();
+            format!("{same} of {} unchanged", one.cases.len())
+        }
+    }
 }
 
 fn likeness(likeness: &assay_verdicts::Likeness) -> LikenessView {

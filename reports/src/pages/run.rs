@@ -134,6 +134,7 @@ struct ReproductionView {
     inputs: LikenessView,
     outputs: LikenessView,
     speed: Badge,
+    speed_why: String,
     explanations: Vec<String>,
     cases: Vec<ReproducedCase>,
 }
@@ -255,14 +256,21 @@ fn reproduction_view(library: &Library<'_>, found: &Reproduction) -> Reproductio
         original: run_link(library, &found.original),
         inputs: part::likeness(&found.inputs),
         outputs: part::likeness(&found.outputs),
-        speed: part::verdict(found.speed),
+        speed: part::speed(found),
+        speed_why: speed_why(found),
         explanations: found
             .explanations
             .iter()
-            .map(|words| text::clip(words, 400).into_owned())
+            .map(|one| text::clip(&one.text, 400).into_owned())
             .collect(),
         cases: found.cases.iter().map(reproduced_case).collect(),
     }
+}
+
+/// Why the speed is a comparison, where it is one.
+fn speed_why(found: &Reproduction) -> String {
+    let why = found.comparison.as_deref().unwrap_or_default();
+    text::clip(why, 400).into_owned()
 }
 
 fn reproduced_case(case: &CaseReproduction) -> ReproducedCase {

@@ -227,9 +227,12 @@ fn reproduction() -> Reproduction {
             case(GEMM, Verdict::Inconclusive, 1.027),
         ],
         explanations: vec![
-            "the kernel went from 6.1.0-29 to 6.1.0-30".into(),
-            HOSTILE.into(),
+            "the kernel went from 6.1.0-29 to 6.1.0-30"
+                .to_owned()
+                .into(),
+            HOSTILE.to_owned().into(),
         ],
+        comparison: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The subcommands: one file each, one line of registration each.
 
+mod bundle;
 mod calibrate;
 mod ceilings;
 mod check;
@@ -67,6 +68,8 @@ enum Command {
     History(history::Args),
     /// Run the manifest of a past run again, and compare inputs, outputs and speed.
     Reproduce(reproduce::Args),
+    /// Put all that a run needs to be run again into one file, for another machine.
+    Bundle(bundle::Args),
     /// Measure how much identical code differs from itself here, and what can therefore be found.
     Calibrate(calibrate::Args),
     /// Measure the most that this machine does: bandwidth by level, arithmetic by unit
@@ -141,6 +144,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Confirm(args) => confirm::run(&args)?,
         Command::History(args) => history::run(&args)?,
         Command::Reproduce(args) => reproduce::run(&args)?,
+        Command::Bundle(args) => bundle::run(&args)?,
         Command::Calibrate(args) => calibrate::run(&args)?,
         Command::Ceilings(args) => ceilings::run(&args)?,
         Command::Report(args) => report::run(&args)?,

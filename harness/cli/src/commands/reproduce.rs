@@ -7,6 +7,7 @@ use assay_record::{ManifestFile, RunId, RunStatus};
 use assay_store::Access;
 use assay_verdicts::{Likeness, Reproduction, Verdict};
 
+use crate::bundle::{self, laying, reading::Bundle};
 use crate::errors::Exit;
 use crate::execute::{self, Options};
 use crate::interrupt::Interrupt;
@@ -18,7 +19,7 @@ use crate::{database, show};
 /// What to reproduce and how.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run (an id, a unique prefix, `latest`, `latest~1`, `tag:NAME`) or a manifest.json.
+    /// A run (an id, a unique prefix, `latest`, `latest~1`, `tag:NAME`), a manifest.json, or a bundle.
     what: String,
     /// Make a worktree of the measured commit here, with the diff applied, and stop.
     #[arg(long, value_name = "DIR")]
@@ -26,6 +27,9 @@ pub struct Args {
     /// Another executable in place of the built-in worker: does this build still give the old numbers?
     #[arg(long, value_name = "PATH")]
     worker: Option<PathBuf>,
+    /// Another number of rounds than the manifest says, for every case: even, at least 2. More rounds are surer.
+    #[arg(long, value_name = "N")]
+    rounds: Option<u32>,
     /// Do not run suspects a second time before saying that their speed changed.
     #[arg(long)]
     no_confirm: bool,
@@ -39,60 +43,60 @@ pub struct Args {
     json: bool,
 }
 
-/// A manifest, and the run that it is compared with.
+/// A manifest, the run that it is compared with, and where both are at home.
 struct Original {
     file: ManifestFile,
     run: Option<RunId>,
+    settings: Settings,
+    /// What `{dir}` stands for, where that is known already.
+    dir: Option<PathBuf>,
+}
+
+/// What will be run.
+struct Again {
+    file: ManifestFile,
+    notes: Vec<String>,
+    worker: Option<PathBuf>,
+    dir: Option<PathBuf>,
 }
 
 pub fn run(args: &Args) -> Result<Exit> {
-    let settings = Settings::load()?;
-    let original = load(&args.what, &settings)?;
+    let original = load(args, Settings::load()?)?;
+    let settings = original.settings.clone();
     if let Some(to) = &args.checkout {
         return check_out(&original.file, to, &settings);
     }
-    let compared = original.run.context(
+    let compared = original.run.clone().context(
         "no run of this manifest is in the database, so there is nothing to compare with; `assay run` runs it, `assay ingest` reads its record",
     )?;
-    let changed = reproduction::changed_inputs(&original.file.manifest)?;
-    for path in &changed {
-        crate::say!(
-            "inputs:  DIFFER: {} is not what the manifest pins",
-            path.display()
-        );
-    }
-    if !changed.is_empty() {
-        crate::say!("nothing was run: with other inputs it would be another measurement");
+    let Some(again) = prepare(original, args)? else {
         return Ok(Exit::Found);
-    }
-    let mut notes = reproduction::notes(&original.file.manifest, &settings)?;
-    let file = match &args.worker {
-        None => {
-            if reproduction::runs_kept_worker(&original.file.manifest, &settings)? {
-                crate::note!(
-                    "note: the worker of then was kept and runs again; --worker PATH measures another"
-                );
-            }
-            original.file
-        }
-        Some(worker) => with_worker(original.file, worker, &mut notes)?,
     };
-    for note in &notes {
+    for note in &again.notes {
         crate::note!("note: {note}");
     }
     let options = Options {
         reproduces: Some(compared.clone()),
-        worker: args.worker.clone(),
+        worker: again.worker,
+        dir: again.dir,
         ..args.running.options()?
     };
     let interrupt = Interrupt::listen()?;
-    let run_again =
-        |file: &ManifestFile| run_again(file, &compared, &options, &notes, &settings, &interrupt);
-    let Some(mut verdict) = run_again(&file)? else {
+    let run_again = |file: &ManifestFile| {
+        run_again(
+            file,
+            &compared,
+            &options,
+            &again.notes,
+            &settings,
+            &interrupt,
+        )
+    };
+    let Some(mut verdict) = run_again(&again.file)? else {
         return Ok(Exit::Interrupted);
     };
     if !args.no_confirm && !verdict.suspects().is_empty() {
-        let suspects = only(&file, &verdict)?;
+        let suspects = only(&again.file, &verdict)?;
         crate::note!(
             "{} cases look changed; running them again before saying so",
             suspects.manifest.cases.len()
@@ -110,28 +114,102 @@ pub fn run(args: &Args) -> Result<Exit> {
     Ok(exit_of(&verdict, args.fail_inconclusive))
 }
 
-fn load(what: &str, settings: &Settings) -> Result<Original> {
+fn load(args: &Args, settings: Settings) -> Result<Original> {
+    let what = args.what.as_str();
+    if bundle::is_bundle(what) {
+        return from_bundle(Path::new(what), settings, args.worker.is_some());
+    }
     let is_file = Path::new(what)
         .extension()
         .is_some_and(|extension| extension == "json");
-    let store = database::open(settings, Access::Read)?;
-    if !is_file {
+    let store = database::open(&settings, Access::Read)?;
+    let (file, run) = if is_file {
+        let file = ManifestFile::read(Path::new(what))?;
+        let of_it = store.runs()?.into_iter().rev().find(|row| {
+            row.manifest == file.digest
+                && row.reproduces.is_none()
+                && row.status == RunStatus::Complete
+        });
+        (file, of_it.map(|row| row.run))
+    } else {
         let run = store.resolve(what)?;
         let file = store.manifest(&store.run(&run)?.manifest)?;
         // A reproduction is compared with the run that it reproduced only if that is asked for by name.
-        return Ok(Original {
-            file,
-            run: Some(run),
-        });
-    }
-    let file = ManifestFile::read(Path::new(what))?;
-    let of_it = store.runs()?.into_iter().rev().find(|row| {
-        row.manifest == file.digest && row.reproduces.is_none() && row.status == RunStatus::Complete
-    });
+        (file, Some(run))
+    };
     Ok(Original {
-        run: of_it.map(|row| row.run),
         file,
+        run,
+        settings,
+        dir: None,
     })
+}
+
+/// Lays a bundle out. Its record becomes one of the user's: a reproduction is stored, and would be of nothing without it.
+fn from_bundle(path: &Path, settings: Settings, own_worker: bool) -> Result<Original> {
+    let bundle = Bundle::open(path)?;
+    let laid = laying::lay_out(&bundle, &settings, own_worker)?;
+    database::ingest_record(&settings, &laid.record)?;
+    crate::note!(
+        "note: run {} comes with the bundle {}, and is in the database as a run of the machine that measured it",
+        laid.run,
+        bundle.digest
+    );
+    Ok(Original {
+        file: laid.file,
+        run: Some(laid.run),
+        settings: laid.settings,
+        dir: Some(laid.dir),
+    })
+}
+
+/// All that must be known before anything runs; `None` where inputs differ, which is said.
+fn prepare(original: Original, args: &Args) -> Result<Option<Again>> {
+    let (manifest, settings) = (&original.file.manifest, &original.settings);
+    let files = match original.dir {
+        Some(dir) => reproduction::Files {
+            dir: Some(dir),
+            ..reproduction::Files::default()
+        },
+        None => reproduction::files(manifest, settings)?,
+    };
+    for path in &files.changed {
+        crate::say!(
+            "inputs:  DIFFER: {} is not what the manifest pins",
+            path.display()
+        );
+    }
+    let mut notes: Vec<String> = files.note.into_iter().collect();
+    if !files.changed.is_empty() {
+        notes.iter().for_each(|note| crate::note!("note: {note}"));
+        crate::say!("nothing was run: with other inputs it would be another measurement");
+        return Ok(None);
+    }
+    notes.extend(reproduction::notes(
+        manifest,
+        settings,
+        files.dir.is_some(),
+    )?);
+    let mut file = original.file;
+    let mut worker = args.worker.clone();
+    if let Some(other) = &args.worker {
+        file = with_worker(file, other, &mut notes)?;
+    } else if reproduction::runs_kept_worker(&file.manifest, &original.settings)? {
+        crate::note!(
+            "note: the worker of then was kept and runs again; --worker PATH measures another"
+        );
+    } else {
+        worker = reproduction::rebuild_worker(&file.manifest, &original.settings)?;
+    }
+    if let Some(rounds) = args.rounds {
+        file = with_rounds(file, rounds, &mut notes)?;
+    }
+    Ok(Some(Again {
+        file,
+        notes,
+        worker,
+        dir: files.dir,
+    }))
 }
 
 fn check_out(file: &ManifestFile, to: &Path, settings: &Settings) -> Result<Exit> {
@@ -183,6 +261,20 @@ fn with_worker(file: ManifestFile, worker: &Path, notes: &mut Vec<String>) -> Re
     let mut manifest = file.manifest;
     manifest.arms.iter_mut().for_each(|arm| arm.worker = digest);
     Ok(ManifestFile::seal(&manifest)?)
+}
+
+/// The manifest with another number of rounds: another policy, by which inputs and outputs are what they were.
+fn with_rounds(file: ManifestFile, rounds: u32, notes: &mut Vec<String>) -> Result<ManifestFile> {
+    let mut manifest = file.manifest;
+    for case in &mut manifest.cases {
+        case.policy.rounds = rounds;
+        case.policy.max_rounds = rounds;
+    }
+    notes.push(format!(
+        "The policy is another: {rounds} rounds of each case, whatever the manifest says."
+    ));
+    let sealed = ManifestFile::seal(&manifest);
+    sealed.with_context(|| format!("--rounds {rounds}"))
 }
 
 /// The manifest with the suspects alone: fewer cases, each run in the same way.

@@ -15,6 +15,17 @@ use crate::plan::{self, sources};
 use crate::settings::Settings;
 use crate::workers;
 
+/// How a record says that another worker ran than the manifest names.
+const NAMED: &str = "the manifest names the worker ";
+const IS: &str = ", this is ";
+
+/// Arm, worker of the manifest and worker that ran, where a record's note says that they differ.
+pub fn other_worker(note: &str) -> Option<(&str, &str, &str)> {
+    let (arm, rest) = note.strip_prefix("arm `")?.split_once("`: ")?;
+    let (then, now) = rest.strip_prefix(NAMED)?.split_once(IS)?;
+    Some((arm, then, now))
+}
+
 /// Every arm with its worker and folder, and what the record must say of them. Each worker is kept for later runs.
 pub fn stand(
     manifest: &Manifest,
@@ -55,9 +66,7 @@ fn stand_one(
     }
     if is != arm.worker {
         let (name, then) = (&arm.name, arm.worker);
-        notes.push(format!(
-            "arm `{name}`: the manifest names the worker {then}, this is {is}"
-        ));
+        notes.push(format!("arm `{name}`: {NAMED}{then}{IS}{is}"));
     }
     if are_several {
         // From paths of one length: where a program lies moves its stack, and can change its speed.

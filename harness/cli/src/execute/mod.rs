@@ -47,6 +47,8 @@ pub struct Options {
     pub purpose: Purpose,
     /// Another executable in place of the built-in worker.
     pub worker: Option<PathBuf>,
+    /// Another folder that `{dir}` stands for: it has the files that the manifest pins.
+    pub dir: Option<PathBuf>,
     /// How long to wait for a device that another run holds, in seconds.
     pub wait_s: u64,
     /// Print nothing but errors to stderr.
@@ -73,7 +75,8 @@ pub fn execute(
     options: &Options,
     interrupt: &Interrupt,
 ) -> Result<Executed> {
-    let dir = plan::folder(&file.manifest.suite.source)?;
+    let planned = plan::folder(&file.manifest.suite.source)?;
+    let dir = options.dir.clone().unwrap_or(planned);
     plan::sources::verify(&file.manifest, &dir)?;
     settings.prepare_folders()?;
     // A commit may have to be built: not while a device is held.

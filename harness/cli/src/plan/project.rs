@@ -7,8 +7,8 @@ use assay_record::Project;
 use assay_record::manifest::{Diff, GitState};
 use git2::build::CheckoutBuilder;
 use git2::{
-    BranchType, Delta, DiffFormat, DiffOptions, ErrorCode, Oid, Repository, Status, StatusOptions,
-    WorktreePruneOptions,
+    BranchType, Commit, Delta, DiffFormat, DiffOptions, ErrorCode, Oid, Repository, Status,
+    StatusOptions, WorktreePruneOptions,
 };
 
 use crate::settings::Settings;
@@ -110,7 +110,7 @@ fn scp_path(address: &str) -> Option<usize> {
 /// All that the working tree adds to the commit, as one patch; `None` where it adds nothing.
 fn diff(
     repository: &Repository,
-    commit: Option<&git2::Commit<'_>>,
+    commit: Option<&Commit<'_>>,
     settings: &Settings,
 ) -> Result<Option<Diff>> {
     let ours = our_own_output(repository, settings);
@@ -126,7 +126,7 @@ fn diff(
         // Whatever diff.noprefix and diff.mnemonicPrefix say: a patch without them does not apply.
         .old_prefix("a")
         .new_prefix("b");
-    let tree = commit.map(git2::Commit::tree).transpose()?;
+    let tree = commit.map(Commit::tree).transpose()?;
     let changes = repository.diff_tree_to_workdir_with_index(tree.as_ref(), Some(&mut options))?;
     let mut text = Vec::new();
     let mut too_large = false;
@@ -203,31 +203,15 @@ fn resolve(path: &Path) -> PathBuf {
 
 /// Makes a worktree of `commit` at `to` with the diff applied: the source as it was measured.
 pub fn check_out(settings: &Settings, state: &GitState, to: &Path) -> Result<()> {
-    let commit = state
-        .commit
-        .as_deref()
-        .context("the manifest names no commit")?;
     let repository = discover(&settings.project)?
         .context("not in a git repository: run this where the measured project is cloned")?;
-    let id = Oid::from_str(commit).with_context(|| format!("{commit} is no commit id"))?;
-    repository.find_commit(id).with_context(|| {
-        format!(
-            "commit {commit} is not in this repository; fetch it first{}",
-            state
-                .remote
-                .as_ref()
-                .map_or(String::new(), |r| format!(" from {r}"))
-        )
-    })?;
+    let id = find_commit(&repository, state)?.id();
     ensure!(
         !to.exists(),
         "{}: exists already; name a new folder",
         to.display()
     );
-    let name = unused_name(
-        &repository,
-        &format!("assay-{}", &commit[..commit.len().min(12)]),
-    );
+    let name = unused_name(&repository, &format!("assay-{}", &id.to_string()[..12]));
     let made = make_worktree(&repository, &name, id, state.diff.as_ref(), to);
     if made.is_err() {
         // Best effort: the error that counts is the first one.
@@ -241,6 +225,20 @@ pub fn check_out(settings: &Settings, state: &GitState, to: &Path) -> Result<()>
     made
 }
 
+/// The commit of a state, or in words that the repository has it no more.
+pub fn find_commit<'a>(repository: &'a Repository, state: &GitState) -> Result<Commit<'a>> {
+    let commit = state.commit.as_deref();
+    let commit = commit.context("the manifest names no commit")?;
+    let id = Oid::from_str(commit).with_context(|| format!("{commit} is no commit id"))?;
+    let from = |remote: &String| format!(" from {remote}");
+    repository.find_commit(id).with_context(|| {
+        format!(
+            "commit {commit} is not in this repository; fetch it first{}",
+            state.remote.as_ref().map_or(String::new(), from)
+        )
+    })
+}
+
 fn make_worktree(
     repository: &Repository,
     name: &str,
@@ -252,9 +250,14 @@ fn make_worktree(
         .worktree(name, to, None)
         .with_context(|| format!("{}: no worktree can be made there", to.display()))?;
     let inside = Repository::open_from_worktree(&worktree)?;
+    fill(&inside, commit, diff)
+}
+
+/// Makes a repository's files those of a commit, with a diff applied.
+pub fn fill(inside: &Repository, commit: Oid, diff: Option<&Diff>) -> Result<()> {
     inside.set_head_detached(commit)?;
     inside.checkout_head(Some(CheckoutBuilder::new().force()))?;
-    diff.map_or(Ok(()), |diff| apply(&inside, commit, diff))
+    diff.map_or(Ok(()), |diff| apply(inside, commit, diff))
 }
 
 /// Brings the diff into the working tree, and leaves the index at the commit.

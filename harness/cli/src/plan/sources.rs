@@ -90,6 +90,13 @@ pub struct Unpinned {
     pub missing: Vec<PathBuf>,
 }
 
+impl Unpinned {
+    /// Whether all is as the manifest pins it.
+    pub fn is_none(&self) -> bool {
+        self.changed.is_empty() && self.missing.is_empty()
+    }
+}
+
 /// Compares the files in the suite's folder with the digests in the manifest.
 pub fn compare(manifest: &Manifest, dir: &Path) -> Unpinned {
     let mut found = Unpinned::default();

@@ -303,10 +303,11 @@ fn a_commit_of_assay_itself_is_built_by_cargo() {
         "-c user.name=t -c user.email=t@example.org commit -q -m worker",
     );
     let order = "build --release -p assay-suites --bin assay-worker";
-    let worker =
-        format!("printf '#!/bin/sh\\nexec {ASSAY} worker\\n' > target/release/assay-worker");
+    let worker = format!(
+        "printf '#!/bin/sh\\nexec {ASSAY} worker\\n' > $CARGO_TARGET_DIR/release/assay-worker"
+    );
     let cargo = format!(
-        "test \"$*\" = '{order}' && mkdir -p target/release && {worker} && chmod +x target/release/assay-worker"
+        "test \"$*\" = '{order}' && mkdir -p $CARGO_TARGET_DIR/release && {worker} && chmod +x $CARGO_TARGET_DIR/release/assay-worker"
     );
     place.script("bin/cargo", &cargo);
     let path = format!(

@@ -6,6 +6,7 @@
 mod arms;
 mod asv;
 mod bad_input;
+mod bundle;
 mod calibrate;
 mod clocks;
 mod commands;

@@ -14,6 +14,8 @@ pub(super) struct Phrase {
 /// Pattern of the name (`*` is one part between dots), subject (`*` is what it stood for), unit.
 /// The order is the rank.
 const WORDS: &[(&str, &str, &str)] = &[
+    ("arm.*.worker", "The worker of arm *", ""),
+    ("arm.*.engine", "What starts the workers of arm *", ""),
     ("gpu.*.name", "The model of GPU *", ""),
     ("gpu.count", "The number of GPUs", ""),
     ("cpu.model", "The CPU model", ""),
@@ -82,6 +84,25 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("kernel.version", "The kernel's build", ""),
     ("kernel.parameters", "The kernel's parameters for speed", ""),
     ("kernel.preemption", "The kernel's preemption model", ""),
+    ("arm.*.image", "The image of arm *", ""),
+    // What others did to the machine.
+    ("rounds.disturbed", "The number of disturbed rounds", ""),
+    ("load.1min", "The load", ""),
+    (
+        "cpu.steal_percent_since_boot",
+        "The time stolen by the hypervisor",
+        "%",
+    ),
+    (
+        "gpu.*.utilization_percent",
+        "The use of GPU * by others",
+        "%",
+    ),
+    (
+        "gpu.*.processes",
+        "The number of other processes on GPU *",
+        "",
+    ),
     ("firmware.version", "The firmware (BIOS)", ""),
     ("cpu.smt", "SMT", ""),
     ("cpu.cores", "The number of cores", ""),
@@ -131,27 +152,12 @@ const WORDS: &[(&str, &str, &str)] = &[
         "",
     ),
     ("machine.id", "The machine's identity", ""),
-    // Volatile state.
-    ("load.1min", "The load", ""),
+    ("policy.rounds", "The number of rounds", ""),
+    // What moves by itself.
     ("cpu.mhz_mean", "The CPU clock at that moment", "MHz"),
-    (
-        "cpu.steal_percent_since_boot",
-        "The time stolen by the hypervisor",
-        "%",
-    ),
     ("gpu.*.temperature_c", "The temperature of GPU *", "°C"),
     ("gpu.*.sm_mhz", "The clock of GPU * at that moment", "MHz"),
     ("gpu.*.power_watts", "The power draw of GPU *", "W"),
-    (
-        "gpu.*.utilization_percent",
-        "The use of GPU * by others",
-        "%",
-    ),
-    (
-        "gpu.*.processes",
-        "The number of other processes on GPU *",
-        "",
-    ),
     (
         "gpu.*.ecc_errors.uncorrected",
         "The number of uncorrected memory errors of GPU *",
@@ -164,6 +170,19 @@ const WORDS: &[(&str, &str, &str)] = &[
     ),
     ("swap.used_mib", "The swap in use", "MiB"),
 ];
+
+/// Readings that say what others did to the machine, rather than how it is.
+const LOADS: [&str; 4] = [
+    "load.1min",
+    "cpu.steal_percent_since_boot",
+    "gpu.*.utilization_percent",
+    "gpu.*.processes",
+];
+
+/// Whether a volatile reading is one of the use by others.
+pub(super) fn is_load(name: &str) -> bool {
+    LOADS.iter().any(|pattern| matched(pattern, name).is_some())
+}
 
 impl Phrase {
     pub(super) fn of(name: &str) -> Self {

@@ -1,6 +1,6 @@
 //! Differences in words.
 
-use assay_machine::diff::explain;
+use assay_machine::diff::{Fact, explain, explain_with};
 use assay_record::{Field, Fingerprint};
 
 use crate::tree::{AMD, LAPTOP, Tree};
@@ -65,9 +65,9 @@ fn what_matters_most_comes_first_and_what_moves_by_itself_last() {
             "The upper limit of the CPU clock was 2450 MHz and is now 2000 MHz.",
             "The CPU microcode was 0xa0011d1 and is now 0xa0011d5.",
             "The kernel was 6.1.0-18-amd64 and is now 6.1.0-20-amd64.",
+            "The load was 0.1 and is now 3.2.",
             "`memory.swappiness` was absent before and is now 10.",
             "The machine was booted again in between.",
-            "The load was 0.1 and is now 3.2.",
         ],
         "and one degree more is not worth a word"
     );
@@ -145,4 +145,63 @@ fn two_machines_differ_in_their_cpus_first() {
             .all(|explanation| explanation.name != "boot.id"),
         "another machine is no reboot"
     );
+}
+
+#[test]
+fn what_usually_matters_most_comes_first() {
+    let before = Tree::of(&[AMD]).fingerprint();
+    let mut after = before.clone();
+    // In the order in which they should be told.
+    let settings: &[(&str, &str, Field)] = &[
+        ("settings", "gpu.0.power.limit_watts", Field::float(500.0)),
+        (
+            "settings",
+            "gpu.0.clocks.application_sm_mhz",
+            Field::float(1200.0),
+        ),
+        ("settings", "cpu.governor", Field::text("powersave")),
+        ("settings", "cpu.turbo", Field::text("off")),
+        ("software", "nvidia.driver", Field::text("580.1")),
+        ("software", "cpu.microcode", Field::text("0x1")),
+        ("settings", "mitigation.spectre_v2", Field::text("none")),
+        ("software", "kernel.release", Field::text("7.0")),
+        ("run", "arm.main.image", Field::text("sha256:b")),
+        ("volatile", "load.1min", Field::float(30.0)),
+        ("software", "libc.version", Field::text("3")),
+        ("volatile", "cpu.mhz_mean", Field::float(9000.0)),
+    ];
+    for (part, name, value) in settings.iter().rev() {
+        match *part {
+            "settings" => set(&mut after.settings, name, value.clone()),
+            "software" => set(&mut after.software, name, value.clone()),
+            "volatile" => set(&mut after.volatile, name, value.clone()),
+            _ => {}
+        }
+    }
+    let image = Fact {
+        name: "arm.main.image".into(),
+        before: Some("sha256:a".into()),
+        after: Some("sha256:b".into()),
+    };
+    let explained = explain_with(&before, &after, &[image]);
+    let told: Vec<(&str, &str)> = explained
+        .iter()
+        .map(|one| (one.part.as_str(), one.name.as_str()))
+        .collect();
+    let wanted: Vec<(&str, &str)> = settings
+        .iter()
+        .map(|(part, name, _)| (*part, *name))
+        .collect();
+    assert_eq!(told, wanted);
+    assert_eq!(
+        explained[8].text,
+        "The image of arm main was sha256:a and is now sha256:b."
+    );
+    assert_eq!(explained[0].after.as_deref(), Some("500 W"));
+    assert_eq!(explained[0].before, None);
+    let governor = (
+        explained[2].before.as_deref(),
+        explained[2].after.as_deref(),
+    );
+    assert_eq!(governor, (Some("performance"), Some("powersave")));
 }

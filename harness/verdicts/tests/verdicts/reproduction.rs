@@ -24,7 +24,7 @@ fn judge(original: &Record, again: &Record, earlier: &[Record]) -> Reproduction 
         &store,
         &original.header.run,
         &again.header.run,
-        vec!["the driver changed".into()],
+        vec!["the driver changed".to_owned().into()],
     )
     .unwrap()
 }
@@ -37,7 +37,7 @@ fn verdicts_a_faithful_reproduction() {
         (&Likeness::Identical, &Likeness::Identical)
     );
     assert_eq!(found.speed, Verdict::Inconclusive);
-    assert_eq!(found.explanations, ["the driver changed"]);
+    assert_eq!(found.explanations[0].text, "the driver changed");
     let case = &found.cases[0];
     assert!((case.ratio.unwrap().estimate - 1.0).abs() < 0.02);
     for words in [

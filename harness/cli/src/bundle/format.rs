@@ -1,0 +1,430 @@
+//! A bundle's table of contents: which parts it has, how long each is, and their digests.
+//!
+//! The file is a line that says what it is, a line of canonical JSON, and the parts, one behind the other in the order
+//! of the table. The table holds the digest of every part as it lies in the file and as it is unpacked, and its own
+//! digest stands beside it: so every byte of the file is covered, and that digest names the bundle. There are no paths
+//! but those of data, which stay below one folder, and no times, owners or links.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use assay_protocol::Digest;
+use assay_record::validate::is_below;
+use assay_record::{RunId, canonical};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// First line of the file.
+pub const MAGIC: &[u8] = b"assay bundle\n";
+/// Version of the table that this Assay writes; it reads this one.
+pub const VERSION: u32 = 1;
+/// Longest table, in bytes.
+pub const MAX_TABLE_BYTES: u64 = 16 << 20;
+/// Most that a part may be larger than it lies in the file: what shrinks more is not compressed.
+pub const MAX_RATIO: u64 = 200;
+
+/// Most parts.
+const MAX_PARTS: usize = 10_000;
+/// Most bytes of one part, unpacked.
+const MAX_PART_BYTES: u64 = 64 << 30;
+/// Most bytes of all parts, unpacked.
+const MAX_BYTES: u64 = 256 << 30;
+
+/// The table of contents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contents {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The run that can be run again.
+    pub run: RunId,
+    /// The name of its manifest.
+    pub manifest: Digest,
+    /// What its programs run on: `x86_64-linux`.
+    pub platform: String,
+    /// Where the suite's files lie.
+    pub place: Place,
+    /// Submodules in the trees: by commit, the commit of each path. Their files are not carried.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub submodules: BTreeMap<String, BTreeMap<String, String>>,
+    /// The parts, in the order of [`What`].
+    pub parts: Vec<Part>,
+}
+
+/// Where the suite's files lie when a bundle is laid out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// Whether they lie in the tree of the project's commit; else in a folder of their own.
+    pub in_tree: bool,
+    /// What `{dir}` stands for, from there; empty for that place itself.
+    pub folder: String,
+    /// Where the project's settings lay in the tree; empty for its top.
+    pub project: String,
+}
+
+/// One part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// What it is.
+    pub what: What,
+    /// Whether it is a program.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub executable: bool,
+    /// How it lies in the file.
+    pub encoding: Encoding,
+    /// The part itself.
+    pub content: Extent,
+    /// As it lies in the file.
+    pub stored: Extent,
+}
+
+/// Length and digest of some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extent {
+    /// How many.
+    pub bytes: u64,
+    /// Their SHA-256.
+    pub sha256: Digest,
+}
+
+/// What a part is. The order is that of the file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// The manifest's file, which also holds the project's uncommitted changes.
+    Manifest,
+    /// The record's file, by its name.
+    Record(String),
+    /// A commit of the project: git's commit object.
+    Commit(String),
+    /// The files of that commit, as a tar archive.
+    Tree(String),
+    /// A file that the manifest pins, by its path from the place of the suite's files.
+    Data(String),
+    /// The executable of a built-in worker, by its digest.
+    Worker(Digest),
+}
+
+/// How a part lies in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// As it is.
+    Plain,
+    /// Compressed.
+    Zstd,
+}
+
+impl std::fmt::Display for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Manifest => f.write_str("manifest"),
+            Self::Record(name) => write!(f, "record {name}"),
+            Self::Commit(commit) => write!(f, "commit {commit}"),
+            Self::Tree(commit) => write!(f, "files of commit {commit}"),
+            Self::Data(path) => write!(f, "data {path}"),
+            Self::Worker(digest) => write!(f, "worker {digest}"),
+        }
+    }
+}
+
+/// The table as a line of the file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    contents: Contents,
+    digest: Digest,
+}
+
+impl Contents {
+    /// The line of the file, newline included, and the digest that names the bundle.
+    pub fn to_line(&self) -> Result<(Vec<u8>, Digest)> {
+        self.check()?;
+        let digest = canonical::digest(self)?;
+        let mut line = canonical::to_canonical(&Line {
+            contents: self.clone(),
+            digest,
+        })?;
+        line.push(b'\n');
+        ensure!(
+            line.len() as u64 <= MAX_TABLE_BYTES,
+            "its table of contents would be longer than {MAX_TABLE_BYTES} bytes"
+        );
+        Ok((line, digest))
+    }
+
+    /// Reads the line, given with its newline, and checks all that it says.
+    pub fn from_line(line: &[u8]) -> Result<(Self, Digest)> {
+        const CHANGED: &str =
+            "the file was changed or damaged: fetch it again from where it was made";
+        let value: Value = serde_json::from_slice(line)
+            .with_context(|| format!("the table of contents is not JSON; {CHANGED}"))?;
+        let contents = value.get("contents").unwrap_or(&Value::Null);
+        match contents.get("version").and_then(Value::as_u64) {
+            Some(1) => {}
+            Some(newer) if newer > u64::from(VERSION) => bail!(
+                "bundle version {newer} is newer than {VERSION}, the newest this assay reads; use a newer assay"
+            ),
+            _ => bail!("field `contents.version` is missing or no version: this is no bundle"),
+        }
+        let is = canonical::digest(contents)?;
+        let said = value.get("digest").and_then(Value::as_str);
+        ensure!(
+            said == Some(&is.to_string()),
+            "field `digest` says {}, but the digest of the table of contents is {is}; {CHANGED}",
+            said.unwrap_or("nothing")
+        );
+        let mut again = canonical::to_canonical(&value)?;
+        again.push(b'\n');
+        ensure!(
+            again == line,
+            "the table of contents is not in canonical form; {CHANGED}"
+        );
+        let parsed: Line = serde_json::from_value(value).context("the table of contents")?;
+        parsed.contents.check()?;
+        Ok((parsed.contents, parsed.digest))
+    }
+
+    /// The only part of which this holds.
+    pub fn part(&self, is: impl Fn(&What) -> bool) -> Option<&Part> {
+        self.parts.iter().find(|part| is(&part.what))
+    }
+
+    fn check(&self) -> Result<()> {
+        ensure!(
+            self.parts.len() <= MAX_PARTS,
+            "it has {} parts; at most {MAX_PARTS}",
+            self.parts.len()
+        );
+        for pair in self.parts.windows(2) {
+            let [one, two] = pair else { continue };
+            ensure!(one.what != two.what, "it has two parts: {}", one.what);
+            ensure!(one.what < two.what, "{}: not in its place", two.what);
+        }
+        for part in &self.parts {
+            part.check().with_context(|| part.what.to_string())?;
+        }
+        let sum = |of: fn(&Part) -> u64| {
+            let mut bytes = self.parts.iter().map(of);
+            bytes.try_fold(0_u64, u64::checked_add)
+        };
+        let most = sum(|part| part.content.bytes).zip(sum(|part| part.stored.bytes));
+        ensure!(
+            most.is_some_and(|(content, stored)| content.max(stored) <= MAX_BYTES),
+            "its parts are longer than {MAX_BYTES} bytes together"
+        );
+        self.check_names()
+    }
+
+    /// What must be there, and that nothing points elsewhere.
+    fn check_names(&self) -> Result<()> {
+        let count = |is: fn(&What) -> bool| self.parts.iter().filter(|part| is(&part.what)).count();
+        for (name, is) in [
+            (
+                "manifest",
+                (|what| *what == What::Manifest) as fn(&What) -> bool,
+            ),
+            ("record", |what| matches!(what, What::Record(_))),
+        ] {
+            ensure!(
+                count(is) == 1,
+                "it has {} parts of the kind {name}; 1",
+                count(is)
+            );
+        }
+        let record = format!("{}.jsonl", self.run);
+        let is_of_run = |name: &String| *name == record || *name == format!("{record}.zst");
+        for part in &self.parts {
+            match &part.what {
+                What::Record(name) => ensure!(is_of_run(name), "record {name}: of another run"),
+                What::Commit(commit) | What::Tree(commit) => {
+                    let has = |what| self.part(|other| *other == what).is_some();
+                    ensure!(
+                        has(What::Commit(commit.clone())) && has(What::Tree(commit.clone())),
+                        "commit {commit}: its object or its files are missing"
+                    );
+                }
+                _ => {}
+            }
+        }
+        for (field, path) in [
+            ("folder", &self.place.folder),
+            ("project", &self.place.project),
+        ] {
+            ensure!(
+                path.is_empty() || is_plain(path),
+                "field `place.{field}`: {path:?} is no path that stays below where it starts"
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Part {
+    fn check(&self) -> Result<()> {
+        let (content, stored) = (self.content.bytes, self.stored.bytes);
+        ensure!(
+            content <= MAX_PART_BYTES && stored <= MAX_PART_BYTES,
+            "{} bytes; at most {MAX_PART_BYTES}",
+            content.max(stored)
+        );
+        match self.encoding {
+            Encoding::Plain => ensure!(
+                self.content == self.stored,
+                "it lies there as it is, and yet not with the same length and digest"
+            ),
+            Encoding::Zstd => ensure!(
+                content <= stored.saturating_mul(MAX_RATIO),
+                "{stored} bytes that would unpack to {content}: more than {MAX_RATIO} times as many, which no bundle has"
+            ),
+        }
+        match &self.what {
+            What::Data(path) => ensure!(
+                is_plain(path),
+                "not a path that stays below where it starts: no `..`, no `.`, not absolute"
+            ),
+            What::Commit(commit) | What::Tree(commit) => {
+                let is_hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+                ensure!(
+                    commit.len() == 40 && commit.chars().all(is_hex),
+                    "not a commit: 40 hexadecimal digits"
+                );
+            }
+            What::Worker(digest) => ensure!(
+                *digest == self.content.sha256,
+                "its digest is {}",
+                self.content.sha256
+            ),
+            What::Manifest | What::Record(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether a relative path has no component but names, each once separated.
+pub fn is_plain(path: &str) -> bool {
+    let is_name = |part: &str| !part.is_empty() && part != "." && part != "..";
+    is_below(path) && path.split('/').all(is_name) && Path::new(path).is_relative()
+}
+
+#[cfg(test)]
+mod tests {
+    use assay_protocol::Digest;
+    use assay_record::canonical;
+    use serde_json::{Value, json};
+
+    use super::{Contents, Encoding, Extent, Part, Place, What};
+
+    fn part(what: What) -> Part {
+        let extent = Extent {
+            bytes: 3,
+            sha256: Digest::of("abc"),
+        };
+        Part {
+            what,
+            executable: false,
+            encoding: Encoding::Plain,
+            content: extent,
+            stored: extent,
+        }
+    }
+
+    fn contents() -> Contents {
+        let run = "20261120-211533-a1f10a3a";
+        Contents {
+            version: 1,
+            run: run.parse().unwrap(),
+            manifest: Digest::of("m"),
+            platform: "x86_64-linux".into(),
+            place: Place {
+                in_tree: false,
+                folder: String::new(),
+                project: String::new(),
+            },
+            submodules: std::collections::BTreeMap::new(),
+            parts: vec![
+                part(What::Manifest),
+                part(What::Record(format!("{run}.jsonl.zst"))),
+                part(What::Data("a/b".into())),
+                part(What::Worker(Digest::of("abc"))),
+            ],
+        }
+    }
+
+    fn error_of(change: impl FnOnce(&mut Contents)) -> String {
+        let mut contents = contents();
+        change(&mut contents);
+        format!("{:#}", contents.to_line().unwrap_err())
+    }
+
+    #[test]
+    fn a_table_reads_back_and_every_changed_byte_is_noticed() {
+        let (line, digest) = contents().to_line().unwrap();
+        assert_eq!(Contents::from_line(&line).unwrap(), (contents(), digest));
+        for at in 0..line.len() {
+            let mut changed = line.clone();
+            changed[at] ^= 1;
+            assert!(Contents::from_line(&changed).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn tables_are_refused_in_words() {
+        for (path, words) in [
+            ("../x", "no `..`"),
+            ("a/../x", "no `..`"),
+            ("/etc/passwd", "not absolute"),
+            ("a//b", "stays below"),
+            ("./a", "stays below"),
+            ("", "stays below"),
+            ("a\0b", "stays below"),
+        ] {
+            let error = error_of(|contents| contents.parts[2].what = What::Data(path.into()));
+            assert!(error.contains(words), "{path:?}: {error}");
+        }
+        let twice = |contents: &mut Contents| contents.parts[3] = contents.parts[2].clone();
+        assert!(error_of(twice).contains("two parts: data a/b"));
+        let swapped = |contents: &mut Contents| contents.parts.swap(1, 2);
+        assert!(error_of(swapped).contains("not in its place"));
+        let elsewhere = |contents: &mut Contents| contents.place.folder = "../..".into();
+        assert!(error_of(elsewhere).contains("place.folder"));
+        let bomb = |contents: &mut Contents| {
+            contents.parts[2].encoding = Encoding::Zstd;
+            contents.parts[2].content.bytes = 601;
+        };
+        assert!(error_of(bomb).contains("more than 200 times"));
+        let huge = |contents: &mut Contents| contents.parts[2].content.bytes = u64::MAX;
+        assert!(error_of(huge).contains("at most"));
+        let alone = |contents: &mut Contents| {
+            contents.parts.insert(2, part(What::Commit("a".repeat(40))));
+        };
+        assert!(error_of(alone).contains("its files are missing"));
+        let other =
+            |contents: &mut Contents| contents.parts[3].what = What::Worker(Digest::of("x"));
+        assert!(error_of(other).contains("its digest is"));
+        assert!(error_of(|contents| _ = contents.parts.remove(0)).contains("manifest; 1"));
+    }
+
+    #[test]
+    fn a_newer_version_and_unknown_fields_are_refused() {
+        let line = |change: fn(&mut Value)| {
+            let mut contents = serde_json::to_value(contents()).unwrap();
+            change(&mut contents);
+            let digest = canonical::digest(&contents).unwrap();
+            let line = json!({"contents": contents, "digest": digest});
+            let mut line = canonical::to_canonical(&line).unwrap();
+            line.push(b'\n');
+            format!("{:#}", Contents::from_line(&line).unwrap_err())
+        };
+        assert!(
+            line(|contents| contents["version"] = 2.into()).contains("version 2 is newer than 1")
+        );
+        assert!(line(|contents| contents["version"] = 0.into()).contains("no bundle"));
+        assert!(line(|contents| contents["colour"] = "red".into()).contains("colour"));
+        assert!(line(|contents| contents["parts"][0]["colour"] = "red".into()).contains("colour"));
+    }
+}

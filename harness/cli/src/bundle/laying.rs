@@ -1,0 +1,292 @@
+//! Laying a bundle out in the user's cache, so that its manifest runs as any other does: its project as a git repository
+//! of its own, the suite's files, the workers among those that are kept, and the record among the user's records.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::Seek as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use assay_record::{Manifest, ManifestFile, Record, RunId};
+use git2::Repository;
+use tempfile::{NamedTempFile, TempDir};
+
+use super::format::{Part, What};
+use super::reading::{Bundle, cannot_write};
+use super::source;
+use crate::errors::CouldNotRun;
+use crate::plan::{self, project, sources};
+use crate::settings::Settings;
+use crate::suite::builtin::cache_folder;
+use crate::{checkout, workers};
+
+/// Longest manifest, in bytes, as everywhere.
+const MAX_MANIFEST_BYTES: u64 = 256 << 20;
+/// Longest commit object, in bytes.
+const MAX_COMMIT_BYTES: u64 = 16 << 20;
+
+/// A bundle that lies there ready to be run.
+#[derive(Debug)]
+pub struct Laid {
+    /// Its manifest.
+    pub file: ManifestFile,
+    /// The run that it holds.
+    pub run: RunId,
+    /// Its record, among the user's.
+    pub record: PathBuf,
+    /// What `{dir}` stands for.
+    pub dir: PathBuf,
+    /// The user's settings, with the bundle's project in place of the user's.
+    pub settings: Settings,
+}
+
+/// Checks every byte of a bundle and lays it out.
+pub fn lay_out(bundle: &Bundle, settings: &Settings, own_worker: bool) -> Result<Laid> {
+    bundle.verify()?;
+    let (file, record) = documents(bundle)?;
+    let here = super::platform();
+    let theirs = &bundle.contents.platform;
+    ensure!(
+        own_worker || *theirs == here,
+        CouldNotRun(format!(
+            "the bundle's programs are for {theirs}, and this is {here}; `--worker PATH` measures a worker of yours in their place"
+        ))
+    );
+    settings.prepare_folders()?;
+    keep_workers(bundle, settings)?;
+    let root = place(bundle, &file.manifest)?;
+    let base = root.join(base_name(bundle));
+    let mut of_bundle = settings.clone();
+    of_bundle.project = root.join(FILES);
+    if bundle
+        .contents
+        .part(|what| matches!(what, What::Tree(_)))
+        .is_some()
+    {
+        let folder = root.join(TREE).join(&bundle.contents.place.project);
+        // Its settings may have lain where git does not look.
+        of_bundle.project = if folder.is_dir() {
+            folder
+        } else {
+            root.join(TREE)
+        };
+    }
+    Ok(Laid {
+        run: bundle.contents.run.clone(),
+        record: keep_record(&record, bundle, settings)?,
+        dir: base.join(&bundle.contents.place.folder),
+        settings: of_bundle,
+        file,
+    })
+}
+
+/// The project's files.
+const TREE: &str = "tree";
+/// The suite's files, where they lay elsewhere.
+const FILES: &str = "files";
+
+fn base_name(bundle: &Bundle) -> &'static str {
+    if bundle.contents.place.in_tree {
+        TREE
+    } else {
+        FILES
+    }
+}
+
+/// Manifest and record, which must belong together.
+fn documents(bundle: &Bundle) -> Result<(ManifestFile, NamedTempFile)> {
+    let contents = &bundle.contents;
+    let bytes = bundle.held(
+        bundle.part(|what| *what == What::Manifest)?,
+        MAX_MANIFEST_BYTES,
+    )?;
+    let file = ManifestFile::from_bytes(Path::new("the bundle's manifest"), &bytes)?;
+    ensure!(
+        file.digest == contents.manifest,
+        "the bundle's manifest is {}, and its table of contents says {}",
+        file.digest,
+        contents.manifest
+    );
+    let part = bundle.part(|what| matches!(what, What::Record(_)))?;
+    let What::Record(name) = &part.what else {
+        unreachable!("it was asked for as a record");
+    };
+    // How a record is read depends on its ending.
+    let ending = name.split_once('.').map_or("jsonl", |(_, ending)| ending);
+    let mut copy = tempfile::Builder::new()
+        .suffix(&format!(".{ending}"))
+        .tempfile()
+        .map_err(|error| cannot_write(&error))?;
+    bundle.extract(part, copy.as_file_mut())?;
+    let record = Record::read(copy.path()).context("the bundle's record")?;
+    ensure!(
+        record.header.run == contents.run && record.header.manifest_digest == file.digest,
+        "the bundle's record is of another run or manifest than its table of contents says"
+    );
+    Ok((file, copy))
+}
+
+fn keep_workers(bundle: &Bundle, settings: &Settings) -> Result<()> {
+    for part in &bundle.contents.parts {
+        let What::Worker(digest) = &part.what else {
+            continue;
+        };
+        let folder = workers::folder(settings);
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let mut copy = NamedTempFile::new_in(&folder).map_err(|error| cannot_write(&error))?;
+        bundle.extract(part, copy.as_file_mut())?;
+        // One that was changed since must not pass for it.
+        if workers::find(settings, digest).is_none() {
+            workers::keep(settings, copy.path(), digest)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies the record to the user's, unless it is there: what a reproduction is compared with, and the site tells of.
+fn keep_record(record: &NamedTempFile, bundle: &Bundle, settings: &Settings) -> Result<PathBuf> {
+    let part = bundle.part(|what| matches!(what, What::Record(_)))?;
+    let What::Record(name) = &part.what else {
+        unreachable!("it was asked for as a record");
+    };
+    let to = settings.records.join(name);
+    if to.exists() {
+        return Ok(to);
+    }
+    let mut copy =
+        NamedTempFile::new_in(&settings.records).map_err(|error| cannot_write(&error))?;
+    let mut original = record.reopen()?;
+    original.rewind()?;
+    std::io::copy(&mut original, &mut copy)
+        .and_then(|_| fs::set_permissions(copy.path(), Permissions::from_mode(0o644)))
+        .map_err(|error| cannot_write(&error))?;
+    copy.persist(&to)
+        .map_err(|error| cannot_write(&error.error))?;
+    Ok(to)
+}
+
+/// The folder of this bundle in the cache, laid out anew unless it lies there as it should.
+fn place(bundle: &Bundle, manifest: &Manifest) -> Result<PathBuf> {
+    let name = &bundle.digest.hex()[..24];
+    let root = cache_folder()?.join("bundles").join(name);
+    let _lock = checkout::lock(&root)?;
+    if is_whole(bundle, manifest, &root) {
+        return Ok(root);
+    }
+    let parent = root.parent().unwrap_or(Path::new("/"));
+    let new = TempDir::new_in(parent).map_err(|error| cannot_write(&error))?;
+    fill(bundle, manifest, new.path())?;
+    ensure!(
+        is_whole(bundle, manifest, new.path()),
+        "what it holds is not what its manifest names"
+    );
+    if root.exists() {
+        fs::remove_dir_all(&root).with_context(|| format!("{}: in the way", root.display()))?;
+    }
+    let new = new.keep();
+    fs::rename(&new, &root).with_context(|| root.display().to_string())?;
+    Ok(root)
+}
+
+/// Whether a folder holds what the manifest names: files that it pins, and the project with its changes.
+fn is_whole(bundle: &Bundle, manifest: &Manifest, root: &Path) -> bool {
+    let dir = root
+        .join(base_name(bundle))
+        .join(&bundle.contents.place.folder);
+    let has_files = dir.is_dir() && sources::compare(manifest, &dir).is_none();
+    let has_tree = || match commit(manifest) {
+        None => true,
+        Some(_) => {
+            let here = project::state(&Settings::below(&root.join(TREE)));
+            let then = manifest.project.git();
+            here.is_ok_and(|here| {
+                let here = here.git().map(|here| (&here.commit, &here.diff));
+                here == then.map(|then| (&then.commit, &then.diff))
+            })
+        }
+    };
+    has_files && has_tree()
+}
+
+fn commit(manifest: &Manifest) -> Option<&String> {
+    manifest.project.git()?.commit.as_ref()
+}
+
+fn fill(bundle: &Bundle, manifest: &Manifest, root: &Path) -> Result<()> {
+    if let Some(commit) = commit(manifest) {
+        let tree = root.join(TREE);
+        let repository = Repository::init(&tree)?;
+        add_commits(bundle, &repository)?;
+        let state = manifest
+            .project
+            .git()
+            .context("the manifest has a commit")?;
+        let id = project::find_commit(&repository, state)
+            .with_context(|| {
+                format!("the bundle has no commit {commit}, which its manifest names")
+            })?
+            .id();
+        project::fill(&repository, id, state.diff.as_ref())?;
+    }
+    let base = root.join(base_name(bundle));
+    make_folder(&base, &bundle.contents.place.folder)?;
+    for part in &bundle.contents.parts {
+        if let What::Data(path) = &part.what {
+            lay_file(bundle, part, &base, path).with_context(|| part.what.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn add_commits(bundle: &Bundle, repository: &Repository) -> Result<()> {
+    for part in &bundle.contents.parts {
+        let What::Tree(commit) = &part.what else {
+            continue;
+        };
+        let object = bundle.part(|what| *what == What::Commit(commit.clone()))?;
+        let object = bundle.held(object, MAX_COMMIT_BYTES)?;
+        let mut archive = tempfile::tempfile().map_err(|error| cannot_write(&error))?;
+        bundle.extract(part, &mut archive)?;
+        archive.rewind()?;
+        let none = source::Submodules::new();
+        let submodules = bundle.contents.submodules.get(commit).unwrap_or(&none);
+        source::unpack(repository, commit, &object, submodules, archive)?;
+    }
+    Ok(())
+}
+
+/// Makes folders below `base`, through no link: a tree may hold links, and data must not follow them out of it.
+fn make_folder(base: &Path, below: &str) -> Result<PathBuf> {
+    let mut at = base.to_path_buf();
+    fs::create_dir_all(&at).map_err(|error| cannot_write(&error))?;
+    for name in below.split('/').filter(|name| !name.is_empty()) {
+        at.push(name);
+        match fs::symlink_metadata(&at) {
+            Ok(found) => ensure!(found.is_dir(), "{name} is in the way, and is no folder"),
+            Err(_) => DirBuilder::new()
+                .create(&at)
+                .map_err(|error| cannot_write(&error))?,
+        }
+    }
+    Ok(at)
+}
+
+fn lay_file(bundle: &Bundle, part: &Part, base: &Path, path: &str) -> Result<()> {
+    // The tree may have it, perhaps by a link.
+    if plan::file_digest(&base.join(path)).is_ok_and(|here| here == part.content.sha256) {
+        return Ok(());
+    }
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let to = make_folder(base, folder)?.join(name);
+    if fs::symlink_metadata(&to).is_ok() {
+        fs::remove_file(&to).with_context(|| format!("{path} is in the way"))?;
+    }
+    let mode = if part.executable { 0o755 } else { 0o644 };
+    let mut file: File = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&to)
+        .map_err(|error| cannot_write(&error))?;
+    bundle.extract(part, &mut file)
+}

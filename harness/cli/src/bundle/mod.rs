@@ -1,0 +1,27 @@
+//! Bundles: one file with all that a run needs to be run again, on another machine and without a network.
+//!
+//! [format] is its table of contents, [writing] makes one of a run, [reading] takes one apart and believes nothing,
+//! [source] is the tree of a commit as an archive, and [laying] lays a bundle out so that the manifest in it runs as
+//! any other does. What a bundle holds is measured by running it: whoever runs a bundle runs its programs.
+
+pub mod format;
+pub mod laying;
+pub mod reading;
+pub mod source;
+pub mod writing;
+
+use std::path::Path;
+
+/// The machine that programs here are for.
+pub fn platform() -> String {
+    format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)
+}
+
+/// Whether somebody who names this means a bundle: a file that is no manifest.
+pub fn is_bundle(name: &str) -> bool {
+    let path = Path::new(name);
+    let is_json = path
+        .extension()
+        .is_some_and(|extension| extension == "json");
+    !is_json && path.is_file()
+}

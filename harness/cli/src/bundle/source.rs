@@ -1,0 +1,398 @@
+//! The files of a commit as a tar archive that says nothing else, and back into a git repository.
+//!
+//! The archive holds files and links in git's order: no times, no owners, no folders. What comes out of one is hashed
+//! as git does, and taken only where that gives the very commit that the manifest names. A link may point to another
+//! place of the tree, never out of it; hard links, devices and pipes are no files of a commit.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use git2::{
+    Commit, Index, IndexEntry, IndexTime, ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult,
+};
+use tar::{Archive, Builder, EntryType, Header};
+
+/// Modes of git's tree entries.
+const FILE: u32 = 0o100_644;
+const PROGRAM: u32 = 0o100_755;
+const LINK: u32 = 0o120_000;
+const SUBMODULE: u32 = 0o160_000;
+
+/// Longest path within a tree, in bytes.
+const MAX_PATH_BYTES: usize = 4096;
+
+/// Submodules of a tree: the commit of each path.
+pub type Submodules = BTreeMap<String, String>;
+
+/// The commit object as git has it.
+pub fn commit_object(repository: &Repository, commit: &str) -> Result<Vec<u8>> {
+    let id = Oid::from_str(commit).with_context(|| format!("{commit} is no commit id"))?;
+    let odb = repository.odb()?;
+    let object = odb.read(id)?;
+    ensure!(object.kind() == ObjectType::Commit, "{commit} is no commit");
+    Ok(object.data().to_vec())
+}
+
+/// Writes the files of a commit as an archive; the submodules among them are returned.
+pub fn pack(repository: &Repository, commit: &Commit<'_>, into: impl Write) -> Result<Submodules> {
+    let mut archive = Builder::new(into);
+    let mut submodules = Submodules::new();
+    let mut failed = None;
+    let walked = commit
+        .tree()?
+        .walk(TreeWalkMode::PreOrder, |folder, entry| {
+            let path = [folder.as_bytes(), entry.name_bytes()].concat();
+            let mode = entry.filemode_raw().cast_unsigned();
+            let packed = pack_one(
+                repository,
+                &path,
+                mode,
+                entry.id(),
+                &mut archive,
+                &mut submodules,
+            );
+            match packed.with_context(|| String::from_utf8_lossy(&path).into_owned()) {
+                Ok(()) => TreeWalkResult::Ok,
+                Err(error) => {
+                    failed = Some(error);
+                    TreeWalkResult::Abort
+                }
+            }
+        });
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    walked?;
+    archive.into_inner()?.flush()?;
+    Ok(submodules)
+}
+
+fn pack_one(
+    repository: &Repository,
+    path: &[u8],
+    mode: u32,
+    id: Oid,
+    archive: &mut Builder<impl Write>,
+    submodules: &mut Submodules,
+) -> Result<()> {
+    match mode {
+        0o040_000 => Ok(()),
+        FILE | PROGRAM | LINK => {
+            check_path(path)?;
+            let blob = repository
+                .find_blob(id)
+                .context("its content is not in the repository")?;
+            append(archive, path, mode, blob.content())
+        }
+        SUBMODULE => {
+            let path = std::str::from_utf8(path).context("a submodule whose path is not UTF-8")?;
+            submodules.insert(path.to_owned(), id.to_string());
+            Ok(())
+        }
+        other => bail!("mode {other:o} of git is none that a bundle can hold"),
+    }
+}
+
+fn append(archive: &mut Builder<impl Write>, path: &[u8], mode: u32, content: &[u8]) -> Result<()> {
+    let mut header = Header::new_gnu();
+    header.set_mode(if mode == PROGRAM { 0o755 } else { 0o644 });
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    let path = Path::new(std::ffi::OsStr::from_bytes(path));
+    if mode == LINK {
+        check_link(path, content)?;
+        header.set_entry_type(EntryType::Symlink);
+        header.set_size(0);
+        let target = Path::new(std::ffi::OsStr::from_bytes(content));
+        archive.append_link(&mut header, path, target)?;
+    } else {
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(content.len() as u64);
+        archive.append_data(&mut header, path, content)?;
+    }
+    Ok(())
+}
+
+/// Puts the commit with all its files into a repository, which may have none of them yet.
+pub fn unpack(
+    repository: &Repository,
+    commit: &str,
+    object: &[u8],
+    submodules: &Submodules,
+    archive: impl Read,
+) -> Result<Oid> {
+    let odb = repository.odb()?;
+    let id = odb.write(ObjectType::Commit, object)?;
+    ensure!(
+        id.to_string() == commit,
+        "commit {commit}: the object with this name is {id}"
+    );
+    let tree = write_tree(repository, submodules, archive)
+        .with_context(|| format!("files of commit {commit}"))?;
+    let said = repository.find_commit(id).map(|found| found.tree_id());
+    ensure!(
+        said.as_ref().is_ok_and(|said| *said == tree),
+        "files of commit {commit}: they are not what the commit holds, but tree {tree}"
+    );
+    Ok(id)
+}
+
+fn write_tree(repository: &Repository, submodules: &Submodules, archive: impl Read) -> Result<Oid> {
+    let mut index = Index::new()?;
+    let mut seen = HashSet::new();
+    for entry in Archive::new(archive).entries()? {
+        let mut entry = entry.context("it is no tar archive")?;
+        let path = entry.path_bytes().into_owned();
+        let shown = String::from_utf8_lossy(&path).into_owned();
+        let (mode, content) = content_of(&mut entry).with_context(|| shown.clone())?;
+        ensure!(seen.insert(path.clone()), "{shown}: it is there twice");
+        let blob = repository.blob(&content)?;
+        index.add(&index_entry(path, mode, blob))?;
+    }
+    for (path, id) in submodules {
+        check_path(path.as_bytes()).with_context(|| path.clone())?;
+        let id = Oid::from_str(id).with_context(|| format!("submodule {path}"))?;
+        index.add(&index_entry(path.clone().into_bytes(), SUBMODULE, id))?;
+    }
+    let written = index.write_tree_to(repository);
+    written.context("they make no tree of git")
+}
+
+/// Mode and content of an entry, which must be a file or a link of a commit.
+fn content_of(entry: &mut tar::Entry<'_, impl Read>) -> Result<(u32, Vec<u8>)> {
+    let path = entry.path_bytes().into_owned();
+    check_path(&path)?;
+    let is_program = entry.header().mode()? & 0o100 != 0;
+    match entry.header().entry_type() {
+        EntryType::Regular => {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).context("it is cut off")?;
+            Ok((if is_program { PROGRAM } else { FILE }, content))
+        }
+        EntryType::Symlink => {
+            let target = entry
+                .link_name_bytes()
+                .context("a link to nothing")?
+                .into_owned();
+            check_link(Path::new(std::ffi::OsStr::from_bytes(&path)), &target)?;
+            Ok((LINK, target))
+        }
+        EntryType::Link => bail!("a hard link, which no commit holds"),
+        EntryType::Char | EntryType::Block => bail!("a device, which no commit holds"),
+        EntryType::Fifo => bail!("a pipe, which no commit holds"),
+        EntryType::Directory => bail!("a folder, which no commit holds by itself"),
+        other => bail!("an entry of kind {other:?}, which no commit holds"),
+    }
+}
+
+/// A path of git's: names with slashes between them, none of which leads elsewhere or into git's own folder.
+fn check_path(path: &[u8]) -> Result<()> {
+    ensure!(
+        path.len() <= MAX_PATH_BYTES,
+        "its path is longer than {MAX_PATH_BYTES} bytes"
+    );
+    ensure!(!path.starts_with(b"/"), "an absolute path");
+    for part in path.split(|byte| *byte == b'/') {
+        ensure!(part != b"..", "a path with `..`");
+        ensure!(
+            !part.is_empty() && part != b"." && !part.contains(&0),
+            "a path that is not plain"
+        );
+        ensure!(
+            !part.eq_ignore_ascii_case(b".git"),
+            "a path into git's own folder"
+        );
+    }
+    Ok(())
+}
+
+/// A link that leads to another place of the tree. With `..` only at its start no other link can lead it further up.
+fn check_link(path: &Path, target: &[u8]) -> Result<()> {
+    let shown = String::from_utf8_lossy(target).into_owned();
+    ensure!(
+        !target.is_empty() && !target.starts_with(b"/"),
+        "a link to {shown:?}, which does not lie in the tree"
+    );
+    let parts: Vec<&[u8]> = target.split(|byte| *byte == b'/').collect();
+    let is_up = |part: &&&[u8]| **part == b"..";
+    let up = parts.iter().take_while(is_up).count();
+    ensure!(
+        !parts[up..].contains(&&b".."[..]) && up < path.components().count(),
+        "a link to {shown:?}, which may lead out of the tree"
+    );
+    Ok(())
+}
+
+fn index_entry(path: Vec<u8>, mode: u32, id: Oid) -> IndexEntry {
+    let never = IndexTime::new(0, 0);
+    IndexEntry {
+        ctime: never,
+        mtime: never,
+        dev: 0,
+        ino: 0,
+        mode,
+        uid: 0,
+        gid: 0,
+        file_size: 0,
+        id,
+        flags: 0,
+        flags_extended: 0,
+        path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use git2::{ObjectType, Repository, Signature};
+    use tar::{Builder, EntryType, Header};
+    use tempfile::TempDir;
+
+    use super::{Submodules, commit_object, pack, unpack, write_tree};
+
+    fn repository() -> (TempDir, Repository) {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = Repository::init(folder.path()).unwrap();
+        (folder, repository)
+    }
+
+    /// A commit of files, a program, links, names of all lengths, and a submodule.
+    fn committed() -> (TempDir, Repository, String) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (folder, repository) = repository();
+        let root = folder.path();
+        let deep = root.join("d".repeat(60)).join("e".repeat(60));
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("f"), "deep").unwrap();
+        fs::write(root.join("program"), "#!/bin/sh\n").unwrap();
+        fs::set_permissions(root.join("program"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(root.join("empty"), "").unwrap();
+        symlink("program", root.join("link")).unwrap();
+        symlink("../../program", deep.join("up")).unwrap();
+        symlink(
+            deep.strip_prefix(root).unwrap().join("f"),
+            root.join("long"),
+        )
+        .unwrap();
+        let mut index = repository.index().unwrap();
+        let all = git2::IndexAddOption::DEFAULT;
+        index.add_all(["*"], all, None).unwrap();
+        let other = git2::Oid::from_str(&"12".repeat(20)).unwrap();
+        let module = super::index_entry(b"sub/module".to_vec(), super::SUBMODULE, other);
+        index.add(&module).unwrap();
+        let tree = index.write_tree().unwrap();
+        let tree = repository.find_tree(tree).unwrap();
+        let who = Signature::now("a", "a@example.com").unwrap();
+        let commit = repository.commit(Some("HEAD"), &who, &who, "all", &tree, &[]);
+        let commit = commit.unwrap().to_string();
+        drop(tree);
+        (folder, repository, commit)
+    }
+
+    fn packed(repository: &Repository, commit: &str) -> (Vec<u8>, Submodules) {
+        let mut archive = Vec::new();
+        let id = git2::Oid::from_str(commit).unwrap();
+        let commit = repository.find_commit(id).unwrap();
+        let submodules = pack(repository, &commit, &mut archive).unwrap();
+        (archive, submodules)
+    }
+
+    #[test]
+    fn a_commit_comes_back_to_the_bit() {
+        let (_one, from, commit) = committed();
+        let (archive, submodules) = packed(&from, &commit);
+        assert_eq!(submodules.keys().collect::<Vec<_>>(), ["sub/module"]);
+        assert_eq!(packed(&from, &commit).0, archive, "the same bytes twice");
+        let (_two, into) = repository();
+        let object = commit_object(&from, &commit).unwrap();
+        let id = unpack(&into, &commit, &object, &submodules, &archive[..]).unwrap();
+        assert_eq!(id.to_string(), commit);
+        let tree = into.find_commit(id).unwrap().tree().unwrap();
+        let link = tree.get_name("long").unwrap().id();
+        assert!(into.find_blob(link).unwrap().content().ends_with(b"/f"));
+    }
+
+    #[test]
+    fn another_commit_or_tree_is_noticed() {
+        let (_one, from, commit) = committed();
+        let (archive, submodules) = packed(&from, &commit);
+        let object = commit_object(&from, &commit).unwrap();
+        let (_two, into) = repository();
+        let error = |object: &[u8], submodules: &Submodules, archive: &[u8]| {
+            let failed = unpack(&into, &commit, object, submodules, archive);
+            format!("{:#}", failed.unwrap_err())
+        };
+        let other = [&object[..], b"!"].concat();
+        assert!(error(&other, &submodules, &archive).contains("the object with this name is"));
+        let none = Submodules::new();
+        assert!(error(&object, &none, &archive).contains("not what the commit holds"));
+        let mut changed = archive.clone();
+        let deep = changed
+            .windows(4)
+            .position(|bytes| bytes == b"deep")
+            .unwrap();
+        changed[deep] = b'D';
+        assert!(error(&object, &submodules, &changed).contains("not what the commit holds"));
+        assert!(error(&object, &submodules, &archive[..700]).contains("files of commit"));
+    }
+
+    /// An archive of one entry, with a name and a target that nobody checked.
+    fn archive(entries: &[(&str, EntryType, &str)]) -> Vec<u8> {
+        let mut builder = Builder::new(Vec::new());
+        for (name, kind, target) in entries {
+            let mut header = Header::new_gnu();
+            let gnu = header.as_gnu_mut().unwrap();
+            gnu.name[..name.len()].copy_from_slice(name.as_bytes());
+            gnu.linkname[..target.len()].copy_from_slice(target.as_bytes());
+            header.set_entry_type(*kind);
+            header.set_mode(0o644);
+            header.set_size(0);
+            header.set_cksum();
+            builder.append(&header, std::io::empty()).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn what_would_lie_elsewhere_is_refused_in_words() {
+        use EntryType::{Block, Char, Directory, Fifo, Link, Regular, Symlink};
+        let (_folder, repository) = repository();
+        let odb = repository.odb().unwrap();
+        for (entries, words) in [
+            (&[("../x", Regular, "")][..], "a path with `..`"),
+            (&[("a/../../x", Regular, "")], "a path with `..`"),
+            (&[("/etc/x", Regular, "")], "an absolute path"),
+            (&[("./x", Regular, "")], "not plain"),
+            (&[("a//x", Regular, "")], "not plain"),
+            (&[(".git/hooks/x", Regular, "")], "git's own folder"),
+            (&[("a/.GIT/config", Regular, "")], "git's own folder"),
+            (
+                &[("x", Regular, ""), ("x", Regular, "")],
+                "it is there twice",
+            ),
+            (&[("x", Link, "/etc/passwd")], "a hard link"),
+            (&[("x", Symlink, "/etc/passwd")], "does not lie in the tree"),
+            (&[("x", Symlink, "../x")], "lead out of the tree"),
+            (&[("a/x", Symlink, "../../x")], "lead out of the tree"),
+            (&[("a/x", Symlink, "b/../../x")], "lead out of the tree"),
+            (&[("x", Symlink, "")], "a link to"),
+            (&[("x", Char, "")], "a device"),
+            (&[("x", Block, "")], "a device"),
+            (&[("x", Fifo, "")], "a pipe"),
+            (&[("x", Directory, "")], "a folder"),
+        ] {
+            let failed = write_tree(&repository, &Submodules::new(), &archive(entries)[..]);
+            let error = format!("{:#}", failed.unwrap_err());
+            assert!(error.contains(words), "{entries:?}: {error}");
+        }
+        let fine = archive(&[("a/x", Symlink, "../y"), ("y", Regular, "")]);
+        let tree = write_tree(&repository, &Submodules::new(), &fine[..]).unwrap();
+        assert_eq!(odb.read_header(tree).unwrap().1, ObjectType::Tree);
+    }
+}

@@ -1,0 +1,388 @@
+//! Making a bundle of a run: everything is gathered and checked first, then written beside the file and renamed.
+//!
+//! The same run gives the same bytes: parts have one order, one compression, and nothing that depends on when or where.
+
+use std::fs::File;
+use std::io::{Cursor, Read, Seek as _, Write};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use assay_protocol::Digesting;
+use assay_record::{Arm, Manifest, ManifestFile, Record};
+use assay_store::RunRow;
+use tempfile::NamedTempFile;
+
+use super::format::{Contents, Encoding, Extent, MAGIC, MAX_RATIO, Part, Place, VERSION, What};
+use super::reading::{Bundle, cannot_write, copy};
+use super::source;
+use crate::errors::CouldNotRun;
+use crate::plan::{self, project, sources};
+use crate::reproduction::{self, Files};
+use crate::settings::Settings;
+use crate::{checkout, workers};
+
+/// How hard parts are compressed. Another number gives other bytes.
+const COMPRESSION_LEVEL: i32 = 9;
+
+/// Where the content of a part is.
+enum Content {
+    Held(Vec<u8>),
+    Lying(PathBuf),
+    Scratch(File),
+}
+
+/// A part to be.
+struct Item {
+    what: What,
+    executable: bool,
+    content: Content,
+}
+
+/// Writes a bundle of a run to a file, and opens it again.
+pub fn write(settings: &Settings, run: &RunRow, file: &ManifestFile, to: &Path) -> Result<Bundle> {
+    let folder = match to.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    ensure!(
+        folder.is_dir(),
+        "{}: there is no folder {}",
+        to.display(),
+        folder.display()
+    );
+    let gathered = Gathered::of(settings, run, file, folder)?;
+    let written = gathered.write(run, file, to, folder);
+    written.with_context(|| format!("{}: no bundle was written", to.display()))?;
+    Bundle::open(to)
+}
+
+/// All that goes into a bundle.
+struct Gathered {
+    place: Place,
+    submodules: std::collections::BTreeMap<String, source::Submodules>,
+    items: Vec<Item>,
+}
+
+impl Gathered {
+    fn of(settings: &Settings, run: &RunRow, file: &ManifestFile, scratch: &Path) -> Result<Self> {
+        let manifest = &file.manifest;
+        // Refuses what cannot be run at all.
+        plan::folder(&manifest.suite.source)?;
+        let bytes = file.to_bytes()?;
+        ManifestFile::from_bytes(Path::new("the manifest"), &bytes)?;
+        let mut gathered = Self {
+            place: Place {
+                in_tree: false,
+                folder: String::new(),
+                project: String::new(),
+            },
+            submodules: std::collections::BTreeMap::new(),
+            items: vec![
+                Item::new(What::Manifest, Content::Held(bytes)),
+                record(settings, run, file)?,
+            ],
+        };
+        gathered.add_source(settings, manifest, scratch)?;
+        gathered.add_data(settings, manifest)?;
+        gathered.add_workers(settings, manifest)?;
+        gathered.items.sort_by(|one, two| one.what.cmp(&two.what));
+        gathered.items.dedup_by(|one, two| one.what == two.what);
+        Ok(gathered)
+    }
+
+    /// The commit of the project, and those that arms stand for.
+    fn add_source(
+        &mut self,
+        settings: &Settings,
+        manifest: &Manifest,
+        scratch: &Path,
+    ) -> Result<()> {
+        let Some(state) = manifest
+            .project
+            .git()
+            .filter(|state| state.commit.is_some())
+        else {
+            return Ok(());
+        };
+        let repository = project::discover(&settings.project)?
+            .context("the run is of a git repository, and this is none: bundle where the measured project is cloned")?;
+        let of_arms = manifest.arms.iter().filter_map(|arm| arm.commit.as_ref());
+        let mut commits: Vec<String> = of_arms.map(|commit| commit.commit.clone()).collect();
+        commits.extend(state.commit.clone());
+        commits.sort_unstable();
+        commits.dedup();
+        for name in commits {
+            let mut wanted = state.clone();
+            wanted.commit = Some(name.clone());
+            let commit = project::find_commit(&repository, &wanted)?;
+            let object = source::commit_object(&repository, &name)?;
+            let archive = tempfile::tempfile_in(scratch).map_err(|error| cannot_write(&error))?;
+            let submodules = source::pack(&repository, &commit, &archive)
+                .with_context(|| format!("the files of commit {name} cannot be bundled"))?;
+            if !submodules.is_empty() {
+                self.submodules.insert(name.clone(), submodules);
+            }
+            let tree = Item::new(What::Tree(name.clone()), Content::Scratch(archive));
+            let object = Item::new(What::Commit(name), Content::Held(object));
+            self.items.extend([object, tree]);
+        }
+        let below = checkout::within(settings, &settings.project)?.unwrap_or_default();
+        self.place.project = text(&below)?;
+        Ok(())
+    }
+
+    /// The files that the manifest pins, by their paths from the place where they lie together.
+    fn add_data(&mut self, settings: &Settings, manifest: &Manifest) -> Result<()> {
+        let planned = plan::folder(&manifest.suite.source)?;
+        let below = checkout::within(settings, &planned)?;
+        let has_source = self
+            .items
+            .iter()
+            .any(|item| matches!(item.what, What::Tree(_)));
+        let base = match below.filter(|_| has_source) {
+            Some(below) => {
+                self.place.in_tree = true;
+                below
+            }
+            None => common_folder(manifest, &planned),
+        };
+        self.place.folder = text(&base)?;
+        let Files { dir, changed, .. } = reproduction::files(manifest, settings)?;
+        ensure!(
+            changed.is_empty(),
+            "{}: not what the manifest pins, and no commit at hand has it: bring the file back",
+            changed[0].display()
+        );
+        let dir = dir.unwrap_or(planned);
+        for (name, digest) in &manifest.sources {
+            let path = sources::resolve(name, &dir);
+            let below = name.strip_prefix("{dir}/").unwrap_or(name);
+            let what = What::Data(lexical(&base.join(below)).with_context(|| {
+                format!("{name}: it lies outside the project, where a bundle cannot lay it out; move it below the suite's folder")
+            })?);
+            let is = plan::file_digest(&path)?;
+            ensure!(
+                is == *digest,
+                "{}: not what the manifest pins",
+                path.display()
+            );
+            self.items.push(Item {
+                what,
+                executable: is_executable(&path)?,
+                content: Content::Lying(path),
+            });
+        }
+        Ok(())
+    }
+
+    fn add_workers(&mut self, settings: &Settings, manifest: &Manifest) -> Result<()> {
+        for arm in &manifest.arms {
+            let path = worker(settings, arm)?;
+            self.items.push(Item {
+                what: What::Worker(arm.worker),
+                executable: true,
+                content: Content::Lying(path),
+            });
+        }
+        Ok(())
+    }
+
+    fn write(self, run: &RunRow, file: &ManifestFile, to: &Path, folder: &Path) -> Result<()> {
+        let full = |error: std::io::Error| cannot_write(&error);
+        let mut payload = tempfile::tempfile_in(folder).map_err(full)?;
+        let mut parts = Vec::new();
+        for item in &self.items {
+            let part = item.append(&mut payload);
+            parts.push(part.with_context(|| item.what.to_string())?);
+        }
+        let contents = Contents {
+            version: VERSION,
+            run: run.run.clone(),
+            manifest: file.digest,
+            platform: super::platform(),
+            place: self.place,
+            submodules: self.submodules,
+            parts,
+        };
+        let (line, _) = contents.to_line()?;
+        let mut whole = NamedTempFile::new_in(folder).map_err(full)?;
+        payload.rewind()?;
+        whole
+            .write_all(MAGIC)
+            .and_then(|()| whole.write_all(&line))
+            .and_then(|()| std::io::copy(&mut payload, &mut whole))
+            .and_then(|_| whole.as_file().sync_all())
+            .map_err(full)?;
+        whole.persist(to).map_err(|error| full(error.error))?;
+        Ok(())
+    }
+}
+
+impl Item {
+    fn new(what: What, content: Content) -> Self {
+        Self {
+            what,
+            executable: false,
+            content,
+        }
+    }
+
+    /// Writes the part behind those before it: compressed, unless that gains nothing or would look like a bomb.
+    fn append(&self, payload: &mut File) -> Result<Part> {
+        let begin = payload.stream_position()?;
+        let mut stored = Counted::new(payload);
+        let mut encoder = zstd::Encoder::new(&mut stored, COMPRESSION_LEVEL)?;
+        encoder.include_checksum(true)?;
+        let content = copy(self.content.open()?, u64::MAX, &mut encoder)?;
+        encoder.finish().map_err(|error| cannot_write(&error))?;
+        let mut stored = stored.extent();
+        let is_bomb = content.bytes > stored.bytes.saturating_mul(MAX_RATIO);
+        let encoding = if is_bomb || stored.bytes >= content.bytes {
+            payload.set_len(begin)?;
+            payload.seek(std::io::SeekFrom::Start(begin))?;
+            stored = copy(self.content.open()?, u64::MAX, payload)?;
+            ensure!(stored == content, "it was changed meanwhile; bundle again");
+            Encoding::Plain
+        } else {
+            Encoding::Zstd
+        };
+        Ok(Part {
+            what: self.what.clone(),
+            executable: self.executable,
+            encoding,
+            content,
+            stored,
+        })
+    }
+}
+
+impl Content {
+    fn open(&self) -> Result<Box<dyn Read + '_>> {
+        Ok(match self {
+            Self::Held(bytes) => Box::new(Cursor::new(bytes)),
+            Self::Lying(path) => {
+                Box::new(File::open(path).with_context(|| path.display().to_string())?)
+            }
+            Self::Scratch(file) => {
+                let mut file = file.try_clone()?;
+                file.rewind()?;
+                Box::new(file)
+            }
+        })
+    }
+}
+
+/// A file that knows what was written to it.
+struct Counted<'a> {
+    file: &'a mut File,
+    digesting: Digesting,
+    bytes: u64,
+}
+
+impl<'a> Counted<'a> {
+    fn new(file: &'a mut File) -> Self {
+        Self {
+            file,
+            digesting: Digesting::default(),
+            bytes: 0,
+        }
+    }
+
+    fn extent(self) -> Extent {
+        Extent {
+            bytes: self.bytes,
+            sha256: self.digesting.finish(),
+        }
+    }
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.digesting.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// The record of the run, read once and found to be it.
+fn record(settings: &Settings, run: &RunRow, file: &ManifestFile) -> Result<Item> {
+    let ingested = PathBuf::from(&run.record);
+    let name = ingested.file_name().and_then(|name| name.to_str());
+    let name = name.context("the record has no name")?.to_owned();
+    let path = if ingested.is_file() {
+        ingested
+    } else {
+        settings.records.join(&name)
+    };
+    let record = Record::read(&path).with_context(|| {
+        format!("the record of run {} is not where it was when it was ingested; `assay ingest FOLDER` finds it", run.run)
+    })?;
+    ensure!(
+        record.header.run == run.run && record.header.manifest_digest == file.digest,
+        "{}: of another run than {}",
+        path.display(),
+        run.run
+    );
+    Ok(Item::new(What::Record(name), Content::Lying(path)))
+}
+
+/// The executable that is an arm's built-in worker.
+fn worker(settings: &Settings, arm: &Arm) -> Result<PathBuf> {
+    if arm.worker == plan::own_digest()? {
+        return std::env::current_exe().context("the running executable cannot be found");
+    }
+    let kept = workers::find(settings, &arm.worker);
+    let lost = || {
+        CouldNotRun(format!(
+            "arm `{}`: its worker {} is neither this executable nor in {}, and a bundle carries what was measured; \
+             copy that executable there under its digest",
+            arm.name,
+            arm.worker,
+            workers::folder(settings).display()
+        ))
+    };
+    Ok(kept.ok_or_else(lost)?)
+}
+
+/// The last names of the suite's folder: as many as some file needs to go up from it.
+fn common_folder(manifest: &Manifest, dir: &Path) -> PathBuf {
+    let up = |name: &String| {
+        let parts = name.split('/').skip(1);
+        parts.take_while(|part| *part == "..").count()
+    };
+    let most = manifest.sources.keys().map(up).max().unwrap_or(0);
+    let names: Vec<Component<'_>> = dir.components().collect();
+    names[names.len().saturating_sub(most)..].iter().collect()
+}
+
+/// A relative path without `..`; `None` where it leads out of where it starts.
+fn lexical(path: &Path) -> Option<String> {
+    let mut plain: Vec<&str> = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => plain.push(name.to_str()?),
+            Component::CurDir => {}
+            Component::ParentDir => _ = plain.pop()?,
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(plain.join("/"))
+}
+
+fn text(path: &Path) -> Result<String> {
+    let text = path.to_str();
+    Ok(text
+        .with_context(|| format!("{}: a path that is not UTF-8", path.display()))?
+        .to_owned())
+}
+
+fn is_executable(path: &Path) -> Result<bool> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let meta = std::fs::metadata(path).with_context(|| path.display().to_string())?;
+    Ok(meta.permissions().mode() & 0o111 != 0)
+}

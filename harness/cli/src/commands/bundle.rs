@@ -1,0 +1,56 @@
+//! `assay bundle`: one file with all that a run needs to be run again, on another machine and without a network.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use assay_store::Access;
+
+use crate::bundle::writing;
+use crate::database;
+use crate::errors::Exit;
+use crate::settings::Settings;
+
+/// What to bundle.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A run: an id, a unique prefix, `latest`, `latest~1`, `tag:NAME`.
+    run: String,
+    /// File to write.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+pub fn run(args: &Args) -> Result<Exit> {
+    let settings = Settings::load()?;
+    let (run, file) = {
+        let store = database::open(&settings, Access::Read)?;
+        let run = store.run(&store.resolve(&args.run)?)?;
+        let file = store.manifest(&run.manifest)?;
+        (run, file)
+    };
+    let bundle = writing::write(&settings, &run, &file, &args.output)?;
+    crate::say!("run    {}", run.run);
+    for part in &bundle.contents.parts {
+        crate::say!(
+            "  {}  {:>12} bytes  {}",
+            part.content.sha256,
+            part.content.bytes,
+            part.what
+        );
+    }
+    crate::say!("bundle {}  {}", bundle.digest, args.output.display());
+    if file.manifest.project.git().is_some() {
+        crate::note!(
+            "note: it holds the project's source, uncommitted changes and the variables of the run: give it to nobody who should not have them"
+        );
+    }
+    for (commit, submodules) in &bundle.contents.submodules {
+        let paths: Vec<&str> = submodules.keys().map(String::as_str).collect();
+        crate::note!(
+            "note: commit {} has submodules, whose files are not in it: {}",
+            &commit[..12],
+            paths.join(", ")
+        );
+    }
+    Ok(Exit::Fine)
+}
