@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use assay_record::Record;
+use assay_record::{Record, Timestamp};
 use assay_store::{Access, IngestReport, Patience, Store};
 
 use crate::settings::Settings;
@@ -30,6 +30,9 @@ pub fn ingest_record(settings: &Settings, path: &Path) -> Result<Store> {
         )
     };
     let record = Record::read(path).with_context(kept)?;
+    for doubt in record.clock_doubts(Timestamp::now()) {
+        crate::note!("warning: run {}: {doubt}", record.header.run);
+    }
     let mut store = open(settings, Access::Write).with_context(kept)?;
     store.ingest_record(&record, path).with_context(kept)?;
     Ok(store)

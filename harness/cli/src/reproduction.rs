@@ -145,7 +145,15 @@ pub fn runs_kept_worker(manifest: &Manifest, settings: &Settings) -> Result<bool
 }
 
 fn project_note(manifest: &Manifest, settings: &Settings) -> Result<Option<String>> {
-    let here = project::state(settings)?;
+    let here = match project::state(settings) {
+        Ok(here) => here,
+        // What lies here need not be measurable for what was measured then to run again.
+        Err(error) => {
+            return Ok(Some(format!(
+                "The project here cannot be compared: {error:#}"
+            )));
+        }
+    };
     Ok(match (manifest.project.git(), here.git()) {
         (Some(then), Some(now)) if then.commit != now.commit => {
             let commit = |state: &GitState| state.commit.as_deref().map_or("no commit".to_owned(), |c| c.chars().take(12).collect());

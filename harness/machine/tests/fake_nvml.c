@@ -11,6 +11,7 @@
 //   throttle BITS  clocks event reasons of GPU 0
 //   ecc COUNT      uncorrected memory errors of GPU 0
 //   xid CODE       GPU 0 reports it, once for each such line
+//   limit MILLIWATTS  power limit of GPU 0
 //   stuck          PCIe throughput does not answer while this stands there
 //   forbidden      clocks may not be locked
 //   no memory lock memory clocks cannot be locked
@@ -127,9 +128,9 @@ NUMBER(nvmlDeviceGetCurrPcieLinkWidth, ALIVE, 16, 8)
 NUMBER(nvmlDeviceGetNumGpuCores, ALIVE, 16896, 10240)
 NUMBER(nvmlDeviceGetMemoryBusWidth, ALIVE, 5120, 320)
 NUMBER(nvmlDeviceGetArchitecture, ALIVE, 9, 7)
-NUMBER(nvmlDeviceGetPowerManagementLimit, ALIVE, 500000, 320000)
+NUMBER(nvmlDeviceGetPowerManagementLimit, ALIVE, number_of("limit ", 500000), 320000)
 NUMBER(nvmlDeviceGetPowerManagementDefaultLimit, ALIVE, 700000, 320000)
-NUMBER(nvmlDeviceGetEnforcedPowerLimit, ALIVE, 500000, 320000)
+NUMBER(nvmlDeviceGetEnforcedPowerLimit, ALIVE, number_of("limit ", 500000), 320000)
 NUMBER(nvmlDeviceGetPersistenceMode, ALIVE, 1, 0)
 NUMBER(nvmlDeviceGetComputeMode, ALIVE, 0, 3)
 

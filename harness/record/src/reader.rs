@@ -13,11 +13,15 @@ use crate::chain::Chain;
 use crate::error::RecordError;
 use crate::manifest::{check_digest, check_schema};
 use crate::run_id::RunId;
+use crate::time::Timestamp;
 use crate::validate;
 use crate::writer::{FINISHED_SUFFIX, MAX_LINE_BYTES, OPEN_SUFFIX};
 
 /// Most bytes of one record, decompressed: bounds what a hostile file can take.
 const MAX_RECORD_BYTES: u64 = 8 << 30;
+
+/// By how much clocks of two machines may differ without a word, in nanoseconds: five minutes.
+const CLOCKS_DIFFER_NS: i64 = 300_000_000_000;
 
 /// A record that was read and checked.
 #[derive(Clone, Debug)]
@@ -71,6 +75,30 @@ impl Record {
         self.footer
             .as_ref()
             .map_or(RunStatus::Partial, |footer| footer.status)
+    }
+
+    /// What cannot be true of its times, in words: clocks are set, and a record may come from a machine with a wrong one.
+    pub fn clock_doubts(&self, now: Timestamp) -> Vec<String> {
+        let started = self.header.started;
+        let finished = self.footer.as_ref().map(|footer| footer.finished);
+        let is_ahead =
+            |at: Timestamp| at.unix_ns() > now.unix_ns().saturating_add(CLOCKS_DIFFER_NS);
+        let mut doubts = Vec::new();
+        if let Some(ahead) = [Some(started), finished]
+            .into_iter()
+            .flatten()
+            .find(|at| is_ahead(*at))
+        {
+            doubts.push(format!(
+                "its record says {ahead}, which is still to come: the clock of the machine that measured, or of this one, is wrong"
+            ));
+        }
+        if let Some(finished) = finished.filter(|finished| *finished < started) {
+            doubts.push(format!(
+                "its record says that it began at {started} and ended at {finished}, before that: the clock was set back meanwhile"
+            ));
+        }
+        doubts
     }
 
     fn parse(path: &Path, input: impl BufRead) -> Result<Self, RecordError> {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use assay_record::{Record, RecordError, RunId, RunStatus};
+use assay_record::{Record, RecordError, RunId, RunStatus, Timestamp};
 use duckdb::{Connection, params};
 
 use crate::Store;
@@ -40,6 +40,8 @@ pub struct IngestReport {
     pub updated: Vec<RunId>,
     /// How many records held nothing new.
     pub unchanged: usize,
+    /// What cannot be true of the times of runs that were new or have grown.
+    pub doubts: Vec<(RunId, String)>,
     /// Files and folders that could not be ingested, and why. All others were.
     pub failures: Vec<(PathBuf, StoreError)>,
 }
@@ -172,7 +174,15 @@ impl Store {
         report: &mut IngestReport,
     ) -> Result<(), StoreError> {
         let became = self.ingest_records(&batch)?;
+        let now = Timestamp::now();
         for ((record, path), became) in batch.into_iter().zip(became) {
+            if matches!(became, Ok(Ingested::New | Ingested::Updated)) {
+                let run = &record.header.run;
+                let doubts = record.clock_doubts(now).into_iter();
+                report
+                    .doubts
+                    .extend(doubts.map(|doubt| (run.clone(), doubt)));
+            }
             match became {
                 Ok(Ingested::New) => report.new.push(record.header.run),
                 Ok(Ingested::Updated) => report.updated.push(record.header.run),

@@ -88,17 +88,13 @@ fn line(library: &Library<'_>, one: &Reproduction) -> Option<Line> {
 
 /// How many cases came out the same; on another machine, how its times compare over all.
 fn counted(one: &Reproduction) -> String {
-    match (&one.comparison, one.mean_ratio()) {
-        (Some(_), Some((ratio, cases))) => format!(
-            "times {:+.1} %, geometric mean of {cases}",
-            (ratio - 1.0) * 100.0
-        ),
-        _ => {
-            let is_unchanged = |case: &&CaseReproduction| case.speed == Verdict::Unchanged;
-            let same = one.cases.iter().filter(is_unchanged).count();
-            format!("{same} of {} unchanged", one.cases.len())
-        }
+    if let (Some(_), Some((ratio, cases))) = (&one.comparison, one.mean_ratio()) {
+        let percent = (ratio - 1.0) * 100.0;
+        return format!("times {percent:+.1} %, geometric mean of {cases}");
     }
+    let is_unchanged = |case: &&CaseReproduction| case.speed == Verdict::Unchanged;
+    let same = one.cases.iter().filter(is_unchanged).count();
+    format!("{same} of {} unchanged", one.cases.len())
 }
 
 fn likeness(likeness: &assay_verdicts::Likeness) -> LikenessView {

@@ -30,6 +30,9 @@ pub fn run(args: &Args) -> Result<Exit> {
         report.updated.len(),
         report.unchanged
     );
+    for (run, doubt) in &report.doubts {
+        crate::note!("warning: run {run}: {doubt}");
+    }
     for (path, error) in &report.failures {
         let error = error.to_string();
         let named = error.contains(&path.display().to_string());

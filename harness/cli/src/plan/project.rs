@@ -1,5 +1,9 @@
 //! The measured project as git sees it: commit, branch, remote, and the whole diff if dirty.
 
+mod changes;
+
+pub use changes::is_pointer;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -113,16 +117,19 @@ fn diff(
     commit: Option<&Commit<'_>>,
     settings: &Settings,
 ) -> Result<Option<Diff>> {
-    let ours = our_own_output(repository, settings);
-    if !is_dirty(repository, &ours)? {
+    let mut passed_over = our_own_output(repository, settings);
+    let changes = changes::of(repository, &mut passed_over)?;
+    if changes.is_empty() {
         return Ok(None);
     }
+    changes::check_sizes(repository, &changes, MAX_DIFF_BYTES)?;
     let mut options = DiffOptions::new();
     options
         .include_untracked(true)
         .recurse_untracked_dirs(true)
         .show_untracked_content(true)
         .show_binary(true)
+        .ignore_submodules(true)
         // Whatever diff.noprefix and diff.mnemonicPrefix say: a patch without them does not apply.
         .old_prefix("a")
         .new_prefix("b");
@@ -133,7 +140,7 @@ fn diff(
     changes
         .print(DiffFormat::Patch, |file, _, line| {
             let path = file.new_file().path().or_else(|| file.old_file().path());
-            if path.is_some_and(|path| ours.iter().any(|folder| path.starts_with(folder))) {
+            if path.is_some_and(|path| passed_over.iter().any(|folder| path.starts_with(folder))) {
                 return true;
             }
             if matches!(line.origin(), '+' | '-' | ' ') {
@@ -144,29 +151,9 @@ fn diff(
             !too_large && file.status() != Delta::Unreadable
         })
         .or_else(|error| if too_large { Ok(()) } else { Err(error) })?;
-    ensure!(
-        !too_large,
-        "its working tree differs by more than {} MiB, which a manifest does not hold: commit, or add large files to .gitignore",
-        MAX_DIFF_BYTES >> 20
-    );
-    Ok(Some(Diff::from_bytes(text)))
-}
-
-fn is_dirty(repository: &Repository, ours: &[PathBuf]) -> Result<bool> {
-    if repository.is_bare() {
-        return Ok(false);
-    }
-    let mut options = StatusOptions::new();
-    options.include_untracked(true).recurse_untracked_dirs(true);
-    let statuses = repository.statuses(Some(&mut options))?;
-    let counts = |entry: &git2::StatusEntry<'_>| {
-        let path = String::from_utf8_lossy(entry.path_bytes()).into_owned();
-        entry.status() != Status::IGNORED
-            && !ours
-                .iter()
-                .any(|folder| Path::new(&path).starts_with(folder))
-    };
-    Ok(statuses.iter().any(|entry| counts(&entry)))
+    ensure!(!too_large, changes::too_large(MAX_DIFF_BYTES, None));
+    // A repository within this one is no part of it, though git lists its folder.
+    Ok((!text.is_empty()).then(|| Diff::from_bytes(text)))
 }
 
 /// What Assay itself writes, relative to the repository: measuring must not make a tree dirty.

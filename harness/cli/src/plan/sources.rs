@@ -8,6 +8,7 @@ use assay_protocol::Digest;
 use assay_record::{Case, Manifest, WorkloadRef};
 
 use super::file_digest;
+use super::project::is_pointer;
 
 /// What stands for the suite's folder in arguments and variables.
 pub const DIR: &str = "{dir}";
@@ -39,11 +40,16 @@ pub fn digests(
     named.sort_unstable();
     named.dedup();
     let digest = |text: &String| {
-        let digest = file_digest(&resolve(text, dir));
-        Ok((
-            text.clone(),
-            digest.with_context(|| format!("file {text} that the suite names"))?,
-        ))
+        let named = || format!("file {text} that the suite names");
+        let path = resolve(text, dir);
+        let content = std::fs::read(&path).with_context(|| path.display().to_string());
+        let content = content.with_context(named)?;
+        ensure!(
+            !is_pointer(&content),
+            "{}: only a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`",
+            named()
+        );
+        Ok((text.clone(), Digest::of(content)))
     };
     named
         .into_iter()

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::helpers::{Place, have, spin};
+use crate::helpers::{Place, have, spin, suite};
 
 /// A repository with a commit, and a working tree that differs from it in every way.
 fn dirty_repository() -> Place {
@@ -171,4 +171,150 @@ fn outside_a_repository_is_fine_and_said() {
     place
         .assay("reproduce latest --checkout then")
         .refuses(&["outside any git repository"]);
+}
+
+/// A clean repository with a suite.
+fn clean_repository() -> Place {
+    let place = Place::with_suite(&[spin("control/spin", 1000)]);
+    git(&place, "init -q -b main .");
+    git(&place, "config user.email test@example.org");
+    git(&place, "config user.name test");
+    place.write(".gitignore", "assay/\n*.lock\nassay-data/\nm.json\n");
+    git(&place, "add -A");
+    git(&place, "commit -q -m first");
+    place
+}
+
+/// The diff of a plan; none where the tree is clean.
+fn diff_of(place: &Place) -> Option<String> {
+    place.assay("plan ./tiny.toml -o m.json").exits(0);
+    let manifest: serde_json::Value = serde_json::from_str(&place.read("m.json")).unwrap();
+    let diff = &manifest["manifest"]["project"]["git"]["diff"];
+    (!diff.is_null()).then(|| diff.to_string())
+}
+
+#[test]
+fn untracked_files_that_are_too_long_are_named_and_not_read() {
+    if !have("git") {
+        return;
+    }
+    let place = clean_repository();
+    // Of a length that no memory holds.
+    let file = fs::File::create(place.path("huge.bin")).unwrap();
+    file.set_len(1 << 40).unwrap();
+    place.assay("plan ./tiny.toml -o m.json").refuses(&[
+        "more than 32 MiB",
+        "huge.bin of 1099511627776 bytes",
+        ".gitignore",
+    ]);
+    place.write(".gitignore", "huge.bin\n");
+    place.assay("plan ./tiny.toml -o m.json").exits(0);
+}
+
+#[test]
+fn a_submodule_is_pinned_by_its_commit_or_refused() {
+    if !have("git") {
+        return;
+    }
+    let place = clean_repository();
+    let other = place.beside("assay/other");
+    other.write("in_module", "one");
+    for arguments in [
+        "init -q -b main .",
+        "add -A",
+        "-c user.name=t -c user.email=t@example.org commit -q -m one",
+    ] {
+        git(&other, arguments);
+    }
+    git(
+        &place,
+        "-c protocol.file.allow=always submodule --quiet add ./assay/other module",
+    );
+    // A submodule that was just added is a change as any other would be, and is refused.
+    place
+        .assay("plan ./tiny.toml -o m.json")
+        .refuses(&["the submodule module", "git submodule update"]);
+    git(&place, "commit -q -m module");
+    assert_eq!(diff_of(&place), None);
+    // What git does not know is no change of the commit; what it knows is.
+    place.write("module/untracked", "x");
+    assert_eq!(diff_of(&place), None);
+    place.write("module/in_module", "two");
+    place
+        .assay("plan ./tiny.toml -o m.json")
+        .refuses(&["the submodule module"]);
+    // A run at the clean commit comes back in a bundle, without the module's files, and says so.
+    place.write("module/in_module", "one");
+    place.assay("run ./tiny.toml").exits(0);
+    place
+        .assay("bundle latest -o assay/run.bundle")
+        .exits(0)
+        .says("has submodules, whose files are not in it: module");
+    let elsewhere = Place::new();
+    fs::rename(place.path("assay/run.bundle"), elsewhere.path("run.bundle")).unwrap();
+    elsewhere
+        .assay("reproduce run.bundle --no-confirm")
+        .says("inputs:  identical")
+        .says("outputs: identical");
+}
+
+#[test]
+fn a_file_of_git_lfs_changes_when_its_content_does() {
+    if !have("git") {
+        return;
+    }
+    let place = clean_repository();
+    let content = "a large file";
+    let digest = assay_protocol::Digest::of(content);
+    let length = content.len();
+    let pointer =
+        format!("version https://git-lfs.github.com/spec/v1\noid {digest}\nsize {length}\n");
+    place.write(".gitattributes", "*.bin filter=lfs\n");
+    place.write("data.bin", &pointer);
+    git(&place, "-c filter.lfs.clean=cat add -A");
+    git(&place, "commit -q -m pointer");
+    assert_eq!(diff_of(&place), None);
+    // As `git lfs pull` leaves it, and git's index not knowing yet.
+    place.write("data.bin", content);
+    assert_eq!(diff_of(&place), None);
+    place.write("data.bin", "another large file");
+    assert!(diff_of(&place).unwrap().contains("another large file"));
+    // A suite whose data was never fetched.
+    place.write("data.bin", &pointer);
+    let tool = "[[benchmark]]\nname = \"tool\"\n[benchmark.command]\nargv = [\"cat\", \"{dir}/data.bin\"]\n";
+    place.write("tiny.toml", suite("tiny", &[tool.to_owned()]));
+    place.assay("plan ./tiny.toml -o m.json").refuses(&[
+        "{dir}/data.bin",
+        "only a pointer of Git LFS",
+        "git lfs pull",
+    ]);
+    place.write("data.bin", content);
+    git(&place, "-c filter.lfs.clean=cat add tiny.toml");
+    git(&place, "commit -q -m suite");
+    place.assay("run ./tiny.toml").exits(0).lacks("uncommitted");
+    place.assay("bundle latest -o assay/run.bundle").exits(0);
+    let elsewhere = Place::new();
+    fs::rename(place.path("assay/run.bundle"), elsewhere.path("run.bundle")).unwrap();
+    elsewhere
+        .assay("reproduce run.bundle --no-confirm")
+        .says("reproduces")
+        .lacks("FAILED");
+}
+
+#[test]
+fn a_repository_within_the_project_is_no_part_of_it() {
+    if !have("git") {
+        return;
+    }
+    let place = clean_repository();
+    let inner = place.beside("inner");
+    inner.write("file", "x");
+    for arguments in [
+        "init -q -b main .",
+        "add -A",
+        "-c user.name=t -c user.email=t@example.org commit -q -m one",
+    ] {
+        git(&inner, arguments);
+    }
+    assert_eq!(diff_of(&place), None);
 }

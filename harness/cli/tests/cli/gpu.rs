@@ -188,3 +188,29 @@ fn rounds_that_are_long_enough_tell_the_energy_of_an_iteration() {
     assert!((0.5..=15.0).contains(&watts), "{watts} W");
     assert!(energy["error"].as_f64().unwrap() <= 0.05);
 }
+
+#[test]
+fn a_power_limit_that_was_changed_is_named_first() {
+    let Some(bench) = Bench::of(2, 20) else {
+        return;
+    };
+    bench.assay("run ./gpu.toml").exits(0);
+    bench.fake.say("limit 350000\n");
+    let words = "The power limit of GPU 0 was 500 W and is now 350 W.";
+    let again = bench.assay("reproduce latest --no-confirm");
+    let first = again
+        .stdout
+        .lines()
+        .skip_while(|line| !line.starts_with("what differs"));
+    assert_eq!(first.skip(1).map(str::trim).next(), Some(words), "{again}");
+    let again = bench.assay("reproduce latest~1 --no-confirm --json").json();
+    let first = &again["explanations"][0];
+    assert_eq!(first["field"], "settings.gpu.0.power.limit_watts");
+    assert_eq!(
+        (&first["before"], &first["after"]),
+        (&"500 W".into(), &"350 W".into())
+    );
+    bench.assay("report").exits(0);
+    let page = bench.place.read("assay-data/site/reproductions.html");
+    assert!(page.contains(words), "{page}");
+}

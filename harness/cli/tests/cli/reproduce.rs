@@ -1,6 +1,9 @@
 //! Verdicts against truth: the same work is not regressed, a tenth more work is.
 
-use crate::helpers::{ASSAY, Place, spin, suite_with};
+use assay_record::{Record, Timestamp};
+use assay_store::synthetic::Recipe;
+
+use crate::helpers::{ASSAY, Place, have, spin, suite, suite_with};
 
 /// Enough rounds and time for a tenth to show.
 const POLICY: &str = "rounds = 6, max_rounds = 6, min_samples = 10, max_samples = 400, warmup_ms = 40, round_ms = 100";
@@ -125,4 +128,130 @@ fn changed_inputs_are_found_before_anything_runs() {
         .assay("plan ./tiny.toml")
         .refuses(&["tiny.toml", "{dir}/data.txt"]);
     assert_eq!(place.runs().len(), runs);
+}
+
+#[test]
+fn on_another_machine_outputs_are_compared_and_speed_is_a_comparison() {
+    let place = Place::with_suite(&[spin("control/spin", 1000)]);
+    place.write("assay.toml", "machine = \"one\"\n");
+    place.assay("run ./tiny.toml").exits(0);
+    place.write("assay.toml", "machine = \"two\"\n");
+    place
+        .assay("reproduce latest")
+        .exits(0)
+        .says("inputs:  identical")
+        .says("outputs: identical")
+        .says("speed:   a comparison, not a reproduction: ")
+        .says("says nothing of the code")
+        .lacks("REGRESSED");
+    let json = place.assay("reproduce latest~1 --json").exits(0).json();
+    assert!(json["comparison"].as_str().unwrap().contains(" ran on two"));
+    place.assay("report").exits(0);
+    let page = place.read("assay-data/site/reproductions.html");
+    assert!(
+        page.contains("comparison") && page.contains("geometric mean of 1"),
+        "{page}"
+    );
+}
+
+#[test]
+fn a_lost_worker_is_built_from_its_commit() {
+    if !have("git") {
+        return;
+    }
+    let place = Place::new();
+    place.write("tiny.toml", suite("tiny", &[spin("control/spin", 1000)]));
+    place.write("worker.sh", format!("#!/bin/sh\nexec {ASSAY} worker\n"));
+    let build = "mkdir -p out && cp worker.sh out/worker && chmod +x out/worker\n";
+    place.write("build.sh", build);
+    place.write(".gitignore", "out/\nassay/\n*.lock\nassay-data/\n");
+    let declared = "[build]\ncommand = [\"sh\", \"build.sh\"]\nworker = \"out/worker\"\n";
+    place.write("assay.toml", declared);
+    for arguments in [
+        "git init -q -b main .",
+        "git add -A",
+        "git -c user.name=t -c user.email=t@example.org commit -q -m first",
+    ] {
+        let mut words = arguments.split(' ');
+        let mut command = place.program(words.next().unwrap());
+        assert!(command.args(words).status().unwrap().success());
+    }
+    // The change was never committed: it is built as well.
+    place.write(
+        "worker.sh",
+        format!("#!/bin/sh\n# changed\nexec {ASSAY} worker\n"),
+    );
+    let made = place.program("sh").arg("build.sh").status();
+    assert!(made.unwrap().success());
+    place
+        .assay("run ./tiny.toml --arm main=worker:out/worker")
+        .exits(0);
+    place.write("worker.sh", "lost");
+    std::fs::remove_dir_all(place.path("out")).unwrap();
+    std::fs::remove_dir_all(place.path("assay-data/workers")).unwrap();
+    place
+        .assay("reproduce latest")
+        .says("is not at hand: it is built again from its commit")
+        .says("sh build.sh")
+        .says("note: the build gave the same bytes as then")
+        .says("outputs: identical");
+    // Now it is kept.
+    place
+        .assay("reproduce latest~1")
+        .says("the worker of then was kept")
+        .lacks("built again");
+    // Other bytes are said, in the record too, and come first in what differs.
+    std::fs::remove_dir_all(place.path("assay-data/workers")).unwrap();
+    place.write(
+        "assay.toml",
+        declared.replace("\"build.sh\"", "\"-c\", \"sh build.sh; echo >> out/worker\""),
+    );
+    place
+        .assay("reproduce latest~2")
+        .says("note: the build gave other bytes than then")
+        .says("The worker of arm main was sha256:");
+}
+
+#[test]
+fn clocks_that_are_wrong_are_a_warning() {
+    let place = Place::new();
+    let recipe = Recipe::default();
+    let path = recipe.write(&place.path("records"), None).unwrap();
+    // The same run, as a machine with a wrong clock would have written it.
+    let text = std::fs::read_to_string(&path).unwrap();
+    let started = Record::read(&path).unwrap().header.started;
+    let shifted = |to: &str| {
+        let bodies = text.lines().map(|line| {
+            let body = line.split_once(r#","body":"#).unwrap().1;
+            body.strip_suffix('}')
+                .unwrap()
+                .replace(&started.to_string(), to)
+        });
+        let mut chain = assay_record::chain::Chain::default();
+        bodies
+            .flat_map(|body| chain.seal(body.as_bytes()))
+            .collect::<Vec<u8>>()
+    };
+    let started = |run: &str| place.assay(&format!("show {run}")).exits(0);
+    for (to, words) in [
+        ("2226-01-01T00:00:00Z", "which is still to come"),
+        ("9999-01-01T00:00:00Z", "which is still to come"),
+        ("-009999-01-02T01:59:59Z", ""),
+        (
+            "2226-01-01T00:00:00Z",
+            "before that: the clock was set back",
+        ),
+    ] {
+        std::fs::write(&path, shifted(to)).unwrap();
+        let _ = std::fs::remove_dir_all(place.path("assay-data"));
+        place
+            .assay("ingest records")
+            .exits(0)
+            .says(words)
+            .lacks("panicked");
+        started("latest").lacks("panicked");
+        place.assay("report").exits(0).lacks("panicked");
+        place.assay("history case").lacks("panicked");
+    }
+    assert!(Timestamp::now() < "2226-01-01T00:00:00Z".parse().unwrap());
 }
