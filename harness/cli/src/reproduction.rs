@@ -23,7 +23,7 @@ pub fn notes(manifest: &Manifest, settings: &Settings, has_files: bool) -> Resul
     let project = if has_files {
         None
     } else {
-        project_note(manifest, settings)?
+        project_note(manifest, settings)
     };
     Ok(tool.into_iter().chain(project).collect())
 }
@@ -44,7 +44,7 @@ pub struct Files {
 pub fn files(manifest: &Manifest, settings: &Settings) -> Result<Files> {
     let dir = plan::folder(&manifest.suite.source)?;
     let here = sources::compare(manifest, &dir);
-    let is_as_then = here.is_none() && project_note(manifest, settings)?.is_none();
+    let is_as_then = here.is_none() && project_note(manifest, settings).is_none();
     if is_as_then || !sources::names_folder(manifest) {
         return Ok(Files {
             changed: here.changed,
@@ -144,17 +144,13 @@ pub fn runs_kept_worker(manifest: &Manifest, settings: &Settings) -> Result<bool
     Ok(matches!(&manifest.arms[..], [arm] if arm.worker != here && is_kept(arm)))
 }
 
-fn project_note(manifest: &Manifest, settings: &Settings) -> Result<Option<String>> {
+fn project_note(manifest: &Manifest, settings: &Settings) -> Option<String> {
     let here = match project::state(settings) {
         Ok(here) => here,
         // What lies here need not be measurable for what was measured then to run again.
-        Err(error) => {
-            return Ok(Some(format!(
-                "The project here cannot be compared: {error:#}"
-            )));
-        }
+        Err(error) => return Some(format!("The project here cannot be compared: {error:#}")),
     };
-    Ok(match (manifest.project.git(), here.git()) {
+    match (manifest.project.git(), here.git()) {
         (Some(then), Some(now)) if then.commit != now.commit => {
             let commit = |state: &GitState| state.commit.as_deref().map_or("no commit".to_owned(), |c| c.chars().take(12).collect());
             Some(format!(
@@ -169,7 +165,7 @@ fn project_note(manifest: &Manifest, settings: &Settings) -> Result<Option<Strin
         (None, Some(_)) => Some("The manifest was planned outside git; here is a repository.".into()),
         (Some(_), None) => Some("The manifest names a git commit, but this is no repository.".into()),
         _ => None,
-    })
+    }
 }
 
 /// The verdicts on all reproductions that the store holds, oldest first.

@@ -194,18 +194,15 @@ fn is_whole(bundle: &Bundle, manifest: &Manifest, root: &Path) -> bool {
         .join(base_name(bundle))
         .join(&bundle.contents.place.folder);
     let has_files = dir.is_dir() && sources::compare(manifest, &dir).is_none();
-    let has_tree = || match commit(manifest) {
-        None => true,
-        Some(_) => {
-            let here = project::state(&Settings::below(&root.join(TREE)));
-            let then = manifest.project.git();
-            here.is_ok_and(|here| {
-                let here = here.git().map(|here| (&here.commit, &here.diff));
-                here == then.map(|then| (&then.commit, &then.diff))
-            })
-        }
+    let has_tree = || {
+        let here = project::state(&Settings::below(&root.join(TREE)));
+        let then = manifest.project.git();
+        here.is_ok_and(|here| {
+            let here = here.git().map(|here| (&here.commit, &here.diff));
+            here == then.map(|then| (&then.commit, &then.diff))
+        })
     };
-    has_files && has_tree()
+    has_files && (commit(manifest).is_none() || has_tree())
 }
 
 fn commit(manifest: &Manifest) -> Option<&String> {

@@ -117,7 +117,7 @@ pub fn run(args: &Args) -> Result<Exit> {
 fn load(args: &Args, settings: Settings) -> Result<Original> {
     let what = args.what.as_str();
     if bundle::is_bundle(what) {
-        return from_bundle(Path::new(what), settings, args.worker.is_some());
+        return from_bundle(Path::new(what), &settings, args.worker.is_some());
     }
     let is_file = Path::new(what)
         .extension()
@@ -146,10 +146,10 @@ fn load(args: &Args, settings: Settings) -> Result<Original> {
 }
 
 /// Lays a bundle out. Its record becomes one of the user's: a reproduction is stored, and would be of nothing without it.
-fn from_bundle(path: &Path, settings: Settings, own_worker: bool) -> Result<Original> {
+fn from_bundle(path: &Path, settings: &Settings, own_worker: bool) -> Result<Original> {
     let bundle = Bundle::open(path)?;
-    let laid = laying::lay_out(&bundle, &settings, own_worker)?;
-    database::ingest_record(&settings, &laid.record)?;
+    let laid = laying::lay_out(&bundle, settings, own_worker)?;
+    database::ingest_record(settings, &laid.record)?;
     crate::note!(
         "note: run {} comes with the bundle {}, and is in the database as a run of the machine that measured it",
         laid.run,
@@ -181,7 +181,9 @@ fn prepare(original: Original, args: &Args) -> Result<Option<Again>> {
     }
     let mut notes: Vec<String> = files.note.into_iter().collect();
     if !files.changed.is_empty() {
-        notes.iter().for_each(|note| crate::note!("note: {note}"));
+        for note in &notes {
+            crate::note!("note: {note}");
+        }
         crate::say!("nothing was run: with other inputs it would be another measurement");
         return Ok(None);
     }

@@ -11,8 +11,8 @@ use assay_record::Project;
 use assay_record::manifest::{Diff, GitState};
 use git2::build::CheckoutBuilder;
 use git2::{
-    BranchType, Commit, Delta, DiffFormat, DiffOptions, ErrorCode, Oid, Repository, Status,
-    StatusOptions, WorktreePruneOptions,
+    BranchType, Commit, Delta, DiffFormat, DiffOptions, ErrorCode, Oid, Repository,
+    WorktreePruneOptions,
 };
 
 use crate::settings::Settings;

@@ -204,7 +204,10 @@ fn a_lost_worker_is_built_from_its_commit() {
     std::fs::remove_dir_all(place.path("assay-data/workers")).unwrap();
     place.write(
         "assay.toml",
-        declared.replace("\"build.sh\"", "\"-c\", \"sh build.sh; echo >> out/worker\""),
+        declared.replace(
+            "\"build.sh\"",
+            "\"-c\", \"sh build.sh; echo >> out/worker\"",
+        ),
     );
     place
         .assay("reproduce latest~2")
