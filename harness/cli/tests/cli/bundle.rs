@@ -1,5 +1,9 @@
 //! Bundles: a run comes back in another folder, without its repository and without a network; nothing in one is believed.
 
+mod format;
+mod reading;
+mod source;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
