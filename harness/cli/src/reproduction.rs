@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use assay_machine::diff::{self, Fact};
 use assay_protocol::Digest;
 use assay_record::manifest::GitState;
-use assay_record::{Arm, Fingerprint, Manifest, RunId};
+use assay_record::{Arm, Fingerprint, Image, Manifest, RunId};
 use assay_store::{CaseRow, Store};
 use assay_verdicts::{Explanation, Reproduction};
 
@@ -87,7 +87,8 @@ fn at_commit(manifest: &Manifest, settings: &Settings, dir: &Path) -> Result<Opt
 /// Builds the worker of then from its commit, where it is not at hand and the project says how. `None` where it is, or
 /// where nobody knows how: then this executable takes its place, as the record will say.
 pub fn rebuild_worker(manifest: &Manifest, settings: &Settings) -> Result<Option<PathBuf>> {
-    let [arm] = &manifest.arms[..] else {
+    // The worker of a container comes from its image.
+    let [arm @ Arm { image: None, .. }] = &manifest.arms[..] else {
         return Ok(None);
     };
     let is_here =
@@ -247,7 +248,13 @@ fn arm_facts(then: &Manifest, now: &Manifest) -> Vec<Fact> {
     let told = |manifest: &Manifest| -> BTreeMap<String, String> {
         let of_arm = |arm: &Arm| {
             let name = |what: &str| format!("arm.{}.{what}", arm.name);
-            [(name("worker"), arm.worker.to_string())]
+            let image = arm.image.as_ref().and_then(digest_of);
+            let image = image.map(|image| (name("image"), image.to_string()));
+            let known = [
+                (name("worker"), arm.worker.to_string()),
+                (name("engine"), arm.engine.name().to_owned()),
+            ];
+            known.into_iter().chain(image)
         };
         manifest.arms.iter().flat_map(of_arm).collect()
     };
@@ -260,6 +267,12 @@ fn arm_facts(then: &Manifest, now: &Manifest) -> Vec<Fact> {
         after: now.get(name).cloned(),
     };
     names.into_iter().filter(differs).map(fact).collect()
+}
+
+/// The digest by which an image is pinned.
+fn digest_of(image: &Image) -> Option<Digest> {
+    let stored = image.oci.map(|oci| oci.manifest);
+    stored.or(image.file.as_ref().map(|file| file.digest))
 }
 
 /// The worker that ran in place of a lost one, as the record says.

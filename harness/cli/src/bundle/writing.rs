@@ -176,7 +176,8 @@ impl Gathered {
     }
 
     fn add_workers(&mut self, settings: &Settings, manifest: &Manifest) -> Result<()> {
-        for arm in &manifest.arms {
+        // The worker of a container is its image's.
+        for arm in manifest.arms.iter().filter(|arm| arm.image.is_none()) {
             let path = worker(settings, arm)?;
             self.items.push(Item {
                 what: What::Worker(arm.worker),

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use assay_record::{ManifestFile, RunId, RunStatus};
+use assay_record::manifest::Engine;
+use assay_record::{Arm, ManifestFile, RunId, RunStatus};
 use assay_store::Access;
 use assay_verdicts::{Likeness, Reproduction, Verdict};
 
@@ -30,6 +31,9 @@ pub struct Args {
     /// Another number of rounds than the manifest says, for every case: even, at least 2. More rounds are surer.
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
+    /// Run arms that ran in containers on this machine itself, without their images.
+    #[arg(long)]
+    on_host: bool,
     /// Do not run suspects a second time before saying that their speed changed.
     #[arg(long)]
     no_confirm: bool,
@@ -193,6 +197,9 @@ fn prepare(original: Original, args: &Args) -> Result<Option<Again>> {
         files.dir.is_some(),
     )?);
     let mut file = original.file;
+    if args.on_host {
+        file = on_host(file, &mut notes)?;
+    }
     let mut worker = args.worker.clone();
     if let Some(other) = &args.worker {
         file = with_worker(file, other, &mut notes)?;
@@ -262,6 +269,29 @@ fn with_worker(file: ManifestFile, worker: &Path, notes: &mut Vec<String>) -> Re
     ));
     let mut manifest = file.manifest;
     manifest.arms.iter_mut().for_each(|arm| arm.worker = digest);
+    Ok(ManifestFile::seal(&manifest)?)
+}
+
+/// The manifest with no arm in a container: another environment, whose cost is to be seen.
+fn on_host(file: ManifestFile, notes: &mut Vec<String>) -> Result<ManifestFile> {
+    let mut manifest = file.manifest;
+    let arms = manifest.arms.iter_mut();
+    let contained: Vec<&mut Arm> = arms.filter(|arm| arm.image.is_some()).collect();
+    ensure!(
+        !contained.is_empty(),
+        "--on-host: no arm of the manifest ran in a container; leave it away"
+    );
+    for arm in contained {
+        let image = arm
+            .image
+            .take()
+            .map_or(String::new(), |image| image.environment);
+        arm.engine = Engine::Host;
+        notes.push(format!(
+            "Arm {} runs on this machine, and not in a container of `{image}`.",
+            arm.name
+        ));
+    }
     Ok(ManifestFile::seal(&manifest)?)
 }
 
