@@ -107,6 +107,8 @@ pub enum What {
     Data(String),
     /// The executable of a built-in worker, by its digest.
     Worker(Digest),
+    /// An image of containers as a file: by the digest of its manifest, or of the file that it comes as.
+    Image(Digest),
 }
 
 /// How a part lies in the file.
@@ -128,6 +130,7 @@ impl std::fmt::Display for What {
             Self::Tree(commit) => write!(f, "files of commit {commit}"),
             Self::Data(path) => write!(f, "data {path}"),
             Self::Worker(digest) => write!(f, "worker {digest}"),
+            Self::Image(digest) => write!(f, "image {digest}"),
         }
     }
 }
@@ -299,7 +302,7 @@ impl Part {
                 "its digest is {}",
                 self.content.sha256
             ),
-            What::Manifest | What::Record(_) => {}
+            What::Manifest | What::Record(_) | What::Image(_) => {}
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use super::format::{Part, What};
 use super::reading::{Bundle, cannot_write};
-use super::source;
+use super::{image, source};
 use crate::errors::CouldNotRun;
 use crate::plan::{self, project, sources};
 use crate::settings::Settings;
@@ -41,7 +41,14 @@ pub struct Laid {
 }
 
 /// Checks every byte of a bundle and lays it out.
-pub fn lay_out(bundle: &Bundle, settings: &Settings, own_worker: bool) -> Result<Laid> {
+///
+/// With a worker of the user's, programs for another machine are no hindrance; on the host no image is needed.
+pub fn lay_out(
+    bundle: &Bundle,
+    settings: &Settings,
+    own_worker: bool,
+    on_host: bool,
+) -> Result<Laid> {
     bundle.verify()?;
     let (file, record) = documents(bundle)?;
     let here = super::platform();
@@ -54,6 +61,11 @@ pub fn lay_out(bundle: &Bundle, settings: &Settings, own_worker: bool) -> Result
     );
     settings.prepare_folders()?;
     keep_workers(bundle, settings)?;
+    for arm in file.manifest.arms.iter().filter(|_| !on_host) {
+        if let Some(part) = image::part_of(bundle, arm) {
+            image::lay(bundle, part, arm, settings)?;
+        }
+    }
     let root = place(bundle, &file.manifest)?;
     let base = root.join(base_name(bundle));
     let mut of_bundle = settings.clone();

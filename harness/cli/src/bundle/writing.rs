@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 
 use super::format::{Contents, Encoding, Extent, MAGIC, MAX_RATIO, Part, Place, VERSION, What};
 use super::reading::{Bundle, cannot_write, copy};
-use super::source;
+use super::{image, source};
 use crate::errors::CouldNotRun;
 use crate::plan::{self, project, sources};
 use crate::reproduction::{self, Files};
@@ -39,7 +39,13 @@ struct Item {
 }
 
 /// Writes a bundle of a run to a file, and opens it again.
-pub fn write(settings: &Settings, run: &RunRow, file: &ManifestFile, to: &Path) -> Result<Bundle> {
+pub fn write(
+    settings: &Settings,
+    run: &RunRow,
+    file: &ManifestFile,
+    with_image: bool,
+    to: &Path,
+) -> Result<Bundle> {
     let folder = match to.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -50,7 +56,11 @@ pub fn write(settings: &Settings, run: &RunRow, file: &ManifestFile, to: &Path) 
         to.display(),
         folder.display()
     );
-    let gathered = Gathered::of(settings, run, file, folder)?;
+    let mut gathered = Gathered::of(settings, run, file, folder)?;
+    if with_image {
+        gathered.add_images(settings, &file.manifest)?;
+    }
+    gathered.order();
     let written = gathered.write(run, file, to, folder);
     written.with_context(|| format!("{}: no bundle was written", to.display()))?;
     Bundle::open(to)
@@ -85,9 +95,33 @@ impl Gathered {
         gathered.add_source(settings, manifest, scratch)?;
         gathered.add_data(settings, manifest)?;
         gathered.add_workers(settings, manifest)?;
-        gathered.items.sort_by(|one, two| one.what.cmp(&two.what));
-        gathered.items.dedup_by(|one, two| one.what == two.what);
         Ok(gathered)
+    }
+
+    /// Each part once, in the order of the file.
+    fn order(&mut self) {
+        self.items.sort_by(|one, two| one.what.cmp(&two.what));
+        self.items.dedup_by(|one, two| one.what == two.what);
+    }
+
+    fn add_images(&mut self, settings: &Settings, manifest: &Manifest) -> Result<()> {
+        let arms = manifest.arms.iter();
+        let images: Vec<_> = arms
+            .filter_map(|arm| Some((arm, arm.image.as_ref()?)))
+            .collect();
+        ensure!(
+            !images.is_empty(),
+            "--with-image: no arm of the run was in a container; leave it away"
+        );
+        for (arm, image) in images {
+            let content = match image::find(arm, image, settings)? {
+                image::Found::File(path) => Content::Lying(path),
+                image::Found::Archive(file) => Content::Scratch(file),
+            };
+            let what = What::Image(image::key(image)?);
+            self.items.push(Item::new(what, content));
+        }
+        Ok(())
     }
 
     /// The commit of the project, and those that arms stand for.

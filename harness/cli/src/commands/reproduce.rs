@@ -28,12 +28,8 @@ pub struct Args {
     /// Another executable in place of the built-in worker: does this build still give the old numbers?
     #[arg(long, value_name = "PATH")]
     worker: Option<PathBuf>,
-    /// Another number of rounds than the manifest says, for every case: even, at least 2. More rounds are surer.
-    #[arg(long, value_name = "N")]
-    rounds: Option<u32>,
-    /// Run arms that ran in containers on this machine itself, without their images.
-    #[arg(long)]
-    on_host: bool,
+    #[command(flatten)]
+    otherwise: Otherwise,
     /// Do not run suspects a second time before saying that their speed changed.
     #[arg(long)]
     no_confirm: bool,
@@ -45,6 +41,17 @@ pub struct Args {
     /// Machine output on standard output.
     #[arg(long)]
     json: bool,
+}
+
+/// What shall be otherwise than then.
+#[derive(Debug, clap::Args)]
+struct Otherwise {
+    /// Another number of rounds than the manifest says, for every case: even, at least 2. More rounds are surer.
+    #[arg(long, value_name = "N")]
+    rounds: Option<u32>,
+    /// Run arms that ran in containers on this machine itself, without their images.
+    #[arg(long)]
+    on_host: bool,
 }
 
 /// A manifest, the run that it is compared with, and where both are at home.
@@ -121,7 +128,7 @@ pub fn run(args: &Args) -> Result<Exit> {
 fn load(args: &Args, settings: Settings) -> Result<Original> {
     let what = args.what.as_str();
     if bundle::is_bundle(what) {
-        return from_bundle(Path::new(what), &settings, args.worker.is_some());
+        return from_bundle(Path::new(what), &settings, args);
     }
     let is_file = Path::new(what)
         .extension()
@@ -150,9 +157,14 @@ fn load(args: &Args, settings: Settings) -> Result<Original> {
 }
 
 /// Lays a bundle out. Its record becomes one of the user's: a reproduction is stored, and would be of nothing without it.
-fn from_bundle(path: &Path, settings: &Settings, own_worker: bool) -> Result<Original> {
+fn from_bundle(path: &Path, settings: &Settings, args: &Args) -> Result<Original> {
     let bundle = Bundle::open(path)?;
-    let laid = laying::lay_out(&bundle, settings, own_worker)?;
+    let laid = laying::lay_out(
+        &bundle,
+        settings,
+        args.worker.is_some(),
+        args.otherwise.on_host,
+    )?;
     database::ingest_record(settings, &laid.record)?;
     crate::note!(
         "note: run {} comes with the bundle {}, and is in the database as a run of the machine that measured it",
@@ -197,7 +209,7 @@ fn prepare(original: Original, args: &Args) -> Result<Option<Again>> {
         files.dir.is_some(),
     )?);
     let mut file = original.file;
-    if args.on_host {
+    if args.otherwise.on_host {
         file = on_host(file, &mut notes)?;
     }
     let mut worker = args.worker.clone();
@@ -210,7 +222,7 @@ fn prepare(original: Original, args: &Args) -> Result<Option<Again>> {
     } else {
         worker = reproduction::rebuild_worker(&file.manifest, &original.settings)?;
     }
-    if let Some(rounds) = args.rounds {
+    if let Some(rounds) = args.otherwise.rounds {
         file = with_rounds(file, rounds, &mut notes)?;
     }
     Ok(Some(Again {
