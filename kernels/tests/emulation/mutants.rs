@@ -381,13 +381,6 @@ pub const ALL: &[Mutant] = &[
         to: "ratio < -1.0f ? 1.0f : ratio",
     },
     Mutant {
-        what: "a clock that counts twice",
-        op: "loss-scale",
-        path: "ml/optimizer.cu",
-        from: "clock[0] + 1.0;",
-        to: "clock[0] + 2.0;",
-    },
-    Mutant {
         what: "a sum that is overwritten before all have read it",
         op: "clip-adaptive",
         path: "ml/gradient.cu",
@@ -395,11 +388,11 @@ pub const ALL: &[Mutant] = &[
         to: "",
     },
     Mutant {
-        what: "a factor of clipping upside down",
-        op: "clip-norm",
+        what: "a mean over one more",
+        op: "centralise",
         path: "ml/gradient.cu",
-        from: "__fdiv_rn(most, found)",
-        to: "__fdiv_rn(found, most)",
+        from: "float(cols));",
+        to: "float(cols + 1));",
     },
     Mutant {
         what: "codes that are cut off, not rounded",
