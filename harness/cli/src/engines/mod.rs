@@ -96,6 +96,18 @@ impl fmt::Display for Mismatch {
 
 impl std::error::Error for Mismatch {}
 
+/// An image has no such program as a worker is started by.
+#[derive(Debug)]
+pub struct NoProgram(pub String);
+
+impl fmt::Display for NoProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoProgram {}
+
 /// What a run needs of its containers.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {

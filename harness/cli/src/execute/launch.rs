@@ -16,7 +16,7 @@ use assay_record::manifest::BUILTIN_WORKER;
 use super::worker::{Lost, WorkerProcess};
 use crate::engines::client::last_line;
 use crate::engines::keeper::Keeper;
-use crate::engines::{Engine, Start};
+use crate::engines::{Engine, NoProgram, Start};
 use crate::plan::arms::Standing;
 use crate::plan::sources;
 use crate::workers::WORD;
@@ -53,6 +53,9 @@ pub fn determining_environment(is_contained: bool) -> BTreeMap<String, String> {
     };
     DETERMINING.iter().chain(local).filter_map(value).collect()
 }
+
+/// Exit code of an engine that finds no such program in an image; that of a shell, too.
+const NOT_FOUND: i32 = 127;
 
 /// Starts workers of one arm.
 #[derive(Clone, Debug)]
@@ -118,18 +121,27 @@ impl Launcher {
             .with_context(|| format!("cannot start `{shown}`"))?;
         let hello = process
             .hello()
-            .map_err(|lost| self.not_started(&shown, &lost, &process.log()))?;
+            .map_err(|lost| self.not_started(&shown, &lost, &process))?;
         process.is_in(self.engine.inspect(&name)?);
         Ok((process, hello))
     }
 
     /// Why a worker gave no hello; of one in a container also what the engine said.
-    fn not_started(&self, shown: &str, lost: &Lost, log: &str) -> anyhow::Error {
-        let said = match &self.arm.image {
-            Some(_) if !log.trim().is_empty() => format!(": {}", last_line(log)),
-            _ => String::new(),
+    fn not_started(&self, shown: &str, lost: &Lost, process: &WorkerProcess) -> anyhow::Error {
+        let Some(image) = &self.arm.image else {
+            return anyhow::anyhow!("`{shown}` {lost}");
         };
-        anyhow::anyhow!("`{shown}` {lost}{said}")
+        if process.code() == Some(NOT_FOUND) {
+            let name = &image.environment;
+            return NoProgram(format!("`{shown}`: no such program in `{name}`")).into();
+        }
+        let log = process.log();
+        let said = if log.trim().is_empty() {
+            ""
+        } else {
+            last_line(&log)
+        };
+        anyhow::anyhow!("`{shown}` {lost}: {said}")
     }
 
     fn argv(&self, worker: &str) -> Result<Vec<OsString>> {

@@ -79,6 +79,8 @@ pub struct WorkerProcess {
     interrupt: Interrupt,
     /// What was found in its container.
     ran: Option<Ran>,
+    /// Its exit code, once it has ended by itself.
+    code: Option<i32>,
     /// Sees its container gone, after all else.
     keeper: Option<Keeper>,
 }
@@ -106,6 +108,7 @@ impl WorkerProcess {
             logger,
             interrupt: Interrupt::default(),
             ran: None,
+            code: None,
             keeper,
         })
     }
@@ -114,6 +117,11 @@ impl WorkerProcess {
     pub fn pid(&self) -> u32 {
         let contained = self.ran.as_ref().and_then(|ran| ran.pid);
         contained.unwrap_or_else(|| self.child.id())
+    }
+
+    /// Its exit code, where it has ended by itself.
+    pub fn code(&self) -> Option<i32> {
+        self.code
     }
 
     /// Notes what was found in its container.
@@ -278,6 +286,7 @@ impl WorkerProcess {
         }
         self.kill_group();
         let status = status.or_else(|| self.child.wait().ok());
+        self.code = status.and_then(|status| status.code());
         status.map_or_else(|| "no exit status".into(), |status| status.to_string())
     }
 

@@ -21,6 +21,7 @@ use assay_protocol::{Digest, Hello, U64};
 use assay_record::manifest::{BUILTIN_WORKER, MANIFEST_SCHEMA, SuiteRef, Tool};
 use assay_record::{Case, Manifest, ManifestFile, Source};
 
+use crate::engines::NoProgram;
 use crate::execute::{launch::Launcher, monotonic_ns};
 use crate::settings::Settings;
 use crate::suite::{Suite, builtin, locate::Located};
@@ -87,15 +88,18 @@ fn cases(
     workers: &BTreeMap<String, Vec<String>>,
     options: &Options,
 ) -> Result<Vec<Case>> {
-    let of_arm = |standing: &Standing| {
-        let launcher = Launcher::new(standing, workers, &planning());
-        cases::expand(suite, &ask_workers(suite, &launcher)?, options)
-    };
-    let (first, others) = standing.split_first().context("a run has an arm")?;
-    let cases = of_arm(first)?;
-    for other in others {
+    let mut catalogs = Vec::new();
+    for standing in standing {
+        catalogs.push(catalog(suite, standing, workers)?);
+    }
+    let suite = &offered(suite, standing, &catalogs);
+    let of_arm = |catalog| cases::expand(suite, catalog, options);
+    let mut arms = standing.iter().zip(&catalogs);
+    let (first, catalog) = arms.next().context("a run has an arm")?;
+    let cases = of_arm(catalog)?;
+    for (other, catalog) in arms {
         let name = &other.arm.name;
-        let theirs = of_arm(other).with_context(|| format!("arm `{name}`"))?;
+        let theirs = of_arm(catalog).with_context(|| format!("arm `{name}`"))?;
         if let Some((case, _)) = cases.iter().zip(&theirs).find(|(a, b)| a != b) {
             bail!(
                 "case `{}` is not the same work on the arms `{}` and `{name}`: their workers define its workload differently",
@@ -105,6 +109,36 @@ fn cases(
         }
     }
     Ok(cases)
+}
+
+/// What the workers of an arm offer, by their names; without those that its image has no program for.
+fn catalog(
+    suite: &Suite,
+    standing: &Standing,
+    workers: &BTreeMap<String, Vec<String>>,
+) -> Result<BTreeMap<String, Hello>> {
+    let launcher = Launcher::new(standing, workers, &planning());
+    ask_workers(suite, &launcher).with_context(|| format!("arm `{}`", standing.arm.name))
+}
+
+/// The suite with the benchmarks that every arm has a worker for; says which are left out.
+fn offered(suite: &Suite, standing: &[Standing], catalogs: &[BTreeMap<String, Hello>]) -> Suite {
+    let mut offered = suite.clone();
+    for (standing, catalog) in standing.iter().zip(catalogs) {
+        offered.benchmarks.retain(|benchmark| {
+            let worker = benchmark.worker.as_deref().unwrap_or(BUILTIN_WORKER);
+            let is_there = catalog.contains_key(worker);
+            if !is_there {
+                crate::note!(
+                    "note: benchmark `{}` is left out: the image of arm `{}` has no program for worker `{worker}`",
+                    benchmark.name,
+                    standing.arm.name
+                );
+            }
+            is_there
+        });
+    }
+    offered
 }
 
 /// Digests of the files in the suite's folder. At a commit, the commit pins them.
@@ -171,13 +205,16 @@ fn ask_workers(suite: &Suite, launcher: &Launcher) -> Result<BTreeMap<String, He
     let mut names: Vec<&str> = used.collect();
     names.sort_unstable();
     names.dedup();
-    let ask = |name: &str| {
-        let (_, hello) = launcher
-            .start(name)
-            .with_context(|| format!("worker `{name}`"))?;
-        Ok((name.to_owned(), hello))
-    };
-    names.into_iter().map(ask).collect()
+    let mut offers = BTreeMap::new();
+    for name in names {
+        match launcher.start(name) {
+            Ok((_, hello)) => drop(offers.insert(name.to_owned(), hello)),
+            // An image is for what it has.
+            Err(error) if error.is::<NoProgram>() => {}
+            Err(error) => return Err(error.context(format!("worker `{name}`"))),
+        }
+    }
+    Ok(offers)
 }
 
 /// What the containers of this planning are named after: nobody else's on this machine, now.
