@@ -1,32 +1,63 @@
 //! Ops of machine learning, each a **brick**: what kernels are timed as, and what models are made of.
 //!
-//! A brick is a small `Copy` value of shape and type, as `LayerNorm { rows, cols, dtype }`. Its `forward` and `backward` append
-//! one step for the host and the launches for CUDA devices to a [`Program`]; buffers are named by their numbers, and may lie
+//! A brick is a small `Copy` value of shape and type, as `Softmax { rows, cols, dtype }`. Its `forward` and `backward` append
+//! steps for the host and launches for CUDA devices to a [`Program`]; buffers are named by their numbers, and may lie
 //! anywhere in the program. The [`Op`](crate::ops::Op) of the same file allocates and fills buffers, calls the brick, and says
 //! work and check; a model allocates its own, and calls the same bricks one after the other, for either kind of device.
 //!
 //! Shapes are those of the arguments: a brick panics if a buffer has another length or type than it needs
 //! ([`expect`]), which is a mistake of the program's, never of a suite's: ops refuse bad parameters before. Scratch memory that a brick
-//! needs it adds itself ([`workspace`]). Activations have the brick's type, parameters and statistics are `f32`; arithmetic is in
-//! `f32`. On the host the bits do not depend on the number of threads. NaN and infinities are computed with like any number:
-//! nothing hides them.
+//! needs it adds itself ([`workspace`]). Activations have the brick's type; parameters, their gradients and statistics are `f32`;
+//! arithmetic is in `f32`. On the host the bits do not depend on the number of threads. NaN and infinities are computed with
+//! like any number: nothing hides them.
 
+pub mod activation;
+pub mod bias_gelu;
+pub mod bound;
+pub mod column_sum;
+pub mod cross_entropy;
+pub mod cuda;
+pub mod dropout;
+pub mod embedding;
 pub mod gemm_i8;
 pub mod gradient;
 pub mod host;
+pub mod norm;
 pub mod optimizer;
 pub mod quantise;
 pub mod search;
+pub mod softmax;
 
 use crate::element::DType;
-use crate::program::Program;
+use crate::program::{Fill, Program, Role};
 
 /// Types of activations.
 pub const DTYPES: &[DType] = &[DType::F32, DType::Bf16, DType::F16];
 
+/// Calls a generic function with the type of activations.
+macro_rules! with_lane {
+    ($dtype:expr, $function:ident ($($argument:expr),* $(,)?)) => {
+        match $dtype {
+            $crate::element::DType::F32 => $function::<f32>($($argument),*),
+            $crate::element::DType::Bf16 => $function::<half::bf16>($($argument),*),
+            $crate::element::DType::F16 => $function::<half::f16>($($argument),*),
+            other => panic!("activations of {other}"),
+        }
+    };
+}
+pub(crate) use with_lane;
+
+/// Sizes of tests where whole packs move at once: multiples of 8 between 200 and 1000, others as they are.
+pub fn test_size(size: i64) -> i64 {
+    if (200..1000).contains(&size) {
+        size + (8 - size % 8) % 8
+    } else {
+        size
+    }
+}
+
 /// Adds scratch memory for a brick, and gives its number. The name is unique, however often the brick is used.
 pub fn workspace(program: &mut Program, name: &str, dtype: DType, len: usize) -> usize {
-    use crate::program::{Fill, Role};
     let name = format!("{name}-{}", program.buffers.len());
     program.add(name, dtype, len, Role::Scratch, Fill::Poison)
 }
@@ -48,3 +79,6 @@ pub fn expect(program: &Program, brick: &str, buffers: &[(&str, usize, DType, us
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,9 +13,8 @@ mod nbody;
 mod pointer_chase;
 mod power_spectrum;
 mod radix_sort;
-pub(crate) mod reduce;
+pub mod reduce;
 mod scan;
-mod softmax;
 mod spectral;
 mod spmv;
 mod stencil;
@@ -35,7 +34,10 @@ use assay_protocol::{
 };
 
 use crate::device;
-use crate::ml::{gemm_i8, gradient, optimizer, quantise, search};
+use crate::ml::{
+    activation, bias_gelu, column_sum, cross_entropy, dropout, embedding, gemm_i8, gradient, norm,
+    optimizer, quantise, search, softmax,
+};
 use crate::parameters::{self, Arguments};
 use crate::program::{Program, Source};
 
@@ -64,7 +66,24 @@ const OPS: &[&dyn Op] = &[
     &gemm::Gemm::One,
     &gemm::Gemm::Batched,
     &conv2d::Conv2d,
-    &softmax::Softmax,
+    &softmax::SoftmaxOp::Forward,
+    &softmax::SoftmaxOp::Backward,
+    &norm::NormOp::LAYER,
+    &norm::NormOp::LAYER_BACKWARD,
+    &norm::NormOp::RMS,
+    &norm::NormOp::RMS_BACKWARD,
+    &activation::ActivationOp::Gelu,
+    &activation::ActivationOp::GeluBackward,
+    &activation::ActivationOp::SwiGlu,
+    &activation::ActivationOp::SwiGluBackward,
+    &bias_gelu::BiasGeluOp::Forward,
+    &bias_gelu::BiasGeluOp::Backward,
+    &cross_entropy::CrossEntropyOp::Forward,
+    &cross_entropy::CrossEntropyOp::Backward,
+    &embedding::EmbeddingOp::Forward,
+    &embedding::EmbeddingOp::Backward,
+    &dropout::DropoutOp,
+    &column_sum::ColumnSumOp,
     &spmv::Spmv,
     &stencil::Stencil,
     &ceiling::PeakBandwidth,

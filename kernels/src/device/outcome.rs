@@ -121,13 +121,13 @@ pub fn digest_of(buffers: &Buffers, outputs: &[usize]) -> Option<Digest> {
 
 /// The different bits that an output had.
 #[derive(Debug, Default)]
-pub struct Distinct(BTreeSet<Vec<u8>>);
+pub struct Distinct(BTreeSet<String>);
 
 impl Distinct {
-    /// Remembers what an output holds: it is small.
+    /// Remembers what an output holds, by its digest.
     pub fn note(&mut self, output: &Buffer) {
         if self.0.len() < MOST_DISTINCT {
-            self.0.insert(output.bytes().to_vec());
+            self.0.insert(output.digest().to_string());
         }
     }
 

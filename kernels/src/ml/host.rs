@@ -1,7 +1,6 @@
-//! What bricks share on the host: rows and runs of elements dealt to threads, and results on their way to memory.
+//! What bricks share on the host: runs of elements, and results on their way to memory.
 
-use std::ops::Range;
-
+use crate::buffer::Buffer;
 use crate::device::{Team, chunk};
 use crate::lane::{self, Lane};
 use crate::store::{self, Around};
@@ -46,23 +45,47 @@ impl<'a, T: Lane> Sink<'a, T> {
     }
 }
 
-/// The rows of each member, in order and whole: those of a matrix of `rows` rows.
-pub fn rows_of(team: &Team, rows: usize) -> Vec<Range<usize>> {
-    let members = team.threads();
-    (0..members).map(|i| chunk(rows, 1, members, i)).collect()
-}
-
-/// Divides a slice into the parts that belong to ranges of rows of `width`; ranges are adjacent and begin at 0.
-pub fn split_rows<'a, T>(
-    slice: &'a mut [T],
-    rows: &[Range<usize>],
-    width: usize,
-) -> Vec<&'a mut [T]> {
-    let mut rest = slice;
-    let parts = rows.iter().map(|range| {
-        let (part, later) = std::mem::take(&mut rest).split_at_mut(range.len() * width);
-        rest = later;
-        part
+/// Computes elements from those at the same places of `N` inputs, a run of at most [`BLOCK`] at a time:
+/// `run(first, inputs, outputs)` with the number of the run's first element.
+pub fn pointwise<T: Lane, const N: usize, const M: usize>(
+    team: &Team,
+    inputs: [&Buffer; N],
+    outputs: [&mut Buffer; M],
+    run: impl Fn(usize, [&[f32]; N], [&mut [f32]; M]) + Sync,
+) {
+    let len = outputs[0].len();
+    let traffic = (N + M) * len * size_of::<T>();
+    let inputs = inputs.map(Buffer::get::<T>);
+    let mut outputs =
+        outputs.map(|output| team.split_mut(output.get_mut::<T>(), BLOCK).into_iter());
+    let parts = (0..team.threads()).map(|index| {
+        let first = chunk(len, BLOCK, team.threads(), index).start;
+        let outputs = outputs
+            .each_mut()
+            .map(|parts| parts.next().unwrap_or_default());
+        (first, outputs)
     });
-    parts.collect()
+    team.each(parts.collect(), |(first, outputs)| {
+        let len = outputs[0].len();
+        let mut sinks = outputs.each_mut().map(|out| Sink::new(out, traffic));
+        let mut rooms = [[0.0; BLOCK]; N];
+        let mut values = [[0.0; BLOCK]; M];
+        for start in (0..len).step_by(BLOCK) {
+            let count = BLOCK.min(len - start);
+            let at = *first + start;
+            let mut each_room = rooms.iter_mut();
+            let wide = inputs.map(|input| match each_room.next() {
+                Some(room) => T::widen_all(&input[at..at + count], &mut room[..count]),
+                None => unreachable!("a room for each input"),
+            });
+            run(
+                at,
+                wide,
+                values.each_mut().map(|values| &mut values[..count]),
+            );
+            for (sink, values) in sinks.iter_mut().zip(&values) {
+                sink.put(start, &values[..count]);
+            }
+        }
+    });
 }

@@ -81,6 +81,15 @@ pub fn sum<T: Real>(elements: &[T]) -> T {
     tree(&leaf, 0, elements.len().div_ceil(BLOCK))
 }
 
+/// Sum of the products of two rows of one length, at least 1, by one thread.
+pub fn dot<T: Real>(left: &[T], right: &[T]) -> T {
+    let leaf = |block: usize| {
+        let range = block * BLOCK..left.len().min((block + 1) * BLOCK);
+        block_dot(&left[range.clone()], &right[range])
+    };
+    tree(&leaf, 0, left.len().div_ceil(BLOCK))
+}
+
 /// Additions on the longest path through the sum of a block.
 pub fn block_height(len: usize) -> u64 {
     len.min(BLOCK).div_ceil(LANES) as u64 + tree_height(LANES as u64)

@@ -80,8 +80,8 @@ impl Compiled {
         Self::new(paths, &kernels_folder().join("cuda"), watch)
     }
 
-    /// The same of a source that was changed.
-    pub fn of_mutant(mutant: &Mutant, watch: Watch) -> Result<Self, String> {
+    /// The same, where a source or header was changed.
+    pub fn of_mutant(paths: &[&str], mutant: &Mutant, watch: Watch) -> Result<Self, String> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("mutants/{}", Digest::of(mutant.what)));
         copy_tree(&kernels_folder().join("cuda"), &folder).map_err(|error| error.to_string())?;
@@ -93,7 +93,7 @@ impl Compiled {
         }
         fs::write(&path, text.replace(mutant.from, mutant.to))
             .map_err(|error| error.to_string())?;
-        Self::new(&[mutant.path], &folder, watch)
+        Self::new(paths, &folder, watch)
     }
 
     fn new(paths: &[&str], cuda: &Path, watch: Watch) -> Result<Self, String> {

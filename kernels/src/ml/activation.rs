@@ -1,0 +1,613 @@
+//! Activations, element by element, and their gradients: gelu in two forms, and swiglu.
+//!
+//! | op                     | definition                                                           | bytes of an element of `s` | flops |
+//! | gelu (erf)             | `x P(x)`, `P` the normal distribution: `(1 + erf(x / sqrt 2)) / 2`   | `2 s` | 20 |
+//! | gelu (tanh)            | `x (1 + tanh z) / 2`, `z = sqrt(2/pi) (x + 0.044715 x^3)`            | `2 s` | 20 |
+//! | gelu-backward          | `dx = dy (P + x p)`, `p` the density; of the other form its derivative | `3 s` | 30 |
+//! | swiglu                 | `silu(gate) up`, `silu(g) = g / (1 + e^-g)`                          | `3 s` | 12 |
+//! | swiglu-backward        | `dgate = dout up silu'(gate)`, `dup = dout silu(gate)`               | `5 s` | 20 |
+//!
+//! Sources: D. Hendrycks, K. Gimpel, "Gaussian Error Linear Units", arXiv:1606.08415, 2016, section 2, with both forms; N. Shazeer,
+//! "GLU Variants Improve Transformer", arXiv:2002.05202, 2020, equation (6). `(1 + tanh z) / 2` is the logistic function of `2 z`,
+//! as which it is computed, without cancellation. Flops count an exponential as 8, so that a compute bound shows; on any device they are
+//! beneath the memory's time.
+
+use assay_protocol::{Failure, Work};
+
+use super::bound::{self, ERF, EXP};
+use super::host::pointwise;
+use super::{DTYPES, cuda, expect, with_lane};
+use crate::buffer::Buffers;
+use crate::device::Team;
+use crate::element::DType;
+use crate::lane::Lane;
+use crate::math;
+use crate::ops::{EVERYWHERE, Op, OpInfo};
+use crate::parameters::{self, Arguments};
+use crate::program::{Arg, Checked, Fill, Outcome, Program, Source, cuda_source};
+use crate::simd::wide;
+
+pub(super) static SOURCE: Source = cuda_source!("ml/activation.cu");
+/// `sqrt(2 / pi)` and the coefficient of the cube.
+const SLOPE: f32 = 0.797_884_6;
+const CUBE: f32 = 0.044_715;
+/// Beyond it the derivatives' second terms are 0 in `f32`; so they are computed there, rather than from infinities.
+const FLAT: f32 = 20.0;
+/// Inputs are this many times a number on [-1, 1).
+const SPREAD: f32 = 4.0;
+
+/// A form of gelu.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// With the error function: exact.
+    Erf,
+    /// With the hyperbolic tangent: the approximation that GPT-2 made common.
+    Tanh,
+}
+
+impl Form {
+    /// By their names as parameters of ops.
+    pub const NAMED: &[(&str, Self)] = &[("erf", Self::Erf), ("tanh", Self::Tanh)];
+
+    /// The functor in CUDA sources.
+    pub(super) const fn functor(self) -> &'static str {
+        match self {
+            Self::Erf => "GeluErf",
+            Self::Tanh => "GeluTanh",
+        }
+    }
+
+    /// `out = gelu(x)`.
+    pub(super) fn apply(self, out: &mut [f32], x: &[f32]) {
+        match self {
+            Self::Erf => gelu_erf(out, x),
+            Self::Tanh => gelu_tanh(out, x),
+        }
+    }
+
+    /// `dx = dy gelu'(x)`.
+    pub(super) fn differentiate(self, dx: &mut [f32], x: &[f32], dy: &[f32]) {
+        match self {
+            Self::Erf => gelu_erf_backward(dx, x, dy),
+            Self::Tanh => gelu_tanh_backward(dx, x, dy),
+        }
+    }
+
+    /// In `f64`: gelu, its derivative, and the magnitudes that went into that.
+    pub(super) fn exact(self, x: f64) -> [f64; 3] {
+        match self {
+            Self::Erf => {
+                let below = 0.5 * libm::erfc(-x / 2_f64.sqrt());
+                let slope = x * (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+                [x * below, below + slope, 1.0 + slope.abs()]
+            }
+            Self::Tanh => {
+                let (a, b) = ((2.0 / std::f64::consts::PI).sqrt(), 0.044_715);
+                let below = 1.0 / (1.0 + (-2.0 * a * (x + b * x * x * x)).exp());
+                let slope = x * below * (1.0 - below) * 2.0 * a * (1.0 + 3.0 * b * x * x);
+                [x * below, below + slope, 1.0 + slope.abs()]
+            }
+        }
+    }
+
+    /// Roundings of gelu relative to `|x|`: the argument rounds three times, which the distribution, whose
+    /// logarithmic slope times its value is below 1/2, halves at least; the function, sum, half and product come after. Six times, and
+    /// again through an exponential, in the other form.
+    pub(super) const fn roundings(self) -> u64 {
+        match self {
+            Self::Erf => ERF + 6,
+            Self::Tanh => EXP + 8,
+        }
+    }
+}
+
+wide! {
+    fn gelu_erf(out: &mut [f32], x: &[f32]) {
+        for (out, x) in out.iter_mut().zip(x) {
+            *out = *x * normal_below(*x);
+        }
+    }
+
+    fn gelu_erf_backward(dx: &mut [f32], x: &[f32], dy: &[f32]) {
+        const DENSITY: f32 = 0.398_942_3; // 1 / sqrt(2 pi)
+        for (dx, (x, dy)) in dx.iter_mut().zip(x.iter().zip(dy)) {
+            let near = clamped(*x);
+            let slope = near * DENSITY * math::exp(-0.5 * near * near);
+            *dx = *dy * (normal_below(*x) + slope);
+        }
+    }
+
+    fn gelu_tanh(out: &mut [f32], x: &[f32]) {
+        for (out, x) in out.iter_mut().zip(x) {
+            *out = *x * math::sigmoid(2.0 * SLOPE * *x * (1.0 + CUBE * *x * *x));
+        }
+    }
+
+    fn gelu_tanh_backward(dx: &mut [f32], x: &[f32], dy: &[f32]) {
+        for (dx, (x, dy)) in dx.iter_mut().zip(x.iter().zip(dy)) {
+            let square = CUBE * *x * *x;
+            let below = math::sigmoid(2.0 * SLOPE * *x * (1.0 + square));
+            let near = clamped(*x);
+            let inner = 2.0 * SLOPE * (1.0 + 3.0 * CUBE * near * near);
+            *dx = *dy * (below + near * below * (1.0 - below) * inner);
+        }
+    }
+
+    fn swiglu(out: &mut [f32], gate: &[f32], up: &[f32]) {
+        for (out, (gate, up)) in out.iter_mut().zip(gate.iter().zip(up)) {
+            *out = *gate * math::sigmoid(*gate) * *up;
+        }
+    }
+
+    fn swiglu_backward(dgate: &mut [f32], dup: &mut [f32], gate: &[f32], up: &[f32], dout: &[f32]) {
+        let outputs = dgate.iter_mut().zip(dup.iter_mut());
+        for ((dgate, dup), (gate, (up, dout))) in outputs.zip(gate.iter().zip(up.iter().zip(dout))) {
+            let below = math::sigmoid(*gate);
+            *dgate = *dout * *up * (below + *gate * below * (1.0 - below));
+            *dup = *dout * *gate * below;
+        }
+    }
+}
+
+/// The normal distribution.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn normal_below(x: f32) -> f32 {
+    0.5 * (1.0 + math::erf(x * std::f32::consts::FRAC_1_SQRT_2))
+}
+
+/// What is no number stays none.
+#[inline(always)]
+#[allow(clippy::inline_always)] // as above
+fn clamped(x: f32) -> f32 {
+    let below = if x > FLAT { FLAT } else { x };
+    if below < -FLAT { -FLAT } else { below }
+}
+
+/// The brick: gelu of each element.
+#[derive(Clone, Copy, Debug)]
+pub struct Gelu {
+    /// How many there are.
+    pub elements: usize,
+    /// Its form.
+    pub form: Form,
+    /// Type of all of it.
+    pub dtype: DType,
+}
+
+impl Gelu {
+    /// Adds `out = gelu(x)`.
+    pub fn forward(&self, program: &mut Program, x: usize, out: usize) {
+        let Self {
+            elements,
+            form,
+            dtype,
+        } = *self;
+        expect(
+            program,
+            "gelu",
+            &[("x", x, dtype, elements), ("out", out, dtype, elements)],
+        );
+        with_lane!(
+            dtype,
+            unary_on_cpu(program, [x, out], move |out, x| form.apply(out, x))
+        );
+        launch(program, form.functor(), dtype, elements, [out, x, x]);
+    }
+
+    /// Adds `dx = dy gelu'(x)`.
+    pub fn backward(&self, program: &mut Program, x: usize, dy: usize, dx: usize) {
+        let Self {
+            elements,
+            form,
+            dtype,
+        } = *self;
+        expect(
+            program,
+            "gelu",
+            &[
+                ("x", x, dtype, elements),
+                ("dy", dy, dtype, elements),
+                ("dx", dx, dtype, elements),
+            ],
+        );
+        with_lane!(
+            dtype,
+            binary_on_cpu(program, [x, dy, dx], move |dx, x, dy| form
+                .differentiate(dx, x, dy))
+        );
+        launch_backward(program, form.functor(), dtype, elements, [dx, dx, x, x, dy]);
+    }
+}
+
+/// The brick: `silu(gate) up`, element by element.
+#[derive(Clone, Copy, Debug)]
+pub struct SwiGlu {
+    /// How many there are.
+    pub elements: usize,
+    /// Type of all of it.
+    pub dtype: DType,
+}
+
+impl SwiGlu {
+    /// Adds `out = silu(gate) up`.
+    pub fn forward(&self, program: &mut Program, gate: usize, up: usize, out: usize) {
+        let Self { elements, dtype } = *self;
+        expect(
+            program,
+            "swiglu",
+            &[
+                ("gate", gate, dtype, elements),
+                ("up", up, dtype, elements),
+                ("out", out, dtype, elements),
+            ],
+        );
+        with_lane!(dtype, binary_on_cpu(program, [gate, up, out], swiglu));
+        launch(program, "SwiGlu", dtype, elements, [out, gate, up]);
+    }
+
+    /// Adds the gradients of both inputs.
+    pub fn backward(
+        &self,
+        program: &mut Program,
+        [gate, up, dout]: [usize; 3],
+        dgate: usize,
+        dup: usize,
+    ) {
+        let Self { elements, dtype } = *self;
+        let buffers = [
+            ("gate", gate),
+            ("up", up),
+            ("dout", dout),
+            ("dgate", dgate),
+            ("dup", dup),
+        ];
+        expect(
+            program,
+            "swiglu",
+            &buffers.map(|(role, buffer)| (role, buffer, dtype, elements)),
+        );
+        with_lane!(
+            dtype,
+            swiglu_backward_on_cpu(program, [gate, up, dout, dgate, dup])
+        );
+        launch_backward(
+            program,
+            "SwiGlu",
+            dtype,
+            elements,
+            [dgate, dup, gate, up, dout],
+        );
+    }
+}
+
+fn unary_on_cpu<T: Lane>(
+    program: &mut Program,
+    buffers: [usize; 2],
+    run: impl Fn(&mut [f32], &[f32]) + Sync + 'static,
+) {
+    program.step_on_cpu(move |team: &Team, all: &mut Buffers| {
+        let [x, out] = all.many(buffers);
+        pointwise::<T, 1, 1>(team, [x], [out], |_, [x], [out]| run(out, x));
+    });
+}
+
+fn binary_on_cpu<T: Lane>(
+    program: &mut Program,
+    buffers: [usize; 3],
+    run: impl Fn(&mut [f32], &[f32], &[f32]) + Sync + 'static,
+) {
+    program.step_on_cpu(move |team: &Team, all: &mut Buffers| {
+        let [a, b, out] = all.many(buffers);
+        pointwise::<T, 2, 1>(team, [a, b], [out], |_, [a, b], [out]| run(out, a, b));
+    });
+}
+
+fn swiglu_backward_on_cpu<T: Lane>(program: &mut Program, buffers: [usize; 5]) {
+    program.step_on_cpu(move |team: &Team, all: &mut Buffers| {
+        let [gate, up, dout, dgate, dup] = all.many(buffers);
+        pointwise::<T, 3, 2>(
+            team,
+            [gate, up, dout],
+            [dgate, dup],
+            |_, [gate, up, dout], [dgate, dup]| {
+                swiglu_backward(dgate, dup, gate, up, dout);
+            },
+        );
+    });
+}
+
+fn launch(program: &mut Program, functor: &str, dtype: DType, n: usize, buffers: [usize; 3]) {
+    let launch = cuda::by_elements(
+        &SOURCE,
+        "activation",
+        &format!("{functor}, "),
+        dtype,
+        (n, n),
+    );
+    program.launch(launch.args(buffers.map(Arg::Buffer)));
+}
+
+fn launch_backward(
+    program: &mut Program,
+    functor: &str,
+    dtype: DType,
+    n: usize,
+    buffers: [usize; 5],
+) {
+    let launch = cuda::by_elements(
+        &SOURCE,
+        "activation_backward",
+        &format!("{functor}, "),
+        dtype,
+        (n, n),
+    );
+    program.launch(launch.args(buffers.map(Arg::Buffer)));
+}
+
+/// The ops, one for each direction of each brick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActivationOp {
+    /// `gelu`
+    Gelu,
+    /// `gelu-backward`
+    GeluBackward,
+    /// `swiglu`
+    SwiGlu,
+    /// `swiglu-backward`
+    SwiGluBackward,
+}
+
+impl ActivationOp {
+    /// Arrays that it moves and flops of an element.
+    const fn per_element(self) -> (u64, u64) {
+        match self {
+            Self::Gelu => (2, 20),
+            Self::GeluBackward => (3, 30),
+            Self::SwiGlu => (3, 12),
+            Self::SwiGluBackward => (5, 20),
+        }
+    }
+
+    const fn is_gelu(self) -> bool {
+        matches!(self, Self::Gelu | Self::GeluBackward)
+    }
+}
+
+impl Op for ActivationOp {
+    fn info(&self) -> OpInfo {
+        let (name, summary) = match self {
+            Self::Gelu => ("gelu", "gelu of each element, exact or by its tanh form"),
+            Self::GeluBackward => ("gelu-backward", "gradient of gelu"),
+            Self::SwiGlu => ("swiglu", "silu(gate) up, element by element"),
+            Self::SwiGluBackward => ("swiglu-backward", "gradients of swiglu: of gate and up"),
+        };
+        let mut parameters = vec![parameters::integer("elements"), parameters::dtype(DTYPES)];
+        if self.is_gelu() {
+            parameters.push(parameters::choice(
+                "form",
+                &Form::NAMED
+                    .iter()
+                    .map(|(name, _)| *name)
+                    .collect::<Vec<_>>(),
+            ));
+        }
+        OpInfo {
+            name,
+            summary,
+            parameters,
+            devices: EVERYWHERE,
+        }
+    }
+
+    fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
+        let (elements, dtype) = (arguments.size("elements")?, arguments.dtype(DTYPES)?);
+        let (arrays, flops) = self.per_element();
+        let mut program = Program::new(Work {
+            bytes: Some(parameters::product(
+                "`elements`",
+                &[elements as u64, arrays, dtype.bytes() as u64],
+            )?),
+            flops: Some(parameters::product(
+                "`elements`",
+                &[elements as u64, flops],
+            )?),
+            items: Some(elements as u64),
+            formula: format!(
+                "bytes = {arrays} n sizeof(T), flops = {flops} n, items = n; n = elements"
+            ),
+        });
+        if self.is_gelu() {
+            let form = arguments.choice("form", Form::NAMED)?;
+            gelu_program(
+                &mut program,
+                Gelu {
+                    elements,
+                    form,
+                    dtype,
+                },
+                *self == Self::GeluBackward,
+            );
+        } else {
+            swiglu_program(
+                &mut program,
+                SwiGlu { elements, dtype },
+                *self == Self::SwiGluBackward,
+            );
+        }
+        Ok(program)
+    }
+
+    fn test_size(&self, _: &str, size: i64) -> i64 {
+        super::test_size(size)
+    }
+}
+
+const fn spread(stream: u64) -> Fill {
+    Fill::Signed {
+        stream,
+        scale: SPREAD,
+    }
+}
+
+fn gelu_program(program: &mut Program, brick: Gelu, is_backward: bool) {
+    let Gelu {
+        elements,
+        form,
+        dtype,
+    } = brick;
+    let x = program.input("x", dtype, elements, spread(0));
+    if is_backward {
+        let dy = program.input("dy", dtype, elements, Fill::signed(1));
+        let dx = program.output("dx", dtype, elements);
+        brick.backward(program, x, dy, dx);
+        program.check(move |outcome| {
+            with_lane!(dtype, check_gelu_backward(outcome, form, [x, dy, dx]))
+        });
+    } else {
+        let out = program.output("out", dtype, elements);
+        brick.forward(program, x, out);
+        program.check(move |outcome| with_lane!(dtype, check_gelu(outcome, form, [x, out])));
+    }
+}
+
+fn swiglu_program(program: &mut Program, brick: SwiGlu, is_backward: bool) {
+    let SwiGlu { elements, dtype } = brick;
+    let gate = program.input("gate", dtype, elements, spread(0));
+    let up = program.input("up", dtype, elements, spread(1));
+    if is_backward {
+        let dout = program.input("dout", dtype, elements, Fill::signed(2));
+        let dgate = program.output("dgate", dtype, elements);
+        let dup = program.output("dup", dtype, elements);
+        brick.backward(program, [gate, up, dout], dgate, dup);
+        program.check(move |outcome| {
+            with_lane!(
+                dtype,
+                check_swiglu_backward(outcome, [gate, up, dout, dgate, dup])
+            )
+        });
+    } else {
+        let out = program.output("out", dtype, elements);
+        brick.forward(program, gate, up, out);
+        program.check(move |outcome| with_lane!(dtype, check_swiglu(outcome, [gate, up, out])));
+    }
+}
+
+fn check_gelu<T: Lane>(outcome: &Outcome, form: Form, [x, out]: [usize; 2]) -> Checked {
+    let x = outcome.get::<T>(x);
+    bound::compare(
+        outcome.get::<T>(out),
+        form.roundings(),
+        "|out - exact| / |x|",
+        |i| {
+            let x: f64 = x[i].into();
+            (form.exact(x)[0], x.abs())
+        },
+    )
+}
+
+/// The derivative's second term has a product of four factors, each of a few roundings, and two exponentials.
+fn check_gelu_backward<T: Lane>(outcome: &Outcome, form: Form, [x, dy, dx]: [usize; 3]) -> Checked {
+    let (x, dy) = (outcome.get::<T>(x), outcome.get::<T>(dy));
+    let roundings = form.roundings() + 2 * EXP + 10;
+    bound::compare(
+        outcome.get::<T>(dx),
+        roundings,
+        "|dx - exact| / |dy| (1 + |x p|)",
+        |i| {
+            let (dy, [_, slope, magnitude]) = (dy[i].into(), form.exact(x[i].into()));
+            (dy * slope, f64::abs(dy) * magnitude)
+        },
+    )
+}
+
+/// The logistic function rounds by the exponential, the sum and the quotient, and two products follow.
+fn check_swiglu<T: Lane>(outcome: &Outcome, [gate, up, out]: [usize; 3]) -> Checked {
+    let (gate, up) = (outcome.get::<T>(gate), outcome.get::<T>(up));
+    bound::compare(
+        outcome.get::<T>(out),
+        EXP + 4,
+        "|out - exact| / |out|",
+        |i| {
+            let exact = exact_swiglu(gate[i].into(), up[i].into())[0];
+            (exact, exact.abs())
+        },
+    )
+}
+
+fn check_swiglu_backward<T: Lane>(
+    outcome: &Outcome,
+    [gate, up, dout, dgate, dup]: [usize; 5],
+) -> Checked {
+    let [gate, up, dout] = [gate, up, dout].map(|buffer| outcome.get::<T>(buffer));
+    let exact = |i: usize| {
+        (
+            Into::<f64>::into(dout[i]),
+            exact_swiglu(gate[i].into(), up[i].into()),
+        )
+    };
+    let of_gate = bound::compare(
+        outcome.get::<T>(dgate),
+        2 * EXP + 10,
+        "|dgate - exact| / magnitude",
+        |i| {
+            let (dout, [_, of_gate, _, magnitude]) = exact(i);
+            (dout * of_gate, dout.abs() * magnitude)
+        },
+    );
+    let of_up = bound::compare(
+        outcome.get::<T>(dup),
+        EXP + 4,
+        "|dup - exact| / |dup|",
+        |i| {
+            let (dout, [_, _, of_up, _]) = exact(i);
+            (dout * of_up, (dout * of_up).abs())
+        },
+    );
+    bound::worst([of_gate, of_up])
+}
+
+/// In `f64`: swiglu, its derivatives by gate and by up, and the magnitudes that went into the first of these.
+fn exact_swiglu(gate: f64, up: f64) -> [f64; 4] {
+    let below = 1.0 / (1.0 + (-gate).exp());
+    let slope = below + gate * below * (1.0 - below);
+    [
+        gate * below * up,
+        up * slope,
+        gate * below,
+        up.abs() * below * (1.0 + gate.abs()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Form, exact_swiglu};
+    use crate::gradient::{assert_gradient, numbers};
+
+    #[test]
+    fn the_references_are_the_gradients() {
+        for x in numbers(0, 20) {
+            for (_, form) in Form::NAMED {
+                let x = 5.0 * x;
+                assert_gradient("gelu", &[form.exact(x)[1]], |x| form.exact(x[0])[0], &[x]);
+            }
+        }
+        let both = numbers(1, 2);
+        let [_, of_gate, of_up, _] = exact_swiglu(both[0], both[1]);
+        assert_gradient(
+            "swiglu",
+            &[of_gate, of_up],
+            |x| exact_swiglu(x[0], x[1])[0],
+            &both,
+        );
+    }
+
+    #[test]
+    fn both_forms_are_nearly_the_same_and_not_quite() {
+        let difference = |x: f64| (Form::Erf.exact(x)[0] - Form::Tanh.exact(x)[0]).abs();
+        let most = (-50..50)
+            .map(|i| difference(f64::from(i) / 10.0))
+            .fold(0.0, f64::max);
+        assert!((1e-4..1e-3).contains(&most), "{most}");
+    }
+}

@@ -1,0 +1,339 @@
+//! Rows of a table by number, and the gradient of the table: in a fixed order, or as blocks of a CUDA device finish.
+//!
+//! Forward `out[t] = table[ids[t]]`, exact: `2 tokens width s` bytes for the rows, and 4 for each number. Backward `dtable[v] = sum of
+//! dout[t] over the tokens t with ids[t] = v`, in `f32`, zeros elsewhere: `tokens width s` bytes read and `4 vocabulary width` written, and
+//! `tokens width` flops. The `fixed` order is that of the tokens. On CUDA devices the first token of each number adds up all of its rows;
+//! which it is, each block finds by comparing numbers, `tokens^2 / 2` of them together: little beside the rows up to some 10^5 tokens.
+//! `atomic`, on CUDA devices alone, adds every row as it comes. A number that is no row gives a row that is none, or is left out backward,
+//! and the check names it, on every device.
+
+use assay_protocol::{Failure, Work};
+
+use super::{DTYPES, bound, cuda, expect, with_lane};
+use crate::buffer::Buffers;
+use crate::check;
+use crate::device::{Team, chunk};
+use crate::element::DType;
+use crate::lane::Lane;
+use crate::ml::column_sum::{Order, add};
+use crate::ops::{EVERYWHERE, Op, OpInfo};
+use crate::parameters::{self, Arguments};
+use crate::program::{Arg, Checked, Fill, Outcome, Program, Source, Step, cuda_source};
+
+static SOURCE: Source = cuda_source!("ml/embedding.cu");
+
+/// The brick: rows of a table by number.
+#[derive(Clone, Copy, Debug)]
+pub struct Embedding {
+    /// Numbers.
+    pub tokens: usize,
+    /// Rows of the table.
+    pub vocabulary: usize,
+    /// Elements of a row.
+    pub width: usize,
+    /// Type of table and rows.
+    pub dtype: DType,
+}
+
+impl Embedding {
+    /// Adds `out[t] = table[ids[t]]`; `table` is `vocabulary` by `width`, `ids` are `tokens` of `u32`.
+    pub fn forward(&self, program: &mut Program, table: usize, ids: usize, out: usize) {
+        let Self {
+            tokens,
+            vocabulary,
+            width,
+            dtype,
+        } = *self;
+        expect(
+            program,
+            "embedding",
+            &[
+                ("table", table, dtype, vocabulary * width),
+                ("out", out, dtype, tokens * width),
+                ("ids", ids, DType::U32, tokens),
+            ],
+        );
+        with_lane!(dtype, forward_on_cpu(program, *self, [table, ids, out]));
+        let launch = cuda::by_rows(&SOURCE, "embedding", dtype, tokens, width);
+        program.launch(
+            launch
+                .args([out, table, ids].map(Arg::Buffer))
+                .args([Arg::size(vocabulary)]),
+        );
+    }
+
+    /// Adds `dtable`, `vocabulary` by `width` of `f32`, given `ids` and `dout`.
+    pub fn backward(
+        &self,
+        program: &mut Program,
+        order: Order,
+        ids: usize,
+        dout: usize,
+        dtable: usize,
+    ) {
+        let Self {
+            tokens,
+            vocabulary,
+            width,
+            dtype,
+        } = *self;
+        expect(
+            program,
+            "embedding",
+            &[
+                ("dout", dout, dtype, tokens * width),
+                ("dtable", dtable, DType::F32, vocabulary * width),
+                ("ids", ids, DType::U32, tokens),
+            ],
+        );
+        with_lane!(dtype, backward_on_cpu(program, *self, [ids, dout, dtable]));
+        let kernel = match order {
+            Order::Fixed => "embedding_backward",
+            Order::Atomic => "embedding_backward_atomic",
+        };
+        program.cuda.push(Step::Set {
+            buffer: dtable,
+            byte: 0,
+        });
+        let launch = cuda::by_rows(&SOURCE, kernel, dtype, tokens, width);
+        program.launch(
+            launch
+                .args([dtable, dout, ids].map(Arg::Buffer))
+                .args([Arg::size(vocabulary)]),
+        );
+    }
+}
+
+/// Says which number is no row, if one is.
+pub fn find_bad_id(ids: &[u32], vocabulary: usize) -> Option<String> {
+    let bad = ids.iter().position(|id| *id as usize >= vocabulary)?;
+    Some(format!(
+        "token {} at place {bad}: expected less than the vocabulary of {vocabulary}; correct the tokens",
+        ids[bad]
+    ))
+}
+
+fn forward_on_cpu<T: Lane>(program: &mut Program, brick: Embedding, buffers: [usize; 3]) {
+    let width = brick.width.max(1);
+    program.step_on_cpu(move |team: &Team, all: &mut Buffers| {
+        let [table, ids, out] = all.many(buffers);
+        let table = table.get::<T>();
+        let parts = team
+            .split_mut(out.get_mut::<T>(), width)
+            .into_iter()
+            .zip(team.split(ids.get::<u32>(), 1));
+        team.each(parts.collect(), |(out, ids): &mut (&mut [T], &[u32])| {
+            for (out, id) in out.chunks_exact_mut(width).zip(ids.iter()) {
+                match table.get(*id as usize * width..(*id as usize + 1) * width) {
+                    Some(row) => out.copy_from_slice(row),
+                    None => out.fill(T::narrow(f32::NAN)),
+                }
+            }
+        });
+    });
+}
+
+/// Each member has some rows of the table, and goes over all tokens for them.
+fn backward_on_cpu<T: Lane>(program: &mut Program, brick: Embedding, buffers: [usize; 3]) {
+    let width = brick.width.max(1);
+    program.step_on_cpu(move |team: &Team, all: &mut Buffers| {
+        let [ids, dout, dtable] = all.many(buffers);
+        let (ids, dout) = (ids.get::<u32>(), dout.get::<T>());
+        let firsts =
+            (0..team.threads()).map(|i| chunk(brick.vocabulary, 1, team.threads(), i).start);
+        let parts = firsts.zip(team.split_mut(dtable.get_mut::<f32>(), width));
+        team.each(parts.collect(), |(first, part)| {
+            part.fill(0.0);
+            let mut room = vec![0.0; width];
+            for (row, id) in dout.chunks_exact(width).zip(ids) {
+                let place = (*id as usize).checked_sub(*first).map(|id| id * width);
+                if let Some(sums) = place.and_then(|place| part.get_mut(place..place + width)) {
+                    add(sums, T::widen_all(row, &mut room));
+                }
+            }
+        });
+    });
+}
+
+/// The ops: [`Embedding::forward`] and [`Embedding::backward`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmbeddingOp {
+    /// `embedding`
+    Forward,
+    /// `embedding-backward`
+    Backward,
+}
+
+impl Op for EmbeddingOp {
+    fn info(&self) -> OpInfo {
+        let names = ["tokens", "vocabulary", "width"];
+        let mut parameters: Vec<_> = names.map(parameters::integer).into();
+        parameters.push(parameters::dtype(DTYPES));
+        let (name, summary) = match self {
+            Self::Forward => ("embedding", "rows of a table by random number"),
+            Self::Backward => (
+                "embedding-backward",
+                "gradient of a table of embeddings, in a fixed or a free order",
+            ),
+        };
+        if *self == Self::Backward {
+            parameters.push(parameters::on_cuda(parameters::choice(
+                "variant",
+                &["fixed", "atomic"],
+            )));
+        }
+        OpInfo {
+            name,
+            summary,
+            parameters,
+            devices: EVERYWHERE,
+        }
+    }
+
+    fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
+        let dtype = arguments.dtype(DTYPES)?;
+        let vocabulary = arguments.at_most("vocabulary", u32::MAX as usize)?;
+        let brick = Embedding {
+            tokens: arguments.size("tokens")?,
+            vocabulary,
+            width: arguments.size("width")?,
+            dtype,
+        };
+        let rows = parameters::size_product("`tokens` and `width`", &[brick.tokens, brick.width])?;
+        let table_len =
+            parameters::size_product("`vocabulary` and `width`", &[vocabulary, brick.width])?;
+        let mut program = Program::new(self.work(&brick, [rows, table_len])?);
+        let ids = program.input(
+            "ids",
+            DType::U32,
+            brick.tokens,
+            Fill::Below {
+                stream: 0,
+                bound: vocabulary as u32,
+            },
+        );
+        if *self == Self::Forward {
+            let table = program.input("table", dtype, table_len, Fill::signed(1));
+            let out = program.output("out", dtype, rows);
+            brick.forward(&mut program, table, ids, out);
+            program
+                .check(move |outcome| with_lane!(dtype, check(outcome, brick, [table, ids, out])));
+            return Ok(program);
+        }
+        let order = arguments.cuda_choice(
+            "variant",
+            &[("fixed", Order::Fixed), ("atomic", Order::Atomic)],
+        )?;
+        let dout = program.input("dout", dtype, rows, Fill::signed(1));
+        let dtable = program.output("dtable", DType::F32, table_len);
+        brick.backward(&mut program, order, ids, dout, dtable);
+        if order == Order::Atomic {
+            program.deterministic = false;
+            program.distinct = Some(dtable);
+        }
+        program.check(move |outcome| {
+            with_lane!(dtype, check_backward(outcome, brick, [ids, dout, dtable]))
+        });
+        Ok(program)
+    }
+
+    fn test_size(&self, parameter: &str, size: i64) -> i64 {
+        match parameter {
+            // Numbers come more than once.
+            "vocabulary" => size.min(20),
+            "width" => size.min(72),
+            _ => size,
+        }
+    }
+}
+
+impl EmbeddingOp {
+    fn work(self, brick: &Embedding, [rows, table]: [usize; 2]) -> Result<Work, Failure> {
+        let names = "`tokens`, `vocabulary` and `width`";
+        let of_rows = parameters::product(names, &[rows as u64, brick.dtype.bytes() as u64])?;
+        let (other, flops, formula) = match self {
+            Self::Forward => {
+                let numbers = parameters::product(names, &[brick.tokens as u64, 4])?;
+                (
+                    of_rows.saturating_add(numbers),
+                    0,
+                    "bytes = 2 T W sizeof(T) + 4 T, flops = 0, items = T; T = tokens, W = width",
+                )
+            }
+            Self::Backward => {
+                let formula = "bytes = T W sizeof(T) + 4 V W, flops = T W, items = T; T = tokens, V = vocabulary, W = width";
+                (
+                    parameters::product(names, &[table as u64, 4])?,
+                    rows as u64,
+                    formula,
+                )
+            }
+        };
+        Ok(Work {
+            bytes: Some(of_rows.saturating_add(other)),
+            flops: Some(flops),
+            items: Some(brick.tokens as u64),
+            formula: formula.into(),
+        })
+    }
+}
+
+/// A comparison that a bad number fails, in words.
+fn refusing(ids: &[u32], vocabulary: usize, compare: impl FnOnce() -> Checked) -> Checked {
+    let refused = |detail| Checked {
+        error: f64::INFINITY,
+        tolerance: 0.0,
+        detail,
+    };
+    find_bad_id(ids, vocabulary).map_or_else(compare, refused)
+}
+
+fn check<T: Lane>(outcome: &Outcome, brick: Embedding, [table, ids, out]: [usize; 3]) -> Checked {
+    let (table, ids, out) = (
+        outcome.get::<T>(table),
+        outcome.get::<u32>(ids),
+        outcome.get::<T>(out),
+    );
+    refusing(ids, brick.vocabulary, || {
+        let differs = |i: usize| {
+            let (token, column) = (i / brick.width, i % brick.width);
+            out[i].to_word() != table[ids[token] as usize * brick.width + column].to_word()
+        };
+        Checked::exact(
+            check::count(out.len(), differs),
+            "elements that are not those of the table",
+        )
+    })
+}
+
+/// An element has as many additions as its number has tokens: Higham (4.4).
+fn check_backward<T: Lane>(
+    outcome: &Outcome,
+    brick: Embedding,
+    [ids, dout, dtable]: [usize; 3],
+) -> Checked {
+    let (ids, dout) = (outcome.get::<u32>(ids), outcome.get::<T>(dout));
+    refusing(ids, brick.vocabulary, || {
+        let len = brick.vocabulary * brick.width;
+        let (mut exact, mut magnitudes, mut counts) = (
+            vec![0.0; len],
+            vec![0.0; len],
+            vec![0_u64; brick.vocabulary],
+        );
+        for (row, id) in dout.chunks_exact(brick.width.max(1)).zip(ids) {
+            counts[*id as usize] += 1;
+            for (column, x) in row.iter().enumerate() {
+                let (place, x): (usize, f64) = (*id as usize * brick.width + column, (*x).into());
+                exact[place] += x;
+                magnitudes[place] += x.abs();
+            }
+        }
+        let most = counts.into_iter().max().unwrap_or(0);
+        bound::compare(
+            outcome.get::<f32>(dtable),
+            most,
+            "|sum - exact| / sum of magnitudes",
+            |i| (exact[i], magnitudes[i]),
+        )
+    })
+}
