@@ -232,8 +232,8 @@ impl<'a> Book<'a> {
         let failed = self.failed.into_iter();
         let failed =
             failed.filter_map(|((place, since), items)| failure(library, place, since, items));
-        let mut events: Vec<Event> = regressed.chain(failed).collect();
-        events.sort_by(|a, b| (b.started, b.run, &b.id).cmp(&(a.started, a.run, &a.id)));
+        let mut events: Vec<Event> = failed.chain(regressed).collect();
+        events.sort_by(|a, b| (b.started, b.run).cmp(&(a.started, a.run)));
         events
     }
 }

@@ -34,6 +34,7 @@ pub fn model() -> SiteModel {
     runs.push(partial_run());
     runs.push(reproduction_run());
     runs.extend(nights::runs());
+    runs.push(nights::last_of_retired());
     let mut series = series_of(&runs);
     for series in series
         .iter_mut()

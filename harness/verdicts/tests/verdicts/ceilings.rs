@@ -102,11 +102,11 @@ fn gate(records: &[Record], has_ceilings: bool) -> Gate {
     Gate::new("last:20".into(), tonight.run.run.clone(), comparison)
 }
 
-/// Ceilings, then nights that reach half of them, of which one and the last may be others.
+/// Ceilings, then nights that reach half of them, of which every second and the last may be others.
 fn nights(odd: f64, last: f64) -> Vec<Record> {
     let mut ceilings = night(0, 1.0);
     ceilings.header.purpose = Purpose::Ceilings;
-    let usual = (1..9).map(|n| night(n, if n == 4 { odd } else { 2.0 }));
+    let usual = (1..13).map(|n| night(n, if n % 2 == 0 { odd } else { 2.0 }));
     let mut records: Vec<Record> = usual.collect();
     records.push(night(20, last));
     records.push(ceilings);
@@ -131,7 +131,7 @@ fn verdicts_a_gate_calls_the_impossible_by_its_name_and_never_an_improvement() {
 }
 
 #[test]
-fn verdicts_an_impossible_night_is_no_baseline() {
+fn verdicts_impossible_nights_are_no_baseline() {
     let found = gate(&nights(0.25, 2.0), true);
     assert!(!found.is_worse(), "{:?}", found.comparison.suite);
     assert_eq!(found.comparison.suite.counts.impossible, 0);
