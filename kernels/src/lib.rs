@@ -16,6 +16,7 @@ mod fill;
 mod gradient;
 pub mod lane;
 pub mod math;
+pub mod matrix;
 pub mod ml;
 pub mod ops;
 pub mod parameters;

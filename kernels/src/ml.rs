@@ -12,6 +12,7 @@
 //! like any number: nothing hides them.
 
 pub mod activation;
+pub mod attention;
 pub mod bias_gelu;
 pub mod bound;
 pub mod column_sum;
@@ -22,8 +23,12 @@ pub mod embedding;
 pub mod gemm_i8;
 pub mod gradient;
 pub mod host;
+pub mod linear;
+pub mod moe;
 pub mod norm;
 pub mod optimizer;
+pub mod position;
+pub mod product;
 pub mod quantise;
 pub mod search;
 pub mod softmax;

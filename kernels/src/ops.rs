@@ -5,7 +5,7 @@ mod ceiling;
 mod conv2d;
 mod fft;
 mod gather;
-mod gemm;
+pub(crate) mod gemm;
 mod gemv;
 mod histogram;
 mod memset;
@@ -35,8 +35,8 @@ use assay_protocol::{
 
 use crate::device;
 use crate::ml::{
-    activation, bias_gelu, column_sum, cross_entropy, dropout, embedding, gemm_i8, gradient, norm,
-    optimizer, quantise, search, softmax,
+    activation, attention, bias_gelu, column_sum, cross_entropy, dropout, embedding, gemm_i8,
+    gradient, linear, moe, norm, optimizer, position, quantise, search, softmax,
 };
 use crate::parameters::{self, Arguments};
 use crate::program::{Program, Source};
@@ -113,6 +113,14 @@ const OPS: &[&dyn Op] = &[
     &search::SearchOp::TopK,
     &search::SearchOp::KMeans,
     &search::SearchOp::IvfFlat,
+    &linear::LinearOp,
+    &position::RopeOp,
+    &position::AlibiOp,
+    &attention::AttentionOp,
+    &moe::gate::GateOp,
+    &moe::routing::RoutingOp::Dispatch,
+    &moe::routing::RoutingOp::Combine,
+    &moe::experts::ExpertsOp,
 ];
 
 /// Every op, and every workload that is no op, as an entry of a worker's catalog.

@@ -7,8 +7,8 @@
 
 use std::hint::black_box;
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use assay_protocol::Failure;
@@ -95,9 +95,7 @@ impl Team {
             let index = context.index();
             let _guard = barrier.guard();
             // Each lock has one user; it is only there to hand `&mut` to another thread.
-            let mut task = tasks[index]
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut task = tasks[index].lock().unwrap_or_else(PoisonError::into_inner);
             let ns = time_member(index, iterations, &barrier, &mut *task, &body);
             if index == 0 {
                 elapsed_ns.store(ns, Ordering::Relaxed);
@@ -109,6 +107,31 @@ impl Team {
     /// Runs `body` once on every task, one task per member.
     pub fn each<T: Send>(&self, tasks: Vec<T>, body: impl Fn(&mut T) + Sync) {
         self.time(1, tasks, |_, task| body(task));
+    }
+
+    /// Runs `body` on every task, however many there are: each goes to the member that is free first, in their order.
+    pub fn deal<T: Send>(&self, tasks: Vec<T>, body: impl Fn(T) + Sync) {
+        self.deal_with(tasks, || (), |(), task| body(task));
+    }
+
+    /// As [`Self::deal`], with something that `make` makes for each member and that its tasks use in turn.
+    pub fn deal_with<T: Send, S>(
+        &self,
+        tasks: Vec<T>,
+        make: impl Fn() -> S + Sync,
+        body: impl Fn(&mut S, T) + Sync,
+    ) {
+        let tasks = Mutex::new(tasks.into_iter());
+        let next = || {
+            let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            tasks.next()
+        };
+        self.each(vec![(); self.threads], |()| {
+            let mut own = make();
+            while let Some(task) = next() {
+                body(&mut own, task);
+            }
+        });
     }
 
     /// Times `iterations` calls of `body`, which finds the team's threads as the current rayon pool.
@@ -218,6 +241,22 @@ mod tests {
                 assert_eq!(before / threads as u64, member.iteration);
             });
             assert_eq!(done.into_inner(), 100 * threads as u64);
+        }
+    }
+
+    #[test]
+    fn every_task_is_done_once() {
+        for threads in [1, 3] {
+            let mut done = vec![0; 1000];
+            let tasks = done.iter_mut().enumerate().collect();
+            Team::new(threads)
+                .unwrap()
+                .deal_with(tasks, Vec::new, |seen, (index, done)| {
+                    *done += 1;
+                    assert!(seen.last().is_none_or(|last| *last < index));
+                    seen.push(index);
+                });
+            assert!(done.iter().all(|count| *count == 1));
         }
     }
 

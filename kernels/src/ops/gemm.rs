@@ -42,6 +42,8 @@ use crate::element::DType;
 use crate::parameters::{self, Arguments};
 use crate::program::{Fill, Program};
 use check::Matrices;
+pub use check::compare;
+pub use cublaslt::Multiplication;
 use kind::Kind;
 
 /// Multiplies matrices.
@@ -55,7 +57,7 @@ pub enum Gemm {
 
 /// Sizes of a product: `m` by `k` times `k` by `n`, and how many there are.
 #[derive(Clone, Copy, Debug)]
-struct Shape {
+pub struct Shape {
     batch: usize,
     m: usize,
     n: usize,

@@ -89,6 +89,14 @@ fn any_case() -> impl Strategy<Value = (String, Params)> {
                 "centroids" | "queries" => size(random, 40),
                 "lists" => ParamValue::Int((6 + random % 30).try_into().unwrap()),
                 "nprobe" => size(random, 6),
+                // Heads divide the width, into pairs.
+                "heads" => ParamValue::Int((1 + random % 3).try_into().unwrap()),
+                "width" if name == "attention" || name == "rope" => {
+                    ParamValue::Int((12 * (1 + random % 9)).try_into().unwrap())
+                }
+                "length" => size(random, 150),
+                "chosen" => size(random, 2),
+                "experts" => ParamValue::Int((2 + random % 9).try_into().unwrap()),
                 "elements" => size(random, 40_000),
                 // Of one bin all values are 0, whatever the seed.
                 "bins" => ParamValue::Int((2 + random % 600).try_into().unwrap()),
@@ -175,7 +183,11 @@ proptest! {
 fn small(name: &str) -> Params {
     let parameters = host_parameters(op(name)).into_iter();
     parameters
-        .map(|p| (p.name, p.default.unwrap_or(ParamValue::Int(9))))
+        .map(|p| {
+            // Of nine heads, each a pair.
+            let least = if p.name == "width" { 18 } else { 9 };
+            (p.name, p.default.unwrap_or(ParamValue::Int(least)))
+        })
         .collect()
 }
 

@@ -140,6 +140,39 @@ impl Matrices {
     }
 }
 
+/// Compares a product of `f32` matrices with the reference: of `m` by `n`, with sums over `k`, as `sides` are in this order.
+pub fn compare(sides: [usize; 3], a: &[f32], b: &[f32], found: &[f32], seed: u64) -> Checked {
+    let shape = Shape {
+        batch: 1,
+        m: sides[0],
+        n: sides[1],
+        k: sides[2],
+    };
+    let judge = Judge {
+        tolerance: Kind::F32.tolerance(sides[2] as u64, true),
+        rounding: Kind::F32.rounding(),
+    };
+    let element = |i: usize| f64::from(found[i]);
+    let product = Product {
+        a,
+        b,
+        c: &element,
+        shape,
+    };
+    let error = if sides[0] * sides[1] == 0 {
+        0.0
+    } else {
+        product.error(&judge, seed, reference::BUDGET)
+    };
+    Checked {
+        error,
+        tolerance: judge.tolerance,
+        detail: "largest |found - exact| / sum of magnitudes, as of a GEMM; bound: the smaller of gamma_k and \
+                 10 sqrt(k) u"
+            .into(),
+    }
+}
+
 /// One product.
 struct Product<'a> {
     a: &'a [f32],

@@ -24,6 +24,8 @@ use super::kind::Kind;
 use crate::device::cuda::driver::{Cuda, DeviceMemory};
 use crate::device::{LibraryCall, libraries};
 use crate::element::DType;
+use crate::matrix::Store;
+use crate::ml::product::{Form, Product};
 
 const WORKSPACE_BYTES: usize = 32 << 20;
 /// `CUBLAS_OP_T`.
@@ -31,15 +33,67 @@ const TRANSPOSED: i32 = 1;
 
 /// A product by the library, as a step of a program.
 pub struct Multiplication {
-    matrices: Matrices,
+    request: Request,
     plan: Option<Plan>,
+}
+
+/// A product, and what else the library does with it.
+#[derive(Clone, Copy)]
+struct Request {
+    matrices: Matrices,
+    /// Whether our A is stored `k` by `m`, and our B `n` by `k`.
+    is_a_turned: bool,
+    is_b_turned: bool,
+    /// Whether it is added to C.
+    adds: bool,
+    /// A number for each column of C that is added, by its buffer.
+    bias: Option<usize>,
 }
 
 impl Multiplication {
     /// No dimension is 0.
     pub fn new(matrices: Matrices) -> Self {
-        Self {
+        let request = Request {
             matrices,
+            is_a_turned: false,
+            is_b_turned: matrices.kind.is_b_by_columns(),
+            adds: false,
+            bias: None,
+        };
+        Self {
+            request,
+            plan: None,
+        }
+    }
+
+    /// A brick's product of `f32` buffers A and B into C. No dimension is 0.
+    pub fn of(product: &Product, [a, b, c]: [usize; 3], bias: Option<usize>) -> Self {
+        let Product {
+            form,
+            m,
+            n,
+            k,
+            store,
+            ..
+        } = *product;
+        let matrices = Matrices {
+            shape: Shape { batch: 1, m, n, k },
+            kind: Kind::F32,
+            a,
+            b,
+            c,
+            scales: None,
+            is_rounded: false,
+        };
+        let request = Request {
+            matrices,
+            is_a_turned: form == Form::LeftTurned,
+            is_b_turned: form == Form::RightTurned,
+            adds: store == Store::Add,
+            bias,
+        };
+        Self {
+            request,
             plan: None,
         }
     }
@@ -51,14 +105,14 @@ impl LibraryCall for Multiplication {
         _: &Cuda,
         addresses: &[u64],
     ) -> Result<BTreeMap<String, String>, Failure> {
-        let plan = self.plan.insert(Plan::new(&self.matrices, addresses)?);
+        let plan = self.plan.insert(Plan::new(&self.request, addresses)?);
         Ok(plan.facts())
     }
 
     fn enqueue(&mut self, cuda: &Cuda, addresses: &[u64]) -> Result<(), Failure> {
         let plan = self.plan.as_ref();
         let plan = plan.ok_or_else(|| Failure::Failed("cuBLASLt: not prepared".into()))?;
-        plan.enqueue(cuda, &self.matrices, addresses)
+        plan.enqueue(cuda, &self.request, addresses)
     }
 }
 
@@ -247,25 +301,35 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(matrices: &Matrices, addresses: &[u64]) -> Result<Self, Failure> {
+    fn new(request: &Request, addresses: &[u64]) -> Result<Self, Failure> {
         let version = version()?;
+        let matrices = &request.matrices;
         let Matrices { shape, kind, .. } = *matrices;
         let Shape { batch, m, n, k } = shape;
         let handle = Handle(checked("start", result::create_handle())?);
         let task = Task::new(kind)?;
         // Our rows are its columns.
-        let (rows, cols) = if kind.is_b_by_columns() {
-            (k, n)
-        } else {
-            (n, k)
-        };
+        let sides = |is_turned, a, b| if is_turned { (b, a) } else { (a, b) };
+        let of_b = sides(request.is_b_turned, n, k);
+        let of_a = sides(request.is_a_turned, k, m);
         let layouts = [
-            Layout::new(kind.input(), batch, rows, cols)?,
-            Layout::new(kind.input(), batch, k, m)?,
+            Layout::new(kind.input(), batch, of_b.0, of_b.1)?,
+            Layout::new(kind.input(), batch, of_a.0, of_a.1)?,
             Layout::new(kind.output(), batch, n, m)?,
         ];
-        if kind.is_b_by_columns() {
+        if request.is_b_turned {
             task.set(Description::CUBLASLT_MATMUL_DESC_TRANSA, &TRANSPOSED)?;
+        }
+        if request.is_a_turned {
+            task.set(Description::CUBLASLT_MATMUL_DESC_TRANSB, &TRANSPOSED)?;
+        }
+        if let Some(bias) = request.bias {
+            let epilogue = sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS as u32;
+            task.set(Description::CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue)?;
+            task.set(
+                Description::CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                &addresses[bias],
+            )?;
         }
         if let Some(scales) = matrices.scales {
             let of_a = addresses[scales];
@@ -292,10 +356,11 @@ impl Plan {
         })
     }
 
-    fn enqueue(&self, cuda: &Cuda, matrices: &Matrices, addresses: &[u64]) -> Result<(), Failure> {
-        let floats = [1.0_f32, 0.0];
+    fn enqueue(&self, cuda: &Cuda, request: &Request, addresses: &[u64]) -> Result<(), Failure> {
+        let matrices = &request.matrices;
+        let floats = [1.0_f32, f32::from(u8::from(request.adds))];
         let integers = [1_i32, 0];
-        let [one, zero]: [*const c_void; 2] = match self.kind {
+        let [one, old]: [*const c_void; 2] = match self.kind {
             Kind::I8 => integers.each_ref().map(|x| ptr::from_ref(x).cast()),
             _ => floats.each_ref().map(|x| ptr::from_ref(x).cast()),
         };
@@ -310,7 +375,7 @@ impl Plan {
                 self.handle.0,
                 self.task.0,
                 one,
-                zero,
+                old,
                 pointer(matrices.b),
                 a,
                 pointer(matrices.a),

@@ -1,0 +1,461 @@
+//! Attention: `out = softmax(q k^T / sqrt(d) + bias) v` for each head of width `d`, `f32`.
+//!
+//! Queries, keys, values and outputs are `[batch, length, heads, d]`: rows of tokens as linear layers leave them, with all
+//! heads side by side. With a causal mask a query sees no later key. Queries and keys may be rotated by their places
+//! inside ([`Position::Rope`]), or scores have linear biases ([`Position::Alibi`]).
+//!
+//! | variant | forward                                          | it keeps                 | backward                       |
+//! |---------|--------------------------------------------------|--------------------------|--------------------------------|
+//! | `fused` | blocks of scores in cache or shared memory, a softmax that is corrected as it goes | the logarithm of the sum of exponentials of each query | computes probabilities again |
+//! | `naive` | all scores in memory                             | all probabilities        | from those                     |
+//!
+//! Sources: A. Vaswani et al., "Attention is all you need", 2017, equation 1; the fused variant is that of T. Dao,
+//! "`FlashAttention-2`: faster attention with better parallelism and work partitioning", 2023, algorithms 1 and 2, but for the
+//! gradient of queries, which on CUDA devices a kernel of its own computes: so all sums have a fixed order, for two products
+//! more than the five of the algorithm.
+//!
+//! Work of `B` sequences of length `S` and `H` heads of width `D`: forward `4 B H S^2 D` flops, half with a causal mask; backward
+//! 2.5 times as much. Bytes are those of inputs and outputs, each once; `naive` moves its scores besides.
+//!
+//! # Errors
+//! A score is off by at most `delta`: `gamma` of its roundings (`D + 2`, of rotations 6 more, of biases 3) times its sum of
+//! magnitudes. The exponential magnifies that, and the rounding of its argument, which is at most the range `R` of scores (and
+//! for the backward pass the logarithms kept), to a relative error; a correction as the softmax goes adds some for each block of
+//! keys; the sum adds its own. Numerator and denominator have these each, so that a probability is off by
+//! `rho = 2 delta + gamma(2 (2 R + E + b (E + 2))) + gamma(S)`, relatively, with `E` roundings of an exponential and `b` blocks. An
+//! output is a mean of values with these weights: relative to `sum p |v|` it is off by `rho + gamma(S)`. In the backward pass
+//! `ds = p (dp - d)` has such an error three times, relative to `p` times the magnitudes of `dp` and `d`, and the products
+//! that it enters add theirs: `3 rho + gamma(2 D + 2 S)`. Of long sums the tolerance takes what is
+//! [likely](crate::bound::likely_gamma).
+
+mod check;
+mod cuda;
+mod host;
+mod reference;
+
+use assay_protocol::{ArithmeticUnit, Failure, Work};
+
+use super::position::{Alibi, Rope};
+use super::{expect, workspace};
+use crate::device::Team;
+use crate::device::host::usable_cpus;
+use crate::element::DType;
+use crate::ops::{EVERYWHERE, Op, OpInfo};
+use crate::parameters::{self, Arguments};
+use crate::program::{Fill, Program, Role};
+
+/// Columns of a head at most, where it is fused: a block's keys and values lie in shared memory.
+const MOST_WIDTH: usize = 128;
+
+/// How attention learns where a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// Not at all.
+    None,
+    /// Queries and keys are rotated.
+    Rope,
+    /// Scores have linear biases.
+    Alibi,
+}
+
+/// How attention is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// Without scores in memory.
+    Fused,
+    /// With all scores in memory.
+    Naive,
+}
+
+/// Attention of `batch` sequences of `length` tokens with `heads` heads in `width` columns.
+#[derive(Clone, Copy, Debug)]
+pub struct Attention {
+    /// Sequences.
+    pub batch: usize,
+    /// Tokens of each.
+    pub length: usize,
+    /// Heads, at least one.
+    pub heads: usize,
+    /// Columns of a token: those of all heads.
+    pub width: usize,
+    /// Whether a query sees no later key.
+    pub is_causal: bool,
+    /// Where a token is.
+    pub position: Position,
+    /// How it is computed.
+    pub variant: Variant,
+}
+
+/// The buffers of a forward pass, by their numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Given {
+    /// Queries.
+    pub q: usize,
+    /// Keys.
+    pub k: usize,
+    /// Values.
+    pub v: usize,
+    /// What [`Attention::table`] adds.
+    pub table: Option<usize>,
+    /// The output.
+    pub out: usize,
+    /// What the backward pass needs to know: `f32`, [`Attention::kept_len`] of them.
+    pub kept: usize,
+}
+
+impl Attention {
+    /// Columns of a head.
+    pub fn head_width(&self) -> usize {
+        self.width / self.heads.max(1)
+    }
+
+    /// Elements of queries, keys, values or outputs.
+    pub fn len(&self) -> usize {
+        self.batch * self.length * self.width
+    }
+
+    /// Whether there is nothing to attend to.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Elements that the forward pass keeps.
+    pub fn kept_len(&self) -> usize {
+        let rows = self.batch * self.heads * self.length;
+        match self.variant {
+            Variant::Fused => rows,
+            Variant::Naive => rows * self.length,
+        }
+    }
+
+    fn rope(&self) -> Rope {
+        let Self {
+            batch,
+            length,
+            heads,
+            width,
+            ..
+        } = *self;
+        Rope {
+            batch,
+            length,
+            heads,
+            width,
+        }
+    }
+
+    /// Adds the table of angles or slopes to a program, where there is one: all layers of a model may share it.
+    pub fn table(&self, program: &mut Program) -> Option<usize> {
+        match self.position {
+            Position::None => None,
+            Position::Rope => Some(self.rope().table(program)),
+            Position::Alibi => {
+                let Self {
+                    batch,
+                    heads,
+                    length,
+                    ..
+                } = *self;
+                let alibi = Alibi {
+                    batch,
+                    heads,
+                    length,
+                };
+                Some(alibi.table(program))
+            }
+        }
+    }
+
+    fn expect(&self, program: &Program, given: &Given) {
+        let len = self.len();
+        let mut buffers = vec![
+            ("q", given.q, DType::F32, len),
+            ("k", given.k, DType::F32, len),
+            ("v", given.v, DType::F32, len),
+            ("out", given.out, DType::F32, len),
+            ("kept", given.kept, DType::F32, self.kept_len()),
+        ];
+        let of_table = match self.position {
+            Position::None => None,
+            Position::Rope => Some(self.length * self.head_width() / 2 * 2),
+            Position::Alibi => Some(self.heads),
+        };
+        assert_eq!(
+            given.table.is_some(),
+            of_table.is_some(),
+            "attention: a table where places are told"
+        );
+        buffers.extend(
+            given
+                .table
+                .zip(of_table)
+                .map(|(table, len)| ("table", table, DType::F32, len)),
+        );
+        expect(program, "attention", &buffers);
+    }
+
+    /// Computes `out` and `kept`.
+    pub fn forward(&self, program: &mut Program, given: &Given) {
+        self.expect(program, given);
+        let (shape, given) = (*self, *given);
+        program.step_on_cpu(move |team, buffers| match shape.variant {
+            Variant::Fused => host::fused(&shape, given, team, buffers),
+            Variant::Naive => host::naive(&shape, given, team, buffers),
+        });
+        match self.variant {
+            Variant::Fused => cuda::fused(self, given, program),
+            Variant::Naive => cuda::naive(self, given, program),
+        }
+    }
+
+    /// Computes the gradients of queries, keys and values, given that of the output.
+    pub fn backward(
+        &self,
+        program: &mut Program,
+        given: &Given,
+        d_out: usize,
+        [dq, dk, dv]: [usize; 3],
+    ) {
+        self.expect(program, given);
+        let len = self.len();
+        let all = [("dout", d_out), ("dq", dq), ("dk", dk), ("dv", dv)];
+        expect(
+            program,
+            "attention",
+            &all.map(|(name, buffer)| (name, buffer, DType::F32, len)),
+        );
+        let (shape, given) = (*self, *given);
+        let of_work = match self.variant {
+            // What each query's gradients of scores are beneath.
+            Variant::Fused => self.batch * self.heads * self.length,
+            // All gradients of scores.
+            Variant::Naive => self.kept_len(),
+        };
+        let work = workspace(program, "attention-work", DType::F32, of_work);
+        program.step_on_cpu(move |team, buffers| match shape.variant {
+            Variant::Fused => {
+                host::fused_backward(&shape, given, d_out, [dq, dk, dv], team, buffers);
+            }
+            Variant::Naive => {
+                host::naive_backward(&shape, given, d_out, [dq, dk, dv, work], team, buffers);
+            }
+        });
+        match self.variant {
+            Variant::Fused => cuda::fused_backward(self, given, d_out, [dq, dk, dv], work, program),
+            Variant::Naive => cuda::naive_backward(self, given, d_out, [dq, dk, dv], work, program),
+        }
+    }
+}
+
+const PASSES: [(&str, bool); 2] = [("forward", false), ("backward", true)];
+const MASKS: [(&str, bool); 2] = [("causal", true), ("none", false)];
+const POSITIONS: [(&str, Position); 3] = [
+    ("none", Position::None),
+    ("rope", Position::Rope),
+    ("alibi", Position::Alibi),
+];
+const VARIANTS: [(&str, Variant); 2] = [("fused", Variant::Fused), ("naive", Variant::Naive)];
+
+/// Attention as an op.
+pub struct AttentionOp;
+
+impl Op for AttentionOp {
+    fn info(&self) -> OpInfo {
+        OpInfo {
+            name: "attention",
+            summary: "softmax attention of many heads, f32",
+            parameters: vec![
+                parameters::integer("batch"),
+                parameters::integer("length"),
+                parameters::integer("heads"),
+                parameters::integer("width"),
+                parameters::choice("pass", &PASSES.map(|(name, _)| name)),
+                parameters::choice("mask", &MASKS.map(|(name, _)| name)),
+                parameters::choice("position", &POSITIONS.map(|(name, _)| name)),
+                parameters::choice("variant", &VARIANTS.map(|(name, _)| name)),
+            ],
+            devices: EVERYWHERE,
+        }
+    }
+
+    fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
+        let shape = shape(arguments)?;
+        let is_backward = arguments.choice("pass", &PASSES)?;
+        let mut program = Program::new(work(&shape, is_backward)?);
+        program.unit = Some(ArithmeticUnit::F32);
+        let seed = arguments.0.seed.0;
+        if is_backward {
+            let inputs = add_inputs(&mut program, shape);
+            let table = shape.table(&mut program);
+            add_backward(&mut program, shape, inputs, table, seed);
+            return Ok(program);
+        }
+        let given = add_forward(&mut program, shape);
+        shape.forward(&mut program, &given);
+        program.check(move |outcome| check::forward(outcome, &shape, &given, seed));
+        Ok(program)
+    }
+
+    fn test_size(&self, parameter: &str, size: i64) -> i64 {
+        // Two heads of two sequences, then one wide head; several blocks with something left over.
+        match (parameter, size) {
+            ("batch" | "heads", 2..100) | ("width", 1) => 2,
+            ("batch" | "heads", 100..) => 1,
+            ("width", 2..100) => 36,
+            ("length", 2..100) => 37,
+            ("width" | "length", 100..) => 70,
+            _ => size,
+        }
+    }
+}
+
+/// Names of the sizes.
+const NAMES: &str = "`batch`, `length`, `heads` and `width`";
+
+fn shape(arguments: &Arguments) -> Result<Attention, Failure> {
+    let shape = Attention {
+        batch: arguments.size("batch")?,
+        length: arguments.size("length")?,
+        heads: arguments.count("heads")?,
+        width: arguments.size("width")?,
+        is_causal: arguments.choice("mask", &MASKS)?,
+        position: arguments.choice("position", &POSITIONS)?,
+        variant: arguments.choice("variant", &VARIANTS)?,
+    };
+    let Attention {
+        batch,
+        length,
+        heads,
+        width,
+        position,
+        variant,
+        ..
+    } = shape;
+    let wrong = |expected: String| {
+        Err(Failure::Failed(format!(
+            "parameter `width`: expected {expected}; found {width}"
+        )))
+    };
+    if !width.is_multiple_of(heads) {
+        return wrong(format!("a multiple of `heads`, {heads}"));
+    }
+    if position == Position::Rope && !width.is_multiple_of(2 * heads) {
+        return wrong(format!(
+            "a multiple of twice `heads`, {}, since `rope` rotates pairs of a head",
+            2 * heads
+        ));
+    }
+    if variant == Variant::Fused && width / heads > MOST_WIDTH {
+        return wrong(format!(
+            "at most {MOST_WIDTH} columns for each of {heads} heads, of which variant `fused` keeps blocks in shared memory"
+        ));
+    }
+    parameters::size_product(NAMES, &[batch, length, width, 16])?;
+    let rows = parameters::size_product(NAMES, &[batch, heads, length])?;
+    parameters::size_product(NAMES, &[rows, length, 16])?;
+    if rows > i32::MAX as usize {
+        return Err(Failure::Failed(format!(
+            "parameters {NAMES}: expected fewer than 2^31 queries of all heads together"
+        )));
+    }
+    Ok(shape)
+}
+
+fn work(shape: &Attention, is_backward: bool) -> Result<Work, Failure> {
+    let Attention {
+        batch,
+        length,
+        width,
+        is_causal,
+        ..
+    } = *shape;
+    let factors = [4, batch, length, length, width].map(|factor| factor as u64);
+    let mut flops = parameters::product(NAMES, &factors)?;
+    let mut formula = String::from("4 B H S^2 D");
+    if is_causal {
+        flops /= 2;
+        formula += " / 2";
+    }
+    // Queries, keys, values and outputs; with the gradients of all.
+    let mut tensors = 4;
+    if is_backward {
+        flops = parameters::product(NAMES, &[flops, 5])? / 2;
+        formula = format!("2.5 ({formula})");
+        tensors = 8;
+    }
+    Ok(Work {
+        bytes: Some(4 * tensors * shape.len() as u64),
+        flops: Some(flops),
+        items: Some((batch * length) as u64),
+        formula: format!(
+            "bytes = {tensors} B S H D sizeof(f32), flops = {formula}, items = B S; \
+             B = batch, S = length, H = heads, D = width / heads"
+        ),
+    })
+}
+
+/// Adds the backward pass. What it is given of the forward one, the host has computed before.
+fn add_backward(
+    program: &mut Program,
+    shape: Attention,
+    [q, k, v]: [usize; 3],
+    table: Option<usize>,
+    seed: u64,
+) {
+    let len = shape.len();
+    let d_out = program.input("dout", DType::F32, len, Fill::signed(3));
+    let mut given = |name: &'static str, len, which: usize| {
+        let fill = Fill::Host(Box::new(move |buffer, seed| {
+            buffer
+                .get_mut::<f32>()
+                .copy_from_slice(&forward_on_host(shape, seed)[which]);
+        }));
+        program.add(name, DType::F32, len, Role::Scratch, fill)
+    };
+    let (out, kept) = (given("out", len, 0), given("kept", shape.kept_len(), 1));
+    let given = Given {
+        q,
+        k,
+        v,
+        table,
+        out,
+        kept,
+    };
+    let gradients = ["dq", "dk", "dv"].map(|name| program.output(name, DType::F32, len));
+    shape.backward(program, &given, d_out, gradients);
+    program.check(move |outcome| check::backward(outcome, &shape, &given, d_out, gradients, seed));
+}
+
+/// The output of a case's forward pass and what it keeps.
+fn forward_on_host(shape: Attention, seed: u64) -> [Vec<f32>; 2] {
+    let mut program = Program::new(Work::default());
+    let given = add_forward(&mut program, shape);
+    shape.forward(&mut program, &given);
+    // A team, and as much memory as the case itself has already.
+    let team = Team::new(usable_cpus()).expect("threads");
+    let mut buffers = program.host_buffers(&team, seed).expect("memory");
+    let mut run = program.take_cpu().expect("steps for the host");
+    run(&team, &mut buffers, 1);
+    [given.out, given.kept].map(|buffer| buffers.get::<f32>(buffer).to_vec())
+}
+
+/// Adds the buffers of a forward pass.
+fn add_forward(program: &mut Program, shape: Attention) -> Given {
+    let [q, k, v] = add_inputs(program, shape);
+    let table = shape.table(program);
+    let out = program.output("out", DType::F32, shape.len());
+    let kept = program.output("kept", DType::F32, shape.kept_len());
+    Given {
+        q,
+        k,
+        v,
+        table,
+        out,
+        kept,
+    }
+}
+
+fn add_inputs(program: &mut Program, shape: Attention) -> [usize; 3] {
+    [("q", 0), ("k", 1), ("v", 2)]
+        .map(|(name, stream)| program.input(name, DType::F32, shape.len(), Fill::signed(stream)))
+}

@@ -1,0 +1,200 @@
+//! Compares attention with the reference, head by head: all of them, or as many of what is large as a budget allows.
+
+use assay_protocol::Philox;
+use rayon::prelude::*;
+
+use super::reference::{Forward, Head, Measured};
+use super::{Attention, Given, Position, Variant};
+use crate::bound::{gamma, likely_gamma};
+use crate::check;
+use crate::element::Real;
+use crate::math;
+use crate::ml::position::slopes;
+use crate::program::{Checked, Outcome};
+
+/// Products of queries and keys, times the width of a head, that a verification computes again.
+const BUDGET: u64 = 1 << 28;
+/// Random stream that chooses heads.
+const HEADS: u64 = 0xC0E0;
+/// Keys of the smallest block: as many corrections of a softmax as there are blocks.
+const SMALLEST_BLOCK: usize = 32;
+/// What a probability has to be above to be compared relatively: exponentials of `f32` end before.
+const LEAST: f64 = 1e-30;
+
+/// Numbers of the heads to compare.
+fn heads(shape: &Attention, seed: u64) -> Vec<usize> {
+    let all = shape.batch * shape.heads;
+    if shape.is_empty() {
+        return vec![];
+    }
+    let cost = (shape.length as u64)
+        .pow(2)
+        .saturating_mul(shape.head_width() as u64);
+    let count = (BUDGET / cost.max(1)).max(1) as usize;
+    if count >= all {
+        return (0..all).collect();
+    }
+    let random = Philox::new(seed, HEADS);
+    let within = |part: usize| {
+        let (first, end) = (part * all / count, (part + 1) * all / count);
+        first + random.word(part as u64) as usize % (end - first)
+    };
+    (0..count).map(within).collect()
+}
+
+/// Elements of a matrix of all heads that belong to one.
+fn places(shape: &Attention, number: usize) -> impl Iterator<Item = usize> {
+    let (length, heads, width) = (shape.length, shape.heads, shape.head_width());
+    let first = number / heads * length * heads * width + number % heads * width;
+    (0..length)
+        .flat_map(move |row| (0..width).map(move |column| first + row * heads * width + column))
+}
+
+fn head(outcome: &Outcome, shape: &Attention, given: &Given, number: usize) -> Head {
+    let of = |buffer| gathered(outcome, shape, buffer, number);
+    let table = given.table.map(|table| outcome.get::<f32>(table));
+    let is = |position| shape.position == position;
+    Head {
+        length: shape.length,
+        width: shape.head_width(),
+        q: of(given.q),
+        k: of(given.k),
+        v: of(given.v),
+        is_causal: shape.is_causal,
+        slope: if is(Position::Alibi) {
+            slopes(shape.heads)[number % shape.heads]
+        } else {
+            0.0
+        },
+        angles: table
+            .filter(|_| is(Position::Rope))
+            .map(|table| table.iter().map(|x| f64::from(*x)).collect()),
+    }
+}
+
+fn gathered(outcome: &Outcome, shape: &Attention, buffer: usize, number: usize) -> Vec<f64> {
+    let numbers = outcome.get::<f32>(buffer);
+    places(shape, number)
+        .map(|i| f64::from(numbers[i]))
+        .collect()
+}
+
+/// Largest error of a head's elements, relative to their magnitudes.
+fn compare(found: &[f64], exact: &Measured) -> f64 {
+    check::worst(found.len(), |i| {
+        check::relative(found[i], exact.value[i], exact.magnitude[i])
+    })
+}
+
+/// Largest relative error of a probability, as the module says.
+fn of_probabilities(shape: &Attention, exact: &Forward) -> f64 {
+    let unit = f32::UNIT_ROUNDOFF;
+    let roundings = shape.head_width() as u64
+        + match shape.position {
+            Position::None => 2,
+            Position::Rope => 8,
+            Position::Alibi => 5,
+        };
+    let of_score = likely_gamma(roundings, unit) * exact.condition;
+    let most = exact
+        .log_sums
+        .iter()
+        .fold(0.0, |most: f64, x| most.max(x.abs()));
+    let range = (exact.range + most).ceil() as u64;
+    let of_exponential = math::EXP.max(math::ON_CUDA).max(math::LN);
+    let blocks = shape.length.div_ceil(SMALLEST_BLOCK) as u64;
+    let exponentials = 2 * (2 * range + of_exponential + blocks * (of_exponential + 2));
+    2.0 * of_score + gamma(exponentials, unit) + likely_gamma(shape.length as u64, unit)
+}
+
+fn summary(shape: &Attention, compared: usize, what: &str, bound: &str) -> String {
+    let all = shape.batch * shape.heads;
+    format!("{what}, of {compared} of {all} heads, in units of the bound {bound}")
+}
+
+/// Compares the output and what was kept. Each error is relative to its tolerance.
+pub fn forward(outcome: &Outcome, shape: &Attention, given: &Given, seed: u64) -> Checked {
+    let heads = heads(shape, seed);
+    let of_head = |number: &usize| {
+        let exact = head(outcome, shape, given, *number).forward();
+        let rho = of_probabilities(shape, &exact);
+        let out = compare(&gathered(outcome, shape, given.out, *number), &exact.out);
+        let of_sums = likely_gamma(shape.length as u64, f32::UNIT_ROUNDOFF);
+        (out / (rho + of_sums)).max(kept(outcome, shape, given, *number, &exact) / rho)
+    };
+    let error = heads.par_iter().map(of_head).reduce(|| 0.0, f64::max);
+    Checked {
+        error,
+        tolerance: 1.0,
+        detail: summary(
+            shape,
+            heads.len(),
+            "largest |out - exact| / sum p |v| and relative error of what is kept",
+            "2 delta + gamma(2 (2 R + E + b (E + 2))) + gamma(S)",
+        ),
+    }
+}
+
+/// Largest error of what the forward pass kept of a head.
+fn kept(
+    outcome: &Outcome,
+    shape: &Attention,
+    given: &Given,
+    number: usize,
+    exact: &Forward,
+) -> f64 {
+    let kept = outcome.get::<f32>(given.kept);
+    let length = shape.length;
+    match shape.variant {
+        Variant::Fused => check::worst(length, |query| {
+            let row = number / shape.heads * length + query;
+            let found = f64::from(kept[row * shape.heads + number % shape.heads]);
+            let exact = exact.log_sums[query];
+            (found - exact).abs() / (1.0 + exact.abs())
+        }),
+        Variant::Naive => {
+            let kept = &kept[number * length * length..][..length * length];
+            check::worst(kept.len(), |i| {
+                let exact = exact.probabilities[i];
+                // Where a query does not look, nothing but 0 is right.
+                let least = if exact > 0.0 { LEAST } else { 0.0 };
+                check::relative(kept[i].into(), exact, exact + least)
+            })
+        }
+    }
+}
+
+/// Compares the gradients. Each error is relative to its tolerance.
+pub fn backward(
+    outcome: &Outcome,
+    shape: &Attention,
+    given: &Given,
+    d_out: usize,
+    [dq, dk, dv]: [usize; 3],
+    seed: u64,
+) -> Checked {
+    let heads = heads(shape, seed);
+    let of_head = |number: &usize| {
+        let head = head(outcome, shape, given, *number);
+        let forward = head.forward();
+        let d_out = gathered(outcome, shape, d_out, *number);
+        let exact = head.backward(&forward, &d_out);
+        let sums = 2 * (shape.head_width() + shape.length) as u64;
+        let tolerance =
+            3.0 * of_probabilities(shape, &forward) + likely_gamma(sums, f32::UNIT_ROUNDOFF);
+        let errors = [(dq, &exact.dq), (dk, &exact.dk), (dv, &exact.dv)]
+            .map(|(buffer, exact)| compare(&gathered(outcome, shape, buffer, *number), exact));
+        errors.into_iter().fold(0.0, f64::max) / tolerance
+    };
+    let error = heads.par_iter().map(of_head).reduce(|| 0.0, f64::max);
+    Checked {
+        error,
+        tolerance: 1.0,
+        detail: summary(
+            shape,
+            heads.len(),
+            "largest |gradient - exact| / sum of magnitudes",
+            "3 rho + gamma(2 D + 2 S)",
+        ),
+    }
+}

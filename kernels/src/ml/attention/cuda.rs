@@ -1,0 +1,248 @@
+//! Attention on CUDA devices.
+
+use super::{Attention, Given, Position};
+use crate::element::DType;
+use crate::ml::product::{Begin, Form, Multiply, Operand};
+use crate::ml::workspace;
+use crate::program::{Arg, Launch, Program, Source, cuda_source};
+
+static FLASH: Source = cuda_source!("ml/flash.cu");
+static SCORES: Source = cuda_source!("ml/scores.cu");
+/// Queries and keys of a tile, forward and backward, and how long a line of one is.
+const SIDE: usize = 64;
+const BACK_SIDE: usize = 32;
+/// Elements between the lines of a tile, beyond those they have.
+const PADDING: usize = 4;
+
+/// What every kernel is told of a shape.
+impl Attention {
+    /// Columns of a tile: those of the head, and zeros.
+    fn depth(&self) -> usize {
+        if self.head_width() <= 64 { 64 } else { 128 }
+    }
+
+    fn scale(&self) -> Arg {
+        Arg::F32(1.0 / (self.head_width() as f32).sqrt())
+    }
+
+    fn sizes(&self) -> [Arg; 3] {
+        [self.length, self.heads, self.head_width()].map(|size| Arg::U32(size as u32))
+    }
+
+    /// Tiles of so many rows of all heads.
+    fn tiles(&self, side: usize) -> u32 {
+        if self.is_empty() {
+            return 0;
+        }
+        (self.batch * self.heads * self.length.div_ceil(side)) as u32
+    }
+
+    /// The matrices of all heads in a buffer, as operands of products.
+    fn operand(&self, buffer: usize) -> Operand {
+        Operand {
+            buffer,
+            stride: self.width,
+            outer_step: self.length * self.width,
+            inner_step: self.head_width(),
+        }
+    }
+
+    /// The same of scores.
+    fn scores(&self, buffer: usize) -> Operand {
+        let of_head = self.length * self.length;
+        Operand {
+            buffer,
+            stride: self.length,
+            outer_step: self.heads * of_head,
+            inner_step: of_head,
+        }
+    }
+
+    /// A product of every head.
+    fn product(&self, form: Form, sides: [usize; 3], [a, b, c]: [Operand; 3]) -> Launch {
+        let multiply = Multiply {
+            form,
+            sides,
+            a,
+            b,
+            c,
+            begin: Begin::Nothing,
+            count: if self.is_empty() {
+                0
+            } else {
+                self.batch * self.heads
+            },
+            inner: self.heads,
+            counts: None,
+        };
+        multiply.launch()
+    }
+
+    /// The parameters of templates.
+    fn instance(&self) -> String {
+        let position = match self.position {
+            Position::None => 0,
+            Position::Rope => 1,
+            Position::Alibi => 2,
+        };
+        format!("{}, {position}, {}", self.depth(), self.is_causal)
+    }
+}
+
+/// The fused forward pass.
+pub fn fused(shape: &Attention, given: Given, program: &mut Program) {
+    let Given {
+        q,
+        k,
+        v,
+        table,
+        out,
+        kept,
+    } = given;
+    let kernel = format!("flash_forward<{}>", shape.instance());
+    let floats = (2 * shape.depth() + SIDE) * (SIDE + PADDING);
+    // Without a table, any buffer stands in for it.
+    let buffers = [out, kept, q, k, v, table.unwrap_or(q)].map(Arg::Buffer);
+    program.launch(Launch {
+        shared_bytes: 4 * floats as u32,
+        ..Launch::new(&FLASH, kernel, shape.tiles(SIDE), 256)
+            .args(buffers)
+            .args(shape.sizes())
+            .args([shape.scale()])
+    });
+}
+
+/// The fused backward pass; `dots` has room for a number of each row of each head.
+pub fn fused_backward(
+    shape: &Attention,
+    given: Given,
+    d_out: usize,
+    [dq, dk, dv]: [usize; 3],
+    dots: usize,
+    program: &mut Program,
+) {
+    let Given {
+        q,
+        k,
+        v,
+        table,
+        out,
+        kept,
+    } = given;
+    let rows = if shape.is_empty() {
+        0
+    } else {
+        shape.batch * shape.length * shape.heads
+    };
+    program.launch(
+        Launch::new(&FLASH, "flash_dots", rows.div_ceil(8) as u32, 256)
+            .args([dots, out, d_out].map(Arg::Buffer))
+            .args([rows, shape.head_width()].map(|size| Arg::U32(size as u32))),
+    );
+    let floats = (4 * shape.depth() + 2 * BACK_SIDE) * (BACK_SIDE + PADDING);
+    for (is_of_keys, first, second) in [(true, dk, dv), (false, dq, dq)] {
+        let kernel = format!("flash_backward<{}, {is_of_keys}>", shape.instance());
+        let buffers = [
+            first,
+            second,
+            q,
+            k,
+            v,
+            table.unwrap_or(q),
+            d_out,
+            kept,
+            dots,
+        ];
+        program.launch(Launch {
+            shared_bytes: 4 * floats as u32,
+            ..Launch::new(&FLASH, kernel, shape.tiles(BACK_SIDE), 64)
+                .args(buffers.map(Arg::Buffer))
+                .args(shape.sizes())
+                .args([shape.scale()])
+        });
+    }
+}
+
+/// Queries and keys, rotated where they are.
+fn rotated(shape: &Attention, given: Given, program: &mut Program) -> [usize; 2] {
+    let inputs = [given.q, given.k];
+    let Some(table) = given.table.filter(|_| shape.position == Position::Rope) else {
+        return inputs;
+    };
+    inputs.map(|x| {
+        let out = workspace(program, "attention-rotated", DType::F32, shape.len());
+        shape.rope().launch(program, [x, table, out], 1.0);
+        out
+    })
+}
+
+/// A block a row of scores.
+fn rows(
+    shape: &Attention,
+    kernel: String,
+    program: &mut Program,
+    args: impl IntoIterator<Item = Arg>,
+) {
+    let rows = if shape.is_empty() { 0 } else { shape.tiles(1) };
+    program.launch(Launch::new(&SCORES, kernel, rows, 128).args(args));
+}
+
+/// The forward pass with all scores in memory.
+pub fn naive(shape: &Attention, given: Given, program: &mut Program) {
+    let (length, width) = (shape.length, shape.head_width());
+    let [q, k] = rotated(shape, given, program).map(|buffer| shape.operand(buffer));
+    let scores = shape.scores(given.kept);
+    program.launch(shape.product(Form::RightTurned, [length, length, width], [q, k, scores]));
+    let slopes = given.table.filter(|_| shape.position == Position::Alibi);
+    let kernel = format!("probabilities<{}>", shape.is_causal);
+    let buffers = [given.kept, slopes.unwrap_or(given.kept)].map(Arg::Buffer);
+    let sizes =
+        [usize::from(slopes.is_some()), length, shape.heads].map(|size| Arg::U32(size as u32));
+    let args = buffers.into_iter().chain(sizes).chain([shape.scale()]);
+    rows(shape, kernel, program, args);
+    let [v, out] = [given.v, given.out].map(|buffer| shape.operand(buffer));
+    program.launch(shape.product(Form::Plain, [length, width, length], [scores, v, out]));
+}
+
+/// The backward pass with all gradients of scores in memory, in `work`.
+pub fn naive_backward(
+    shape: &Attention,
+    given: Given,
+    d_out: usize,
+    [dq, dk, dv]: [usize; 3],
+    work: usize,
+    program: &mut Program,
+) {
+    let (length, width) = (shape.length, shape.head_width());
+    let [q, k] = rotated(shape, given, program).map(|buffer| shape.operand(buffer));
+    let [v, d_out, of_values] = [given.v, d_out, dv].map(|buffer| shape.operand(buffer));
+    let [p, ds] = [given.kept, work].map(|buffer| shape.scores(buffer));
+    program.launch(shape.product(Form::RightTurned, [length, length, width], [d_out, v, ds]));
+    program.launch(shape.product(
+        Form::LeftTurned,
+        [length, width, length],
+        [p, d_out, of_values],
+    ));
+    let buffers = [work, given.kept].map(Arg::Buffer);
+    let args = [Arg::U32(length as u32), shape.scale()];
+    rows(
+        shape,
+        "score_gradients".into(),
+        program,
+        buffers.into_iter().chain(args),
+    );
+    let table = given.table.filter(|_| shape.position == Position::Rope);
+    for (form, other, gradient) in [(Form::Plain, k, dq), (Form::LeftTurned, q, dk)] {
+        let turned = table.map(|table| {
+            let turned = workspace(program, "attention-turned", DType::F32, shape.len());
+            (table, turned)
+        });
+        let target = shape.operand(turned.map_or(gradient, |(_, turned)| turned));
+        program.launch(shape.product(form, [length, width, length], [ds, other, target]));
+        if let Some((table, turned)) = turned {
+            shape
+                .rope()
+                .launch(program, [turned, table, gradient], -1.0);
+        }
+    }
+}

@@ -1,0 +1,614 @@
+//! Attention on the host: a head at a time, by one thread each, in blocks of queries and keys.
+//!
+//! Products of blocks are the `gemm` crate's. A task has a head, or some queries of one, whatever the number of threads: so
+//! the bits are the same for any. Queries and keys of a head are gathered once, scaled, rotated and turned as products
+//! like them best.
+
+use std::ops::Range;
+
+use super::{Attention, Given, Position};
+use crate::buffer::Buffers;
+use crate::device::Team;
+use crate::math::exp;
+use crate::matrix::{Matrix, MatrixMut, Store, multiply};
+use crate::ml::position::rotate_head;
+use crate::simd::wide;
+
+/// Queries and keys of a block: its scores stay in the second cache.
+const QUERIES: usize = 64;
+const KEYS: usize = 512;
+/// Queries of a task of the forward pass.
+const TASK: usize = 1024;
+/// Independent partial results of a row.
+const LANES: usize = 32;
+
+/// A head of one sequence.
+#[derive(Clone, Copy)]
+struct Head<'a> {
+    q: Matrix<'a>,
+    k: Matrix<'a>,
+    v: Matrix<'a>,
+    /// Cosines and sines of every place, where queries and keys are rotated.
+    angles: Option<&'a [f32]>,
+    /// Slope of the linear biases; 0 without.
+    slope: f32,
+    is_causal: bool,
+}
+
+/// A head's rows of a matrix of all heads.
+fn of_head<'a>(shape: &Attention, matrix: &'a [f32], index: usize) -> Matrix<'a> {
+    let width = shape.head_width();
+    let of_sequence = shape.length * shape.width;
+    let rows = &matrix[index / shape.heads * of_sequence..][..of_sequence];
+    let first = index % shape.heads * width;
+    Matrix::whole(rows, shape.length, shape.width).block(0..shape.length, first..first + width)
+}
+
+/// The same of every head, to be written, `rows` rows at a time: by sequence, then by rows, then by head.
+fn parts<'a>(
+    shape: &Attention,
+    matrix: &'a mut [f32],
+    width: usize,
+    rows: usize,
+) -> Vec<MatrixMut<'a>> {
+    let columns = shape.heads * width;
+    let of_sequence = (shape.length * columns).max(1);
+    let sequences = matrix.chunks_mut(of_sequence);
+    let whole = sequences.map(|rows| MatrixMut::whole(rows, shape.length, columns));
+    whole.flat_map(|whole| whole.tiles(rows, width)).collect()
+}
+
+impl<'a> Head<'a> {
+    fn new(
+        shape: &Attention,
+        [q, k, v]: [&'a [f32]; 3],
+        table: Option<&'a [f32]>,
+        index: usize,
+    ) -> Self {
+        let [q, k, v] = [q, k, v].map(|matrix| of_head(shape, matrix, index));
+        let is = |position| table.filter(|_| shape.position == position);
+        Self {
+            q,
+            k,
+            v,
+            angles: is(Position::Rope),
+            slope: is(Position::Alibi).map_or(0.0, |slopes| slopes[index % shape.heads]),
+            is_causal: shape.is_causal,
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.q.cols()
+    }
+
+    fn length(&self) -> usize {
+        self.q.rows()
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / (self.width() as f32).sqrt()
+    }
+
+    /// A row at some place, its pairs rotated `turn` times: 1, or -1 for gradients.
+    fn rotated(&self, from: &[f32], place: usize, out: &mut [f32], turn: f32) {
+        match self.angles {
+            None => out.copy_from_slice(from),
+            Some(angles) => rotate(
+                out,
+                from,
+                &angles[place * self.width()..][..self.width()],
+                turn,
+            ),
+        }
+    }
+
+    /// Some rows, rotated and scaled, one behind the other.
+    fn gather(&self, out: &mut [f32], from: Matrix, rows: Range<usize>, scale: f32) {
+        for (out, row) in out.chunks_exact_mut(self.width()).zip(rows) {
+            self.rotated(from.row(row), row, out, 1.0);
+            multiply_row(out, scale);
+        }
+    }
+
+    /// How many keys some queries see together.
+    fn seen(&self, queries: &Range<usize>) -> usize {
+        if self.is_causal {
+            queries.end
+        } else {
+            self.length()
+        }
+    }
+
+    /// Makes scores of products: biases, and nothing of keys that query `query` does not see. Says how many it sees.
+    fn finish_scores(&self, scores: &mut [f32], query: usize, first_key: usize) -> usize {
+        if self.slope != 0.0 {
+            add_bias(scores, self.slope, query as i32 - first_key as i32);
+        }
+        if self.is_causal {
+            (query + 1).saturating_sub(first_key).min(scores.len())
+        } else {
+            scores.len()
+        }
+    }
+}
+
+/// Rows of `cols` elements, which `row` makes, turned into columns.
+fn turn(out: &mut [f32], rows: usize, cols: usize, mut row: impl FnMut(usize, &mut [f32])) {
+    const AT_ONCE: usize = 16;
+    let mut some = vec![0.0; AT_ONCE * cols];
+    for first in (0..rows).step_by(AT_ONCE) {
+        let count = AT_ONCE.min(rows - first);
+        for (i, out) in some.chunks_exact_mut(cols).take(count).enumerate() {
+            row(first + i, out);
+        }
+        for (col, out) in out.chunks_exact_mut(rows).enumerate() {
+            for (i, out) in out[first..first + count].iter_mut().enumerate() {
+                *out = some[i * cols + col];
+            }
+        }
+    }
+}
+
+wide! {
+    fn rotate(out: &mut [f32], x: &[f32], angles: &[f32], turn: f32) {
+        rotate_head(out, x, angles, turn);
+    }
+
+    /// Adds linear biases: the first key is `distance` before the query.
+    fn add_bias(scores: &mut [f32], slope: f32, distance: i32) {
+        for (key, score) in scores.iter_mut().enumerate() {
+            *score -= slope * (distance - key as i32).unsigned_abs() as f32;
+        }
+    }
+
+    /// The largest, of at least `least`. Numbers that are none are passed over: their exponentials show.
+    fn largest(row: &[f32], least: f32) -> f32 {
+        let larger = |a: f32, b: f32| if a > b { a } else { b };
+        let mut lanes = [least; LANES];
+        let mut chunks = row.chunks_exact(LANES);
+        for chunk in &mut chunks {
+            for (lane, x) in lanes.iter_mut().zip(chunk) {
+                *lane = larger(*lane, *x);
+            }
+        }
+        let rest = chunks.remainder().iter().copied();
+        lanes.into_iter().chain(rest).fold(least, larger)
+    }
+
+    /// Replaces scores by their exponentials beneath `top`, and gives the sum of them.
+    fn exponentials(row: &mut [f32], top: f32) -> f32 {
+        let mut lanes = [0.0; LANES];
+        let mut chunks = row.chunks_exact_mut(LANES);
+        for chunk in &mut chunks {
+            for (lane, x) in lanes.iter_mut().zip(chunk) {
+                *x = exp(*x - top);
+                *lane += *x;
+            }
+        }
+        for (lane, x) in lanes.iter_mut().zip(chunks.into_remainder()) {
+            *x = exp(*x - top);
+            *lane += *x;
+        }
+        sum_of(&lanes)
+    }
+
+    /// The sum of products.
+    fn dot(a: &[f32], b: &[f32]) -> f32 {
+        let mut lanes = [0.0; LANES];
+        let (mut a, mut b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+        for (a, b) in (&mut a).zip(&mut b) {
+            for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
+                *lane += a * b;
+            }
+        }
+        let rest = a.remainder().iter().zip(b.remainder());
+        for (lane, (a, b)) in lanes.iter_mut().zip(rest) {
+            *lane += a * b;
+        }
+        sum_of(&lanes)
+    }
+
+    fn multiply_row(row: &mut [f32], factor: f32) {
+        for x in row {
+            *x *= factor;
+        }
+    }
+
+    /// The gradients of scores: `p (dp - d)`, times a factor, in place of `dp`.
+    fn gradients(dp: &mut [f32], p: &[f32], d: f32, factor: f32) {
+        for (dp, p) in dp.iter_mut().zip(p) {
+            *dp = factor * (p * (*dp - d));
+        }
+    }
+}
+
+/// The sum of partial results, in pairs.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn sum_of(lanes: &[f32; LANES]) -> f32 {
+    let mut lanes = *lanes;
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// What a thread needs for a block.
+#[derive(Default)]
+struct Room {
+    query: Vec<f32>,
+    scores: Vec<f32>,
+    gradients: Vec<f32>,
+    keys: Vec<f32>,
+    keys_turned: Vec<f32>,
+    values_turned: Vec<f32>,
+    tops: Vec<f32>,
+    sums: Vec<f32>,
+    d_query: Vec<f32>,
+    d_keys: Vec<f32>,
+    d_values: Vec<f32>,
+}
+
+fn sized(room: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if room.len() < len {
+        room.resize(len, 0.0);
+    }
+    &mut room[..len]
+}
+
+/// Blocks of a range.
+fn blocks(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range
+        .step_by(size)
+        .map(move |first| first..end.min(first + size))
+}
+
+/// The forward pass, fused: scores live in the cache alone.
+pub fn fused(shape: &Attention, given: Given, team: &Team, buffers: &mut Buffers) {
+    let table = given
+        .table
+        .map(|table| buffers.0[table].get::<f32>().to_vec());
+    let [q, k, v, out, kept] = buffers.many([given.q, given.k, given.v, given.out, given.kept]);
+    let inputs = [q.get::<f32>(), k.get(), v.get()];
+    let out = parts(shape, out.get_mut(), shape.head_width(), TASK);
+    let kept = parts(shape, kept.get_mut(), 1, TASK);
+    let per_sequence = shape.length.div_ceil(TASK) * shape.heads;
+    let tasks = out.into_iter().zip(kept).enumerate().collect();
+    team.deal_with(
+        tasks,
+        Room::default,
+        |room, (index, (mut out, mut kept))| {
+            let (sequence, within) = (index / per_sequence, index % per_sequence);
+            let number = sequence * shape.heads + within % shape.heads;
+            let head = Head::new(shape, inputs, table.as_deref(), number);
+            let first = within / shape.heads * TASK;
+            let queries = first..first + out.rows();
+            fused_queries(&head, queries, &mut out, &mut kept, room);
+        },
+    );
+}
+
+/// Some queries of a head.
+fn fused_queries(
+    head: &Head,
+    queries: Range<usize>,
+    out: &mut MatrixMut,
+    kept: &mut MatrixMut,
+    room: &mut Room,
+) {
+    let (width, length) = (head.width(), head.length());
+    let Room {
+        query,
+        scores,
+        keys_turned,
+        tops,
+        sums,
+        ..
+    } = room;
+    let keys_turned = sized(keys_turned, width * length);
+    turn(keys_turned, length, width, |row, out| {
+        head.rotated(head.k.row(row), row, out, 1.0);
+    });
+    let keys_turned = Matrix::whole(keys_turned, width, length);
+    let first = queries.start;
+    for block in blocks(queries, QUERIES) {
+        let count = block.len();
+        let query = sized(query, count * width);
+        head.gather(query, head.q, block.clone(), head.scale());
+        let query = Matrix::whole(query, count, width);
+        let mut out = out.rows_of(block.start - first..block.end - first);
+        let (tops, sums) = (sized(tops, count), sized(sums, count));
+        tops.fill(f32::NEG_INFINITY);
+        sums.fill(0.0);
+        for keys in blocks(0..head.seen(&block), KEYS) {
+            let scores = sized(scores, count * keys.len());
+            let mut products = MatrixMut::whole(scores, count, keys.len());
+            multiply(
+                &mut products,
+                query,
+                keys_turned.block(0..width, keys.clone()),
+                Store::Set,
+            );
+            for (i, row) in scores.chunks_exact_mut(keys.len()).enumerate() {
+                let seen = head.finish_scores(row, block.start + i, keys.start);
+                let (seen, unseen) = row.split_at_mut(seen);
+                unseen.fill(0.0);
+                let top = largest(seen, tops[i]);
+                let sum = exponentials(seen, top);
+                let less = exp(tops[i] - top);
+                sums[i] = if keys.start == 0 {
+                    sum
+                } else {
+                    sums[i] * less + sum
+                };
+                if top > tops[i] && keys.start > 0 {
+                    multiply_row(out.row(i), less);
+                }
+                tops[i] = top;
+            }
+            let store = if keys.start == 0 {
+                Store::Set
+            } else {
+                Store::Add
+            };
+            let weights = Matrix::whole(scores, count, keys.len());
+            multiply(&mut out, weights, head.v.block(keys, 0..width), store);
+        }
+        for (i, query) in block.enumerate() {
+            multiply_row(out.row(i), 1.0 / sums[i]);
+            kept.row(query - first)[0] = tops[i] + sums[i].ln();
+        }
+    }
+}
+
+/// The backward pass, fused: probabilities are computed again from what the forward pass kept.
+pub fn fused_backward(
+    shape: &Attention,
+    given: Given,
+    d_out: usize,
+    [dq, dk, dv]: [usize; 3],
+    team: &Team,
+    buffers: &mut Buffers,
+) {
+    let table = given
+        .table
+        .map(|table| buffers.0[table].get::<f32>().to_vec());
+    let Given {
+        q, k, v, out, kept, ..
+    } = given;
+    let [q, k, v, out, kept, d_out, dq, dk, dv] =
+        buffers.many([q, k, v, out, kept, d_out, dq, dk, dv]);
+    let inputs = [q.get::<f32>(), k.get(), v.get()];
+    let (out, d_out, kept) = (out.get::<f32>(), d_out.get::<f32>(), kept.get::<f32>());
+    let width = shape.head_width();
+    let [dq, dk, dv] = [dq, dk, dv].map(|d| parts(shape, d.get_mut(), width, shape.length.max(1)));
+    let tasks = dq.into_iter().zip(dk).zip(dv).enumerate().collect();
+    team.deal_with(tasks, Room::default, |room, (index, ((dq, dk), dv))| {
+        let head = Head::new(shape, inputs, table.as_deref(), index);
+        let rows = Rows {
+            out: of_head(shape, out, index),
+            d_out: of_head(shape, d_out, index),
+            log_sum: &|query: usize| {
+                let row = index / shape.heads * shape.length + query;
+                kept[row * shape.heads + index % shape.heads]
+            },
+        };
+        fused_head_backward(&head, &rows, [dq, dk, dv], room);
+    });
+}
+
+/// What the backward pass knows of the forward one.
+struct Rows<'a> {
+    out: Matrix<'a>,
+    d_out: Matrix<'a>,
+    log_sum: &'a dyn Fn(usize) -> f32,
+}
+
+fn fused_head_backward(
+    head: &Head,
+    rows: &Rows,
+    [mut dq, mut dk, mut dv]: [MatrixMut; 3],
+    room: &mut Room,
+) {
+    let (width, length) = (head.width(), head.length());
+    let keys_plain = sized(&mut room.keys, width * length);
+    head.gather(keys_plain, head.k, 0..length, 1.0);
+    let keys_plain = Matrix::whole(keys_plain, length, width);
+    let keys_turned = sized(&mut room.keys_turned, width * length);
+    turn(keys_turned, length, width, |row, out| {
+        out.copy_from_slice(keys_plain.row(row));
+    });
+    let keys_turned = Matrix::whole(keys_turned, width, length);
+    let values_turned = sized(&mut room.values_turned, width * length);
+    turn(values_turned, length, width, |row, out| {
+        out.copy_from_slice(head.v.row(row));
+    });
+    let values_turned = Matrix::whole(values_turned, width, length);
+    let mut d_keys = MatrixMut::whole(sized(&mut room.d_keys, width * length), length, width);
+    let mut d_values = MatrixMut::whole(sized(&mut room.d_values, width * length), length, width);
+    (0..length).for_each(|row| {
+        d_keys.row(row).fill(0.0);
+        d_values.row(row).fill(0.0);
+    });
+    for block in blocks(0..length, QUERIES) {
+        let count = block.len();
+        let query = sized(&mut room.query, count * width);
+        head.gather(query, head.q, block.clone(), head.scale());
+        let query = Matrix::whole(query, count, width);
+        let d_out = rows.d_out.block(block.clone(), 0..width);
+        let mut d_query = MatrixMut::whole(sized(&mut room.d_query, count * width), count, width);
+        for keys in blocks(0..head.seen(&block), KEYS) {
+            let scores = sized(&mut room.scores, count * keys.len());
+            let gradients_of = sized(&mut room.gradients, count * keys.len());
+            let products = |out: &mut [f32], a, b: Matrix| {
+                let b = b.block(0..width, keys.clone());
+                multiply(
+                    &mut MatrixMut::whole(out, count, keys.len()),
+                    a,
+                    b,
+                    Store::Set,
+                );
+            };
+            products(scores, query, keys_turned);
+            products(gradients_of, d_out, values_turned);
+            let both = scores
+                .chunks_exact_mut(keys.len())
+                .zip(gradients_of.chunks_exact_mut(keys.len()));
+            for (i, (p, dp)) in both.enumerate() {
+                let query = block.start + i;
+                let seen = head.finish_scores(p, query, keys.start);
+                exponentials(&mut p[..seen], (rows.log_sum)(query));
+                p[seen..].fill(0.0);
+                let sum = dot(rows.d_out.row(query), rows.out.row(query));
+                gradients(&mut dp[..seen], &p[..seen], sum, 1.0);
+                dp[seen..].fill(0.0);
+            }
+            let p = Matrix::whole(scores, count, keys.len());
+            let ds = Matrix::whole(gradients_of, count, keys.len());
+            let store = if keys.start == 0 {
+                Store::Set
+            } else {
+                Store::Add
+            };
+            multiply(
+                &mut d_query,
+                ds,
+                keys_plain.block(keys.clone(), 0..width),
+                store,
+            );
+            multiply(
+                &mut d_values.rows_of(keys.clone()),
+                p.transposed(),
+                d_out,
+                Store::Add,
+            );
+            multiply(
+                &mut d_keys.rows_of(keys),
+                ds.transposed(),
+                query,
+                Store::Add,
+            );
+        }
+        for (i, query) in block.enumerate() {
+            multiply_row(d_query.row(i), head.scale());
+            head.rotated(d_query.row(i), query, dq.row(query), -1.0);
+        }
+    }
+    for row in 0..length {
+        head.rotated(d_keys.row(row), row, dk.row(row), -1.0);
+        dv.row(row).copy_from_slice(d_values.row(row));
+    }
+}
+
+/// The forward pass with all scores in memory: `kept` gets the probabilities of every head.
+pub fn naive(shape: &Attention, given: Given, team: &Team, buffers: &mut Buffers) {
+    let table = given
+        .table
+        .map(|table| buffers.0[table].get::<f32>().to_vec());
+    let [q, k, v, out, kept] = buffers.many([given.q, given.k, given.v, given.out, given.kept]);
+    let inputs = [q.get::<f32>(), k.get(), v.get()];
+    let (length, width) = (shape.length, shape.head_width());
+    let out = parts(shape, out.get_mut(), width, length.max(1));
+    let kept = kept.get_mut::<f32>().chunks_mut((length * length).max(1));
+    let tasks = out.into_iter().zip(kept).enumerate().collect();
+    team.deal_with(tasks, Room::default, |room, (index, (mut out, p))| {
+        let head = Head::new(shape, inputs, table.as_deref(), index);
+        let (query, keys) = (
+            sized(&mut room.query, length * width),
+            sized(&mut room.keys, length * width),
+        );
+        head.gather(query, head.q, 0..length, head.scale());
+        head.gather(keys, head.k, 0..length, 1.0);
+        let (query, keys) = (
+            Matrix::whole(query, length, width),
+            Matrix::whole(keys, length, width),
+        );
+        multiply(
+            &mut MatrixMut::whole(p, length, length),
+            query,
+            keys.transposed(),
+            Store::Set,
+        );
+        for (query, row) in p.chunks_exact_mut(length).enumerate() {
+            let seen = head.finish_scores(row, query, 0);
+            row[seen..].fill(0.0);
+            let row = &mut row[..seen];
+            let sum = exponentials(row, largest(row, f32::NEG_INFINITY));
+            multiply_row(row, 1.0 / sum);
+        }
+        multiply(
+            &mut out,
+            Matrix::whole(p, length, length),
+            head.v,
+            Store::Set,
+        );
+    });
+}
+
+/// The backward pass with all gradients of scores in memory, in `work`.
+pub fn naive_backward(
+    shape: &Attention,
+    given: Given,
+    d_out: usize,
+    [dq, dk, dv, work]: [usize; 4],
+    team: &Team,
+    buffers: &mut Buffers,
+) {
+    let table = given
+        .table
+        .map(|table| buffers.0[table].get::<f32>().to_vec());
+    let Given { q, k, v, kept, .. } = given;
+    let [q, k, v, kept, d_out, dq, dk, dv, work] =
+        buffers.many([q, k, v, kept, d_out, dq, dk, dv, work]);
+    let inputs = [q.get::<f32>(), k.get(), v.get()];
+    let (kept, d_out) = (kept.get::<f32>(), d_out.get::<f32>());
+    let (length, width) = (shape.length, shape.head_width());
+    let [dq, dk, dv] = [dq, dk, dv].map(|d| parts(shape, d.get_mut(), width, length.max(1)));
+    let of_scores = (length * length).max(1);
+    let scores = work
+        .get_mut::<f32>()
+        .chunks_mut(of_scores)
+        .zip(kept.chunks(of_scores));
+    let tasks = dq
+        .into_iter()
+        .zip(dk)
+        .zip(dv)
+        .zip(scores)
+        .enumerate()
+        .collect();
+    team.deal_with(
+        tasks,
+        Room::default,
+        |room, (index, (((mut dq, mut dk), mut dv), (ds, p)))| {
+            let head = Head::new(shape, inputs, table.as_deref(), index);
+            let d_out = of_head(shape, d_out, index);
+            multiply(
+                &mut MatrixMut::whole(ds, length, length),
+                d_out,
+                head.v.transposed(),
+                Store::Set,
+            );
+            let probabilities = Matrix::whole(p, length, length);
+            multiply(&mut dv, probabilities.transposed(), d_out, Store::Set);
+            for (dp, p) in ds.chunks_exact_mut(length).zip(p.chunks_exact(length)) {
+                let sum = dot(dp, p);
+                gradients(dp, p, sum, head.scale());
+            }
+            let ds = Matrix::whole(ds, length, length);
+            for (d, from, ds) in [(&mut dq, head.k, ds), (&mut dk, head.q, ds.transposed())] {
+                let other = sized(&mut room.keys, length * width);
+                head.gather(other, from, 0..length, 1.0);
+                let other = Matrix::whole(other, length, width);
+                let mut turned =
+                    MatrixMut::whole(sized(&mut room.d_keys, length * width), length, width);
+                multiply(&mut turned, ds, other, Store::Set);
+                (0..length).for_each(|row| head.rotated(turned.row(row), row, d.row(row), -1.0));
+            }
+        },
+    );
+}

@@ -1,0 +1,264 @@
+//! Products of `f32` matrices as bricks need them: of matrices that lie turned, that are columns of wider ones, that are
+//! added to what is there, several at once, and of as few rows as a device has counted.
+//!
+//! On the host they are products of [views](crate::matrix); here is what CUDA devices launch (`ml/product.cu`), and the brick
+//! of one product, which models call for what is no linear layer: `x E^T` with the table of an embedding, say.
+
+use super::expect;
+use crate::element::DType;
+use crate::matrix::{Matrix, MatrixMut, Part, Store, multiply_by};
+use crate::ops::gemm::Multiplication;
+use crate::program::{Arg, Launch, Program, Source, Step, blocks, cuda_source};
+
+static SOURCE: Source = cuda_source!("ml/product.cu");
+/// Rows and columns of the product that a block computes, and its threads.
+const SIDE: usize = 128;
+const THREADS: u32 = 256;
+
+/// How operands lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `A B`: A of `m` by `k`, B of `k` by `n`.
+    Plain,
+    /// `A B^T`: B of `n` by `k`.
+    RightTurned,
+    /// `A^T B`: A of `k` by `m`.
+    LeftTurned,
+}
+
+/// Who multiplies on a CUDA device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Our kernel: tiles in shared memory, then in registers.
+    Ours,
+    /// cuBLASLt.
+    Library,
+}
+
+/// `C = A B`, or one of its [forms](Form): C has `m` rows of `n`, sums are over `k`.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    /// How A and B lie.
+    pub form: Form,
+    /// Rows of C.
+    pub m: usize,
+    /// Columns of C.
+    pub n: usize,
+    /// Products of an element.
+    pub k: usize,
+    /// Whether it replaces C or is added to it.
+    pub store: Store,
+    /// Who multiplies on a CUDA device.
+    pub engine: Engine,
+}
+
+impl Product {
+    /// Appends the product of `a` and `b` into `c`; `bias`, one for each column, is added where C is replaced.
+    ///
+    /// # Panics
+    /// If a buffer is no `f32`, or has another length; with a bias and [`Store::Add`].
+    pub fn append(&self, program: &mut Program, a: usize, b: usize, bias: Option<usize>, c: usize) {
+        let Self { form, m, n, k, .. } = *self;
+        expect(
+            program,
+            "product",
+            &[
+                ("a", a, DType::F32, m * k),
+                ("b", b, DType::F32, k * n),
+                ("c", c, DType::F32, m * n),
+            ],
+        );
+        if let Some(bias) = bias {
+            assert_eq!(self.store, Store::Set, "a bias begins a product");
+            expect(program, "product", &[("bias", bias, DType::F32, n)]);
+        }
+        self.on_host(program, a, b, bias, c);
+        if self.engine == Engine::Library && m * n * k > 0 {
+            let call = Multiplication::of(self, [a, b, c], bias);
+            program.cuda.push(Step::Library(Box::new(call)));
+            return;
+        }
+        let operand = |buffer, stride| Operand::whole(buffer, stride);
+        let [of_a, of_b] = match form {
+            Form::Plain => [k, n],
+            Form::RightTurned => [k, k],
+            Form::LeftTurned => [m, n],
+        };
+        program.launch(
+            Multiply {
+                form,
+                sides: [m, n, k],
+                a: operand(a, of_a),
+                b: operand(b, of_b),
+                c: operand(c, n),
+                begin: Begin::of(self.store, bias),
+                count: 1,
+                inner: 1,
+                counts: None,
+            }
+            .launch(),
+        );
+    }
+
+    /// A and B, as they are multiplied.
+    fn operands<'a>(&self, a: &'a [f32], b: &'a [f32]) -> (Matrix<'a>, Matrix<'a>) {
+        let Self { form, m, n, k, .. } = *self;
+        let (plain_a, plain_b) = (|| Matrix::whole(a, m, k), || Matrix::whole(b, k, n));
+        match form {
+            Form::Plain => (plain_a(), plain_b()),
+            Form::RightTurned => (plain_a(), Matrix::whole(b, n, k).transposed()),
+            Form::LeftTurned => (Matrix::whole(a, k, m).transposed(), plain_b()),
+        }
+    }
+
+    fn on_host(&self, program: &mut Program, a: usize, b: usize, bias: Option<usize>, c: usize) {
+        let product = *self;
+        let Self { m, n, store, .. } = product;
+        program.step_on_cpu(move |team, buffers| {
+            let Some(bias) = bias else {
+                let [a, b, c] = buffers.many([a, b, c]);
+                let (a, b) = product.operands(a.get(), b.get());
+                return multiply_by(team, MatrixMut::whole(c.get_mut(), m, n), a, b, store);
+            };
+            let [a, b, bias, c] = buffers.many([a, b, bias, c]);
+            let ((a, b), bias) = (product.operands(a.get(), b.get()), bias.get::<f32>());
+            let parts = Part::all(MatrixMut::whole(c.get_mut(), m, n), a, b);
+            team.deal(parts, |mut part| {
+                part.multiply(Store::Set);
+                let bias = &bias[part.first_col..][..part.c.cols()];
+                for row in 0..part.c.rows() {
+                    let row = part.c.row(row).iter_mut();
+                    row.zip(bias).for_each(|(y, bias)| *y += bias);
+                }
+            });
+        });
+    }
+}
+
+/// What a product on a CUDA device begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    Nothing,
+    /// What is there.
+    Old,
+    /// A number for each column.
+    Bias(usize),
+}
+
+impl Begin {
+    fn of(store: Store, bias: Option<usize>) -> Self {
+        match (store, bias) {
+            (Store::Add, _) => Self::Old,
+            (Store::Set, Some(bias)) => Self::Bias(bias),
+            (Store::Set, None) => Self::Nothing,
+        }
+    }
+}
+
+/// Matrices of a batch in a buffer: number `i` begins at `i / inner * outer_step + i % inner * inner_step`, with `inner` of
+/// [`Multiply`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Operand {
+    pub buffer: usize,
+    /// Elements from a line to the next.
+    pub stride: usize,
+    pub outer_step: usize,
+    pub inner_step: usize,
+}
+
+impl Operand {
+    /// One matrix, or one that all products share.
+    pub fn whole(buffer: usize, stride: usize) -> Self {
+        Self {
+            buffer,
+            stride,
+            outer_step: 0,
+            inner_step: 0,
+        }
+    }
+
+    fn is_aligned(&self) -> bool {
+        [self.stride, self.outer_step, self.inner_step]
+            .iter()
+            .all(|step| step.is_multiple_of(4))
+    }
+}
+
+/// Some products on a CUDA device.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Multiply {
+    pub form: Form,
+    /// `m`, `n` and `k`.
+    pub sides: [usize; 3],
+    pub a: Operand,
+    pub b: Operand,
+    pub c: Operand,
+    pub begin: Begin,
+    /// How many products, and how many of them are next to each other.
+    pub count: usize,
+    pub inner: usize,
+    /// How many rows of A and C each product has, or, where A is turned, how much of `k`.
+    pub counts: Option<usize>,
+}
+
+impl Multiply {
+    /// The launch.
+    ///
+    /// # Panics
+    /// If a side or the number of tiles has more than 31 bits.
+    pub fn launch(&self) -> Launch {
+        let [m, n, k] = self.sides;
+        let Self { a, b, c, .. } = *self;
+        let small = |size: usize| {
+            Arg::U32(
+                i32::try_from(size)
+                    .expect("a side of a product below 2^31")
+                    .cast_unsigned(),
+            )
+        };
+        let blocks = self.count * m.div_ceil(SIDE) * n.div_ceil(SIDE);
+        let blocks = i32::try_from(blocks)
+            .expect("fewer tiles than 2^31")
+            .cast_unsigned();
+        // What lies along a line is read four at a time.
+        let along = match self.form {
+            Form::Plain | Form::RightTurned => [k, n],
+            Form::LeftTurned => [m, n],
+        };
+        let is_vector = along.iter().all(|side| side.is_multiple_of(4))
+            && [a, b, c].iter().all(Operand::is_aligned);
+        let kernel = format!(
+            "multiply<{}, {}, {}, {is_vector}>",
+            self.form == Form::LeftTurned,
+            self.form == Form::RightTurned,
+            self.counts.is_some()
+        );
+        let (begin, bias) = match self.begin {
+            Begin::Nothing => (0, c.buffer),
+            Begin::Old => (1, c.buffer),
+            Begin::Bias(bias) => (2, bias),
+        };
+        // Without a bias or counts, any buffer stands in for them: nobody reads it.
+        let counts = self.counts.unwrap_or(c.buffer);
+        let buffers = [c.buffer, a.buffer, b.buffer, bias, counts].map(Arg::Buffer);
+        let steps = [a, b, c].map(|operand| [operand.outer_step, operand.inner_step]);
+        Launch::new(&SOURCE, kernel, blocks, THREADS)
+            .args(buffers)
+            .args([Arg::U32(begin)])
+            .args([m, n, k, a.stride, b.stride, c.stride, self.inner].map(small))
+            .args(steps.concat().into_iter().map(Arg::size))
+    }
+}
+
+/// Sums of the columns of a matrix of so many rows and columns, on a CUDA device.
+pub(super) fn column_sums_launch(
+    [out, matrix]: [usize; 2],
+    [rows, columns]: [usize; 2],
+    store: Store,
+) -> Launch {
+    let sizes = [rows, columns].map(|size| Arg::U32(size as u32));
+    Launch::new(&SOURCE, "column_sums", blocks(columns, 32, u32::MAX), 256)
+        .args([out, matrix].map(Arg::Buffer))
+        .args(sizes)
+        .args([Arg::U32(u32::from(store == Store::Add))])
+}
