@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 static uint64_t now_ns(void) {
@@ -20,10 +21,12 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Aligned like the buffers that it is compared with: to a page, or a huge page where one fits. */
+/* Like the buffers that it is compared with: aligned to a page, or in huge pages where one fits. */
 static void *allocate(size_t bytes) {
-    size_t align = bytes >= (2u << 20) ? 2u << 20 : 4096;
-    return aligned_alloc(align, (bytes + align - 1) / align * align);
+    size_t align = bytes >= (2u << 20) ? 2u << 20 : 4096, whole = (bytes + align - 1) / align * align;
+    void *memory = aligned_alloc(align, whole);
+    if (memory && align > 4096) madvise(memory, whole, MADV_HUGEPAGE);
+    return memory;
 }
 
 #define DEFINE(T)                                                                          \

@@ -1,7 +1,9 @@
 //! Times one case of an op by hand: `time_case WORKLOAD [NAME=VALUE]...`, for bench scripts and profilers.
 //!
 //! Prints the best and the median nanoseconds per iteration over samples of at least a millisecond, for about
-//! a second (or `seconds=N`), and the verdict on the output.
+//! a second (or `seconds=N`), and the verdict on the output. With `beside=ceiling` each sample is taken right after one of
+//! `peak-bandwidth` from memory by as many threads, since others share a machine's memory: it also prints GB/s of
+//! the case and of the ceiling and their ratio, of the best samples and of the medians.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -29,6 +31,29 @@ fn main() -> ExitCode {
 fn time_case() -> Result<String, Failure> {
     let mut arguments = std::env::args().skip(1);
     let workload = arguments.next().unwrap_or_default();
+    let mut given: Params = arguments.filter_map(|argument| parse(&argument)).collect();
+    let seconds = given.remove("seconds").and_then(|value| value.as_u64());
+    let limit = Duration::from_secs(seconds.unwrap_or(1));
+    let is_beside = given.remove("beside").is_some();
+    let mut ceiling = is_beside.then(|| ceiling(&given)).transpose()?;
+    let mut case = prepare(&workload, &given)?;
+    let (mut times, ratios) = sample(case.as_mut(), ceiling.as_deref_mut(), limit)?;
+    let verdict = if case.verify()?.passed {
+        "verified"
+    } else {
+        "WRONG"
+    };
+    let middle = median(&mut times);
+    let beside = if is_beside {
+        compare(&ratios)
+    } else {
+        String::new()
+    };
+    Ok(format!("{:.1} {middle:.1} {verdict}{beside}", times[0]))
+}
+
+/// A case on the CPU with what was given, and else the defaults.
+fn prepare(workload: &str, given: &Params) -> Result<Box<dyn Workload>, Failure> {
     let entry = catalog().iter().find(|entry| entry.info().name == workload);
     let entry = entry.ok_or_else(|| Failure::Failed(format!("no op is called `{workload}`")))?;
     let defaults = entry
@@ -38,27 +63,44 @@ fn time_case() -> Result<String, Failure> {
         .filter(|p| p.devices.is_empty() || p.devices.contains(&DeviceKind::Cpu))
         .filter_map(|p| Some((p.name, p.default?)));
     let mut params: Params = defaults.collect();
-    params.extend(arguments.filter_map(|argument| parse(&argument)));
-    let seconds = params.remove("seconds").and_then(|value| value.as_u64());
-    let case = CaseSpec {
-        workload,
+    params.extend(given.clone());
+    entry.prepare(&CaseSpec {
+        workload: workload.into(),
         params,
         seed: 1.into(),
         device: DeviceSelector::CPU,
         timing: TimingMode::Hot,
         command: None,
         kernel: None,
-    };
-    let mut workload = entry.prepare(&case)?;
-    let mut per_iteration = sample(workload.as_mut(), Duration::from_secs(seconds.unwrap_or(1)))?;
-    per_iteration.sort_by(f64::total_cmp);
-    let (best, median) = (per_iteration[0], per_iteration[per_iteration.len() / 2]);
-    let verdict = if workload.verify()?.passed {
-        "verified"
-    } else {
-        "WRONG"
-    };
-    Ok(format!("{best:.1} {median:.1} {verdict}"))
+    })
+}
+
+/// Reading memory by as many threads as the case has.
+fn ceiling(given: &Params) -> Result<Box<dyn Workload>, Failure> {
+    let threads = given.get_key_value("threads");
+    let threads = threads.map(|(name, value)| (name.clone(), value.clone()));
+    let sizes = ["level=dram", "elements=134217728", "passes=1"];
+    let params = sizes.into_iter().filter_map(parse).chain(threads);
+    prepare("peak-bandwidth", &params.collect())
+}
+
+/// GB/s of a case and of the ceiling right before: the best of each, and the medians, those of the ratios, too.
+fn compare(rates: &[[f64; 2]]) -> String {
+    let [mut own, mut most] = [0, 1].map(|i| rates.iter().map(|r| r[i]).collect::<Vec<_>>());
+    let mut shares: Vec<f64> = rates.iter().map(|[own, most]| own / most).collect();
+    let medians = [&mut own, &mut most, &mut shares].map(|values| median(values));
+    // Sorted by now.
+    let [best, peak] = [&own, &most].map(|rates| rates[rates.len() - 1]);
+    let [own, most, share] = medians;
+    format!(
+        " best {best:.1} of {peak:.1}: {:.2} median {own:.1} of {most:.1}: {share:.2}",
+        best / peak
+    )
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn parse(argument: &str) -> Option<(String, ParamValue)> {
@@ -69,18 +111,36 @@ fn parse(argument: &str) -> Option<(String, ParamValue)> {
     Some((name.into(), value))
 }
 
-/// Nanoseconds per iteration of each sample.
-fn sample(workload: &mut dyn Workload, limit: Duration) -> Result<Vec<f64>, Failure> {
+/// Nanoseconds per iteration of each sample, and the GB/s of it and of the ceiling right before, where there is one.
+fn sample(
+    case: &mut dyn Workload,
+    mut ceiling: Option<&mut (dyn Workload + 'static)>,
+    limit: Duration,
+) -> Result<(Vec<f64>, Vec<[f64; 2]>), Failure> {
+    let most_iterations = case.most_iterations();
     let begin = Instant::now();
     let mut iterations = 1;
-    let mut times = vec![];
+    let (mut times, mut ratios) = (vec![], vec![]);
     while times.is_empty() || begin.elapsed() < limit {
-        let ns = workload.run(iterations)?.host_ns.unwrap_or(0);
-        if ns < SAMPLE_NS && iterations < 1 << 40 {
+        let most = match ceiling.as_mut() {
+            Some(ceiling) => rate(*ceiling, 1)?.1,
+            None => 0.0,
+        };
+        case.restore()?;
+        let (ns, own) = rate(case, iterations)?;
+        if ns < SAMPLE_NS as f64 && 2 * iterations <= most_iterations {
             iterations *= 2;
         } else {
-            times.push(ns as f64 / iterations as f64);
+            times.push(ns / iterations as f64);
+            ratios.push([own, most]);
         }
     }
-    Ok(times)
+    Ok((times, ratios))
+}
+
+/// Nanoseconds of some iterations, and their GB/s.
+fn rate(workload: &mut dyn Workload, iterations: u64) -> Result<(f64, f64), Failure> {
+    let ns = workload.run(iterations)?.host_ns.unwrap_or(0).max(1) as f64;
+    let bytes = workload.prepared().work.bytes.unwrap_or(0);
+    Ok((ns, bytes as f64 * iterations as f64 / ns))
 }

@@ -1,5 +1,6 @@
-//! Memory of the host for elements: aligned, and first touched by the threads that will use it.
-#![allow(unsafe_code)] // allocation by hand, for the alignment and the first touch
+//! Memory of the host for elements: aligned, in huge pages where the system has some, and first touched by the threads
+//! that will use it.
+#![allow(unsafe_code)] // allocation by hand, for the alignment, the pages and the first touch
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::ptr::NonNull;
@@ -11,7 +12,8 @@ use crate::element::{DType, Element};
 
 /// Every buffer begins on a page, so that no vector straddles cache lines.
 const PAGE: usize = 4096;
-/// Larger buffers begin on a huge page, so that the system can use huge pages throughout.
+/// Larger buffers begin on a huge page, and ask for huge pages throughout: so memory is measured, and not the translation
+/// of addresses, on systems that give them to all and on those that give them to who asks.
 const HUGE_PAGE: usize = 2 << 20;
 /// Chunks of members begin on a cache line (or the pair that is fetched together).
 const LINE: usize = 128;
@@ -65,6 +67,7 @@ impl Buffer {
         // SAFETY: the size of the layout is not zero.
         let start = NonNull::new(unsafe { alloc(layout) })
             .ok_or_else(|| Failure::Skipped(format!("cannot allocate {} bytes", layout.size())))?;
+        ask_for_huge_pages(start, layout);
         let address = Address(start.as_ptr());
         let members: Vec<usize> = (0..team.threads()).collect();
         team.each(members, |&mut index| {
@@ -188,6 +191,18 @@ fn layout(dtype: DType, len: usize) -> Result<Layout, Failure> {
     memory::ensure_fits(bytes as u64)?;
     let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { PAGE };
     Layout::from_size_align(bytes, align).map_err(|_| too_large())
+}
+
+/// A wish: a system that has none goes on with small ones.
+fn ask_for_huge_pages(start: NonNull<u8>, layout: Layout) {
+    #[cfg(target_os = "linux")]
+    if layout.align() == HUGE_PAGE {
+        use rustix::mm::{Advice, madvise};
+        // SAFETY: a fresh allocation of this size, which this advice leaves as it is.
+        let _ = unsafe { madvise(start.as_ptr().cast(), layout.size(), Advice::LinuxHugepage) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (start, layout);
 }
 
 impl Drop for Buffer {

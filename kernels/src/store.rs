@@ -1,7 +1,8 @@
 //! Stores that go around the caches, for output that is larger than all of them.
 //!
 //! An ordinary store first reads the line that it writes to. Kernels that write what nobody reads soon save a third
-//! of their traffic without that. They compute a piece in a buffer that stays in the first cache, and send it off.
+//! of their traffic without that. Where their lines are cache lines they put them there from registers, so that reading and
+//! writing go on together; else they compute a piece in a buffer that stays in the first cache, and send it off.
 #![allow(unsafe_code)] // vector stores
 
 use assay_protocol::MemoryLevel;
@@ -10,8 +11,7 @@ use crate::device::host;
 use crate::element::Element;
 
 /// Bytes of a cache line.
-#[cfg(target_arch = "x86_64")]
-const LINE: usize = 64;
+pub const LINE: usize = 64;
 
 /// Whether buffers of `bytes` altogether are better written around the caches.
 pub fn goes_around(bytes: u64) -> bool {
@@ -26,6 +26,28 @@ impl<'a, T: Element> Around<'a, T> {
     /// Takes the output, so that nobody else looks at it before it is there.
     pub fn new(out: &'a mut [T]) -> Self {
         Self(out)
+    }
+
+    /// Whether the first element, and every one whose number is a multiple of `pitch`, begins a cache line.
+    pub fn has_whole_lines(out: &[T], pitch: usize) -> bool {
+        let is_line = |bytes: usize| bytes.is_multiple_of(LINE);
+        is_line(out.as_ptr().addr()) && is_line(pitch.wrapping_mul(size_of::<T>()))
+    }
+
+    /// Writes whole cache lines to the elements from `first` on, the first of which begins one.
+    ///
+    /// # Panics
+    /// If there are fewer elements, or if they begin elsewhere.
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // takes on the features of its caller
+    pub fn put<const N: usize>(&mut self, first: usize, values: &[T; N]) {
+        const { assert!((N * size_of::<T>()).is_multiple_of(LINE), "whole lines") };
+        let to = self.0[first..].first_chunk_mut().expect("a place for each");
+        assert!(
+            to.as_ptr().addr().is_multiple_of(LINE),
+            "a line begins here"
+        );
+        put(to, values);
     }
 
     /// Copies `from` to the elements from `first` on.
@@ -44,6 +66,41 @@ impl<T> Drop for Around<'_, T> {
         unsafe {
             std::arch::x86_64::_mm_sfence();
         }
+    }
+}
+
+/// Asks for the cache line of an element to be brought into the second cache.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+pub fn fetch<T>(element: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every processor of this architecture has the instruction, which changes nothing but caches.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(element).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = element;
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn put<T: Element, const N: usize>(to: &mut [T; N], values: &[T; N]) {
+    *to = *values;
+}
+
+/// `to` begins with a cache line, and both are some of them. Later accesses are ordered as after [`send`].
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn put<T: Element, const N: usize>(to: &mut [T; N], values: &[T; N]) {
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
+
+    let (target, source): (*mut __m128i, *const __m128i) =
+        (to.as_mut_ptr().cast(), values.as_ptr().cast());
+    for index in 0..N * size_of::<T>() / size_of::<__m128i>() {
+        // SAFETY: both have this many vectors, the target is aligned to them, and every processor of this
+        // architecture has these instructions.
+        unsafe { _mm_stream_si128(target.add(index), _mm_loadu_si128(source.add(index))) };
     }
 }
 
@@ -97,6 +154,32 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// Elements that begin with a cache line.
+    #[repr(align(64))]
+    struct Lines([u64; 32]);
+
+    #[test]
+    fn whole_lines_arrive_and_nothing_beside_them() {
+        let mut to = Lines([7; 32]);
+        assert!(Around::has_whole_lines(&to.0, 8) && !Around::has_whole_lines(&to.0, 12));
+        assert!(!Around::has_whole_lines(&to.0[1..], 8));
+        let values: [u64; 16] = std::array::from_fn(|i| 100 + i as u64);
+        Around::new(&mut to.0).put(8, &values);
+        let expected = |i: u64| if (8..24).contains(&i) { 92 + i } else { 7 };
+        assert!(
+            (0..32).all(|i| to.0[i as usize] == expected(i)),
+            "{:?}",
+            to.0
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "a line begins here")]
+    fn a_part_of_a_line_is_refused() {
+        let mut to = Lines([7; 32]);
+        Around::new(&mut to.0).put(1, &[0; 8]);
     }
 
     #[test]

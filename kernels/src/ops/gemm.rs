@@ -31,7 +31,7 @@ mod check;
 mod cublaslt;
 mod cuda;
 mod kind;
-mod library;
+pub(super) mod library;
 mod reference;
 
 use assay_protocol::{ArithmeticUnit, Failure, Work};
@@ -65,6 +65,12 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// That of one product.
+    pub(super) fn of_one(m: usize, n: usize, k: usize) -> Self {
+        let batch = 1;
+        Self { batch, m, n, k }
+    }
+
     fn of(op: Gemm, arguments: &Arguments) -> Result<Self, Failure> {
         let shape = Self {
             batch: match op {

@@ -5,8 +5,9 @@
 //! in shared memory (`shared`), or every element adds to the result in global memory (`global`).
 //!
 //! Work with `n` values, each read once, and each of the counts written once: `4 n + 4 bins` bytes. It is not these that
-//! bound it: on the host a thread adds one to a count in about a cycle, and reads more than four bytes in that; on CUDA
-//! devices atomic operations on the same count wait for each other.
+//! bound it: on the host a thread adds one to a count in a cycle at best, since a core stores one count in a cycle, and may
+//! read more than four bytes in that; on CUDA devices atomic operations on the same count wait for each other.
+#![allow(unsafe_code)] // counts by values that were looked at before
 
 use std::sync::atomic::AtomicU32;
 
@@ -22,6 +23,7 @@ use crate::parameters::{self, Arguments};
 use crate::program::{
     Arg, Checked, Fill, Launch, Outcome, Program, Source, Step, blocks, cuda_source,
 };
+use crate::simd::wide;
 use crate::word::Word;
 
 static SOURCE: Source = cuda_source!("order/histogram.cu");
@@ -121,25 +123,41 @@ fn add_steps(
     program.launch(launch.args([Arg::size(n)]));
 }
 
+/// Counts of all tables of a thread at most, which its first cache holds, where it is to have several tables.
+const MOST_COUNTS: usize = 1 << 13;
+/// Values that are looked at before they are counted.
+const BLOCK: usize = 1 << 10;
+
+/// Counts values, each of which is less than the number of bins, in some tables, one behind the other.
+type Count = fn(&[u32], &mut [u32], usize);
+
 /// Tables that a thread counts in, in turn, so that it need not wait for the count before where values are equal.
-const TABLES: usize = 4;
+fn tables(bins: usize) -> (usize, Count) {
+    match MOST_COUNTS / bins {
+        8.. => (8, count::<8>),
+        4.. => (4, count::<4>),
+        2.. => (2, count::<2>),
+        _ => (1, count::<1>),
+    }
+}
 
 fn run(team: &Team, buffers: &mut Buffers, [input, out]: [usize; 2], iterations: u64) -> u64 {
     let [input, out] = buffers.many([input, out]);
     let (bins, out) = (out.len(), u32::share(out.get_mut()));
+    let (own, count) = tables(bins);
     let parts = team.split(input.get::<u32>(), granule::<u32>()).into_iter();
     // What all tables of a member have, one member after the other.
     let counts: Vec<_> = (0..team.threads() * bins)
         .map(|_| AtomicU32::new(0))
         .collect();
-    let own = parts.map(|part| (part, vec![0; TABLES * bins]));
-    team.time(iterations, own.collect(), |member, (part, tables)| {
+    let parts = parts.map(|part| (part, vec![0; own * bins]));
+    team.time(iterations, parts.collect(), |member, (part, tables)| {
         tables.fill(0);
         count(part, tables, bins);
         for (bin, place) in counts[member.index * bins..][..bins].iter().enumerate() {
             u32::store(
                 place,
-                (0..TABLES).map(|table| tables[table * bins + bin]).sum(),
+                (0..own).map(|table| tables[table * bins + bin]).sum(),
             );
         }
         member.meet();
@@ -150,17 +168,33 @@ fn run(team: &Team, buffers: &mut Buffers, [input, out]: [usize; 2], iterations:
     })
 }
 
-fn count(values: &[u32], tables: &mut [u32], bins: usize) {
-    let mut tables = tables.chunks_exact_mut(bins);
-    let mut tables: [_; TABLES] = std::array::from_fn(|_| tables.next().expect("all tables"));
-    let (rows, rest) = values.as_chunks::<TABLES>();
-    for row in rows {
-        for (table, value) in tables.iter_mut().zip(row) {
-            table[*value as usize] += 1;
+fn count<const TABLES: usize>(values: &[u32], tables: &mut [u32], bins: usize) {
+    assert!(tables.len() == TABLES * bins, "all tables");
+    for block in values.chunks(BLOCK) {
+        assert!(
+            (largest(block) as usize) < bins,
+            "values are below the bins"
+        );
+        let (rows, rest) = block.as_chunks::<TABLES>();
+        let mut add = |table: usize, value: u32| {
+            // SAFETY: the table is one of them, and no value of the block is beyond its end.
+            unsafe { *tables.get_unchecked_mut(table * bins + value as usize) += 1 };
+        };
+        for row in rows {
+            for (table, value) in row.iter().enumerate() {
+                add(table, *value);
+            }
+        }
+        for value in rest {
+            add(0, *value);
         }
     }
-    for value in rest {
-        tables[0][*value as usize] += 1;
+}
+
+wide! {
+    /// The largest of some values; 0 of none.
+    fn largest(values: &[u32]) -> u32 {
+        values.iter().copied().fold(0, u32::max)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::check;
 use crate::element::DType;
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Launch, Outcome, Program, Source, Step, blocks, cuda_source};
+use crate::store::{self, Around};
 
 static SOURCE: Source = cuda_source!("memory/memset.cu");
 /// What every byte is set to: not what memory usually holds, and not poison.
@@ -59,13 +60,33 @@ impl Op for Memset {
         });
         let out = program.output("out", DType::U32, elements);
         program.on_cpu(move |team, buffers, iterations| {
-            let parts = team.split_mut(buffers.0[out].bytes_mut(), granule::<u8>());
-            team.time(iterations, parts, |_, part| part.fill(BYTE))
+            let bytes = buffers.0[out].bytes_mut();
+            let around = store::goes_around(bytes.len() as u64);
+            let parts = team.split_mut(bytes, granule::<u8>());
+            team.time(iterations, parts, |_, part| {
+                if around {
+                    fill_around(part);
+                } else {
+                    part.fill(BYTE);
+                }
+            })
         });
         program.cuda.push(step(variant, elements, out));
         program.check(move |outcome| check(outcome, out));
         Ok(program)
     }
+}
+
+/// A cache line is known to be whole before it is sent off: there is nothing to read.
+fn fill_around(part: &mut [u8]) {
+    let line = [BYTE; store::LINE];
+    let whole = part.len() / line.len() * line.len();
+    let (lines, rest) = part.split_at_mut(whole);
+    let mut lines = Around::new(lines);
+    for first in (0..whole).step_by(line.len()) {
+        lines.put(first, &line);
+    }
+    rest.fill(BYTE);
 }
 
 fn step(variant: Variant, elements: usize, out: usize) -> Step {

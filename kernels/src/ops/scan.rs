@@ -2,7 +2,7 @@
 //!
 //! Of unsigned integers, whose sums are exact modulo 2^32 or 2^64: every implementation has the same bits. On the host
 //! each thread sums a tile, which brings it into its cache, waits for the sum of all before, passes it on and writes its
-//! sums from the cache. On CUDA devices `look-back` does the same with one kernel that reads each element once, and
+//! sums from the cache, while the next tile is on its way there. On CUDA devices `look-back` does the same with one kernel that reads each element once, and
 //! `three-kernel` sums all spans first and reads them again.
 //!
 //! Source of the first: D. Merrill, M. Garland, "Single-pass parallel prefix scan with decoupled look-back",
@@ -24,12 +24,12 @@ use crate::program::{
     Arg, Checked, Fill, Launch, Outcome, Program, Source, Step, blocks, cuda_source,
 };
 use crate::simd::wide;
-use crate::store;
+use crate::store::{self, Around};
 use crate::word::{DTYPES, Word};
 
 static SOURCE: Source = cuda_source!("order/scan.cu");
-/// Bytes of a tile of the host: a part of a core's second cache.
-const HOST_TILE_BYTES: usize = 128 << 10;
+/// Bytes of a tile of the host, of which a core's second cache holds several.
+const HOST_TILE_BYTES: usize = 64 << 10;
 /// Threads of a block.
 const THREADS: u32 = 256;
 /// Bytes of a block's tile: 8 loads of 16 bytes by each thread.
@@ -203,18 +203,18 @@ fn run<T: Word>(
     let chain = Chain::default();
     team.time(iterations, shares, |member, share| {
         let mut before = T::default();
-        for (number, (out, input)) in share {
+        let mut rest = share.as_mut_slice();
+        while let Some(((number, (out, input)), later)) = rest.split_first_mut() {
             // One thread alone knows what is before.
             if team.threads() > 1 {
                 before = chain.pass(member, (*number, tiles), sum_of(input));
             }
-            before = scan.tile(out, input, before);
+            let ahead = later.first().map_or(&[][..], |(_, (_, input))| *input);
+            before = scan.tile(out, input, ahead, before);
+            rest = later;
         }
     })
 }
-
-/// Bytes that are on their way around the caches at a time.
-const PIECE_BYTES: usize = 4 << 10;
 
 /// How a thread writes its sums.
 #[derive(Clone, Copy)]
@@ -224,33 +224,20 @@ struct Scanner {
 }
 
 impl Scanner {
-    /// Writes the sums of a tile, and gives that of `before` and all its elements.
-    fn tile<T: Word>(self, out: &mut [T], input: &[T], before: T) -> T {
-        if !self.around {
-            return self.piece(out, input, before);
-        }
-        let mut before = before;
-        let mut sums = [T::default(); PIECE_BYTES / 4];
-        let elements = PIECE_BYTES / size_of::<T>();
-        let mut target = store::Around::new(out);
-        for (number, input) in input.chunks(elements).enumerate() {
-            let sums = &mut sums[..input.len()];
-            before = self.piece(sums, input, before);
-            target.send(number * elements, sums);
-        }
-        before
-    }
-
-    fn piece<T: Word>(self, out: &mut [T], input: &[T], before: T) -> T {
-        if self.inclusive {
-            inclusive_scan(out, input, before)
-        } else {
-            exclusive_scan(out, input, before)
-        }
+    /// Writes the sums of a tile, and gives that of `before` and all its elements. Meanwhile it fetches `ahead`, the tile
+    /// that comes after, so that memory is read while sums are written.
+    fn tile<T: Word>(self, out: &mut [T], input: &[T], ahead: &[T], before: T) -> T {
+        let scan: fn(&mut [T], &[T], &[T], T) -> T = match (self.inclusive, self.around) {
+            (true, true) => inclusive_around,
+            (true, false) => inclusive_scan,
+            (false, true) => exclusive_around,
+            (false, false) => exclusive_scan,
+        };
+        scan(out, input, ahead, before)
     }
 }
 
-/// Elements that are summed at a time: a vector.
+/// Elements that are summed at a time: a vector, or two.
 const LANES: usize = 16;
 
 wide! {
@@ -259,33 +246,99 @@ wide! {
     }
 
     /// Writes `before` and the sums of the elements up to and with each. Gives the last.
-    fn inclusive_scan<T: Word>(out: &mut [T], input: &[T], before: T) -> T {
-        let mut before = before;
-        let (rows, rest) = input.as_chunks::<LANES>();
-        let (out_rows, out_rest) = out.as_chunks_mut::<LANES>();
-        for (out, row) in out_rows.iter_mut().zip(rows) {
-            *out = scan_row(*row);
-            for sum in out.iter_mut() {
-                *sum = sum.wrapping_add(before);
-            }
-            before = out[LANES - 1];
-        }
-        for (out, x) in out_rest.iter_mut().zip(rest) {
-            before = before.wrapping_add(*x);
-            *out = before;
-        }
-        before
+    fn inclusive_scan<T: Word>(out: &mut [T], input: &[T], ahead: &[T], before: T) -> T {
+        scan::<T, true>(out, input, ahead, before)
+    }
+
+    /// Writes `before` and the sums of the elements before each. Gives that of all.
+    fn exclusive_scan<T: Word>(out: &mut [T], input: &[T], ahead: &[T], before: T) -> T {
+        scan::<T, false>(out, input, ahead, before)
+    }
+
+    /// [`inclusive_scan`] around the caches, to whole cache lines and a rest.
+    fn inclusive_around<T: Word>(out: &mut [T], input: &[T], ahead: &[T], before: T) -> T {
+        scan_around::<T, true>(out, input, ahead, before)
+    }
+
+    /// [`exclusive_scan`] likewise.
+    fn exclusive_around<T: Word>(out: &mut [T], input: &[T], ahead: &[T], before: T) -> T {
+        scan_around::<T, false>(out, input, ahead, before)
     }
 }
 
-/// Writes `before` and the sums of the elements before each. Gives that of all.
-fn exclusive_scan<T: Word>(out: &mut [T], input: &[T], before: T) -> T {
-    let (Some((first, out)), Some((last, input))) = (out.split_first_mut(), input.split_last())
-    else {
-        return before;
-    };
-    *first = before;
-    inclusive_scan(out, input, before).wrapping_add(*last)
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn scan<T: Word, const INCLUSIVE: bool>(out: &mut [T], input: &[T], ahead: &[T], before: T) -> T {
+    let (out_rows, out_rest) = out.as_chunks_mut::<LANES>();
+    let put = |row: usize, sums: [T; LANES]| out_rows[row] = sums;
+    let before = scan_rows::<T, INCLUSIVE>(input, ahead, before, put);
+    scan_rest::<T, INCLUSIVE>(out_rest, input, before)
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn scan_around<T: Word, const INCLUSIVE: bool>(
+    out: &mut [T],
+    input: &[T],
+    ahead: &[T],
+    before: T,
+) -> T {
+    let whole = out.len() / LANES * LANES;
+    let (rows, rest) = out.split_at_mut(whole);
+    let mut rows = Around::new(rows);
+    let put = |row: usize, sums: [T; LANES]| rows.put(row * LANES, &sums);
+    let before = scan_rows::<T, INCLUSIVE>(input, ahead, before, put);
+    scan_rest::<T, INCLUSIVE>(rest, input, before)
+}
+
+/// Puts the sums of each whole row, and gives that of `before` and all of them.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn scan_rows<T: Word, const INCLUSIVE: bool>(
+    input: &[T],
+    ahead: &[T],
+    before: T,
+    mut put: impl FnMut(usize, [T; LANES]),
+) -> T {
+    // In every lane, so that one row waits for the one before for an addition alone.
+    let mut before = [before; LANES];
+    let (rows, _) = input.as_chunks::<LANES>();
+    let (ahead, _) = ahead.as_chunks::<LANES>();
+    for (index, row) in rows.iter().enumerate() {
+        if let Some(ahead) = ahead.get(index) {
+            for line in ahead.chunks(store::LINE / size_of::<T>()) {
+                store::fetch(&line[0]);
+            }
+        }
+        let sums = scan_row(*row);
+        let mut out = sums;
+        for lane in 0..LANES {
+            if !INCLUSIVE {
+                out[lane] = out[lane].wrapping_sub(row[lane]);
+            }
+            out[lane] = out[lane].wrapping_add(before[lane]);
+        }
+        put(index, out);
+        let all = [sums[LANES - 1]; LANES];
+        for (before, all) in before.iter_mut().zip(all) {
+            *before = before.wrapping_add(all);
+        }
+    }
+    before[0]
+}
+
+/// Writes the sums of what is behind the last whole row of a tile.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn scan_rest<T: Word, const INCLUSIVE: bool>(out: &mut [T], input: &[T], before: T) -> T {
+    let mut before = before;
+    let (_, rest) = input.as_chunks::<LANES>();
+    for (out, x) in out.iter_mut().zip(rest) {
+        let with = before.wrapping_add(*x);
+        *out = if INCLUSIVE { with } else { before };
+        before = with;
+    }
+    before
 }
 
 /// Sums of the elements up to and with each: of 2, then of 4, and so on.

@@ -214,7 +214,7 @@ struct Sweep<'a, T> {
 
 impl<'a, T: Real> Sweep<'a, T> {
     fn new(grid: Grid, input: &'a [T]) -> Self {
-        const STRIP_BYTES: usize = 384 << 10;
+        const STRIP_BYTES: usize = 192 << 10;
         const PIECE_BYTES: usize = 4 << 10;
         let row_bytes = (grid.nx * size_of::<T>()).max(1);
         Self {
@@ -229,8 +229,16 @@ impl<'a, T: Real> Sweep<'a, T> {
 
     fn run(&self, part: &mut Part<T>) {
         let nx = self.grid.nx;
+        let weights = WEIGHTS.map(T::from_f64);
         let Part { rows, out, piece } = part;
-        if self.around {
+        if self.around && nx.is_multiple_of(LANES) && Around::has_whole_lines(out, nx) {
+            let mut out = Around::new(out);
+            self.pieces(rows, |first, count| {
+                for r in first..first + count {
+                    put_row(&mut out, r * nx, self.beside(rows.start + r), weights);
+                }
+            });
+        } else if self.around {
             let mut out = Around::new(out);
             self.pieces(rows, |first, count| {
                 let piece = &mut piece[..count * nx];
@@ -265,18 +273,23 @@ impl<'a, T: Real> Sweep<'a, T> {
 
     /// Rows from `first` on, all of one plane.
     fn rows(&self, out: &mut [T], first: usize) {
-        let Grid { nx, ny, .. } = self.grid;
         let weights = WEIGHTS.map(T::from_f64);
-        for (out, r) in out.chunks_exact_mut(nx).zip(first..) {
-            let rows = [
-                self.row(Some(r)),
-                self.row((r % ny > 0).then(|| r - 1)),
-                self.row((r % ny + 1 < ny).then_some(r + 1)),
-                self.row(r.checked_sub(ny)),
-                self.row(Some(r + ny)),
-            ];
-            row(out, rows, weights);
+        for (out, r) in out.chunks_exact_mut(self.grid.nx).zip(first..) {
+            write_row(out, self.beside(r), weights);
         }
+    }
+
+    /// A row of the input and the four beside it.
+    fn beside(&self, r: usize) -> [&[T]; 5] {
+        let ny = self.grid.ny;
+        let y = r % ny;
+        [
+            self.row(Some(r)),
+            self.row((y > 0).then(|| r - 1)),
+            self.row((y + 1 < ny).then_some(r + 1)),
+            self.row(r.checked_sub(ny)),
+            self.row(Some(r + ny)),
+        ]
     }
 
     /// A row of the input, or zeros where there is none.
@@ -292,41 +305,70 @@ const LANES: usize = 16;
 
 wide! {
     /// One row, which is not empty, of its own row of the input, which comes first, and the four beside it.
-    fn row<T: Real>(out: &mut [T], rows: [&[T]; 5], weights: [T; 2]) {
-        let last = out.len() - 1;
-        let inside = rows[0];
-        out[0] = point(rows, 0, [T::default(), inside.get(1).copied().unwrap_or_default()], weights);
-        if last > LANES {
-            // The first group begins behind the edge, the last one ends before it; those between are aligned.
-            for group in (0..last).step_by(LANES) {
-                let first = group.clamp(1, last - LANES);
-                points(out, rows, first..first + LANES, weights);
-            }
-        } else if last > 1 {
-            points(out, rows, 1..last, weights);
+    fn write_row<T: Real>(out: &mut [T], rows: [&[T]; 5], weights: [T; 2]) {
+        let rows = rows.map(|row| &row[..out.len()]);
+        let (groups, rest) = out.as_chunks_mut::<LANES>();
+        let whole = groups.len() * LANES;
+        for (index, group) in groups.iter_mut().enumerate() {
+            *group = group_at(rows, index * LANES, weights);
         }
-        if last > 0 {
-            out[last] = point(rows, last, [inside[last - 1], T::default()], weights);
+        for (x, out) in (whole..).zip(rest) {
+            *out = point(rows, x, weights);
+        }
+    }
+
+    /// The same to whole cache lines from element `first` on.
+    fn put_row<T: Real>(out: &mut Around<T>, first: usize, rows: [&[T]; 5], weights: [T; 2]) {
+        let len = rows[0].len();
+        let rows = rows.map(|row| &row[..len]);
+        for x in (0..len).step_by(LANES) {
+            out.put(first + x, &group_at(rows, x, weights));
         }
     }
 }
 
-/// Some points of a row that have a neighbour on either side.
+/// The points from `first` on, as many as there are lanes, all of which are in the row.
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
-fn points<T: Real>(out: &mut [T], rows: [&[T]; 5], place: Range<usize>, weights: [T; 2]) {
-    let left = &rows[0][place.start - 1..place.end - 1];
-    let right = &rows[0][place.start + 1..=place.end];
-    let rows = rows.map(|row| &row[place.clone()]);
-    for (x, out) in out[place].iter_mut().enumerate() {
-        *out = point(rows, x, [left[x], right[x]], weights);
+fn group_at<T: Real>(rows: [&[T]; 5], first: usize, weights: [T; 2]) -> [T; LANES] {
+    let inside = rows[0];
+    // Loops, since the compiler makes no vectors of what goes through closures.
+    let mut out = [T::default(); LANES];
+    if first == 0 || first + LANES >= inside.len() {
+        for (lane, out) in out.iter_mut().enumerate() {
+            *out = point(rows, first + lane, weights);
+        }
+        return out;
     }
+    let (left, right) = (vector(inside, first - 1), vector(inside, first + 1));
+    let (centre, north, south) = (
+        vector(inside, first),
+        vector(rows[1], first),
+        vector(rows[2], first),
+    );
+    let (below, above) = (vector(rows[3], first), vector(rows[4], first));
+    for x in 0..LANES {
+        let sum = ((left[x] + right[x]) + (north[x] + south[x])) + (below[x] + above[x]);
+        out[x] = weights[0] * centre[x] + weights[1] * sum;
+    }
+    out
 }
 
+/// The elements from `first` on, as many as there are lanes.
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
-fn point<T: Real>(rows: [&[T]; 5], x: usize, sides: [T; 2], weights: [T; 2]) -> T {
+fn vector<T: Real>(row: &[T], first: usize) -> [T; LANES] {
+    *row[first..]
+        .first_chunk()
+        .expect("as many as there are lanes")
+}
+
+/// A point whose neighbours in the row may not be there.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn point<T: Real>(rows: [&[T]; 5], x: usize, weights: [T; 2]) -> T {
+    let side = |x: usize| rows[0].get(x).copied().unwrap_or_default();
     let [centre, north, south, below, above] = rows.map(|row| row[x]);
-    let sum = ((sides[0] + sides[1]) + (north + south)) + (below + above);
+    let sum = ((side(x.wrapping_sub(1)) + side(x + 1)) + (north + south)) + (below + above);
     weights[0] * centre + weights[1] * sum
 }

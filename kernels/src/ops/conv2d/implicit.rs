@@ -4,12 +4,14 @@
 //! windows of some pixels packed where that packs a block of A (as S. Chetlur et al., "cuDNN: efficient primitives for
 //! deep learning", 2014, section 3, do on a GPU). All threads pack the filters; then each has its own pixels.
 //! A window lies packed as a row, not transposed: its lines are copied as they lie in the image.
+//! Where windows are pixels the left side lies there as the input, and the `gemm` crate multiplies.
 //! Every element is summed in one order, panel by panel of the window, so the bits do not depend on the number of threads.
 
 use super::filters::Packed;
 use super::shape::{Shape, Window};
 use super::tile::{self, add_products, in_tiles};
 use crate::device::{Member, Team};
+use crate::ops::gemm;
 use crate::simd::wide;
 
 /// Most elements of a window at a time: a tile's filters and pixels stay in the L1 cache.
@@ -28,6 +30,10 @@ pub fn time(
     filters: &[f32],
     output: &mut [f32],
 ) -> u64 {
+    if shape.is_product() {
+        let product = gemm::Shape::of_one(shape.pixels(), shape.filters, shape.channels);
+        return gemm::library::time(team, iterations, product, input, filters, output);
+    }
     let [rows, width] = tile::best();
     let product = Product {
         shape,

@@ -108,6 +108,11 @@ impl Shape {
         [self.inputs(), self.weights(), self.outputs()].contains(&0)
     }
 
+    /// Whether each window is the pixel at its place, so that all of them lie in memory as the rows of a matrix.
+    pub fn is_product(&self) -> bool {
+        self.kernel == 1 && self.stride == 1 && self.padding == 0
+    }
+
     /// The window of a pixel of the output.
     pub fn window_of(&self, pixel: usize) -> Window {
         let (line, column) = (pixel / self.out_width, pixel % self.out_width);

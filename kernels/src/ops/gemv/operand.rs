@@ -15,7 +15,7 @@ pub trait Sum: Real {
 /// A type of matrices and vectors.
 pub trait Operand: Real {
     /// What is summed.
-    type Sum: Sum;
+    type Sum: Sum + Operand<Sum = Self::Sum>;
 
     /// The same number.
     fn widen(self) -> Self::Sum;

@@ -5,17 +5,18 @@ use assay_protocol::MemoryLevel;
 use super::block::{Block, SIDE};
 use crate::device::{Team, host};
 use crate::simd::wide;
-use crate::store::Around;
+use crate::store::{self, Around};
 
 /// Rows and columns of the input that are done before the next: as much of the output's pages is touched at a time
 /// as of the input's, and every row is read far enough for the processor to see that it is read in order.
 const ROWS: usize = 64;
 const COLS: usize = 256;
 /// The same where they go through a buffer, 64 KiB with the rows of one more block.
-const BUFFERED_ROWS: usize = PITCH - SIDE;
+const BUFFERED_ROWS: usize = 256 - SIDE;
 const BUFFERED_COLS: usize = 64;
-/// Elements of a column of the input in the buffer.
-const PITCH: usize = 256;
+/// Elements of a column of the input in the buffer, and between columns a line that is not used: else the columns of a block
+/// would be at the same place of the first cache.
+const PITCH: usize = 256 + SIDE;
 
 /// Every implementation, the default first.
 pub const VARIANTS: [(&str, Kernel); 2] = [("tiled", tiled), ("naive", naive)];
@@ -99,14 +100,8 @@ fn by_blocks(part: &mut Part) {
         for column in (0..width).step_by(COLS) {
             let size = [ROWS.min(rows - row), COLS.min(width - column)];
             let from = &part.input[row * cols + part.first + column..];
-            pieces(
-                block,
-                &mut part.out[column * rows + row..],
-                rows,
-                from,
-                cols,
-                size,
-            );
+            let out = &mut part.out[column * rows + row..];
+            pieces::<0>(block, (out, rows), (from, cols), size);
         }
     }
     Block::finish();
@@ -123,7 +118,7 @@ fn by_lines(part: &mut Part) {
         for column in (0..width).step_by(BUFFERED_COLS) {
             let size = [end - begin, BUFFERED_COLS.min(width - column)];
             let from = &part.input[begin * cols + part.first + column..];
-            pieces(block, &mut part.buffer, PITCH, from, cols, size);
+            pieces::<BUFFERED_COLS>(block, (&mut part.buffer, PITCH), (from, cols), size);
             for (column, piece) in (column..width).zip(part.buffer.chunks_exact(PITCH)) {
                 let line = |row: usize| row.saturating_sub((column * rows + row) % SIDE);
                 let (first, last) = (line(row), if end == rows { end } else { line(end) });
@@ -134,13 +129,13 @@ fn by_lines(part: &mut Part) {
 }
 
 /// Transposes the first rows and columns of `input`, whose rows are `cols` apart, to `out`, whose rows are `pitch` apart.
+/// Of each block the one `AHEAD` columns further on is fetched, if that is any: too few lines of a row are read at a time for
+/// the processor to see what comes next.
 #[inline]
-fn pieces(
+fn pieces<const AHEAD: usize>(
     block: Block,
-    out: &mut [f32],
-    pitch: usize,
-    input: &[f32],
-    cols: usize,
+    (out, pitch): (&mut [f32], usize),
+    (input, cols): (&[f32], usize),
     [height, width]: [usize; 2],
 ) {
     for row in (0..height).step_by(SIDE) {
@@ -150,6 +145,10 @@ fn pieces(
                 &input[row * cols + column..],
             );
             if row + SIDE <= height && column + SIDE <= width {
+                if AHEAD > 0 {
+                    let ahead = input[AHEAD.min(input.len())..].iter().step_by(cols);
+                    ahead.take(SIDE).for_each(store::fetch);
+                }
                 block.transpose(out, pitch, input, cols);
                 continue;
             }

@@ -64,26 +64,31 @@ fn add_rows<T: Operand>(
     let count = factors.len() / width;
     for first in unit.lines.clone().step_by(NEAR) {
         let columns = first..unit.lines.end.min(first + NEAR);
+        let mut elements: [&[T]; ROWS] = [&[]; ROWS];
+        for (r, elements) in elements[..count].iter_mut().enumerate() {
+            *elements = &product.a[(row + r) * cols..][columns.clone()];
+        }
+        let place = first - unit.lines.start..first - unit.lines.start + columns.len();
+        if width == 1 {
+            // Each is needed once.
+            add_lines::<T>(&mut sums[place], &elements[..count], factors);
+            continue;
+        }
         let mut lines: [&[T::Sum]; ROWS] = [&[]; ROWS];
-        for ((r, line), wide) in lines[..count]
-            .iter_mut()
-            .enumerate()
-            .zip(wide.chunks_mut(NEAR))
-        {
-            let elements = &product.a[(row + r) * cols..][columns.clone()];
+        let rooms = wide.chunks_mut(NEAR);
+        for ((line, elements), wide) in lines.iter_mut().zip(&elements[..count]).zip(rooms) {
             *line = T::widen_all(elements, &mut wide[..elements.len()]);
         }
         let vectors = sums.chunks_exact_mut(product.division.tile);
         for (factors, sums) in factors.chunks_exact(count).zip(vectors) {
-            let sums = &mut sums[first - unit.lines.start..][..columns.len()];
-            add_lines(sums, &lines[..count], factors);
+            add_lines::<T::Sum>(&mut sums[place.clone()], &lines[..count], factors);
         }
     }
 }
 
 wide! {
     /// Adds lines, each times its factor: all of [`ROWS`] together, or one after the other.
-    fn add_lines<S: Sum>(sums: &mut [S], lines: &[&[S]], factors: &[S]) {
+    fn add_lines<T: Operand>(sums: &mut [T::Sum], lines: &[&[T]], factors: &[T::Sum]) {
         let len = sums.len();
         if let ([l0, l1, l2, l3, l4, l5, l6, l7], Some(factors)) = (lines, factors.first_chunk::<ROWS>()) {
             let [l0, l1, l2, l3] = [&l0[..len], &l1[..len], &l2[..len], &l3[..len]];
@@ -92,14 +97,14 @@ wide! {
                 let elements = [l0[i], l1[i], l2[i], l3[i], l4[i], l5[i], l6[i], l7[i]];
                 let mut sum = sums[i];
                 for (element, factor) in elements.iter().zip(factors) {
-                    sum = element.multiply_add(*factor, sum);
+                    sum = element.widen().multiply_add(*factor, sum);
                 }
                 sums[i] = sum;
             }
         } else {
             for (line, factor) in lines.iter().zip(factors) {
                 for (sum, element) in sums.iter_mut().zip(*line) {
-                    *sum = element.multiply_add(*factor, *sum);
+                    *sum = element.widen().multiply_add(*factor, *sum);
                 }
             }
         }

@@ -46,16 +46,21 @@ pub fn multiply<T: Operand>(
         for row in unit.lines.clone().step_by(rows) {
             let count = rows.min(unit.lines.end - row);
             let partial = &mut partial[(row - unit.lines.start) * width..][..count * width];
+            let mut elements: [&[T]; ONE.0] = [&[]; ONE.0];
+            for (r, elements) in elements[..count].iter_mut().enumerate() {
+                *elements = &product.a[(row + r) * cols..][first..end];
+            }
+            if width == 1 {
+                // Each is needed once.
+                add_terms::<T>(partial, &elements[..count], packed);
+                continue;
+            }
             let mut lines: [&[T::Sum]; ONE.0] = [&[]; ONE.0];
-            for ((r, line), wide) in lines[..count]
-                .iter_mut()
-                .enumerate()
-                .zip(wide.chunks_mut(near))
-            {
-                let elements = &product.a[(row + r) * cols..][first..end];
+            let rooms = wide.chunks_mut(near);
+            for ((line, elements), wide) in lines.iter_mut().zip(&elements[..count]).zip(rooms) {
                 *line = T::widen_all(elements, &mut wide[..elements.len()]);
             }
-            add_terms(partial, &lines[..count], packed);
+            add_terms::<T::Sum>(partial, &lines[..count], packed);
         }
     }
     for (sum, partial) in sums.iter_mut().zip(partial.iter_mut()) {
@@ -82,14 +87,14 @@ fn pack<T: Operand>(packed: &mut Vec<T::Sum>, terms: &[T], width: usize, vectors
 
 wide! {
     /// Adds the products of some lines and all vectors. `partial` are by line, then by vector.
-    fn add_terms<S: Sum>(partial: &mut [[S; LANES]], lines: &[&[S]], packed: &[S]) {
+    fn add_terms<T: Operand>(partial: &mut [[T::Sum; LANES]], lines: &[&[T]], packed: &[T::Sum]) {
         let (packed, _) = packed.as_chunks::<LANES>();
         let width = partial.len() / lines.len();
         match (lines, width) {
-            ([a, b, c, d], 1) => add::<S, 1, 4>(partial, width, &[a, b, c, d], packed),
+            ([a, b, c, d], 1) => add::<T, 1, 4>(partial, width, &[a, b, c, d], packed),
             (lines, 1) => {
                 for (line, partial) in lines.iter().zip(partial.chunks_exact_mut(width)) {
-                    add::<S, 1, 1>(partial, width, &[line], packed);
+                    add::<T, 1, 1>(partial, width, &[line], packed);
                 }
             }
             (lines, _) => {
@@ -97,8 +102,8 @@ wide! {
                 for (group, packed) in packed.chunks_exact(steps * FEW.1).enumerate() {
                     let partial = &mut partial[group * FEW.1..];
                     match lines {
-                        [a, b] => add::<S, 4, 2>(partial, width, &[a, b], packed),
-                        _ => add::<S, 4, 1>(partial, width, &[lines[0]], packed),
+                        [a, b] => add::<T, 4, 2>(partial, width, &[a, b], packed),
+                        _ => add::<T, 4, 1>(partial, width, &[lines[0]], packed),
                     }
                 }
             }
@@ -109,28 +114,28 @@ wide! {
 /// Adds the products of `ROWS` lines and `VECTORS` vectors, whose partial sums are the first of each line's `width`.
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
-fn add<S: Sum, const VECTORS: usize, const ROWS: usize>(
-    partial: &mut [[S; LANES]],
+fn add<T: Operand, const VECTORS: usize, const ROWS: usize>(
+    partial: &mut [[T::Sum; LANES]],
     width: usize,
-    lines: &[&[S]; ROWS],
-    packed: &[[S; LANES]],
+    lines: &[&[T]; ROWS],
+    packed: &[[T::Sum; LANES]],
 ) {
-    let mut sums = [[[S::default(); LANES]; VECTORS]; ROWS];
+    let mut sums = [[[T::Sum::default(); LANES]; VECTORS]; ROWS];
     for (sums, partial) in sums.iter_mut().zip(partial.chunks(width)) {
         sums.copy_from_slice(&partial[..VECTORS]);
     }
     let (factors, _) = packed.as_chunks::<VECTORS>();
     let steps = lines[0].len() / LANES;
     for (step, factors) in factors[..steps].iter().enumerate() {
-        let at = |line: &&[S]| -> [S; LANES] { line.as_chunks::<LANES>().0[step] };
+        let at = |line: &&[T]| widen(&line.as_chunks::<LANES>().0[step]);
         add_step(&mut sums, lines, factors, at);
     }
     if let Some(factors) = factors.get(steps) {
-        let padded = |line: &&[S]| -> [S; LANES] {
+        let padded = |line: &&[T]| {
             let tail = &line[steps * LANES..];
-            let mut partial = [S::default(); LANES];
+            let mut partial = [T::default(); LANES];
             partial[..tail.len()].copy_from_slice(tail);
-            partial
+            widen(&partial)
         };
         add_step(&mut sums, lines, factors, padded);
     }
@@ -139,14 +144,25 @@ fn add<S: Sum, const VECTORS: usize, const ROWS: usize>(
     }
 }
 
+/// In a loop, since the compiler makes no vectors of what goes through closures.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn widen<T: Operand>(line: &[T; LANES]) -> [T::Sum; LANES] {
+    let mut wide = [T::Sum::default(); LANES];
+    for (wide, x) in wide.iter_mut().zip(line) {
+        *wide = x.widen();
+    }
+    wide
+}
+
 /// Adds as many terms as there are lanes, those that `at` finds in a line.
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
-fn add_step<S: Sum, const VECTORS: usize, const ROWS: usize>(
-    sums: &mut [[[S; LANES]; VECTORS]; ROWS],
-    lines: &[&[S]; ROWS],
-    factors: &[[S; LANES]; VECTORS],
-    at: impl Fn(&&[S]) -> [S; LANES],
+fn add_step<T: Operand, const VECTORS: usize, const ROWS: usize>(
+    sums: &mut [[[T::Sum; LANES]; VECTORS]; ROWS],
+    lines: &[&[T]; ROWS],
+    factors: &[[T::Sum; LANES]; VECTORS],
+    at: impl Fn(&&[T]) -> [T::Sum; LANES],
 ) {
     for (sums, line) in sums.iter_mut().zip(lines) {
         let line = at(line);
