@@ -54,8 +54,8 @@ pub struct Apptainer {
 impl Apptainer {
     /// With a file that is here and has the digest of the manifest.
     pub fn ready(image: &Image, settings: &Settings, needs: &Needs) -> Result<Self> {
-        let version = version()?;
         let file = environments::file(image, settings)?;
+        let version = version()?;
         let seen = identity(&file)?;
         let is_sif = image
             .file

@@ -16,6 +16,9 @@ const CONF: &str = "[containers]\ndefault_ulimits=[\"nofile=16384:16384\",\"npro
 /// A containerfile of a base that is a tag.
 const BY_TAG: &str = "FROM localhost/nothing:latest\nCOPY root/ /\n";
 
+/// Rounds of some seconds, so that there is time to look at a container.
+const LONG: &str = "rounds = 2, max_rounds = 2, min_samples = 2, max_samples = 4000, warmup_ms = 10, round_ms = 4000";
+
 /// A place with podman, a store of its own, and a suite of one case.
 struct Harbour {
     place: Place,
@@ -237,13 +240,13 @@ fn a_suites_own_worker_reads_its_folder_and_does_not_write_it() {
     let Some(harbour) = Harbour::with_image() else {
         return;
     };
-    let own = "[[benchmark]]\nname = \"own\"\nworkload = \"spin\"\nworker = \"own\"\nparams = { steps = 10 }\n";
+    let own = "[[benchmark]]\nname = \"own\"\nworkload = \"spin\"\nworker = \"own\"\nparams = { steps = 1000000 }\n";
     let worker =
         "[workers.own]\nargv = [\"/usr/local/bin/assay-worker\", \"worker\", \"{dir}/data.txt\"]\n";
     harbour.place.write("data.txt", "x");
     harbour.place.write(
         "own.toml",
-        suite("own", &[own.to_owned(), worker.to_owned()]),
+        suite_with("own", LONG, &[own.to_owned(), worker.to_owned()]),
     );
     harbour
         .assay("plan ./own.toml --env box -o m.json")
@@ -417,7 +420,7 @@ fn an_image_may_come_as_an_archive() {
     let Some(harbour) = Harbour::with_image() else {
         return;
     };
-    let id = harbour.locked("config");
+    let id = harbour.locked("config").replace("sha256:", "");
     harbour.podman(&format!(
         "save --quiet --format oci-archive --uncompressed -o {} {id}",
         harbour.place.path("box.tar").display()
@@ -429,7 +432,10 @@ fn an_image_may_come_as_an_archive() {
     // Not in the store: it is loaded from its file, whose digest is checked first.
     harbour.podman(&format!("rmi --force {id}"));
     harbour.assay("run ./tiny.toml --env packed").exits(0);
-    assert_eq!(harbour.podman("images --quiet --no-trunc"), id);
+    assert_eq!(
+        harbour.podman("images --quiet --no-trunc"),
+        format!("sha256:{id}")
+    );
     harbour.podman(&format!("rmi --force {id}"));
     let mut bytes = fs::read(harbour.place.path("box.tar")).unwrap();
     let middle = bytes.len() / 2;
@@ -451,15 +457,10 @@ fn a_container_that_is_killed_fails_its_case_and_the_run_goes_on() {
     let Some(harbour) = Harbour::with_image() else {
         return;
     };
-    let policy = "rounds = 2, max_rounds = 2, min_samples = 2, max_samples = 1000000, warmup_ms = 10, round_ms = 4000";
-    harbour.place.write(
-        "long.toml",
-        suite_with(
-            "long",
-            &policy.replace("1000000", "4000"),
-            &[spin("a", 1_000_000), spin("b", 1000)],
-        ),
-    );
+    let cases = [spin("a", 1_000_000), spin("b", 1000)];
+    harbour
+        .place
+        .write("long.toml", suite_with("long", LONG, &cases));
     harbour
         .assay("plan ./long.toml --env box -o m.json")
         .exits(0);
@@ -565,7 +566,7 @@ fn what_is_missing_is_named_with_its_remedy() {
     place.write("assay.toml", "engine = \"apptainer\"\n");
     place
         .assay("run ./tiny.toml --env box")
-        .refuses(&["image.file", "apptainer runs a file"]);
+        .refuses(&["`box` is no file", "--file"]);
 }
 
 /// A program that goes by an engine's name, notes its arguments and variables, and becomes the worker.
