@@ -181,7 +181,7 @@ pub fn reproduction(verdict: &Reproduction) {
 fn speed(verdict: &Reproduction) -> String {
     match (&verdict.comparison, verdict.mean_ratio()) {
         (Some(why), Some((ratio, cases))) => format!(
-            "a comparison, not a reproduction: {:+.1} % (geometric mean of {cases} cases); {}",
+            "a comparison, not a reproduction: {:+.1} % (geometric mean; cases: {cases}); {}",
             (ratio - 1.0) * 100.0,
             plain(why)
         ),

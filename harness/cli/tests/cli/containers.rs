@@ -709,7 +709,7 @@ fn a_bundle_brings_its_image_along() {
     assert_eq!(record.header.manifest.arms[0].engine, Engine::Podman);
     let again = harbour.assay("reproduce one.bundle --no-confirm --on-host");
     again
-        .says("What starts the workers of arm main was podman and is now host.")
+        .says("What starts the workers of arm box was podman and is now host.")
         .says("outputs: identical");
     harbour
         .assay("bundle latest --with-image -o x.bundle")

@@ -165,8 +165,8 @@ fn a_changed_manifest_is_refused() {
     );
     refused(
         "newer.json",
-        &good.replace("\"schema\":3", "\"schema\":4"),
-        &["4", "newer"],
+        &good.replace("\"schema\":4", "\"schema\":5"),
+        &["5", "newer"],
     );
     refused("empty.json", "", &["truncated"]);
     refused("other.json", "{}\n", &["field `manifest`"]);

@@ -292,9 +292,9 @@ fn a_file_of_git_lfs_changes_when_its_content_does() {
     git(&place, "-c filter.lfs.clean=cat add tiny.toml");
     git(&place, "commit -q -m suite");
     place.assay("run ./tiny.toml").exits(0).lacks("uncommitted");
-    place.assay("bundle latest -o assay/run.bundle").exits(0);
+    place.assay("bundle latest -o run.bundle").exits(0);
     let elsewhere = Place::new();
-    fs::rename(place.path("assay/run.bundle"), elsewhere.path("run.bundle")).unwrap();
+    fs::rename(place.path("run.bundle"), elsewhere.path("run.bundle")).unwrap();
     elsewhere
         .assay("reproduce run.bundle --no-confirm")
         .says("reproduces")
