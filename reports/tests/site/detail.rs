@@ -107,10 +107,14 @@ fn commits_lead_where_the_settings_say_if_they_are_hashes() {
     let site = Site::with(&model(), &settings);
     let commit = &Digest::of(35_u32.to_le_bytes()).hex()[..40];
     let link = format!("<a href=\"https://git.example/?id={commit}&amp;x=1\">");
-    for page in ["runs/20261003", TRIAD, "machines/lab-1"] {
+    for page in [
+        format!("runs/{}", run_id(35)).as_str(),
+        TRIAD,
+        "machines/lab-1",
+    ] {
         assert!(of(&site, page).contains(&link), "{page}");
     }
-    assert!(!of(&site, "runs/20261008").contains("https://git.example"));
+    assert!(!of(&site, &format!("runs/{}", run_id(40))).contains("https://git.example"));
 }
 
 #[test]
