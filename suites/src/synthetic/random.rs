@@ -81,6 +81,22 @@ impl Bits for Draws {
     }
 }
 
+/// Bits of the operating system that nobody can foresee: what noise must be made of, where data are private.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Secret;
+
+impl Bits for Secret {
+    /// # Panics
+    /// If the system has no random numbers.
+    fn word(&mut self) -> u32 {
+        getrandom::u32().expect("random bits of the operating system")
+    }
+
+    fn long(&mut self) -> u64 {
+        getrandom::u64().expect("random bits of the operating system")
+    }
+}
+
 /// The value that a standard normal variable stays below with probability `p`, to about 1 part in 10^16.
 ///
 /// `p` of 0 and 1 give the infinities, anything outside not a number. Source: M. J. Wichura, "Algorithm AS 241:
