@@ -12,16 +12,18 @@ pub fn ks_complement(real: &[f64], synthetic: &[f64]) -> Option<f64> {
         values.sort_unstable_by(f64::total_cmp);
         values
     };
-    let (a, b) = (sorted(real), sorted(synthetic));
-    if a.is_empty() || b.is_empty() {
+    let (ours, theirs) = (sorted(real), sorted(synthetic));
+    if ours.is_empty() || theirs.is_empty() {
         return None;
     }
     let (mut i, mut j, mut largest) = (0, 0, 0.0_f64);
-    while i < a.len() && j < b.len() {
-        let x = a[i].min(b[j]);
-        i += a[i..].iter().take_while(|value| **value <= x).count();
-        j += b[j..].iter().take_while(|value| **value <= x).count();
-        largest = largest.max((i as f64 / a.len() as f64 - j as f64 / b.len() as f64).abs());
+    while i < ours.len() && j < theirs.len() {
+        let least = ours[i].min(theirs[j]);
+        let up_to = |values: &[f64]| values.iter().take_while(|value| **value <= least).count();
+        i += up_to(&ours[i..]);
+        j += up_to(&theirs[j..]);
+        let (share, other) = (i as f64 / ours.len() as f64, j as f64 / theirs.len() as f64);
+        largest = largest.max((share - other).abs());
     }
     Some(1.0 - largest)
 }

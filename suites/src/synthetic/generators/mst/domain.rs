@@ -211,15 +211,15 @@ impl Domain {
 
     /// A value of a level, and what is left of the number that decided it.
     fn member(&self, level: u32, place: f64) -> (u32, f64) {
-        let members = &self.members[level as usize];
+        let values = &self.members[level as usize];
         let mut rest = place;
-        for (value, share) in members {
+        for (value, share) in values {
             if rest < *share {
                 return (*value, rest / share);
             }
             rest -= share;
         }
-        (members[members.len() - 1].0, 0.5)
+        (values[values.len() - 1].0, 0.5)
     }
 }
 
@@ -237,18 +237,18 @@ impl Kind {
 /// Neighbours together until each group has at least `least`; a rest joins the last.
 fn neighbours(counts: &[f64], least: f64) -> Vec<Vec<u32>> {
     let mut groups: Vec<Vec<u32>> = vec![];
-    let (mut group, mut sum) = (vec![], 0.0);
+    let (mut open, mut sum) = (vec![], 0.0);
     for (cell, count) in (0..).zip(counts) {
-        group.push(cell);
+        open.push(cell);
         sum += count.max(0.0);
         if sum >= least {
-            groups.push(std::mem::take(&mut group));
+            groups.push(std::mem::take(&mut open));
             sum = 0.0;
         }
     }
     match groups.last_mut() {
-        Some(last) => last.extend(group),
-        None if !group.is_empty() => groups.push(group),
+        Some(last) => last.extend(open),
+        None if !open.is_empty() => groups.push(open),
         None => {}
     }
     groups
