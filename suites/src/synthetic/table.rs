@@ -46,10 +46,10 @@ pub enum TableError {
 
 impl TableError {
     /// An error of a file's contents.
-    pub fn format(path: &Path, what: impl ToString) -> Self {
+    pub fn format(path: &Path, what: impl Into<String>) -> Self {
         Self::Format {
             path: path.display().to_string(),
-            what: what.to_string(),
+            what: what.into(),
         }
     }
 
@@ -284,6 +284,9 @@ impl Table {
     }
 
     /// SHA-256 over its CSV form: what names a table, whatever file it came from.
+    ///
+    /// # Panics
+    /// Never: memory takes everything.
     pub fn digest(&self) -> Digest {
         let mut bytes = Vec::new();
         csv::write_to(&mut bytes, self).expect("memory takes everything");

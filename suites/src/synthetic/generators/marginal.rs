@@ -138,7 +138,7 @@ fn at(knots: &[f64], u: f64) -> f64 {
 }
 
 /// With so many digits behind the point.
-fn rounded(x: f64, decimals: Option<u8>) -> f64 {
+pub fn rounded(x: f64, decimals: Option<u8>) -> f64 {
     decimals.map_or(x, |digits| {
         let scale = 10_f64.powi(digits.into());
         (x * scale).round() / scale

@@ -1,6 +1,6 @@
 //! MST: a tree of noisy two-way marginals, differentially private.
 //!
-//! Source: R. McKenna, G. Miklau, D. Sheldon, "Winning the NIST Contest: A scalable and general approach to differentially
+//! Source: R. `McKenna`, G. Miklau, D. Sheldon, "Winning the NIST Contest: A scalable and general approach to differentially
 //! private synthetic data", Journal of Privacy and Confidentiality 11(3), 2021. A third of the budget each measures every
 //! column, chooses a tree of pairs ([`select`]), and measures these. What is frequent in no column is merged before
 //! ([`domain`]), which noise alone decides. Marginals that were measured twice are averaged by their

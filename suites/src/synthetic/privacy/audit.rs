@@ -4,7 +4,7 @@
 //! delta)`-private, then `p <= exp(epsilon) q + delta` for the event's probabilities `p` and `q`; from confidence
 //! limits on both follows a lower bound on epsilon. One that lies above what a mechanism claims
 //! refutes it; one below proves nothing. Source: M. Jagielski, J. Ullman, A. Oprea, "Auditing Differentially Private
-//! Machine Learning: How Private is Private SGD?", NeurIPS 2020, section 3.
+//! Machine Learning: How Private is Private SGD?", `NeurIPS` 2020, section 3.
 
 use statrs::distribution::{Beta, ContinuousCDF as _};
 

@@ -1,6 +1,6 @@
 //! Exact samplers of integers: discrete Laplace and discrete Gaussian noise, without floating point.
 //!
-//! Source: C. Canonne, G. Kamath, T. Steinke, "The Discrete Gaussian for Differential Privacy", NeurIPS 2020,
+//! Source: C. Canonne, G. Kamath, T. Steinke, "The Discrete Gaussian for Differential Privacy", `NeurIPS` 2020,
 //! algorithms 1 to 3. All probabilities are quotients of integers, and every comparison is exact.
 
 use super::super::random::Bits;
@@ -121,7 +121,7 @@ pub fn gaussian(bits: &mut impl Bits, variance: Rational) -> i64 {
 /// The place of one of several integer scores, with probability proportional to `exp(epsilon score / 2)`: the exponential
 /// mechanism, `epsilon`-private where scores have sensitivity 1. `epsilon` is rounded down to a multiple of 2^-20.
 ///
-/// Source: F. McSherry, K. Talwar, "Mechanism Design via Differential Privacy", FOCS 2007; exact, by rejection: a place is
+/// Source: F. `McSherry`, K. Talwar, "Mechanism Design via Differential Privacy", FOCS 2007; exact, by rejection: a place is
 /// drawn, and kept with probability `exp(epsilon (score - largest) / 2)`.
 ///
 /// # Panics

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::synthetic::table::{MISSING, Values};
 
 /// `1 - KS`: the complement of the largest distance between two empirical distribution functions. Missing values are left
-/// out; `None` where nothing is left. SDMetrics: `KSComplement`.
+/// out; `None` where nothing is left. `SDMetrics`: `KSComplement`.
 pub fn ks_complement(real: &[f64], synthetic: &[f64]) -> Option<f64> {
     let sorted = |values: &[f64]| {
         let mut values: Vec<f64> = values.iter().copied().filter(|x| !x.is_nan()).collect();
@@ -29,7 +29,7 @@ pub fn ks_complement(real: &[f64], synthetic: &[f64]) -> Option<f64> {
 }
 
 /// `1 - TV`: the complement of half the 1-norm distance between the shares of categories. Missing values are left out; `None`
-/// where nothing is left. Codes must mean the same. SDMetrics: `TVComplement`.
+/// where nothing is left. Codes must mean the same. `SDMetrics`: `TVComplement`.
 pub fn tv_complement(real: &[u32], synthetic: &[u32]) -> Option<f64> {
     let counted = |codes: &[u32]| {
         let present = codes.iter().filter(|code| **code != MISSING);
@@ -54,7 +54,7 @@ pub fn tv_complement(real: &[u32], synthetic: &[u32]) -> Option<f64> {
     Some(1.0 - distance / 2.0)
 }
 
-/// How much of the real range the synthetic values span; `None` where there is no range. SDMetrics: `RangeCoverage`.
+/// How much of the real range the synthetic values span; `None` where there is no range. `SDMetrics`: `RangeCoverage`.
 pub fn range_coverage(real: &[f64], synthetic: &[f64]) -> Option<f64> {
     let bounds = |values: &[f64]| {
         let present = values.iter().copied().filter(|x| !x.is_nan());
@@ -72,7 +72,7 @@ pub fn range_coverage(real: &[f64], synthetic: &[f64]) -> Option<f64> {
     Some((1.0 - missed).max(0.0))
 }
 
-/// The share of real categories that occur among the synthetic ones; `None` where there are none. SDMetrics: `CategoryCoverage`.
+/// The share of real categories that occur among the synthetic ones; `None` where there are none. `SDMetrics`: `CategoryCoverage`.
 pub fn category_coverage(real: &[u32], synthetic: &[u32]) -> Option<f64> {
     let present = |codes: &[u32]| {
         codes
@@ -85,7 +85,7 @@ pub fn category_coverage(real: &[u32], synthetic: &[u32]) -> Option<f64> {
     (!real.is_empty()).then(|| real.intersection(&synthetic).count() as f64 / real.len() as f64)
 }
 
-/// `1 -` the distance between the shares of missing values. SDMetrics: `MissingValueSimilarity`.
+/// `1 -` the distance between the shares of missing values. `SDMetrics`: `MissingValueSimilarity`.
 pub fn missing_similarity(real: &Values, synthetic: &Values) -> f64 {
     let share = |values: &Values| values.missing() as f64 / values.len().max(1) as f64;
     1.0 - (share(real) - share(synthetic)).abs()

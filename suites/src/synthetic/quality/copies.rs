@@ -17,11 +17,11 @@ pub struct Closeness {
     pub distance: f64,
     /// The same of rows of independent uniform values, which know nothing of anybody.
     pub random_distance: f64,
-    /// `min(1, distance / random_distance)`: 1 where synthetic rows are no closer than random ones. SDMetrics:
+    /// `min(1, distance / random_distance)`: 1 where synthetic rows are no closer than random ones. `SDMetrics`:
     /// `DCRBaselineProtection`.
     pub baseline_protection: f64,
     /// `2 (1 - max(1/2, share))`, with the share of synthetic rows that are closer to the rows learned from than to rows held out: 1
-    /// where it makes no difference, 0 where all are. SDMetrics: `DCROverfittingProtection`.
+    /// where it makes no difference, 0 where all are. `SDMetrics`: `DCROverfittingProtection`.
     pub overfit_protection: f64,
 }
 

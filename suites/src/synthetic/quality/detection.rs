@@ -11,7 +11,7 @@ const FOLDS: usize = 3;
 pub struct Detection {
     /// Area under the curve, of rows that the classifier had not seen: 1/2 where nothing tells them apart.
     pub auc: f64,
-    /// `1 - (2 max(auc, 1/2) - 1)`: 1 where nothing does. SDMetrics: `LogisticDetection`, which trains another classifier.
+    /// `1 - (2 max(auc, 1/2) - 1)`: 1 where nothing does. `SDMetrics`: `LogisticDetection`, which trains another classifier.
     pub score: f64,
     /// Mean squared distance of the propensity from its expectation without knowledge.
     pub pmse: f64,
@@ -90,7 +90,9 @@ mod tests {
         );
         let mut shifted = b;
         if let Values::Number { values, .. } = &mut shifted.columns[0].values {
-            values.iter_mut().for_each(|age| *age += 30.0);
+            for age in values.iter_mut() {
+                *age += 30.0;
+            }
         }
         let other = detect(&a, &shifted).unwrap();
         assert!(other.score < 0.5 && other.pmse_ratio > 5.0, "{other:?}");

@@ -243,7 +243,7 @@ pub fn auc(scores: &[f64], targets: &[f64]) -> f64 {
             .take_while(|i| scores[**i].total_cmp(&scores[order[start]]).is_eq())
             .count();
         // Ranks from 1, their mean among ties.
-        let rank = start as f64 + (same as f64 + 1.0) / 2.0;
+        let rank = start as f64 + f64::midpoint(same as f64, 1.0);
         let hits: f64 = order[start..start + same].iter().map(|i| targets[*i]).sum();
         rank_sum += rank * hits;
         positives += hits;

@@ -14,7 +14,7 @@ const BINS: usize = 16;
 /// more, `most` of them drawn at random: 0 is best, 1 worst. Numbers are in 16 bins of equally many real rows; a missing value is a
 /// value; keys are left out. `None` where there are fewer than `k` columns, or no rows.
 ///
-/// This is the error that R. McKenna, G. Miklau and D. Sheldon report ("Winning the NIST Contest", 2021, section 5).
+/// This is the error that R. `McKenna`, G. Miklau and D. Sheldon report ("Winning the NIST Contest", 2021, section 5).
 pub fn error(real: &Table, synthetic: &Table, k: usize, most: usize, seed: u64) -> Option<f64> {
     let columns: Vec<[Vec<u32>; 2]> = real
         .columns
@@ -44,7 +44,7 @@ pub fn error(real: &Table, synthetic: &Table, k: usize, most: usize, seed: u64) 
             .filter(|(key, _)| !a.contains_key(*key))
             .map(|(_, share)| share)
             .sum();
-        (shared + beyond) / 2.0
+        f64::midpoint(shared, beyond)
     };
     let distances: Vec<f64> = sets.par_iter().map(distance).collect();
     // Hash maps have no order, so sums differ in their last bits: not in these.
@@ -62,7 +62,9 @@ fn shares(columns: &[&[u32]]) -> HashMap<u64, f64> {
         });
         *counts.entry(key).or_default() += 1.0;
     }
-    counts.values_mut().for_each(|count| *count /= rows as f64);
+    for count in counts.values_mut() {
+        *count /= rows as f64;
+    }
     counts
 }
 

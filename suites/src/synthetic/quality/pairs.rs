@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use crate::synthetic::table::Values;
 
-/// Bins of a number beside a category: those of numpy's `histogram_bin_edges` with 10 bins, as SDMetrics takes.
+/// Bins of a number beside a category: those of numpy's `histogram_bin_edges` with 10 bins, as `SDMetrics` takes.
 const BINS: usize = 10;
 /// The bin of a missing number: numpy's `digitize` puts it behind all others.
 const MISSING_BIN: u32 = BINS as u32 + 1;
 
 /// `1 - |r - r'| / 2` of Pearson's correlations of two columns of numbers, over rows in which both are there; `None` where
-/// one is constant. SDMetrics: `CorrelationSimilarity`.
+/// one is constant. `SDMetrics`: `CorrelationSimilarity`.
 pub fn correlation_similarity(real: [&[f64]; 2], synthetic: [&[f64]; 2]) -> Option<f64> {
     let (a, b) = (
         pearson(real[0], real[1])?,
@@ -36,7 +36,7 @@ pub fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
     (scale > 0.0).then(|| (xy / scale).clamp(-1.0, 1.0))
 }
 
-/// `1 -` half the 1-norm distance between two joint distributions of codes; a missing value is a code of its own. SDMetrics:
+/// `1 -` half the 1-norm distance between two joint distributions of codes; a missing value is a code of its own. `SDMetrics`:
 /// `ContingencySimilarity`.
 pub fn contingency_similarity(real: [&[u32]; 2], synthetic: [&[u32]; 2]) -> Option<f64> {
     let (rows, synthetic_rows) = (real[0].len() as f64, synthetic[0].len() as f64);
@@ -101,7 +101,7 @@ fn edges(values: &[f64]) -> Option<[f64; BINS - 1]> {
     if low > high {
         return None;
     }
-    if low == high {
+    if low >= high {
         // As numpy does.
         (low, high) = (low - 0.5, high + 0.5);
     }

@@ -45,7 +45,7 @@ pub struct Scores {
     pub shapes: f64,
     /// Mean of the pairs' trends.
     pub trends: f64,
-    /// Mean of both, as SDMetrics' quality report takes it.
+    /// Mean of both, as `SDMetrics`' quality report takes it.
     pub quality: f64,
     /// Mean coverage of ranges and categories.
     pub coverage: f64,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::super::generators::marginal::rounded;
 use super::super::random::{Bits, Draws};
 use super::{Column, MISSING, Table, Values};
 
@@ -73,7 +74,10 @@ pub fn rows(seed: u64, first: u64, rows: usize) -> Table {
     let number = |name, decimals, value: fn(&Person) -> f64| Column {
         name: String::from(name),
         values: Values::Number {
-            values: people.iter().map(value).collect(),
+            values: people
+                .iter()
+                .map(|person| rounded(value(person), Some(decimals)))
+                .collect(),
             decimals: Some(decimals),
         },
     };

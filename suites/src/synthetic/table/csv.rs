@@ -34,7 +34,7 @@ pub fn read_from(input: impl Read, path: &Path) -> Result<Table, TableError> {
         name: name.trim().to_owned(),
         values: schema::learn(texts),
     });
-    Table::new(columns.collect()).map_err(|error| TableError::format(path, error))
+    Table::new(columns.collect()).map_err(|error| TableError::format(path, error.to_string()))
 }
 
 /// What is wrong with a file, where, and what to do.
@@ -99,6 +99,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // what `map_err` gives
 fn failed(error: csv::Error) -> TableError {
     TableError::Table(format!("cannot write CSV: {error}"))
 }

@@ -71,7 +71,7 @@ pub fn read_from(input: impl Read, path: &Path) -> Result<Table, TableError> {
         name,
         values: schema::learn(texts),
     });
-    Table::new(columns.collect()).map_err(|error| TableError::format(path, error))
+    Table::new(columns.collect()).map_err(|error| TableError::format(path, error.to_string()))
 }
 
 /// The members of an object, in the order of the file.
@@ -110,6 +110,9 @@ fn text(value: &Value) -> Result<String, &'static str> {
 }
 
 /// Writes the rows of a table, one object a line, in the order of its columns.
+///
+/// # Panics
+/// Never: text is always JSON.
 pub fn write_to(mut output: impl Write, table: &Table) -> Result<(), TableError> {
     let names: Vec<String> = table
         .columns

@@ -43,7 +43,7 @@ pub fn read(path: &Path) -> Result<Table, TableError> {
         name: field.name().clone(),
         values: schema::learn(texts),
     });
-    Table::new(columns.collect()).map_err(|error| TableError::format(path, error))
+    Table::new(columns.collect()).map_err(|error| TableError::format(path, error.to_string()))
 }
 
 /// The values of a column as texts; `None` where it is of another type.

@@ -14,7 +14,7 @@ pub const MOST_CATEGORIES: usize = 10_000;
 const LEAST_KEYS: usize = 50;
 /// How many of a hundred must differ.
 const KEY_PERCENT: usize = 95;
-/// Integers beyond it are not all numbers of 64 bits: identifiers, taken for text.
+/// Integers from it on are not all numbers of 64 bits: identifiers, taken for text.
 const MOST_INTEGER: f64 = (1_u64 << 53) as f64;
 /// Digits behind the point beyond which a column is written with all digits.
 const MOST_DECIMALS: usize = 12;
@@ -87,7 +87,7 @@ fn number(text: &str) -> Option<f64> {
     }
     let value: f64 = text.parse().ok()?;
     let is_integer = bytes.iter().all(u8::is_ascii_digit);
-    (value.is_finite() && !(is_integer && value.abs() > MOST_INTEGER)).then_some(value)
+    (value.is_finite() && !(is_integer && value.abs() >= MOST_INTEGER)).then_some(value)
 }
 
 /// Digits behind the point; `None` where there are too many, or where an exponent says otherwise.

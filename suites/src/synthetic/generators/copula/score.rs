@@ -7,8 +7,8 @@ use crate::synthetic::table::{MISSING, Table, Values};
 /// Terms of the expansion in Hermite polynomials.
 pub const TERMS: usize = 25;
 /// Points of the integrals over the normal distribution, and how far out they lie.
-const POINTS: usize = 4000;
-const SPAN: f64 = 7.0;
+const POINTS: usize = 6000;
+const SPAN: f64 = 9.0;
 /// A value that makes up less of a column is as good as one that occurs once.
 const LEAST_ATOM: f64 = 0.001;
 
@@ -210,7 +210,9 @@ fn component(table: &Table) -> Option<Vec<f64>> {
         if norm == 0.0 {
             return None;
         }
-        weights.iter_mut().for_each(|w| *w /= norm);
+        for weight in &mut weights {
+            *weight /= norm;
+        }
     }
     Some(project(&weights))
 }

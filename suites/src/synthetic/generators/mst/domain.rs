@@ -9,7 +9,7 @@ use crate::synthetic::table::{MISSING, Values};
 
 /// Cells of equal width that the range of numbers is divided into before it is measured.
 const CELLS: usize = 256;
-/// A level whose noisy count is below so many standard deviations of noise is merged with others: McKenna and others, section 3.3.
+/// A level whose noisy count is below so many standard deviations of noise is merged with others: `McKenna` and others, section 3.3.
 const DEVIATIONS: f64 = 3.0;
 /// Numbers are merged to about so many levels of one size: pairs of more would have less rows than noise.
 const LEVELS: f64 = 40.0;
@@ -247,7 +247,7 @@ fn neighbours(counts: &[f64], least: f64) -> Vec<Vec<u32>> {
         }
     }
     match groups.last_mut() {
-        Some(last) => last.extend(open),
+        Some(group) => group.extend(open),
         None if !open.is_empty() => groups.push(open),
         None => {}
     }

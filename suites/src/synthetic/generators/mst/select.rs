@@ -9,7 +9,7 @@ use crate::synthetic::privacy::{discrete, zcdp};
 use crate::synthetic::random::Bits;
 
 /// The edges of a tree over all columns. The score of a pair is the distance in the 1-norm between its counts and what its
-/// columns, if independent, would give: one row more or less changes it by at most one (McKenna and others, algorithm
+/// columns, if independent, would give: one row more or less changes it by at most one (`McKenna` and others, algorithm
 /// 3). Scores are rounded down to integers, which keeps that so.
 pub fn tree(
     levels: &[Vec<u32>],
