@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use assay_protocol::Catalog;
 
+use crate::synthetic::workload::Synthesis;
 use crate::{command, faults, spin};
 
 /// Workloads of this crate; the ops of `assay-kernels` come before them.
@@ -11,6 +12,8 @@ const OWN: &[&dyn Catalog] = &[
     &command::PlainCommand,
     &assay_kernels::user::UserKernel,
     &spin::Spin,
+    &Synthesis::Fit,
+    &Synthesis::Rows,
     &faults::Fault,
 ];
 

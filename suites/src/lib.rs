@@ -14,6 +14,7 @@ mod hello;
 mod refusal;
 mod serve;
 mod spin;
+pub mod synthetic;
 
 use std::io;
 use std::process::ExitCode;

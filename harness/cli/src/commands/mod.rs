@@ -25,6 +25,7 @@ mod reproduce;
 mod run;
 mod schema;
 mod show;
+mod synth;
 mod worker;
 mod worker_check;
 
@@ -78,6 +79,8 @@ enum Command {
     Report(report::Args),
     /// Import results of another tool as runs.
     Import(import::Args),
+    /// Learn a table, make synthetic rows like it, and score them.
+    Synth(synth::Args),
     /// Read records into the database.
     Ingest(ingest::Args),
     /// Rebuild the database from records, or verify it against them.
@@ -149,6 +152,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Ceilings(args) => ceilings::run(&args)?,
         Command::Report(args) => report::run(&args)?,
         Command::Import(args) => import::run(&args)?,
+        Command::Synth(args) => synth::run(&args)?,
         Command::Ingest(args) => ingest::run(&args)?,
         Command::Db(args) => db::run(&args)?,
         Command::Env(args) => env::run(&args)?,

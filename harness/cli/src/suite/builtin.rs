@@ -43,6 +43,14 @@ const SUITES: &[(&str, &str)] = &[
         include_str!("../../../../suites/definitions/ml-ops.toml"),
     ),
     (
+        "synthetic-smoke",
+        include_str!("../../../../suites/definitions/synthetic-smoke.toml"),
+    ),
+    (
+        "synthetic",
+        include_str!("../../../../suites/definitions/synthetic.toml"),
+    ),
+    (
         "ceilings",
         include_str!("../../../../suites/definitions/ceilings.toml"),
     ),
