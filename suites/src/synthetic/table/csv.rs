@@ -1,9 +1,16 @@
 //! Tables as CSV (RFC 4180) with a line of names.
+//!
+//! Parsing and quoting are the csv-core crate's.
 
 use std::io::{Read, Write};
 use std::path::Path;
 
+use csv_core::{ReadRecordResult, WriteResult};
+
 use super::{Column, Table, TableError, schema};
+
+/// What some programs put before the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads a file. Nothing is guessed and nothing left out: a line with more or fewer fields than the first, or with bytes that
 /// are no UTF-8, is an error that names it.
@@ -13,51 +20,106 @@ pub fn read(path: &Path) -> Result<Table, TableError> {
 }
 
 /// As [`read`], of anything that is read; `path` is for messages.
-pub fn read_from(input: impl Read, path: &Path) -> Result<Table, TableError> {
-    let mut reader = csv::ReaderBuilder::new().from_reader(input);
-    let wrong = |error: &csv::Error| TableError::format(path, words(error));
-    let header = reader.headers().map_err(|error| wrong(&error))?.clone();
-    if header.is_empty() {
+pub fn read_from(mut input: impl Read, path: &Path) -> Result<Table, TableError> {
+    let mut bytes = Vec::new();
+    input
+        .read_to_end(&mut bytes)
+        .map_err(TableError::io(path))?;
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
+    let wrong = |what: String| TableError::format(path, what);
+    let mut records = Records::of(text);
+    let Some(header) = records.next().transpose().map_err(wrong)? else {
         return Err(TableError::format(
             path,
             "is empty: expected a first line with the names of columns",
         ));
-    }
-    let mut texts: Vec<Vec<String>> = vec![Vec::new(); header.len()];
-    for record in reader.records() {
-        let record = record.map_err(|error| wrong(&error))?;
-        for (column, field) in texts.iter_mut().zip(&record) {
-            column.push(field.to_owned());
+    };
+    let mut texts: Vec<Vec<String>> = vec![Vec::new(); header.fields.len()];
+    for record in records {
+        let Record { line, fields } = record.map_err(wrong)?;
+        if fields.len() != texts.len() {
+            return Err(wrong(format!(
+                "line {line} has {} fields, the first line {}: mend it, or quote what contains commas",
+                fields.len(),
+                texts.len()
+            )));
+        }
+        for (column, field) in texts.iter_mut().zip(fields) {
+            column.push(field);
         }
     }
-    let columns = header.iter().zip(texts).map(|(name, texts)| Column {
+    let columns = header.fields.iter().zip(texts).map(|(name, texts)| Column {
         name: name.trim().to_owned(),
         values: schema::learn(texts),
     });
     Table::new(columns.collect()).map_err(|error| TableError::format(path, error.to_string()))
 }
 
-/// What is wrong with a file, where, and what to do.
-fn words(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::Utf8 { pos, err } => {
-            let line = pos.as_ref().map_or(0, csv::Position::line);
-            format!(
-                "line {line}, field {}: bytes that are no UTF-8; convert the file first, as with `iconv -f latin1 -t utf-8`",
-                err.field() + 1
-            )
+/// The records of a text.
+struct Records<'a> {
+    reader: csv_core::Reader,
+    rest: &'a [u8],
+    /// The fields of a record one behind the other, and where each ends.
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+/// A record, and the line that it begins on.
+struct Record {
+    line: u64,
+    fields: Vec<String>,
+}
+
+impl<'a> Records<'a> {
+    fn of(text: &'a [u8]) -> Self {
+        Self {
+            reader: csv_core::Reader::new(),
+            rest: text,
+            text: vec![0; 1 << 10],
+            ends: vec![0; 1 << 6],
         }
-        csv::ErrorKind::UnequalLengths {
-            pos,
-            expected_len,
-            len,
-        } => {
-            let line = pos.as_ref().map_or(0, csv::Position::line);
-            format!(
-                "line {line} has {len} fields, the first line {expected_len}: mend it, or quote what contains commas"
-            )
+    }
+
+    /// Fields `0..count`, which end where it is noted.
+    fn fields(&self, count: usize, line: u64) -> Result<Record, String> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let fields = starts.zip(&self.ends).take(count).enumerate().map(|(index, (start, end))| {
+            let field = std::str::from_utf8(&self.text[start..*end]).map_err(|_| {
+                format!(
+                    "line {line}, field {}: bytes that are no UTF-8; convert the file first, as with `iconv -f latin1 -t utf-8`",
+                    index + 1
+                )
+            })?;
+            Ok(field.to_owned())
+        });
+        let fields = fields.collect::<Result<_, String>>()?;
+        Ok(Record { line, fields })
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<Record, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let line = self.reader.line();
+        let (mut bytes, mut count) = (0, 0);
+        loop {
+            let (result, read, written, ended) = self.reader.read_record(
+                self.rest,
+                &mut self.text[bytes..],
+                &mut self.ends[count..],
+            );
+            self.rest = &self.rest[read..];
+            (bytes, count) = (bytes + written, count + ended);
+            match result {
+                // Of no more input the next call makes the end of the last record.
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull => self.text.resize(2 * self.text.len(), 0),
+                ReadRecordResult::OutputEndsFull => self.ends.resize(2 * self.ends.len(), 0),
+                ReadRecordResult::Record => return Some(self.fields(count, line)),
+                ReadRecordResult::End => return None,
+            }
         }
-        _ => error.to_string(),
     }
 }
 
@@ -70,37 +132,78 @@ pub fn write_to(output: impl Write, table: &Table) -> Result<(), TableError> {
 
 /// Writes tables of the same columns one behind the other.
 pub struct Writer<W: Write> {
-    inner: csv::Writer<W>,
+    output: W,
+    inner: csv_core::Writer,
+    buffer: Vec<u8>,
 }
 
 impl<W: Write> Writer<W> {
     /// Begins with the line of names.
     pub fn new<'a>(output: W, names: impl Iterator<Item = &'a str>) -> Result<Self, TableError> {
-        let mut inner = csv::Writer::from_writer(output);
-        inner.write_record(names).map_err(failed)?;
-        Ok(Self { inner })
+        let mut writer = Self {
+            output,
+            inner: csv_core::Writer::new(),
+            buffer: vec![0; 1 << 12],
+        };
+        writer.record(names.map(Into::into))?;
+        Ok(writer)
     }
 
     /// Adds rows.
     pub fn append(&mut self, table: &Table) -> Result<(), TableError> {
         for row in 0..table.rows() {
-            for column in &table.columns {
-                let text = column.values.text(row);
-                self.inner.write_field(text.as_bytes()).map_err(failed)?;
-            }
-            self.inner.write_record(None::<&[u8]>).map_err(failed)?;
+            self.record(table.columns.iter().map(|column| column.values.text(row)))?;
         }
         Ok(())
     }
 
+    fn record<'a>(
+        &mut self,
+        fields: impl Iterator<Item = std::borrow::Cow<'a, str>>,
+    ) -> Result<(), TableError> {
+        for (index, field) in fields.enumerate() {
+            if index > 0 {
+                self.put(|inner, output| {
+                    let (result, written) = inner.delimiter(output);
+                    (result, 0, written)
+                })?;
+            }
+            let mut rest = field.as_bytes();
+            while !rest.is_empty() {
+                let read = self.put(|inner, output| inner.field(rest, output))?;
+                rest = &rest[read..];
+            }
+        }
+        self.put(|inner, output| {
+            let (result, written) = inner.terminator(output);
+            (result, 0, written)
+        })?;
+        Ok(())
+    }
+
+    /// Has something written until there was room for it, and says how much of its input was taken.
+    fn put(
+        &mut self,
+        mut step: impl FnMut(&mut csv_core::Writer, &mut [u8]) -> (WriteResult, usize, usize),
+    ) -> Result<usize, TableError> {
+        loop {
+            let (result, read, written) = step(&mut self.inner, &mut self.buffer);
+            self.output
+                .write_all(&self.buffer[..written])
+                .map_err(|error| failed(&error))?;
+            if result == WriteResult::InputEmpty || read > 0 {
+                return Ok(read);
+            }
+        }
+    }
+
     /// Writes what is still held back.
     pub fn finish(mut self) -> Result<(), TableError> {
-        self.inner.flush().map_err(|error| failed(error.into()))
+        self.output.flush().map_err(|error| failed(&error))
     }
 }
 
-#[allow(clippy::needless_pass_by_value)] // what `map_err` gives
-fn failed(error: csv::Error) -> TableError {
+fn failed(error: &std::io::Error) -> TableError {
     TableError::Table(format!("cannot write CSV: {error}"))
 }
 
@@ -147,5 +250,25 @@ mod tests {
             read_from(written.as_slice(), Path::new("t.csv")).unwrap(),
             table
         );
+    }
+
+    #[test]
+    fn long_fields_many_columns_and_single_missing_values_survive() {
+        let long = "x\"y,".repeat(5000);
+        let names: Vec<String> = (0..300).map(|i| format!("c{i}")).collect();
+        let quoted = format!("\"{}\"", long.replace('"', "\"\""));
+        let text = format!(
+            "{}\n{}\n",
+            names.join(","),
+            vec![quoted.as_str(); 300].join(",")
+        );
+        let table = read_from(text.as_bytes(), Path::new("t.csv")).unwrap();
+        assert_eq!((table.rows(), table.columns.len()), (1, 300));
+        assert_eq!(table.columns[299].values.text(0), long);
+        // A line of one missing value is no empty line.
+        let one = read_from(&b"a\n1\n\"\"\n3"[..], Path::new("t.csv")).unwrap();
+        let mut written = Vec::new();
+        write_to(&mut written, &one).unwrap();
+        assert_eq!(written, b"a\n1\n\"\"\n3\n");
     }
 }
