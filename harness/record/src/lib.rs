@@ -7,6 +7,7 @@
 
 pub mod body;
 pub mod canonical;
+pub mod case_list;
 pub mod chain;
 pub mod error;
 pub mod fingerprint;
@@ -21,6 +22,7 @@ pub mod writer;
 pub use body::{
     Block, BlockStatus, Body, Event, EventKind, Footer, Header, Purpose, RunStatus, Samples,
 };
+pub use case_list::{CaseList, CaseLists};
 pub use error::RecordError;
 pub use fingerprint::{Field, Fingerprint, MachineIdentity, Scalar, Section};
 pub use manifest::{

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::canonical;
+use crate::case_list::{self, CaseLists};
 use crate::error::RecordError;
 
 /// Version of the manifest that this Assay writes; it reads this one and all before it.
@@ -477,14 +478,21 @@ impl ManifestFile {
     /// The result is what a reader of the file would get: canonical JSON writes 2.0 as 2, and a run
     /// must see the same values as its reproduction.
     pub fn seal(manifest: &Manifest) -> Result<Self, RecordError> {
+        Self::seal_with(manifest, &mut CaseLists::default())
+    }
+
+    /// As [`Self::seal`], with what was worked out of cases that other manifests have too.
+    pub fn seal_with(manifest: &Manifest, lists: &mut CaseLists) -> Result<Self, RecordError> {
         let wrong = |what: String| RecordError::format(Path::new("the manifest"), what);
-        let canonical =
-            canonical::to_canonical(manifest).map_err(|error| wrong(error.to_string()))?;
-        let manifest =
-            serde_json::from_slice(&canonical).map_err(|error| wrong(error.to_string()))?;
+        let list = lists.of(&manifest.cases);
+        let list = list.map_err(|error| wrong(error.to_string()))?;
+        let frame = case_list::frame(manifest).map_err(|error| wrong(error.to_string()))?;
+        let mut manifest: Manifest =
+            serde_json::from_str(&frame).map_err(|error| wrong(error.to_string()))?;
+        manifest.cases.clone_from(&list.cases);
         crate::validate::manifest(&manifest).map_err(wrong)?;
         Ok(Self {
-            digest: Digest::of(canonical),
+            digest: Digest::of(case_list::whole(&frame, &list.json)),
             manifest,
         })
     }

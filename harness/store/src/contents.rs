@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::schema::RUN_TABLES;
 
 /// Columns of `runs` that the record's first line determines.
-const HEADER_COLUMNS: &str = "run, suite, manifest, started, machine, class, before_fingerprint, tool, commit_id, branch, dirty, tags, reproduces, purpose, confirms, monotonic_ns, timer_resolution_ns, timer_overhead_ns";
+const HEADER_COLUMNS: &str = "run, suite, manifest, started, machine, class, before_fingerprint, tool, commit_id, branch, dirty, tags, reproduces, purpose, confirms, monotonic_ns, timer_resolution_ns, timer_overhead_ns, imported_format, imported_file, imported_digest";
 /// Columns of `runs` that its other lines determine.
 const LENGTH_COLUMNS: &str = "finished, status, after_fingerprint, workers, blocks, events, head";
 
@@ -109,7 +109,7 @@ impl Store {
     pub fn dump(&self) -> Result<BTreeMap<String, Vec<String>>, StoreError> {
         let wrong = |error: duckdb::Error| StoreError::of_duckdb(&self.path, &error);
         let tables = RUN_TABLES.iter().map(|(table, _)| *table);
-        let others = ["manifests", "fingerprints", "runs"];
+        let others = ["manifests", "case_lists", "fingerprints", "runs"];
         let mut dump = BTreeMap::new();
         for table in tables.chain(others) {
             let columns = if table == "runs" {

@@ -7,7 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use assay_protocol::{ArithmeticUnit, Digest, MemoryLevel, Metric, Prepared};
-use assay_record::{Block, Fingerprint, Manifest, Purpose, Record, canonical};
+use assay_record::{
+    Block, CaseLists, Fingerprint, Manifest, Purpose, Record, Source, canonical, case_list,
+};
 use duckdb::{Appender, Connection, params};
 use serde::Serialize;
 
@@ -62,13 +64,21 @@ pub(crate) fn load(
 pub(crate) struct Loading<'a> {
     connection: &'a Connection,
     tables: Appenders<'a>,
-    /// Digests of the documents that the database holds.
-    documents: HashSet<String>,
+    documents: Documents,
+}
+
+/// Documents that the database holds.
+struct Documents {
+    /// Their digests.
+    known: HashSet<String>,
+    /// Lists of cases: records in a row mostly have the same.
+    lists: CaseLists,
 }
 
 /// One for each table, for as long as rows come: to open them costs more than the rows of a small record.
 struct Appenders<'a> {
     manifests: Appender<'a>,
+    case_lists: Appender<'a>,
     fingerprints: Appender<'a>,
     runs: Appender<'a>,
     workers: Appender<'a>,
@@ -87,6 +97,7 @@ impl<'a> Loading<'a> {
         let open = || {
             Ok(Appenders {
                 manifests: connection.appender("manifests")?,
+                case_lists: connection.appender("case_lists")?,
                 fingerprints: connection.appender("fingerprints")?,
                 runs: connection.appender("runs")?,
                 workers: connection.appender("workers")?,
@@ -101,7 +112,10 @@ impl<'a> Loading<'a> {
         };
         let wrong = |error: duckdb::Error| wrong(connection, &error);
         Ok(Self {
-            documents: documents(connection).map_err(wrong)?,
+            documents: Documents {
+                known: documents(connection).map_err(wrong)?,
+                lists: CaseLists::default(),
+            },
             tables: open().map_err(wrong)?,
             connection,
         })
@@ -123,6 +137,7 @@ impl<'a> Loading<'a> {
         let tables = &mut self.tables;
         let all = [
             &mut tables.manifests,
+            &mut tables.case_lists,
             &mut tables.fingerprints,
             &mut tables.runs,
             &mut tables.workers,
@@ -139,9 +154,9 @@ impl<'a> Loading<'a> {
     }
 }
 
-/// Digests of all manifests and fingerprints.
+/// Digests of all documents.
 fn documents(connection: &Connection) -> Result<HashSet<String>, duckdb::Error> {
-    let sql = "SELECT digest FROM manifests UNION ALL SELECT digest FROM fingerprints";
+    let sql = "SELECT digest FROM manifests UNION ALL SELECT digest FROM case_lists UNION ALL SELECT digest FROM fingerprints";
     let mut statement = connection.prepare(sql)?;
     let digests = statement.query_map([], |row| row.get(0))?;
     digests.collect()
@@ -250,20 +265,24 @@ impl Loader<'_> {
     fn all(
         &self,
         tables: &mut Appenders<'_>,
-        documents: &mut HashSet<String>,
+        documents: &mut Documents,
         path: &Path,
         bytes: u64,
     ) -> Result<(), Fault> {
         let header = &self.record.header;
         let manifest = header.manifest_digest.to_string();
-        if documents.insert(manifest.clone()) {
-            let json = String::from_utf8(canonical::to_canonical(&header.manifest)?)?;
-            tables.manifests.append_row([manifest, json])?;
+        if documents.known.insert(manifest.clone()) {
+            let list = documents.lists.of(&header.manifest.cases)?;
+            let (frame, cases) = (case_list::frame(&header.manifest)?, list.digest.to_string());
+            tables.manifests.append_row([&manifest, &frame, &cases])?;
+            if documents.known.insert(cases.clone()) {
+                tables.case_lists.append_row([&cases, &list.json])?;
+            }
         }
         let mut fingerprint = |fingerprint: &Fingerprint| -> Result<String, Fault> {
             let json = canonical::to_canonical(fingerprint)?;
             let digest = Digest::of(&json).to_string();
-            if documents.insert(digest.clone()) {
+            if documents.known.insert(digest.clone()) {
                 let json = String::from_utf8(json)?;
                 tables.fingerprints.append_row([&digest, &json])?;
             }
@@ -294,6 +313,10 @@ impl Loader<'_> {
     ) -> Result<(), Fault> {
         let (header, footer) = (&self.record.header, self.record.footer.as_ref());
         let git = header.manifest.project.git();
+        let origin = match &header.manifest.suite.source {
+            Source::Imported(origin) => Some(origin),
+            Source::Builtin | Source::Folder(_) => None,
+        };
         appender.append_row(params![
             self.key,
             header.run.as_str(),
@@ -323,6 +346,9 @@ impl Loader<'_> {
             purpose_name(&header.purpose),
             confirms(&header.purpose),
             header.timer_overhead_ns,
+            origin.map(|origin| &origin.format),
+            origin.map(|origin| &origin.file),
+            origin.map(|_| header.manifest.suite.digest.to_string()),
         ])?;
         Ok(())
     }

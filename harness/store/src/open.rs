@@ -166,6 +166,11 @@ impl Store {
     }
 }
 
+/// Says how much memory DuckDB may hold from here on.
+pub(crate) fn allow(connection: &Connection, memory: &str) -> Result<(), duckdb::Error> {
+    connection.execute_batch(&format!("SET memory_limit = '{memory}'"))
+}
+
 /// Whether SQL may name other files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outside {

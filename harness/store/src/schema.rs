@@ -1,17 +1,31 @@
 //! The schema's versions: numbered migrations, forward only, all that are due in one transaction.
 
+mod frames;
+
 use std::path::Path;
 
 use duckdb::{Connection, params};
 
 use crate::error::StoreError;
+use crate::query::Fault;
 
 /// Every migration there ever was, in order: the first makes version 1.
-const MIGRATIONS: &[&str] = &[
-    include_str!("migrations/0001.sql"),
-    include_str!("migrations/0002.sql"),
-    include_str!("migrations/0003.sql"),
+const MIGRATIONS: &[&[Step]] = &[
+    &[Step::Sql(include_str!("migrations/0001.sql"))],
+    &[Step::Sql(include_str!("migrations/0002.sql"))],
+    &[Step::Sql(include_str!("migrations/0003.sql"))],
+    &[
+        Step::Sql(include_str!("migrations/0004.sql")),
+        Step::Code(frames::split),
+    ],
 ];
+
+/// A part of a migration.
+enum Step {
+    Sql(&'static str),
+    /// What SQL alone cannot do.
+    Code(fn(&Connection) -> Result<(), Fault>),
+}
 
 /// Version of the schema that this Assay writes.
 pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;
@@ -64,7 +78,7 @@ pub(crate) fn migrate(connection: &Connection, path: &Path) -> Result<(), StoreE
 fn migrate_with(
     connection: &Connection,
     path: &Path,
-    migrations: &[&str],
+    migrations: &[&[Step]],
 ) -> Result<(), StoreError> {
     let found = version(connection, path)?;
     let known = migrations.len() as u32;
@@ -78,24 +92,36 @@ fn migrate_with(
     if found == known {
         return Ok(());
     }
-    apply(connection, found, &migrations[found as usize..])
-        .map_err(|error| StoreError::of_duckdb(path, &error))
+    apply(connection, found, &migrations[found as usize..]).map_err(|fault| {
+        match fault.downcast::<duckdb::Error>() {
+            Ok(error) => StoreError::of_duckdb(path, &error),
+            Err(fault) => StoreError::Corrupt {
+                path: path.into(),
+                what: format!("a value that assay did not write: {fault}"),
+            },
+        }
+    })
 }
 
 /// Applies the migrations after version `found`, or none.
-fn apply(connection: &Connection, found: u32, due: &[&str]) -> Result<(), duckdb::Error> {
+fn apply(connection: &Connection, found: u32, due: &[&[Step]]) -> Result<(), Fault> {
     let transaction = connection.unchecked_transaction()?;
     transaction.execute_batch(
         "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL, tool VARCHAR NOT NULL)",
     )?;
-    for (version, sql) in (found + 1..).zip(due) {
-        transaction.execute_batch(sql)?;
+    for (version, steps) in (found + 1..).zip(due) {
+        for step in *steps {
+            match step {
+                Step::Sql(sql) => transaction.execute_batch(sql)?,
+                Step::Code(run) => run(&transaction)?,
+            }
+        }
         transaction.execute(
             "INSERT INTO schema_version VALUES (?, ?)",
             params![version, env!("CARGO_PKG_VERSION")],
         )?;
     }
-    transaction.commit()
+    Ok(transaction.commit()?)
 }
 
 #[cfg(test)]
@@ -104,16 +130,26 @@ mod tests {
 
     use duckdb::Connection;
 
-    use super::{MIGRATIONS, SCHEMA_VERSION, migrate_with, version};
+    use assay_record::{Origin, Source, canonical};
+
+    use super::{MIGRATIONS, SCHEMA_VERSION, Step, migrate_with, version};
     use crate::contents;
     use crate::error::StoreError;
     use crate::load::{load, run_key};
     use crate::synthetic::Recipe;
 
-    const MADE_UP: [&str; 3] = [
-        "CREATE TABLE a (x INTEGER); INSERT INTO a VALUES (7);",
-        "ALTER TABLE a ADD COLUMN y INTEGER DEFAULT 1;",
-        "CREATE TABLE b AS SELECT x + y AS z FROM a;",
+    const MADE_UP: [&[Step]; 3] = [
+        &[Step::Sql(
+            "CREATE TABLE a (x INTEGER); INSERT INTO a VALUES (7);",
+        )],
+        &[Step::Sql("ALTER TABLE a ADD COLUMN y INTEGER DEFAULT 1;")],
+        &[
+            Step::Sql("CREATE TABLE b (z INTEGER);"),
+            Step::Code(|connection| {
+                connection.execute("INSERT INTO b SELECT x + y FROM a", [])?;
+                Ok(())
+            }),
+        ],
     ];
 
     fn database() -> Connection {
@@ -140,7 +176,14 @@ mod tests {
     fn store_migration_that_fails_leaves_the_version_before() {
         let (connection, path) = (database(), Path::new("made-up"));
         migrate_with(&connection, path, &MADE_UP[..1]).unwrap();
-        let broken = [MADE_UP[0], MADE_UP[1], "CREATE TABLE a (x INTEGER);"];
+        let broken: [&[Step]; 3] = [
+            MADE_UP[0],
+            MADE_UP[1],
+            &[
+                Step::Sql("CREATE TABLE b (z INTEGER);"),
+                Step::Code(|_| Err("made up".into())),
+            ],
+        ];
         assert!(migrate_with(&connection, path, &broken).is_err());
         assert_eq!(version(&connection, path).unwrap(), 1);
         migrate_with(&connection, path, &MADE_UP).unwrap();
@@ -182,14 +225,30 @@ mod tests {
         let (connection, path) = (database(), Path::new("made-up"));
         migrate_with(&connection, path, MIGRATIONS).unwrap();
         let mut record = Recipe::default().record();
+        record.header.manifest.suite.source = Source::Imported(Origin {
+            format: "asv".into(),
+            file: "a/b.json".into(),
+        });
+        record.header.manifest_digest = canonical::digest(&record.header.manifest).unwrap();
         record.header.timer_overhead_ns = None;
         record.blocks.iter_mut().for_each(|b| b.disturbed.clear());
         load(&connection, &record, path, 0).unwrap();
         let key = run_key(&record.header.run);
         let rebuilt = contents::whole(&connection, key).unwrap();
+        let documents = documents(&connection);
+        let manifest = canonical::to_canonical(&record.header.manifest).unwrap();
+        connection
+            .execute(
+                "UPDATE manifests SET json = ?",
+                [String::from_utf8(manifest).unwrap()],
+            )
+            .unwrap();
         connection
             .execute_batch(
-                "ALTER TABLE runs DROP COLUMN purpose; ALTER TABLE runs DROP COLUMN confirms;
+                "ALTER TABLE manifests DROP COLUMN cases; DROP TABLE case_lists;
+                 ALTER TABLE runs DROP COLUMN imported_format;
+                 ALTER TABLE runs DROP COLUMN imported_file; ALTER TABLE runs DROP COLUMN imported_digest;
+                 ALTER TABLE runs DROP COLUMN purpose; ALTER TABLE runs DROP COLUMN confirms;
                  ALTER TABLE runs DROP COLUMN timer_overhead_ns; ALTER TABLE results DROP COLUMN disturbed;
                  DROP VIEW rooflines; ALTER TABLE cases DROP COLUMN memory_level;
                  ALTER TABLE cases DROP COLUMN arithmetic_unit; ALTER TABLE cases DROP COLUMN facts;
@@ -203,6 +262,15 @@ mod tests {
         assert_eq!(columns(&connection), columns(&first));
         migrate_with(&connection, path, MIGRATIONS).unwrap();
         assert_eq!(contents::whole(&connection, key).unwrap(), rebuilt);
+        assert_eq!(self::documents(&connection), documents);
+    }
+
+    /// Manifests and lists of cases.
+    fn documents(connection: &Connection) -> Vec<[String; 3]> {
+        let sql = "SELECT * FROM manifests UNION ALL SELECT digest, json, '' FROM case_lists ORDER BY ALL";
+        let mut statement = connection.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]));
+        rows.unwrap().map(Result::unwrap).collect()
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use assay_protocol::Digest;
-use assay_record::{Record, RunId};
+use assay_record::{Record, RunId, case_list};
 
 use crate::contents;
 use crate::error::StoreError;
@@ -153,24 +153,45 @@ impl Store {
         Ok(())
     }
 
-    /// Manifests and fingerprints whose digest is not theirs.
+    /// Documents whose digest is not theirs.
     fn verify_documents(&self, report: &mut VerifyReport) -> Result<(), StoreError> {
-        for table in ["manifests", "fingerprints"] {
-            let sql = format!("SELECT digest, json FROM {table} ORDER BY digest");
-            let rows: Vec<(String, String)> =
-                self.rows(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            for (digest, json) in rows {
-                let is = Digest::of(json).to_string();
-                if is != digest {
-                    let what = format!(
-                        "{}: table `{table}` has a document under {digest} whose digest is {is}; run `assay db rebuild`",
-                        self.path.display()
-                    );
-                    report.problems.push(Problem { run: None, what });
-                }
+        let lists = self.verify_table("case_lists", |json, _| Some(Digest::of(json)), report)?;
+        let whole = |frame: &str, cases: &str| {
+            let list = lists.get(cases)?;
+            Some(Digest::of(case_list::whole(frame, list)))
+        };
+        self.verify_table("manifests", whole, report)?;
+        self.verify_table("fingerprints", |json, _| Some(Digest::of(json)), report)?;
+        Ok(())
+    }
+
+    /// Documents of a table by the digests under which they lie. `digest_of` a document and, of a manifest, what names its
+    /// cases is what that should be, and nothing where these are lost.
+    fn verify_table(
+        &self,
+        table: &str,
+        digest_of: impl Fn(&str, &str) -> Option<Digest>,
+        report: &mut VerifyReport,
+    ) -> Result<HashMap<String, String>, StoreError> {
+        let cases = if table == "manifests" { "cases" } else { "''" };
+        let sql = format!("SELECT digest, json, {cases} FROM {table} ORDER BY digest");
+        let rows: Vec<[String; 3]> =
+            self.rows(&sql, [], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+        for [digest, json, cases] in &rows {
+            let is = digest_of(json, cases).map(|is| is.to_string());
+            if is.as_ref() != Some(digest) {
+                let is = is.map_or("that of no document: its cases are lost".into(), |is| is);
+                let what = format!(
+                    "{}: table `{table}` has a document under {digest} whose digest is {is}; run `assay db rebuild`",
+                    self.path.display()
+                );
+                report.problems.push(Problem { run: None, what });
             }
         }
-        Ok(())
+        Ok(rows
+            .into_iter()
+            .map(|[digest, json, _]| (digest, json))
+            .collect())
     }
 
     /// Rows that belong to no run.

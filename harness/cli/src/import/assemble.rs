@@ -6,16 +6,19 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::{Context as _, Result, ensure};
-use assay_protocol::{DeviceKind, Digest, Hello, PROTOCOL_VERSION, Prepared, U64};
+use assay_protocol::{
+    DeviceKind, DeviceSelector, Digest, Hello, PROTOCOL_VERSION, Params, Prepared, TimingMode, U64,
+};
 use assay_record::body::{RECORD_VERSION, SUMMARY, Worker};
 use assay_record::manifest::{Engine, GitState, MANIFEST_SCHEMA, SuiteRef, Tool};
 use assay_record::validate::{MAX_CASES, MAX_ID_BYTES};
 use assay_record::{
-    Arm, Block, BlockStatus, Body, Case, Event, EventKind, Expect, Fingerprint, Footer, Header,
+    Arm, Block, BlockStatus, Body, Case, CaseLists, Event, EventKind, Expect, Fingerprint, Footer, Header,
     Manifest, ManifestFile, Origin, Policy, Project, Purpose, RunId, RunStatus, Samples, Source,
     Timestamp, WorkloadRef,
 };
 use assay_stats::{steady_from, warmup::MINIMUM_SAMPLES};
+use serde::Serialize;
 
 use super::Options;
 use super::found::{Columns, Environment, Found, Measurement, Outcome, Total, plain, slug};
@@ -42,9 +45,44 @@ pub struct Origins {
     pub is_dated: bool,
 }
 
-/// Cases that were made before: the files of a history have most of them in common.
+/// Cases that were made before: the files of a history have most of them in common, and mostly in the same order.
 #[derive(Default)]
-pub struct Cases(HashMap<String, Case>);
+pub struct Cases {
+    /// Those of the last file, in its order.
+    last: Vec<(Subject, Case)>,
+    /// By their subjects as JSON.
+    others: HashMap<String, Case>,
+    lists: CaseLists,
+}
+
+/// What makes a case, of one worker.
+#[derive(PartialEq, Serialize)]
+struct Subject {
+    benchmark: String,
+    definition: u32,
+    point: Params,
+    device: DeviceSelector,
+    timing: TimingMode,
+}
+
+impl Subject {
+    fn of(measurement: &Measurement) -> Self {
+        Self {
+            benchmark: measurement.benchmark.clone(),
+            definition: measurement.definition,
+            point: measurement.point.clone(),
+            device: measurement.device.clone(),
+            timing: measurement.timing,
+        }
+    }
+
+    fn is_of(&self, measurement: &Measurement) -> bool {
+        self.benchmark == measurement.benchmark
+            && (self.definition, self.timing) == (measurement.definition, measurement.timing)
+            && self.point == measurement.point
+            && self.device == measurement.device
+    }
+}
 
 /// The header of a record, and all that comes after it.
 pub fn record(
@@ -108,7 +146,8 @@ fn header(
         machine.context("it does not say on what it was measured: name that with --machine")?,
         100,
     )?;
-    let file = ManifestFile::seal(&manifest(found, origins, options, known)?)?;
+    let manifest = manifest(found, origins, options, known)?;
+    let file = ManifestFile::seal_with(&manifest, &mut known.lists)?;
     let entropy = format!("import {}", origins.digest);
     Ok(Header {
         version: RECORD_VERSION,
@@ -184,41 +223,47 @@ fn all_cases(measurements: &[Measurement], worker: &str, known: &mut Cases) -> R
         count <= MAX_CASES,
         "it holds {count} measurements; at most {MAX_CASES}"
     );
+    let cases = known.all(measurements, worker)?;
     let mut ids = HashSet::new();
-    let case = |measurement| {
-        let case = known.case(measurement, worker)?;
-        ensure!(
-            ids.insert(case.id.clone()),
-            "two results are both the case `{}`: which one is meant cannot be told",
-            case.id
-        );
-        Ok(case)
-    };
-    measurements.iter().map(case).collect()
+    let twice = cases.iter().find(|case| !ids.insert(case.id.as_str()));
+    ensure!(
+        twice.is_none(),
+        "two results are both the case `{}`: which one is meant cannot be told",
+        twice.map_or("", |case| &case.id)
+    );
+    Ok(cases)
 }
 
 impl Cases {
-    /// The case of a measurement.
-    fn case(&mut self, measurement: &Measurement, worker: &str) -> Result<Case> {
-        let Measurement {
-            benchmark,
-            definition,
-            point,
-            device,
-            timing,
-            ..
-        } = measurement;
-        let key = serde_json::to_string(&(worker, benchmark, definition, point, device, timing))?;
-        if let Some(known) = self.0.get(&key) {
-            return Ok(known.clone());
+    /// The cases of measurements.
+    fn all(&mut self, measurements: &[Measurement], worker: &str) -> Result<Vec<Case>> {
+        let last = std::mem::take(&mut self.last);
+        let mut kept = last.into_iter();
+        for measurement in measurements {
+            let next = kept.next();
+            let same = next.filter(|(subject, _)| subject.is_of(measurement));
+            self.last.push(match same {
+                Some(known) => known,
+                None => self.other(measurement, worker)?,
+            });
+        }
+        Ok(self.last.iter().map(|(_, case)| case.clone()).collect())
+    }
+
+    /// The case of a measurement that is not where it was in the last file.
+    fn other(&mut self, measurement: &Measurement, worker: &str) -> Result<(Subject, Case)> {
+        let subject = Subject::of(measurement);
+        let key = serde_json::to_string(&(worker, &subject))?;
+        if let Some(known) = self.others.get(&key) {
+            return Ok((subject, known.clone()));
         }
         let new = case(measurement, worker)?;
         // A folder of many files that have nothing in common must not fill the memory.
-        if self.0.len() >= MAX_CASES {
-            self.0.clear();
+        if self.others.len() >= MAX_CASES {
+            self.others.clear();
         }
-        self.0.insert(key, new.clone());
-        Ok(new)
+        self.others.insert(key, new.clone());
+        Ok((subject, new))
     }
 }
 

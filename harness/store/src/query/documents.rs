@@ -3,22 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use assay_protocol::Digest;
-use assay_record::{Fingerprint, Manifest, ManifestFile};
+use assay_record::{Case, Fingerprint, Manifest, ManifestFile, Origin};
 use duckdb::params;
 use serde::de::DeserializeOwned;
 
 use super::json;
 use crate::Store;
 use crate::error::StoreError;
-use crate::open::{MEMORY_TO_READ, MEMORY_TO_WRITE};
 use crate::rows::ImportRow;
 
 impl Store {
     /// A manifest, sealed with its digest.
     pub fn manifest(&self, digest: &Digest) -> Result<ManifestFile, StoreError> {
-        let sql = "SELECT json FROM manifests WHERE digest = ?";
-        let found = self.rows(sql, params![digest.to_string()], |row| json(row, 0))?;
-        let manifest = found.into_iter().next();
+        let found = self.manifests(&BTreeSet::from([*digest]))?;
+        let manifest = found.into_values().next();
         manifest
             .map(|manifest| ManifestFile {
                 digest: *digest,
@@ -32,7 +30,36 @@ impl Store {
         &self,
         digests: &BTreeSet<Digest>,
     ) -> Result<BTreeMap<Digest, Manifest>, StoreError> {
-        self.documents("manifests", digests)
+        let frames = self.frames(digests)?;
+        let wanted = frames.values().map(|frame| frame.cases).collect();
+        let lists: BTreeMap<Digest, Vec<Case>> =
+            self.documents(("case_lists", "list of cases"), &wanted)?;
+        let with_cases = |(digest, frame): (Digest, Frame)| {
+            let mut manifest = frame.manifest;
+            manifest.cases.clone_from(&lists[&frame.cases]);
+            (digest, manifest)
+        };
+        Ok(frames.into_iter().map(with_cases).collect())
+    }
+
+    /// Several manifests without their cases.
+    fn frames(&self, digests: &BTreeSet<Digest>) -> Result<BTreeMap<Digest, Frame>, StoreError> {
+        let sql = format!(
+            "SELECT digest, json, cases FROM manifests WHERE digest IN ({})",
+            listed(digests)
+        );
+        let found = self.rows(&sql, [], |row| {
+            let frame = Frame {
+                manifest: json(row, 1)?,
+                cases: row.get_ref(2)?.as_str()?.parse()?,
+            };
+            Ok((row.get_ref(0)?.as_str()?.parse()?, frame))
+        })?;
+        let found: BTreeMap<Digest, Frame> = found.into_iter().collect();
+        match digests.iter().find(|digest| !found.contains_key(*digest)) {
+            Some(lost) => Err(self.unknown("manifest", lost)),
+            None => Ok(found),
+        }
     }
 
     /// Several fingerprints, as one scan.
@@ -40,22 +67,20 @@ impl Store {
         &self,
         digests: &BTreeSet<Digest>,
     ) -> Result<BTreeMap<Digest, Fingerprint>, StoreError> {
-        self.documents("fingerprints", digests)
+        self.documents(("fingerprints", "fingerprint"), digests)
     }
 
     fn documents<T: DeserializeOwned>(
         &self,
-        table: &'static str,
+        (table, what): (&str, &'static str),
         digests: &BTreeSet<Digest>,
     ) -> Result<BTreeMap<Digest, T>, StoreError> {
         if digests.is_empty() {
             return Ok(BTreeMap::new());
         }
-        // Hexadecimal digits, whatever anybody named.
-        let listed: Vec<String> = digests.iter().map(|digest| format!("'{digest}'")).collect();
         let sql = format!(
             "SELECT digest, json FROM {table} WHERE digest IN ({})",
-            listed.join(", ")
+            listed(digests)
         );
         let found: BTreeMap<Digest, T> = self
             .rows(&sql, [], |row| {
@@ -64,37 +89,25 @@ impl Store {
             .into_iter()
             .collect();
         match digests.iter().find(|digest| !found.contains_key(*digest)) {
-            Some(lost) => Err(self.unknown(table.trim_end_matches('s'), lost)),
+            Some(lost) => Err(self.unknown(what, lost)),
             None => Ok(found),
         }
     }
 
     /// Every run that was imported, oldest first, with what it was read from.
     pub fn imports(&self) -> Result<Vec<ImportRow>, StoreError> {
-        // A vector of manifests is large, whatever is asked of them.
-        self.allow(MEMORY_TO_READ)?;
-        // In canonical JSON this can be nothing but the key: within text a quote would be escaped. Looking for it first
-        // spares those that measured here.
-        let sql = r#"SELECT r.run, json_extract_string(m.json, '$.suite.digest'), json_extract_string(m.json, '$.suite.source.imported')
-                   FROM runs r JOIN manifests m ON m.digest = r.manifest
-                   WHERE contains(m.json, '"source":{"imported":{') ORDER BY r.started, r.run"#;
-        let imports = self.rows(sql, [], |row| {
+        let sql = "SELECT run, imported_digest, imported_format, imported_file FROM runs
+                   WHERE imported_format IS NOT NULL ORDER BY started, run";
+        self.rows(sql, [], |row| {
             Ok(ImportRow {
                 run: row.get::<_, String>(0)?.parse()?,
                 digest: row.get::<_, String>(1)?.parse()?,
-                origin: json(row, 2)?,
+                origin: Origin {
+                    format: row.get(2)?,
+                    file: row.get(3)?,
+                },
             })
-        });
-        self.allow(MEMORY_TO_WRITE)?;
-        imports
-    }
-
-    /// Says how much memory DuckDB may hold from here on.
-    fn allow(&self, memory: &str) -> Result<(), StoreError> {
-        let set = self
-            .connection
-            .execute_batch(&format!("SET memory_limit = '{memory}'"));
-        set.map_err(|error| StoreError::of_duckdb(&self.path, &error))
+        })
     }
 
     /// A fingerprint.
@@ -111,5 +124,21 @@ impl Store {
             what,
             digest: digest.to_string(),
         }
+    }
+}
+
+/// A manifest without its cases, and the digest of these.
+struct Frame {
+    manifest: Manifest,
+    cases: Digest,
+}
+
+/// Digests for a list in SQL: hexadecimal digits, whatever anybody named; and no digest where there is none.
+fn listed(digests: &BTreeSet<Digest>) -> String {
+    let listed: Vec<String> = digests.iter().map(|digest| format!("'{digest}'")).collect();
+    if listed.is_empty() {
+        "''".into()
+    } else {
+        listed.join(", ")
     }
 }
