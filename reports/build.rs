@@ -6,12 +6,13 @@ use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 
 /// What can change the bytes of a page: from the folder of this crate.
-const CODE: [&str; 7] = [
+const CODE: [&str; 8] = [
     "src",
     "../templates",
     "../harness/protocol/src",
     "../harness/record/src",
     "../harness/stats/src",
+    "../harness/store/src",
     "../harness/verdicts/src",
     "../Cargo.lock",
 ];

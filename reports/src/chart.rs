@@ -20,7 +20,7 @@ use serde::Serialize;
 pub use ecdf::{Sides, ecdf};
 pub use forest::{Axis, forest};
 pub use gauge::{Stretch, gauge};
-pub use history::{Course, history, spark};
+pub use history::{Course, SHIFTS, history, spark};
 pub use roofline::{Kernel, Roofs, roofline};
 pub use rounds::{Round, rounds};
 pub use sheet::{Words, ranked};

@@ -16,14 +16,13 @@ use assay_protocol::Digest;
 use assay_verdicts::CaseHistory;
 use serde::Serialize;
 
-use crate::RESULTS;
 use crate::address;
 use crate::error::ReportError;
 use crate::model::Library;
 use crate::pages::part::cell;
 
 /// Version of `index.json` and of the JSON of series; a newer one may mean another thing by the same field.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// A file yet to be written.
 pub enum File<'a> {
@@ -93,8 +92,14 @@ pub fn suites<'a>(library: &Library<'a>) -> BTreeSet<&'a str> {
 #[derive(Serialize)]
 pub struct Downloads {
     suites: Vec<OfSuite>,
-    /// Name of the results; empty where there are none.
-    results: &'static str,
+    /// Files of the results.
+    results: Vec<String>,
+}
+
+/// Names of the files of results.
+pub fn results(library: &Library<'_>) -> Vec<String> {
+    let files = library.results().into_iter();
+    files.map(|results| results.name).collect()
 }
 
 /// The feed and badge of a suite.
@@ -114,7 +119,7 @@ pub fn downloads(library: &Library<'_>) -> Downloads {
     };
     Downloads {
         suites: suites(library).into_iter().map(of_suite).collect(),
-        results: library.model.results.as_ref().map_or("", |_| RESULTS),
+        results: results(library),
     }
 }
 

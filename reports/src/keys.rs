@@ -8,6 +8,7 @@ use assay_verdicts::{CaseHistory, Change, Point, Reproduction};
 use serde::Serialize;
 
 use crate::model::{Library, SiteSettings};
+use crate::results::Results;
 
 /// Digest of the code that pages are made by.
 const CODE: &str = env!("ASSAY_SITE_CODE");
@@ -20,21 +21,26 @@ impl Library<'_> {
         let reproductions: Vec<&Reproduction> = reproductions
             .filter(|found| [&found.original, &found.again].contains(&run))
             .collect();
-        let reproduced_by: Vec<&RunId> = self
-            .runs
-            .values()
-            .filter(|other| other.reproduces.as_ref() == Some(run))
-            .map(|other| &other.run)
-            .collect();
         let original = row.reproduces.as_ref();
         self.key(&(
             (row, self.model.heads.get(run)),
-            (reproductions, reproduced_by),
+            (reproductions, self.again(run)),
             original.map(|original| self.runs.contains_key(original)),
             (self.before(row), self.model.ceilings.get(&row.machine)),
             self.places.get(&(row.suite.as_str(), row.machine.as_str())),
             self.model.records.get(run).map(|file| file.bytes),
         ))
+    }
+
+    /// Of a file of results.
+    pub fn results_key(&self, results: &Results) -> Option<Digest> {
+        let heads = &self.model.heads;
+        let made_of: Vec<_> = results
+            .runs
+            .iter()
+            .map(|run| (run, heads.get(run)))
+            .collect();
+        self.key(&made_of)
     }
 
     /// Of the page of a series and of its downloads.

@@ -17,6 +17,7 @@ mod presentation;
 mod previous;
 mod publication;
 mod publish;
+mod results;
 mod templates;
 mod text;
 pub mod words;
@@ -33,9 +34,7 @@ pub use model::{
 pub use presentation::Presentation;
 pub use publication::Publication;
 pub use publish::MARKER;
-
-/// Name of the results as Parquet, from the site's root.
-pub const RESULTS: &str = "results.parquet";
+pub use results::RESULTS;
 
 /// What was published.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use crate::address;
 use crate::downloads::Downloads;
 use crate::presentation::Presentation;
+use crate::results::{self, Results};
 use assay_protocol::{Digest, Metric};
 use assay_record::{Fingerprint, Manifest, RunId, Timestamp};
 use assay_store::{RoundDetail, RunGauges, RunRow, SeriesKey};
@@ -42,10 +43,15 @@ pub struct SiteModel {
     pub details: BTreeMap<CaseOfRun, CaseDetail>,
     /// What changed on each machine before which of its newest runs, the latest first.
     pub timelines: BTreeMap<String, Vec<MachineChange>>,
+<<<<<<< HEAD
     /// Records of the runs whose manifests and records are published.
     pub records: BTreeMap<RunId, RecordFile>,
     /// File of all results as Parquet, which is copied to the site.
     pub results: Option<PathBuf>,
+=======
+    /// Whether the site has all results as Parquet, which [`crate::Publication::missing_results`] asks for.
+    pub with_results: bool,
+>>>>>>> 52612b2 (store, reports: read what a site needs once, results in files of a hundred runs each)
 }
 
 /// Where the record of a run lies.
@@ -210,8 +216,13 @@ pub struct Library<'a> {
     pub series_keys: BTreeMap<&'a SeriesKey, OnceLock<Option<Digest>>>,
     /// Series by their cases.
     by_case: BTreeMap<&'a str, Vec<&'a Series>>,
+<<<<<<< HEAD
     /// When the newest run of all started.
     newest: Option<Timestamp>,
+=======
+    /// Runs by those that they reproduce.
+    again: BTreeMap<&'a RunId, Vec<&'a RunId>>,
+>>>>>>> 52612b2 (store, reports: read what a site needs once, results in files of a hundred runs each)
     /// Beside the model, where pages of runs are rendered.
     portion: Option<&'a Portion>,
     /// Downloads of the runs whose pages are rendered.
@@ -286,7 +297,11 @@ impl<'a> Library<'a> {
                 .map(|history| (&history.series.key, OnceLock::new()))
                 .collect(),
             by_case: by_case(model),
+<<<<<<< HEAD
             newest: model.runs.iter().map(|row| row.started).max(),
+=======
+            again: again(model),
+>>>>>>> 52612b2 (store, reports: read what a site needs once, results in files of a hundred runs each)
             portion: None,
             downloads: None,
             files: None,
@@ -325,6 +340,17 @@ impl<'a> Library<'a> {
     /// The manifest of a run whose page is rendered.
     pub fn manifest(&self, digest: &Digest) -> Option<&'a Manifest> {
         self.portion?.manifests.get(digest)
+    }
+
+    /// The runs that reproduce another, oldest first.
+    pub fn again(&self, run: &RunId) -> &[&'a RunId] {
+        self.again.get(run).map_or(&[], Vec::as_slice)
+    }
+
+    /// The files of results.
+    pub fn results(&self) -> Vec<Results> {
+        let runs = self.runs.values().copied();
+        results::files(runs.filter(|_| self.model.with_results))
     }
 
     /// Runs, the latest first.
@@ -444,6 +470,12 @@ impl<'a> Library<'a> {
         Some((run, run.cases.iter().find(is_it)?))
     }
 
+    /// What makes each series of a case.
+    pub fn of_case(&self, case: &str) -> impl Iterator<Item = &'a SeriesKey> {
+        let of_case = self.by_case.get(case);
+        of_case.into_iter().flatten().map(|series| &series.key)
+    }
+
     /// Series of the same case and metric in the same place whose definition is another one.
     pub fn siblings(&self, key: &SeriesKey) -> impl Iterator<Item = &'a Series> {
         let of_case = self.by_case.get(key.case.as_str());
@@ -526,6 +558,17 @@ fn by_case(model: &SiteModel) -> BTreeMap<&str, Vec<&Series>> {
         series.sort_by_key(|series| &series.key);
     }
     by_case
+}
+
+fn again(model: &SiteModel) -> BTreeMap<&RunId, Vec<&RunId>> {
+    let mut again: BTreeMap<&RunId, Vec<&RunId>> = BTreeMap::new();
+    for row in &model.runs {
+        if let Some(original) = &row.reproduces {
+            again.entry(original).or_default().push(&row.run);
+        }
+    }
+    again.values_mut().for_each(|runs| runs.sort_unstable());
+    again
 }
 
 fn are_siblings(a: &SeriesKey, b: &SeriesKey) -> bool {

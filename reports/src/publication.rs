@@ -18,7 +18,7 @@ use crate::pages::{self, Plan};
 use crate::presentation::Presentation;
 use crate::previous::{File, LIST, Previous, list};
 use crate::publish::Staging;
-use crate::{Published, RESULTS, address};
+use crate::{Published, address};
 
 /// Folders of a site.
 const FOLDERS: [&str; 7] = [
@@ -53,7 +53,7 @@ impl<'a> Publication<'a> {
             let folder = root.join(folder);
             fs::create_dir(&folder).map_err(ReportError::io("create", &folder))?;
         }
-        let bytes = presentation.write(&root)? + copy_results(model, &root)?;
+        let bytes = presentation.write(&root)?;
         Ok(Self {
             previous: Previous::of(staging.target()),
             model,
@@ -78,6 +78,7 @@ impl<'a> Publication<'a> {
         missing.cloned().collect()
     }
 
+<<<<<<< HEAD
     /// Whether the site that lies there has the page of a run and its downloads as they would be now.
     fn has_run(&self, run: &RunId, key: &Digest) -> bool {
         let is_published = self.model.records.contains_key(run);
@@ -87,6 +88,22 @@ impl<'a> Publication<'a> {
     }
 
     /// Writes the pages of some runs, and their downloads.
+=======
+    /// Files of results that the site that lies there does not have as they would be now, with the runs that each is of: they
+    /// must be there when the publication is finished.
+    pub fn missing_results(&self) -> Vec<(PathBuf, Vec<RunId>)> {
+        let library = Library::new(self.model, self.presentation);
+        let missing = library.results().into_iter().filter(|results| {
+            let key = library.results_key(results);
+            key.is_none_or(|key| !self.previous.has(&results.name, &key))
+        });
+        missing
+            .map(|results| (self.root.join(results.name), results.runs))
+            .collect()
+    }
+
+    /// Writes the pages of some runs.
+>>>>>>> 52612b2 (store, reports: read what a site needs once, results in files of a hundred runs each)
     pub fn add(&mut self, portion: &Portion) -> Result<(), ReportError> {
         let mut library = Library::with(self.model, self.presentation, portion);
         let found = on_all_cores(&portion.summaries, |summary| {
@@ -147,8 +164,17 @@ impl<'a> Publication<'a> {
                 self.take(path, key);
             }
         }
+<<<<<<< HEAD
         let there: BTreeSet<String> = self.files.keys().cloned().collect();
         library.files = Some(&there);
+=======
+        for results in library.results() {
+            let key = library.results_key(&results);
+            if !self.take(&results.name, key) {
+                self.note(&results.name, key)?;
+            }
+        }
+>>>>>>> 52612b2 (store, reports: read what a site needs once, results in files of a hundred runs each)
         let mut pages = keyed(&library, pages::plan(&library));
         pages.retain(|(page, key)| !self.take(&page.path(), *key));
         self.write_all(&library, pages)?;
@@ -172,6 +198,18 @@ impl<'a> Publication<'a> {
         self.bytes += file.bytes;
         self.files.insert(path.into(), file.clone());
         true
+    }
+
+    /// Adds a file that somebody else wrote.
+    fn note(&mut self, path: &str, key: Option<Digest>) -> Result<(), ReportError> {
+        let file = self.root.join(path);
+        let meta = fs::metadata(&file).map_err(ReportError::io("read", &file))?;
+        let bytes = meta.len();
+        self.bytes += bytes;
+        if let Some(key) = key {
+            self.files.insert(path.into(), File { key, bytes });
+        }
+        Ok(())
     }
 
     /// Renders and writes pages on all cores; the first error ends it.
@@ -248,12 +286,6 @@ fn on_all_cores<T: Sync, R: Send, E: Send>(
 /// Whether a file is something to look at, and no download.
 fn is_page(path: &str) -> bool {
     Path::new(path).extension().is_some_and(|end| end == "html")
-}
-
-fn copy_results(model: &SiteModel, root: &Path) -> Result<u64, ReportError> {
-    model.results.as_ref().map_or(Ok(0), |results| {
-        fs::copy(results, root.join(RESULTS)).map_err(ReportError::io("copy", results))
-    })
 }
 
 fn write(root: &Path, name: &str, text: &str) -> Result<u64, ReportError> {

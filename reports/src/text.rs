@@ -51,6 +51,13 @@ fn without_terminal_codes(text: &str) -> String {
 /// Escapes text for HTML, SVG and XML, in content and in quoted attributes. Characters that none of
 /// them may hold become the replacement character.
 pub fn escape(text: &str, out: &mut dyn Write) -> io::Result<()> {
+    // Most of it is plain letters and digits, which bytes tell sooner than characters.
+    let is_plain = |byte: &u8| {
+        matches!(byte, b' '..=b'~') && !matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\'')
+    };
+    if text.as_bytes().iter().all(is_plain) {
+        return out.write_all(text.as_bytes());
+    }
     let mut rest = text;
     while let Some(at) = rest.find(needs_care) {
         let (plain, from) = rest.split_at(at);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use assay_record::{Record, Timestamp};
+use assay_record::{Record, RunId, Timestamp};
 use assay_store::{Access, IngestReport, Patience, Store};
 
 use crate::settings::Settings;
@@ -50,11 +50,11 @@ pub fn ingest_folders(settings: &Settings, folders: &[PathBuf]) -> Result<Ingest
     Ok(open(settings, Access::Write)?.ingest_folders(folders)?)
 }
 
-/// Writes all results to a Parquet file.
-pub fn export_results(settings: &Settings, file: &Path) -> Result<()> {
+/// Writes the results of runs to Parquet files.
+pub fn export_results(settings: &Settings, files: &[(PathBuf, Vec<RunId>)]) -> Result<()> {
     Ok(Store::export_results(
         &settings.database,
-        file,
+        files,
         &mut patience(),
     )?)
 }

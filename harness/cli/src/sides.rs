@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, bail, ensure};
 use assay_machine::diff;
 use assay_protocol::Digest;
-use assay_record::{Arm, Fingerprint, RunId};
-use assay_store::{RunRow, Store};
+use assay_record::{Arm, Fingerprint};
+use assay_store::{RunRow, SeriesRow, Store, StoreError};
 use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::comparison::{Loaded, Options};
 use assay_verdicts::few_runs::MIN_HISTORY;
@@ -267,9 +267,9 @@ fn property(
         Property::Machine => view.run.machine.clone(),
         Property::Gpu => gpus(fingerprint()?),
         Property::Driver => {
-            let field = fingerprint()?.software.get("nvidia.driver").cloned();
+            let field = fingerprint()?.software.get("nvidia.driver");
             let known = field.filter(|field| field.value().is_some());
-            known.map_or("no NVIDIA driver".into(), |field| field.to_string())
+            known.map_or("no NVIDIA driver".into(), ToString::to_string)
         }
         Property::Image => {
             let arm = view.manifest.arms.first();
@@ -327,9 +327,31 @@ pub fn compare(
     candidate: &Side,
     options: Options,
 ) -> Result<Comparison> {
+    let before = |newest: &RunView| History::before(store, newest);
+    compare_with(store, (baseline, candidate), options, before)
+}
+
+/// As [`compare`], where the series that there are were read already.
+pub fn compare_among(
+    series: &[SeriesRow],
+    store: &Store,
+    sides: (&Side, &Side),
+    options: Options,
+) -> Result<Comparison> {
+    let before = |newest: &RunView| History::among(series, store, newest);
+    compare_with(store, sides, options, before)
+}
+
+/// `before` is asked for the history before a run, where one is needed.
+fn compare_with(
+    store: &Store,
+    (baseline, candidate): (&Side, &Side),
+    options: Options,
+    before: impl Fn(&RunView) -> Result<History, StoreError>,
+) -> Result<Comparison> {
     let runs = baseline.runs.len().max(candidate.runs.len());
     let history = match candidate.newest() {
-        Some(newest) if runs < MIN_HISTORY => History::before(store, newest)?,
+        Some(newest) if runs < MIN_HISTORY => before(newest)?,
         _ => History::default(),
     };
     let views = baseline.runs.iter().chain(&candidate.runs);
@@ -369,10 +391,8 @@ pub fn differences(store: &Store, baseline: &Side, candidate: &Side) -> Result<V
     if was != is {
         words.push(format!("The project's commit was {was} and is now {is}."));
     }
-    let explained = diff::explain(
-        &fingerprint(store, &before.run.run)?,
-        &fingerprint(store, &after.run.run)?,
-    );
+    let prints = store.fingerprints(&[before, after].map(|view| view.run.before).into())?;
+    let explained = diff::explain(&prints[&before.run.before], &prints[&after.run.before]);
     // The machine first: "the driver changed" comes before "the code is other code".
     let machine = explained.into_iter().map(|explanation| explanation.text);
     Ok(machine.chain(words).collect())
@@ -422,11 +442,4 @@ fn arm_differences(before: &Arm, after: &Arm) -> Vec<String> {
         }
     }
     words
-}
-
-fn fingerprint(store: &Store, run: &RunId) -> Result<Fingerprint> {
-    let row = store.run(run)?;
-    store
-        .fingerprint(&row.before)
-        .with_context(|| format!("run {run}"))
 }

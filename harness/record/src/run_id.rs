@@ -9,9 +9,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::time::Timestamp;
 
+/// How long one is.
+const LENGTH: usize = 24;
+
 /// `20261120-211533-3fa9c1d2`: start in UTC, and 8 hexadecimal digits that tell apart runs of one second.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RunId(String);
+///
+/// In place, for histories hold one for each of their points.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId([u8; LENGTH]);
 
 /// Text that is no run id.
 #[derive(Debug, thiserror::Error)]
@@ -23,12 +28,18 @@ impl RunId {
     pub fn new(started: Timestamp, entropy: &[u8]) -> Self {
         let ns = started.unix_ns().to_le_bytes();
         let tail = Digest::of_parts([&ns[..], entropy]).hex();
-        Self(format!("{}-{}", started.compact(), &tail[..8]))
+        let text = format!("{}-{}", started.compact(), &tail[..8]);
+        let mut id = [b'0'; LENGTH];
+        for (to, from) in id.iter_mut().zip(text.bytes()) {
+            *to = from;
+        }
+        Self(id)
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        // Digits, letters and `-`.
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
@@ -38,25 +49,30 @@ impl FromStr for RunId {
         let digits = |s: &str, n| s.len() == n && s.bytes().all(|b| b.is_ascii_digit());
         let hex =
             |s: &str| s.len() == 8 && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let parts: Vec<&str> = text.split('-').collect();
-        match parts[..] {
-            [day, second, tail] if digits(day, 8) && digits(second, 6) && hex(tail) => {
-                Ok(Self(text.into()))
-            }
-            _ => Err(RunIdError(text.chars().take(100).collect())),
-        }
+        let wrong = || RunIdError(text.chars().take(100).collect());
+        let mut parts = text.split('-');
+        let mut next = || parts.next().unwrap_or_default();
+        let is_id = digits(next(), 8) && digits(next(), 6) && hex(next()) && parts.next().is_none();
+        let id = text.as_bytes().try_into().ok().filter(|_| is_id);
+        id.map(Self).ok_or_else(wrong)
     }
 }
 
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RunId({:?})", self.as_str())
     }
 }
 
 impl Serialize for RunId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use assay_record::RunId;
+
 use crate::Store;
 use crate::error::StoreError;
 use crate::open::{Access, Outside, Patience};
+use crate::query::Places;
 
 /// What is exported: file name and query, in an order that gives the same database the same bytes.
 const EXPORTS: &[(&str, &str)] = &[
@@ -29,24 +32,33 @@ const EXPORTS: &[(&str, &str)] = &[
     ),
 ];
 
-/// The results of all runs as one table that needs no other: what was measured, where, when and of which commit.
+/// The results of some runs as a table that needs no other: what was measured, where, when and of which commit.
 const RESULTS: &str = "SELECT r.suite, r.machine, r.run, r.started, r.commit_id, r.dirty, r.purpose, r.reproduces,
         c.case_id, c.arm, c.benchmark, c.workload, c.params, c.device, c.timing, c.definition, c.work,
         b.round, b.attempt, b.started AS round_started, b.status, b.reason, b.samples, b.warmup, b.steady, b.disturbed, v.metric, v.number AS value
-    FROM results b JOIN runs r USING (run_key) JOIN cases c USING (run_key, case_no, arm_no)
-         LEFT JOIN round_values v USING (run_key, block)
+    FROM (SELECT * FROM results WHERE run_key IN (RUNS)) b
+         JOIN runs r USING (run_key)
+         JOIN (SELECT * FROM cases WHERE run_key IN (RUNS)) c USING (run_key, case_no, arm_no)
+         LEFT JOIN (SELECT * FROM round_values WHERE run_key IN (RUNS)) v USING (run_key, block)
     ORDER BY r.started, r.run, b.block, v.metric";
 
 impl Store {
-    /// Writes the value of every metric in every round, with the run and the case that it is of, to `file`. Opens the
-    /// database itself, as [`Store::export_parquet`] does.
+    /// Writes the value of every metric in every round of some runs, with the run and the case that it is of, to a file, and
+    /// so for each of the files. Opens the database itself, as [`Store::export_parquet`] does.
     pub fn export_results(
         database: &Path,
-        file: &Path,
+        files: &[(PathBuf, Vec<RunId>)],
         patience: &mut Patience<'_>,
     ) -> Result<(), StoreError> {
+        if files.is_empty() {
+            return Ok(());
+        }
         let store = patience.retry(|| Self::try_open(database, Access::Read, Outside::Open))?;
-        store.copy(database, RESULTS, file)
+        for (file, runs) in files {
+            let query = RESULTS.replace("RUNS", &Places::of(runs).listed());
+            store.copy(database, &query, file)?;
+        }
+        Ok(())
     }
 
     /// Writes `runs.parquet`, `results.parquet` and `samples.parquet` into `folder`, which is made if need be,

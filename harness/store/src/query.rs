@@ -92,12 +92,12 @@ fn column<T: 'static>(batch: &RecordBatch, at: usize) -> Result<&T, Fault> {
 pub(crate) struct Places(HashMap<i64, usize>);
 
 impl Places {
-    fn of(runs: &[RunId]) -> Self {
+    pub fn of(runs: &[RunId]) -> Self {
         Self(runs.iter().map(run_key).zip(0..).collect())
     }
 
     /// The keys, for a list in SQL: numbers that were computed here, and a number that is no key where there is none.
-    fn listed(&self) -> String {
+    pub fn listed(&self) -> String {
         let mut keys: Vec<i64> = self.0.keys().copied().collect();
         keys.sort_unstable();
         let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();

@@ -9,12 +9,12 @@ use std::thread;
 
 use assay_record::{Day, RunId, Timestamp};
 use assay_stats::{ChangePoint, Position, Rules, change_points};
-use assay_store::{Store, StoreError};
+use assay_store::{SeriesRow, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::Verdict;
 use crate::marks::{Mark, Marks};
-use crate::series::{Change, Point, Series};
+use crate::series::{Change, Drawing, Point, Series};
 
 /// A series with its changes and marks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,7 +72,17 @@ pub struct Spot {
 impl CaseHistory {
     /// The history of every series of the store, in the order of their keys.
     pub fn all(store: &Store, marks: &Marks, today: Day) -> Result<Vec<Self>, StoreError> {
-        Ok(histories(Series::all(store)?, marks, today))
+        Self::of_rows(store, &store.series()?, marks, today)
+    }
+
+    /// The histories of series that were read already, in their order.
+    pub fn of_rows(
+        store: &Store,
+        rows: &[SeriesRow],
+        marks: &Marks,
+        today: Day,
+    ) -> Result<Vec<Self>, StoreError> {
+        Ok(histories(&Drawing::of(store)?, rows, marks, today))
     }
 
     /// The histories of one case: each metric, machine, arm and definition.
@@ -82,7 +92,7 @@ impl CaseHistory {
         marks: &Marks,
         today: Day,
     ) -> Result<Vec<Self>, StoreError> {
-        Ok(histories(Series::of_case(store, case)?, marks, today))
+        Self::of_rows(store, &store.series_of_case(case)?, marks, today)
     }
 
     /// The history of a series.
@@ -100,19 +110,19 @@ impl CaseHistory {
 }
 
 /// Looking for changes takes longer than reading what they are looked for in: on all cores.
-fn histories(series: Vec<Series>, marks: &Marks, today: Day) -> Vec<CaseHistory> {
+fn histories(drawing: &Drawing, rows: &[SeriesRow], marks: &Marks, today: Day) -> Vec<CaseHistory> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let share = series.len().div_ceil(cores).max(1);
-    let mut rest = series.into_iter();
+    let share = rows.len().div_ceil(cores).max(1);
+    let of_share = |rows| {
+        let series = drawing.all(rows).into_iter();
+        let histories = series.map(|series| CaseHistory::of(series, marks, today));
+        histories.collect::<Vec<_>>()
+    };
     thread::scope(|scope| {
-        let shares: Vec<Vec<Series>> = (0..cores)
-            .map(|_| rest.by_ref().take(share).collect())
-            .collect();
-        let of = |series| CaseHistory::of(series, marks, today);
-        let of_all = move |share: Vec<Series>| share.into_iter().map(of).collect::<Vec<_>>();
-        let started: Vec<_> = shares
-            .into_iter()
-            .map(|share| scope.spawn(move || of_all(share)))
+        let of_share = &of_share;
+        let started: Vec<_> = rows
+            .chunks(share)
+            .map(|rows| scope.spawn(move || of_share(rows)))
             .collect();
         let joined = started.into_iter();
         joined

@@ -56,12 +56,12 @@ pub struct Change {
 impl Series {
     /// Every series of the store with a run that belongs to histories, in the order of their keys.
     pub fn all(store: &Store) -> Result<Vec<Self>, StoreError> {
-        Ok(Drawing::of(store)?.all(store.series()?))
+        Ok(Drawing::of(store)?.all(&store.series()?))
     }
 
     /// Every series of one case: each metric, machine, arm and definition.
     pub fn of_case(store: &Store, case: &str) -> Result<Vec<Self>, StoreError> {
-        Ok(Drawing::of(store)?.all(store.series_of_case(case)?))
+        Ok(Drawing::of(store)?.all(&store.series_of_case(case)?))
     }
 
     /// Rates (unit symbol, interval) that follow from a point's time and the work of one iteration; only for `time`.
@@ -79,44 +79,50 @@ fn is_measurement(run: &RunRow) -> bool {
     run.reproduces.is_none() && run.purpose.is_measurement()
 }
 
-/// What all series of one reading share: runs, fingerprints, and the differences of these, each found once.
-struct Drawing {
+/// What all series of one reading share: runs and fingerprints.
+pub(crate) struct Drawing {
     runs: HashMap<RunId, RunRow>,
     fingerprints: BTreeMap<Digest, Fingerprint>,
-    changes: HashMap<(Digest, Digest), Vec<Change>>,
 }
 
+/// Differences of fingerprints, each found once.
+type Changes = HashMap<(Digest, Digest), Vec<Change>>;
+
 impl Drawing {
-    fn of(store: &Store) -> Result<Self, StoreError> {
+    pub fn of(store: &Store) -> Result<Self, StoreError> {
         let runs = store.runs()?;
         let digests = runs.iter().filter(|run| is_measurement(run));
         let digests = digests.map(|run| run.before).collect();
         Ok(Self {
             fingerprints: store.fingerprints(&digests)?,
             runs: runs.into_iter().map(|row| (row.run.clone(), row)).collect(),
-            changes: HashMap::new(),
         })
     }
 
-    fn all(&mut self, rows: Vec<SeriesRow>) -> Vec<Series> {
-        let mut series: Vec<Series> = rows.into_iter().map(|row| self.series(row)).collect();
+    /// Those of some rows that have a point.
+    pub fn all(&self, rows: &[SeriesRow]) -> Vec<Series> {
+        let mut changes = Changes::new();
+        let mut series: Vec<Series> = rows
+            .iter()
+            .map(|row| self.series(row, &mut changes))
+            .collect();
         series.retain(|series| !series.points.is_empty());
         series
     }
 
-    fn series(&mut self, row: SeriesRow) -> Series {
+    fn series(&self, row: &SeriesRow, changes: &mut Changes) -> Series {
         let mut points = Vec::with_capacity(row.points.len());
         let mut last = None;
-        for (id, rounds) in row.points {
-            let Some(run) = self.runs.get(&id).filter(|run| is_measurement(run)) else {
+        for (id, rounds) in &row.points {
+            let Some(run) = self.runs.get(id).filter(|run| is_measurement(run)) else {
                 continue;
             };
-            let Some(estimate) = estimate(&rounds) else {
+            let Some(estimate) = estimate(rounds) else {
                 continue;
             };
             let before = run.before;
             let mut point = Point {
-                run: id,
+                run: id.clone(),
                 started: run.started,
                 commit: run.commit.clone(),
                 dirty: run.dirty,
@@ -125,22 +131,22 @@ impl Drawing {
                 changes: Vec::new(),
             };
             if let Some(last) = last {
-                point.changes = self.changes(last, before);
+                point.changes = self.changes(last, before, changes);
             }
             last = Some(before);
             points.push(point);
         }
         Series {
-            key: row.key,
-            metric: row.metric,
-            work: row.work,
+            key: row.key.clone(),
+            metric: row.metric.clone(),
+            work: row.work.clone(),
             points,
         }
     }
 
-    fn changes(&mut self, before: Digest, after: Digest) -> Vec<Change> {
+    fn changes(&self, before: Digest, after: Digest, known: &mut Changes) -> Vec<Change> {
         let prints = &self.fingerprints;
-        let known = self.changes.entry((before, after));
+        let known = known.entry((before, after));
         known
             .or_insert_with(|| changes(&prints[&before], &prints[&after]))
             .clone()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use assay_protocol::Direction;
 use assay_record::{BlockStatus, Manifest, RunId};
 use assay_stats::median;
-use assay_store::{CaseRow, RunRow, Store, StoreError};
+use assay_store::{CaseRow, RunRow, SeriesKey, SeriesRow, Store, StoreError};
 
 use crate::window;
 
@@ -62,6 +62,12 @@ impl History {
     /// What the store knows of the machine and suite of `view` before that run, of the same definitions. Only nights of their
     /// own: reproductions and confirmations may have run another build, and what is asked is how much runs of one build differ.
     pub fn before(store: &Store, view: &RunView) -> Result<Self, StoreError> {
+        let series = store.series_of_place(&view.run.suite, &view.run.machine)?;
+        Self::among(&series, store, view)
+    }
+
+    /// As [`Self::before`], of series that were read already; more than those of the place may be among them.
+    pub fn among(series: &[SeriesRow], store: &Store, view: &RunView) -> Result<Self, StoreError> {
         let started: BTreeMap<RunId, _> = store
             .runs()?
             .into_iter()
@@ -69,8 +75,10 @@ impl History {
             .map(|row| (row.run, row.started))
             .collect();
         let mut history = Self::default();
-        for series in store.series_of_place(&view.run.suite, &view.run.machine)? {
+        for series in series {
             let is_same = series.metric.direction != Direction::Neutral
+                && series.key.suite == view.run.suite
+                && series.key.machine == view.run.machine
                 && view
                     .case(&series.key.case, &series.key.arm)
                     .is_some_and(|case| {
@@ -85,7 +93,10 @@ impl History {
                     .is_some_and(|started| *started < view.run.started)
             });
             let times = earlier.filter_map(|(_, rounds)| median(rounds)).collect();
-            let key = (series.key.case, series.key.arm, series.key.metric);
+            let SeriesKey {
+                case, arm, metric, ..
+            } = &series.key;
+            let key = (case.clone(), arm.clone(), metric.clone());
             history.0.insert(key, times);
         }
         Ok(history)

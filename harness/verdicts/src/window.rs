@@ -77,6 +77,9 @@ impl Window {
     }
 }
 
+/// Runs whose cases are read at once.
+const PORTION: usize = 64;
+
 /// No limit.
 const MANY: usize = usize::MAX;
 
@@ -114,13 +117,20 @@ impl<'a> Asked<'a> {
         most: usize,
     ) -> Result<Vec<&'r RunRow>, StoreError> {
         let mut kept = Vec::new();
-        for row in rows {
-            if kept.len() == most {
+        let mut rows = rows.fuse();
+        while kept.len() < most {
+            let portion = (most - kept.len()).min(PORTION);
+            let next: Vec<&RunRow> = rows.by_ref().take(portion).collect();
+            if next.is_empty() {
                 break;
             }
-            if self.is_met(&self.store.case_names(&row.run)?) {
-                kept.push(row);
-            }
+            let runs: Vec<RunId> = next.iter().map(|row| row.run.clone()).collect();
+            let names = self.store.case_names_of(&runs)?;
+            let met = next.into_iter().zip(names);
+            kept.extend(
+                met.filter(|(_, names)| self.is_met(names))
+                    .map(|(row, _)| row),
+            );
         }
         Ok(kept)
     }

@@ -23,6 +23,9 @@ const SPARK_POINTS: usize = 40;
 /// Most changes of the machine that are drawn; the table names them all.
 const CHANGES: usize = 100;
 
+/// Most lasting changes that are drawn, the latest.
+pub const SHIFTS: usize = 40;
+
 /// The history of a series in the unit in which it is drawn.
 pub struct Course {
     pub(super) estimates: Vec<f64>,
@@ -64,6 +67,7 @@ impl Course {
             shifts: history
                 .changes
                 .iter()
+                .skip(history.changes.len().saturating_sub(SHIFTS))
                 .map(|change| shift(series, change))
                 .collect(),
             times: points.iter().map(|p| p.started).collect(),

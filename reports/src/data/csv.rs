@@ -3,6 +3,7 @@
 //! Numbers are written so that they read back as they were. Text from outside is quoted where need be, and never begins
 //! like a formula: a spreadsheet would work it out (OWASP, "CSV Injection").
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use assay_verdicts::{Point, Series};
@@ -27,17 +28,26 @@ pub fn render(series: &Series) -> String {
 
 fn line(file: &mut String, point: &Point, unit: &str) {
     let value = &point.estimate;
+    let estimate = value.estimate.to_string();
+    // Of one round both ends are the estimate: to write a number takes longer than all else.
+    let end = |end: f64| {
+        let is_same = end.to_bits() == value.estimate.to_bits();
+        if is_same {
+            Cow::Borrowed(estimate.as_str())
+        } else {
+            Cow::Owned(end.to_string())
+        }
+    };
     let commit = cell(point.commit.as_deref().unwrap_or_default());
     // Writing to a string does not fail.
     let _ = write!(
         file,
-        "{},{},{commit},{},{},{},{},{unit},{},{}\r\n",
+        "{},{},{commit},{},{estimate},{},{},{unit},{},{}\r\n",
         point.run,
         point.started,
         point.dirty,
-        value.estimate,
-        value.low,
-        value.high,
+        end(value.low),
+        end(value.high),
         point.rounds,
         point.changes.len()
     );

@@ -9,8 +9,7 @@ use assay_verdicts::comparison::Counts;
 use assay_verdicts::gate::State;
 use serde::Serialize;
 
-use super::{SCHEMA, json, suites};
-use crate::RESULTS;
+use super::{SCHEMA, json, results, suites};
 use crate::address;
 use crate::error::ReportError;
 use crate::model::{Library, Night};
@@ -22,7 +21,7 @@ struct Index<'a> {
     title: &'a str,
     feed: String,
     badge: String,
-    results: Option<&'static str>,
+    results: Vec<String>,
     suites: Vec<Suite<'a>>,
     machines: Vec<Machine<'a>>,
     nights: Vec<NightEntry<'a>>,
@@ -102,7 +101,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
         title: &library.settings.title,
         feed: address::feed(None),
         badge: address::badge(None),
-        results: library.model.results.is_some().then_some(RESULTS),
+        results: results(library),
         suites: suites(library).into_iter().map(suite).collect(),
         machines: library.machines().into_keys().map(machine).collect(),
         nights,

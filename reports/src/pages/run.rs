@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use assay_protocol::{Unit, Verification};
 use assay_record::{EventKind, Timestamp};
-use assay_store::{CaseRow, EventRow, RoundRow, SeriesKey};
+use assay_store::{CaseRow, EventRow, RoundRow};
 use assay_verdicts::{
     CaseReproduction, CaseState, CaseSummary, MetricSummary, Reproduction, RunSummary,
 };
@@ -234,12 +234,8 @@ fn run_link(library: &Library<'_>, run: &assay_record::RunId) -> Link {
 }
 
 fn reproduced_by(library: &Library<'_>, summary: &RunSummary) -> Vec<Link> {
-    let this = Some(&summary.run.run);
-    let again = library
-        .runs
-        .values()
-        .filter(|other| other.reproduces.as_ref() == this);
-    again.map(|other| part::run_link(&other.run)).collect()
+    let again = library.again(&summary.run.run).iter();
+    again.map(|other| part::run_link(other)).collect()
 }
 
 fn reproduction(library: &Library<'_>, summary: &RunSummary) -> Option<ReproductionView> {
@@ -343,16 +339,14 @@ pub fn series_href(
     case: &CaseRow,
     metric: &MetricSummary,
 ) -> String {
-    let key = SeriesKey {
-        suite: summary.run.suite.clone(),
-        case: case.case.clone(),
-        metric: metric.metric.name.clone(),
-        timing: case.timing,
-        definition: case.definition,
-        machine: summary.run.machine.clone(),
-        arm: case.arm.clone(),
-    };
-    library.hrefs.get(&key).cloned().unwrap_or_default()
+    let key = library.of_case(&case.case).find(|key| {
+        (key.timing, key.definition) == (case.timing, case.definition)
+            && key.metric == metric.metric.name
+            && (&key.suite, &key.machine) == (&summary.run.suite, &summary.run.machine)
+            && key.arm == case.arm
+    });
+    key.and_then(|key| library.hrefs.get(key).cloned())
+        .unwrap_or_default()
 }
 
 fn is_good(round: &RoundRow) -> bool {

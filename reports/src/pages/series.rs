@@ -49,6 +49,7 @@ struct Page {
     chart: String,
     drawn: usize,
     shifts: Vec<ShiftLine>,
+    more_shifts: usize,
     marks: Vec<MarkLine>,
     changed: Vec<Changed>,
     more_changed: usize,
@@ -168,8 +169,10 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
             .changes
             .iter()
             .rev()
+            .take(chart::SHIFTS)
             .map(|change| shift(library, series, change))
             .collect(),
+        more_shifts: history.changes.len().saturating_sub(chart::SHIFTS),
         marks: history
             .marks
             .iter()

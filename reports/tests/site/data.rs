@@ -4,10 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use assay_protocol::Metric;
+<<<<<<< HEAD
 use assay_record::RunId;
 use assay_reports::{
     Night, Portion, Presentation, Publication, RESULTS, RecordFile, SiteModel, SiteSettings,
     publish,
+=======
+use assay_reports::{
+    Night, Portion, Presentation, Publication, RESULTS, SiteModel, SiteSettings, publish,
+>>>>>>> 52612b2 (store, reports: read what a site needs once, results in files of a hundred runs each)
 };
 use assay_stats::Rules;
 use assay_verdicts::comparison::{Counts, SuiteVerdict};
@@ -592,26 +597,45 @@ fn csv_holds_every_point_and_no_formula() {
 #[test]
 fn results_are_copied_and_are_no_page() {
     let folder = TempDir::new().unwrap();
-    let results = folder.path().join("made.parquet");
-    fs::write(&results, b"PAR1 made up PAR1").unwrap();
     let mut model = told();
-    let publish = |model: &SiteModel| {
+    let settings = SiteSettings::default();
+    let publish = |model: &SiteModel, written: usize| {
+        let presentation = Presentation::of(&settings).unwrap();
         let out = folder.path().join("site");
-        publish(model, &out, &SiteSettings::default()).unwrap()
+        let mut publication = Publication::begin(model, &out, &presentation).unwrap();
+        let missing = publication.missing_results();
+        assert_eq!(missing.len(), written);
+        for (path, runs) in missing {
+            fs::write(path, format!("PAR1 made up of {} PAR1", runs.len())).unwrap();
+        }
+        let summaries = model.summaries.clone();
+        publication
+            .add(&Portion {
+                summaries,
+                ..Portion::default()
+            })
+            .unwrap();
+        publication.finish().unwrap()
     };
-    let without = publish(&model);
+    let without = publish(&model, 0);
     let index = |root: &std::path::Path| -> Value {
         serde_json::from_slice(&fs::read(root.join("index.json")).unwrap()).unwrap()
     };
-    assert_eq!(index(&without.root)["results"], Value::Null);
-    model.results = Some(results.clone());
-    let with = publish(&model);
+    assert_eq!(index(&without.root)["results"], serde_json::json!([]));
+    model.with_results = true;
+    let with = publish(&model, 1);
     assert_eq!(with.pages, without.pages);
-    assert_eq!(
-        fs::read(with.root.join(RESULTS)).unwrap(),
-        fs::read(&results).unwrap()
-    );
-    assert_eq!(index(&with.root)["results"], RESULTS);
+    let made_up = format!("PAR1 made up of {} PAR1", model.runs.len());
+    let results = || fs::read_to_string(with.root.join(RESULTS)).unwrap();
+    assert_eq!(results(), made_up);
+    assert_eq!(index(&with.root)["results"], serde_json::json!([RESULTS]));
+    // What is of the same runs is taken over, and of others it is not.
+    publish(&model, 0);
+    assert_eq!(results(), made_up);
+    model
+        .heads
+        .insert(model.runs[0].run.clone(), "another record".into());
+    publish(&model, 1);
     let html = Site::of(&model).pages().len();
     assert_eq!(with.pages, html);
 }

@@ -1,7 +1,12 @@
 //! Long histories stay small and quick.
 
+use std::collections::BTreeMap;
+
+use assay_reports::{MachineChange, SiteModel};
+use assay_verdicts::{CaseHistory, Change, Marks};
+
 use crate::Site;
-use crate::build::synthetic;
+use crate::build::{at, noise, synthetic};
 
 #[test]
 fn charts_stay_small_however_long_the_history() {
@@ -16,6 +21,75 @@ fn charts_stay_small_however_long_the_history() {
     };
     let (short, long) = (size(200), size(1000));
     assert!(short < 15_000 && long < 15_000, "{short} and {long} bytes");
+}
+
+/// A long and troubled history: the level changes for good every 15 nights, and something on the machine every third.
+fn troubled(runs: u32) -> SiteModel {
+    let mut model = synthetic(3, runs);
+    let change = Change {
+        field: "software.kernel.release".into(),
+        before: "6.1.0-29-amd64".into(),
+        after: "6.1.0-30-amd64".into(),
+    };
+    let again = |history: CaseHistory| {
+        let mut series = history.series;
+        for (night, point) in series.points.iter_mut().enumerate() {
+            let level = 1.0 + noise(night as u64 / 15);
+            for number in [
+                &mut point.estimate.estimate,
+                &mut point.estimate.low,
+                &mut point.estimate.high,
+            ] {
+                *number *= level;
+            }
+            if night % 3 == 0 {
+                point.changes = vec![change.clone()];
+            }
+        }
+        CaseHistory::of(series, &Marks::default(), at(0, 0).day())
+    };
+    model.histories = model.histories.into_iter().map(again).collect();
+    let changed = |run: &assay_store::RunRow| MachineChange {
+        run: run.run.clone(),
+        started: run.started,
+        words: vec!["The kernel was 6.1.0-29-amd64 and is now 6.1.0-30-amd64.".into()],
+    };
+    let timeline = model.runs.iter().rev().step_by(3).map(changed).collect();
+    model.timelines.insert("lab-1".into(), timeline);
+    model
+}
+
+/// Bytes of each page but those of runs, whose length is that of their cases; and how many lasting changes there are.
+fn sizes(runs: u32) -> (BTreeMap<String, usize>, usize) {
+    let model = troubled(runs);
+    let changes = model.histories.iter().map(|history| history.changes.len());
+    let changes = changes.max().unwrap();
+    let pages = Site::of(&model).pages().into_iter();
+    let pages = pages.filter(|(name, _)| !name.starts_with("runs/"));
+    let sizes = pages.map(|(name, page)| (name.clone(), page.len()));
+    (sizes.collect(), changes)
+}
+
+#[test]
+fn pages_stay_small_however_long_the_history() {
+    // The short one fills every list of a page already, but that of lasting changes.
+    let ((short, few), (long, many)) = (sizes(400), sizes(1200));
+    assert!(few < 30 && many > 45, "{few} and {many} lasting changes");
+    assert_eq!(short.keys().count(), long.keys().count());
+    for (page, bytes) in &long {
+        // 40 lasting changes instead of a dozen, and longer numbers of runs.
+        let most = short[page]
+            + if page.starts_with("series/") {
+                40_000
+            } else {
+                2_000
+            };
+        assert!(
+            *bytes < most.min(200_000),
+            "{page}: {bytes} bytes, and {} of a short history",
+            short[page]
+        );
+    }
 }
 
 #[test]

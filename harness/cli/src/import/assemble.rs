@@ -13,9 +13,9 @@ use assay_record::body::{RECORD_VERSION, SUMMARY, Worker};
 use assay_record::manifest::{Engine, GitState, MANIFEST_SCHEMA, SuiteRef, Tool};
 use assay_record::validate::{MAX_CASES, MAX_ID_BYTES};
 use assay_record::{
-    Arm, Block, BlockStatus, Body, Case, CaseLists, Event, EventKind, Expect, Fingerprint, Footer, Header,
-    Manifest, ManifestFile, Origin, Policy, Project, Purpose, RunId, RunStatus, Samples, Source,
-    Timestamp, WorkloadRef,
+    Arm, Block, BlockStatus, Body, Case, CaseLists, Event, EventKind, Expect, Fingerprint, Footer,
+    Header, Manifest, ManifestFile, Origin, Policy, Project, Purpose, RunId, RunStatus, Samples,
+    Source, Timestamp, WorkloadRef,
 };
 use assay_stats::{steady_from, warmup::MINIMUM_SAMPLES};
 use serde::Serialize;
@@ -242,10 +242,11 @@ impl Cases {
         for measurement in measurements {
             let next = kept.next();
             let same = next.filter(|(subject, _)| subject.is_of(measurement));
-            self.last.push(match same {
+            let found = match same {
                 Some(known) => known,
                 None => self.other(measurement, worker)?,
-            });
+            };
+            self.last.push(found);
         }
         Ok(self.last.iter().map(|(_, case)| case.clone()).collect())
     }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
+use assay_record::RunId;
 use assay_reports::{By, Cross, Matrix};
-use assay_store::{RunRow, Store};
+use assay_store::{RunRow, SeriesRow, Store};
 use assay_verdicts::comparison::{Options, Question};
 use assay_verdicts::window::is_night;
 use assay_verdicts::{Comparison, RunView};
@@ -19,21 +20,40 @@ const LOOKED_AT: usize = 30;
 /// Most sides of a matrix.
 const SIDES: usize = 12;
 
+/// What all of them are made from.
+#[derive(Clone, Copy)]
+struct Read<'a> {
+    store: &'a Store,
+    runs: &'a [RunRow],
+    /// Every series.
+    series: &'a [SeriesRow],
+}
+
 /// All of them: by suite, then by what the sides differ in.
-pub fn all(store: &Store, runs: &[RunRow], chosen: &[String]) -> Result<Vec<Matrix>> {
+pub fn all(
+    store: &Store,
+    runs: &[RunRow],
+    series: &[SeriesRow],
+    chosen: &[String],
+) -> Result<Vec<Matrix>> {
+    let read = Read {
+        store,
+        runs,
+        series,
+    };
     let mut matrices = Vec::new();
     for names in chosen {
-        matrices.push(of_names(store, names).with_context(|| format!("--compare {names}"))?);
+        matrices.push(of_names(read, names).with_context(|| format!("--compare {names}"))?);
     }
     let suites: BTreeSet<&str> = runs.iter().map(|row| row.suite.as_str()).collect();
     for suite in suites {
-        let nights = newest_nights(store, runs, suite)?;
-        matrices.extend(of_nights(store, suite, &nights)?);
+        let nights = newest_nights(read, suite)?;
+        matrices.extend(of_nights(read, suite, &nights)?);
         for (by, property) in USUAL {
-            matrices.extend(of_property(store, suite, &nights, by, property)?);
+            matrices.extend(of_property(read, suite, &nights, by, property)?);
         }
-        matrices.extend(of_gpus_and_drivers(store, suite, &nights)?);
-        matrices.extend(of_arms(store, runs, suite)?);
+        matrices.extend(of_gpus_and_drivers(read, suite, &nights)?);
+        matrices.extend(of_arms(read, suite)?);
     }
     Ok(matrices)
 }
@@ -45,7 +65,7 @@ const USUAL: [(By, Property); 4] = [
     (By::Image, Property::Image),
 ];
 
-fn of_names(store: &Store, names: &str) -> Result<Matrix> {
+fn of_names(read: Read<'_>, names: &str) -> Result<Matrix> {
     let names: Vec<String> = names
         .split(',')
         .map(|name| name.trim().to_owned())
@@ -54,20 +74,20 @@ fn of_names(store: &Store, names: &str) -> Result<Matrix> {
         names.len() > 1,
         "expected two runs or more with commas between them, such as latest~1,latest"
     );
-    let sides = sides::named(store, &names)?;
+    let sides = sides::named(read.store, &names)?;
     let suite = sides[0]
         .newest()
         .map_or(String::new(), |view| view.run.suite.clone());
-    let matrix = matrix(store, By::Chosen, &suite, &sides)?;
+    let matrix = matrix(read, By::Chosen, &suite, &sides)?;
     matrix.context("these runs have nothing in common to compare")
 }
 
 /// The newest nights of a suite on each machine, oldest first.
-fn newest_nights(store: &Store, runs: &[RunRow], suite: &str) -> Result<Vec<RunView>> {
+fn newest_nights(read: Read<'_>, suite: &str) -> Result<Vec<RunView>> {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     let mut newest: Vec<RunRow> = Vec::new();
     let of_suite = |row: &&RunRow| is_night(row) && row.suite == suite;
-    for row in runs.iter().rev().filter(of_suite) {
+    for row in read.runs.iter().rev().filter(of_suite) {
         let seen = seen.entry(&row.machine).or_default();
         *seen += 1;
         if *seen <= NIGHTS {
@@ -75,11 +95,11 @@ fn newest_nights(store: &Store, runs: &[RunRow], suite: &str) -> Result<Vec<RunV
         }
     }
     newest.reverse();
-    Ok(RunView::load_all(store, newest)?)
+    Ok(RunView::load_all(read.store, newest)?)
 }
 
 /// Each machine's newest night and the one before it.
-fn of_nights(store: &Store, suite: &str, nights: &[RunView]) -> Result<Vec<Matrix>> {
+fn of_nights(read: Read<'_>, suite: &str, nights: &[RunView]) -> Result<Vec<Matrix>> {
     let mut machines: BTreeMap<&str, Vec<&RunView>> = BTreeMap::new();
     for night in nights {
         machines.entry(&night.run.machine).or_default().push(night);
@@ -90,13 +110,13 @@ fn of_nights(store: &Store, suite: &str, nights: &[RunView]) -> Result<Vec<Matri
     });
     let pair = |pair: [&RunView; 2]| {
         let sides = pair.map(|view| sides::side(view.run.run.to_string(), vec![view.clone()]));
-        matrix(store, By::Night, suite, &sides)
+        matrix(read, By::Night, suite, &sides)
     };
     pairs.filter_map(|of| pair(of).transpose()).collect()
 }
 
 fn of_property(
-    store: &Store,
+    read: Read<'_>,
     suite: &str,
     nights: &[RunView],
     by: By,
@@ -108,15 +128,15 @@ fn of_property(
     let members = nights
         .iter()
         .filter(|view| is_wide || Some(view.run.machine.as_str()) == newest);
-    let mut groups: Vec<Side> = sides::groups(store, members.cloned(), property)?;
+    let mut groups: Vec<Side> = sides::groups(read.store, members.cloned(), property)?;
     groups.truncate(SIDES);
-    matrix(store, by, suite, &groups)
+    matrix(read, by, suite, &groups)
 }
 
 /// Each GPU with each driver that it was measured with; `None` where there is one GPU or one driver, which other comparisons show.
-fn of_gpus_and_drivers(store: &Store, suite: &str, nights: &[RunView]) -> Result<Option<Matrix>> {
+fn of_gpus_and_drivers(read: Read<'_>, suite: &str, nights: &[RunView]) -> Result<Option<Matrix>> {
     let by = [Property::Gpu, Property::Driver];
-    let mut sides = sides::crossed(store, nights, by, |[gpu, _]| gpu != sides::NO_GPU)?;
+    let mut sides = sides::crossed(read.store, nights, by, |[gpu, _]| gpu != sides::NO_GPU)?;
     sides.truncate(SIDES);
     let (labels, sides): (Vec<[String; 2]>, Vec<Side>) = sides.into_iter().unzip();
     let [rows, columns] = [0, 1].map(|at| {
@@ -126,7 +146,7 @@ fn of_gpus_and_drivers(store: &Store, suite: &str, nights: &[RunView]) -> Result
     if rows.len() < 2 || columns.len() < 2 {
         return Ok(None);
     }
-    let found = matrix(store, By::GpuDriver, suite, &sides)?;
+    let found = matrix(read, By::GpuDriver, suite, &sides)?;
     let of_label = |label: &str| {
         let at = sides.iter().position(|side| side.label == label)?;
         let place = |all: &[String], value| all.iter().position(|have| have == value);
@@ -152,29 +172,33 @@ fn of_gpus_and_drivers(store: &Store, suite: &str, nights: &[RunView]) -> Result
 }
 
 /// Arms of the newest run that has several.
-fn of_arms(store: &Store, runs: &[RunRow], suite: &str) -> Result<Option<Matrix>> {
-    let of_suite = runs
+fn of_arms(read: Read<'_>, suite: &str) -> Result<Option<Matrix>> {
+    let of_suite = read
+        .runs
         .iter()
         .rev()
         .filter(|row| row.suite == suite && row.purpose.is_measurement());
-    for row in of_suite.take(LOOKED_AT) {
-        let names = store.case_names(&row.run)?;
+    let newest: Vec<&RunRow> = of_suite.take(LOOKED_AT).collect();
+    let ids: Vec<RunId> = newest.iter().map(|row| row.run.clone()).collect();
+    for (row, names) in newest.into_iter().zip(read.store.case_names_of(&ids)?) {
         let arms: BTreeSet<&String> = names.iter().map(|(_, arm)| arm).collect();
         if arms.len() > 1 {
-            let sides = sides::grouped(store, &[row.run.to_string()], Property::Arm)?;
-            return matrix(store, By::Arm, suite, &sides);
+            let sides = sides::grouped(read.store, &[row.run.to_string()], Property::Arm)?;
+            return matrix(read, By::Arm, suite, &sides);
         }
     }
     Ok(None)
 }
 
 /// The first side with each other one; `None` where there is nothing in common.
-fn matrix(store: &Store, by: By, suite: &str, sides: &[Side]) -> Result<Option<Matrix>> {
+fn matrix(read: Read<'_>, by: By, suite: &str, sides: &[Side]) -> Result<Option<Matrix>> {
     let Some((baseline, others)) = sides.split_first() else {
         return Ok(None);
     };
-    let compare =
-        |other| sides::compare(store, baseline, other, Options::new(Question::Difference));
+    let compare = |other| {
+        let options = Options::new(Question::Difference);
+        sides::compare_among(read.series, read.store, (baseline, other), options)
+    };
     let mut comparisons: Vec<Comparison> = others.iter().map(compare).collect::<Result<_>>()?;
     comparisons.retain(|comparison| !comparison.is_empty());
     Ok((!comparisons.is_empty()).then(|| Matrix {

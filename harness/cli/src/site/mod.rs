@@ -7,14 +7,15 @@ mod nights;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use assay_protocol::Digest;
 use assay_record::{RunId, Timestamp};
 use assay_reports::{
-    Night, Portion, Presentation, Publication, Published, RESULTS, RecordFile, SiteModel,
-    SiteSettings,
+    Night, Portion, Presentation, Publication, Published, RecordFile, SiteModel, SiteSettings,
 };
 use assay_store::{Access, RunRow, Store};
 use assay_verdicts::ceilings::Ceilings;
@@ -55,12 +56,9 @@ pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Resu
     let presentation = Presentation::of(&site_settings)?;
     // The database is closed whenever pages are rendered: others may want to write.
     let read = || database::open(settings, Access::Read);
-    let mut model = model(settings, &read()?, &marks, publishing)?;
-    let scratch = tempfile::tempdir().context("no temporary folder could be made")?;
-    let results = scratch.path().join(RESULTS);
-    database::export_results(settings, &results)?;
-    model.results = Some(results);
+    let model = model(settings, &read()?, &marks, publishing)?;
     let mut publication = Publication::begin(&model, out, &presentation)?;
+    database::export_results(settings, &publication.missing_results())?;
     let missing: BTreeSet<RunId> = publication.missing_runs().into_iter().collect();
     let rows: Vec<&RunRow> = model
         .runs
@@ -84,23 +82,46 @@ fn model(
     let today = Timestamp::now().day();
     marks::complain(settings, marks, store, today)?;
     let runs = store.runs()?;
-    let nights = nights::all(store, settings, &runs, (marks, today))?;
-    let histories = CaseHistory::all(store, marks, today)?;
+    let (nights, series) = both(
+        store.share()?,
+        |other| nights::all(other, settings, &runs, (marks, today)),
+        || Ok(store.series()?),
+    )?;
+    let (matrices, histories) = both(
+        store.share()?,
+        |other| matrices::all(other, &runs, &series, &publishing.compare),
+        || Ok(CaseHistory::of_rows(store, &series, marks, today)?),
+    )?;
+    drop(series);
     let newest = newest(&runs, &nights, &histories);
     Ok(SiteModel {
         heads: store.heads()?,
         summaries: RunSummary::of_rows(store, &newest)?,
-        matrices: matrices::all(store, &runs, &publishing.compare)?,
+        matrices,
         reproductions: reproduction::all_stored(store)?,
         fingerprints: store.fingerprints(&last_fingerprints(&runs))?,
         ceilings: Ceilings::of_all(store, runs.iter().map(|row| row.machine.as_str()))?,
         details: details::all(store, &histories, &nights)?,
         timelines: machines::timelines(store, &runs)?,
         records: records(&runs, settings.newest_records),
-        results: None,
+        with_results: true,
         runs,
         histories,
         nights,
+    })
+}
+
+/// Two values that do not need each other, the first made by another thread with a connection of its own.
+fn both<A: Send, B>(
+    store: Store,
+    one: impl FnOnce(&Store) -> Result<A> + Send,
+    other: impl FnOnce() -> Result<B>,
+) -> Result<(A, B)> {
+    thread::scope(|scope| {
+        let one = scope.spawn(move || one(&store));
+        let other = other();
+        let one = one.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Ok((one?, other?))
     })
 }
 

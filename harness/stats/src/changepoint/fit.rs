@@ -90,29 +90,91 @@ pub(super) fn best_passing(sums: &Sums, stretch: Stretch) -> Option<Fit> {
         let excess = sums.total(Stretch::new(from, to)) - count * mean;
         excess * excess / (count * (1.0 - count / nights))
     };
-    let search = |starts: (usize, usize), ends: (usize, usize), stride: usize| {
-        let mut best = (0.0, first, last);
-        for from in (starts.0.max(first)..=starts.1.min(last)).step_by(stride) {
-            for to in (ends.0.max(from + SHORTEST_SHAPED)..=ends.1.min(last)).step_by(stride) {
-                let found = explained(from, to);
-                if found > best.0 {
-                    best = (found, from, to);
-                }
+    let stride = stretch.nights().div_ceil(GRID);
+    let (mut from, mut to) = best_pair(sums, stretch, (first, last), stride);
+    let mut best = explained(from, to);
+    if stride > 1 {
+        let near = |at: usize| at.saturating_sub(stride).max(first)..=(at + stride).min(last);
+        let (starts, ends) = (near(from), near(to));
+        let pairs = starts.flat_map(|start| ends.clone().map(move |end| (start, end)));
+        for (start, end) in pairs.filter(|(start, end)| *end >= start + SHORTEST_SHAPED) {
+            let found = explained(start, end);
+            if found > best {
+                (best, from, to) = (found, start, end);
             }
         }
-        best
-    };
-    let stride = stretch.nights().div_ceil(GRID);
-    let mut best = search((first, last), (first, last), stride);
-    if stride > 1 {
-        let around = |index: usize| (index - stride, index + stride);
-        best = search(around(best.1), around(best.2), 1);
     }
-    let squares = (sums.around(stretch, Shape::Level) - best.0).max(0.0);
+    let squares = (sums.around(stretch, Shape::Level) - best).max(0.0);
     Some(Fit {
         stretch,
-        cuts: vec![best.1, best.2],
+        cuts: vec![from, to],
         shape: Shape::Level,
         squares,
     })
+}
+
+/// Of the starts and ends on a grid, those that explain most: the outermost where none explains anything.
+///
+/// Most of the time of a search goes here. With q the running sum less its mean, a pair explains (q_to - q_from)² / (n (1 - n / N)),
+/// and the divisors are the same for every start.
+fn best_pair(
+    sums: &Sums,
+    stretch: Stretch,
+    (first, last): (usize, usize),
+    stride: usize,
+) -> (usize, usize) {
+    let mean = sums.mean(stretch);
+    let nights = stretch.nights() as f64;
+    let places: Vec<usize> = (first..=last).step_by(stride).collect();
+    let excess: Vec<f64> = places
+        .iter()
+        .map(|at| {
+            let before = Stretch::new(stretch.from, *at);
+            sums.total(before) - before.nights() as f64 * mean
+        })
+        .collect();
+    let weights: Vec<f64> = (0..places.len())
+        .map(|steps| {
+            let count = (steps * stride) as f64;
+            1.0 / (count * (1.0 - count / nights))
+        })
+        .collect();
+    let shortest = SHORTEST_SHAPED.div_ceil(stride);
+    let (mut best, mut pair) = (0.0, (first, last));
+    for start in 0..places.len().saturating_sub(shortest) {
+        let ends = &excess[start + shortest..];
+        let weights = &weights[shortest..shortest + ends.len()];
+        let found = most(excess[start], ends, weights);
+        if found > best {
+            let is_it = |(end, weight): (&f64, &f64)| value(excess[start], *end, *weight) >= found;
+            let end = ends.iter().zip(weights).position(is_it);
+            let end = start + shortest + end.unwrap_or(ends.len() - 1);
+            (best, pair) = (found, (places[start], places[end]));
+        }
+    }
+    pair
+}
+
+fn value(start: f64, end: f64, weight: f64) -> f64 {
+    (end - start) * (end - start) * weight
+}
+
+/// Numbers that are compared at once.
+const LANES: usize = 8;
+
+/// The largest value of a start with any end; 0 of none.
+fn most(start: f64, ends: &[f64], weights: &[f64]) -> f64 {
+    let larger = |one: f64, other: f64| if other > one { other } else { one };
+    let mut lanes = [0.0; LANES];
+    let (ends, weights) = (ends.chunks_exact(LANES), weights.chunks_exact(LANES));
+    let rest = ends.remainder().iter().zip(weights.remainder());
+    let rest = rest.fold(0.0, |most, (end, weight)| {
+        larger(most, value(start, *end, *weight))
+    });
+    for (ends, weights) in ends.zip(weights) {
+        for lane in 0..LANES {
+            lanes[lane] = larger(lanes[lane], value(start, ends[lane], weights[lane]));
+        }
+    }
+    lanes.into_iter().fold(rest, larger)
 }

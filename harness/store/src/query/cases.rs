@@ -10,17 +10,18 @@ use duckdb::arrow::array::{
     Array, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray, UInt64Array,
 };
 use duckdb::arrow::record_batch::RecordBatch;
-use duckdb::params;
 use serde::de::DeserializeOwned;
 
 use super::{Distinct, Fault, Places, column, named, time};
 use crate::Store;
 use crate::error::StoreError;
-use crate::load::run_key;
 use crate::rows::{CaseRow, RoundRow};
 
 /// Where a case stands: its run, and its case and arm in the manifest of that.
 type Place = (usize, i32, i32);
+
+/// Ids of cases with the names of their arms.
+pub type CaseNames = Vec<(String, String)>;
 
 /// A round, where its case stands, and its block.
 type Visit = (Place, i32, RoundRow);
@@ -59,11 +60,24 @@ impl Store {
     }
 
     /// Ids of a run's cases and the arms that they are measured on, as its manifest has them.
-    pub fn case_names(&self, run: &RunId) -> Result<Vec<(String, String)>, StoreError> {
-        let sql = "SELECT case_id, arm FROM cases WHERE run_key = ? ORDER BY case_no, arm_no";
-        self.rows(sql, params![run_key(run)], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+    pub fn case_names(&self, run: &RunId) -> Result<CaseNames, StoreError> {
+        let mut found = self.case_names_of(std::slice::from_ref(run))?;
+        Ok(found.pop().unwrap_or_default())
+    }
+
+    /// The same of several runs, in their order, by one scan.
+    pub fn case_names_of(&self, runs: &[RunId]) -> Result<Vec<CaseNames>, StoreError> {
+        let places = Places::of(runs);
+        let mut names = vec![CaseNames::new(); runs.len()];
+        let sql = format!(
+            "SELECT run_key, case_id, arm FROM cases WHERE run_key IN ({}) ORDER BY case_no, arm_no",
+            places.listed()
+        );
+        self.rows(&sql, [], |row| {
+            names[places.at(row.get(0)?)?].push((row.get(1)?, row.get(2)?));
+            Ok(())
+        })?;
+        Ok(names)
     }
 
     /// Cases without their rounds, in order.

@@ -1,6 +1,7 @@
 //! Runs, and where their records lie.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use assay_record::{Purpose, RunId};
 use duckdb::{Row, params};
@@ -16,8 +17,16 @@ const COLUMNS: &str = "run, suite, manifest, started, finished, status, machine,
 impl Store {
     /// Every run, oldest first.
     pub fn runs(&self) -> Result<Vec<RunRow>, StoreError> {
+        let known = self.runs.as_deref();
+        if let Some(known) = known.and_then(OnceLock::get) {
+            return Ok(known.clone());
+        }
         let sql = format!("SELECT {COLUMNS} FROM runs ORDER BY started, run");
-        self.rows(&sql, [], run_row)
+        let runs = self.rows(&sql, [], run_row)?;
+        Ok(match known {
+            Some(known) => known.get_or_init(|| runs).clone(),
+            None => runs,
+        })
     }
 
     /// The runs of a machine that measured its ceilings, oldest first.

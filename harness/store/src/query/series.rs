@@ -86,12 +86,16 @@ impl Store {
     }
 
     fn groups(&self, which: Which<'_>) -> Result<HashMap<i64, Group>, StoreError> {
-        // A run that never came to a case declares nothing of it; the last that did is asked.
-        let sql = "SELECT c.series, any_value(r.suite), any_value(c.case_id), any_value(c.timing), any_value(c.definition), any_value(r.machine), any_value(c.arm),
-                          arg_max(c.work, r.run), arg_max(c.metrics, r.run)
-                   FROM cases c JOIN runs r USING (run_key)
-                   WHERE c.declared AND (?1 IS NULL OR c.case_id = ?1) AND (?2 IS NULL OR r.suite = ?2) AND (?3 IS NULL OR r.machine = ?3)
-                   GROUP BY c.series";
+        // A run that never came to a case declares nothing of it; the last that did is asked. Numbers find it: of texts, what
+        // all runs have in common would be read for every one of them.
+        let sql = "WITH numbered AS (
+                       SELECT run_key, suite, machine, row_number() OVER (ORDER BY run) AS number FROM runs),
+                   newest AS (
+                       SELECT c.series, max(n.number) AS number FROM cases c JOIN numbered n USING (run_key)
+                       WHERE c.declared AND (?1 IS NULL OR c.case_id = ?1) AND (?2 IS NULL OR n.suite = ?2) AND (?3 IS NULL OR n.machine = ?3)
+                       GROUP BY c.series)
+                   SELECT c.series, n.suite, c.case_id, c.timing, c.definition, n.machine, c.arm, c.work, c.metrics
+                   FROM newest JOIN numbered n USING (number) JOIN cases c ON c.run_key = n.run_key AND c.series = newest.series";
         let groups = self.rows(sql, which.params(), |row| Ok((row.get(0)?, group(row)?)))?;
         Ok(groups.into_iter().collect())
     }

@@ -46,14 +46,17 @@ fn store_exports_parquet_the_same_twice() {
 fn store_exports_results_as_one_table() {
     let place = Place::new();
     let mut store = place.writer();
-    store
-        .ingest_record(&night("bench-1", 0).record(), &place.path("a.jsonl"))
-        .unwrap();
+    for number in 0..2 {
+        store
+            .ingest_record(&night("bench-1", number).record(), &place.path("a.jsonl"))
+            .unwrap();
+    }
     drop(store);
     let file = place.path("results.parquet");
     let export = || {
         let mut patience = Patience::silent(Duration::from_secs(5));
-        Store::export_results(&place.database(), &file, &mut patience).unwrap();
+        let files = [(file.clone(), vec![night("bench-1", 0).run()])];
+        Store::export_results(&place.database(), &files, &mut patience).unwrap();
         std::fs::read(&file).unwrap()
     };
     let first = export();
