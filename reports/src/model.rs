@@ -567,7 +567,9 @@ fn again(model: &SiteModel) -> BTreeMap<&RunId, Vec<&RunId>> {
             again.entry(original).or_default().push(&row.run);
         }
     }
-    again.values_mut().for_each(|runs| runs.sort_unstable());
+    for runs in again.values_mut() {
+        runs.sort_unstable();
+    }
     again
 }
 

@@ -115,7 +115,7 @@ pub(super) fn best_passing(sums: &Sums, stretch: Stretch) -> Option<Fit> {
 
 /// Of the starts and ends on a grid, those that explain most: the outermost where none explains anything.
 ///
-/// Most of the time of a search goes here. With q the running sum less its mean, a pair explains (q_to - q_from)² / (n (1 - n / N)),
+/// Most of the time of a search goes here. With `q` the running sum less its mean, `n` nights of `N` explain `(q[to] - q[from])² / (n (1 - n / N))`,
 /// and the divisors are the same for every start.
 fn best_pair(
     sums: &Sums,

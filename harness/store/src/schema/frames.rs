@@ -65,14 +65,14 @@ impl Split<'_> {
             let cases = manifest
                 .get_mut("cases")
                 .ok_or("a manifest without cases")?;
-            let list = canonical::to_canonical(&cases.take())?;
+            let json = canonical::to_canonical(&cases.take())?;
             *cases = Value::Array(Vec::new());
-            let digest = Digest::of(&list).to_string();
+            let digest = Digest::of(&json).to_string();
             let frame = String::from_utf8(canonical::to_canonical(&manifest)?)?;
             self.frames
                 .append_row([&row.get::<_, String>(0)?, &frame, &digest])?;
             if self.known.insert(digest.clone()) {
-                self.lists.append_row([digest, String::from_utf8(list)?])?;
+                self.lists.append_row([digest, String::from_utf8(json)?])?;
             }
         }
         Ok(())
