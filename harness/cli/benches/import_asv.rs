@@ -80,7 +80,11 @@ fn size(folder: &Path) -> u64 {
     let bytes = entries.map(|entry| {
         let entry = entry.expect("can be read");
         let meta = entry.metadata().expect("can be read");
-        if meta.is_dir() { size(&entry.path()) } else { meta.len() }
+        if meta.is_dir() {
+            size(&entry.path())
+        } else {
+            meta.len()
+        }
     });
     bytes.sum()
 }

@@ -636,6 +636,7 @@ fn results_are_copied_and_are_no_page() {
         .heads
         .insert(model.runs[0].run.clone(), "another record".into());
     publish(&model, 1);
+    model.with_results = false;
     let html = Site::of(&model).pages().len();
     assert_eq!(with.pages, html);
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use assay_reports::{MachineChange, SiteModel};
-use assay_verdicts::{CaseHistory, Change, Marks};
+use assay_verdicts::{CaseHistory, Change, LocatedChange, Point, Spot, Verdict};
 
 use crate::Site;
-use crate::build::{at, noise, synthetic};
+use crate::build::synthetic;
 
 #[test]
 fn charts_stay_small_however_long_the_history() {
@@ -23,7 +23,7 @@ fn charts_stay_small_however_long_the_history() {
     assert!(short < 15_000 && long < 15_000, "{short} and {long} bytes");
 }
 
-/// A long and troubled history: the level changes for good every 15 nights, and something on the machine every third.
+/// A long and troubled history: the level changes for good before every 15th night, and something on the machine every third.
 fn troubled(runs: u32) -> SiteModel {
     let mut model = synthetic(3, runs);
     let change = Change {
@@ -31,22 +31,14 @@ fn troubled(runs: u32) -> SiteModel {
         before: "6.1.0-29-amd64".into(),
         after: "6.1.0-30-amd64".into(),
     };
-    let again = |history: CaseHistory| {
-        let mut series = history.series;
-        for (night, point) in series.points.iter_mut().enumerate() {
-            let level = 1.0 + noise(night as u64 / 15);
-            for number in [
-                &mut point.estimate.estimate,
-                &mut point.estimate.low,
-                &mut point.estimate.high,
-            ] {
-                *number *= level;
-            }
-            if night % 3 == 0 {
-                point.changes = vec![change.clone()];
-            }
+    let again = |mut history: CaseHistory| {
+        let points = &mut history.series.points;
+        for point in points.iter_mut().step_by(3) {
+            point.changes = vec![change.clone()];
         }
-        CaseHistory::of(series, &Marks::default(), at(0, 0).day())
+        let starts = (15..points.len()).step_by(15);
+        history.changes = starts.map(|start| located(points, start)).collect();
+        history
     };
     model.histories = model.histories.into_iter().map(again).collect();
     let changed = |run: &assay_store::RunRow| MachineChange {
@@ -57,6 +49,30 @@ fn troubled(runs: u32) -> SiteModel {
     let timeline = model.runs.iter().rev().step_by(3).map(changed).collect();
     model.timelines.insert("lab-1".into(), timeline);
     model
+}
+
+/// A lasting change before a point.
+fn located(points: &[Point], index: usize) -> LocatedChange {
+    let spot = |index: usize| Spot {
+        index,
+        run: points[index].run.clone(),
+        started: points[index].started,
+        commit: points[index].commit.clone(),
+        dirty: points[index].dirty,
+    };
+    LocatedChange {
+        index,
+        last_before: spot(index - 1),
+        first_after: spot(index),
+        before: 1e4,
+        after: 1.2e4,
+        ratio: Some(1.2),
+        verdict: Some(Verdict::Regressed),
+        p_value: 1e-9,
+        gradual: false,
+        machine: points[index].changes.clone(),
+        mark: None,
+    }
 }
 
 /// Bytes of each page but those of runs, whose length is that of their cases; and how many lasting changes there are.
