@@ -43,15 +43,10 @@ pub struct SiteModel {
     pub details: BTreeMap<CaseOfRun, CaseDetail>,
     /// What changed on each machine before which of its newest runs, the latest first.
     pub timelines: BTreeMap<String, Vec<MachineChange>>,
-<<<<<<< HEAD
     /// Records of the runs whose manifests and records are published.
     pub records: BTreeMap<RunId, RecordFile>,
-    /// File of all results as Parquet, which is copied to the site.
-    pub results: Option<PathBuf>,
-=======
     /// Whether the site has all results as Parquet, which [`crate::Publication::missing_results`] asks for.
     pub with_results: bool,
->>>>>>> 52612b2 (store, reports: read what a site needs once, results in files of a hundred runs each)
 }
 
 /// Where the record of a run lies.
@@ -216,13 +211,10 @@ pub struct Library<'a> {
     pub series_keys: BTreeMap<&'a SeriesKey, OnceLock<Option<Digest>>>,
     /// Series by their cases.
     by_case: BTreeMap<&'a str, Vec<&'a Series>>,
-<<<<<<< HEAD
     /// When the newest run of all started.
     newest: Option<Timestamp>,
-=======
     /// Runs by those that they reproduce.
     again: BTreeMap<&'a RunId, Vec<&'a RunId>>,
->>>>>>> 52612b2 (store, reports: read what a site needs once, results in files of a hundred runs each)
     /// Beside the model, where pages of runs are rendered.
     portion: Option<&'a Portion>,
     /// Downloads of the runs whose pages are rendered.
@@ -297,11 +289,8 @@ impl<'a> Library<'a> {
                 .map(|history| (&history.series.key, OnceLock::new()))
                 .collect(),
             by_case: by_case(model),
-<<<<<<< HEAD
             newest: model.runs.iter().map(|row| row.started).max(),
-=======
             again: again(model),
->>>>>>> 52612b2 (store, reports: read what a site needs once, results in files of a hundred runs each)
             portion: None,
             downloads: None,
             files: None,

@@ -78,7 +78,6 @@ impl<'a> Publication<'a> {
         missing.cloned().collect()
     }
 
-<<<<<<< HEAD
     /// Whether the site that lies there has the page of a run and its downloads as they would be now.
     fn has_run(&self, run: &RunId, key: &Digest) -> bool {
         let is_published = self.model.records.contains_key(run);
@@ -87,8 +86,6 @@ impl<'a> Publication<'a> {
             && (!is_published || downloads_of(run).iter().all(is_whole))
     }
 
-    /// Writes the pages of some runs, and their downloads.
-=======
     /// Files of results that the site that lies there does not have as they would be now, with the runs that each is of: they
     /// must be there when the publication is finished.
     pub fn missing_results(&self) -> Vec<(PathBuf, Vec<RunId>)> {
@@ -102,8 +99,7 @@ impl<'a> Publication<'a> {
             .collect()
     }
 
-    /// Writes the pages of some runs.
->>>>>>> 52612b2 (store, reports: read what a site needs once, results in files of a hundred runs each)
+    /// Writes the pages of some runs, and their downloads.
     pub fn add(&mut self, portion: &Portion) -> Result<(), ReportError> {
         let mut library = Library::with(self.model, self.presentation, portion);
         let found = on_all_cores(&portion.summaries, |summary| {
@@ -164,17 +160,14 @@ impl<'a> Publication<'a> {
                 self.take(path, key);
             }
         }
-<<<<<<< HEAD
-        let there: BTreeSet<String> = self.files.keys().cloned().collect();
-        library.files = Some(&there);
-=======
         for results in library.results() {
             let key = library.results_key(&results);
             if !self.take(&results.name, key) {
                 self.note(&results.name, key)?;
             }
         }
->>>>>>> 52612b2 (store, reports: read what a site needs once, results in files of a hundred runs each)
+        let there: BTreeSet<String> = self.files.keys().cloned().collect();
+        library.files = Some(&there);
         let mut pages = keyed(&library, pages::plan(&library));
         pages.retain(|(page, key)| !self.take(&page.path(), *key));
         self.write_all(&library, pages)?;

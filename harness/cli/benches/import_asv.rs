@@ -63,7 +63,7 @@ fn both(place: &Path, when: &str) {
 /// Seconds of a command, and its peak memory in MB.
 fn cost(place: &Path, words: &[&str]) -> (f64, f64) {
     let begun = Instant::now();
-    let mut child = Command::new(ASSAY)
+    let child = Command::new(ASSAY)
         .args(words)
         .current_dir(place)
         .spawn()

@@ -4,15 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use assay_protocol::Metric;
-<<<<<<< HEAD
 use assay_record::RunId;
 use assay_reports::{
     Night, Portion, Presentation, Publication, RESULTS, RecordFile, SiteModel, SiteSettings,
     publish,
-=======
-use assay_reports::{
-    Night, Portion, Presentation, Publication, RESULTS, SiteModel, SiteSettings, publish,
->>>>>>> 52612b2 (store, reports: read what a site needs once, results in files of a hundred runs each)
 };
 use assay_stats::Rules;
 use assay_verdicts::comparison::{Counts, SuiteVerdict};
