@@ -1,4 +1,4 @@
-//! Scores agree with those of SDMetrics 0.32 where the formula is the same. `sdmetrics/golden.py` made the values.
+//! Scores agree with those of `SDMetrics` 0.32 where the formula is the same. `sdmetrics/golden.py` made the values.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,13 +9,13 @@ use assay_suites::synthetic::table::{Values, file};
 #[test]
 fn scores_are_those_of_sdmetrics() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/sdmetrics");
-    let read = |name: &str| file::read(&folder.join(name)).unwrap();
-    let real = read("real.csv");
-    let synthetic = real.align(&read("synthetic.csv")).unwrap();
+    let table = |name: &str| file::read(&folder.join(name)).unwrap();
+    let real = table("real.csv");
+    let synthetic = real.align(&table("synthetic.csv")).unwrap();
     let golden: BTreeMap<String, f64> =
         serde_json::from_slice(&std::fs::read(folder.join("golden.json")).unwrap()).unwrap();
     let values = |name: &str| -> [&Values; 2] {
-        [&real, &synthetic].map(|table| &table.column(name).unwrap().values)
+        [&real, &synthetic].map(|of| &of.column(name).unwrap().values)
     };
     assert_eq!(golden.len(), 16);
     for (name, wanted) in golden {
