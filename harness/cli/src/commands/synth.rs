@@ -299,8 +299,11 @@ fn score(args: &Score) -> Result<Exit> {
     Ok(exit)
 }
 
+/// A score among several.
+type Score = fn(&Scores) -> f64;
+
 /// The scores that can be required.
-const SCORES: [(&str, fn(&Scores) -> f64); 6] = [
+const SCORES: [(&str, Score); 6] = [
     ("quality", |scores| scores.quality),
     ("shapes", |scores| scores.shapes),
     ("trends", |scores| scores.trends),
@@ -360,7 +363,7 @@ fn show(report: &Report) {
 /// What a score must reach.
 struct Requirement {
     name: &'static str,
-    value: fn(&Scores) -> f64,
+    value: Score,
     at_least: bool,
     bound: f64,
 }
