@@ -300,10 +300,10 @@ fn score(args: &Score) -> Result<Exit> {
 }
 
 /// A score among several.
-type Score = fn(&Scores) -> f64;
+type Reading = fn(&Scores) -> f64;
 
 /// The scores that can be required.
-const SCORES: [(&str, Score); 6] = [
+const SCORES: [(&str, Reading); 6] = [
     ("quality", |scores| scores.quality),
     ("shapes", |scores| scores.shapes),
     ("trends", |scores| scores.trends),
@@ -363,7 +363,7 @@ fn show(report: &Report) {
 /// What a score must reach.
 struct Requirement {
     name: &'static str,
-    value: Score,
+    value: Reading,
     at_least: bool,
     bound: f64,
 }
