@@ -56,6 +56,10 @@ pub fn write(
         to.display(),
         folder.display()
     );
+    ensure!(
+        !with_image || file.manifest.arms.iter().any(|arm| arm.image.is_some()),
+        "--with-image: no arm of the run was in a container; leave it away"
+    );
     let mut gathered = Gathered::of(settings, run, file, folder)?;
     if with_image {
         gathered.add_images(settings, &file.manifest)?;
@@ -106,14 +110,7 @@ impl Gathered {
 
     fn add_images(&mut self, settings: &Settings, manifest: &Manifest) -> Result<()> {
         let arms = manifest.arms.iter();
-        let images: Vec<_> = arms
-            .filter_map(|arm| Some((arm, arm.image.as_ref()?)))
-            .collect();
-        ensure!(
-            !images.is_empty(),
-            "--with-image: no arm of the run was in a container; leave it away"
-        );
-        for (arm, image) in images {
+        for (arm, image) in arms.filter_map(|arm| Some((arm, arm.image.as_ref()?))) {
             let content = match image::find(arm, image, settings)? {
                 image::Found::File(path) => Content::Lying(path),
                 image::Found::Archive(file) => Content::Scratch(file),
