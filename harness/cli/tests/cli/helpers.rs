@@ -1,5 +1,6 @@
 //! A small language for tests of the binary: a [`Place`] to stand in, what is written there, and the [`Outcome`] of a command.
 
+use std::cell::Cell;
 use std::fs::{DirEntry, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -31,28 +32,52 @@ enum Turn {
     },
 }
 
+thread_local! {
+    /// Places that this thread's test has: only the first waits for its turn, for one that waits for whoever waits for it never gets it.
+    static PLACES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// One of a test's places.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        PLACES.set(PLACES.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        PLACES.set(PLACES.get() - 1);
+    }
+}
+
 /// A folder to stand in, isolated from the machine's own settings, caches and locks.
 pub struct Place {
     dir: PathBuf,
     // The folder goes before the next test may begin.
     _folder: Option<TempDir>,
     _turn: Option<Turn>,
+    _counted: Counted,
 }
 
 impl Place {
     /// A fresh place.
     pub fn new() -> Self {
-        let turn = TURNS.read().unwrap_or_else(PoisonError::into_inner);
-        Self::fresh(Turn::Shared { _turn: turn })
+        let turn = (PLACES.get() == 0).then(|| Turn::Shared {
+            _turn: TURNS.read().unwrap_or_else(PoisonError::into_inner),
+        });
+        Self::fresh(turn)
     }
 
     /// A fresh place, with no other test beside it.
     pub fn alone() -> Self {
         let turn = TURNS.write().unwrap_or_else(PoisonError::into_inner);
-        Self::fresh(Turn::Alone { _turn: turn })
+        Self::fresh(Some(Turn::Alone { _turn: turn }))
     }
 
-    fn fresh(turn: Turn) -> Self {
+    fn fresh(turn: Option<Turn>) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("assay-test-")
             .tempdir()
@@ -60,7 +85,8 @@ impl Place {
         Self {
             dir: folder.path().canonicalize().unwrap(),
             _folder: Some(folder),
-            _turn: Some(turn),
+            _turn: turn,
+            _counted: Counted::new(),
         }
     }
 
@@ -72,6 +98,7 @@ impl Place {
             dir,
             _folder: None,
             _turn: None,
+            _counted: Counted::new(),
         }
     }
 
