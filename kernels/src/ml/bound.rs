@@ -52,7 +52,8 @@ pub fn error<T: Lane>(found: T, exact: f64, condition: f64) -> f64 {
     let beyond = if distance <= least::<T>() {
         0.0
     } else {
-        distance
+        // Not by a maximum, which would take what is no number for 0.
+        distance - least::<T>()
     };
     check::relative(exact + beyond, exact, condition.max(exact.abs()))
 }
