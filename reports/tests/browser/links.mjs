@@ -36,9 +36,9 @@ export function checkLinks(site) {
   const feeds = files(site).filter((path) => path.endsWith(".xml"));
   const faults = [...allPages(site), ...feeds].flatMap((path) => broken(site, path, ids));
   const index = JSON.parse(readFileSync(join(site, "index.json"), "utf8"));
-  const named = [index.feed, index.badge, index.results, ...index.suites.flatMap((suite) => [suite.feed, suite.badge])];
-  named.push(...index.machines.map((machine) => machine.page), ...index.runs.map((run) => run.page));
+  const named = [index.feed, index.badge, ...index.results, ...index.suites.flatMap((suite) => [suite.feed, suite.badge])];
+  named.push(...index.machines.map((machine) => machine.page), ...index.runs.flatMap((run) => [run.page, run.manifest, run.record]));
   named.push(...index.series.flatMap((series) => [series.page, series.json, series.csv]));
-  const missing = named.filter((path) => path !== null && !existsSync(join(site, path)));
+  const missing = named.filter((path) => path && !existsSync(join(site, path)));
   return [...faults, ...missing.map((path) => `index.json: ${path} leads nowhere`)];
 }
