@@ -106,10 +106,10 @@ fn small(info: &WorkloadInfo) -> Params {
     let params = info.parameters.iter().filter(on_cpu);
     params
         .map(|p| {
-            (
-                p.name.clone(),
-                p.default.clone().unwrap_or(ParamValue::Int(65)),
-            )
+            // Of 65 heads, each a pair.
+            let least = if p.name == "width" { 130 } else { 65 };
+            let value = p.default.clone().unwrap_or(ParamValue::Int(least));
+            (p.name.clone(), value)
         })
         .collect()
 }

@@ -537,7 +537,7 @@ fn manifests_are_refused_in_words() {
             .to_string()
     };
     for (error, expected) in [
-        (sealed(&|m| m["schema"] = 4.into()), "newer than 3"),
+        (sealed(&|m| m["schema"] = 5.into()), "newer than 4"),
         (sealed(&|m| m["schema"] = 0.into()), "schema"),
         (sealed(&|m| m["extra"] = 1.into()), "unknown field `extra`"),
         (
