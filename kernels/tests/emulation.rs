@@ -297,33 +297,41 @@ fn mutants_are_caught() {
 
 /// Whether some case of a mutant's op fails in some way, of those that pass with the source as it is.
 fn is_caught(mutant: &mutants::Mutant) -> bool {
-    let cases = emulated_cases(&[67, 300]);
-    let cases = cases
-        .into_values()
-        .flatten()
-        .filter(|case| case.workload == mutant.op);
     let kind = std::path::Path::new(mutant.path).extension();
     let is_header = kind.is_some_and(|kind| kind == "cuh");
-    let by_sources = cases.map(|case| (sources(&ops::program(&case).unwrap()), case));
-    let mut cases: Vec<_> = by_sources
-        .filter(|(paths, _)| is_header || paths.contains(&mutant.path))
-        .collect();
+    // Each with all sources that its cases need: what is missing would fail, too.
+    let mut groups = emulated_cases(&[67, 300]);
+    for (paths, cases) in &mut groups {
+        cases.retain(|case| {
+            case.workload == mutant.op && (is_header || paths.contains(&mutant.path))
+        });
+    }
+    groups.retain(|_, cases| !cases.is_empty());
     assert!(
-        !cases.is_empty(),
+        !groups.is_empty(),
         "no case of {} uses {}",
         mutant.op,
         mutant.path
     );
-    // With all that those cases need: what is missing would fail, too.
-    let paths = cases[0].0.clone();
-    cases.retain(|(others, _)| *others == paths);
-    WAYS.iter().any(|(watch, orders)| {
-        let compiled = Compiled::of_mutant(&paths, mutant, *watch)
-            .unwrap_or_else(|reason| panic!("{}: {reason}", mutant.what));
-        cases.iter().any(|(_, case)| {
-            orders
-                .iter()
-                .any(|order| run(&mut Session::start(&compiled), case, *order).is_err())
-        })
+    groups.iter().any(|(paths, cases)| {
+        WAYS.iter()
+            .any(|(watch, orders)| is_caught_by(mutant, paths, cases, *watch, orders))
     })
+}
+
+fn is_caught_by(
+    mutant: &mutants::Mutant,
+    paths: &[&'static str],
+    cases: &[CaseSpec],
+    watch: Watch,
+    orders: &[Order],
+) -> bool {
+    let compiled = Compiled::of_mutant(paths, mutant, watch)
+        .unwrap_or_else(|reason| panic!("{}: {reason}", mutant.what));
+    let fails = |case: &CaseSpec, order: &Order| {
+        run(&mut Session::start(&compiled), case, *order).is_err()
+    };
+    cases
+        .iter()
+        .any(|case| orders.iter().any(|order| fails(case, order)))
 }

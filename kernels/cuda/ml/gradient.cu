@@ -25,12 +25,10 @@ ASSAY_DEVICE void each(float* values, u64 n, Four four, One one) {
 ASSAY_DEVICE float sum_for_all(float value, float* parts) {
     __shared__ float total;
     const float sum = block_sum<float, THREADS>(value, parts);
+    // The barrier inside `block_sum` keeps the next one from writing before all have read this one.
     if (threadIdx.x == 0) total = sum;
     __syncthreads();
-    const float result = total;
-    // Before the next one writes.
-    __syncthreads();
-    return result;
+    return total;
 }
 
 }  // namespace gradient

@@ -381,11 +381,11 @@ pub const ALL: &[Mutant] = &[
         to: "ratio < -1.0f ? 1.0f : ratio",
     },
     Mutant {
-        what: "a sum that is overwritten before all have read it",
+        what: "a sum that is read before it is there",
         op: "clip-adaptive",
         path: "ml/gradient.cu",
-        from: "    // Before the next one writes.\n    __syncthreads();\n",
-        to: "",
+        from: "    if (threadIdx.x == 0) total = sum;\n    __syncthreads();\n",
+        to: "    if (threadIdx.x == 0) total = sum;\n",
     },
     Mutant {
         what: "a mean over one more",
