@@ -35,6 +35,7 @@ use assay_protocol::{
     WorkloadInfo,
 };
 
+use crate::oom;
 use capture::Captured;
 use execution::Outcome;
 use order::{Ending, Execution, Order};
@@ -54,6 +55,9 @@ const PEAK_MEMORY: &str = "peak_memory";
 /// The kernel counts what the launcher held when it spawned a command as the command's. That differs from build to build and with
 /// the page cache, and would be compared as if it were the command's own: so no peak is told that could be the launcher's.
 const LEAST_TOLD_BYTES: u64 = 32 << 20;
+
+/// The signal by which the kernel ends what takes too much memory.
+const KILLED: i32 = 9;
 
 /// Catalog entry of `command`.
 pub struct PlainCommand;
@@ -85,6 +89,8 @@ struct Prepare {
     exit_code: i32,
     rules: Vec<Rule>,
     last: Option<Last>,
+    /// What the kernel had ended for want of memory beforehand.
+    oom_kills: Option<u64>,
 }
 
 /// What is kept of the last execution.
@@ -120,6 +126,7 @@ impl Prepare {
             exit_code: spec.exit_code,
             rules,
             last: None,
+            oom_kills: oom::oom_kills(),
         })
     }
 
@@ -144,6 +151,11 @@ impl Prepare {
             Ending::Code(code) if code == self.exit_code => return Ok(()),
             Ending::Code(code) => {
                 format!("exited with code {code}; expected {}", self.exit_code)
+            }
+            Ending::Signal(KILLED) if oom::more_oom_kills(self.oom_kills) => {
+                format!(
+                    "was killed by signal {KILLED}: the kernel found itself or the container out of memory"
+                )
             }
             Ending::Signal(signal) => format!("was killed by signal {signal}"),
             Ending::TimedOut => {

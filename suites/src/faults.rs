@@ -3,6 +3,7 @@
 //! Its parameter `mode` names the fault. Modes that break the protocol itself write to standard output
 //! past the worker loop.
 
+use std::hint::black_box;
 use std::io::{self, Write};
 use std::thread;
 use std::time::Duration;
@@ -30,6 +31,8 @@ enum Mode {
     HangPrepare,
     /// The case is skipped.
     Skip,
+    /// A sample takes a gigabyte, whether it is there or not.
+    Hog,
     /// Writes lines to standard error, then fails.
     Stderr,
     /// The verification fails.
@@ -59,6 +62,7 @@ const MODES: &[(&str, Mode)] = &[
     ("hang", Mode::Hang),
     ("hang-prepare", Mode::HangPrepare),
     ("skip", Mode::Skip),
+    ("hog", Mode::Hog),
     ("stderr", Mode::Stderr),
     ("wrong", Mode::Wrong),
     ("rubbish", Mode::Rubbish),
@@ -129,6 +133,7 @@ impl Workload for Faulty {
             Mode::Crash => std::process::abort(),
             Mode::Panic => panic!("on purpose"),
             Mode::Hang => hang(),
+            Mode::Hog => Ok(hog()),
             Mode::Stderr => complain(),
             mode => {
                 write_past_the_loop(mode).map_err(|e| Failure::Failed(e.to_string()))?;
@@ -153,6 +158,12 @@ fn hang() -> ! {
     loop {
         thread::sleep(Duration::from_hours(1));
     }
+}
+
+fn hog() -> Measured {
+    // Ones, for zeros would take no memory before they are written.
+    black_box(vec![1_u8; 1 << 30]);
+    Measured::default()
 }
 
 fn complain() -> Result<Measured, Failure> {

@@ -11,6 +11,7 @@ mod clock;
 mod command;
 mod faults;
 mod hello;
+mod oom;
 mod refusal;
 mod serve;
 mod spin;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 pub use catalog::catalog;
 pub use check::{SIZES as CHECK_SIZES, Tally, check};
 pub use hello::hello;
+pub use oom::{more_oom_kills, oom_kills};
 pub use serve::serve;
 
 /// Serves standard input and output until the input ends: the whole of a worker program.

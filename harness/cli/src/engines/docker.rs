@@ -109,8 +109,8 @@ impl Engine for Docker {
         oci::inspect(&CLIENT, &self.sandbox, name, &self.version).map(Some)
     }
 
-    fn last_words(&self, name: &str) -> Option<String> {
-        oci::last_words(&CLIENT, name)
+    fn last_words(&self, name: &str, is_oom: bool) -> Option<String> {
+        oci::last_words(&CLIENT, name, is_oom)
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Keeper {
     name: String,
     process: Child,
     input: Option<ChildStdin>,
+    /// What the kernel had ended for want of memory before the container was started.
+    oom_kills: Option<u64>,
 }
 
 impl Keeper {
@@ -49,12 +51,14 @@ impl Keeper {
             name: name.to_owned(),
             input: process.stdin.take(),
             process,
+            oom_kills: assay_suites::oom_kills(),
         }))
     }
 
     /// Why the container ended, where its engine knows.
     pub fn last_words(&self) -> Option<String> {
-        self.engine.last_words(&self.name)
+        let is_oom = assay_suites::more_oom_kills(self.oom_kills);
+        self.engine.last_words(&self.name, is_oom)
     }
 }
 

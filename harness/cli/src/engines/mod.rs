@@ -69,8 +69,9 @@ pub trait Engine: fmt::Debug {
         Ok(None)
     }
 
-    /// Why a container ended, where its engine knows.
-    fn last_words(&self, _name: &str) -> Option<String> {
+    /// Why a container ended, where its engine knows; `is_oom` if the kernel has ended something for want of memory since
+    /// it was started.
+    fn last_words(&self, _name: &str, _is_oom: bool) -> Option<String> {
         None
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use assay_protocol::Digest;
@@ -94,6 +95,11 @@ fn most_memory() -> Result<u64> {
     Ok(kilobytes * 1024 / 8 * MEMORY_EIGHTHS)
 }
 
+/// How long an engine may take to notice that a container has ended.
+const SETTLING: Duration = Duration::from_secs(3);
+/// How often it is asked meanwhile.
+const TICK: Duration = Duration::from_millis(50);
+
 /// An image of an engine's store, as `inspect` describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -118,12 +124,16 @@ impl Stored {
         };
         let with_name = list("RepoDigests");
         let of_names = with_name.iter().filter_map(|name| name.rsplit('@').next());
-        let mut digests: Vec<Digest> = text("Digest")
+        let mut digests: Vec<Digest> = Vec::new();
+        for digest in text("Digest")
             .into_iter()
             .chain(of_names)
             .filter_map(digest)
-            .collect();
-        digests.dedup();
+        {
+            if !digests.contains(&digest) {
+                digests.push(digest);
+            }
+        }
         Some(Self {
             id: digest(text("Id")?)?,
             digests,
@@ -236,6 +246,26 @@ fn pinned(client: &Client, image: &Image, oci: &OciDigests) -> Result<Option<OsS
     Ok(None)
 }
 
+/// The digests under which a store has the content of an image: the pinned ones, or those of another packing of it, where an
+/// engine unpacked the layers and packed them its own way. `None` where it is not there at all.
+pub fn as_stored(client: &Client, image: &Image) -> Result<Option<OciDigests>> {
+    let Some(oci) = image.oci else {
+        return Ok(None);
+    };
+    let found = stored(client, &oci.config.to_string())?;
+    let found = found.filter(|found| found.id == oci.config && found.platform == image.platform);
+    Ok(found.map(|found| {
+        if found.digests.is_empty() || found.check(image, &oci).is_ok() {
+            return oci;
+        }
+        OciDigests {
+            index: None,
+            manifest: found.digests[0],
+            config: oci.config,
+        }
+    }))
+}
+
 /// Puts an OCI archive into the store.
 pub fn load(client: &Client, file: &Path) -> Result<()> {
     let words = [OsStr::new("load"), OsStr::new("--input"), file.as_os_str()];
@@ -251,10 +281,21 @@ pub fn inspect(client: &Client, sandbox: &Sandbox, name: &str, version: &str) ->
             client.program
         ))
     })?;
-    compare(client, sandbox, &found, version)
+    let digests = |id: &Digest| {
+        let image = stored(client, &id.to_string())?;
+        Ok(image.map_or(Vec::new(), |image| image.digests))
+    };
+    compare(client, sandbox, &found, version, digests)
 }
 
-fn compare(client: &Client, sandbox: &Sandbox, found: &Value, version: &str) -> Result<Ran> {
+/// `digests` are those that a store knows an image by: a container names one of them, not always that of the manifest.
+fn compare(
+    client: &Client,
+    sandbox: &Sandbox,
+    found: &Value,
+    version: &str,
+    digests: impl FnOnce(&Digest) -> Result<Vec<Digest>>,
+) -> Result<Ran> {
     let image = &sandbox.image;
     let text = |pointer: &str| found.pointer(pointer).and_then(Value::as_str);
     let runs = text("/Image").and_then(digest);
@@ -276,7 +317,10 @@ fn compare(client: &Client, sandbox: &Sandbox, found: &Value, version: &str) -> 
         ))
         .into());
     };
-    if let Some(other) = manifest.filter(|manifest| !is_pinned(*manifest)) {
+    let other = manifest.filter(|manifest| !is_pinned(*manifest));
+    if let Some(other) = other
+        && !digests(&runs)?.into_iter().any(is_pinned)
+    {
         return Err(Mismatch(format!(
             "the container of {} runs the manifest {other}, and {} is pinned",
             named(image),
@@ -298,14 +342,22 @@ fn compare(client: &Client, sandbox: &Sandbox, found: &Value, version: &str) -> 
     })
 }
 
-/// Why a container ended, if that was not its worker's own doing.
-pub fn last_words(client: &Client, name: &str) -> Option<String> {
+/// Why a container ended, if that was not its worker's own doing; `is_oom` if the kernel has ended something for want of
+/// memory since it was started.
+pub fn last_words(client: &Client, name: &str, is_oom: bool) -> Option<String> {
     let words = ["container", "inspect", name].map(OsStr::new);
-    let found = client.inspect(&words).ok()??;
-    ending(&found)
+    let deadline = Instant::now() + SETTLING;
+    loop {
+        let found = client.inspect(&words).ok()??;
+        let runs = found.pointer("/State/Running").and_then(Value::as_bool);
+        if runs != Some(true) || Instant::now() >= deadline {
+            return ending(&found, is_oom);
+        }
+        std::thread::sleep(TICK);
+    }
 }
 
-fn ending(found: &Value) -> Option<String> {
+fn ending(found: &Value, is_oom: bool) -> Option<String> {
     let state = found.get("State")?;
     let flag = |field: &str| state.get(field).and_then(Value::as_bool) == Some(true);
     let code = state.get("ExitCode").and_then(Value::as_i64)?;
@@ -313,13 +365,11 @@ fn ending(found: &Value) -> Option<String> {
     let bound = memory.map_or("all the".into(), |bytes| format!("the {bytes} bytes of"));
     match code {
         _ if flag("Running") => None,
-        _ if flag("OOMKilled") => Some(format!(
-            "its container was killed: it used up {bound} memory that it may have"
+        // Not every engine on every kernel is told when a container runs out of memory; the kernel counts.
+        _ if flag("OOMKilled") || (code == 137 && is_oom) => Some(format!(
+            "out of memory: its container used up {bound} memory that it may have, and was killed"
         )),
-        // Not every engine on every kernel is told when a container runs out of memory.
-        137 => Some(format!(
-            "its container was killed by signal 9: from outside, or by the kernel because it used up {bound} memory that it may have"
-        )),
+        137 => Some("its container was killed by signal 9, from outside".into()),
         143 => Some("its container was ended by signal 15, from outside".into()),
         _ => None,
     }

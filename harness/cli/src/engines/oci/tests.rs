@@ -99,6 +99,7 @@ fn a_container_that_runs_another_image_is_a_mismatch() {
         &sandbox(),
         &container(&config.hex(), manifest.clone()),
         "4.3.1",
+        |_| unreachable!("it names the pinned manifest"),
     )
     .unwrap();
     assert_eq!(ran.pid, Some(7));
@@ -109,9 +110,14 @@ fn a_container_that_runs_another_image_is_a_mismatch() {
         container(&config.hex(), json!(other.to_string())),
         json!({"State": {"Pid": 7}}),
     ] {
-        let error = compare(&podman::CLIENT, &sandbox(), &found, "4.3.1").unwrap_err();
+        let known = |_: &Digest| Ok(vec![other]);
+        let error = compare(&podman::CLIENT, &sandbox(), &found, "4.3.1", known).unwrap_err();
         assert!(error.is::<Mismatch>(), "{error}");
     }
+    // The container names an index, or another packing; the store knows the same image by the pinned manifest, too.
+    let found = container(&config.hex(), json!(other.to_string()));
+    let known = |_: &Digest| Ok(vec![other, Digest::of("manifest")]);
+    compare(&podman::CLIENT, &sandbox(), &found, "4.3.1", known).unwrap();
 }
 
 #[test]
@@ -149,19 +155,25 @@ fn a_container_gets_nothing_but_what_is_listed() {
 
 #[test]
 fn an_engine_says_why_a_container_ended() {
-    let ended = |code: i64, is_out_of_memory: bool| {
-        let state = json!({"Running": false, "ExitCode": code, "OOMKilled": is_out_of_memory});
-        ending(&json!({"State": state, "HostConfig": {"Memory": 4096}}))
+    let ended = |code: i64, is_told: bool, is_counted: bool| {
+        let state = json!({"Running": false, "ExitCode": code, "OOMKilled": is_told});
+        ending(
+            &json!({"State": state, "HostConfig": {"Memory": 4096}}),
+            is_counted,
+        )
     };
-    assert!(
-        ended(137, true)
-            .unwrap()
-            .contains("killed: it used up the 4096 bytes of memory")
-    );
-    assert!(ended(137, false).unwrap().contains("signal 9"));
-    assert_eq!(ended(1, false), None);
+    for (is_told, is_counted) in [(true, false), (false, true)] {
+        let said = ended(137, is_told, is_counted).unwrap();
+        assert!(
+            said.starts_with("out of memory") && said.contains("the 4096 bytes"),
+            "{said}"
+        );
+    }
+    assert!(ended(137, false, false).unwrap().contains("signal 9"));
+    // What the kernel ended was another process.
+    assert_eq!(ended(1, false, true), None);
     assert_eq!(
-        ending(&json!({"State": {"Running": true, "ExitCode": 0}})),
+        ending(&json!({"State": {"Running": true, "ExitCode": 0}}), true),
         None
     );
 }
