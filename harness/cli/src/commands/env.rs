@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use assay_record::Engine;
 
-use crate::engines::oci;
+use crate::engines::{docker, oci, podman};
 use crate::environments::build::{self, Recipe};
 use crate::environments::{self, Environment, Lock, lock};
 use crate::errors::Exit;
@@ -125,12 +125,13 @@ fn list(settings: &Settings) -> Result<Exit> {
     Ok(Exit::Fine)
 }
 
-/// Compares each with what is here: exit 1 where one is another, 3 where one is not to be had.
+/// Compares each with what is here: exit 1 where one is another or not here, 3 where its engine is not.
 fn verify(naming: &Naming, settings: &Settings) -> Result<Exit> {
     let lock = Lock::read(settings)?;
     let mut exit = Exit::Fine;
     for name in named(naming, settings)? {
         let environment = lock.get(&name, settings)?;
+        answers(environment.engine(settings))?;
         match here(&name, environment, settings) {
             Ok(()) => crate::say!("{name}: as pinned"),
             Err(error) => {
@@ -150,6 +151,15 @@ fn verify(naming: &Naming, settings: &Settings) -> Result<Exit> {
         }
     }
     Ok(exit)
+}
+
+/// Whether an engine that has a store is there to be asked.
+fn answers(engine: Engine) -> Result<()> {
+    match engine {
+        Engine::Podman => podman::version().map(drop),
+        Engine::Docker => docker::version().map(drop),
+        Engine::Apptainer | Engine::Host => Ok(()),
+    }
 }
 
 fn here(name: &str, environment: &Environment, settings: &Settings) -> Result<()> {
@@ -192,8 +202,12 @@ fn say(name: &str, environment: &Environment, settings: &Settings) {
         ("file", environment.file.as_ref().map(|file| file.digest)),
     ];
     for (what, digest) in digests {
-        if let Some(digest) = digest {
-            crate::say!("    {what:<9} {digest}");
+        match digest {
+            Some(digest) => crate::say!("    {what:<9} {digest}"),
+            None if what == "index" && environment.manifest.is_some() => {
+                crate::say!("    {what:<9} none: it is for one platform");
+            }
+            None => {}
         }
     }
 }

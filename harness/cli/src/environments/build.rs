@@ -219,7 +219,10 @@ pub fn pull(name: &str, settings: &Settings) -> Result<()> {
         !image.reference.starts_with("localhost/"),
         "environment `{name}` was built here and lies in no registry: `assay env build {name}` builds it, or load the archive of somebody who has it"
     );
-    client.act(&["pull", "--quiet", &by_digest].map(OsStr::new))?;
+    let words = ["pull", "--quiet", &by_digest].map(OsStr::new);
+    client.act(&words).with_context(|| {
+        format!("environment `{name}`: {by_digest} cannot be fetched; is that registry in reach, and are you logged in there?")
+    })?;
     oci::find(&client, &image, settings).map(drop)
 }
 

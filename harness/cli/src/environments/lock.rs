@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use assay_protocol::Digest;
 use assay_record::{Engine, ImageFormat, validate};
 
-use super::{Environment, LockedFile, file_digest, usual_engine};
+use super::{Environment, LockedFile, documents, file_digest, usual_engine};
 use crate::engines::client::Client;
-use crate::engines::oci::{self, Stored};
+use crate::engines::oci;
 use crate::engines::{WORKER, docker, podman};
 use crate::errors::CouldNotRun;
 use crate::settings::Settings;
@@ -45,22 +45,16 @@ pub fn stored(client: &Client, name: &str) -> Result<Environment> {
             client.program
         ))
     })?;
-    let worker = worker_in(client, &found.id)?;
-    describe(name, &found, worker)
-}
-
-/// Names the digests of a stored image.
-fn describe(name: &str, found: &Stored, worker: Option<Digest>) -> Result<Environment> {
-    // Of what has no manifest, as with Docker's builds, the configuration stands for it: it names all content.
-    let manifest = found.digests.first().copied().unwrap_or(found.id);
+    let reference = repository(name, &found.names)?;
+    let named = documents::tell_apart(client, &reference, &found);
     Ok(Environment {
-        reference: repository(name, &found.names)?,
+        reference,
         platform: found.platform.clone(),
         engine: None,
-        index: None,
-        manifest: Some(manifest),
+        index: named.index,
+        manifest: Some(named.manifest),
         config: Some(found.id),
-        worker,
+        worker: worker_in(client, &found.id)?,
         memory_bytes: None,
         pids: None,
         file: None,

@@ -4,6 +4,7 @@
 //! here when a run is planned; what runs is found by those digests ([`crate::engines`]).
 
 pub mod build;
+pub mod documents;
 pub mod lock;
 pub mod staging;
 
