@@ -98,7 +98,7 @@ pub fn make_state(settings: &Settings, state: &GitState, commit: &ArmCommit) -> 
     let (root, _lock) = check_out(settings, state)?;
     let below = within(settings, &settings.project)?.unwrap_or_default();
     let folder = root.join(below);
-    build(commit, &folder, &root)?;
+    build(commit, &folder, &root, settings.cargo_home.as_deref())?;
     let worker = commit.worker.as_ref().map(|worker| folder.join(worker));
     if let Some(worker) = worker.as_ref().filter(|worker| !worker.is_file()) {
         let what = format!("{}: not there after the build", worker.display());
@@ -185,8 +185,8 @@ fn restore(state: &GitState, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds in `folder`, a part of the worktree at `root`.
-fn build(commit: &ArmCommit, folder: &Path, root: &Path) -> Result<()> {
+/// Builds in `folder`, a part of the worktree at `root`; with a home for cargo that has all, without a network.
+fn build(commit: &ArmCommit, folder: &Path, root: &Path, cargo_home: Option<&Path>) -> Result<()> {
     let log = &root.with_extension("log");
     let [program, arguments @ ..] = &commit.build[..] else {
         return Ok(());
@@ -207,6 +207,11 @@ fn build(commit: &ArmCommit, folder: &Path, root: &Path) -> Result<()> {
     // What it leaves must lie where it is looked for.
     command.env_remove("CARGO_TARGET_DIR");
     command.envs(target.iter().map(|target| ("CARGO_TARGET_DIR", target)));
+    if let Some(home) = cargo_home {
+        command
+            .env("CARGO_HOME", home)
+            .env("CARGO_NET_OFFLINE", "true");
+    }
     let status = command
         .args(arguments)
         .current_dir(folder)

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use assay_machine::diff::{self, Fact};
 use assay_protocol::Digest;
 use assay_record::manifest::GitState;
-use assay_record::{Arm, Fingerprint, Image, Manifest, RunId};
+use assay_record::{Arm, ArmCommit, Fingerprint, Image, Manifest, RunId};
 use assay_store::{CaseRow, Store};
 use assay_verdicts::{Explanation, Reproduction};
 
@@ -88,30 +88,57 @@ fn at_commit(manifest: &Manifest, settings: &Settings, dir: &Path) -> Result<Opt
 /// where nobody knows how: then this executable takes its place, as the record will say.
 pub fn rebuild_worker(manifest: &Manifest, settings: &Settings) -> Result<Option<PathBuf>> {
     // The worker of a container comes from its image.
-    let [arm @ Arm { image: None, .. }] = &manifest.arms[..] else {
+    let [
+        arm @ Arm {
+            image: None,
+            commit: None,
+            ..
+        },
+    ] = &manifest.arms[..]
+    else {
         return Ok(None);
     };
     let is_here =
         arm.worker == plan::own_digest()? || workers::find(settings, &arm.worker).is_some();
-    let state = manifest
-        .project
-        .git()
-        .filter(|state| state.commit.is_some());
-    let (false, None, Some(state)) = (is_here, &arm.commit, state) else {
+    let Some((state, commit)) = buildable(manifest, settings).filter(|_| !is_here) else {
         return Ok(None);
     };
-    let commit = state.commit.as_deref().unwrap_or_default();
-    let Ok(commit) = checkout::resolve(settings, commit) else {
-        return Ok(None);
-    };
-    if commit.worker.is_none() {
-        return Ok(None);
-    }
     crate::note!(
         "note: the worker of then, {}, is not at hand: it is built again from its commit",
         arm.worker
     );
-    let built = checkout::make_state(settings, state, &commit)?.worker;
+    build(arm, state, &commit, settings).map(Some)
+}
+
+/// Builds the worker of then from its commit because somebody wants that.
+pub fn build_worker(manifest: &Manifest, settings: &Settings) -> Result<PathBuf> {
+    let [
+        arm @ Arm {
+            image: None,
+            commit: None,
+            ..
+        },
+    ] = &manifest.arms[..]
+    else {
+        bail!(
+            "--rebuild builds the worker of a run of one arm on this machine, and this one has another"
+        );
+    };
+    let (state, commit) = buildable(manifest, settings).context(
+        "--rebuild: nobody knows how the worker was built; declare [build] with `command` and `worker` in assay.toml, in the clone where its commit is",
+    )?;
+    build(arm, state, &commit, settings)
+}
+
+/// The commit of then with how it is built, if it is here and anybody knows.
+fn buildable<'a>(manifest: &'a Manifest, settings: &Settings) -> Option<(&'a GitState, ArmCommit)> {
+    let state = manifest.project.git()?;
+    let commit = checkout::resolve(settings, state.commit.as_deref()?).ok()?;
+    commit.worker.is_some().then_some((state, commit))
+}
+
+fn build(arm: &Arm, state: &GitState, commit: &ArmCommit, settings: &Settings) -> Result<PathBuf> {
+    let built = checkout::make_state(settings, state, commit)?.worker;
     let built = built.context("the build leaves no worker")?;
     let is = plan::file_digest(&built)?;
     let how = if is == arm.worker {
@@ -120,7 +147,7 @@ pub fn rebuild_worker(manifest: &Manifest, settings: &Settings) -> Result<Option
         "other bytes than then"
     };
     crate::note!("note: the build gave {how}");
-    Ok(Some(built))
+    Ok(built)
 }
 
 fn tool_note(manifest: &Manifest, here: Digest) -> Option<String> {
@@ -269,9 +296,9 @@ fn arm_facts(then: &Manifest, now: &Manifest) -> Vec<Fact> {
     names.into_iter().filter(differs).map(fact).collect()
 }
 
-/// The digest by which an image is pinned.
+/// The digest of an image's content, however it is packed.
 fn digest_of(image: &Image) -> Option<Digest> {
-    let stored = image.oci.map(|oci| oci.manifest);
+    let stored = image.oci.map(|oci| oci.config);
     stored.or(image.file.as_ref().map(|file| file.digest))
 }
 

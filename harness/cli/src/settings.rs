@@ -140,6 +140,8 @@ pub struct Settings {
     pub engine: Option<Engine>,
     /// How a commit of the project is built.
     pub build: Option<Build>,
+    /// A home for cargo with all that the project depends on: that of a bundle, by which commits are built without a network.
+    pub cargo_home: Option<PathBuf>,
 }
 
 impl Settings {
@@ -148,11 +150,16 @@ impl Settings {
         let here = std::env::current_dir().context("the current folder cannot be read")?;
         let found = here
             .ancestors()
-            .map(|dir| dir.join(FILE_NAME))
-            .find(|file| file.is_file());
-        let Some(file) = found else {
-            return Ok(Self::below(&here));
-        };
+            .find(|folder| folder.join(FILE_NAME).is_file());
+        Self::of(found.unwrap_or(&here))
+    }
+
+    /// Reads the settings of a folder; defaults where it has no such file.
+    pub fn of(folder: &Path) -> Result<Self> {
+        let file = folder.join(FILE_NAME);
+        if !file.is_file() {
+            return Ok(Self::below(folder));
+        }
         let text = read_text(&file, MAX_BYTES)?;
         let in_file = || file.display().to_string();
         let parsed: SettingsFile = toml::from_str(&text).with_context(in_file)?;
@@ -170,7 +177,7 @@ impl Settings {
         let newest_records = newest_records.with_context(in_file)?;
         Ok(Self {
             newest_records,
-            ..Self::resolve(file.parent().unwrap_or(&here), parsed)
+            ..Self::resolve(folder, parsed)
         })
     }
 
@@ -199,6 +206,7 @@ impl Settings {
             newest_records: NEWEST_RECORDS,
             env: file.env,
             build: file.build,
+            cargo_home: None,
             project: project.to_path_buf(),
         }
     }

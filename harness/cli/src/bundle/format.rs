@@ -17,8 +17,8 @@ use serde_json::Value;
 
 /// First line of the file.
 pub const MAGIC: &[u8] = b"assay bundle\n";
-/// Version of the table that this Assay writes; it reads this one.
-pub const VERSION: u32 = 1;
+/// Version of the table that this Assay writes; it reads those before it too. 2 may hold dependencies.
+pub const VERSION: u32 = 2;
 /// Longest table, in bytes.
 pub const MAX_TABLE_BYTES: u64 = 16 << 20;
 /// Most that a part may be larger than it lies in the file: what shrinks more is not compressed.
@@ -35,7 +35,7 @@ const MAX_BYTES: u64 = 256 << 30;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Contents {
-    /// [`VERSION`].
+    /// At most [`VERSION`].
     pub version: u32,
     /// The run that can be run again.
     pub run: RunId,
@@ -103,6 +103,8 @@ pub enum What {
     Commit(String),
     /// The files of that commit, as a tar archive.
     Tree(String),
+    /// What the project at its commit depends on, as a home for cargo in a tar archive.
+    Vendor,
     /// A file that the manifest pins, by its path from the place of the suite's files.
     Data(String),
     /// The executable of a built-in worker, by its digest.
@@ -128,6 +130,7 @@ impl std::fmt::Display for What {
             Self::Record(name) => write!(f, "record {name}"),
             Self::Commit(commit) => write!(f, "commit {commit}"),
             Self::Tree(commit) => write!(f, "files of commit {commit}"),
+            Self::Vendor => f.write_str("dependencies"),
             Self::Data(path) => write!(f, "data {path}"),
             Self::Worker(digest) => write!(f, "worker {digest}"),
             Self::Image(digest) => write!(f, "image {digest}"),
@@ -168,7 +171,7 @@ impl Contents {
             .with_context(|| format!("the table of contents is not JSON; {CHANGED}"))?;
         let contents = value.get("contents").unwrap_or(&Value::Null);
         match contents.get("version").and_then(Value::as_u64) {
-            Some(1) => {}
+            Some(known) if (1..=u64::from(VERSION)).contains(&known) => {}
             Some(newer) if newer > u64::from(VERSION) => bail!(
                 "bundle version {newer} is newer than {VERSION}, the newest this assay reads; use a newer assay"
             ),
@@ -302,7 +305,7 @@ impl Part {
                 "its digest is {}",
                 self.content.sha256
             ),
-            What::Manifest | What::Record(_) | What::Image(_) => {}
+            What::Manifest | What::Record(_) | What::Vendor | What::Image(_) => {}
         }
         Ok(())
     }

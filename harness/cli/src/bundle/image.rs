@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use assay_protocol::Digest;
-use assay_record::{Arm, Image, manifest::Engine};
+use assay_record::{Arm, Image, OciDigests, manifest::Engine};
 use tar::{Archive, Builder, EntryType, Header};
 use tempfile::NamedTempFile;
 
@@ -91,10 +91,16 @@ fn normalise(from: &File, into: &File) -> Result<()> {
     Ok(())
 }
 
-/// Puts the image of an arm where its engine finds it, unless it is there.
-pub fn lay(bundle: &Bundle, part: &Part, arm: &Arm, settings: &Settings) -> Result<()> {
+/// Puts the image of an arm where its engine finds it, unless it is there. Returns the digests that its content has there where
+/// those are others: an engine gives out no layer as it was compressed in a registry, and what it compresses is another manifest.
+pub fn lay(
+    bundle: &Bundle,
+    part: &Part,
+    arm: &Arm,
+    settings: &Settings,
+) -> Result<Option<OciDigests>> {
     let Some(image) = &arm.image else {
-        return Ok(());
+        return Ok(None);
     };
     if let Some(file) = &image.file {
         ensure!(
@@ -110,7 +116,7 @@ pub fn lay(bundle: &Bundle, part: &Part, arm: &Arm, settings: &Settings) -> Resu
         let kept = folder.join(file.digest.hex());
         copy.persist(kept)
             .map_err(|error| cannot_write(&error.error))?;
-        return Ok(());
+        return Ok(None);
     }
     let client = environments::lock::client_of(arm.engine)?;
     if oci::find(&client, image, settings).is_err() {
@@ -118,7 +124,8 @@ pub fn lay(bundle: &Bundle, part: &Part, arm: &Arm, settings: &Settings) -> Resu
         bundle.extract(part, copy.as_file_mut())?;
         oci::load(&client, copy.path())?;
     }
-    Ok(())
+    let there = oci::as_stored(&client, image)?;
+    Ok(there.filter(|there| Some(*there) != image.oci))
 }
 
 /// The part of a bundle that is an arm's image.

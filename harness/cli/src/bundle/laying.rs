@@ -7,13 +7,13 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use assay_record::{Manifest, ManifestFile, Record, RunId};
+use assay_record::{Arm, Manifest, ManifestFile, Record, RunId};
 use git2::Repository;
 use tempfile::{NamedTempFile, TempDir};
 
 use super::format::{Part, What};
 use super::reading::{Bundle, cannot_write};
-use super::{image, source};
+use super::{image, source, vendor};
 use crate::errors::CouldNotRun;
 use crate::plan::{self, project, sources};
 use crate::settings::Settings;
@@ -38,11 +38,13 @@ pub struct Laid {
     pub dir: PathBuf,
     /// The user's settings, with the bundle's project in place of the user's.
     pub settings: Settings,
+    /// What is otherwise here than the manifest had it, in words.
+    pub notes: Vec<String>,
 }
 
 /// Checks every byte of a bundle and lays it out.
 ///
-/// With a worker of the user's, programs for another machine are no hindrance; on the host no image is needed.
+/// With a worker of the user's, or one that is built here, programs for another machine are no hindrance; on the host no image is needed.
 pub fn lay_out(
     bundle: &Bundle,
     settings: &Settings,
@@ -56,15 +58,15 @@ pub fn lay_out(
     ensure!(
         own_worker || *theirs == here,
         CouldNotRun(format!(
-            "the bundle's programs are for {theirs}, and this is {here}; `--worker PATH` measures a worker of yours in their place"
+            "the bundle's programs are for {theirs}, and this is {here}; `--worker PATH` measures a worker of yours in their place, and `--rebuild` builds it if the bundle was made with --with-vendor"
         ))
     );
     settings.prepare_folders()?;
     keep_workers(bundle, settings)?;
-    for arm in file.manifest.arms.iter().filter(|_| !on_host) {
-        if let Some(part) = image::part_of(bundle, arm) {
-            image::lay(bundle, part, arm, settings)?;
-        }
+    let mut packed = file.manifest.clone();
+    let mut notes = Vec::new();
+    for arm in packed.arms.iter_mut().filter(|_| !on_host) {
+        notes.extend(lay_image(bundle, arm, settings)?);
     }
     let root = place(bundle, &file.manifest)?;
     let base = root.join(base_name(bundle));
@@ -82,14 +84,38 @@ pub fn lay_out(
         } else {
             root.join(TREE)
         };
+        // Settings that this Assay cannot read say nothing of how to build; all else of them is the user's.
+        of_bundle.build = Settings::of(&of_bundle.project)
+            .ok()
+            .and_then(|theirs| theirs.build);
+        let home = root.join(vendor::HOME);
+        of_bundle.cargo_home = home.is_dir().then_some(home);
     }
     Ok(Laid {
         run: bundle.contents.run.clone(),
         record: keep_record(&record, bundle, settings)?,
         dir: base.join(&bundle.contents.place.folder),
         settings: of_bundle,
-        file,
+        file: ManifestFile::seal(&packed)?,
+        notes,
     })
+}
+
+/// Puts the image of an arm where its engine finds it. Where that packs the same content otherwise, the arm names it so.
+fn lay_image(bundle: &Bundle, arm: &mut Arm, settings: &Settings) -> Result<Option<String>> {
+    let Some(part) = image::part_of(bundle, arm) else {
+        return Ok(None);
+    };
+    let there = image::lay(bundle, part, arm, settings)?;
+    let Some((there, image)) = there.zip(arm.image.as_mut()) else {
+        return Ok(None);
+    };
+    let before = image.oci.replace(there);
+    let before = before.map_or(String::new(), |oci| oci.manifest.to_string());
+    Ok(Some(format!(
+        "The image of arm `{}` is packed otherwise here (manifest {before} then, {} now); its content is what it was: configuration {}.",
+        arm.name, there.manifest, there.config
+    )))
 }
 
 /// The project's files.
@@ -214,14 +240,28 @@ fn is_whole(bundle: &Bundle, manifest: &Manifest, root: &Path) -> bool {
             here == then.map(|then| (&then.commit, &then.diff))
         })
     };
-    has_files && (commit(manifest).is_none() || has_tree())
+    let has_vendor = || root.join(vendor::HOME).join(vendor::SETTINGS).is_file();
+    has_files
+        && (commit(manifest).is_none() || has_tree())
+        && (vendored(bundle).is_none() || has_vendor())
 }
 
 fn commit(manifest: &Manifest) -> Option<&String> {
     manifest.project.git()?.commit.as_ref()
 }
 
+/// What the project depends on, where the bundle has it.
+fn vendored(bundle: &Bundle) -> Option<&Part> {
+    bundle.contents.part(|what| *what == What::Vendor)
+}
+
 fn fill(bundle: &Bundle, manifest: &Manifest, root: &Path) -> Result<()> {
+    if let Some(part) = vendored(bundle) {
+        let mut archive = tempfile::tempfile().map_err(|error| cannot_write(&error))?;
+        bundle.extract(part, &mut archive)?;
+        archive.rewind()?;
+        vendor::unpack(archive, &root.join(vendor::HOME)).with_context(|| part.what.to_string())?;
+    }
     if let Some(commit) = commit(manifest) {
         let tree = root.join(TREE);
         let repository = Repository::init(&tree)?;

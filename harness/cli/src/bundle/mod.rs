@@ -1,7 +1,7 @@
 //! Bundles: one file with all that a run needs to be run again, on another machine and without a network.
 //!
 //! [format] is its table of contents, [writing] makes one of a run, [reading] takes one apart and believes nothing,
-//! [source] is the tree of a commit as an archive, [image] that of a container, and [laying] lays a bundle out so that the manifest in it runs as
+//! [source] is the tree of a commit as an archive, [vendor] what it depends on, [image] that of a container, and [laying] lays a bundle out so that the manifest in it runs as
 //! any other does. What a bundle holds is measured by running it: whoever runs a bundle runs its programs.
 
 pub mod format;
@@ -9,6 +9,7 @@ pub mod image;
 pub mod laying;
 pub mod reading;
 pub mod source;
+pub mod vendor;
 pub mod writing;
 
 use std::path::Path;

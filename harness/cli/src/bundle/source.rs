@@ -190,7 +190,7 @@ fn content_of(entry: &mut tar::Entry<'_, impl Read>) -> Result<(u32, Vec<u8>)> {
 }
 
 /// A path of git's: names with slashes between them, none of which leads elsewhere or into git's own folder.
-fn check_path(path: &[u8]) -> Result<()> {
+pub fn check_path(path: &[u8]) -> Result<()> {
     ensure!(
         path.len() <= MAX_PATH_BYTES,
         "its path is longer than {MAX_PATH_BYTES} bytes"

@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 
 use super::format::{Contents, Encoding, Extent, MAGIC, MAX_RATIO, Part, Place, VERSION, What};
 use super::reading::{Bundle, cannot_write, copy};
-use super::{image, source};
+use super::{image, source, vendor};
 use crate::errors::CouldNotRun;
 use crate::plan::{self, project, sources};
 use crate::reproduction::{self, Files};
@@ -38,12 +38,23 @@ struct Item {
     content: Content,
 }
 
+/// What somebody wants in a bundle besides.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct With {
+    /// Put the images of the run's containers into it: from podman's store, or the files that were locked.
+    #[arg(long)]
+    with_image: bool,
+    /// Put what the project's Cargo.lock names into it, so that its worker can be built again without a network.
+    #[arg(long)]
+    with_vendor: bool,
+}
+
 /// Writes a bundle of a run to a file, and opens it again.
 pub fn write(
     settings: &Settings,
     run: &RunRow,
     file: &ManifestFile,
-    with_image: bool,
+    with: With,
     to: &Path,
 ) -> Result<Bundle> {
     let folder = match to.parent() {
@@ -57,12 +68,15 @@ pub fn write(
         folder.display()
     );
     ensure!(
-        !with_image || file.manifest.arms.iter().any(|arm| arm.image.is_some()),
+        !with.with_image || file.manifest.arms.iter().any(|arm| arm.image.is_some()),
         "--with-image: no arm of the run was in a container; leave it away"
     );
     let mut gathered = Gathered::of(settings, run, file, folder)?;
-    if with_image {
+    if with.with_image {
         gathered.add_images(settings, &file.manifest)?;
+    }
+    if with.with_vendor {
+        gathered.add_vendor(settings, &file.manifest, folder)?;
     }
     gathered.order();
     let written = gathered.write(run, file, to, folder);
@@ -118,6 +132,26 @@ impl Gathered {
             let what = What::Image(image::key(image)?);
             self.items.push(Item::new(what, content));
         }
+        Ok(())
+    }
+
+    /// What the project depends on at its commit, with its changes.
+    fn add_vendor(
+        &mut self,
+        settings: &Settings,
+        manifest: &Manifest,
+        scratch: &Path,
+    ) -> Result<()> {
+        let state = manifest.project.git();
+        let state = state
+            .filter(|state| state.commit.is_some())
+            .context("--with-vendor: the run is of no commit, so that there is nothing to build")?;
+        let files = checkout::files(settings, state)?;
+        let archive = tempfile::tempfile_in(scratch).map_err(|error| cannot_write(&error))?;
+        let folder = files.folder(Path::new(&self.place.project));
+        vendor::pack(&folder, scratch, &archive)?;
+        self.items
+            .push(Item::new(What::Vendor, Content::Scratch(archive)));
         Ok(())
     }
 

@@ -15,9 +15,8 @@ use crate::settings::Settings;
 pub struct Args {
     /// A run: an id, a unique prefix, `latest`, `latest~1`, `tag:NAME`.
     run: String,
-    /// Put the images of the run's containers into it: from podman's store, or the files that were locked.
-    #[arg(long)]
-    with_image: bool,
+    #[command(flatten)]
+    with: writing::With,
     /// File to write.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -31,7 +30,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         let file = store.manifest(&run.manifest)?;
         (run, file)
     };
-    let bundle = writing::write(&settings, &run, &file, args.with_image, &args.output)?;
+    let bundle = writing::write(&settings, &run, &file, args.with, &args.output)?;
     crate::say!("run    {}", run.run);
     for part in &bundle.contents.parts {
         crate::say!(

@@ -8,7 +8,7 @@ use assay_record::{Arm, ManifestFile, RunId, RunStatus};
 use assay_store::Access;
 use assay_verdicts::{Likeness, Reproduction, Verdict};
 
-use crate::bundle::{self, laying, reading::Bundle};
+use crate::bundle::{self, format::What, laying, reading::Bundle};
 use crate::errors::Exit;
 use crate::execute::{self, Options};
 use crate::interrupt::Interrupt;
@@ -52,6 +52,9 @@ struct Otherwise {
     /// Run arms that ran in containers on this machine itself, without their images.
     #[arg(long)]
     on_host: bool,
+    /// Build the worker of then again from its source, though it is at hand; of a bundle without a network.
+    #[arg(long, conflicts_with = "worker")]
+    rebuild: bool,
 }
 
 /// A manifest, the run that it is compared with, and where both are at home.
@@ -61,6 +64,8 @@ struct Original {
     settings: Settings,
     /// What `{dir}` stands for, where that is known already.
     dir: Option<PathBuf>,
+    /// What is otherwise than then, in words.
+    notes: Vec<String>,
 }
 
 /// What will be run.
@@ -153,16 +158,22 @@ fn load(args: &Args, settings: Settings) -> Result<Original> {
         run,
         settings,
         dir: None,
+        notes: Vec::new(),
     })
 }
 
 /// Lays a bundle out. Its record becomes one of the user's: a reproduction is stored, and would be of nothing without it.
 fn from_bundle(path: &Path, settings: &Settings, args: &Args) -> Result<Original> {
     let bundle = Bundle::open(path)?;
+    let rebuild = args.otherwise.rebuild;
+    ensure!(
+        !rebuild || bundle.contents.part(|what| *what == What::Vendor).is_some(),
+        "--rebuild: the bundle has not what its source depends on; make it with --with-vendor"
+    );
     let laid = laying::lay_out(
         &bundle,
         settings,
-        args.worker.is_some(),
+        args.worker.is_some() || rebuild,
         args.otherwise.on_host,
     )?;
     database::ingest_record(settings, &laid.record)?;
@@ -176,6 +187,7 @@ fn from_bundle(path: &Path, settings: &Settings, args: &Args) -> Result<Original
         run: Some(laid.run),
         settings: laid.settings,
         dir: Some(laid.dir),
+        notes: laid.notes,
     })
 }
 
@@ -195,7 +207,8 @@ fn prepare(original: Original, args: &Args) -> Result<Option<Again>> {
             path.display()
         );
     }
-    let mut notes: Vec<String> = files.note.into_iter().collect();
+    let mut notes = original.notes;
+    notes.extend(files.note);
     if !files.changed.is_empty() {
         for note in &notes {
             crate::note!("note: {note}");
@@ -215,6 +228,11 @@ fn prepare(original: Original, args: &Args) -> Result<Option<Again>> {
     let mut worker = args.worker.clone();
     if let Some(other) = &args.worker {
         file = with_worker(file, other, &mut notes)?;
+    } else if args.otherwise.rebuild {
+        worker = Some(reproduction::build_worker(
+            &file.manifest,
+            &original.settings,
+        )?);
     } else if reproduction::runs_kept_worker(&file.manifest, &original.settings)? {
         crate::note!(
             "note: the worker of then was kept and runs again; --worker PATH measures another"

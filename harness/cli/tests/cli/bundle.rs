@@ -3,6 +3,7 @@
 mod format;
 mod reading;
 mod source;
+mod vendor;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::process::Command;
 use assay::bundle::reading::Bundle;
 use assay_protocol::Philox;
 
-use crate::helpers::{ASSAY, Outcome, Place, benchmark, have, spin, suite};
+use crate::helpers::{ASSAY, Outcome, Place, benchmark, case, have, metric_on, spin, suite};
 
 /// A dirty repository, whose suite in a folder of it ran once with a small executable as its worker.
 fn measured() -> Place {
@@ -223,6 +224,74 @@ fn a_full_disk_leaves_no_half_bundle() {
         .says("run.bundle: no bundle was written")
         .says("cannot be written");
     assert_eq!(fs::read_dir(place.path("")).unwrap().count(), before);
+}
+
+/// A file system of so few bytes, mounted in a place; unmounted when dropped.
+struct Small<'a>(&'a Place);
+
+impl<'a> Small<'a> {
+    /// `None`, with the reason printed, where this user may mount none.
+    fn mount(place: &'a Place, size: &str) -> Option<Self> {
+        fs::create_dir(place.path("small")).unwrap();
+        let mut mount = place.program("mount");
+        mount.args(["-t", "tmpfs", "-o", size, "none", "small"]);
+        let mounted = mount.output();
+        if mounted.as_ref().is_ok_and(|output| output.status.success()) {
+            return Some(Self(place));
+        }
+        println!("skipped: no small file system can be mounted here: {mounted:?}");
+        None
+    }
+}
+
+impl Drop for Small<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.program("umount").arg("small").status();
+    }
+}
+
+#[test]
+fn a_disk_that_is_really_full_leaves_no_half_bundle() {
+    let place = Place::with_runs(1);
+    let Some(_small) = Small::mount(&place, "size=256k") else {
+        return;
+    };
+    place
+        .assay("bundle latest -o small/run.bundle")
+        .exits(3)
+        .says("small/run.bundle: no bundle was written")
+        .says("No space left on device");
+    let left = fs::read_dir(place.path("small")).unwrap().count();
+    assert_eq!(left, 0);
+    // What was measured is still there, and is bundled where there is room.
+    bundle(&place, "run.bundle");
+}
+
+#[test]
+fn a_bundle_has_the_commits_of_all_arms() {
+    if !have("git") {
+        return;
+    }
+    let place = measured();
+    commit(&place, "second");
+    place.write("data/numbers", "3");
+    place
+        .assay("run ./suites/tiny.toml --arm first=commit:HEAD~1 --arm second=commit:HEAD --arm now=here")
+        .exits(0);
+    let said = place.assay("bundle latest -o run.bundle").exits(0);
+    assert_eq!(said.stdout.matches("files of commit").count(), 2, "{said}");
+    let elsewhere = Place::new();
+    fs::rename(place.path("run.bundle"), elsewhere.path("run.bundle")).unwrap();
+    drop(place);
+    offline(&elsewhere, "reproduce run.bundle --no-confirm")
+        .says("inputs:  identical")
+        .says("outputs: identical");
+    let run = elsewhere.assay("show --json").exits(0).json();
+    let mut metrics = case(&run, "tool")["metrics"].as_array().unwrap().iter();
+    let said = metrics.position(|metric| metric["metric"]["name"] == "said");
+    let found = ["first", "second", "now"].map(|arm| metric_on(&run, "tool", arm, said.unwrap()));
+    // Digits, which no rounding touches.
+    assert_eq!(found.map(|said| said as i64), [1, 2, 3], "{run:#}");
 }
 
 #[test]

@@ -60,6 +60,14 @@ fn a_table_reads_back_and_every_changed_byte_is_noticed() {
 }
 
 #[test]
+fn a_table_of_the_first_version_is_read() {
+    let first = contents();
+    assert_eq!(first.version, 1);
+    let (line, digest) = first.to_line().unwrap();
+    assert_eq!(Contents::from_line(&line).unwrap(), (first, digest));
+}
+
+#[test]
 fn tables_are_refused_in_words() {
     for (path, words) in [
         ("../x", "no `..`"),
@@ -106,7 +114,7 @@ fn a_newer_version_and_unknown_fields_are_refused() {
         line.push(b'\n');
         format!("{:#}", Contents::from_line(&line).unwrap_err())
     };
-    assert!(line(|contents| contents["version"] = 2.into()).contains("version 2 is newer than 1"));
+    assert!(line(|contents| contents["version"] = 3.into()).contains("version 3 is newer than 2"));
     assert!(line(|contents| contents["version"] = 0.into()).contains("no bundle"));
     assert!(line(|contents| contents["colour"] = "red".into()).contains("colour"));
     assert!(line(|contents| contents["parts"][0]["colour"] = "red".into()).contains("colour"));
