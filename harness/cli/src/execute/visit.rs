@@ -315,7 +315,7 @@ fn unexpected(case: &Case, visit: &Visit, verification: &Verification) -> Option
 }
 
 /// Puts the suite's folder in place of `{dir}` in a command. The values of its axes are in it already.
-fn in_folder(mut spec: CaseSpec, dir: &Path) -> CaseSpec {
+pub fn in_folder(mut spec: CaseSpec, dir: &Path) -> CaseSpec {
     if let Some(command) = &mut spec.command {
         spec.params.clear();
         let texts = command

@@ -172,7 +172,13 @@ pub fn resolve(
 
 /// What a suite's containers need to say what they offer.
 fn needs(suite: &Suite, dir: &Path) -> Needs {
-    let mut texts = suite.workers.values().flat_map(|worker| &worker.argv);
+    let of_workers = suite.workers.values().flat_map(|worker| &worker.argv);
+    let commands = suite.benchmarks.iter().flat_map(|one| &one.command);
+    let of_commands = commands.flat_map(|command| {
+        let texts = command.argv.iter().chain(command.env.values());
+        texts.chain(&command.directory)
+    });
+    let mut texts = of_workers.chain(of_commands);
     let mut devices = suite
         .benchmarks
         .iter()

@@ -8,6 +8,7 @@ pub mod cases;
 pub mod command;
 pub mod kernel;
 pub mod parameters;
+pub mod programs;
 pub mod project;
 pub mod sources;
 
@@ -15,13 +16,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use arms::Standing;
 use assay_protocol::{Digest, Hello, U64};
 use assay_record::manifest::{BUILTIN_WORKER, MANIFEST_SCHEMA, SuiteRef, Tool};
 use assay_record::{Case, Manifest, ManifestFile, Source};
 
 use crate::engines::NoProgram;
+use crate::errors::CouldNotRun;
 use crate::execute::{launch::Launcher, monotonic_ns};
 use crate::settings::Settings;
 use crate::suite::{Suite, builtin, locate::Located};
@@ -88,15 +90,19 @@ fn cases(
     workers: &BTreeMap<String, Vec<String>>,
     options: &Options,
 ) -> Result<Vec<Case>> {
+    let launcher = |standing| Launcher::new(standing, workers, &planning());
+    let launchers: Vec<Launcher> = standing.iter().map(launcher).collect();
     let mut catalogs = Vec::new();
-    for standing in standing {
-        catalogs.push(catalog(suite, standing, workers)?);
+    for (standing, launcher) in standing.iter().zip(&launchers) {
+        let in_arm = || format!("arm `{}`", standing.arm.name);
+        catalogs.push(ask_workers(suite, launcher).with_context(in_arm)?);
     }
     let suite = &offered(suite, standing, &catalogs);
+    ensure!(!suite.benchmarks.is_empty(), nothing_offered());
     let of_arm = |catalog| cases::expand(suite, catalog, options);
     let mut arms = standing.iter().zip(&catalogs);
     let (first, catalog) = arms.next().context("a run has an arm")?;
-    let cases = of_arm(catalog)?;
+    let mut cases = of_arm(catalog)?;
     for (other, catalog) in arms {
         let name = &other.arm.name;
         let theirs = of_arm(catalog).with_context(|| format!("arm `{name}`"))?;
@@ -108,17 +114,21 @@ fn cases(
             );
         }
     }
+    let arms = standing.iter().zip(&launchers);
+    for (standing, launcher) in arms.filter(|(standing, _)| standing.arm.image.is_some()) {
+        let arm = &standing.arm.name;
+        cases =
+            programs::startable(cases, arm, launcher).with_context(|| format!("arm `{arm}`"))?;
+    }
+    ensure!(!cases.is_empty(), nothing_offered());
     Ok(cases)
 }
 
-/// What the workers of an arm offer, by their names; without those that its image has no program for.
-fn catalog(
-    suite: &Suite,
-    standing: &Standing,
-    workers: &BTreeMap<String, Vec<String>>,
-) -> Result<BTreeMap<String, Hello>> {
-    let launcher = Launcher::new(standing, workers, &planning());
-    ask_workers(suite, &launcher).with_context(|| format!("arm `{}`", standing.arm.name))
+/// That an image is for other suites.
+fn nothing_offered() -> CouldNotRun {
+    CouldNotRun(
+        "no case is left: the image has the programs of none; run it in another environment, or on the host".into(),
+    )
 }
 
 /// The suite with the benchmarks that every arm has a worker for; says which are left out.
@@ -193,7 +203,7 @@ pub fn file_digest(path: &Path) -> Result<Digest> {
         .with_context(|| path.display().to_string())
 }
 
-/// Asks each worker that the suite uses who it is.
+/// What the workers of an arm offer, by their names; without those that its image has no program for.
 fn ask_workers(suite: &Suite, launcher: &Launcher) -> Result<BTreeMap<String, Hello>> {
     let used = suite
         .benchmarks
