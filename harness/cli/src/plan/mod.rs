@@ -118,7 +118,7 @@ fn cases(
     for (standing, launcher) in arms.filter(|(standing, _)| standing.arm.image.is_some()) {
         let arm = &standing.arm.name;
         cases =
-            programs::startable(cases, arm, launcher).with_context(|| format!("arm `{arm}`"))?;
+            programs::startable(&cases, arm, launcher).with_context(|| format!("arm `{arm}`"))?;
     }
     ensure!(!cases.is_empty(), nothing_offered());
     Ok(cases)

@@ -17,11 +17,11 @@ use crate::execute::{launch::Launcher, visit};
 type Key = (String, Option<String>, Option<String>);
 
 /// The cases that an arm in a container can start; says which it cannot, and why.
-pub fn startable(cases: Vec<Case>, arm: &str, launcher: &Launcher) -> Result<Vec<Case>> {
-    let lacking = lacking(&cases, launcher)?;
+pub fn startable(cases: &[Case], arm: &str, launcher: &Launcher) -> Result<Vec<Case>> {
+    let lacking = lacking(cases, launcher)?;
     let reason = |case: &Case| command(case).and_then(|spec| lacking.get(&key(spec)));
     let mut left_out: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for case in &cases {
+    for case in cases {
         if let Some(reason) = reason(case) {
             left_out.entry(reason).or_default().push(&case.id);
         }

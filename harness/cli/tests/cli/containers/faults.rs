@@ -149,7 +149,7 @@ fn a_command_out_of_memory_says_so() {
         .write("greedy.toml", suite("greedy", &commands));
     let run = harbour.assay("run ./greedy.toml --env box --json");
     let run = run
-        .says("case `none@cpu+host` is left out")
+        .says("case `none@cpu` is left out")
         .says("/nothing does not exist")
         .exits(1)
         .json();

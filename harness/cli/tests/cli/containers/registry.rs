@@ -120,6 +120,7 @@ fn what_a_registry_has_not_is_not_had() {
     harbour.place.write("containers/lock.toml", pinned);
     harbour.assay("env pull far").exits(3).says(&other);
     harbour.place.write("containers/lock.toml", &lock);
+    harbour.podman("rmi --all --force");
     drop(registry);
     harbour
         .assay("env pull far")

@@ -161,7 +161,7 @@ fn a_suite_is_run_as_far_as_its_image_goes() {
         .exits(0)
         .says("benchmark `python/sort` is left out")
         .says("worker `example`")
-        .says("case `command/sh@cpu+host` is left out")
+        .says("case `command/sh@cpu` is left out")
         .says("program `sh` is in no folder of PATH");
     let manifest = harbour.place.read("m.json");
     assert!(manifest.contains("control/spin") && !manifest.contains("command/sh"));
