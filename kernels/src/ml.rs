@@ -12,6 +12,7 @@
 //! like any number: nothing hides them.
 
 pub mod activation;
+pub mod add;
 pub mod attention;
 pub mod bias_gelu;
 pub mod bound;
@@ -32,6 +33,7 @@ pub mod product;
 pub mod quantise;
 pub mod search;
 pub mod softmax;
+pub mod windows;
 
 use crate::element::DType;
 use crate::program::{Fill, Program, Role};

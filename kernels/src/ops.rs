@@ -35,8 +35,8 @@ use assay_protocol::{
 
 use crate::device;
 use crate::ml::{
-    activation, attention, bias_gelu, column_sum, cross_entropy, dropout, embedding, gemm_i8,
-    gradient, linear, moe, norm, optimizer, position, quantise, search, softmax,
+    activation, add, attention, bias_gelu, column_sum, cross_entropy, dropout, embedding, gemm_i8,
+    gradient, linear, moe, norm, optimizer, position, quantise, search, softmax, windows,
 };
 use crate::parameters::{self, Arguments};
 use crate::program::{Program, Source};
@@ -84,6 +84,9 @@ const OPS: &[&dyn Op] = &[
     &embedding::EmbeddingOp::Backward,
     &dropout::DropoutOp,
     &column_sum::ColumnSumOp,
+    &add::AddOp::Forward,
+    &add::AddOp::Accumulate,
+    &windows::WindowsOp,
     &spmv::Spmv,
     &stencil::Stencil,
     &ceiling::PeakBandwidth,
@@ -107,6 +110,7 @@ const OPS: &[&dyn Op] = &[
     &optimizer::OptimizerOp::Adan,
     &optimizer::OptimizerOp::SophiaG,
     &optimizer::OptimizerOp::Curvature,
+    &optimizer::schedule::ScheduleOp,
     &quantise::QuantiseOp::Quantise,
     &quantise::QuantiseOp::Dequantise,
     &gemm_i8::GemmI8,

@@ -34,8 +34,10 @@ pub struct Program {
     pub buffers: Vec<BufferSpec>,
     /// Runs it on the host; absent where there is no such implementation, or where it is one of steps.
     cpu: Option<CpuKernel>,
-    /// One iteration on the host, in order, where it is made of steps.
-    cpu_steps: Vec<CpuStep>,
+    /// One iteration on the host, in order, where it is made of steps; each with its family.
+    cpu_steps: Vec<(&'static str, CpuStep)>,
+    /// What steps of the host that are added belong to: what is made of many ops says so, to know where its time goes.
+    pub family: &'static str,
     /// One iteration on a CUDA device, in order; empty where there is no such implementation.
     pub cuda: Vec<Step>,
     /// What is done once on a CUDA device before the first iteration, untimed.
@@ -359,6 +361,7 @@ impl Program {
             buffers: vec![],
             cpu: None,
             cpu_steps: vec![],
+            family: "",
             cuda: vec![],
             setup: vec![],
             check: Box::new(move |_| unchecked.clone()),
@@ -421,7 +424,7 @@ impl Program {
     /// Adds a step to the implementation for the host, which then is all steps in their order. So what is made of
     /// several ops is put together: each adds its steps for the host and its launches.
     pub fn step_on_cpu(&mut self, step: impl FnMut(&Team, &mut Buffers) + 'static) {
-        self.cpu_steps.push(Box::new(step));
+        self.cpu_steps.push((self.family, Box::new(step)));
     }
 
     /// Whether there is an implementation for the host.
@@ -438,12 +441,17 @@ impl Program {
         Some(Box::new(move |team, buffers, iterations| {
             let start = Instant::now();
             for _ in 0..iterations {
-                for step in &mut steps {
+                for (_, step) in &mut steps {
                     step(team, black_box(&mut *buffers));
                 }
             }
             u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
         }))
+    }
+
+    /// Takes the steps of the implementation for the host out of it, each with the [family](Self::family) that it belongs to.
+    pub fn take_cpu_steps(&mut self) -> Vec<(&'static str, CpuStep)> {
+        std::mem::take(&mut self.cpu_steps)
     }
 
     /// Adds a launch to the implementation for CUDA devices.

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use assay_protocol::Catalog;
 
 use crate::synthetic::workload::Synthesis;
+use crate::training::workload::TrainLm;
 use crate::{command, faults, spin};
 
 /// Workloads of this crate; the ops of `assay-kernels` come before them.
@@ -14,6 +15,7 @@ const OWN: &[&dyn Catalog] = &[
     &spin::Spin,
     &Synthesis::Fit,
     &Synthesis::Rows,
+    &TrainLm,
     &faults::Fault,
 ];
 

@@ -16,6 +16,7 @@ mod refusal;
 mod serve;
 mod spin;
 pub mod synthetic;
+pub mod training;
 
 use std::io;
 use std::process::ExitCode;

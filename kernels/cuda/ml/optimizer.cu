@@ -154,9 +154,22 @@ __global__ void __launch_bounds__(optimizer::THREADS)
     if (blockIdx.x == gridDim.x - 1 && i < n) h[i] = update(h[i], factor * float(g[i]));
 }
 
+// How the rate rises and falls, as shares of its peak: `Shape` of `optimizer/schedule.rs`, in its order.
+enum Shape : u32 { COSINE, POLYNOMIAL, ONE_CYCLE };
+
+ASSAY_DEVICE double rise(u32 shape, double share) {
+    if (shape != ONE_CYCLE) return share;
+    const double least = 1.0 / 25.0;
+    return least + (1.0 - least) * (0.5 - 0.5 * cospi(share));
+}
+
+ASSAY_DEVICE double fall(u32 shape, double power, double share) {
+    return shape == POLYNOMIAL ? pow(1.0 - share, power) : 0.5 + 0.5 * cospi(share);
+}
+
 // Counts a step that is not skipped, and writes its learning rate and corrections: one thread
 __global__ void clock_advance(double* clock, float* pace, double beta1, double beta2, float peak, float floor, u32 warmup,
-                              u32 steps) {
+                              u32 steps, u32 shape, double power) {
     using namespace optimizer;
     if (pace[PROCEED] == 0) return;
     const double step = clock[0] + 1.0;
@@ -165,10 +178,10 @@ __global__ void clock_advance(double* clock, float* pace, double beta1, double b
     clock[2] = __dmul_rn(clock[2], beta2);
     double rate = peak;
     if (step < warmup) {
-        rate = peak * (step / warmup);
+        rate = peak * rise(shape, step / warmup);
     } else if (steps != 0) {
         const double low = floor;
-        rate = step >= steps ? low : low + (peak - low) * (0.5 + 0.5 * cospi((step - warmup) / (double(steps) - warmup)));
+        rate = step >= steps ? low : low + (peak - low) * fall(shape, power, (step - warmup) / (double(steps) - warmup));
     }
     pace[RATE] = float(rate);
     pace[FIRST] = float(1.0 - clock[1]);

@@ -23,6 +23,7 @@ mod host;
 use assay_protocol::{Failure, Philox, Work};
 
 use super::optimizer::pace::{self, Clock};
+use super::optimizer::schedule::Shape;
 use crate::element::DType;
 use crate::ml::expect;
 use crate::ops::{EVERYWHERE, Op, OpInfo, sum};
@@ -362,6 +363,7 @@ const CLOCK: Clock = Clock {
     floor: 0.0001,
     warmup: 2,
     steps: 10,
+    shape: Shape::Cosine,
 };
 
 impl GradientOp {

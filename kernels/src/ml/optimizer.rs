@@ -17,6 +17,7 @@
 
 pub mod pace;
 pub mod rules;
+pub mod schedule;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -79,6 +80,19 @@ impl Optimizer {
     /// Names of the buffers of its states, each as long as the parameters, and whether one is never negative.
     pub fn states(self) -> &'static [(&'static str, bool)] {
         with_rule!(self, rule => states_of(rule))
+    }
+
+    /// The same without decay: for biases, gains and shifts.
+    #[must_use]
+    pub fn without_decay(self) -> Self {
+        let decay = 0.0;
+        match self {
+            Self::Sgd(rule) => Self::Sgd(Sgd { decay, ..rule }),
+            Self::AdamW(rule) => Self::AdamW(AdamW { decay, ..rule }),
+            Self::Lion(rule) => Self::Lion(Lion { decay, ..rule }),
+            Self::Adan(rule) => Self::Adan(Adan { decay, ..rule }),
+            Self::SophiaG(rule) => Self::SophiaG(SophiaG { decay, ..rule }),
+        }
     }
 
     /// Bytes of memory that a step moves for each parameter, with gradients of a type.

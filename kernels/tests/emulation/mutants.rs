@@ -660,4 +660,32 @@ pub const ALL: &[Mutant] = &[
         from: "sigmoid + silu * (1.0f - sigmoid)",
         to: "sigmoid - silu * (1.0f - sigmoid)",
     },
+    Mutant {
+        what: "a residual that is taken off",
+        op: "residual-add",
+        path: "ml/add.cu",
+        from: "left.at[j] += right.at[j];",
+        to: "left.at[j] -= right.at[j];",
+    },
+    Mutant {
+        what: "a label that is the token itself",
+        op: "windows",
+        path: "ml/windows.cu",
+        from: "labels[i] = corpus[begin + i % length + 1];",
+        to: "labels[i] = corpus[begin + i % length];",
+    },
+    Mutant {
+        what: "a turn that is never over",
+        op: "windows",
+        path: "ml/windows.cu",
+        from: "*turn += 1;",
+        to: "*turn += 0;",
+    },
+    Mutant {
+        what: "a cycle that begins at its peak",
+        op: "learning-rate",
+        path: "ml/optimizer.cu",
+        from: "(0.5 - 0.5 * cospi(share))",
+        to: "(0.5 + 0.5 * cospi(share))",
+    },
 ];

@@ -51,16 +51,34 @@ const SUITES: &[(&str, &str)] = &[
         include_str!("../../../../suites/definitions/synthetic.toml"),
     ),
     (
+        "training-smoke",
+        include_str!("../../../../suites/definitions/training-smoke.toml"),
+    ),
+    (
+        "training",
+        include_str!("../../../../suites/definitions/training.toml"),
+    ),
+    (
+        "frameworks",
+        include_str!("../../../../suites/definitions/frameworks.toml"),
+    ),
+    (
         "ceilings",
         include_str!("../../../../suites/definitions/ceilings.toml"),
     ),
 ];
 
 /// Files that built-in suites name as `{dir}/../workers/...`: one line each.
-const WORKERS: &[(&str, &str)] = &[(
-    "example_worker.py",
-    include_str!("../../../../suites/workers/example_worker.py"),
-)];
+const WORKERS: &[(&str, &str)] = &[
+    (
+        "example_worker.py",
+        include_str!("../../../../suites/workers/example_worker.py"),
+    ),
+    (
+        "torch_lm.py",
+        include_str!("../../../../suites/workers/torch_lm.py"),
+    ),
+];
 
 /// Names and texts of the built-in suites.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -9,6 +9,7 @@
 //! | [`CLIP`]     | what gradients are multiplied by as well      | clipping by norm                      |
 //! | [`PROCEED`]  | 0 where the step is to be skipped             | loss scaling                          |
 
+use super::schedule::Shape;
 use crate::buffer::Buffer;
 use crate::element::DType;
 use crate::program::{Arg, Fill, Launch, Program, Source, cuda_source};
@@ -105,9 +106,8 @@ impl RunningPace {
 
 /// Advances the step's number and with it the learning rate and the corrections. A step that is skipped does not count.
 ///
-/// The rate rises linearly to `peak` over `warmup` steps, then falls to `floor` along half a cosine until step `steps`
-/// (I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, equation 5, one
-/// period), and stays there. With `steps` 0 it stays at `peak`.
+/// The rate rises to `peak` over `warmup` steps, then falls to `floor` until step `steps`, as its [`Shape`] has it, and stays
+/// there. With `steps` 0 it stays at `peak`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Clock {
     /// b1 of the corrections.
@@ -122,6 +122,8 @@ pub struct Clock {
     pub warmup: u32,
     /// Steps until the last.
     pub steps: u32,
+    /// How it rises and falls.
+    pub shape: Shape,
 }
 
 impl Clock {
@@ -166,6 +168,8 @@ impl Clock {
             Arg::F32(self.floor),
             Arg::U32(self.warmup),
             Arg::U32(self.steps),
+            Arg::U32(self.shape.number()),
+            Arg::F64(self.shape.power()),
         ];
         program.launch(Launch::new(&SOURCE, "clock_advance", 1, 1).args(arguments));
     }
@@ -191,14 +195,13 @@ impl Clock {
             f64::from(self.steps),
         ];
         let rate = if step < warmup {
-            peak * (step / warmup)
+            peak * self.shape.rise(step / warmup)
         } else if self.steps == 0 {
             peak
         } else if step >= steps {
             floor
         } else {
-            let turn = std::f64::consts::PI * ((step - warmup) / (steps - warmup));
-            floor + (peak - floor) * (0.5 + 0.5 * turn.cos())
+            floor + (peak - floor) * self.shape.fall((step - warmup) / (steps - warmup))
         };
         rate as f32
     }
@@ -206,7 +209,7 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
-    use super::{Clock, FIRST, LEN, PROCEED, RATE};
+    use super::{Clock, FIRST, LEN, PROCEED, RATE, Shape};
 
     #[test]
     fn the_rate_rises_and_falls_and_skipped_steps_do_not_count() {
@@ -217,6 +220,7 @@ mod tests {
             floor: 0.25,
             warmup: 4,
             steps: 8,
+            shape: Shape::Cosine,
         };
         let (mut state, mut pace) = ([0.0, 1.0, 1.0], [1.0; LEN]);
         let mut rates = vec![];

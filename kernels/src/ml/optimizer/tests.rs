@@ -2,6 +2,7 @@
 
 use super::pace::{self, Clock};
 use super::rules::{AdamW, Adan, Lion, Sgd, SophiaG};
+use super::schedule::Shape;
 use super::{Curvature, Optimizer, OptimizerStep, Tensors};
 use crate::device::Team;
 use crate::element::DType;
@@ -19,6 +20,7 @@ const CLOCK: Clock = Clock {
     floor: 0.001,
     warmup: 10,
     steps: 100,
+    shape: Shape::Cosine,
 };
 
 /// The slope of `sum a (x - b)^2 / 2` in a place.

@@ -1,0 +1,189 @@
+//! The feed-forward layer of a mixture: a gate sends each token to a few of many experts, each with `SwiGLU`.
+//!
+//! `out = sum over the experts chosen of weight (silu(x W1) (x W3)) W2`, see [`assay_kernels::ml::moe`]. A choice for which its expert
+//! has no slot left adds nothing. The gradient is that of the loss of tokens and of load balancing together.
+
+use assay_kernels::element::DType;
+use assay_kernels::matrix::Store;
+use assay_kernels::ml::moe::Mixture;
+use assay_kernels::ml::moe::experts::{ExpertGradients, Experts};
+use assay_kernels::ml::moe::gate::Gate;
+use assay_kernels::ml::moe::routing::Places;
+
+use super::layers::{Activation, Linear};
+use super::model::{Model, Start, Tensor};
+
+/// How tokens go to experts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Routing {
+    /// Experts of a layer.
+    pub experts: usize,
+    /// Experts of a token.
+    pub chosen: usize,
+    /// Slots of an expert, as a multiple of what it has if all are equally busy.
+    pub capacity: f64,
+    /// Factor of the loss of load balancing.
+    pub balance: f32,
+}
+
+impl Routing {
+    /// The mixture of so many tokens of a width.
+    pub fn mixture(&self, [tokens, width]: [usize; 2]) -> Mixture {
+        Mixture {
+            tokens,
+            width,
+            hidden: Activation::SwiGlu.hidden(width),
+            experts: self.experts,
+            chosen: self.chosen,
+            capacity: 0,
+            is_renormalized: true,
+            balance: self.balance,
+        }
+        .with_capacity_factor(self.capacity)
+    }
+}
+
+/// A layer of experts, with its gate.
+#[derive(Clone, Debug)]
+pub struct MixtureLayer {
+    name: String,
+    brick: Mixture,
+    gate: Linear,
+    /// W1, W3 and W2 of all experts.
+    weights: [Tensor; 3],
+}
+
+impl MixtureLayer {
+    /// Adds its parameters to a model. The last product has a deviation of its own.
+    pub fn new(
+        model: &mut Model,
+        name: &str,
+        sides: [usize; 2],
+        routing: &Routing,
+        [deviation, of_last]: [f32; 2],
+    ) -> Self {
+        let brick = routing.mixture(sides);
+        let Mixture {
+            tokens,
+            width,
+            hidden,
+            experts,
+            ..
+        } = brick;
+        let shape = [tokens, width, experts];
+        let gate = Linear::new(model, &format!("{name}.gate"), shape, false, deviation);
+        let mut weights = |part: &str, rows, cols, deviation| {
+            let name = format!("{name}.{part}.weight");
+            model.parameter(&name, [experts * rows, cols], Start::Uniform(deviation))
+        };
+        Self {
+            name: name.to_owned(),
+            brick,
+            gate,
+            weights: [
+                weights("w1", width, hidden, deviation),
+                weights("w3", width, hidden, deviation),
+                weights("w2", hidden, width, of_last),
+            ],
+        }
+    }
+
+    /// Parameters of experts, which each token meets but a few of.
+    pub fn of_experts(&self) -> usize {
+        3 * self.brick.experts * self.brick.width * self.brick.hidden
+    }
+
+    fn kept(&self, model: &mut Model, part: &str, dtype: DType, len: usize) -> usize {
+        model.kept_as(&format!("{}.{part}", self.name), dtype, len)
+    }
+
+    fn gate_of(&self, model: &mut Model) -> Gate {
+        let (brick, real) = (self.brick, DType::F32);
+        Gate {
+            p: self.kept(model, "probabilities", real, brick.tokens * brick.experts),
+            choices: self.kept(model, "choices", DType::U32, brick.choices()),
+            weights: self.kept(model, "weights", real, brick.choices()),
+            counts: self.kept(model, "counts", DType::U32, brick.experts),
+        }
+    }
+
+    fn places_of(&self, model: &mut Model) -> Places {
+        let brick = self.brick;
+        Places {
+            slots: self.kept(model, "slots", DType::U32, brick.choices()),
+            sources: self.kept(model, "sources", DType::U32, brick.slots()),
+            kept: self.kept(model, "taken", DType::U32, brick.experts),
+        }
+    }
+
+    fn experts_of(&self, model: &mut Model) -> Experts {
+        let (brick, real) = (self.brick, DType::F32);
+        let [w1, w3, w2] = self.weights.map(|tensor| model.buffer(tensor));
+        Experts {
+            rows: self.kept(model, "rows", real, brick.slots() * brick.width),
+            kept: self.places_of(model).kept,
+            w1,
+            w3,
+            w2,
+            gate: self.kept(model, "gate-product", real, brick.slots() * brick.hidden),
+            up: self.kept(model, "up-product", real, brick.slots() * brick.hidden),
+        }
+    }
+
+    fn results(&self, model: &mut Model) -> usize {
+        let len = self.brick.slots() * self.brick.width;
+        self.kept(model, "results", DType::F32, len)
+    }
+
+    /// The slot of each choice, to know how many found none.
+    pub fn slots(&self, model: &mut Model) -> usize {
+        self.places_of(model).slots
+    }
+
+    /// Computes `out`.
+    pub fn forward(&self, model: &mut Model, x: usize, out: usize) {
+        let brick = self.brick;
+        let logits = self.kept(model, "logits", DType::F32, brick.tokens * brick.experts);
+        let balance = self.kept(model, "balance", DType::F32, 1);
+        let (gate, places) = (self.gate_of(model), self.places_of(model));
+        let (experts, results) = (self.experts_of(model), self.results(model));
+        self.gate.forward(model, x, logits);
+        model.program.family = "routing";
+        brick.gate(&mut model.program, logits, &gate, balance);
+        brick.dispatch(&mut model.program, gate.choices, &places, x, experts.rows);
+        model.program.family = "experts";
+        brick.experts(&mut model.program, &experts, results);
+        model.program.family = "routing";
+        brick.combine(&mut model.program, &places, results, gate.weights, out);
+    }
+
+    /// Computes the gradients of the parameters and of `x`.
+    pub fn backward(&self, model: &mut Model, [x, dy]: [usize; 2], dx: usize) {
+        let brick = self.brick;
+        let (gate, places) = (self.gate_of(model), self.places_of(model));
+        let (experts, results) = (self.experts_of(model), self.results(model));
+        let d_results = model.take(brick.slots() * brick.width);
+        let d_rows = model.take(brick.slots() * brick.width);
+        let d_weights = model.take(brick.choices());
+        let d_logits = model.take(brick.tokens * brick.experts);
+        let gradients = self.weights.map(|tensor| {
+            let len = model.parameter_of(tensor).len();
+            model.gradient(tensor).unwrap_or_else(|| model.take(len))
+        });
+        model.program.family = "routing";
+        let given = [dy, results, gate.weights];
+        brick.combine_backward(&mut model.program, &places, given, [d_results, d_weights]);
+        model.program.family = "experts";
+        let [w1, w3, w2] = gradients;
+        let rows = d_rows;
+        let d = ExpertGradients { rows, w1, w3, w2 };
+        brick.experts_backward(&mut model.program, &experts, d_results, &d);
+        model.program.family = "routing";
+        brick.dispatch_backward(&mut model.program, &places, d_rows, dx);
+        brick.gate_backward(&mut model.program, &gate, d_weights, d_logits);
+        self.gate.backward(model, [x, d_logits], dx, Store::Add);
+        [d_results, d_rows, d_weights, d_logits]
+            .into_iter()
+            .for_each(|buffer| model.give(buffer));
+    }
+}

@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""Losses of trainings in PyTorch, which `tests/torch.rs` compares with Assay's.
+
+    apt-get install python3-torch
+    /usr/bin/python3 suites/tests/torch/golden.py
+
+writes golden.json beside this file: made with torch 1.13.1 of Debian 12 and OpenBLAS 0.3.21.
+"""
+import json
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE.parent.parent / "workers"))
+import torch_lm  # noqa: E402
+
+SIZES = {"batch": 4, "length": 24, "layers": 2, "width": 32, "heads": 4, "steps": 20, "corpus": 20000}
+RECIPE = {"rate": 3e-3, "decay": 0.1, "clip": 1.0, "warmup": 5, "accumulation": 1}
+CASES = {
+    "gpt": {"position": "learned", "norm": "layernorm", "activation": "gelu", "schedule": "cosine"},
+    "llama": {"position": "rope", "norm": "rmsnorm", "activation": "swiglu", "schedule": "linear"},
+    "alibi": {"position": "alibi", "norm": "layernorm", "activation": "swiglu", "schedule": "one-cycle"},
+    "turns": {"position": "rope", "norm": "rmsnorm", "activation": "gelu", "schedule": "polynomial", "accumulation": 3},
+}
+SEED = 11
+
+
+def main():
+    golden = {}
+    for name, choices in CASES.items():
+        params = {**SIZES, **RECIPE, **choices}
+        text, held_out = torch_lm.corpus(SEED, params["corpus"])
+        training = torch_lm.Training(SEED, params, text)
+        steps = [training.step() for _ in range(params["steps"])]
+        golden[name] = {
+            "params": params,
+            "losses": [loss for loss, _ in steps],
+            "norms": [norm for _, norm in steps],
+            "held_out": training.judge(held_out),
+        }
+    (HERE / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,561 @@
+//! Training, from outside: what holds for whole models: gradients, bits, learning, and what is said where something is wrong.
+
+use assay_kernels::ml::norm::Kind;
+use assay_protocol::{
+    CaseSpec, Catalog as _, Failure, MetricKind, ParamValue, Params, Philox, Workload,
+};
+
+use assay_suites::training::checkpoint;
+use assay_suites::training::decoder::{Places, Shape};
+use assay_suites::training::layers::Activation;
+use assay_suites::training::reference;
+use assay_suites::training::run::{Judge, Training};
+use assay_suites::training::setup::{Setup, infos};
+use assay_suites::training::workload::TrainLm;
+
+/// A case of `train-lm` with these parameters, and defaults for others.
+fn case(params: &[(&str, ParamValue)]) -> CaseSpec {
+    let sizes = [
+        ("batch", 3),
+        ("length", 6),
+        ("layers", 2),
+        ("width", 8),
+        ("heads", 2),
+        ("steps", 4),
+        ("corpus", 3000),
+    ];
+    let mut all: Params = infos()
+        .into_iter()
+        .filter_map(|info| Some((info.name, info.default?)))
+        .collect();
+    all.extend(sizes.map(|(name, size)| (name.to_owned(), ParamValue::Int(size))));
+    all.extend(
+        params
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone())),
+    );
+    CaseSpec {
+        workload: "train-lm".into(),
+        params: all,
+        seed: 5.into(),
+        device: assay_protocol::DeviceSelector::CPU,
+        timing: assay_protocol::TimingMode::Hot,
+        command: None,
+        kernel: None,
+    }
+}
+
+fn int(value: i64) -> ParamValue {
+    ParamValue::Int(value)
+}
+
+fn float(value: f64) -> ParamValue {
+    ParamValue::Float(value)
+}
+
+fn text(value: &str) -> ParamValue {
+    ParamValue::Text(value.into())
+}
+
+fn setup(params: &[(&str, ParamValue)]) -> Setup {
+    Setup::of(&case(params)).unwrap()
+}
+
+/// Every choice once, in three shapes.
+fn shapes() -> [(Places, Kind, Activation); 4] {
+    [
+        (Places::Learned, Kind::Layer, Activation::Gelu),
+        (Places::Rope, Kind::Rms, Activation::SwiGlu),
+        (Places::Alibi, Kind::Layer, Activation::SwiGlu),
+        (Places::Learned, Kind::Rms, Activation::Gelu),
+    ]
+}
+
+/// The mean loss of a batch in `f64`.
+fn mean_loss(shape: &Shape, parameters: &[Vec<f64>], [ids, labels]: [&[u32]; 2]) -> f64 {
+    let windows = ids
+        .chunks_exact(shape.length)
+        .zip(labels.chunks_exact(shape.length));
+    let of_window = |(ids, labels)| {
+        let (losses, balance) = reference::losses(shape, parameters, ids, labels);
+        losses.iter().sum::<f64>() / shape.tokens() as f64 + balance
+    };
+    windows.map(of_window).sum()
+}
+
+/// Adds noise to all parameters, so that none is 0, or 1.
+fn disturb(training: &mut Training) {
+    let random = Philox::new(9, 9);
+    let mut tensors: Vec<Vec<u8>> = training
+        .tensors()
+        .map(|(_, _, buffer)| buffer.bytes().to_vec())
+        .collect();
+    let count = training.parameters.len();
+    for (number, tensor) in tensors.iter_mut().enumerate().take(count) {
+        for (i, bytes) in tensor.chunks_exact_mut(4).enumerate() {
+            let x = f32::from_le_bytes(bytes.try_into().unwrap());
+            let noise = random.signed_f32((number * 10_000 + i) as u64);
+            bytes.copy_from_slice(&(x + 0.25 * noise).to_le_bytes());
+        }
+    }
+    training.set_tensors(&tensors.iter().map(Vec::as_slice).collect::<Vec<_>>());
+}
+
+/// The largest distance of gradients from those by central differences of fourth order, relative to the largest of their
+/// tensor; of every seventh element of what has many.
+fn gradient_error(setup: &Setup, change: impl Fn(&str, f64) -> f64) -> (f64, String) {
+    let corpus = setup.corpus().unwrap();
+    let mut training = Training::new(setup, &corpus, 1).unwrap();
+    disturb(&mut training);
+    // The rate is 0: parameters stay.
+    let found = training.step().unwrap();
+    let numbers: std::collections::BTreeMap<_, _> = training
+        .session()
+        .names()
+        .map(|(index, name)| (name.to_owned(), index))
+        .collect();
+    let buffers = &training.session().buffers;
+    let given = ["ids", "labels"].map(|name| buffers.get::<u32>(numbers[name]));
+    let mut parameters: Vec<Vec<f64>> = training
+        .parameters
+        .iter()
+        .map(|parameter| {
+            training
+                .values(parameter)
+                .iter()
+                .map(|x| f64::from(*x))
+                .collect()
+        })
+        .collect();
+    let balance = mean_loss(&setup.shape, &parameters, given) - found.loss;
+    assert!(
+        balance.abs()
+            < if setup.shape.routing.is_some() {
+                0.1
+            } else {
+                1e-5
+            }
+    );
+    let mut worst = (0.0, String::new());
+    for (number, parameter) in training.parameters.iter().enumerate() {
+        let Some(gradient) = parameter.gradient else {
+            continue;
+        };
+        let gradient = buffers.get::<f32>(gradient);
+        let largest = gradient
+            .iter()
+            .fold(0.0_f64, |most, g| most.max(f64::from(g.abs())));
+        let apart = if parameter.len() > 40 { 7 } else { 1 };
+        for i in (0..parameter.len()).step_by(apart) {
+            const STEP: f64 = 2e-4;
+            let mut at = |steps: f64| {
+                let before = parameters[number][i];
+                parameters[number][i] += steps * STEP;
+                let loss = mean_loss(&setup.shape, &parameters, given);
+                parameters[number][i] = before;
+                loss
+            };
+            let exact = (8.0 * (at(1.0) - at(-1.0)) - (at(2.0) - at(-2.0))) / (12.0 * STEP);
+            let found = change(&parameter.name, gradient[i].into());
+            let error = (found - exact).abs() / largest.max(1e-4);
+            if error > worst.0 || error.is_nan() {
+                worst = (
+                    error,
+                    format!("{}[{i}]: {found}, by differences {exact}", parameter.name),
+                );
+            }
+        }
+    }
+    worst
+}
+
+fn still(
+    places: Places,
+    norm: Kind,
+    activation: Activation,
+    params: &[(&str, ParamValue)],
+) -> Setup {
+    let mut setup = setup(&[params, &[("rate", float(0.0)), ("clip", float(0.0))]].concat());
+    setup.shape = Shape {
+        places,
+        norm,
+        activation,
+        ..setup.shape
+    };
+    setup
+}
+
+#[test]
+fn gradients_are_those_by_differences() {
+    for (places, norm, activation) in shapes() {
+        let setup = still(places, norm, activation, &[]);
+        let (error, what) = gradient_error(&setup, |_, g| g);
+        assert!(
+            error < 2e-4,
+            "{places:?} {norm:?} {activation:?}: {error}, {what}"
+        );
+    }
+    // Experts, of which some have no slot for all.
+    let experts = [
+        ("experts", int(4)),
+        ("capacity", float(0.75)),
+        ("batch", int(1)),
+        ("length", int(16)),
+    ];
+    let setup = still(Places::Learned, Kind::Layer, Activation::Gelu, &experts);
+    let (error, what) = gradient_error(&setup, |_, g| g);
+    assert!(error < 2e-4, "experts: {error}, {what}");
+    let adapters = [("rank", int(3))];
+    let setup = still(Places::Rope, Kind::Rms, Activation::SwiGlu, &adapters);
+    let (error, what) = gradient_error(&setup, |_, g| g);
+    assert!(error < 2e-4, "adapters: {error}, {what}");
+    // Gradients that are added up over turns are those of a larger batch.
+    let setup = still(
+        Places::Rope,
+        Kind::Rms,
+        Activation::Gelu,
+        &[("accumulation", int(2)), ("batch", int(2))],
+    );
+    let corpus = setup.corpus().unwrap();
+    let mut turns = Training::new(&setup, &corpus, 1).unwrap();
+    let mut whole = setup.clone();
+    (whole.shape.batch, whole.recipe.accumulation) = (4, 1);
+    let mut whole = Training::new(&whole, &corpus, 1).unwrap();
+    let [a, b] = [turns.step().unwrap(), whole.step().unwrap()];
+    assert!(
+        (a.loss - b.loss).abs() < 1e-6 && (a.norm / b.norm - 1.0).abs() < 1e-4,
+        "{a:?} {b:?}"
+    );
+}
+
+#[test]
+fn a_wrong_sign_in_any_gradient_shows() {
+    let setup = still(
+        Places::Learned,
+        Kind::Layer,
+        Activation::Gelu,
+        &[("layers", int(1)), ("batch", int(1))],
+    );
+    let corpus = setup.corpus().unwrap();
+    let training = Training::new(&setup, &corpus, 1).unwrap();
+    for parameter in &training.parameters {
+        // A shift of all keys alike changes no softmax, so that its gradient is 0.
+        if parameter.name.ends_with("attention.k.bias") {
+            continue;
+        }
+        let (error, _) = gradient_error(
+            &setup,
+            |name, g| if name == parameter.name { -g } else { g },
+        );
+        assert!(error > 0.1, "{}: {error}", parameter.name);
+    }
+}
+
+#[test]
+fn bits_of_losses_do_not_depend_on_threads() {
+    let experts = shapes().map(|shape| (shape, 0));
+    for ((places, norm, activation), experts) in experts.into_iter().chain([(shapes()[1], 5)]) {
+        let mut setup = setup(&[
+            ("batch", int(4)),
+            ("length", int(33)),
+            ("width", int(24)),
+            ("accumulation", int(2)),
+            ("experts", int(experts)),
+        ]);
+        setup.shape = Shape {
+            places,
+            norm,
+            activation,
+            ..setup.shape
+        };
+        let corpus = setup.corpus().unwrap();
+        let curve = |threads: usize| -> Vec<u64> {
+            let mut training = Training::new(&setup, &corpus, threads).unwrap();
+            (0..2)
+                .map(|_| training.step().unwrap().loss.to_bits())
+                .collect()
+        };
+        let alone = curve(1);
+        assert_eq!(alone, curve(2));
+        assert_eq!(alone, curve(3));
+    }
+}
+
+/// A small model comes within 5 % of the entropy of the grammar.
+#[test]
+fn a_model_learns_the_grammar() {
+    let setup = setup(&[
+        ("batch", int(16)),
+        ("length", int(64)),
+        ("width", int(48)),
+        ("heads", int(4)),
+        ("position", text("rope")),
+        ("steps", int(300)),
+        ("warmup", int(20)),
+        ("rate", float(1e-2)),
+        ("corpus", int(300_000)),
+    ]);
+    let corpus = setup.corpus().unwrap();
+    let mut training = Training::new(&setup, &corpus, 1).unwrap();
+    let first = training.step().unwrap().loss;
+    for _ in 1..setup.steps {
+        training.step().unwrap();
+    }
+    let judged = Judge::new(setup.seed, setup.shape, 1)
+        .unwrap()
+        .judge(&training, &corpus);
+    let floor = corpus.floor.unwrap();
+    assert!(first > 3.0 * floor, "{first} {floor}");
+    assert!(
+        judged.loss < 1.05 * floor && judged.loss > 0.98 * floor,
+        "{} {floor}",
+        judged.loss
+    );
+    assert!(judged.error < 1e-4, "{}", judged.error);
+}
+
+/// A training goes on from a checkpoint bit for bit, and a damaged one is refused.
+#[test]
+fn checkpoints_go_on_and_damage_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("half.safetensors");
+    let setup = setup(&[("experts", int(3)), ("optimizer", text("adan"))]);
+    let corpus = setup.corpus().unwrap();
+    let begin = || Training::new(&setup, &corpus, 1).unwrap();
+    let mut whole = begin();
+    for _ in 0..2 {
+        whole.step().unwrap();
+    }
+    let bytes = checkpoint::save(&whole, &path).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), bytes);
+    let mut resumed = begin();
+    checkpoint::load(&mut resumed, &path).unwrap();
+    assert_eq!(resumed.at, 2);
+    for _ in 0..2 {
+        let [a, b] = [&mut whole, &mut resumed].map(|training| training.step().unwrap());
+        assert_eq!(
+            (a.loss.to_bits(), a.norm.to_bits()),
+            (b.loss.to_bits(), b.norm.to_bits())
+        );
+    }
+    // Any byte of it matters: of the lengths, the header, and the tensors.
+    let good = std::fs::read(&path).unwrap();
+    let header = 8 + u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
+    let places = (0..16)
+        .chain((16..header).step_by(97))
+        .chain((header..good.len()).step_by(1009));
+    for place in places.chain([good.len() - 1]) {
+        let mut bad = good.clone();
+        bad[place] ^= 0x10;
+        std::fs::write(&path, &bad).unwrap();
+        let mut training = begin();
+        let error = checkpoint::load(&mut training, &path);
+        let words = error.err().map(|error| error.to_string());
+        let is_space = good[place] == b' ' && place < header;
+        assert!(
+            words.is_some() || is_space,
+            "byte {place} of {}",
+            good.len()
+        );
+        if place >= header {
+            let words = words.unwrap();
+            assert!(
+                words.contains("tensor `") && words.contains("is damaged"),
+                "{words}"
+            );
+        }
+        assert_eq!(training.at, 0);
+    }
+    std::fs::write(&path, &good[..good.len() - 100]).unwrap();
+    let error = checkpoint::load(&mut begin(), &path)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("cut short"), "{error}");
+    std::fs::write(&path, &good).unwrap();
+    let mut other = setup.clone();
+    other.shape.width = 12;
+    let error =
+        checkpoint::load(&mut Training::new(&other, &corpus, 1).unwrap(), &path).unwrap_err();
+    assert!(
+        error.to_string().contains("it is of another model"),
+        "{error}"
+    );
+}
+
+/// Adapters learn beside a base that stays as it was written.
+#[test]
+fn adapters_learn_and_their_base_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("base.safetensors");
+    // Trained for longer than its schedule, whose floor it then goes on with.
+    let sizes = [
+        ("batch", int(8)),
+        ("length", int(32)),
+        ("width", int(32)),
+        ("rate", float(1e-2)),
+        ("steps", int(60)),
+    ];
+    let base = setup(&sizes);
+    let corpus = base.corpus().unwrap();
+    let mut trained = Training::new(&base, &corpus, 1).unwrap();
+    for _ in 0..100 {
+        trained.step().unwrap();
+    }
+    checkpoint::save(&trained, &path).unwrap();
+    let base_text = text(path.to_str().unwrap());
+    let tuned = setup(&[&sizes[..], &[("rank", int(4)), ("base", base_text)]].concat());
+    let mut tuning = Training::new(&tuned, &corpus, 1).unwrap();
+    let mut still = tuned.clone();
+    (still.recipe.clock.peak, still.recipe.clock.floor) = (0.0, 0.0);
+    let mut still = Training::new(&still, &corpus, 1).unwrap();
+    // On the same windows, the last third of them.
+    let mut last = |training: &mut Training| -> f64 {
+        let losses = (0..60).map(|_| training.step().unwrap().loss);
+        losses.skip(40).sum::<f64>() / 20.0
+    };
+    let [before, after] = [&mut still, &mut tuning].map(&mut last);
+    assert!(after < 0.99 * before, "{before} {after}");
+    let of_base = trained
+        .parameters
+        .iter()
+        .map(|parameter| (parameter.name.as_str(), trained.values(parameter)));
+    let of_base: std::collections::BTreeMap<_, _> = of_base.collect();
+    let (frozen, adapters): (Vec<_>, Vec<_>) =
+        tuning.parameters.iter().partition(|p| p.gradient.is_none());
+    assert_eq!(adapters.len(), 2 * 4);
+    for parameter in frozen {
+        assert_eq!(
+            tuning.values(parameter),
+            of_base[parameter.name.as_str()],
+            "{}",
+            parameter.name
+        );
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_names_step_and_tensor() {
+    let setup = setup(&[("rate", float(1e30)), ("steps", int(20))]);
+    let corpus = setup.corpus().unwrap();
+    let mut training = Training::new(&setup, &corpus, 1).unwrap();
+    let failure = (0..20).find_map(|_| training.step().err()).unwrap();
+    let words = failure.to_string();
+    assert!(
+        words.contains("step ") && words.contains("is not finite is `"),
+        "{words}"
+    );
+    assert!(!words.contains("`a parameter`"), "{words}");
+}
+
+#[test]
+fn bad_cases_are_refused_in_words() {
+    let refuse = |params: &[(&str, ParamValue)], words: &str| {
+        let failure = Setup::of(&case(params))
+            .err()
+            .unwrap_or_else(|| panic!("{words}"));
+        assert!(failure.to_string().contains(words), "{failure}");
+    };
+    refuse(
+        &[("heads", int(3))],
+        "`width`: expected a multiple of `heads`, 3, found 8",
+    );
+    refuse(
+        &[("heads", int(8)), ("position", text("rope"))],
+        "a multiple of twice `heads`, 16",
+    );
+    refuse(
+        &[("width", int(512)), ("heads", int(2))],
+        "at most 128 columns",
+    );
+    refuse(
+        &[("rate", float(-1.0))],
+        "`rate`: expected a number of at least 0",
+    );
+    refuse(
+        &[("rank", int(9))],
+        "`rank`: expected at most `width`, 8, found 9",
+    );
+    refuse(
+        &[("base", text("x"))],
+        "`base`: expected none without a `rank`",
+    );
+    refuse(
+        &[("experts", int(3)), ("chosen", int(4))],
+        "`chosen`: expected an integer of 1 to 3",
+    );
+    refuse(&[("warmup", int(9))], "`warmup`: expected at most 4");
+    refuse(
+        &[("optimizer", text("adamx"))],
+        "`optimizer`: expected adamw, sgd, lion, adan",
+    );
+    let long = Setup::of(&case(&[("length", int(400))])).unwrap().corpus();
+    assert!(long.unwrap_err().to_string().contains("held-out part"));
+    let huge = setup(&[("batch", int(1 << 30)), ("length", int(1 << 10))]);
+    let corpus = huge.corpus();
+    let huge = corpus
+        .and_then(|corpus| Training::new(&huge, &corpus, 1))
+        .err();
+    assert!(matches!(
+        huge,
+        Some(Failure::Failed(_) | Failure::Skipped(_))
+    ));
+}
+
+fn run(workload: &mut dyn Workload, steps: usize) -> Vec<f64> {
+    (0..steps)
+        .map(|_| {
+            workload.restore().unwrap();
+            workload.run(1).unwrap().values["loss"]
+        })
+        .collect()
+}
+
+#[test]
+fn a_training_is_the_same_whatever_is_sampled() {
+    let prepare = || TrainLm.prepare(&case(&[("threads", int(2))])).unwrap();
+    let mut digests = vec![];
+    // Less than one training, and more than two.
+    for samples in [1, 4, 9] {
+        let mut workload = prepare();
+        let losses = run(workload.as_mut(), samples);
+        assert!(
+            losses
+                .iter()
+                .enumerate()
+                .all(|(i, loss)| loss.to_bits() == losses[i % 4].to_bits())
+        );
+        let verification = workload.verify().unwrap();
+        assert!(verification.passed, "{verification:?}");
+        digests.push(verification.output.unwrap());
+        let values = workload.finish().unwrap();
+        for metric in workload
+            .prepared()
+            .metrics
+            .iter()
+            .filter(|m| m.kind == MetricKind::Case)
+        {
+            assert!(values[&metric.name].is_finite(), "{}", metric.name);
+        }
+    }
+    assert!(digests.iter().all(|digest| *digest == digests[0]));
+}
+
+#[test]
+fn a_quality_that_is_not_reached_fails() {
+    let verify = |quality: f64| {
+        let mut workload = TrainLm
+            .prepare(&case(&[("quality", float(quality))]))
+            .unwrap();
+        run(workload.as_mut(), 2);
+        workload.verify().unwrap()
+    };
+    assert!(verify(6.0).passed);
+    let missed = verify(0.1);
+    assert!(
+        !missed.passed
+            && missed
+                .detail
+                .contains("did not come down to 0.1 in 4 steps"),
+        "{missed:?}"
+    );
+}

@@ -1,0 +1,547 @@
+#!/usr/bin/env python3
+"""A worker that trains Assay's language model in PyTorch: the same parameters, the same text, the same windows, the same recipe.
+
+Workload `torch-lm` takes the parameters of `train-lm`, and `mode`. Beginnings follow from the seed by the same generator, so the
+losses are those of `train-lm` up to rounding, and `suites/tests/torch/golden.py` takes its golden values from here. Where torch is not
+installed every case is skipped, with that as the reason.
+"""
+import hashlib
+import json
+import math
+import platform
+import resource
+import sys
+import time
+
+try:
+    import numpy as np
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+    MISSING = None
+except ImportError as error:
+    MISSING = str(error)
+
+PROTOCOL = 1
+VOCABULARY = 256
+# Streams of the generator: of sentences, of parameters, of the places of windows.
+SENTENCES, PARAMETERS, WINDOWS = 1 << 40, 1 << 41, 1 << 42
+HELD_OUT = 1 << 32
+DEVIATION = 0.02
+MASK = (1 << 32) - 1
+
+
+# -- the same beginnings: Philox4x32-10, the grammar, windows --
+
+
+def philox(seed, stream, blocks):
+    """Words of some blocks, four each (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11)."""
+    blocks = np.asarray(blocks, dtype=np.uint64)
+    c = [blocks & MASK, blocks >> np.uint64(32)]
+    c += [np.full_like(blocks, stream & MASK), np.full_like(blocks, stream >> 32)]
+    k = [seed & MASK, seed >> 32]
+    for _ in range(10):
+        a, b = np.uint64(0xD2511F53) * c[0], np.uint64(0xCD9E8D57) * c[2]
+        c = [
+            (b >> np.uint64(32)) ^ c[1] ^ np.uint64(k[0]),
+            b & np.uint64(MASK),
+            (a >> np.uint64(32)) ^ c[3] ^ np.uint64(k[1]),
+            a & np.uint64(MASK),
+        ]
+        k = [(k[0] + 0x9E3779B9) & MASK, (k[1] + 0xBB67AE85) & MASK]
+    return np.stack(c, axis=-1).reshape(-1)
+
+
+def words(seed, stream, first, count):
+    begin = first // 4
+    return philox(seed, stream, np.arange(begin, (first + count + 3) // 4))[first - 4 * begin :][:count]
+
+
+def uniform(seed, stream, shape, deviation):
+    """Numbers about 0 with this deviation, in f32 as Assay makes them."""
+    count = math.prod(shape)
+    upper = (words(seed, stream, 0, count) >> np.uint64(8)).astype(np.float32)
+    numbers = upper * np.float32(2.0**-23) - np.float32(1)
+    return (numbers * (np.float32(deviation) * np.sqrt(np.float32(3)))).reshape(shape)
+
+
+def digits(odds):
+    return [(odds, str(digit), 4) for digit in range(10)]
+
+
+# As in `suites/src/training/grammar.rs`: odds, word, next state.
+STATES = [
+    [(4, "the ", 1), (2, "a ", 1), (1, "no ", 1), (1, "every ", 1)],
+    [(3, "star ", 2), (3, "sun ", 2), (2, "moon ", 2), (2, "comet ", 2), (1, "probe ", 2), (1, "dim ", 1)],
+    [(4, "is ", 3), (2, "has ", 3), (1, "was ", 3), (1, "lost ", 3)],
+    digits(1),
+    digits(4) + [(20, ".\n", 0)],
+]
+
+
+def sentence(seed, number):
+    text, state, turn, random = "", 0, 0, []
+    while True:
+        if turn == len(random):
+            random.extend(int(word) for word in philox(seed, SENTENCES + number, np.arange(turn // 4, turn // 4 + 8)))
+        choices = STATES[state]
+        drawn = random[turn] * sum(odds for odds, _, _ in choices) >> 32
+        for odds, word, following in choices:
+            if drawn < odds:
+                break
+            drawn -= odds
+        text, state, turn = text + word, following, turn + 1
+        if state == 0:
+            return text
+
+
+def grammar(seed, first, count):
+    parts, size = [], 0
+    while size < count:
+        parts.append(sentence(seed, first + len(parts)))
+        size += len(parts[-1])
+    return "".join(parts).encode()
+
+
+def corpus(seed, count):
+    return grammar(seed, 0, count), grammar(seed, HELD_OUT, -(-count // 10))
+
+
+def tokens(text):
+    return torch.from_numpy(np.frombuffer(text, dtype=np.uint8).astype(np.int64))
+
+
+# -- the model --
+
+
+class Norm(nn.Module):
+    def __init__(self, kind, width):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+        self.shift = nn.Parameter(torch.zeros(width)) if kind == "layernorm" else None
+
+    def forward(self, x):
+        if self.shift is not None:
+            return F.layer_norm(x, x.shape[-1:], self.gain, self.shift, 1e-5)
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) * self.gain
+
+
+class Begin:
+    """Parameters in the order of Assay's, each from a stream of its own."""
+
+    def __init__(self, seed):
+        self.seed, self.count = seed, 0
+
+    def skip(self):
+        self.count += 1
+
+    def numbers(self, shape, deviation):
+        self.count += 1
+        return torch.from_numpy(uniform(self.seed, PARAMETERS + self.count - 1, shape, deviation))
+
+    def linear(self, parts, inputs, outputs, bias, deviation):
+        """One layer of some that have the same input: their outputs side by side."""
+        layer = nn.Linear(inputs, parts * outputs, bias=bias)
+        weights = []
+        for _ in range(parts):
+            weights.append(self.numbers((inputs, outputs), deviation).T)
+            self.count += bias
+        with torch.no_grad():
+            layer.weight.copy_(torch.cat(weights))
+            if bias:
+                layer.bias.zero_()
+        return layer
+
+
+def slopes(heads):
+    of_power = lambda n: [2.0 ** (-8 * (h + 1) / n) for h in range(n)]
+    lower = 1 << (heads.bit_length() - 1)
+    return of_power(lower) + of_power(2 * lower)[0::2][: heads - lower]
+
+
+class Attention(nn.Module):
+    def __init__(self, begin, p, bias, of_last):
+        super().__init__()
+        width, self.heads, self.position = p["width"], p["heads"], p["position"]
+        self.inputs = begin.linear(3, width, width, bias, DEVIATION)
+        self.output = begin.linear(1, width, width, bias, of_last)
+        length = p["length"]
+        self.register_buffer("mask", torch.full((length, length), -math.inf).triu(1))
+        if self.position == "rope":
+            pairs = width // self.heads // 2
+            angles = torch.outer(
+                torch.arange(length, dtype=torch.float64),
+                10000.0 ** (-torch.arange(pairs, dtype=torch.float64) / pairs),
+            )
+            self.register_buffer("cosines", angles.cos().float())
+            self.register_buffer("sines", angles.sin().float())
+        if self.position == "alibi":
+            places = torch.arange(length)
+            apart = (places[:, None] - places[None, :]).abs().float()
+            self.mask = self.mask - torch.tensor(slopes(self.heads))[:, None, None] * apart
+
+    def rotate(self, x):
+        pairs = x.unflatten(-1, (-1, 2))
+        even, odd = pairs[..., 0], pairs[..., 1]
+        turned = even * self.cosines - odd * self.sines, even * self.sines + odd * self.cosines
+        return torch.stack(turned, -1).flatten(-2)
+
+    def forward(self, x):
+        batch, length, width = x.shape
+        split = lambda y: y.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+        q, k, v = map(split, self.inputs(x).split(width, dim=2))
+        if self.position == "rope":
+            q, k = self.rotate(q), self.rotate(k)
+        if hasattr(F, "scaled_dot_product_attention"):
+            told = self.position == "alibi"
+            mixed = F.scaled_dot_product_attention(q, k, v, self.mask if told else None, is_causal=not told)
+        else:
+            scores = q @ k.transpose(-2, -1) * (1.0 / math.sqrt(q.shape[-1])) + self.mask
+            mixed = torch.softmax(scores, -1) @ v
+        return self.output(mixed.transpose(1, 2).reshape(batch, length, width))
+
+
+class FeedForward(nn.Module):
+    def __init__(self, begin, p, bias, of_last):
+        super().__init__()
+        width, self.is_gated = p["width"], p["activation"] == "swiglu"
+        hidden = -(-(-(-8 * width // 3)) // 8) * 8 if self.is_gated else 4 * width
+        self.up = begin.linear(1 + self.is_gated, width, hidden, bias, DEVIATION)
+        self.down = begin.linear(1, hidden, width, bias, of_last)
+
+    def forward(self, x):
+        if self.is_gated:
+            gate, up = self.up(x).chunk(2, dim=-1)
+            return self.down(F.silu(gate) * up)
+        return self.down(F.gelu(self.up(x), approximate="tanh"))
+
+
+class Layer(nn.Module):
+    def __init__(self, begin, p):
+        super().__init__()
+        bias, of_last = p["norm"] == "layernorm", np.float32(DEVIATION) / np.sqrt(np.float32(2 * p["layers"]))
+        begin.skip()
+        self.norm1, self.attention = Norm(p["norm"], p["width"]), Attention(begin, p, bias, of_last)
+        begin.skip()
+        self.norm2, self.feed_forward = Norm(p["norm"], p["width"]), FeedForward(begin, p, bias, of_last)
+
+    def forward(self, x):
+        x = x + self.attention(self.norm1(x))
+        return x + self.feed_forward(self.norm2(x))
+
+
+class Decoder(nn.Module):
+    def __init__(self, seed, p):
+        super().__init__()
+        begin = Begin(seed)
+        self.tokens = nn.Parameter(begin.numbers((VOCABULARY, p["width"]), DEVIATION))
+        learned = p["position"] == "learned"
+        self.places = nn.Parameter(begin.numbers((p["length"], p["width"]), DEVIATION)) if learned else None
+        self.layers = nn.ModuleList(Layer(begin, p) for _ in range(p["layers"]))
+        self.norm = Norm(p["norm"], p["width"])
+
+    def forward(self, ids, labels, reduction="mean"):
+        x = F.embedding(ids, self.tokens)
+        if self.places is not None:
+            x = x + self.places
+        for layer in self.layers:
+            x = layer(x)
+        logits = F.linear(self.norm(x), self.tokens)
+        return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction=reduction)
+
+
+def rate(p, step):
+    """The learning rate of a step, counted from 1: as `kernels/src/ml/optimizer/schedule.rs`."""
+    peak, floor, cosine = p["rate"], p["rate"] / 10, lambda u: 0.5 + 0.5 * math.cos(math.pi * u)
+    if step < p["warmup"]:
+        u = step / p["warmup"]
+        return peak * (0.04 + 0.96 * (1 - cosine(u)) if p["schedule"] == "one-cycle" else u)
+    if step >= p["steps"]:
+        return floor
+    u = (step - p["warmup"]) / (p["steps"] - p["warmup"])
+    powers = {"linear": 1, "polynomial": 2}
+    fall = (1 - u) ** powers[p["schedule"]] if p["schedule"] in powers else cosine(u)
+    return floor + (peak - floor) * fall
+
+
+class Training:
+    """A training from its beginning on, step by step."""
+
+    def __init__(self, seed, p, text):
+        self.p, self.seed, self.turn, self.at = p, seed, 0, 0
+        self.train = tokens(text)
+        self.model = Decoder(seed, p)
+        # Matrices decay; biases, gains and shifts do not.
+        groups = [
+            {"params": [x for x in self.model.parameters() if x.dim() > 1], "weight_decay": p["decay"]},
+            {"params": [x for x in self.model.parameters() if x.dim() < 2], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=p["rate"], betas=(0.9, 0.99), eps=1e-8, foreach=True)
+        self.loss_of = torch.compile(self.model) if p.get("mode") == "compiled" else self.model
+
+    def windows(self):
+        batch, length = self.p["batch"], self.p["length"]
+        drawn = words(self.seed, WINDOWS, self.turn * batch, batch)
+        begins = (drawn * np.uint64(len(self.train) - length) >> np.uint64(32)).astype(np.int64)
+        self.turn += 1
+        places = torch.from_numpy(begins)[:, None] + torch.arange(length)
+        return self.train[places], self.train[places + 1]
+
+    def step(self):
+        """Loss before the update, and the norm of the gradients before clipping."""
+        p, losses = self.p, []
+        self.at += 1
+        self.optimizer.zero_grad(set_to_none=True)
+        for _ in range(p["accumulation"]):
+            loss = self.loss_of(*self.windows())
+            (loss / p["accumulation"]).backward()
+            losses.append(loss.item())
+        most = p["clip"] if p["clip"] > 0 else math.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), most).item()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate(p, self.at)
+        self.optimizer.step()
+        loss = sum(losses) / len(losses)
+        if not math.isfinite(loss):
+            raise ValueError(f"step {self.at}: the loss is {loss}")
+        return loss, norm
+
+    @torch.no_grad()
+    def judge(self, text):
+        """Mean loss of held-out tokens with at least half a window before them."""
+        held_out, length, batch = tokens(text), self.p["length"], self.p["batch"]
+        begins = list(range(0, len(held_out) - length, max(1, -(-length // 2))))[:256]
+        total, count = 0.0, 0
+        for first in range(0, len(begins), batch):
+            places = torch.tensor(begins[first : first + batch])[:, None] + torch.arange(length)
+            losses = self.model(held_out[places], held_out[places + 1], "none").view(len(places), length)
+            total += losses[:, length // 2 :].double().sum().item()
+            count += losses[:, length // 2 :].numel()
+        return total / count
+
+
+# -- the worker --
+
+
+def parameter(name, default, kind="int", choices=()):
+    info = {"name": name, "type": kind, **({} if default is None else {"default": default})}
+    return {**info, **({"choices": list(choices)} if choices else {})}
+
+
+INFO = {
+    "name": "torch-lm",
+    "summary": "a step of training a language model on bytes in PyTorch, while it learns",
+    "definition": 1,
+    "parameters": [
+        *(parameter(name, None) for name in ("batch", "length", "layers", "width", "heads")),
+        parameter("position", "learned", "text", ("learned", "rope", "alibi")),
+        parameter("norm", "layernorm", "text", ("layernorm", "rmsnorm")),
+        parameter("activation", "gelu", "text", ("gelu", "swiglu")),
+        parameter("schedule", "cosine", "text", ("cosine", "linear", "polynomial", "one-cycle")),
+        parameter("rate", 3e-3, "float"),
+        parameter("decay", 0.1, "float"),
+        parameter("clip", 1.0, "float"),
+        parameter("steps", 100),
+        parameter("warmup", 0),
+        parameter("accumulation", 1),
+        parameter("corpus", 1000000),
+        parameter("mode", "eager", "text", ("eager", "compiled")),
+        parameter("threads", 1),
+    ],
+    "timing": ["hot"],
+    "devices": ["cpu"],
+}
+
+
+class Skipped(Exception):
+    pass
+
+
+class Case:
+    def __init__(self, spec):
+        if MISSING:
+            raise Skipped(f"PyTorch is not installed: {MISSING}")
+        self.p, self.seed = dict(spec["params"]), int(spec["seed"])
+        if set(self.p) != {info["name"] for info in INFO["parameters"]}:
+            raise ValueError("`torch-lm` takes the parameters that it declares, each once")
+        if self.p["mode"] == "compiled" and not hasattr(torch, "compile"):
+            raise Skipped(f"torch {torch.__version__} has no torch.compile")
+        if self.p["width"] % self.p["heads"]:
+            raise ValueError(f"parameter `width`: expected a multiple of `heads`, {self.p['heads']}")
+        torch.set_num_threads(self.p["threads"])
+        self.text, self.held_out = corpus(self.seed, self.p["corpus"])
+        if min(len(self.text), len(self.held_out)) <= self.p["length"]:
+            raise ValueError("the corpus is not longer than `length`; give more, or a shorter `length`")
+        self.curve, self.times, self.judged = [], [], None
+        self.restart()
+
+    def restart(self):
+        self.training = Training(self.seed, self.p, self.text)
+
+    def flops(self):
+        """Of a token, without attention and with; see `train-lm`."""
+        model, p = self.training.model, self.p
+        places = 0 if model.places is None else model.places.numel()
+        of_products = 6 * (sum(x.numel() for x in model.parameters()) - places)
+        return of_products, of_products + 12 * p["layers"] * p["width"] * p["length"]
+
+    def prepared(self):
+        count = self.p["batch"] * self.p["length"] * self.p["accumulation"]
+        metric = lambda name, unit, direction, kind="case": dict(name=name, unit=unit, direction=direction, kind=kind)
+        return {
+            "kind": "prepared",
+            "work": {"items": count, "flops": count * self.flops()[1], "formula": "items = tokens, flops = (6 N + 12 L W S) tokens"},
+            "metrics": [
+                metric("loss", "nats", "neutral", "sample"),
+                metric("gradient_norm", "1", "neutral", "sample"),
+                metric("final_loss", "nats", "lower"),
+                metric("held_out_loss", "nats", "lower"),
+                metric("perplexity", "1", "lower"),
+                metric("peak_memory", "B", "lower"),
+                metric("mfu_palm", "1", "higher"),
+                metric("mfu_6n", "1", "higher"),
+            ],
+            "inputs": {"corpus": "sha256:" + hashlib.sha256(self.text + self.held_out).hexdigest()},
+            "deterministic": False,
+            "facts": {
+                "blas": next((line for line in torch.__config__.show().split(",") if "BLAS_INFO" in line), "").strip(),
+                "peak_memory": "of the whole process, and of all its cases so far",
+            },
+        }
+
+    def sample(self):
+        if self.training.at == self.p["steps"]:
+            self.judge_once()
+            self.restart()
+        start = time.monotonic_ns()
+        loss, norm = self.training.step()
+        host_ns = max(1, time.monotonic_ns() - start)
+        self.times.append(host_ns)
+        if len(self.curve) < self.training.at:
+            self.curve.append(loss)
+        return {
+            "kind": "sample",
+            "start_ns": start,
+            "iterations": 1,
+            "host_ns": host_ns,
+            "values": {"loss": loss, "gradient_norm": norm},
+        }
+
+    def judge_once(self):
+        if self.judged is None:
+            self.judged = self.training.judge(self.held_out)
+
+    def complete(self):
+        while len(self.curve) < self.p["steps"]:
+            self.curve.append(self.training.step()[0])
+        self.judge_once()
+
+    def verify(self):
+        """The loss of the first windows, from the beginning, once more in f64."""
+        self.complete()
+        again = Training(self.seed, self.p, self.text)
+        for name, buffer in again.model.named_buffers():
+            buffer.data = buffer.data.double()
+        model = again.model.double()
+        with torch.no_grad():
+            losses = [model(*again.windows()).item() for _ in range(self.p["accumulation"])]
+        error = abs(self.curve[0] - sum(losses) / len(losses))
+        bits = b"".join(np.float64(loss).tobytes() for loss in self.curve)
+        return {
+            "kind": "verified",
+            "passed": error <= 1e-3,
+            "error": error,
+            "tolerance": 1e-3,
+            "output": "sha256:" + hashlib.sha256(bits).hexdigest(),
+            "detail": "difference of the first loss from that in f64, in nats; the digest is of all losses of the training",
+        }
+
+    def values(self):
+        self.complete()
+        count = self.p["batch"] * self.p["length"] * self.p["accumulation"]
+        seconds = sorted(self.times)[len(self.times) // 2] / 1e9
+        of_products, of_all = (flops * count / seconds / product_rate() for flops in self.flops())
+        last = self.curve[-10:]
+        return {
+            "final_loss": sum(last) / len(last),
+            "held_out_loss": self.judged,
+            "perplexity": math.exp(self.judged),
+            "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "mfu_palm": of_all,
+            "mfu_6n": of_products,
+        }
+
+
+def product_rate(side=1024):
+    """Products and sums a second of a product of `side` cubed: the best of some."""
+    a, b, best = torch.full((side, side), 0.5), torch.full((side, side), 0.25), math.inf
+    for _ in range(8):
+        begin = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - begin)
+    return 2 * side**3 / best
+
+
+def hello():
+    software = {"python": platform.python_version(), "torch": "not installed" if MISSING else torch.__version__}
+    return {
+        "kind": "hello",
+        "protocol": PROTOCOL,
+        "worker": "torch_lm.py",
+        "version": "1",
+        "devices": [{"kind": "cpu", "index": 0, "name": platform.processor() or platform.machine()}],
+        "software": software,
+        "workloads": [INFO],
+    }
+
+
+def chunk(case, request):
+    replies, begin = [], time.monotonic_ns()
+    while not replies or (
+        len(replies) < request["max_samples"] and time.monotonic_ns() - begin <= request["max_ns"]
+    ):
+        replies.append(case.sample())
+    return replies + [{"kind": "sampled", "samples": len(replies)}]
+
+
+def serve(request, case):
+    """The replies to a request, and the case that is prepared after it."""
+    kind = request["request"]
+    if kind == "hello":
+        return [hello()], case
+    if kind == "prepare":
+        spec = request["case"]
+        if spec["workload"] != INFO["name"] or spec["timing"] != "hot":
+            raise ValueError(f"expected workload `{INFO['name']}` and timing mode `hot`")
+        if spec["device"] != "cpu":
+            raise Skipped("torch-lm runs on the CPU only")
+        case = Case(spec)
+        return [case.prepared()], case
+    if kind not in ("sample", "verify", "teardown"):
+        raise ValueError(f"no request is called `{kind}`")
+    if case is None:
+        raise ValueError("no case is prepared")
+    if kind == "sample":
+        return chunk(case, request), case
+    if kind == "verify":
+        return [case.verify()], case
+    return [{"kind": "torn_down", "values": case.values()}], None
+
+
+def main():
+    case = None
+    for line in sys.stdin.buffer:
+        try:
+            replies, case = serve(json.loads(line), case)
+        except Skipped as reason:
+            replies, case = [{"kind": "skipped", "reason": str(reason)}], None
+        except Exception as error:  # a bad request costs its reply, not the worker
+            replies = [{"kind": "failed", "reason": f"{type(error).__name__}: {error}"}]
+        for reply in replies:
+            print(json.dumps({"v": PROTOCOL, **reply}, allow_nan=False))
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
