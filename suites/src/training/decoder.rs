@@ -1,9 +1,9 @@
 //! A dense decoder: a language model of the shape of GPT-2, with the choices that came after it.
 //!
 //! `x = E[token] + P[place]`; each layer adds `attention(norm(x))` and then `feed-forward(norm(x))`; logits are `norm(x) E^T`, with the
-//! table of the tokens again. Places are learned (`P`), or told to attention (RoPE, `ALiBi`). Linear layers have biases where the
+//! table of the tokens again. Places are learned (`P`), or told to attention (`RoPE`, `ALiBi`). Linear layers have biases where the
 //! normalisation has shifts. Sources: A. Radford et al., "Language models are unsupervised multitask learners", 2019, section 2.3;
-//! H. Touvron et al., "LLaMA", 2023, section 2.2, for RMS norm, SwiGLU and RoPE.
+//! H. Touvron et al., "`LLaMA`", 2023, section 2.2, for RMS norm, `SwiGLU` and `RoPE`.
 //!
 //! Parameters begin uniform with a deviation of 0.02, those of the last product of each branch with `0.02 / sqrt(2 layers)`, as in
 //! GPT-2 (there normal).
@@ -215,8 +215,8 @@ impl SelfAttention {
 /// The second branch of a layer.
 #[derive(Clone, Debug)]
 enum Second {
-    Dense(FeedForward),
-    Mixture(MixtureLayer),
+    Dense(Box<FeedForward>),
+    Mixture(Box<MixtureLayer>),
 }
 
 impl Second {
@@ -225,9 +225,11 @@ impl Second {
         let Some(routing) = &shape.routing else {
             let (activation, has_bias) = (shape.activation, shape.has_bias());
             let layer = FeedForward::new(model, name, sides, activation, has_bias, deviations);
-            return Self::Dense(layer);
+            return Self::Dense(Box::new(layer));
         };
-        Self::Mixture(MixtureLayer::new(model, name, sides, routing, deviations))
+        Self::Mixture(Box::new(MixtureLayer::new(
+            model, name, sides, routing, deviations,
+        )))
     }
 
     fn forward(&self, model: &mut Model, x: usize, out: usize) {
@@ -523,8 +525,8 @@ impl Decoder {
                 gradient,
             );
         }
-        [d_logits, d_normal, d]
-            .into_iter()
-            .for_each(|buffer| model.give(buffer));
+        for buffer in [d_logits, d_normal, d] {
+            model.give(buffer);
+        }
     }
 }

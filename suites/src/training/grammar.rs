@@ -71,7 +71,7 @@ fn sentence(text: &mut Vec<u8>, seed: u64, number: u64) {
     let mut state = 0;
     for turn in 0.. {
         let choices = STATES[state];
-        let drawn = (u64::from(random.word(turn)) * u64::from(total(choices)) >> 32) as u32;
+        let drawn = ((u64::from(random.word(turn)) * u64::from(total(choices))) >> 32) as u32;
         let mut below = 0;
         let chosen = choices.iter().find(|(odds, ..)| {
             below += odds;

@@ -117,7 +117,7 @@ impl Linear {
 
 /// A low-rank adapter of a linear layer: `y += x A B`, with `A` of `inputs` by `rank` and `B` of `rank` by `outputs`.
 ///
-/// `A` begins at random and `B` at 0, so that at first nothing is added. Source: E. Hu et al., "LoRA: low-rank adaptation of large
+/// `A` begins at random and `B` at 0, so that at first nothing is added. Source: E. Hu et al., "`LoRA`: low-rank adaptation of large
 /// language models", ICLR 2022, section 4.1, with its `alpha` equal to the rank.
 #[derive(Clone, Debug)]
 struct Adapter {

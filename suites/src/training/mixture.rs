@@ -182,8 +182,8 @@ impl MixtureLayer {
         brick.dispatch_backward(&mut model.program, &places, d_rows, dx);
         brick.gate_backward(&mut model.program, &gate, d_weights, d_logits);
         self.gate.backward(model, [x, d_logits], dx, Store::Add);
-        [d_results, d_rows, d_weights, d_logits]
-            .into_iter()
-            .for_each(|buffer| model.give(buffer));
+        for buffer in [d_results, d_rows, d_weights, d_logits] {
+            model.give(buffer);
+        }
     }
 }

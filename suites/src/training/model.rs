@@ -92,7 +92,7 @@ impl Model {
     pub fn parameter(&mut self, name: &str, shape: [usize; 2], start: Start) -> Tensor {
         let random = Philox::new(self.seed, PARAMETER_STREAMS + self.parameters.len() as u64);
         let fill = Fill::Host(Box::new(move |buffer, _| {
-            fill(buffer.get_mut(), start, random)
+            fill(buffer.get_mut(), start, random);
         }));
         let len = shape[0] * shape[1];
         let buffer = self
@@ -182,7 +182,9 @@ fn fill(out: &mut [f32], start: Start, random: Philox) {
             random.fill_signed_f32(0, out);
             // A number uniform on [-1, 1) deviates by 1 / sqrt 3.
             let scale = deviation * 3_f32.sqrt();
-            out.iter_mut().for_each(|x| *x *= scale);
+            for x in out {
+                *x *= scale;
+            }
         }
     }
 }
