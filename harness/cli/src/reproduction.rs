@@ -121,7 +121,7 @@ pub fn build_worker(manifest: &Manifest, settings: &Settings) -> Result<PathBuf>
     ] = &manifest.arms[..]
     else {
         bail!(
-            "--rebuild builds the worker of a run of one arm on this machine, and this one has another"
+            "--rebuild builds the worker of a run of one arm on this machine: a container has its worker in its image, and of several arms each is built as its commit says"
         );
     };
     let (state, commit) = buildable(manifest, settings).context(
