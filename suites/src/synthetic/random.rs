@@ -2,6 +2,9 @@
 //!
 //! Nothing here calls the system's mathematical library, whose last bits differ between versions.
 
+mod normals;
+pub mod permutation;
+
 use assay_protocol::Philox;
 
 /// Blocks of four words that belong to one row: 2^22 words, more than any row draws.
