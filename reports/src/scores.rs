@@ -160,13 +160,15 @@ fn figure(at: usize, column: &Distribution) -> Result<Figure, String> {
     })
 }
 
+/// What a map shows of how strongly a pair hangs together in both tables.
+type Value = fn(&[Option<f64>; 2]) -> Option<f64>;
+
 /// Maps of the first columns: real, synthetic, and by how much they differ.
 fn heats(sheet: &ScoreSheet) -> Result<Vec<Figure>, String> {
     let names = &sheet.names[..sheet.names.len().min(MAPPED)];
     if names.len() < 2 || sheet.pairs.is_empty() {
         return Ok(vec![]);
     }
-    type Value = fn(&[Option<f64>; 2]) -> Option<f64>;
     let maps: [(&str, Value); 3] = [
         ("Real", |[real, _]| *real),
         ("Synthetic", |[_, synthetic]| *synthetic),

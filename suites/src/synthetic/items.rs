@@ -28,7 +28,7 @@ pub enum Form {
     },
     /// An array of one shape for all items, row-major and little-endian.
     Array {
-        /// The type as NumPy's format names it: `<f4`, `|u1`.
+        /// The type as `NumPy`'s format names it: `<f4`, `|u1`.
         element: &'static str,
         /// Bytes of an element.
         bytes: usize,
@@ -79,9 +79,9 @@ pub fn append_all(of: &dyn Items, seed: u64, first: u64, items: u64, out: &mut V
     let mut parts: Vec<Vec<u8>> = vec![Vec::new(); rayon::current_num_threads()];
     let mut at = 0;
     while at < items {
-        parts.par_iter_mut().zip(0_u64..).for_each(|(part, index)| {
+        parts.par_iter_mut().enumerate().for_each(|(index, part)| {
             part.clear();
-            let from = at + index * of_part;
+            let from = at + index as u64 * of_part;
             for item in from..(from + of_part).min(items) {
                 of.append(seed, first + item, part);
             }

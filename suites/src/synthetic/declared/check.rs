@@ -60,7 +60,7 @@ pub fn violations(
                     let is_strict = matches!(constraint, Constraint::Less(_));
                     // Missing values compare as nothing, and break nothing.
                     note(words(constraint), &|row| {
-                        a[row] > b[row] || (is_strict && a[row] == b[row])
+                        a[row] > b[row] || (is_strict && a[row] >= b[row])
                     });
                 }
             }

@@ -118,7 +118,7 @@ fn rows_do_not_depend_on_who_makes_them() {
 #[test]
 fn what_cannot_hold_is_named() {
     let paid = |value: &mut serde_json::Value, low: f64| {
-        value["table"][0]["column"][4]["low"] = low.into()
+        value["table"][0]["column"][4]["low"] = low.into();
     };
     // `paid` ends at 60, so `closed` does and `opened` must be below.
     assert_eq!(

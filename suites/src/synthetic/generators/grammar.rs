@@ -326,21 +326,16 @@ impl Maker {
 
 impl Symbol {
     fn draw(&self, draws: &mut Draws) -> &[Part] {
-        let place = match self.bounds.len() {
-            1 => 0,
-            _ => {
-                let word = draws.word();
-                // Most have few templates: looking at each is faster than halving.
-                let few = self.bounds.len() <= 8;
-                if few {
-                    self.bounds
-                        .iter()
-                        .take_while(|bound| **bound < word)
-                        .count()
-                } else {
-                    self.bounds.partition_point(|bound| *bound < word)
-                }
-            }
+        if self.bounds.len() == 1 {
+            return &self.templates[0];
+        }
+        let word = draws.word();
+        // Most have few templates: looking at each is faster than halving.
+        let place = if self.bounds.len() <= 8 {
+            let before = self.bounds.iter().take_while(|bound| **bound < word);
+            before.count()
+        } else {
+            self.bounds.partition_point(|bound| *bound < word)
         };
         &self.templates[place.min(self.templates.len() - 1)]
     }

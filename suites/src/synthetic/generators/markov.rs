@@ -6,7 +6,7 @@
 //! events in adaptive text compression", IEEE Trans. Information Theory 37(4), 1991. Units are words with the blank before them,
 //! or characters. A text is a line: its end is a unit too, and so is its beginning, as the past of what comes first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,8 @@ const MOST_ENTRIES: usize = 50_000_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
-    /// Runs of letters and digits, and every other character, each with the blank before it.
+    /// Runs of letters and digits, and every other character, each with the blanks before it. A line's first word is taken to have one
+    /// more, which is not written: so it is the same word anywhere.
     #[default]
     Word,
     /// Characters.
@@ -108,7 +109,11 @@ impl Markov {
         for line in corpus.lines().filter(|line| !line.trim().is_empty()) {
             learned_texts += 1;
             let mut past = vec![END; self.order];
-            let codes = split(line, self.unit).map(|unit| units.code(unit));
+            let line = match self.unit {
+                Unit::Word => format!(" {line}"),
+                Unit::Character => line.to_owned(),
+            };
+            let codes = split(&line, self.unit).map(|unit| units.code(unit));
             for unit in codes.collect::<Vec<_>>().into_iter().chain([END]) {
                 for from in 0..=self.order {
                     let behind = counts.entry(past[from..].to_vec()).or_default();
@@ -241,12 +246,15 @@ impl Maker {
     fn append_text(&self, seed: u64, item: u64, out: &mut Vec<u8>) {
         let mut draws = Draws::of_row(seed, STREAM, item);
         let mut context = self.start;
-        for _ in 0..self.recipe.most_units {
+        for place in 0..self.recipe.most_units {
             let entry = self.next(context, &mut draws);
             if entry.unit == END {
                 break;
             }
-            out.extend_from_slice(self.units[entry.unit as usize].as_bytes());
+            let text = self.units[entry.unit as usize].as_str();
+            let is_first_word = place == 0 && self.recipe.unit == Unit::Word;
+            let text = text.strip_prefix(' ').filter(|_| is_first_word).unwrap_or(text);
+            out.extend_from_slice(text.as_bytes());
             context = entry.next;
         }
     }
@@ -300,14 +308,32 @@ impl Items for Maker {
         }
     }
 
-    /// That every unit of a text was learned, and that it ends.
+    /// That a text ends, and is made of learned units alone: where it can be cut, it goes on from there.
     fn check(&self, _: u64, _: u64, bytes: &[u8]) -> Result<(), String> {
         let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
         let text = text.strip_suffix('\n').ok_or("no end of a line")?;
-        let known: std::collections::HashSet<&str> =
-            self.units.iter().map(String::as_str).collect();
-        let strange = split(text, self.recipe.unit).find(|unit| !known.contains(unit));
-        strange.map_or(Ok(()), |unit| Err(format!("`{unit}` was never learned")))
+        let text = match self.recipe.unit {
+            Unit::Word if !text.is_empty() => format!(" {text}"),
+            _ => text.to_owned(),
+        };
+        let known: HashSet<&str> = self.units.iter().map(String::as_str).collect();
+        let longest = self.units.iter().map(String::len).max().unwrap_or(0);
+        let mut can_be_cut = vec![false; text.len() + 1];
+        can_be_cut[0] = true;
+        for from in 0..text.len() {
+            if !can_be_cut[from] {
+                continue;
+            }
+            for end in from + 1..=text.len().min(from + longest) {
+                let unit = text.get(from..end);
+                can_be_cut[end] |= unit.is_some_and(|unit| known.contains(unit));
+            }
+        }
+        let reached = can_be_cut.iter().rposition(|can| *can).unwrap_or(0);
+        if reached == text.len() {
+            return Ok(());
+        }
+        Err(format!("`{}` is of nothing that was learned", &text[reached..]))
     }
 
     fn facts(&self) -> Vec<(String, String)> {

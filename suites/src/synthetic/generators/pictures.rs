@@ -63,6 +63,9 @@ struct Thing {
     color: usize,
 }
 
+/// What is told of a thing: its name, its labels, and which of them it is.
+type Label = (&'static str, Vec<String>, fn(&Thing) -> usize);
+
 /// A recipe that was looked at.
 pub struct Maker {
     recipe: Pictures,
@@ -75,9 +78,9 @@ impl Pictures {
     /// The parameter that is out of its range.
     pub fn build(&self) -> Result<Maker, String> {
         let size = self.size;
-        if !(48..=1536).contains(&size) || !size.is_multiple_of(GRID) {
+        if !(72..=1536).contains(&size) || !size.is_multiple_of(GRID) {
             return Err(format!(
-                "`size` is {size}: expected a multiple of {GRID} from 48 to 1536"
+                "`size` is {size}: expected a multiple of {GRID} from 72 to 1536"
             ));
         }
         if self.noise > 30 {
@@ -158,7 +161,7 @@ impl Maker {
                 _ if y.abs() > 1.0 => continue,
                 "circle" => (1.0 - y * y).sqrt(),
                 "square" => 1.0,
-                "triangle" => (1.0 + y) / 2.0,
+                "triangle" => f64::midpoint(1.0, y),
                 _ => 1.0 - y.abs(),
             };
             let from = (middle - half * radius).round() as usize;
@@ -227,7 +230,7 @@ impl Items for Maker {
             .map(|cell| format!("{} {}", ROWS[cell / GRID], COLUMNS[cell % GRID]))
             .collect();
         let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
-        let of_thing: [(&str, Vec<String>, fn(&Thing) -> usize); 4] = [
+        let of_thing: [Label; 4] = [
             ("shape", texts(&SHAPES), |thing| thing.shape),
             ("size", texts(&SIZES), |thing| thing.size),
             ("colour", texts(&COLORS.map(|(name, _)| name)), |thing| {
@@ -256,7 +259,7 @@ impl Items for Maker {
 
     /// That what is seen in the picture is what its labels and its caption say.
     fn check(&self, seed: u64, item: u64, bytes: &[u8]) -> Result<(), String> {
-        let seen = reading::read(bytes, self.recipe.size)?;
+        let shown = reading::read(bytes, self.recipe.size)?;
         let labels = self.table(seed, item, 1);
         let text = |name: String| {
             labels
@@ -271,9 +274,9 @@ impl Items for Maker {
                 told.push(thing);
             }
         }
-        if seen != told {
+        if shown != told {
             return Err(format!(
-                "the picture shows {seen:?}, its labels say {told:?}"
+                "the picture shows {shown:?}, its labels say {told:?}"
             ));
         }
         let caption = text("caption".into()).unwrap_or_default();
@@ -294,7 +297,7 @@ mod tests {
 
     #[test]
     fn pictures_are_read_back_as_their_labels_and_captions() {
-        for (size, noise) in [(48, 0), (96, 20), (192, 30)] {
+        for (size, noise) in [(72, 0), (96, 20), (192, 30)] {
             let maker = Pictures { size, noise }.build().unwrap();
             for item in 0..150 {
                 maker

@@ -67,6 +67,9 @@ struct Truth {
     stretches: Vec<(usize, usize)>,
 }
 
+/// What is told of a regime: its name, and its value.
+type Parameter = (&'static str, fn(&Regime) -> f64);
+
 /// A recipe that was looked at.
 pub struct Maker {
     recipe: Series,
@@ -253,7 +256,7 @@ impl Items for Maker {
             columns.push(number(name, None, &|truth| truth.season[harmonic][part]));
         }
         for regime in 0..self.recipe.regimes {
-            let of_regime: [(&str, fn(&Regime) -> f64); 4] = [
+            let of_regime: [Parameter; 4] = [
                 ("level", |regime| regime.level),
                 ("scale", |regime| regime.scale),
                 ("phi1", |regime| regime.phi[0]),
@@ -283,7 +286,7 @@ impl Items for Maker {
         if let Some(at) = regimes
             .iter()
             .zip(self.regimes(truth))
-            .position(|(a, b)| *a != b)
+            .position(|(a, b)| a.to_bits() != b.to_bits())
         {
             return Err(format!("value {at} is not of regime {}", regimes[at]));
         }

@@ -200,18 +200,27 @@ impl Maker {
             snr: between(recipe.least_snr, recipe.most_snr, draws.unit()),
             masks: vec![],
         };
-        // As many as a Poisson process has: gaps between starts are exponential.
-        let mut at = 0.0;
-        while recipe.masks > 0.0 {
-            at -= libm::log(draws.unit()) / recipe.masks;
-            if at >= 1.0 {
-                break;
-            }
-            let first = (at * recipe.points as f64) as usize;
-            let len = 1 + draws.below(12) as usize;
-            truth.masks.push((first, len.min(recipe.points - first)));
-        }
+        truth.masks = self.masks(draws);
         truth
+    }
+
+    /// As many runs as a Poisson process has: gaps between their starts are exponential.
+    fn masks(&self, draws: &mut Draws) -> Vec<(usize, usize)> {
+        let Spectra { points, masks, .. } = self.recipe;
+        let mut all = vec![];
+        if masks <= 0.0 {
+            return all;
+        }
+        let mut at = 0.0;
+        loop {
+            at -= libm::log(draws.unit()) / masks;
+            if at >= 1.0 {
+                return all;
+            }
+            let first = (at * points as f64) as usize;
+            let len = 1 + draws.below(12) as usize;
+            all.push((first, len.min(points - first)));
+        }
     }
 
     /// Strength of a line over that of H beta.

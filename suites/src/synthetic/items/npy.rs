@@ -1,6 +1,6 @@
-//! Arrays of items as NumPy's files, `.npy`: a header that says type and shape, and the bytes behind it.
+//! Arrays of items as `NumPy`'s files, `.npy`: a header that says type and shape, and the bytes behind it.
 //!
-//! Format: NEP 1, "A simple file format for NumPy arrays", version 1.0.
+//! Format: NEP 1, "A simple file format for `NumPy` arrays", version 1.0.
 
 use super::Form;
 
@@ -38,7 +38,7 @@ mod tests {
             shape: vec![2, 64],
         };
         let found = header(&form, 5).unwrap();
-        // numpy.save of numpy.zeros((5, 2, 64), "<f4"), NumPy 2.
+        // numpy.save of numpy.zeros((5, 2, 64), "<f4"), `NumPy` 2.
         let expected = "{'descr': '<f4', 'fortran_order': False, 'shape': (5, 2, 64), }";
         assert_eq!(&found[..10], b"\x93NUMPY\x01\x00\x76\x00");
         assert!(found[10..].starts_with(expected.as_bytes()) && found.ends_with(b" \n"));

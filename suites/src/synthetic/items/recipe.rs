@@ -149,7 +149,7 @@ mod tests {
         assert!(of("spectra", json!({"pixels": 5})).contains("unknown field `pixels`"));
         assert!(of("series", json!({"points": "many"})).contains("invalid type"));
         assert!(of("series", json!({"points": 4})).starts_with("series: `points` is 4"));
-        assert_eq!(of("pictures", json!({"size": 60})), "");
+        assert_eq!(of("pictures", json!({"size": 72})), "");
         let back: Recipe = serde_json::from_str("{\"markov\":{\"order\":2}}").unwrap();
         assert_eq!(
             back,

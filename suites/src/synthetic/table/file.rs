@@ -148,7 +148,7 @@ impl Sink {
         match self.writer {
             Writer::Csv(writer) => writer.finish()?,
             Writer::Bytes(mut output) | Writer::JsonLines(mut output) => {
-                output.flush().map_err(TableError::io(&self.path))?
+                output.flush().map_err(TableError::io(&self.path))?;
             }
             Writer::Parquet(writer) => writer.finish()?,
         }

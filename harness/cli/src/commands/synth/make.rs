@@ -152,9 +152,8 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
 fn corpus(path: &Path) -> Result<String> {
     String::from_utf8(read(path, MAX_CORPUS)?).map_err(|error| {
         let place = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..place]
-            .iter()
-            .filter(|byte| **byte == b'\n')
+        let line = error.as_bytes()[..place]
+            .split(|byte| *byte == b'\n')
             .count();
         anyhow!(
             "{}: line {line}: no UTF-8; convert the file first",

@@ -15,12 +15,12 @@ struct Patch {
 }
 
 /// The things in a picture, by their places.
-pub fn read(bytes: &[u8], side: usize) -> Result<Vec<Told>, String> {
-    if bytes.len() != side * side * 3 {
+pub fn read(bytes: &[u8], length: usize) -> Result<Vec<Told>, String> {
+    if bytes.len() != length * length * 3 {
         return Err(format!(
             "{} bytes, expected {}",
             bytes.len(),
-            side * side * 3
+            length * length * 3
         ));
     }
     let mut patches: [Option<Patch>; COLORS.len()] = [None; COLORS.len()];
@@ -28,7 +28,7 @@ pub fn read(bytes: &[u8], side: usize) -> Result<Vec<Told>, String> {
         let Some(color) = color([pixel[0], pixel[1], pixel[2]]) else {
             continue;
         };
-        let (row, column) = (place / side, place % side);
+        let (row, column) = (place / length, place % length);
         let patch = patches[color].get_or_insert(Patch {
             count: 0,
             rows: [row, row],
@@ -45,7 +45,7 @@ pub fn read(bytes: &[u8], side: usize) -> Result<Vec<Told>, String> {
         .filter_map(|(color, patch): (usize, _)| Some((color, patch?)));
     let mut things: Vec<(usize, Told)> = seen
         .map(|(color, patch)| {
-            let (cell, [shape, size, place]) = thing(patch, side);
+            let (cell, [shape, size, place]) = thing(patch, length);
             (cell, [shape, size, COLORS[color].0.to_owned(), place])
         })
         .collect();
@@ -70,8 +70,8 @@ fn color(pixel: [u8; 3]) -> Option<usize> {
 }
 
 /// The cell of a patch, and its shape, size and place.
-fn thing(patch: Patch, side: usize) -> (usize, [String; 3]) {
-    let cell = side / GRID;
+fn thing(patch: Patch, length: usize) -> (usize, [String; 3]) {
+    let cell = length / GRID;
     let height = patch.rows[1] - patch.rows[0] + 1;
     let width = patch.columns[1] - patch.columns[0] + 1;
     let filled = patch.count as f64 / (height * width) as f64;
