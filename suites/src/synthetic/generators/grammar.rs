@@ -15,13 +15,15 @@ use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
 use super::super::items::{Form, Items};
+use super::super::random::alias::{self, Slot};
 use super::super::random::{Bits as _, Draws};
 use super::super::table::{Column, Table, Values};
 
 /// Random stream of its items.
 const STREAM: u64 = 23;
-/// Most symbols that one text may go through: even far fewer are many times its mean length.
-const MOST_STEPS: usize = 1 << 16;
+/// How deep symbols may lie within one another, and how many one text goes through on average.
+const MOST_DEPTH: usize = 2048;
+const MOST_STEPS: f64 = 1024.0;
 /// Most symbols, and templates of one.
 const MOST_SYMBOLS: usize = 1000;
 const MOST_TEMPLATES: usize = 100_000;
@@ -63,8 +65,8 @@ enum Part {
 /// A symbol ready to be drawn.
 #[derive(Clone, Debug)]
 struct Symbol {
-    /// For each template the largest number below 2^32 with which it is chosen.
-    bounds: Vec<u32>,
+    /// What a template is drawn by.
+    slots: Vec<Slot>,
     /// The parts of each template, in the order of drawing.
     templates: Vec<Vec<Part>>,
     /// The probability of each.
@@ -124,20 +126,12 @@ impl Symbol {
         let weights: Vec<f64> = weights.collect::<Result<_, _>>()?;
         let total: f64 = weights.iter().sum();
         let shares: Vec<f64> = weights.iter().map(|weight| weight / total).collect();
-        let mut sum = 0.0;
-        let bounds = shares.iter().map(|share| {
-            sum += share;
-            // Casting ends at the largest.
-            (sum * f64::from(u32::MAX)).round() as u32
-        });
-        let mut bounds: Vec<u32> = bounds.collect();
-        *bounds.last_mut().ok_or("no templates")? = u32::MAX;
         let parts = templates.iter().map(|template| {
             let text = template.text();
             parse(text, &place, texts).map_err(|what| format!("template `{text}`: {what}"))
         });
         Ok(Self {
-            bounds,
+            slots: alias::slots(&weights),
             templates: parts.collect::<Result<_, _>>()?,
             shares,
         })
@@ -226,7 +220,7 @@ fn means(symbols: &[Symbol], start: usize) -> Option<(f64, f64)> {
     let inverse = (DMatrix::identity(n, n) - matrix).lu();
     // Steps of a text: at least one each, if they end at all.
     let steps = inverse.solve(&steps)?;
-    let is_finite = |i: usize| !reached[i] || (1.0..MOST_STEPS as f64 / 64.0).contains(&steps[i]);
+    let is_finite = |i: usize| !reached[i] || (1.0..MOST_STEPS).contains(&steps[i]);
     if !(0..n).all(is_finite) {
         return None;
     }
@@ -259,21 +253,19 @@ impl Maker {
     /// Appends a text, without the end of its line.
     pub fn append_text(&self, seed: u64, item: u64, out: &mut Vec<u8>) {
         let mut draws = Draws::of_row(seed, STREAM, item);
-        let mut open: Vec<Part> = vec![Part::Symbol(self.start)];
-        let mut steps = 0;
-        while let Some(part) = open.pop() {
-            match part {
+        self.expand(self.start, MOST_DEPTH, &mut draws, out);
+    }
+
+    /// Appends what a symbol becomes.
+    fn expand(&self, symbol: u32, depth: usize, draws: &mut Draws, out: &mut Vec<u8>) {
+        for part in self.symbols[symbol as usize].draw(draws) {
+            match *part {
                 Part::Text(from, to) => {
                     out.extend_from_slice(&self.texts.as_bytes()[from as usize..to as usize]);
                 }
-                Part::Symbol(symbol) => {
-                    steps += 1;
-                    // Texts that are so long do not occur; the bound is against those that would fill the memory.
-                    if steps < MOST_STEPS {
-                        let symbol = &self.symbols[symbol as usize];
-                        open.extend(symbol.draw(&mut draws).iter().rev());
-                    }
-                }
+                // Texts that are so deep do not occur; the bound is against those that would fill the memory.
+                Part::Symbol(inner) if depth > 0 => self.expand(inner, depth - 1, draws, out),
+                Part::Symbol(_) => {}
             }
         }
     }
@@ -326,18 +318,10 @@ impl Maker {
 
 impl Symbol {
     fn draw(&self, draws: &mut Draws) -> &[Part] {
-        if self.bounds.len() == 1 {
+        if self.templates.len() == 1 {
             return &self.templates[0];
         }
-        let word = draws.word();
-        // Most have few templates: looking at each is faster than halving.
-        let place = if self.bounds.len() <= 8 {
-            let before = self.bounds.iter().take_while(|bound| **bound < word);
-            before.count()
-        } else {
-            self.bounds.partition_point(|bound| *bound < word)
-        };
-        &self.templates[place.min(self.templates.len() - 1)]
+        &self.templates[alias::draw(&self.slots, draws.word())]
     }
 }
 

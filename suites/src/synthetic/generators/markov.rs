@@ -6,11 +6,13 @@
 //! events in adaptive text compression", IEEE Trans. Information Theory 37(4), 1991. Units are words with the blank before them,
 //! or characters. A text is a line: its end is a unit too, and so is its beginning, as the past of what comes first.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::super::items::{Form, Items};
+use super::super::random::alias::{self, Slot};
 use super::super::random::{Bits as _, Draws};
 use super::super::table::{Column, Table, Values};
 
@@ -55,29 +57,29 @@ impl Default for Markov {
     }
 }
 
-/// What may come behind a context.
+/// What may come behind a context; behind all units stands that nothing known does, which has no text.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// The largest word of random bits with which it does.
-    bound: u32,
-    unit: u32,
+    slot: Slot,
+    /// Where the text of a unit lies among all.
+    from: u32,
+    len: u32,
     /// The context that the past is then.
     next: u32,
 }
 
-/// A context: what was seen behind it, and the one to fall back on.
-#[derive(Clone, Copy, Debug)]
-struct Context {
-    first: u32,
-    end: u32,
-    shorter: u32,
-}
+/// A length that no text has: of the end of a text, and of falling back.
+const ENDS: u32 = u32::MAX;
+const FALLS_BACK: u32 = u32::MAX - 1;
 
 /// A chain that was learned.
 pub struct Maker {
     recipe: Markov,
     units: Vec<String>,
-    contexts: Vec<Context>,
+    /// The texts of all units, one behind the other.
+    texts: Vec<u8>,
+    /// For each context where what may come behind it begins and ends among the entries.
+    contexts: Vec<(u32, u32)>,
     entries: Vec<Entry>,
     /// Where texts begin.
     start: u32,
@@ -124,7 +126,7 @@ impl Markov {
                 past.remove(0);
                 past.push(unit);
             }
-            if entries > MOST_ENTRIES {
+            if entries > MOST_ENTRIES || units.texts.len() > MOST_ENTRIES {
                 return Err(format!(
                     "more than {MOST_ENTRIES} different runs of units: take a lower `order`, or less text"
                 ));
@@ -190,51 +192,60 @@ fn split(line: &str, unit: Unit) -> impl Iterator<Item = &str> {
 
 impl Maker {
     fn of(recipe: Markov, units: Vec<String>, counts: &Counts, learned_texts: usize) -> Self {
-        // In an order that no hash decides: the same corpus, the same chain.
+        // No past first, then the most frequent ones, which a cache then holds together. No hash decides: the same corpus, the same chain.
+        let seen = |context: &Vec<u32>| {
+            counts[context]
+                .values()
+                .map(|count| u64::from(*count))
+                .sum()
+        };
         let mut all: Vec<&Vec<u32>> = counts.keys().collect();
-        all.sort_unstable_by(|a, b| (a.len(), *a).cmp(&(b.len(), *b)));
+        all.sort_by_cached_key(|context| {
+            (!context.is_empty(), Reverse::<u64>(seen(context)), *context)
+        });
         let places: HashMap<&[u32], u32> = all.iter().map(|key| key.as_slice()).zip(0..).collect();
         let longest = |past: &[u32]| {
             let from = past.len().saturating_sub(recipe.order);
             let known = (from..=past.len()).find_map(|from| places.get(&past[from..]));
             known.copied().unwrap_or(0)
         };
+        let (texts, ranges) = joined(&units);
         let mut entries = Vec::new();
         let contexts = all.iter().map(|context| {
             let first = entries.len() as u32;
             let mut behind: Vec<(u32, u32)> =
                 counts[*context].iter().map(|(u, c)| (*u, *c)).collect();
-            // The most frequent first, where it is found soonest.
-            behind.sort_unstable_by_key(|(unit, count)| (std::cmp::Reverse(*count), *unit));
-            let seen: u64 = behind.iter().map(|(_, count)| u64::from(*count)).sum();
+            behind.sort_unstable_by_key(|(unit, count)| (Reverse(*count), *unit));
+            let mut weights: Vec<f64> = behind.iter().map(|(_, count)| f64::from(*count)).collect();
             // Without a past there is nothing to fall back on.
-            let new = if context.is_empty() {
-                0
-            } else {
-                behind.len() as u64
-            };
-            let mut sum = 0;
-            for (unit, count) in behind {
-                sum += u64::from(count);
-                let bound = u128::from(sum) * ((1 << 32) - 1) / u128::from(seen + new);
-                let past = [context.as_slice(), &[unit]].concat();
+            if !context.is_empty() {
+                weights.push(behind.len() as f64);
+            }
+            let shorter = context.get(1..).map_or(0, |shorter| places[shorter]);
+            for (place, slot) in alias::slots(&weights).into_iter().enumerate() {
+                let ((from, len), next) = match behind.get(place) {
+                    None => ((0, FALLS_BACK), shorter),
+                    Some((END, _)) => ((0, ENDS), 0),
+                    Some((unit, _)) => {
+                        let past = [context.as_slice(), &[*unit]].concat();
+                        (ranges[*unit as usize], longest(&past))
+                    }
+                };
                 entries.push(Entry {
-                    bound: bound as u32,
-                    unit,
-                    next: longest(&past),
+                    slot,
+                    from,
+                    len,
+                    next,
                 });
             }
-            Context {
-                first,
-                end: entries.len() as u32,
-                shorter: context.get(1..).map_or(0, |shorter| places[shorter]),
-            }
+            (first, entries.len() as u32)
         });
         let contexts = contexts.collect();
         let start = longest(&vec![END; recipe.order]);
         Self {
             recipe,
             units,
+            texts,
             contexts,
             entries,
             start,
@@ -245,39 +256,45 @@ impl Maker {
     /// Appends a text, without the end of its line.
     fn append_text(&self, seed: u64, item: u64, out: &mut Vec<u8>) {
         let mut draws = Draws::of_row(seed, STREAM, item);
-        let mut context = self.start;
-        for place in 0..self.recipe.most_units {
-            let entry = self.next(context, &mut draws);
-            if entry.unit == END {
+        let (mut context, mut written) = (self.start, 0);
+        while written < self.recipe.most_units {
+            let (first, end) = self.contexts[context as usize];
+            let behind = &self.entries[first as usize..end as usize];
+            let entry = behind[alias::draw(behind, draws.word())];
+            context = entry.next;
+            if entry.len == FALLS_BACK {
+                continue;
+            }
+            if entry.len == ENDS {
                 break;
             }
-            let text = self.units[entry.unit as usize].as_str();
-            let is_first_word = place == 0 && self.recipe.unit == Unit::Word;
-            let text = text.strip_prefix(' ').filter(|_| is_first_word).unwrap_or(text);
-            out.extend_from_slice(text.as_bytes());
-            context = entry.next;
+            let text = &self.texts[entry.from as usize..(entry.from + entry.len) as usize];
+            let is_first_word = written == 0 && self.recipe.unit == Unit::Word;
+            let text = text
+                .strip_prefix(b" ")
+                .filter(|_| is_first_word)
+                .unwrap_or(text);
+            out.extend_from_slice(text);
+            written += 1;
         }
     }
+}
 
-    fn next(&self, mut context: u32, draws: &mut Draws) -> Entry {
-        loop {
-            let Context {
-                first,
-                end,
-                shorter,
-            } = self.contexts[context as usize];
-            let behind = &self.entries[first as usize..end as usize];
-            let word = draws.word();
-            let place = if behind.len() <= 8 {
-                behind.iter().take_while(|entry| entry.bound < word).count()
-            } else {
-                behind.partition_point(|entry| entry.bound < word)
-            };
-            if let Some(entry) = behind.get(place) {
-                return *entry;
-            }
-            context = shorter;
-        }
+/// Texts one behind the other, and where each begins and how long it is.
+fn joined(texts: &[String]) -> (Vec<u8>, Vec<(u32, u32)>) {
+    let mut all = Vec::new();
+    let range = |text: &String| {
+        let from = all.len() as u32;
+        all.extend_from_slice(text.as_bytes());
+        (from, text.len() as u32)
+    };
+    let ranges = texts.iter().map(range).collect();
+    (all, ranges)
+}
+
+impl AsRef<Slot> for Entry {
+    fn as_ref(&self) -> &Slot {
+        &self.slot
     }
 }
 
@@ -333,7 +350,10 @@ impl Items for Maker {
         if reached == text.len() {
             return Ok(());
         }
-        Err(format!("`{}` is of nothing that was learned", &text[reached..]))
+        Err(format!(
+            "`{}` is of nothing that was learned",
+            &text[reached..]
+        ))
     }
 
     fn facts(&self) -> Vec<(String, String)> {

@@ -26,14 +26,15 @@ impl Draws {
     /// less than any test of noise sees.
     pub fn normals(&mut self, out: &mut [f32]) {
         let quantiles = QUANTILES.as_slice();
+        let mut block = self.next_block();
         for part in out.chunks_mut(4 * BLOCKS) {
-            let blocks = self.philox.blocks::<BLOCKS>(self.block);
-            self.block += part.len().div_ceil(4) as u64;
+            let blocks = self.philox.blocks::<BLOCKS>(block);
+            block += part.len().div_ceil(4) as u64;
             for (x, word) in part.iter_mut().zip(blocks.as_flattened()) {
                 *x = normal(quantiles, *word);
             }
         }
-        self.used = 4;
+        self.block = block;
     }
 }
 

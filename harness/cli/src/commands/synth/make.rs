@@ -19,7 +19,7 @@ const BATCH_BYTES: usize = 1 << 26;
 const LINE_BYTES: usize = 256;
 /// Longest recipe and corpus that are read, in bytes.
 const MAX_RECIPE: u64 = 1 << 24;
-const MAX_CORPUS: u64 = 1 << 32;
+const MAX_CORPUS: u64 = 1 << 30;
 
 /// What is made.
 #[derive(Debug, clap::Args)]
