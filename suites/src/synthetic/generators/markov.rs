@@ -20,6 +20,8 @@ use super::super::table::{Column, Table, Values};
 const STREAM: u64 = 24;
 /// The end of a text, which is also what lies before its beginning.
 const END: u32 = 0;
+/// How often a context of more than one unit must have been seen: behind one that was seen once, the corpus would be copied.
+const LEAST_SEEN: u64 = 2;
 /// Most places in which a context is followed by something, over all contexts.
 const MOST_ENTRIES: usize = 50_000_000;
 
@@ -193,16 +195,15 @@ fn split(line: &str, unit: Unit) -> impl Iterator<Item = &str> {
 impl Maker {
     fn of(recipe: Markov, units: Vec<String>, counts: &Counts, learned_texts: usize) -> Self {
         // No past first, then the most frequent ones, which a cache then holds together. No hash decides: the same corpus, the same chain.
-        let seen = |context: &Vec<u32>| {
+        let seen = |context: &Vec<u32>| -> u64 {
             counts[context]
                 .values()
                 .map(|count| u64::from(*count))
                 .sum()
         };
-        let mut all: Vec<&Vec<u32>> = counts.keys().collect();
-        all.sort_by_cached_key(|context| {
-            (!context.is_empty(), Reverse::<u64>(seen(context)), *context)
-        });
+        let is_kept = |context: &&Vec<u32>| context.len() <= 1 || seen(context) >= LEAST_SEEN;
+        let mut all: Vec<&Vec<u32>> = counts.keys().filter(is_kept).collect();
+        all.sort_by_cached_key(|context| (!context.is_empty(), Reverse(seen(context)), *context));
         let places: HashMap<&[u32], u32> = all.iter().map(|key| key.as_slice()).zip(0..).collect();
         let longest = |past: &[u32]| {
             let from = past.len().saturating_sub(recipe.order);
