@@ -342,7 +342,8 @@ impl Items for Maker {
             if !can_be_cut[from] {
                 continue;
             }
-            for end in from + 1..=text.len().min(from + longest) {
+            for len in 1..=longest.min(text.len() - from) {
+                let end = from + len;
                 let unit = text.get(from..end);
                 can_be_cut[end] |= unit.is_some_and(|unit| known.contains(unit));
             }
