@@ -5,9 +5,11 @@
 //! evenly spaced: a week without runs is no gap, and a day with twenty is no blot.
 
 mod backend;
+mod bars;
 mod ecdf;
 mod forest;
 mod gauge;
+mod heat;
 mod history;
 mod roofline;
 mod rounds;
@@ -17,9 +19,11 @@ mod thin;
 
 use serde::Serialize;
 
+pub use bars::{Bars, bars};
 pub use ecdf::{Sides, ecdf};
 pub use forest::{Axis, forest};
 pub use gauge::{Stretch, gauge};
+pub use heat::{Heat, heat};
 pub use history::{Course, SHIFTS, history, spark};
 pub use roofline::{Kernel, Roofs, roofline};
 pub use rounds::{Round, rounds};

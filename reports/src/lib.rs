@@ -18,6 +18,7 @@ mod previous;
 mod publication;
 mod publish;
 mod results;
+pub mod scores;
 mod templates;
 mod text;
 pub mod words;

@@ -45,13 +45,14 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("series.html", include_str!("../../templates/series.html")),
     ("machine.html", include_str!("../../templates/machine.html")),
     ("about.html", include_str!("../../templates/about.html")),
+    ("scores.html", include_str!("../../templates/scores.html")),
     ("chart.svg", include_str!("../../templates/chart.svg")),
     ("badge.svg", include_str!("../../templates/badge.svg")),
     ("feed.xml", include_str!("../../templates/feed.xml")),
 ];
 
-/// Template of what is within pages, and no page itself: nobody's can take its place.
-const OWN: &str = "chart.svg";
+/// Templates of what is no page of a site: nobody's can take their places.
+const OWN: [&str; 2] = ["chart.svg", "scores.html"];
 
 /// Longest template that takes the place of one of ours, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -94,7 +95,7 @@ impl Templates {
         let mut theirs = read(folder)?;
         let digest = Digest::of(format!("{theirs:?}"));
         let stylesheet = theirs.remove("assay.css");
-        let known = |name: &&str| *name != OWN;
+        let known = |name: &&str| !OWN.contains(name);
         let names: Vec<&str> = TEMPLATES
             .iter()
             .map(|(name, _)| *name)

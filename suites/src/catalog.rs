@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use assay_protocol::Catalog;
 
+use crate::synthetic::items::workload::MakeItems;
 use crate::synthetic::workload::Synthesis;
 use crate::training::workload::TrainLm;
 use crate::{command, faults, spin};
@@ -15,6 +16,7 @@ const OWN: &[&dyn Catalog] = &[
     &spin::Spin,
     &Synthesis::Fit,
     &Synthesis::Rows,
+    &MakeItems,
     &TrainLm,
     &faults::Fault,
 ];

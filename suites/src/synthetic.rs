@@ -4,7 +4,9 @@
 //! any number of threads, processes or shards. [`privacy`] holds the mechanisms of differential privacy, with
 //! one accountant through which all of a budget is spent.
 
+pub mod declared;
 pub mod generators;
+pub mod items;
 pub mod privacy;
 pub mod quality;
 pub mod random;

@@ -140,7 +140,8 @@ pub fn words_at((x, y): BackendCoord, anchor: &str, words: &str) -> String {
     format!("<text class=\"name\" x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\">{words}</text>")
 }
 
-fn escaped(words: &str) -> String {
+/// Words as they may stand in an SVG element.
+pub fn escaped(words: &str) -> String {
     let mut escaped = Vec::new();
     let _ = text::escape(words, &mut escaped);
     String::from_utf8_lossy(&escaped).into_owned()

@@ -1,11 +1,18 @@
-//! Generators of tables: what was learned of one, and rows made from that.
+//! Generators: of tables by what was learned of one, and of items by a recipe ([`super::items`]).
 //!
-//! A model is learned once ([`Model::fit`]), can be kept as JSON, and makes row `i` of a seed at any time, in any process.
+//! A model of a table is learned once ([`super::workload::fit`]), can be kept as JSON, and makes row `i` of a seed at any time, in
+//! any process.
 
 pub mod copula;
+pub mod grammar;
 pub mod independent;
+pub mod instructions;
 pub mod marginal;
+pub mod markov;
 pub mod mst;
+pub mod pictures;
+pub mod series;
+pub mod spectra;
 
 use serde::{Deserialize, Serialize};
 

@@ -10,5 +10,6 @@ pub mod detection;
 pub mod features;
 pub mod marginals;
 pub mod pairs;
+pub mod profile;
 pub mod report;
 pub mod utility;

@@ -2,10 +2,16 @@
 //!
 //! Nothing here calls the system's mathematical library, whose last bits differ between versions.
 
+pub mod alias;
+mod normals;
+pub mod permutation;
+
 use assay_protocol::Philox;
 
 /// Blocks of four words that belong to one row: 2^22 words, more than any row draws.
 const BLOCKS_PER_ROW: u32 = 20;
+/// Blocks that are made side by side.
+const BLOCKS: usize = 4;
 
 /// A source of random bits.
 pub trait Bits {
@@ -51,8 +57,11 @@ pub trait Bits {
 #[derive(Clone, Debug)]
 pub struct Draws {
     philox: Philox,
+    /// The block that is made next.
     block: u64,
-    words: [u32; 4],
+    words: [u32; 4 * BLOCKS],
+    /// How many words there are, and how many of them were drawn.
+    made: usize,
     used: usize,
 }
 
@@ -62,19 +71,39 @@ impl Draws {
         Self {
             philox: Philox::new(seed, stream),
             block: row << BLOCKS_PER_ROW,
-            words: [0; 4],
-            used: 4,
+            words: [0; 4 * BLOCKS],
+            made: 0,
+            used: 0,
         }
+    }
+
+    /// One block at first, for many rows need no more; then some side by side.
+    fn make(&mut self) {
+        self.used = 0;
+        if self.made == 0 {
+            self.words[..4].copy_from_slice(&self.philox.block(self.block));
+            self.made = 4;
+        } else {
+            let blocks = self.philox.blocks::<BLOCKS>(self.block);
+            self.words.copy_from_slice(blocks.as_flattened());
+            self.made = 4 * BLOCKS;
+        }
+        self.block += self.made as u64 / 4;
+    }
+
+    /// The first block of which no word was drawn; draws go on there.
+    fn next_block(&mut self) -> u64 {
+        let block = self.block - ((self.made - self.used) / 4) as u64;
+        self.used = self.made;
+        block
     }
 }
 
 impl Bits for Draws {
     #[inline]
     fn word(&mut self) -> u32 {
-        if self.used == 4 {
-            self.words = self.philox.block(self.block);
-            self.block += 1;
-            self.used = 0;
+        if self.used == self.made {
+            self.make();
         }
         self.used += 1;
         self.words[self.used - 1]

@@ -31,6 +31,7 @@ mod lock;
 mod nvbench;
 mod publishing;
 mod reproduce;
+mod synth;
 mod tools;
 mod wording;
 mod worker_check;

@@ -128,6 +128,8 @@ mod tests {
         #[test]
         fn a_bound_for_all_of_zcdp_is_no_less_than_what_gaussian_noise_leaks(sigma in 0.3f64..30.0, epsilon in 0.01f64..10.0) {
             let exact = analytic_delta(epsilon, sigma);
+            // Of numbers near the smallest a difference is of their rounding alone.
+            prop_assume!(exact > 1e-290);
             prop_assert!(delta(of_gaussian(1.0, sigma * sigma), epsilon) >= exact * (1.0 - 1e-9));
         }
     }

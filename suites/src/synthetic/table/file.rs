@@ -43,7 +43,7 @@ pub fn read(path: &Path) -> Result<Table, TableError> {
     }
 }
 
-/// A file that grows by tables of the same columns, and has its name only when it is whole.
+/// A file that grows by tables of the same columns, or by bytes, and has its name only when it is whole.
 pub struct Sink {
     path: PathBuf,
     unfinished: PathBuf,
@@ -52,6 +52,7 @@ pub struct Sink {
 }
 
 enum Writer {
+    Bytes(Hashed),
     Csv(csv::Writer<Hashed>),
     JsonLines(Hashed),
     Parquet(parquet::Writer<Hashed>),
@@ -80,6 +81,27 @@ impl Sink {
     /// Begins a file for tables with the columns of `like`.
     pub fn create(path: &Path, like: &Table) -> Result<Self, TableError> {
         let form = Form::of(path)?;
+        Self::begin(path, |output| {
+            Ok(match form {
+                Form::Csv => Writer::Csv(csv::Writer::new(
+                    output,
+                    like.columns.iter().map(|c| c.name.as_str()),
+                )?),
+                Form::JsonLines => Writer::JsonLines(output),
+                Form::Parquet => Writer::Parquet(parquet::Writer::new(output, like)?),
+            })
+        })
+    }
+
+    /// Begins a file of bytes, whatever its name ends with.
+    pub fn of_bytes(path: &Path) -> Result<Self, TableError> {
+        Self::begin(path, |output| Ok(Writer::Bytes(output)))
+    }
+
+    fn begin(
+        path: &Path,
+        writer: impl FnOnce(Hashed) -> Result<Writer, TableError>,
+    ) -> Result<Self, TableError> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".unfinished");
         let unfinished = path.with_file_name(name);
@@ -89,25 +111,32 @@ impl Sink {
             output: BufWriter::with_capacity(1 << 20, file),
             hasher: Arc::clone(&hasher),
         };
-        let writer = match form {
-            Form::Csv => Writer::Csv(csv::Writer::new(
-                output,
-                like.columns.iter().map(|c| c.name.as_str()),
-            )?),
-            Form::JsonLines => Writer::JsonLines(output),
-            Form::Parquet => Writer::Parquet(parquet::Writer::new(output, like)?),
-        };
         Ok(Self {
             path: path.into(),
             unfinished,
             hasher,
-            writer,
+            writer: writer(output)?,
         })
     }
 
-    /// Adds rows.
+    /// Adds bytes to a file of bytes.
+    ///
+    /// # Panics
+    /// If it is one of tables.
+    pub fn append_bytes(&mut self, bytes: &[u8]) -> Result<(), TableError> {
+        let Writer::Bytes(output) = &mut self.writer else {
+            panic!("bytes for a file of tables");
+        };
+        output.write_all(bytes).map_err(TableError::io(&self.path))
+    }
+
+    /// Adds rows to a file of tables.
+    ///
+    /// # Panics
+    /// If it is one of bytes.
     pub fn append(&mut self, table: &Table) -> Result<(), TableError> {
         match &mut self.writer {
+            Writer::Bytes(_) => panic!("a table for a file of bytes"),
             Writer::Csv(writer) => writer.append(table),
             Writer::JsonLines(output) => jsonl::write_to(output, table),
             Writer::Parquet(writer) => writer.append(table),
@@ -118,7 +147,9 @@ impl Sink {
     pub fn finish(self) -> Result<Digest, TableError> {
         match self.writer {
             Writer::Csv(writer) => writer.finish()?,
-            Writer::JsonLines(mut output) => output.flush().map_err(TableError::io(&self.path))?,
+            Writer::Bytes(mut output) | Writer::JsonLines(mut output) => {
+                output.flush().map_err(TableError::io(&self.path))?;
+            }
             Writer::Parquet(writer) => writer.finish()?,
         }
         std::fs::rename(&self.unfinished, &self.path).map_err(TableError::io(&self.path))?;

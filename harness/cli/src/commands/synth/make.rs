@@ -1,0 +1,258 @@
+//! `assay synth make`: items of a recipe, what is known of each, and a card that says what they are.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use assay_protocol::Digest;
+use assay_suites::synthetic::items::recipe::NAMES;
+use assay_suites::synthetic::items::{Form, Items, Recipe, append_all, npy};
+use assay_suites::synthetic::table::file::Sink;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::files::{self, CardColumn, Part};
+use crate::errors::Exit;
+
+/// About how many bytes are made at a time, and how many a line is taken to have.
+const BATCH_BYTES: usize = 1 << 26;
+const LINE_BYTES: usize = 256;
+/// Longest recipe and corpus that are read, in bytes.
+const MAX_RECIPE: u64 = 1 << 24;
+const MAX_CORPUS: u64 = 1 << 30;
+
+/// What is made.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// `spectra`, `series` and `pictures` are arrays (.npy) with labels; `grammar`, `markov` and `instructions` are lines.
+    #[arg(value_parser = NAMES)]
+    generator: String,
+    /// How many there are, over all shards.
+    #[arg(long, value_name = "N")]
+    items: u64,
+    /// Which ones: the same seed gives the same, on any machine, in any parts.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Only part K of N, from 1 on.
+    #[arg(long, value_name = "K/N", value_parser = files::shard)]
+    shard: Option<Part>,
+    /// Parameters as a JSON object; a grammar, for example.
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+    /// One parameter, such as `points=2048`; goes before the recipe's.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Of markov: the texts to learn, one in each line; without them, texts of the built-in grammar.
+    #[arg(long, value_name = "FILE")]
+    corpus: Option<PathBuf>,
+    /// Where they go: .npy for arrays; .jsonl, .csv, .parquet or, of single texts, .txt for lines.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Of arrays: where labels go, a row for each item: .csv, .jsonl or .parquet.
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+}
+
+/// What a file of items is: its data card.
+#[derive(Debug, Serialize)]
+struct Card<'a> {
+    schema: u32,
+    file: String,
+    digest: Digest,
+    items: u64,
+    first_item: u64,
+    all_items: u64,
+    seed: u64,
+    recipe: &'a Recipe,
+    /// SHA-256 of what a chain learned.
+    corpus: Option<Digest>,
+    facts: std::collections::BTreeMap<String, String>,
+    labels: Option<Labels>,
+}
+
+#[derive(Debug, Serialize)]
+struct Labels {
+    file: String,
+    digest: Digest,
+    columns: Vec<CardColumn>,
+}
+
+pub fn run(args: &Args) -> Result<Exit> {
+    ensure!(
+        (1..1 << 44).contains(&args.items),
+        "--items: expected 1 to 2^44 - 1, which is as many as a seed has"
+    );
+    let recipe = Recipe::of(&args.generator, parameters(args)?).map_err(|what| anyhow!(what))?;
+    ensure!(
+        args.corpus.is_none() || matches!(recipe, Recipe::Markov(_)),
+        "--corpus is of markov: `{}` learns nothing",
+        args.generator
+    );
+    let corpus = args.corpus.as_deref().map(corpus).transpose()?;
+    let maker = recipe
+        .build(corpus.as_deref())
+        .map_err(|what| anyhow!(what))?;
+    let items = args.shard.unwrap_or(Part::WHOLE).of(args.items);
+    let digest = write_items(args, &*maker, items.clone())?;
+    let labels = args
+        .labels
+        .as_deref()
+        .map(|path| write_labels(args, path, &*maker, items.clone()));
+    let card = Card {
+        schema: 1,
+        file: files::name(&args.output),
+        digest,
+        items: items.end - items.start,
+        first_item: items.start,
+        all_items: args.items,
+        seed: args.seed,
+        recipe: &recipe,
+        corpus: corpus.as_ref().map(Digest::of),
+        facts: maker.facts().into_iter().collect(),
+        labels: labels.transpose()?,
+    };
+    let beside = args.output.with_extension("card.json");
+    files::write(&beside, &serde_json::to_vec_pretty(&card)?)?;
+    crate::say!("{}: {} items, {digest}", args.output.display(), card.items);
+    for (name, value) in &card.facts {
+        crate::say!("{name}: {value}");
+    }
+    Ok(Exit::Fine)
+}
+
+/// The parameters of the recipe's file, and those that are set.
+fn parameters(args: &Args) -> Result<Map<String, Value>> {
+    let mut parameters = match &args.recipe {
+        None => Map::new(),
+        Some(path) => {
+            let bytes = read(path, MAX_RECIPE)?;
+            serde_json::from_slice(&bytes).with_context(|| {
+                format!("{}: expected a JSON object of parameters", path.display())
+            })?
+        }
+    };
+    for text in &args.set {
+        let (key, value) = text
+            .split_once('=')
+            .with_context(|| format!("--set {text}: expected KEY=VALUE"))?;
+        // What is no JSON is a text: nobody wants to quote it twice.
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.into()));
+        parameters.insert(key.into(), value);
+    }
+    Ok(parameters)
+}
+
+fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let in_path = || path.display().to_string();
+    let size = std::fs::metadata(path).with_context(in_path)?.len();
+    ensure!(size <= most, "{}: longer than {most} bytes", path.display());
+    std::fs::read(path).with_context(in_path)
+}
+
+fn corpus(path: &Path) -> Result<String> {
+    String::from_utf8(read(path, MAX_CORPUS)?).map_err(|error| {
+        let place = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..place]
+            .split(|byte| *byte == b'\n')
+            .count();
+        anyhow!(
+            "{}: line {line}: no UTF-8; convert the file first",
+            path.display()
+        )
+    })
+}
+
+/// Where items go, by the ending of the file's name.
+enum Target {
+    /// Their own bytes.
+    Bytes,
+    /// Rows of a table.
+    Table,
+}
+
+fn target(path: &Path, form: &Form) -> Result<Target> {
+    let ending = path
+        .extension()
+        .and_then(|ending| ending.to_str())
+        .unwrap_or_default();
+    match (form, ending) {
+        (Form::Array { .. }, "npy")
+        | (Form::Line { is_json: true }, "jsonl")
+        | (Form::Line { is_json: false }, "txt") => Ok(Target::Bytes),
+        (Form::Line { .. }, "jsonl" | "csv" | "parquet") => Ok(Target::Table),
+        (Form::Array { .. }, _) => bail!(
+            "{}: expected a name that ends with .npy; what is known of arrays goes to --labels",
+            path.display()
+        ),
+        (Form::Line { is_json: true }, _) => bail!(
+            "{}: expected a name that ends with .jsonl, .csv or .parquet",
+            path.display()
+        ),
+        (Form::Line { is_json: false }, _) => bail!(
+            "{}: expected a name that ends with .txt, .jsonl, .csv or .parquet",
+            path.display()
+        ),
+    }
+}
+
+fn write_items(args: &Args, maker: &dyn Items, items: Range<u64>) -> Result<Digest> {
+    let form = maker.form();
+    ensure!(
+        args.labels.is_none() || matches!(form, Form::Array { .. }),
+        "--labels is of arrays: lines have no others"
+    );
+    match target(&args.output, &form)? {
+        Target::Table => write_table(&args.output, args.seed, maker, items, batch(&form)),
+        Target::Bytes => {
+            let mut sink = Sink::of_bytes(&args.output)?;
+            sink.append_bytes(&npy::header(&form, items.end - items.start).unwrap_or_default())?;
+            let mut bytes = Vec::new();
+            for (at, count) in batches(items, batch(&form)) {
+                bytes.clear();
+                append_all(maker, args.seed, at, count, &mut bytes);
+                sink.append_bytes(&bytes)?;
+            }
+            Ok(sink.finish()?)
+        }
+    }
+}
+
+fn write_labels(args: &Args, path: &Path, maker: &dyn Items, items: Range<u64>) -> Result<Labels> {
+    let digest = write_table(path, args.seed, maker, items.clone(), 1 << 14)?;
+    Ok(Labels {
+        file: files::name(path),
+        digest,
+        columns: CardColumn::of(&maker.table(args.seed, items.start, 1)),
+    })
+}
+
+fn write_table(
+    path: &Path,
+    seed: u64,
+    maker: &dyn Items,
+    items: Range<u64>,
+    batch: u64,
+) -> Result<Digest> {
+    let mut sink = Sink::create(path, &maker.table(seed, items.start, 1))?;
+    for (at, count) in batches(items, batch) {
+        sink.append(&maker.table(seed, at, count as usize))?;
+    }
+    Ok(sink.finish()?)
+}
+
+/// How many items are made at a time.
+fn batch(form: &Form) -> u64 {
+    let each = match form {
+        Form::Array { bytes, shape, .. } => bytes * shape.iter().product::<usize>(),
+        Form::Line { .. } => LINE_BYTES,
+    };
+    (BATCH_BYTES / each).max(1) as u64
+}
+
+/// Where each batch begins, and how many it has.
+fn batches(items: Range<u64>, batch: u64) -> impl Iterator<Item = (u64, u64)> {
+    let end = items.end;
+    items
+        .step_by(batch as usize)
+        .map(move |at| (at, batch.min(end - at)))
+}
