@@ -106,7 +106,7 @@ impl RunningPace {
 /// Advances the step's number and with it the learning rate and the corrections. A step that is skipped does not count.
 ///
 /// The rate rises linearly to `peak` over `warmup` steps, then falls to `floor` along half a cosine until step `steps`
-/// (I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, equation 5, one
+/// (I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, one
 /// period), and stays there. With `steps` 0 it stays at `peak`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Clock {
