@@ -224,8 +224,10 @@ mod tests {
         let error = worst(walk(1e-30, 10.0, 4099), of).max(worst(walk(-1e-30, -10.0, 4099), of));
         let near_the_ends = worst(walk(5.5, 5.7, 7), of).max(worst(walk(-5.5, -5.7, 7), of));
         assert_within("the normal distribution", error.max(near_the_ends), NORMAL);
-        let ends = [f32::INFINITY, f32::MAX, f32::MIN, f32::NEG_INFINITY].map(normal_below);
-        assert_eq!(ends, [1.0, 1.0, 0.0, 0.0]);
+        let ends = (normal_below(f32::INFINITY), normal_below(f32::MAX));
+        assert_eq!(ends, (1.0, 1.0));
+        let ends = (normal_below(f32::NEG_INFINITY), normal_below(f32::MIN));
+        assert_eq!(ends, (0.0, 0.0));
         assert!(normal_below(f32::NAN).is_nan() && (normal_below(0.0) - 0.5).abs() < 1e-9);
     }
 

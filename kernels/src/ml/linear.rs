@@ -283,7 +283,7 @@ fn add_pass<T: Lane>(program: &mut Program, layer: Linear, pass: Pass, has_bias:
     let [of_x, of_w, of_y] = [rows * inputs, inputs * outputs, rows * outputs];
     let mut input =
         |name: &'static str, stream, len| program.input(name, T::DTYPE, len, Fill::signed(stream));
-    let [a, b] = match pass {
+    let [left, right] = match pass {
         Pass::Forward => [input("x", 0, of_x), input("w", 1, of_w)],
         Pass::Input => [input("dy", 3, of_y), input("w", 1, of_w)],
         Pass::Weights => [input("x", 0, of_x), input("dy", 3, of_y)],
@@ -292,32 +292,32 @@ fn add_pass<T: Lane>(program: &mut Program, layer: Linear, pass: Pass, has_bias:
         Pass::Forward => {
             let bias = has_bias.then(|| program.input("b", DType::F32, outputs, Fill::signed(2)));
             let y = program.output("y", T::DTYPE, of_y);
-            layer.forward(program, a, b, bias, y);
+            layer.forward(program, left, right, bias, y);
             program.check(move |outcome| {
                 let bias = bias.map(|bias| outcome.get::<f32>(bias));
-                let [x, w] = [a, b].map(|buffer| wide::<T>(outcome, buffer));
+                let [x, w] = [left, right].map(|buffer| wide::<T>(outcome, buffer));
                 let (sides, x, w) = with_bias([rows, outputs, inputs], x, w, bias);
                 gemm::compare(sides, &x, &w, outcome.get::<T>(y), seed)
             });
         }
         Pass::Input => {
             let dx = program.output("dx", T::DTYPE, of_x);
-            layer.backward_input(program, a, b, dx, Store::Set);
+            layer.backward_input(program, left, right, dx, Store::Set);
             program.check(move |outcome| {
-                let [dy, w] = [a, b].map(|buffer| wide::<T>(outcome, buffer));
+                let [dy, w] = [left, right].map(|buffer| wide::<T>(outcome, buffer));
                 let w = turned(&w, outputs);
                 gemm::compare([rows, inputs, outputs], &dy, &w, outcome.get::<T>(dx), seed)
             });
         }
         Pass::Weights => {
             let dw = program.output("dw", DType::F32, of_w);
-            layer.backward_weights(program, a, b, dw, Store::Set);
+            layer.backward_weights(program, left, right, dw, Store::Set);
             let db = has_bias.then(|| program.output("db", DType::F32, outputs));
             if let Some(db) = db {
-                layer.backward_bias(program, b, db, Store::Set);
+                layer.backward_bias(program, right, db, Store::Set);
             }
             program.check(move |outcome| {
-                let [x, dy] = [a, b].map(|buffer| wide::<T>(outcome, buffer));
+                let [x, dy] = [left, right].map(|buffer| wide::<T>(outcome, buffer));
                 let compare = |sides, x: &[f32], buffer| {
                     gemm::compare(sides, x, &dy, outcome.get::<f32>(buffer), seed)
                 };

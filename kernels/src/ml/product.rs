@@ -198,7 +198,7 @@ fn widened<T: Lane, R: Lane>(
             .into_iter();
         let parts = parts.zip(team.split(wide_c, granule::<f32>())).collect();
         team.each(parts, |(to, from): &mut (&mut [R], &[f32])| {
-            lane::narrow(to, from)
+            lane::narrow(to, from);
         });
     });
 }
@@ -207,7 +207,7 @@ fn widen_by<T: Lane>(team: &Team, to: &mut [f32], from: &[T]) {
     let parts = team.split_mut(to, granule::<f32>()).into_iter();
     let parts = parts.zip(team.split(from, granule::<f32>())).collect();
     team.each(parts, |(to, from): &mut (&mut [f32], &[T])| {
-        lane::widen(to, from)
+        lane::widen(to, from);
     });
 }
 

@@ -118,9 +118,10 @@ fn refusal(
 #[test]
 fn bad_parameters_are_refused_in_the_same_words_on_both_devices() {
     type Choices<'a> = &'a [(&'a str, &'a str)];
+    type Changes<'a> = &'a [(&'a str, i64)];
     let fused: Choices = &[("variant", "fused"), ("position", "none")];
     let rotated: Choices = &[("position", "rope")];
-    let cases: [(&str, &[(&str, i64)], Choices, &str); 9] = [
+    let cases: [(&str, Changes, Choices, &str); 9] = [
         (
             "attention",
             &[("heads", 5), ("width", 64)],
