@@ -21,6 +21,13 @@ pub trait Lane: Real {
         widen(room, from);
         room
     }
+
+    /// The nearest numbers, in place or in `room`, which is at least as long.
+    fn narrow_all<'a>(from: &'a [f32], room: &'a mut [Self]) -> &'a [Self] {
+        let room = &mut room[..from.len()];
+        narrow(room, from);
+        room
+    }
 }
 
 wide! {
@@ -53,6 +60,10 @@ impl Lane for f32 {
     }
 
     fn widen_all<'a>(from: &'a [Self], _: &'a mut [f32]) -> &'a [f32] {
+        from
+    }
+
+    fn narrow_all<'a>(from: &'a [f32], _: &'a mut [Self]) -> &'a [Self] {
         from
     }
 }

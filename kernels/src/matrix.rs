@@ -1,4 +1,4 @@
-//! Matrices of `f32` in memory of the host, as parts of larger ones, and their product.
+//! Matrices in memory of the host, as parts of larger ones, and the product of those of `f32`.
 //!
 //! A view knows where its rows begin and how far columns are apart, so that a head of attention, the rows of an
 //! expert or a transposed matrix is a view and no copy. The product is the `gemm` crate's, by one thread; [`multiply_by`]
@@ -19,33 +19,33 @@ const GRANULES: [usize; 2] = [8, 16];
 
 /// A matrix that is read.
 #[derive(Clone, Copy, Debug)]
-pub struct Matrix<'a> {
-    start: *const f32,
+pub struct Matrix<'a, T = f32> {
+    start: *const T,
     rows: usize,
     cols: usize,
     /// Elements from a row to the next, and from a column to the next.
     down: usize,
     right: usize,
-    elements: PhantomData<&'a [f32]>,
+    elements: PhantomData<&'a [T]>,
 }
 
 // SAFETY: it only reads what it borrows, as a slice does.
-unsafe impl Send for Matrix<'_> {}
+unsafe impl<T: Sync> Send for Matrix<'_, T> {}
 // SAFETY: as above.
-unsafe impl Sync for Matrix<'_> {}
+unsafe impl<T: Sync> Sync for Matrix<'_, T> {}
 
 /// A matrix that is written. Nobody else sees its elements; those between its rows belong to others.
 #[derive(Debug)]
-pub struct MatrixMut<'a> {
-    start: *mut f32,
+pub struct MatrixMut<'a, T = f32> {
+    start: *mut T,
     rows: usize,
     cols: usize,
     down: usize,
-    elements: PhantomData<&'a mut [f32]>,
+    elements: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: its elements are its own, as those of a slice that is borrowed exclusively.
-unsafe impl Send for MatrixMut<'_> {}
+unsafe impl<T: Send> Send for MatrixMut<'_, T> {}
 
 /// Whether a product replaces what is there, or is added to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,12 +72,12 @@ fn assert_within(part: &Range<usize>, whole: usize) {
     );
 }
 
-impl<'a> Matrix<'a> {
+impl<'a, T> Matrix<'a, T> {
     /// Rows of `cols` elements, `stride` apart.
     ///
     /// # Panics
     /// If they do not fit.
-    pub fn new(elements: &'a [f32], rows: usize, cols: usize, stride: usize) -> Self {
+    pub fn new(elements: &'a [T], rows: usize, cols: usize, stride: usize) -> Self {
         assert_fits(elements.len(), rows, cols, stride);
         Self {
             start: elements.as_ptr(),
@@ -90,7 +90,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Rows one behind the other.
-    pub fn whole(elements: &'a [f32], rows: usize, cols: usize) -> Self {
+    pub fn whole(elements: &'a [T], rows: usize, cols: usize) -> Self {
         Self::new(elements, rows, cols, cols)
     }
 
@@ -137,22 +137,24 @@ impl<'a> Matrix<'a> {
     ///
     /// # Panics
     /// If there is no such row, or if its elements are not next to each other.
-    pub fn row(&self, index: usize) -> &'a [f32] {
+    pub fn row(&self, index: usize) -> &'a [T] {
         assert!(
             index < self.rows && self.right == 1,
-            "row {index} of {self:?}"
+            "row {index} of {}, {} apart",
+            self.rows,
+            self.right
         );
         // SAFETY: the row is within the elements, which outlive the result.
         unsafe { std::slice::from_raw_parts(self.start.add(index * self.down), self.cols) }
     }
 }
 
-impl<'a> MatrixMut<'a> {
+impl<'a, T> MatrixMut<'a, T> {
     /// Rows of `cols` elements, `stride` apart.
     ///
     /// # Panics
     /// If they do not fit.
-    pub fn new(elements: &'a mut [f32], rows: usize, cols: usize, stride: usize) -> Self {
+    pub fn new(elements: &'a mut [T], rows: usize, cols: usize, stride: usize) -> Self {
         assert_fits(elements.len(), rows, cols, stride);
         Self {
             start: elements.as_mut_ptr(),
@@ -164,7 +166,7 @@ impl<'a> MatrixMut<'a> {
     }
 
     /// Rows one behind the other.
-    pub fn whole(elements: &'a mut [f32], rows: usize, cols: usize) -> Self {
+    pub fn whole(elements: &'a mut [T], rows: usize, cols: usize) -> Self {
         Self::new(elements, rows, cols, cols)
     }
 
@@ -179,7 +181,7 @@ impl<'a> MatrixMut<'a> {
     }
 
     /// The same, to be read.
-    pub fn view(&self) -> Matrix<'_> {
+    pub fn view(&self) -> Matrix<'_, T> {
         Matrix {
             start: self.start,
             rows: self.rows,
@@ -194,7 +196,7 @@ impl<'a> MatrixMut<'a> {
     ///
     /// # Panics
     /// If there is no such row.
-    pub fn row(&mut self, index: usize) -> &mut [f32] {
+    pub fn row(&mut self, index: usize) -> &mut [T] {
         assert!(index < self.rows, "row {index} of {}", self.rows);
         // SAFETY: the row is within the elements, which are borrowed exclusively with this view.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(index * self.down), self.cols) }
@@ -204,7 +206,7 @@ impl<'a> MatrixMut<'a> {
     ///
     /// # Panics
     /// If it has not so many.
-    pub fn rows_of(&mut self, rows: Range<usize>) -> MatrixMut<'_> {
+    pub fn rows_of(&mut self, rows: Range<usize>) -> MatrixMut<'_, T> {
         assert_within(&rows, self.rows);
         MatrixMut {
             start: self.start.wrapping_add(rows.start * self.down),
@@ -217,7 +219,7 @@ impl<'a> MatrixMut<'a> {
     ///
     /// # Panics
     /// If a tile has none.
-    pub fn tiles(self, rows: usize, cols: usize) -> Vec<MatrixMut<'a>> {
+    pub fn tiles(self, rows: usize, cols: usize) -> Vec<MatrixMut<'a, T>> {
         assert!(rows > 0 && cols > 0, "tiles of something");
         let tile = |row: usize, col: usize| MatrixMut {
             // No two tiles share an element.

@@ -43,11 +43,11 @@ pub const DTYPES: &[DType] = &[DType::F32, DType::Bf16, DType::F16];
 
 /// Calls a generic function with the type of activations.
 macro_rules! with_lane {
-    ($dtype:expr, $function:ident ($($argument:expr),* $(,)?)) => {
+    ($dtype:expr, $($function:ident)::+ ($($argument:expr),* $(,)?)) => {
         match $dtype {
-            $crate::element::DType::F32 => $function::<f32>($($argument),*),
-            $crate::element::DType::Bf16 => $function::<half::bf16>($($argument),*),
-            $crate::element::DType::F16 => $function::<half::f16>($($argument),*),
+            $crate::element::DType::F32 => $($function)::+::<f32>($($argument),*),
+            $crate::element::DType::Bf16 => $($function)::+::<half::bf16>($($argument),*),
+            $crate::element::DType::F16 => $($function)::+::<half::f16>($($argument),*),
             other => panic!("activations of {other}"),
         }
     };

@@ -6,6 +6,9 @@
 //! Floating-point operations are neither reordered nor fused by this, so every version gives the
 //! same bits.
 
+#[cfg(target_arch = "x86_64")]
+use std::sync::atomic::{AtomicU8, Ordering};
+
 /// Defines functions whose bodies are compiled for each instruction set and chosen when called.
 ///
 /// A condition in brackets between signature and body asks for vectors of at most 256 bits where it holds.
@@ -50,18 +53,51 @@ pub(crate) use wide;
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub fn has_avx512() -> bool {
-    is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512bw")
-        && has_avx2()
+    level() == AVX512
 }
 
 /// Whether the `avx2` versions may run.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+    level() >= AVX2
+}
+
+#[cfg(target_arch = "x86_64")]
+const BASELINE: u8 = 1;
+#[cfg(target_arch = "x86_64")]
+const AVX2: u8 = 2;
+#[cfg(target_arch = "x86_64")]
+const AVX512: u8 = 3;
+
+/// What the processor has, asked once: functions of a few nanoseconds are chosen by it.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn level() -> u8 {
+    static LEVEL: AtomicU8 = AtomicU8::new(0);
+    match LEVEL.load(Ordering::Relaxed) {
+        0 => {
+            let level = detect();
+            LEVEL.store(level, Ordering::Relaxed);
+            level
+        }
+        level => level,
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[cold]
+fn detect() -> u8 {
+    let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    let has_avx512 = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512bw");
+    match (has_avx2, has_avx512) {
+        (true, true) => AVX512,
+        (true, false) => AVX2,
+        _ => BASELINE,
+    }
 }
 
 /// Name of the instruction set that inner loops use on this machine.

@@ -30,6 +30,11 @@ impl<'a, T: Element> Around<'a, T> {
         Self(out)
     }
 
+    /// Elements from `first` on that lie before the next beginning of a cache line.
+    pub fn to_line(&self, first: usize) -> usize {
+        self.0[first..].as_ptr().align_offset(LINE)
+    }
+
     /// Whether the first element, and every one whose number is a multiple of `pitch`, begins a cache line.
     pub fn has_whole_lines(out: &[T], pitch: usize) -> bool {
         let is_line = |bytes: usize| bytes.is_multiple_of(LINE);

@@ -64,26 +64,28 @@ impl Philox {
     #[allow(clippy::inline_always)] // takes on the instruction set of its caller
     pub fn blocks<const N: usize>(&self, first: u64) -> [[u32; 4]; N] {
         let block = |lane: usize| first.wrapping_add(lane as u64);
-        let mut c0: [u32; N] = std::array::from_fn(|lane| block(lane) as u32);
-        let mut c1: [u32; N] = std::array::from_fn(|lane| (block(lane) >> 32) as u32);
-        let (mut c2, mut c3) = ([self.stream[0]; N], [self.stream[1]; N]);
+        // A word in the lower half of 64 bits, where vectors multiply it; what is above does not count.
+        let lower = |word: u64| word & 0xffff_ffff;
+        let mut c0: [u64; N] = std::array::from_fn(|lane| lower(block(lane)));
+        let mut c1: [u64; N] = std::array::from_fn(|lane| block(lane) >> 32);
+        let [mut c2, mut c3] = self.stream.map(|word| [u64::from(word); N]);
         let mut key = self.key;
         for _ in 0..ROUNDS {
             let lanes = c0.iter_mut().zip(&mut c1).zip(&mut c2).zip(&mut c3);
             for (((c0, c1), c2), c3) in lanes {
-                let a = u64::from(ROUND_MULTIPLIERS[0]) * u64::from(*c0);
-                let b = u64::from(ROUND_MULTIPLIERS[1]) * u64::from(*c2);
-                *c0 = (b >> 32) as u32 ^ *c1 ^ key[0];
-                *c1 = b as u32;
-                *c2 = (a >> 32) as u32 ^ *c3 ^ key[1];
-                *c3 = a as u32;
+                let a = u64::from(ROUND_MULTIPLIERS[0]) * lower(*c0);
+                let b = u64::from(ROUND_MULTIPLIERS[1]) * lower(*c2);
+                *c0 = (b >> 32) ^ *c1 ^ u64::from(key[0]);
+                *c1 = b;
+                *c2 = (a >> 32) ^ *c3 ^ u64::from(key[1]);
+                *c3 = a;
             }
             key = [
                 key[0].wrapping_add(KEY_INCREMENTS[0]),
                 key[1].wrapping_add(KEY_INCREMENTS[1]),
             ];
         }
-        std::array::from_fn(|lane| [c0[lane], c1[lane], c2[lane], c3[lane]])
+        std::array::from_fn(|lane| [c0[lane], c1[lane], c2[lane], c3[lane]].map(|word| word as u32))
     }
 
     /// Word `index` of the stream.

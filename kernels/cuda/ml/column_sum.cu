@@ -49,11 +49,11 @@ __global__ void column_sums_atomic(float* out, const T* x, u64 rows, u64 cols, u
     columns::of_block<T, W>(x, rows, cols, rows_per_block, [&](u64 c, float sum) { atomicAdd(out + c, sum); });
 }
 
-// out[c] = sum over blocks of sums[block][c]
-__global__ void column_sums_of_blocks(float* out, const float* sums, u64 blocks, u64 cols) {
+// out[c] = sum over blocks of sums[block][c], added to what is there if `add`
+__global__ void column_sums_of_blocks(float* out, const float* sums, u64 blocks, u64 cols, u32 add) {
     const u64 c = grid_thread();
     if (c >= cols) return;
-    float sum = 0.0f;
+    float sum = add != 0 ? out[c] : 0.0f;
 #pragma unroll 8
     for (u64 block = 0; block < blocks; ++block) sum += sums[block * cols + c];
     out[c] = sum;

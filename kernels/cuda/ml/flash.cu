@@ -1,4 +1,4 @@
-// Attention without scores in memory, f32, forward and backward: tiles of queries and keys in shared memory, a softmax that is
+// Attention without scores in memory, forward (f32, bf16 and f16, computed in f32) and backward (f32): tiles of queries and keys in shared memory, a softmax that is
 // corrected as it goes, probabilities computed again for gradients.
 //
 // All matrices are [batch, length, heads, width]. A block has a tile of queries (or, for gradients of keys and values, of keys)
@@ -26,20 +26,20 @@ struct Head {
     ASSAY_DEVICE u64 row(u32 place) const { return first + u64(place) * stride; }
 };
 
-/// Brings ROWS rows from `place` on to shared memory, turned, with pairs rotated if ROTATED: `table` has cosine and sine of
+/// Brings ROWS rows from `place` on to shared memory, turned, with pairs rotated if there are `angles`: cosine and sine of
 /// each place and pair. DEPTH columns, of which the head has the first.
-template <u32 DEPTH, u32 ROWS, u32 LINE, u32 THREADS, bool ROTATED>
-ASSAY_DEVICE void load_turned(float* tile, const float* from, const Head& head, u32 place, const float* table) {
+template <u32 DEPTH, u32 ROWS, u32 LINE, u32 THREADS, class T>
+ASSAY_DEVICE void load_turned(float* tile, const T* from, const Head& head, u32 place, const float* angles) {
     constexpr u32 PAIRS = DEPTH / 2;
     for (u32 i = threadIdx.x; i < ROWS * PAIRS; i += THREADS) {
         const u32 pair = i % PAIRS, row = i / PAIRS;
         float x = 0, y = 0;
         if (place + row < head.length) {
-            const float* const at = from + head.row(place + row) + 2 * pair;
-            if (2 * pair < head.width) x = at[0];
-            if (2 * pair + 1 < head.width) y = at[1];
-            if (ROTATED && 2 * pair < head.width) {
-                const float* const angle = table + (u64(place + row) * (head.width / 2) + pair) * 2;
+            const T* const at = from + head.row(place + row) + 2 * pair;
+            if (2 * pair < head.width) x = static_cast<float>(at[0]);
+            if (2 * pair + 1 < head.width) y = static_cast<float>(at[1]);
+            if (angles != nullptr && 2 * pair < head.width) {
+                const float* const angle = angles + (u64(place + row) * (head.width / 2) + pair) * 2;
                 const float turned = x * angle[0] - y * angle[1];
                 y = x * angle[1] + y * angle[0];
                 x = turned;
@@ -74,12 +74,16 @@ ASSAY_DEVICE void products(float (&sums)[4][4], const float* left, const float* 
     }
 }
 
-/// A score of a product of query and key.
-template <u32 POSITION>
+/// A score of a product of query and key. Without linear biases their slope is 0, which takes nothing off.
 ASSAY_DEVICE float score(float product, float scale, float slope, u32 query, u32 key) {
     const float scaled = product * scale;
-    if (POSITION != ALIBI) return scaled;
     return scaled - slope * static_cast<float>(maximum(query, key) - minimum(query, key));
+}
+
+/// What a table of places is used for: angles of rotations, or slopes of heads.
+ASSAY_DEVICE const float* angles_of(const float* table, u32 position) { return position == ROPE ? table : nullptr; }
+ASSAY_DEVICE float slope_of(const float* table, u32 position, const Head& head) {
+    return position == ALIBI ? table[head.index] : 0.0f;
 }
 
 /// Over the 16 threads of a line, in each of them.
@@ -94,10 +98,10 @@ ASSAY_DEVICE float over_line(float value) {
 
 /// The output, and for each query the logarithm of the sum of the exponentials of its scores, [batch, length, heads]. Blocks
 /// of 16 by 16 threads have 64 queries; a thread 4 queries by 4 of 64 keys, and 4 queries by DEPTH / 16 columns.
-template <u32 DEPTH, u32 POSITION, bool CAUSAL>
+template <class T, u32 DEPTH>
 __global__ void __launch_bounds__(256)
-    flash_forward(float* out, float* log_sums, const float* q, const float* k, const float* v, const float* table, u32 length,
-                  u32 heads, u32 width, float scale) {
+    flash_forward(T* out, float* log_sums, const T* q, const T* k, const T* v, const float* table, u32 position, u32 causal,
+                  u32 length, u32 heads, u32 width, float scale) {
     using namespace flash;
     constexpr u32 SIDE = 64, LINE = SIDE + 4, THREADS = 256, GROUPS = DEPTH / 64;
     ASSAY_DYNAMIC_SHARED(float, shared);
@@ -110,16 +114,18 @@ __global__ void __launch_bounds__(256)
     const Head head(blockIdx.x / tiles, length, heads, width);
     // The longest rows of a causal mask first.
     const u32 first = (tiles - 1 - blockIdx.x % tiles) * SIDE;
-    const float slope = POSITION == ALIBI ? table[head.index] : 0.0f;
-    load_turned<DEPTH, SIDE, LINE, THREADS, POSITION == ROPE>(queries, q, head, first, table);
+    const float slope = slope_of(table, position, head);
+    const float* const angles = angles_of(table, position);
+    const bool is_causal = causal != 0;
+    load_turned<DEPTH, SIDE, LINE, THREADS>(queries, q, head, first, angles);
     float sums[4][4 * GROUPS] = {}, tops[4], totals[4] = {};
 #pragma unroll
     for (u32 r = 0; r < 4; ++r) tops[r] = minus_infinity();
-    const u32 end = CAUSAL ? minimum(first + SIDE, length) : length;
+    const u32 end = is_causal ? minimum(first + SIDE, length) : length;
     for (u32 other = 0; other < end; other += SIDE) {
         // What the last turn read may be overwritten.
         __syncthreads();
-        load_turned<DEPTH, SIDE, LINE, THREADS, POSITION == ROPE>(others, k, head, other, table);
+        load_turned<DEPTH, SIDE, LINE, THREADS>(others, k, head, other, angles);
         __syncthreads();
         float scores[4][4] = {};
         products<DEPTH, LINE>(scores, queries + 4 * y, others + 4 * x);
@@ -130,8 +136,8 @@ __global__ void __launch_bounds__(256)
 #pragma unroll
             for (u32 s = 0; s < 4; ++s) {
                 const u32 key = other + 4 * x + s;
-                const bool is_seen = key < length && (!CAUSAL || key <= query);
-                scores[r][s] = is_seen ? score<POSITION>(scores[r][s], scale, slope, query, key) : minus_infinity();
+                const bool is_seen = key < length && (!is_causal || key <= query);
+                scores[r][s] = is_seen ? score(scores[r][s], scale, slope, query, key) : minus_infinity();
                 top = fmaxf(top, scores[r][s]);
             }
             top = over_line<Maximum>(top);
@@ -157,7 +163,7 @@ __global__ void __launch_bounds__(256)
         for (u32 i = threadIdx.x; i < SIDE * DEPTH; i += THREADS) {
             const u32 row = i / DEPTH, column = i % DEPTH;
             const bool is_there = other + row < length && column < width;
-            others[row * DEPTH + column] = is_there ? v[head.row(other + row) + column] : 0.0f;
+            others[row * DEPTH + column] = is_there ? static_cast<float>(v[head.row(other + row) + column]) : 0.0f;
         }
         __syncthreads();
         for (u32 key = 0; key < SIDE; ++key) {
@@ -184,7 +190,7 @@ __global__ void __launch_bounds__(256)
 #pragma unroll
         for (u32 s = 0; s < 4 * GROUPS; ++s) {
             const u32 column = s / 4 * 64 + 4 * x + s % 4;
-            if (column < width) out[head.row(query) + column] = sums[r][s] * factor;
+            if (column < width) out[head.row(query) + column] = T(sums[r][s] * factor);
         }
         if (x == 0) log_sums[head.row(query) / width] = tops[r] + logf(totals[r]);
     }
@@ -226,10 +232,10 @@ ASSAY_DEVICE void accumulate(float (&sums)[4][DEPTH / 8], const float* weights, 
     }
 }
 
-/// Stores gradients of four rows times a factor, with their pairs rotated back if ROTATED. All threads call.
-template <u32 DEPTH, bool ROTATED>
+/// Stores gradients of four rows times a factor, with their pairs rotated back if there are `angles`. All threads call.
+template <u32 DEPTH>
 ASSAY_DEVICE void store(float* to, const float (&sums)[4][DEPTH / 8], const Head& head, u32 place, float factor,
-                        const float* table) {
+                        const float* angles) {
     const u32 x = threadIdx.x % 8;
 #pragma unroll
     for (u32 r = 0; r < 4; ++r) {
@@ -238,11 +244,11 @@ ASSAY_DEVICE void store(float* to, const float (&sums)[4][DEPTH / 8], const Head
         for (u32 s = 0; s < DEPTH / 8; ++s) {
             const u32 column = 8 * s + x;
             float value = sums[r][s] * factor;
-            if (ROTATED) {
+            if (angles != nullptr) {
                 // The neighbour of the pair is the next lane's, or the last one's.
                 const float other = __shfl_xor_sync(ALL_LANES, value, 1);
                 if (is_there && column < head.width) {
-                    const float* const angle = table + (u64(place + r) * (head.width / 2) + column / 2) * 2;
+                    const float* const angle = angles + (u64(place + r) * (head.width / 2) + column / 2) * 2;
                     value = value * angle[0] + (column % 2 == 0 ? other : -other) * angle[1];
                 }
             }
@@ -256,10 +262,11 @@ ASSAY_DEVICE void store(float* to, const float (&sums)[4][DEPTH / 8], const Head
 /// Gradients of keys and values (OF_KEYS: `d_first` and `d_second`), or of queries (`d_first`). Blocks of 8 by 8 threads have 32
 /// keys or queries and go over the tiles of the other side; a thread has 4 queries by 4 keys, and 4 rows of gradients by DEPTH / 8
 /// columns.
-template <u32 DEPTH, u32 POSITION, bool CAUSAL, bool OF_KEYS>
+template <u32 DEPTH, bool OF_KEYS>
 __global__ void __launch_bounds__(flash::BACK_THREADS)
     flash_backward(float* d_first, float* d_second, const float* q, const float* k, const float* v, const float* table,
-                   const float* d_out, const float* log_sums, const float* dots, u32 length, u32 heads, u32 width, float scale) {
+                   const float* d_out, const float* log_sums, const float* dots, u32 position, u32 causal, u32 length, u32 heads,
+                   u32 width, float scale) {
     using namespace flash;
     constexpr u32 SIDE = BACK_SIDE, LINE = BACK_LINE, THREADS = BACK_THREADS;
     ASSAY_DYNAMIC_SHARED(float, shared);
@@ -273,14 +280,16 @@ __global__ void __launch_bounds__(flash::BACK_THREADS)
     const u32 tiles = ceil_div(length, SIDE), x = threadIdx.x % 8, y = threadIdx.x / 8;
     const Head head(blockIdx.x / tiles, length, heads, width);
     const u32 first = blockIdx.x % tiles * SIDE;
-    const float slope = POSITION == ALIBI ? table[head.index] : 0.0f;
+    const float slope = slope_of(table, position, head);
+    const float* const angles = angles_of(table, position);
+    const bool is_causal = causal != 0;
     const auto load_queries = [&](u32 place) {
-        load_turned<DEPTH, SIDE, LINE, THREADS, POSITION == ROPE>(queries, q, head, place, table);
-        load_turned<DEPTH, SIDE, LINE, THREADS, false>(d_outs, d_out, head, place, table);
+        load_turned<DEPTH, SIDE, LINE, THREADS>(queries, q, head, place, angles);
+        load_turned<DEPTH, SIDE, LINE, THREADS>(d_outs, d_out, head, place, nullptr);
     };
     const auto load_keys = [&](u32 place) {
-        load_turned<DEPTH, SIDE, LINE, THREADS, POSITION == ROPE>(keys, k, head, place, table);
-        load_turned<DEPTH, SIDE, LINE, THREADS, false>(values, v, head, place, table);
+        load_turned<DEPTH, SIDE, LINE, THREADS>(keys, k, head, place, angles);
+        load_turned<DEPTH, SIDE, LINE, THREADS>(values, v, head, place, nullptr);
     };
     if (OF_KEYS) {
         load_keys(first);
@@ -288,8 +297,8 @@ __global__ void __launch_bounds__(flash::BACK_THREADS)
         load_queries(first);
     }
     float sums[4][DEPTH / 8] = {}, of_values[4][DEPTH / 8] = {};
-    const u32 begin = OF_KEYS && CAUSAL ? first : 0;
-    const u32 end = !OF_KEYS && CAUSAL ? minimum(first + SIDE, length) : length;
+    const u32 begin = OF_KEYS && is_causal ? first : 0;
+    const u32 end = !OF_KEYS && is_causal ? minimum(first + SIDE, length) : length;
     for (u32 other = begin; other < end; other += SIDE) {
         // What the last turn read may be overwritten.
         __syncthreads();
@@ -311,8 +320,8 @@ __global__ void __launch_bounds__(flash::BACK_THREADS)
 #pragma unroll
             for (u32 s = 0; s < 4; ++s) {
                 const u32 key = first_key + 4 * x + s;
-                const bool is_seen = query < length && key < length && (!CAUSAL || key <= query);
-                const float value = score<POSITION>(p[r][s], scale, slope, query, key);
+                const bool is_seen = query < length && key < length && (!is_causal || key <= query);
+                const float value = score(p[r][s], scale, slope, query, key);
                 p[r][s] = is_seen ? expf(value - log_sum) : 0.0f;
                 ds[r][s] = is_seen ? p[r][s] * (ds[r][s] - dot) : 0.0f;
                 // Lines of queries where keys have the gradients, of keys where queries have them.
@@ -325,6 +334,6 @@ __global__ void __launch_bounds__(flash::BACK_THREADS)
         accumulate<DEPTH>(sums, gradients + 4 * y, (OF_KEYS ? queries : keys) + x * LINE);
         if (OF_KEYS) accumulate<DEPTH>(of_values, weights + 4 * y, d_outs + x * LINE);
     }
-    store<DEPTH, POSITION == ROPE>(d_first, sums, head, first + 4 * y, scale, table);
-    if (OF_KEYS) store<DEPTH, false>(d_second, of_values, head, first + 4 * y, 1.0f, table);
+    store<DEPTH>(d_first, sums, head, first + 4 * y, scale, angles);
+    if (OF_KEYS) store<DEPTH>(d_second, of_values, head, first + 4 * y, 1.0f, nullptr);
 }

@@ -1,10 +1,11 @@
-// Products of f32 matrices as models need them: C = A B, C = A B^T and C = A^T B, with C replaced, added to, or begun with a
+// Products of matrices as models need them, of f32, bf16 or f16, added up in f32: C = A B, C = A B^T and C = A^T B, with C replaced, added to, or begun with a
 // bias; matrices may be columns of wider ones, several may be multiplied at once, and of each as few rows (or as little of
 // the common side) as a count says.
 //
 // Blocks of 256 threads compute 128 by 128 elements. A warp has 32 by 64 of them, a thread 8 by 8: four blocks of 4 by 4, so
 // that the lanes of a warp read different banks. Each element is summed in the order of the common side.
 #include "common/tiles.cuh"
+#include "ml/rows.cuh"
 
 using namespace assay;
 
@@ -15,23 +16,27 @@ constexpr u32 THREADS = 256, SIDE = 128, DEPTH = 16;
 constexpr u32 LINE = SIDE + 4;
 
 /// Four elements from an address on, of which `count` are there, as far as there are any; zeros for the others. VECTOR: all
-/// four are there, or none is, and the address is a multiple of 16.
-template <bool VECTOR>
-ASSAY_DEVICE float4 load_four(const float* from, i32 count) {
-    if (VECTOR) return count > 0 ? *reinterpret_cast<const float4*>(from) : make_float4(0, 0, 0, 0);
-    const auto at = [&](i32 i) { return i < count ? from[i] : 0.0f; };
+/// four are there, or none is, and the address is a multiple of their size.
+template <bool VECTOR, class T>
+ASSAY_DEVICE float4 load_four(const T* from, i32 count) {
+    if (VECTOR) {
+        Floats<T, 4> four = {};
+        if (count > 0) four.load(from, 0);
+        return make_float4(four.at[0], four.at[1], four.at[2], four.at[3]);
+    }
+    const auto at = [&](i32 i) { return i < count ? static_cast<float>(from[i]) : 0.0f; };
     return make_float4(at(0), at(1), at(2), at(3));
 }
 
 /// What a thread carries of an operand from global to shared memory: four elements of two lines of a tile. A tile is DEPTH
 /// lines along the common side K, of SIDE rows of A (or columns of B) each. In memory the operand's lines go ALONG_K, or
 /// along its other side.
-template <bool ALONG_K, bool VECTOR>
+template <class T, bool ALONG_K, bool VECTOR>
 class Carried {
   public:
     /// `from` is its first element, `stride` the elements between two lines; the tile begins at `first` of `side` rows (or
     /// columns), and there are `k` along K.
-    ASSAY_DEVICE Carried(const float* from, u32 stride, u32 first, u32 side, u32 k) : stride_(stride) {
+    ASSAY_DEVICE Carried(const T* from, u32 stride, u32 first, u32 side, u32 k) : stride_(stride) {
         const u32 t = threadIdx.x;
         const u32 place = first + (ALONG_K ? t / 4 : t % 32 * 4), depth = ALONG_K ? t % 4 * 4 : t / 32;
         from_ = from + (ALONG_K ? u64(place) * stride + depth : u64(depth) * stride + place);
@@ -67,7 +72,7 @@ class Carried {
     }
 
   private:
-    const float* from_;
+    const T* from_;
     u32 stride_;
     /// Rows (or columns) from this thread's first on, and how much of K from the next tile on.
     i32 places_, left_;
@@ -90,12 +95,12 @@ enum Begin : u32 { SET = 0, ADD = 1, BIAS = 2 };
 
 }  // namespace product
 
-/// A_TURNED: A is stored k by m. B_TURNED: B is stored n by k. Of product number `i` the matrices begin at
+/// A and B are of T, C of R. A_TURNED: A is stored k by m. B_TURNED: B is stored n by k. Of product number `i` the matrices begin at
 /// `i / inner * outer_step + i % inner * inner_step`, for A, B and C. COUNTED: of product `i` there are only `counts[i]` rows of
 /// A and C, or, with A_TURNED, only as much of k.
-template <bool A_TURNED, bool B_TURNED, bool COUNTED, bool VECTOR>
+template <class T, class R, bool A_TURNED, bool B_TURNED, bool COUNTED, bool VECTOR>
 __global__ void __launch_bounds__(product::THREADS, 2)
-    multiply(float* c, const float* a, const float* b, const float* bias, const u32* counts, u32 begin, u32 m, u32 n, u32 k,
+    multiply(R* c, const T* a, const T* b, const float* bias, const u32* counts, u32 begin, u32 m, u32 n, u32 k,
              u32 a_stride, u32 b_stride, u32 c_stride, u32 inner, u64 a_outer, u64 a_inner, u64 b_outer, u64 b_inner,
              u64 c_outer, u64 c_inner) {
     using namespace product;
@@ -113,8 +118,8 @@ __global__ void __launch_bounds__(product::THREADS, 2)
     const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const u32 y = warp / 2 * 32 + lane / 8 * 4, x = warp % 2 * 64 + lane % 8 * 4;
     float sums[8][8] = {};
-    Carried<!A_TURNED, VECTOR> left(a, a_stride, row, m, k);
-    Carried<B_TURNED, VECTOR> right(b, b_stride, column, n, k);
+    Carried<T, !A_TURNED, VECTOR> left(a, a_stride, row, m, k);
+    Carried<T, B_TURNED, VECTOR> right(b, b_stride, column, n, k);
     left.load();
     right.load();
     left.store(a_tiles[0]);
@@ -156,40 +161,22 @@ __global__ void __launch_bounds__(product::THREADS, 2)
             const u32 at_column = column + x + half * 32;
             if (at_column >= n) continue;
             const i32 count = static_cast<i32>(n - at_column);
-            float* const to = c + u64(at_row) * c_stride + at_column;
-            float four[4];
+            R* const to = c + u64(at_row) * c_stride + at_column;
+            Floats<R, 4> four;
 #pragma unroll
-            for (u32 s = 0; s < 4; ++s) four[s] = sums[r][half * 4 + s];
+            for (u32 s = 0; s < 4; ++s) four.at[s] = sums[r][half * 4 + s];
             if (begin != SET) {
-                const float4 before = load_four<VECTOR>(begin == BIAS ? bias + at_column : to, count);
-                four[0] += before.x, four[1] += before.y, four[2] += before.z, four[3] += before.w;
+                const float4 before = begin == BIAS ? load_four<VECTOR>(bias + at_column, count) : load_four<VECTOR>(to, count);
+                four.at[0] += before.x, four.at[1] += before.y, four.at[2] += before.z, four.at[3] += before.w;
             }
             if (VECTOR) {
-                *reinterpret_cast<float4*>(to) = make_float4(four[0], four[1], four[2], four[3]);
+                four.store(to, 0);
             } else {
 #pragma unroll
                 for (i32 s = 0; s < 4; ++s) {
-                    if (s < count) to[s] = four[s];
+                    if (s < count) to[s] = R(four.at[s]);
                 }
             }
         }
     }
-}
-
-/// The sums of the columns of a matrix, each added to what is there if `add`. A block of 32 by 8 threads has 32 columns; a
-/// thread every eighth row, and then one of each row of threads.
-__global__ void __launch_bounds__(256) column_sums(float* out, const float* in, u32 rows, u32 columns, u32 add) {
-    __shared__ float parts[8][32];
-    const u32 x = threadIdx.x % 32, y = threadIdx.x / 32, column = blockIdx.x * 32 + x;
-    float sum = 0;
-    if (column < columns) {
-        for (u32 row = y; row < rows; row += 8) sum += in[u64(row) * columns + column];
-    }
-    parts[y][x] = sum;
-    __syncthreads();
-    if (y != 0 || column >= columns) return;
-    float total = parts[0][x];
-#pragma unroll
-    for (u32 i = 1; i < 8; ++i) total += parts[i][x];
-    out[column] = add != 0 ? out[column] + total : total;
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::thread;
 
 use assay_protocol::MemoryLevel;
@@ -15,7 +16,9 @@ pub fn usable_cpus() -> usize {
 /// The nearest cache that all usable cores together can hold `bytes` in, or memory; `None` where the system tells no
 /// sizes. A working set of less than twice a cache is counted to it, since a part of it stays there.
 pub fn level_of(bytes: u64) -> Option<MemoryLevel> {
-    let caches = caches();
+    // Asked once: kernels of microseconds want to know.
+    static CACHES: LazyLock<Vec<Cache>> = LazyLock::new(caches);
+    let caches = &*CACHES;
     if caches.is_empty() {
         return None;
     }

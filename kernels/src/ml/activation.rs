@@ -14,7 +14,7 @@
 
 use assay_protocol::{Failure, Work};
 
-use super::bound::{self, ERF, EXP};
+use super::bound::{self, EXP, NORMAL};
 use super::host::pointwise;
 use super::{DTYPES, cuda, expect, with_lane};
 use crate::buffer::Buffers;
@@ -95,7 +95,7 @@ impl Form {
     /// again through an exponential, in the other form.
     pub(super) const fn roundings(self) -> u64 {
         match self {
-            Self::Erf => ERF + 6,
+            Self::Erf => NORMAL + 6,
             Self::Tanh => EXP + 8,
         }
     }
@@ -104,7 +104,7 @@ impl Form {
 wide! {
     fn gelu_erf(out: &mut [f32], x: &[f32]) {
         for (out, x) in out.iter_mut().zip(x) {
-            *out = *x * normal_below(*x);
+            *out = *x * math::normal_below(*x);
         }
     }
 
@@ -113,29 +113,29 @@ wide! {
         for (dx, (x, dy)) in dx.iter_mut().zip(x.iter().zip(dy)) {
             let near = clamped(*x);
             let slope = near * DENSITY * math::exp(-0.5 * near * near);
-            *dx = *dy * (normal_below(*x) + slope);
+            *dx = *dy * (math::normal_below(*x) + slope);
         }
     }
 
     fn gelu_tanh(out: &mut [f32], x: &[f32]) {
         for (out, x) in out.iter_mut().zip(x) {
-            *out = *x * math::sigmoid(2.0 * SLOPE * *x * (1.0 + CUBE * *x * *x));
+            *out = *x / (1.0 + math::exp(-tanh_argument(*x)));
         }
     }
 
     fn gelu_tanh_backward(dx: &mut [f32], x: &[f32], dy: &[f32]) {
         for (dx, (x, dy)) in dx.iter_mut().zip(x.iter().zip(dy)) {
-            let square = CUBE * *x * *x;
-            let below = math::sigmoid(2.0 * SLOPE * *x * (1.0 + square));
+            let below = math::sigmoid(tanh_argument(*x));
             let near = clamped(*x);
-            let inner = 2.0 * SLOPE * (1.0 + 3.0 * CUBE * near * near);
-            *dx = *dy * (below + near * below * (1.0 - below) * inner);
+            let inner = (near * near).mul_add(6.0 * SLOPE * CUBE, 2.0 * SLOPE);
+            let slope = near * below * (1.0 - below);
+            *dx = *dy * slope.mul_add(inner, below);
         }
     }
 
     fn swiglu(out: &mut [f32], gate: &[f32], up: &[f32]) {
         for (out, (gate, up)) in out.iter_mut().zip(gate.iter().zip(up)) {
-            *out = *gate * math::sigmoid(*gate) * *up;
+            *out = *gate / (1.0 + math::exp(-*gate)) * *up;
         }
     }
 
@@ -143,17 +143,18 @@ wide! {
         let outputs = dgate.iter_mut().zip(dup.iter_mut());
         for ((dgate, dup), (gate, (up, dout))) in outputs.zip(gate.iter().zip(up.iter().zip(dout))) {
             let below = math::sigmoid(*gate);
-            *dgate = *dout * *up * (below + *gate * below * (1.0 - below));
-            *dup = *dout * *gate * below;
+            let silu = *gate * below;
+            *dgate = *dout * *up * silu.mul_add(1.0 - below, below);
+            *dup = *dout * silu;
         }
     }
 }
 
-/// The normal distribution.
+/// What the tanh form has a logistic function of: `2 sqrt(2/pi) (x + 0.044715 x^3)`.
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
-fn normal_below(x: f32) -> f32 {
-    0.5 * (1.0 + math::erf(x * std::f32::consts::FRAC_1_SQRT_2))
+fn tanh_argument(x: f32) -> f32 {
+    x * (x * x).mul_add(2.0 * SLOPE * CUBE, 2.0 * SLOPE)
 }
 
 /// What is no number stays none.

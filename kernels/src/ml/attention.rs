@@ -1,4 +1,4 @@
-//! Attention: `out = softmax(q k^T / sqrt(d) + bias) v` for each head of width `d`, `f32`.
+//! Attention: `out = softmax(q k^T / sqrt(d) + bias) v` for each head of width `d`, computed in `f32`.
 //!
 //! Queries, keys, values and outputs are `[batch, length, heads, d]`: rows of tokens as linear layers leave them, with all
 //! heads side by side. With a causal mask a query sees no later key. Queries and keys may be rotated by their places
@@ -26,7 +26,7 @@
 //! output is a mean of values with these weights: relative to `sum p |v|` it is off by `rho + gamma(S)`. In the backward pass
 //! `ds = p (dp - d)` has such an error three times, relative to `p` times the magnitudes of `dp` and `d`, and the products
 //! that it enters add theirs: `3 rho + gamma(2 D + 2 S)`. Of long sums the tolerance takes what is
-//! [likely](crate::bound::likely_gamma).
+//! [likely](crate::bound::likely_gamma). An output of 16 bits is rounded once more, to its type.
 
 mod check;
 mod cuda;
@@ -36,10 +36,11 @@ mod reference;
 use assay_protocol::{ArithmeticUnit, Failure, Work};
 
 use super::position::{Alibi, Rope};
-use super::{expect, workspace};
+use super::{expect, with_lane, workspace};
 use crate::device::Team;
 use crate::device::host::usable_cpus;
 use crate::element::DType;
+use crate::lane::Lane;
 use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
 use crate::program::{Fill, Program, Role};
@@ -166,13 +167,13 @@ impl Attention {
         }
     }
 
-    fn expect(&self, program: &Program, given: &Given) {
+    fn expect(&self, program: &Program, given: &Given, dtype: DType) {
         let len = self.len();
         let mut buffers = vec![
-            ("q", given.q, DType::F32, len),
-            ("k", given.k, DType::F32, len),
-            ("v", given.v, DType::F32, len),
-            ("out", given.out, DType::F32, len),
+            ("q", given.q, dtype, len),
+            ("k", given.k, dtype, len),
+            ("v", given.v, dtype, len),
+            ("out", given.out, dtype, len),
             ("kept", given.kept, DType::F32, self.kept_len()),
         ];
         let of_table = match self.position {
@@ -194,21 +195,27 @@ impl Attention {
         expect(program, "attention", &buffers);
     }
 
-    /// Computes `out` and `kept`.
+    /// Computes `out` and `kept`. Fused, queries, keys, values and outputs may be of 16 bits, all of one type; else they are `f32`.
     pub fn forward(&self, program: &mut Program, given: &Given) {
-        self.expect(program, given);
-        let (shape, given) = (*self, *given);
-        program.step_on_cpu(move |team, buffers| match shape.variant {
-            Variant::Fused => host::fused(&shape, given, team, buffers),
-            Variant::Naive => host::naive(&shape, given, team, buffers),
-        });
+        let dtype = match self.variant {
+            Variant::Fused => program.buffers[given.q].dtype,
+            Variant::Naive => DType::F32,
+        };
+        self.expect(program, given, dtype);
         match self.variant {
-            Variant::Fused => cuda::fused(self, given, program),
-            Variant::Naive => cuda::naive(self, given, program),
+            Variant::Fused => with_lane!(dtype, fused_on_cpu(program, *self, *given)),
+            Variant::Naive => {
+                let (shape, given) = (*self, *given);
+                program.step_on_cpu(move |team, buffers| host::naive(&shape, given, team, buffers));
+            }
+        }
+        match self.variant {
+            Variant::Fused => cuda::fused(self, *given, program),
+            Variant::Naive => cuda::naive(self, *given, program),
         }
     }
 
-    /// Computes the gradients of queries, keys and values, given that of the output.
+    /// Computes the gradients of queries, keys and values, given that of the output: all are `f32`.
     pub fn backward(
         &self,
         program: &mut Program,
@@ -216,7 +223,7 @@ impl Attention {
         d_out: usize,
         [dq, dk, dv]: [usize; 3],
     ) {
-        self.expect(program, given);
+        self.expect(program, given, DType::F32);
         let len = self.len();
         let all = [("dout", d_out), ("dq", dq), ("dk", dk), ("dv", dv)];
         expect(
@@ -247,6 +254,10 @@ impl Attention {
     }
 }
 
+fn fused_on_cpu<T: Lane>(program: &mut Program, shape: Attention, given: Given) {
+    program.step_on_cpu(move |team, buffers| host::fused::<T>(&shape, given, team, buffers));
+}
+
 const PASSES: [(&str, bool); 2] = [("forward", false), ("backward", true)];
 const MASKS: [(&str, bool); 2] = [("causal", true), ("none", false)];
 const POSITIONS: [(&str, Position); 3] = [
@@ -256,43 +267,77 @@ const POSITIONS: [(&str, Position); 3] = [
 ];
 const VARIANTS: [(&str, Variant); 2] = [("fused", Variant::Fused), ("naive", Variant::Naive)];
 
+/// Types of the half op.
+const HALVES: &[DType] = &[DType::Bf16, DType::F16];
+
 /// Attention as an op.
-pub struct AttentionOp;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttentionOp {
+    /// `attention`: all of it, in `f32`.
+    Full,
+    /// `attention-half`: what there is of 16 bits, the fused forward pass.
+    Half,
+}
 
 impl Op for AttentionOp {
     fn info(&self) -> OpInfo {
+        let sizes = ["batch", "length", "heads", "width"].map(parameters::integer);
+        let mut parameters: Vec<_> = sizes.into();
+        parameters.push(parameters::choice("mask", &MASKS.map(|(name, _)| name)));
+        parameters.push(parameters::choice(
+            "position",
+            &POSITIONS.map(|(name, _)| name),
+        ));
+        let (name, summary) = match self {
+            Self::Full => {
+                parameters.push(parameters::choice("pass", &PASSES.map(|(name, _)| name)));
+                parameters.push(parameters::choice(
+                    "variant",
+                    &VARIANTS.map(|(name, _)| name),
+                ));
+                ("attention", "softmax attention of many heads, f32")
+            }
+            Self::Half => {
+                parameters.push(parameters::dtype(HALVES));
+                (
+                    "attention-half",
+                    "fused softmax attention of many heads, stored in 16 bits and computed in f32",
+                )
+            }
+        };
         OpInfo {
-            name: "attention",
-            summary: "softmax attention of many heads, f32",
-            parameters: vec![
-                parameters::integer("batch"),
-                parameters::integer("length"),
-                parameters::integer("heads"),
-                parameters::integer("width"),
-                parameters::choice("pass", &PASSES.map(|(name, _)| name)),
-                parameters::choice("mask", &MASKS.map(|(name, _)| name)),
-                parameters::choice("position", &POSITIONS.map(|(name, _)| name)),
-                parameters::choice("variant", &VARIANTS.map(|(name, _)| name)),
-            ],
+            name,
+            summary,
+            parameters,
             devices: EVERYWHERE,
         }
     }
 
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
-        let shape = shape(arguments)?;
-        let is_backward = arguments.choice("pass", &PASSES)?;
-        let mut program = Program::new(work(&shape, is_backward)?);
+        let (shape, is_backward, dtype) = match self {
+            Self::Full => {
+                let variant = arguments.choice("variant", &VARIANTS)?;
+                let is_backward = arguments.choice("pass", &PASSES)?;
+                (shape(arguments, variant)?, is_backward, DType::F32)
+            }
+            Self::Half => {
+                let shape = shape(arguments, Variant::Fused)?;
+                (shape, false, arguments.dtype(HALVES)?)
+            }
+        };
+        let mut program = Program::new(work(&shape, is_backward, dtype)?);
         program.unit = Some(ArithmeticUnit::F32);
         let seed = arguments.0.seed.0;
         if is_backward {
-            let inputs = add_inputs(&mut program, shape);
+            let inputs = add_inputs(&mut program, shape, dtype);
             let table = shape.table(&mut program);
             add_backward(&mut program, shape, inputs, table, seed);
             return Ok(program);
         }
-        let given = add_forward(&mut program, shape);
+        let given = add_forward(&mut program, shape, dtype);
         shape.forward(&mut program, &given);
-        program.check(move |outcome| check::forward(outcome, &shape, &given, seed));
+        program
+            .check(move |outcome| with_lane!(dtype, check::forward(outcome, &shape, &given, seed)));
         Ok(program)
     }
 
@@ -312,7 +357,7 @@ impl Op for AttentionOp {
 /// Names of the sizes.
 const NAMES: &str = "`batch`, `length`, `heads` and `width`";
 
-fn shape(arguments: &Arguments) -> Result<Attention, Failure> {
+fn shape(arguments: &Arguments, variant: Variant) -> Result<Attention, Failure> {
     let shape = Attention {
         batch: arguments.size("batch")?,
         length: arguments.size("length")?,
@@ -320,7 +365,7 @@ fn shape(arguments: &Arguments) -> Result<Attention, Failure> {
         width: arguments.size("width")?,
         is_causal: arguments.choice("mask", &MASKS)?,
         position: arguments.choice("position", &POSITIONS)?,
-        variant: arguments.choice("variant", &VARIANTS)?,
+        variant,
     };
     let Attention {
         batch,
@@ -328,7 +373,6 @@ fn shape(arguments: &Arguments) -> Result<Attention, Failure> {
         heads,
         width,
         position,
-        variant,
         ..
     } = shape;
     let wrong = |expected: String| {
@@ -361,7 +405,7 @@ fn shape(arguments: &Arguments) -> Result<Attention, Failure> {
     Ok(shape)
 }
 
-fn work(shape: &Attention, is_backward: bool) -> Result<Work, Failure> {
+fn work(shape: &Attention, is_backward: bool, dtype: DType) -> Result<Work, Failure> {
     let Attention {
         batch,
         length,
@@ -384,11 +428,11 @@ fn work(shape: &Attention, is_backward: bool) -> Result<Work, Failure> {
         tensors = 8;
     }
     Ok(Work {
-        bytes: Some(4 * tensors * shape.len() as u64),
+        bytes: Some(dtype.bytes() as u64 * tensors * shape.len() as u64),
         flops: Some(flops),
         items: Some((batch * length) as u64),
         formula: format!(
-            "bytes = {tensors} B S H D sizeof(f32), flops = {formula}, items = B S; \
+            "bytes = {tensors} B S H D sizeof({dtype}), flops = {formula}, items = B S; \
              B = batch, S = length, H = heads, D = width / heads"
         ),
     })
@@ -429,7 +473,7 @@ fn add_backward(
 /// The output of a case's forward pass and what it keeps.
 fn forward_on_host(shape: Attention, seed: u64) -> [Vec<f32>; 2] {
     let mut program = Program::new(Work::default());
-    let given = add_forward(&mut program, shape);
+    let given = add_forward(&mut program, shape, DType::F32);
     shape.forward(&mut program, &given);
     // A team, and as much memory as the case itself has already.
     let team = Team::new(usable_cpus()).expect("threads");
@@ -440,10 +484,10 @@ fn forward_on_host(shape: Attention, seed: u64) -> [Vec<f32>; 2] {
 }
 
 /// Adds the buffers of a forward pass.
-fn add_forward(program: &mut Program, shape: Attention) -> Given {
-    let [q, k, v] = add_inputs(program, shape);
+fn add_forward(program: &mut Program, shape: Attention, dtype: DType) -> Given {
+    let [q, k, v] = add_inputs(program, shape, dtype);
     let table = shape.table(program);
-    let out = program.output("out", DType::F32, shape.len());
+    let out = program.output("out", dtype, shape.len());
     let kept = program.output("kept", DType::F32, shape.kept_len());
     Given {
         q,
@@ -455,7 +499,7 @@ fn add_forward(program: &mut Program, shape: Attention) -> Given {
     }
 }
 
-fn add_inputs(program: &mut Program, shape: Attention) -> [usize; 3] {
+fn add_inputs(program: &mut Program, shape: Attention, dtype: DType) -> [usize; 3] {
     [("q", 0), ("k", 1), ("v", 2)]
-        .map(|(name, stream)| program.input(name, DType::F32, shape.len(), Fill::signed(stream)))
+        .map(|(name, stream)| program.input(name, dtype, shape.len(), Fill::signed(stream)))
 }

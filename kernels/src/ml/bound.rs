@@ -13,9 +13,10 @@ pub const EXP: u64 = if math::EXP > math::ON_CUDA {
 } else {
     math::ON_CUDA
 };
-/// Error of an error function on any device.
-pub const ERF: u64 = if math::ERF > math::ON_CUDA {
-    math::ERF
+/// Error of the normal distribution on any device, absolute. CUDA devices compute it of an error function, half of whose error
+/// it has, and round two sums and products more.
+pub const NORMAL: u64 = if math::NORMAL > math::ON_CUDA {
+    math::NORMAL
 } else {
     math::ON_CUDA
 };
@@ -25,6 +26,11 @@ pub const LN: u64 = if math::LN > math::ON_CUDA {
 } else {
     math::ON_CUDA
 };
+
+/// Numbers as references compute with them.
+pub fn wide<T: Lane>(x: &[T]) -> Vec<f64> {
+    x.iter().map(|x| (*x).into()).collect()
+}
 
 /// Largest error, relative to the condition, of a result of type `T` that took `roundings` of `f32` on its way.
 pub fn tolerance<T: Lane>(roundings: u64) -> f64 {

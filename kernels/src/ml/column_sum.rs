@@ -14,6 +14,7 @@ use crate::check;
 use crate::device::Team;
 use crate::element::DType;
 use crate::lane::Lane;
+use crate::matrix::Store;
 use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Launch, Outcome, Program, Source, Step, cuda_source};
@@ -24,6 +25,8 @@ static SOURCE: Source = cuda_source!("ml/column_sum.cu");
 const WIDE: u32 = 32;
 const TALL: u32 = 8;
 const LEAST_ROWS: usize = 32;
+/// Rows that the host adds to sums in one go, so that these are read and written less often.
+const SIDE_BY_SIDE: usize = 4;
 const MOST_BLOCKS: usize = 256;
 
 /// Rows of a block.
@@ -66,6 +69,11 @@ pub struct ColumnSum {
 impl ColumnSum {
     /// Adds `out = sum over rows of x`; `x` is `rows` by `cols`, `out` has `cols` elements of `f32`.
     pub fn forward(&self, program: &mut Program, x: usize, out: usize) {
+        self.append(program, x, out, Store::Set);
+    }
+
+    /// As [`Self::forward`], or adds the sums to `out`, where gradients are accumulated.
+    pub fn append(&self, program: &mut Program, x: usize, out: usize, store: Store) {
         let Self {
             rows,
             cols,
@@ -78,17 +86,19 @@ impl ColumnSum {
             &[("x", x, dtype, rows * cols), ("out", out, DType::F32, cols)],
         );
         let partials = workspace(program, "partial-sums", DType::F32, blocks_of(rows) * cols);
-        with_lane!(dtype, on_cpu(program, rows, cols, [x, partials, out]));
+        with_lane!(dtype, on_cpu(program, rows, [x, partials, out], store));
         match order {
             Order::Fixed => {
                 program.launch(self.blocks("column_sums", partials, x));
-                sum_blocks_on_cuda(program, blocks_of(rows), cols, partials, out);
+                sum_blocks_on_cuda(program, [blocks_of(rows), cols], partials, out, store);
             }
             Order::Atomic => {
-                program.cuda.push(Step::Set {
-                    buffer: out,
-                    byte: 0,
-                });
+                if store == Store::Set {
+                    program.cuda.push(Step::Set {
+                        buffer: out,
+                        byte: 0,
+                    });
+                }
                 program.launch(self.blocks("column_sums_atomic", out, x));
             }
         }
@@ -115,10 +125,10 @@ impl ColumnSum {
 /// Adds the launch that sums what blocks left, `cols` sums each, one block after the other.
 pub fn sum_blocks_on_cuda(
     program: &mut Program,
-    blocks: usize,
-    cols: usize,
+    [blocks, cols]: [usize; 2],
     partials: usize,
     out: usize,
+    store: Store,
 ) {
     const THREADS: u32 = 128;
     let grid = crate::program::blocks(cols, THREADS as usize, u32::MAX >> 1);
@@ -128,11 +138,12 @@ pub fn sum_blocks_on_cuda(
         Arg::Buffer(partials),
         Arg::size(blocks),
         Arg::size(cols),
+        Arg::U32((store == Store::Add).into()),
     ]));
 }
 
 /// Sums what blocks left on the host.
-pub fn sum_blocks(team: &Team, partials: &Buffer, out: &mut Buffer) {
+pub fn sum_blocks(team: &Team, partials: &Buffer, out: &mut Buffer, store: Store) {
     let cols = out.len();
     let partials = partials.get::<f32>();
     let granule = crate::buffer::granule::<f32>();
@@ -140,17 +151,19 @@ pub fn sum_blocks(team: &Team, partials: &Buffer, out: &mut Buffer) {
         (0..team.threads()).map(|i| crate::device::chunk(cols, granule, team.threads(), i).start);
     let parts = firsts.zip(team.split_mut(out.get_mut::<f32>(), granule));
     team.each(parts.collect(), |(first, out)| {
-        out.fill(0.0);
+        if store == Store::Set {
+            out.fill(0.0);
+        }
         for of_block in partials.chunks_exact(cols.max(1)) {
             add(out, &of_block[*first..*first + out.len()]);
         }
     });
 }
 
-fn on_cpu<T: Lane>(program: &mut Program, rows: usize, cols: usize, buffers: [usize; 3]) {
-    let width = cols.max(1);
+fn on_cpu<T: Lane>(program: &mut Program, rows: usize, buffers: [usize; 3], store: Store) {
     program.step_on_cpu(move |team: &Team, all: &mut Buffers| {
         let [x, partials, out] = all.many(buffers);
+        let width = out.len().max(1);
         let inputs = team.split(x.get::<T>(), rows_per_block(rows) * width);
         let parts = team
             .split_mut(partials.get_mut::<f32>(), width)
@@ -161,15 +174,30 @@ fn on_cpu<T: Lane>(program: &mut Program, rows: usize, cols: usize, buffers: [us
             let blocks = partials
                 .chunks_exact_mut(width)
                 .zip(x.chunks(rows_per_block(rows) * width));
-            let mut room = vec![0.0; width];
+            let mut rooms = [0; SIDE_BY_SIDE].map(|_| vec![0.0; width]);
             for (sums, block) in blocks {
-                block
-                    .chunks_exact(width)
-                    .for_each(|row| add(sums, T::widen_all(row, &mut room)));
+                add_rows(sums, block, &mut rooms);
             }
         });
-        sum_blocks(team, partials, out);
+        sum_blocks(team, partials, out, store);
     });
+}
+
+/// Adds rows to sums, one after the other, some of them in one go.
+fn add_rows<T: Lane>(sums: &mut [f32], rows: &[T], rooms: &mut [Vec<f32>; SIDE_BY_SIDE]) {
+    let width = sums.len();
+    let mut several = rows.chunks_exact(SIDE_BY_SIDE * width);
+    for rows in &mut several {
+        let mut rows = rows.chunks_exact(width);
+        let rows = rooms.each_mut().map(|room| match rows.next() {
+            Some(row) => T::widen_all(row, room),
+            None => unreachable!("so many rows"),
+        });
+        add_four(sums, rows);
+    }
+    for row in several.remainder().chunks_exact(width) {
+        add(sums, T::widen_all(row, &mut rooms[0]));
+    }
 }
 
 wide! {
@@ -177,6 +205,15 @@ wide! {
     pub fn add(sums: &mut [f32], values: &[f32]) {
         for (sum, value) in sums.iter_mut().zip(values) {
             *sum += *value;
+        }
+    }
+
+    /// As [`add`], of four rows in their order.
+    fn add_four(sums: &mut [f32], rows: [&[f32]; SIDE_BY_SIDE]) {
+        let [a, b, c, d] = rows;
+        let rows = a.iter().zip(b).zip(c.iter().zip(d));
+        for (sum, ((a, b), (c, d))) in sums.iter_mut().zip(rows) {
+            *sum = *sum + *a + *b + *c + *d;
         }
     }
 }

@@ -13,16 +13,16 @@
 
 use assay_protocol::{Failure, Philox, Work};
 
-use super::bound::{self, EXP, LN};
-use super::host::Sink;
-use super::softmax::{maximum, row_height};
+use super::bound::{self, EXP, LN, wide};
+use super::host::{BLOCK, Sink, rows_ahead};
+use super::softmax::{Blocks, row_height};
 use super::{DTYPES, cuda, expect, with_lane};
 use crate::buffer::{Buffer, Buffers};
 use crate::device::Team;
 use crate::element::DType;
 use crate::lane::Lane;
 use crate::math;
-use crate::ops::{EVERYWHERE, Op, OpInfo, reduce};
+use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Outcome, Program, Source, cuda_source};
 use crate::simd::wide;
@@ -146,13 +146,14 @@ fn forward_on_cpu<T: Lane>(program: &mut Program, classes: usize, buffers: [usiz
         team.each(
             outputs.zip(inputs).collect(),
             |((losses, logsums), (logits, labels))| {
-                let (mut room, mut terms) = (vec![0.0; classes], vec![0.0; classes]);
+                let mut room = vec![0.0; classes];
+                let mut blocks = Blocks::default();
                 let outputs = losses.iter_mut().zip(logsums.iter_mut());
-                for ((loss, logsum), (x, label)) in
-                    outputs.zip(logits.chunks_exact(classes).zip(labels.iter()))
-                {
+                let rows = rows_ahead(logits, classes).zip(labels.iter());
+                for ((loss, logsum), ([x, next], label)) in outputs.zip(rows) {
                     let x = T::widen_all(x, &mut room);
-                    *logsum = log_of_sum(x, &mut terms);
+                    let [largest, sum] = blocks.exponentials(x, next, None);
+                    *logsum = largest + math::ln(sum);
                     *loss = x.get(*label as usize).map_or(f32::NAN, |x| *logsum - *x);
                 }
             },
@@ -179,33 +180,29 @@ fn backward_on_cpu<T: Lane>(
             .into_iter()
             .zip(inputs);
         team.each(parts.collect(), |(dlogits, ((logits, labels), logsums))| {
-            let (mut room, mut values) = (vec![0.0; classes], vec![0.0; classes]);
+            let mut room = [0.0; BLOCK];
             let mut sink = Sink::new(dlogits, traffic);
             let rows = logits
                 .chunks_exact(classes)
                 .zip(labels.iter().zip(logsums.iter()));
             for (r, (x, (label, logsum))) in rows.enumerate() {
-                let x = T::widen_all(x, &mut room);
-                probabilities(&mut values, x, *logsum, scale);
-                match values.get_mut(*label as usize) {
-                    Some(value) => *value = (math::exp(x[*label as usize] - *logsum) - 1.0) * scale,
-                    None => values.fill(f32::NAN),
-                }
-                sink.put(r * classes, &values);
+                let label = *label as usize;
+                sink.compute(r * classes, classes, |range, out| {
+                    let x = T::widen_all(&x[range.clone()], &mut room[..range.len()]);
+                    probabilities(out, x, *logsum, scale);
+                    if range.contains(&label) {
+                        let place = label - range.start;
+                        out[place] = (math::exp(x[place] - *logsum) - 1.0) * scale;
+                    } else if label >= classes {
+                        out.fill(f32::NAN);
+                    }
+                });
             }
         });
     });
 }
 
 wide! {
-    fn log_of_sum(x: &[f32], terms: &mut [f32]) -> f32 {
-        let largest = maximum(x);
-        for (term, x) in terms.iter_mut().zip(x) {
-            *term = math::exp(*x - largest);
-        }
-        largest + math::ln(reduce::sum(terms))
-    }
-
     fn probabilities(out: &mut [f32], x: &[f32], logsum: f32, scale: f32) {
         for (out, x) in out.iter_mut().zip(x) {
             *out = math::exp(*x - logsum) * scale;
@@ -343,10 +340,6 @@ fn refusing(labels: &[u32], classes: usize, compare: impl FnOnce() -> Checked) -
         detail,
     };
     find_bad_label(labels, classes).map_or_else(compare, refused)
-}
-
-fn wide<T: Lane>(x: &[T]) -> Vec<f64> {
-    x.iter().map(|x| (*x).into()).collect()
 }
 
 fn check<T: Lane>(

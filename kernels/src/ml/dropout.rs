@@ -22,7 +22,7 @@ use crate::simd::wide;
 static SOURCE: Source = cuda_source!("ml/dropout.cu");
 const THREADS: u32 = 256;
 /// Blocks of four words that are made side by side.
-const SIDE_BY_SIDE: usize = 16;
+const SIDE_BY_SIDE: usize = 32;
 
 /// The brick: dropout of each element.
 #[derive(Clone, Copy, Debug)]

@@ -19,6 +19,7 @@ use crate::ml::column_sum::{Order, add};
 use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Outcome, Program, Source, Step, cuda_source};
+use crate::store::{Around, goes_around};
 
 static SOURCE: Source = cuda_source!("ml/embedding.cu");
 
@@ -118,16 +119,23 @@ fn forward_on_cpu<T: Lane>(program: &mut Program, brick: Embedding, buffers: [us
     program.step_on_cpu(move |team: &Team, all: &mut Buffers| {
         let [table, ids, out] = all.many(buffers);
         let table = table.get::<T>();
+        let is_large = goes_around(2 * out.bytes().len() as u64);
         let parts = team
             .split_mut(out.get_mut::<T>(), width)
             .into_iter()
             .zip(team.split(ids.get::<u32>(), 1));
         team.each(parts.collect(), |(out, ids): &mut (&mut [T], &[u32])| {
-            for (out, id) in out.chunks_exact_mut(width).zip(ids.iter()) {
-                match table.get(*id as usize * width..(*id as usize + 1) * width) {
-                    Some(row) => out.copy_from_slice(row),
-                    None => out.fill(T::narrow(f32::NAN)),
-                }
+            let no_row = vec![T::narrow(f32::NAN); width];
+            let row = |id: &u32| table.get(*id as usize * width..(*id as usize + 1) * width);
+            let rows = ids.iter().map(|id| row(id).unwrap_or(&no_row));
+            if is_large {
+                let mut around = Around::new(out);
+                rows.enumerate()
+                    .for_each(|(r, row)| around.send(r * width, row));
+            } else {
+                out.chunks_exact_mut(width)
+                    .zip(rows)
+                    .for_each(|(out, row)| out.copy_from_slice(row));
             }
         });
     });

@@ -1,4 +1,4 @@
-//! Dense linear layers: `y = x W + b` with `x` of `rows` by `inputs` and `W` of `inputs` by `outputs`, row-major `f32`.
+//! Dense linear layers: `y = x W + b` with `x` of `rows` by `inputs` and `W` of `inputs` by `outputs`, row-major.
 //!
 //! | pass               | what it computes                                  | flops                   |
 //! |--------------------|---------------------------------------------------|-------------------------|
@@ -6,24 +6,24 @@
 //! | `backward-input`   | `dx = dy W^T`                                     | `2 rows inputs outputs` |
 //! | `backward-weights` | `dW = x^T dy`, and `db`, the column sums of `dy`  | `2 rows inputs outputs` |
 //!
+//! Stored in 16 bits are `x`, `y`, their gradients and the `W` that is multiplied; products are added up in `f32`, and biases and gradients of
+//! weights and biases are `f32`.
+//!
 //! On the host the products are the `gemm` crate's, in [tiles](crate::matrix) of fixed size that threads take in turn; on
 //! CUDA devices those of `ml/product.cu`, or cuBLASLt's. The tolerance is that of a [product](crate::ops): the smaller of `gamma_k`
 //! and its probabilistic counterpart, relative to the sum of magnitudes; a bias is one more product, by 1.
 
 use assay_protocol::{ArithmeticUnit, Failure, Work};
 
-use super::expect;
-use super::product::{Engine, Form, Product, column_sums_launch};
-use crate::device::Team;
+use super::column_sum::{ColumnSum, Order};
+use super::product::{Engine, Form, Product};
+use super::with_lane;
 use crate::element::DType;
+use crate::lane::Lane;
 use crate::matrix::Store;
 use crate::ops::{EVERYWHERE, Op, OpInfo, gemm};
 use crate::parameters::{self, Arguments};
-use crate::program::{Checked, Fill, Program};
-use crate::simd::wide;
-
-/// Columns that a thread of the host adds up at a time: some lines of cache of each row.
-const COLUMNS: usize = 64;
+use crate::program::{Checked, Fill, Outcome, Program};
 
 /// A linear layer.
 #[derive(Clone, Copy, Debug)]
@@ -112,44 +112,13 @@ impl Linear {
 
     /// `db`: the sums of the columns of `dy`, or added to `db`.
     pub fn backward_bias(&self, program: &mut Program, dy: usize, db: usize, store: Store) {
-        let Self { rows, outputs, .. } = *self;
-        expect(
-            program,
-            "linear",
-            &[
-                ("dy", dy, DType::F32, rows * outputs),
-                ("db", db, DType::F32, outputs),
-            ],
-        );
-        program.step_on_cpu(move |team, buffers| {
-            let [dy, db] = buffers.many([dy, db]);
-            column_sums(team, db.get_mut(), dy.get(), store);
-        });
-        program.launch(column_sums_launch([db, dy], [rows, outputs], store));
-    }
-}
-
-/// The sums of columns, each in the order of rows.
-pub(super) fn column_sums(team: &Team, out: &mut [f32], rows: &[f32], store: Store) {
-    let width = out.len();
-    let parts = out.chunks_mut(COLUMNS).enumerate().collect();
-    team.deal(parts, |(index, out): (usize, &mut [f32])| {
-        if store == Store::Set {
-            out.fill(0.0);
-        }
-        let first = index * COLUMNS;
-        for row in rows.chunks_exact(width) {
-            add(out, &row[first..first + out.len()]);
-        }
-    });
-}
-
-wide! {
-    /// Adds numbers one by one.
-    fn add(sums: &mut [f32], numbers: &[f32]) {
-        for (sum, x) in sums.iter_mut().zip(numbers) {
-            *sum += x;
-        }
+        let sums = ColumnSum {
+            rows: self.rows,
+            cols: self.outputs,
+            dtype: program.buffers[dy].dtype,
+            order: Order::Fixed,
+        };
+        sums.append(program, dy, db, store);
     }
 }
 
@@ -168,25 +137,43 @@ const PASSES: [(&str, Pass); 3] = [
 ];
 const ENGINES: [(&str, Engine); 2] = [("register", Engine::Ours), ("cublaslt", Engine::Library)];
 
+/// Types of the half op.
+const HALVES: &[DType] = &[DType::Bf16, DType::F16];
+
 /// A linear layer as an op.
-pub struct LinearOp;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinearOp {
+    /// `linear`: in `f32`.
+    Full,
+    /// `linear-half`: stored in 16 bits.
+    Half,
+}
 
 impl Op for LinearOp {
     fn info(&self) -> OpInfo {
-        OpInfo {
-            name: "linear",
-            summary: "y = x W + b, and its backward products, f32",
-            parameters: vec![
-                parameters::integer("rows"),
-                parameters::integer("inputs"),
-                parameters::integer("outputs"),
-                parameters::choice("pass", &PASSES.map(|(name, _)| name)),
-                parameters::choice("bias", &["no", "yes"]),
-                parameters::on_cuda(parameters::choice(
+        let mut parameters: Vec<_> = NAMES.map(parameters::integer).into();
+        parameters.push(parameters::choice("pass", &PASSES.map(|(name, _)| name)));
+        parameters.push(parameters::choice("bias", &["no", "yes"]));
+        let (name, summary) = match self {
+            Self::Full => {
+                parameters.push(parameters::on_cuda(parameters::choice(
                     "variant",
                     &ENGINES.map(|(name, _)| name),
-                )),
-            ],
+                )));
+                ("linear", "y = x W + b, and its backward products, f32")
+            }
+            Self::Half => {
+                parameters.push(parameters::dtype(HALVES));
+                (
+                    "linear-half",
+                    "y = x W + b, and its backward products, stored in 16 bits and computed in f32",
+                )
+            }
+        };
+        OpInfo {
+            name,
+            summary,
+            parameters,
             devices: EVERYWHERE,
         }
     }
@@ -197,21 +184,25 @@ impl Op for LinearOp {
             rows: rows?,
             inputs: inputs?,
             outputs: outputs?,
-            engine: arguments.cuda_choice("variant", &ENGINES)?,
+            engine: match self {
+                Self::Full => arguments.cuda_choice("variant", &ENGINES)?,
+                Self::Half => Engine::Ours,
+            },
+        };
+        let dtype = match self {
+            Self::Full => DType::F32,
+            Self::Half => arguments.dtype(HALVES)?,
         };
         for name in NAMES {
             arguments.check_most(name, i32::MAX as usize)?;
         }
         let pass = arguments.choice("pass", &PASSES)?;
         let has_bias = arguments.choice("bias", &[("no", false), ("yes", true)])?;
-        let mut program = Program::new(work(&layer, pass, has_bias)?);
+        let has_bias = has_bias && pass != Pass::Input;
+        let mut program = Program::new(work(&layer, pass, has_bias, dtype)?);
         program.unit = Some(ArithmeticUnit::F32);
         let seed = arguments.0.seed.0;
-        match pass {
-            Pass::Forward => forward(&mut program, layer, has_bias, seed),
-            Pass::Input => backward_input(&mut program, layer, seed),
-            Pass::Weights => backward_weights(&mut program, layer, has_bias, seed),
-        }
+        with_lane!(dtype, add_pass(&mut program, layer, pass, has_bias, seed));
         Ok(program)
     }
 
@@ -231,7 +222,7 @@ impl Op for LinearOp {
 /// Names of the sizes.
 const NAMES: [&str; 3] = ["rows", "inputs", "outputs"];
 
-fn work(layer: &Linear, pass: Pass, has_bias: bool) -> Result<Work, Failure> {
+fn work(layer: &Linear, pass: Pass, has_bias: bool, dtype: DType) -> Result<Work, Failure> {
     const ALL: &str = "`rows`, `inputs` and `outputs`";
     let Linear {
         rows,
@@ -244,10 +235,25 @@ fn work(layer: &Linear, pass: Pass, has_bias: bool) -> Result<Work, Failure> {
     for (count, [a, b]) in elements.iter_mut().zip(sides) {
         *count = parameters::size_product(ALL, &[a, b, 16])? / 16;
     }
-    let has_bias = has_bias && pass != Pass::Input;
+    // Gradients of weights and biases, and biases, are `f32`.
+    let of_weights = if pass == Pass::Weights {
+        4
+    } else {
+        dtype.bytes()
+    };
     let bias = if has_bias { outputs } else { 0 };
-    let bytes = 4 * (elements.iter().sum::<usize>() + bias);
-    let with_bias = if has_bias { " + outputs" } else { "" };
+    let [x, w, y] = elements;
+    let bytes = (x + y) * dtype.bytes() + w * of_weights + 4 * bias;
+    let with_bias = if has_bias {
+        " + outputs sizeof(f32)"
+    } else {
+        ""
+    };
+    let weights = if pass == Pass::Weights {
+        DType::F32
+    } else {
+        dtype
+    };
     let of_result = match pass {
         Pass::Forward => ("rows outputs", elements[2]),
         Pass::Input => ("rows inputs", elements[0]),
@@ -259,88 +265,92 @@ fn work(layer: &Linear, pass: Pass, has_bias: bool) -> Result<Work, Failure> {
         flops: Some(parameters::product(ALL, &factors)?),
         items: Some(of_result.1 as u64),
         formula: format!(
-            "bytes = (rows inputs + inputs outputs + rows outputs{with_bias}) sizeof(f32), \
+            "bytes = (rows inputs + rows outputs) sizeof({dtype}) + inputs outputs sizeof({weights}){with_bias}, \
              flops = 2 rows inputs outputs, items = {}",
             of_result.0
         ),
     })
 }
 
-fn input(program: &mut Program, name: &'static str, stream: u64, len: usize) -> usize {
-    program.input(name, DType::F32, len, Fill::signed(stream))
-}
-
-fn forward(program: &mut Program, layer: Linear, has_bias: bool, seed: u64) {
+/// Adds the operands, the result and the check of a pass.
+fn add_pass<T: Lane>(program: &mut Program, layer: Linear, pass: Pass, has_bias: bool, seed: u64) {
     let Linear {
         rows,
         inputs,
         outputs,
         ..
     } = layer;
-    let x = input(program, "x", 0, rows * inputs);
-    let w = input(program, "w", 1, inputs * outputs);
-    let b = has_bias.then(|| input(program, "b", 2, outputs));
-    let y = program.output("y", DType::F32, rows * outputs);
-    layer.forward(program, x, w, b, y);
-    program.check(move |outcome| {
-        let (x, w, y) = (outcome.get::<f32>(x), outcome.get(w), outcome.get::<f32>(y));
-        let Some(b) = b else {
-            return gemm::compare([rows, outputs, inputs], x, w, y, seed);
-        };
-        // A column of ones, and a row that they are multiplied by.
-        let row = |row| (0..inputs).map(move |i| x[row * inputs + i]).chain([1.0]);
-        let x: Vec<f32> = (0..rows).flat_map(row).collect();
-        let w = [w, outcome.get(b)].concat();
-        gemm::compare([rows, outputs, inputs + 1], &x, &w, y, seed)
-    });
-}
-
-fn backward_input(program: &mut Program, layer: Linear, seed: u64) {
-    let Linear {
-        rows,
-        inputs,
-        outputs,
-        ..
-    } = layer;
-    let w = input(program, "w", 1, inputs * outputs);
-    let dy = input(program, "dy", 3, rows * outputs);
-    let dx = program.output("dx", DType::F32, rows * inputs);
-    layer.backward_input(program, dy, w, dx, Store::Set);
-    program.check(move |outcome| {
-        let turned = turned(outcome.get(w), outputs);
-        let (dy, dx) = (outcome.get(dy), outcome.get(dx));
-        gemm::compare([rows, inputs, outputs], dy, &turned, dx, seed)
-    });
-}
-
-fn backward_weights(program: &mut Program, layer: Linear, has_bias: bool, seed: u64) {
-    let Linear {
-        rows,
-        inputs,
-        outputs,
-        ..
-    } = layer;
-    let x = input(program, "x", 0, rows * inputs);
-    let dy = input(program, "dy", 3, rows * outputs);
-    let dw = program.output("dw", DType::F32, inputs * outputs);
-    layer.backward_weights(program, x, dy, dw, Store::Set);
-    let db = has_bias.then(|| program.output("db", DType::F32, outputs));
-    if let Some(db) = db {
-        layer.backward_bias(program, dy, db, Store::Set);
-    }
-    program.check(move |outcome| {
-        let (x, dy) = (turned(outcome.get(x), inputs), outcome.get(dy));
-        let of_weights = gemm::compare([inputs, outputs, rows], &x, dy, outcome.get(dw), seed);
-        let Some(db) = db else {
-            return of_weights;
-        };
-        let ones = vec![1.0; rows];
-        let of_bias = gemm::compare([1, outputs, rows], &ones, dy, outcome.get(db), seed);
-        Checked {
-            error: of_weights.error.max(of_bias.error),
-            ..of_weights
+    let [of_x, of_w, of_y] = [rows * inputs, inputs * outputs, rows * outputs];
+    let mut input =
+        |name: &'static str, stream, len| program.input(name, T::DTYPE, len, Fill::signed(stream));
+    let [left, right] = match pass {
+        Pass::Forward => [input("x", 0, of_x), input("w", 1, of_w)],
+        Pass::Input => [input("dy", 3, of_y), input("w", 1, of_w)],
+        Pass::Weights => [input("x", 0, of_x), input("dy", 3, of_y)],
+    };
+    match pass {
+        Pass::Forward => {
+            let bias = has_bias.then(|| program.input("b", DType::F32, outputs, Fill::signed(2)));
+            let y = program.output("y", T::DTYPE, of_y);
+            layer.forward(program, left, right, bias, y);
+            program.check(move |outcome| {
+                let bias = bias.map(|bias| outcome.get::<f32>(bias));
+                let [x, w] = [left, right].map(|buffer| wide::<T>(outcome, buffer));
+                let (sides, x, w) = with_bias([rows, outputs, inputs], x, w, bias);
+                gemm::compare(sides, &x, &w, outcome.get::<T>(y), seed)
+            });
         }
-    });
+        Pass::Input => {
+            let dx = program.output("dx", T::DTYPE, of_x);
+            layer.backward_input(program, left, right, dx, Store::Set);
+            program.check(move |outcome| {
+                let [dy, w] = [left, right].map(|buffer| wide::<T>(outcome, buffer));
+                let w = turned(&w, outputs);
+                gemm::compare([rows, inputs, outputs], &dy, &w, outcome.get::<T>(dx), seed)
+            });
+        }
+        Pass::Weights => {
+            let dw = program.output("dw", DType::F32, of_w);
+            layer.backward_weights(program, left, right, dw, Store::Set);
+            let db = has_bias.then(|| program.output("db", DType::F32, outputs));
+            if let Some(db) = db {
+                layer.backward_bias(program, right, db, Store::Set);
+            }
+            program.check(move |outcome| {
+                let [x, dy] = [left, right].map(|buffer| wide::<T>(outcome, buffer));
+                let compare = |sides, x: &[f32], buffer| {
+                    gemm::compare(sides, x, &dy, outcome.get::<f32>(buffer), seed)
+                };
+                let of_weights = compare([inputs, outputs, rows], &turned(&x, inputs), dw);
+                let of_bias = db.map(|db| compare([1, outputs, rows], &vec![1.0; rows], db));
+                Checked {
+                    error: of_bias.map_or(0.0, |bias| bias.error).max(of_weights.error),
+                    ..of_weights
+                }
+            });
+        }
+    }
+}
+
+fn wide<T: Lane>(outcome: &Outcome, buffer: usize) -> Vec<f32> {
+    outcome.get::<T>(buffer).iter().map(|x| x.widen()).collect()
+}
+
+/// The sides and operands of `x W`, with a column of ones and the row that they are multiplied by, if there is one.
+fn with_bias(
+    [rows, outputs, inputs]: [usize; 3],
+    x: Vec<f32>,
+    w: Vec<f32>,
+    bias: Option<&[f32]>,
+) -> ([usize; 3], Vec<f32>, Vec<f32>) {
+    let Some(bias) = bias else {
+        return ([rows, outputs, inputs], x, w);
+    };
+    let row = |row| (0..inputs).map(move |i| row * inputs + i);
+    let x = (0..rows)
+        .flat_map(|r| row(r).map(|i| x[i]).chain([1.0]).collect::<Vec<_>>())
+        .collect();
+    ([rows, outputs, inputs + 1], x, [&w, bias].concat())
 }
 
 /// A matrix of so many columns, transposed.

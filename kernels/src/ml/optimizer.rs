@@ -184,7 +184,7 @@ impl OptimizerStep {
 }
 
 /// The diagonal of the curvature that Sophia-G divides by, from gradients at labels that were sampled from the model:
-/// `h = b2 h + (1 - b2) B g^2` (Liu et al., algorithm 2, Gauss-Newton-Bartlett, and algorithm 3, line 9), with a batch of `B` whose
+/// `h = b2 h + (1 - b2) B g^2` (Liu et al., the Gauss-Newton-Bartlett estimator), with a batch of `B` whose
 /// gradient of the mean is `g`. A brick, for every k-th step; the paper's k is 10.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Curvature {

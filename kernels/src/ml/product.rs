@@ -1,14 +1,19 @@
-//! Products of `f32` matrices as bricks need them: of matrices that lie turned, that are columns of wider ones, that are
+//! Products of matrices as bricks need them, computed in `f32`: of matrices that lie turned, that are columns of wider ones, that are
 //! added to what is there, several at once, and of as few rows as a device has counted.
 //!
 //! On the host they are products of [views](crate::matrix); here is what CUDA devices launch (`ml/product.cu`), and the brick
 //! of one product, which models call for what is no linear layer: `x E^T` with the table of an embedding, say.
 
+use half::{bf16, f16};
+
 use super::expect;
+use crate::buffer::granule;
+use crate::device::Team;
 use crate::element::DType;
+use crate::lane::{self, Lane};
 use crate::matrix::{Matrix, MatrixMut, Part, Store, multiply_by};
 use crate::ops::gemm::Multiplication;
-use crate::program::{Arg, Launch, Program, Source, Step, blocks, cuda_source};
+use crate::program::{Arg, Launch, Program, Source, Step, cuda_source};
 
 static SOURCE: Source = cuda_source!("ml/product.cu");
 /// Rows and columns of the product that a block computes, and its threads.
@@ -53,26 +58,42 @@ pub struct Product {
 }
 
 impl Product {
-    /// Appends the product of `a` and `b` into `c`; `bias`, one for each column, is added where C is replaced.
+    /// Appends the product of `a` and `b` into `c`; `bias`, one for each column, is added where C is replaced. A and B are of one
+    /// type, `f32` or one of 16 bits, C is of that or `f32`, and the bias is `f32`.
     ///
     /// # Panics
-    /// If a buffer is no `f32`, or has another length; with a bias and [`Store::Add`].
+    /// If a buffer has another type or length; with a bias and [`Store::Add`]; of 16 bits with the library.
     pub fn append(&self, program: &mut Program, a: usize, b: usize, bias: Option<usize>, c: usize) {
         let Self { form, m, n, k, .. } = *self;
+        let dtype = half_or_f32(program, a);
+        let result = match program.buffers[c].dtype {
+            DType::F32 => DType::F32,
+            _ => dtype,
+        };
         expect(
             program,
             "product",
             &[
-                ("a", a, DType::F32, m * k),
-                ("b", b, DType::F32, k * n),
-                ("c", c, DType::F32, m * n),
+                ("a", a, dtype, m * k),
+                ("b", b, dtype, k * n),
+                ("c", c, result, m * n),
             ],
         );
         if let Some(bias) = bias {
             assert_eq!(self.store, Store::Set, "a bias begins a product");
             expect(program, "product", &[("bias", bias, DType::F32, n)]);
         }
-        self.on_host(program, a, b, bias, c);
+        match (dtype, result) {
+            (DType::Bf16, DType::Bf16) => widened::<bf16, bf16>(program, *self, [a, b, c], bias),
+            (DType::Bf16, _) => widened::<bf16, f32>(program, *self, [a, b, c], bias),
+            (DType::F16, DType::F16) => widened::<f16, f16>(program, *self, [a, b, c], bias),
+            (DType::F16, _) => widened::<f16, f32>(program, *self, [a, b, c], bias),
+            _ => self.on_host(program, a, b, bias, c),
+        }
+        assert!(
+            self.engine == Engine::Ours || dtype == DType::F32,
+            "the library multiplies `f32` here"
+        );
         if self.engine == Engine::Library && m * n * k > 0 {
             let call = Multiplication::of(self, [a, b, c], bias);
             program.cuda.push(Step::Library(Box::new(call)));
@@ -96,7 +117,7 @@ impl Product {
                 inner: 1,
                 counts: None,
             }
-            .launch(),
+            .launch_of(dtype, result),
         );
     }
 
@@ -121,18 +142,73 @@ impl Product {
                 return multiply_by(team, MatrixMut::whole(c.get_mut(), m, n), a, b, store);
             };
             let [a, b, bias, c] = buffers.many([a, b, bias, c]);
-            let ((a, b), bias) = (product.operands(a.get(), b.get()), bias.get::<f32>());
-            let parts = Part::all(MatrixMut::whole(c.get_mut(), m, n), a, b);
-            team.deal(parts, |mut part| {
-                part.multiply(Store::Set);
-                let bias = &bias[part.first_col..][..part.c.cols()];
-                for row in 0..part.c.rows() {
-                    let row = part.c.row(row).iter_mut();
-                    row.zip(bias).for_each(|(y, bias)| *y += bias);
-                }
-            });
+            product.with_bias(team, [a.get(), b.get(), bias.get()], c.get_mut());
         });
     }
+
+    /// `C = A B` plus a bias for each column.
+    fn with_bias(&self, team: &Team, [a, b, bias]: [&[f32]; 3], c: &mut [f32]) {
+        let (a, b) = self.operands(a, b);
+        let parts = Part::all(MatrixMut::whole(c, self.m, self.n), a, b);
+        team.deal(parts, |mut part| {
+            part.multiply(Store::Set);
+            let bias = &bias[part.first_col..][..part.c.cols()];
+            for row in 0..part.c.rows() {
+                let row = part.c.row(row).iter_mut();
+                row.zip(bias).for_each(|(y, bias)| *y += bias);
+            }
+        });
+    }
+}
+
+/// The type of a product's operands.
+fn half_or_f32(program: &Program, a: usize) -> DType {
+    match program.buffers[a].dtype {
+        dtype @ (DType::Bf16 | DType::F16) => dtype,
+        _ => DType::F32,
+    }
+}
+
+/// A product of operands of 16 bits on the host: they are widened, which costs little beside multiplying them.
+fn widened<T: Lane, R: Lane>(
+    program: &mut Program,
+    product: Product,
+    [a, b, c]: [usize; 3],
+    bias: Option<usize>,
+) {
+    let Product { m, n, k, store, .. } = product;
+    let mut rooms = [m * k, k * n, m * n].map(|len| vec![0.0_f32; len]);
+    program.step_on_cpu(move |team, buffers| {
+        let bias = bias.map(|bias| buffers.0[bias].get::<f32>().to_vec());
+        let [a, b, c] = buffers.many([a, b, c]);
+        let [wide_a, wide_b, wide_c] = &mut rooms;
+        widen_by(team, wide_a, a.get::<T>());
+        widen_by(team, wide_b, b.get::<T>());
+        if store == Store::Add {
+            widen_by(team, wide_c, c.get::<R>());
+        }
+        if let Some(bias) = bias {
+            product.with_bias(team, [wide_a, wide_b, &bias], wide_c);
+        } else {
+            let (a, b) = product.operands(wide_a, wide_b);
+            multiply_by(team, MatrixMut::whole(wide_c, m, n), a, b, store);
+        }
+        let parts = team
+            .split_mut(c.get_mut::<R>(), granule::<f32>())
+            .into_iter();
+        let parts = parts.zip(team.split(wide_c, granule::<f32>())).collect();
+        team.each(parts, |(to, from): &mut (&mut [R], &[f32])| {
+            lane::narrow(to, from);
+        });
+    });
+}
+
+fn widen_by<T: Lane>(team: &Team, to: &mut [f32], from: &[T]) {
+    let parts = team.split_mut(to, granule::<f32>()).into_iter();
+    let parts = parts.zip(team.split(from, granule::<f32>())).collect();
+    team.each(parts, |(to, from): &mut (&mut [f32], &[T])| {
+        lane::widen(to, from);
+    });
 }
 
 /// What a product on a CUDA device begins with.
@@ -202,11 +278,16 @@ pub(super) struct Multiply {
 }
 
 impl Multiply {
-    /// The launch.
+    /// The launch, of `f32`.
     ///
     /// # Panics
     /// If a side or the number of tiles has more than 31 bits.
     pub fn launch(&self) -> Launch {
+        self.launch_of(DType::F32, DType::F32)
+    }
+
+    /// The launch, of operands of `dtype` and results of another.
+    fn launch_of(&self, dtype: DType, result: DType) -> Launch {
         let [m, n, k] = self.sides;
         let Self { a, b, c, .. } = *self;
         let small = |size: usize| {
@@ -228,7 +309,9 @@ impl Multiply {
         let is_vector = along.iter().all(|side| side.is_multiple_of(4))
             && [a, b, c].iter().all(Operand::is_aligned);
         let kernel = format!(
-            "multiply<{}, {}, {}, {is_vector}>",
+            "multiply<{}, {}, {}, {}, {}, {is_vector}>",
+            dtype.cuda(),
+            result.cuda(),
             self.form == Form::LeftTurned,
             self.form == Form::RightTurned,
             self.counts.is_some()
@@ -248,17 +331,4 @@ impl Multiply {
             .args([m, n, k, a.stride, b.stride, c.stride, self.inner].map(small))
             .args(steps.concat().into_iter().map(Arg::size))
     }
-}
-
-/// Sums of the columns of a matrix of so many rows and columns, on a CUDA device.
-pub(super) fn column_sums_launch(
-    [out, matrix]: [usize; 2],
-    [rows, columns]: [usize; 2],
-    store: Store,
-) -> Launch {
-    let sizes = [rows, columns].map(|size| Arg::U32(size as u32));
-    Launch::new(&SOURCE, "column_sums", blocks(columns, 32, u32::MAX), 256)
-        .args([out, matrix].map(Arg::Buffer))
-        .args(sizes)
-        .args([Arg::U32(u32::from(store == Store::Add))])
 }

@@ -11,20 +11,21 @@
 //! relative to each element. This is the analysis of P. Blanchard, D. J. Higham, N. J. Higham, "Accurately
 //! computing the log-sum-exp and softmax functions", IMA J. Numer. Anal. 41(4), 2021,
 //! section 4, with our order of summation. The online sum is rescaled whenever a larger element comes, which rounds no more often
-//! than it adds: twice the height. The gradient's sum adds its height to two products and a difference.
+//! than it adds: twice the height; on the host once for each block of a long row. The gradient's sum adds its height to two products and a difference.
 
 use assay_protocol::{Failure, Work};
 use rayon::prelude::*;
 
-use super::bound::{self, EXP};
-use super::host::Sink;
+use super::bound::{self, EXP, wide};
+use super::host::{Sink, fetch, rows_ahead};
 use super::{DTYPES, cuda, expect, with_lane};
 use crate::buffer::Buffers;
 use crate::device::Team;
 use crate::element::DType;
 use crate::lane::Lane;
 use crate::math;
-use crate::ops::{EVERYWHERE, Op, OpInfo, reduce};
+use crate::ops::reduce::{self, LANES, fold_lanes};
+use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Outcome, Program, Source, cuda_source};
 use crate::simd::wide;
@@ -32,8 +33,8 @@ use crate::simd::wide;
 static SOURCE: Source = cuda_source!("ml/softmax.cu");
 /// Inputs are this many times a number on [-1, 1).
 const SPREAD: f32 = 8.0;
-/// Independent maxima of a row.
-const LANES: usize = 64;
+/// Exponentials between two times that the next row is asked for: some times [`LANES`].
+const RUN: usize = 256;
 
 /// The brick: softmax of each row.
 #[derive(Clone, Copy, Debug)]
@@ -90,10 +91,15 @@ fn forward_on_cpu<T: Lane>(program: &mut Program, width: usize, buffers: [usize;
             .zip(team.split(x.get::<T>(), width));
         team.each(parts.collect(), |(out, x): &mut (&mut [T], &[T])| {
             let (mut room, mut values) = (vec![0.0; width], vec![0.0; width]);
+            let mut blocks = Blocks::default();
             let mut sink = Sink::new(out, traffic);
-            for (r, x) in x.chunks_exact(width).enumerate() {
-                softmax(&mut values, T::widen_all(x, &mut room));
-                sink.put(r * width, &values);
+            for (r, [x, next]) in rows_ahead(x, width).enumerate() {
+                let x = T::widen_all(x, &mut room);
+                let [_, sum] = blocks.exponentials(x, next, Some(&mut values));
+                blocks.rescale(&mut values);
+                sink.compute(r * width, width, |range, out| {
+                    times(out, &values[range], 1.0 / sum);
+                });
             }
         });
     });
@@ -114,34 +120,120 @@ fn backward_on_cpu<T: Lane>(program: &mut Program, width: usize, buffers: [usize
         team.each(
             parts.collect(),
             |(dx, (y, dy)): &mut (&mut [T], (&[T], &[T]))| {
-                let (mut left, mut right, mut values) =
-                    (vec![0.0; width], vec![0.0; width], vec![0.0; width]);
+                let (mut left, mut right) = (vec![0.0; width], vec![0.0; width]);
                 let mut sink = Sink::new(dx, traffic);
-                for (r, (y, dy)) in y
-                    .chunks_exact(width)
-                    .zip(dy.chunks_exact(width))
-                    .enumerate()
-                {
+                let rows = rows_ahead(y, width).zip(rows_ahead(dy, width));
+                for (r, ([y, next_y], [dy, next_dy])) in rows.enumerate() {
                     let (y, dy) = (T::widen_all(y, &mut left), T::widen_all(dy, &mut right));
                     let sum = reduce::dot(y, dy);
-                    gradient(&mut values, y, dy, sum);
-                    sink.put(r * width, &values);
+                    sink.compute(r * width, width, |range, out| {
+                        fetch(&next_y[range.clone()]);
+                        fetch(&next_dy[range.clone()]);
+                        gradient(out, &y[range.clone()], &dy[range], sum);
+                    });
                 }
             },
         );
     });
 }
 
-wide! {
-    /// One row.
-    fn softmax(out: &mut [f32], input: &[f32]) {
-        let largest = maximum(input);
-        for (out, x) in out.iter_mut().zip(input) {
-            *out = math::exp(*x - largest);
+/// The exponentials of rows, block by block: a row is read from memory once, and corrected where a later block has a larger number.
+#[derive(Default)]
+pub struct Blocks {
+    /// The largest number of each block of the row.
+    tops: Vec<f32>,
+    sums: Vec<f32>,
+    /// The largest of all.
+    top: f32,
+}
+
+impl Blocks {
+    /// The largest number of a row, at least one, and the sum of the exponentials beneath it. `values` gets those exponentials,
+    /// before [`Self::rescale`] beneath the largest of their block. The row that comes `next` is asked for meanwhile.
+    pub fn exponentials<T>(
+        &mut self,
+        x: &[f32],
+        next: &[T],
+        mut values: Option<&mut [f32]>,
+    ) -> [f32; 2] {
+        let Self { tops, sums, top } = self;
+        tops.clear();
+        sums.clear();
+        for block in reduce::blocks(x.len()) {
+            let largest = maximum(&x[block.clone()]);
+            // Of minus infinities alone all exponentials are 0.
+            let beneath = if largest == f32::NEG_INFINITY {
+                0.0
+            } else {
+                largest
+            };
+            let mut lanes = [0.0; LANES];
+            for first in block.clone().step_by(RUN) {
+                let run = first..block.end.min(first + RUN);
+                fetch(&next[run.clone()]);
+                match &mut values {
+                    Some(values) => {
+                        exponentials(&mut values[run.clone()], &x[run], beneath, &mut lanes);
+                    }
+                    None => add_exponentials(&x[run], beneath, &mut lanes),
+                }
+            }
+            tops.push(largest);
+            sums.push(fold_lanes(&mut lanes));
         }
-        let scale = 1.0 / reduce::sum(out);
-        for out in out.iter_mut() {
-            *out *= scale;
+        *top = maximum(tops);
+        let scaled = |index: usize| sums[index] * factor(tops[index], *top);
+        [*top, reduce::tree(&scaled, 0, sums.len())]
+    }
+
+    /// Makes exponentials beneath the largest number of a block such of the row.
+    fn rescale(&self, values: &mut [f32]) {
+        for (values, top) in values.chunks_mut(reduce::BLOCK).zip(&self.tops) {
+            if top.to_bits() != self.top.to_bits() {
+                scale(values, factor(*top, self.top));
+            }
+        }
+    }
+}
+
+/// What exponentials beneath `top` are times those beneath `largest`.
+fn factor(top: f32, largest: f32) -> f32 {
+    if top.to_bits() == largest.to_bits() {
+        1.0
+    } else {
+        math::exp(top - largest)
+    }
+}
+
+wide! {
+    /// Exponentials beneath `top`, which are added to partial sums.
+    fn exponentials(out: &mut [f32], x: &[f32], top: f32, lanes: &mut [f32; LANES]) {
+        for (out, x) in out.chunks_mut(LANES).zip(x.chunks(LANES)) {
+            for ((lane, out), x) in lanes.iter_mut().zip(out).zip(x) {
+                *out = math::exp(*x - top);
+                *lane += *out;
+            }
+        }
+    }
+
+    /// As [`exponentials`], the sums alone.
+    fn add_exponentials(x: &[f32], top: f32, lanes: &mut [f32; LANES]) {
+        for x in x.chunks(LANES) {
+            for (lane, x) in lanes.iter_mut().zip(x) {
+                *lane += math::exp(*x - top);
+            }
+        }
+    }
+
+    fn times(out: &mut [f32], values: &[f32], factor: f32) {
+        for (out, value) in out.iter_mut().zip(values) {
+            *out = *value * factor;
+        }
+    }
+
+    fn scale(values: &mut [f32], factor: f32) {
+        for value in values {
+            *value *= factor;
         }
     }
 
@@ -150,25 +242,23 @@ wide! {
             *dx = *y * (*dy - sum);
         }
     }
-}
 
-/// The largest of a row's numbers; what is none shows in the sum.
-#[inline(always)]
-#[allow(clippy::inline_always)] // takes on the features of its caller
-pub fn maximum(row: &[f32]) -> f32 {
-    let larger = |a: f32, b: f32| if a > b { a } else { b };
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let mut chunks = row.chunks_exact(LANES);
-    for chunk in &mut chunks {
-        for (lane, x) in lanes.iter_mut().zip(chunk) {
-            *lane = larger(*lane, *x);
+    /// The largest of a row's numbers; what is none shows in the sum.
+    pub fn maximum(row: &[f32]) -> f32 {
+        let larger = |a: f32, b: f32| if a > b { a } else { b };
+        let mut lanes = [f32::NEG_INFINITY; LANES];
+        let mut chunks = row.chunks_exact(LANES);
+        for chunk in &mut chunks {
+            for (lane, x) in lanes.iter_mut().zip(chunk) {
+                *lane = larger(*lane, *x);
+            }
         }
+        let rest = chunks.remainder().iter().copied();
+        lanes
+            .into_iter()
+            .chain(rest)
+            .fold(f32::NEG_INFINITY, larger)
     }
-    let rest = chunks.remainder().iter().copied();
-    lanes
-        .into_iter()
-        .chain(rest)
-        .fold(f32::NEG_INFINITY, larger)
 }
 
 /// The ops: [`Softmax::forward`] and [`Softmax::backward`].
@@ -279,7 +369,7 @@ fn check<T: Lane>(outcome: &Outcome, [input, out]: [usize; 2], cols: usize) -> C
         .par_chunks_exact(cols)
         .zip(outcome.get::<T>(input).par_chunks_exact(cols));
     let compared = rows.map(|(out, input)| {
-        let x: Vec<f64> = input.iter().map(|x| (*x).into()).collect();
+        let x = wide(input);
         let exact = exact(&x);
         let range = x.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b))
             - x.iter().fold(f64::INFINITY, |a, b| a.min(*b));
@@ -301,7 +391,6 @@ fn check_backward<T: Lane>(outcome: &Outcome, [y, dy, dx]: [usize; 3], cols: usi
         .par_chunks_exact(cols)
         .zip(inputs)
         .map(|(dx, (y, dy))| {
-            let wide = |x: &[T]| -> Vec<f64> { x.iter().map(|x| (*x).into()).collect() };
             let (y, dy) = (wide(y), wide(dy));
             let exact = exact_gradient(&y, &dy);
             let magnitude: f64 = y.iter().zip(&dy).map(|(y, dy)| (y * dy).abs()).sum();

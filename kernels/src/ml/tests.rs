@@ -1,8 +1,9 @@
 //! What holds for every brick: nothing hides what is no number, bad input is named, and bricks go together.
 
-use assay_protocol::{CaseSpec, DeviceKind};
+use assay_protocol::{CaseSpec, DeviceKind, ParamValue};
 
 use super::activation::{Form, Gelu};
+use super::attention::{Attention, Given, Position, Variant};
 use super::norm::{Kind, Norm};
 use super::softmax::Softmax;
 use crate::buffer::{Buffer, Buffers};
@@ -30,6 +31,14 @@ const OPS: &[&str] = &[
     "embedding-backward",
     "dropout",
     "column-sum",
+    "linear",
+    "linear-half",
+    "rope",
+    "alibi",
+    "attention",
+    "attention-half",
+    "moe-gate",
+    "moe-experts",
 ];
 
 fn cases() -> Vec<CaseSpec> {
@@ -76,6 +85,161 @@ fn numbers_of(program: &Program, role: Role) -> Vec<usize> {
         .collect()
 }
 
+fn is_backward(case: &CaseSpec) -> bool {
+    let pass = case.params.get("pass").and_then(ParamValue::as_str);
+    case.workload.ends_with("backward") || pass.is_some_and(|pass| pass.starts_with("backward"))
+}
+
+/// What an op says to parameters of which some are changed.
+fn refusal(
+    op: &str,
+    device: DeviceKind,
+    changes: &[(&str, i64)],
+    choices: &[(&str, &str)],
+) -> String {
+    let mut cases = ops::cases(device, 67);
+    cases.retain(|case| {
+        let is = |(name, value): &(&str, &str)| {
+            case.params.get(*name).and_then(ParamValue::as_str) == Some(*value)
+        };
+        case.workload == op && choices.iter().all(is)
+    });
+    let mut case = cases.swap_remove(0);
+    for (name, value) in changes {
+        assert!(case.params.contains_key(*name), "{op} has no `{name}`");
+        case.params.insert((*name).into(), ParamValue::Int(*value));
+    }
+    match ops::program(&case) {
+        Err(failure) => failure.to_string(),
+        Ok(_) => panic!("{op} {changes:?} on {device:?}: not refused"),
+    }
+}
+
+#[test]
+fn bad_parameters_are_refused_in_the_same_words_on_both_devices() {
+    type Choices<'a> = &'a [(&'a str, &'a str)];
+    type Changes<'a> = &'a [(&'a str, i64)];
+    let fused: Choices = &[("variant", "fused"), ("position", "none")];
+    let rotated: Choices = &[("position", "rope")];
+    let cases: [(&str, Changes, Choices, &str); 9] = [
+        (
+            "attention",
+            &[("heads", 5), ("width", 64)],
+            &[],
+            "parameter `width`: expected a multiple of `heads`, 5; found 64",
+        ),
+        (
+            "attention",
+            &[("heads", 0)],
+            &[],
+            "parameter `heads`: expected an integer of at least 1",
+        ),
+        (
+            "attention",
+            &[("heads", 3), ("width", 9)],
+            rotated,
+            "parameter `width`: expected a multiple of twice `heads`, 6, since `rope` rotates pairs of a head; found 9",
+        ),
+        (
+            "attention",
+            &[("heads", 2), ("width", 258)],
+            fused,
+            "parameter `width`: expected at most 128 columns for each of 2 heads",
+        ),
+        (
+            "attention-half",
+            &[("heads", 1), ("width", 129)],
+            &[("position", "none")],
+            "parameter `width`: expected at most 128 columns for each of 1 heads",
+        ),
+        (
+            "attention",
+            &[("length", 1 << 40)],
+            &[],
+            "parameters `batch`, `length`, `heads` and `width`",
+        ),
+        (
+            "moe-gate",
+            &[("experts", 3), ("chosen", 4)],
+            &[],
+            "parameter `chosen`: expected at most `experts`, 3, and at most",
+        ),
+        (
+            "moe-experts",
+            &[("experts", 0)],
+            &[],
+            "parameter `experts`: expected an integer of at least 1",
+        ),
+        (
+            "moe-experts",
+            &[("chosen", 0)],
+            &[],
+            "parameter `chosen`: expected an integer of at least 1",
+        ),
+    ];
+    for (op, changes, choices, words) in cases {
+        let [host, cuda] =
+            [DeviceKind::Cpu, DeviceKind::Cuda].map(|device| refusal(op, device, changes, choices));
+        assert!(host.contains(words), "{op} {changes:?}: {host}");
+        assert_eq!(host, cuda, "{op} {changes:?}");
+    }
+}
+
+/// Sizes of nothing are computed: nothing comes of them, and nobody divides by them.
+#[test]
+fn attention_and_experts_of_nothing_are_nothing() {
+    let team = Team::new(2).unwrap();
+    for (op, size) in [
+        ("attention", "batch"),
+        ("attention", "length"),
+        ("attention", "width"),
+        ("attention-half", "length"),
+        ("linear-half", "inputs"),
+        ("moe-experts", "tokens"),
+        ("moe-experts", "width"),
+        ("moe-experts", "hidden"),
+        ("moe-experts", "capacity"),
+        ("moe-gate", "tokens"),
+    ] {
+        let mut cases = ops::cases(DeviceKind::Cpu, 67);
+        cases.retain(|case| case.workload == op);
+        for mut case in cases {
+            case.params.insert(size.into(), ParamValue::Int(0));
+            let mut program = ops::program(&case).unwrap();
+            let buffers = run(&mut program, &team, |_| {});
+            let verdict = program.judge(&buffers, &std::collections::BTreeMap::new(), 1);
+            assert!(verdict.passed, "{op} {:?}: {verdict:?}", case.params);
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "attention: `v` is to be 12 elements of bf16; buffer `v` has 12 of f32")]
+fn attention_of_two_types_is_refused() {
+    let mut program = Program::new(assay_protocol::Work::default());
+    let [q, k, out] = ["q", "k", "out"].map(|name| program.output(name, DType::Bf16, 12));
+    let v = program.output("v", DType::F32, 12);
+    let kept = program.output("kept", DType::F32, 3);
+    let shape = Attention {
+        batch: 1,
+        length: 3,
+        heads: 1,
+        width: 4,
+        is_causal: true,
+        position: Position::None,
+        variant: Variant::Fused,
+    };
+    let given = Given {
+        q,
+        k,
+        v,
+        table: None,
+        out,
+        kept,
+    };
+    shape.forward(&mut program, &given);
+}
+
 #[test]
 fn what_is_no_number_shows() {
     let team = Team::new(2).unwrap();
@@ -86,7 +250,11 @@ fn what_is_no_number_shows() {
                 let mut program = ops::program(&case).unwrap();
                 let is_real = is_real(&program.host_buffers(&team, 5).unwrap().0[input]);
                 // Gradients may well be finite at infinity.
-                if !is_real || (value.is_infinite() && case.workload.ends_with("backward")) {
+                if !is_real || (value.is_infinite() && is_backward(&case)) {
+                    continue;
+                }
+                // Gradients of given probabilities know no biases.
+                if program.buffers[input].name == "alibi-slopes" && is_backward(&case) {
                     continue;
                 }
                 let buffers = run(&mut program, &team, |buffers| {

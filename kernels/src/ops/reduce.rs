@@ -5,6 +5,8 @@
 //! "Accuracy and Stability of Numerical Algorithms", 2nd edition, section 4.2), grows with
 //! the logarithm of the length.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::bound::tree_height;
@@ -14,7 +16,7 @@ use crate::simd::wide;
 /// Elements of a block.
 pub const BLOCK: usize = 4096;
 /// Independent partial sums of a block: enough to hide the latency of an addition.
-const LANES: usize = 64;
+pub(crate) const LANES: usize = 64;
 
 wide! {
     /// Sum of a block of at most [`BLOCK`] elements.
@@ -49,9 +51,10 @@ wide! {
     }
 }
 
+/// The sum of partial sums, in pairs.
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
-fn fold_lanes<T: Real>(lanes: &mut [T; LANES]) -> T {
+pub(crate) fn fold_lanes<T: Real>(lanes: &mut [T; LANES]) -> T {
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -70,6 +73,12 @@ pub fn tree<T: Real>(leaf: &impl Fn(usize) -> T, first: usize, count: usize) -> 
     }
     let half = count.next_power_of_two() / 2;
     tree(leaf, first, half) + tree(leaf, first + half, count - half)
+}
+
+/// The blocks of `len` elements.
+pub fn blocks(len: usize) -> impl Iterator<Item = Range<usize>> {
+    let block = move |first: usize| first..len.min(first + BLOCK);
+    (0..len).step_by(BLOCK).map(block)
 }
 
 /// Sum of any number of elements, at least one, by one thread.

@@ -91,7 +91,7 @@ fn any_case() -> impl Strategy<Value = (String, Params)> {
                 "nprobe" => size(random, 6),
                 // Heads divide the width, into pairs.
                 "heads" => ParamValue::Int((1 + random % 3).try_into().unwrap()),
-                "width" if name == "attention" || name == "rope" => {
+                "width" if name.starts_with("attention") || name == "rope" => {
                     ParamValue::Int((12 * (1 + random % 9)).try_into().unwrap())
                 }
                 "length" => size(random, 150),

@@ -549,13 +549,6 @@ pub const ALL: &[Mutant] = &[
         to: "depth = ALONG_K ? t % 4 * 4 : t / 32 + 1;",
     },
     Mutant {
-        what: "column sums that are read before they are there",
-        op: "linear",
-        path: "ml/product.cu",
-        from: "    parts[y][x] = sum;\n    __syncthreads();",
-        to: "    parts[y][x] = sum;",
-    },
-    Mutant {
         what: "sums over rows that an expert does not have",
         op: "moe-experts",
         path: "ml/product.cu",
@@ -594,8 +587,8 @@ pub const ALL: &[Mutant] = &[
         what: "a query that sees the key behind it",
         op: "attention",
         path: "ml/flash.cu",
-        from: "const bool is_seen = key < length && (!CAUSAL || key <= query);\n                scores",
-        to: "const bool is_seen = key < length && (!CAUSAL || key <= query + 1);\n                scores",
+        from: "const bool is_seen = key < length && (!is_causal || key <= query);\n                scores",
+        to: "const bool is_seen = key < length && (!is_causal || key <= query + 1);\n                scores",
     },
     Mutant {
         what: "gradients of scores with the wrong sign before the mean",

@@ -7,7 +7,8 @@ use super::reference::{Forward, Head, Measured};
 use super::{Attention, Given, Position, Variant};
 use crate::bound::{gamma, likely_gamma};
 use crate::check;
-use crate::element::Real;
+use crate::element::{DType, Real};
+use crate::lane::Lane;
 use crate::math;
 use crate::ml::position::slopes;
 use crate::program::{Checked, Outcome};
@@ -50,8 +51,8 @@ fn places(shape: &Attention, number: usize) -> impl Iterator<Item = usize> {
         .flat_map(move |row| (0..width).map(move |column| first + row * heads * width + column))
 }
 
-fn head(outcome: &Outcome, shape: &Attention, given: &Given, number: usize) -> Head {
-    let of = |buffer| gathered(outcome, shape, buffer, number);
+fn head<T: Lane>(outcome: &Outcome, shape: &Attention, given: &Given, number: usize) -> Head {
+    let of = |buffer| gathered::<T>(outcome, shape, buffer, number);
     let table = given.table.map(|table| outcome.get::<f32>(table));
     let is = |position| shape.position == position;
     Head {
@@ -72,11 +73,14 @@ fn head(outcome: &Outcome, shape: &Attention, given: &Given, number: usize) -> H
     }
 }
 
-fn gathered(outcome: &Outcome, shape: &Attention, buffer: usize, number: usize) -> Vec<f64> {
-    let numbers = outcome.get::<f32>(buffer);
-    places(shape, number)
-        .map(|i| f64::from(numbers[i]))
-        .collect()
+fn gathered<T: Lane>(
+    outcome: &Outcome,
+    shape: &Attention,
+    buffer: usize,
+    number: usize,
+) -> Vec<f64> {
+    let numbers = outcome.get::<T>(buffer);
+    places(shape, number).map(|i| numbers[i].into()).collect()
 }
 
 /// Largest error of a head's elements, relative to their magnitudes.
@@ -113,14 +117,16 @@ fn summary(shape: &Attention, compared: usize, what: &str, bound: &str) -> Strin
 }
 
 /// Compares the output and what was kept. Each error is relative to its tolerance.
-pub fn forward(outcome: &Outcome, shape: &Attention, given: &Given, seed: u64) -> Checked {
+pub fn forward<T: Lane>(outcome: &Outcome, shape: &Attention, given: &Given, seed: u64) -> Checked {
     let heads = heads(shape, seed);
     let of_head = |number: &usize| {
-        let exact = head(outcome, shape, given, *number).forward();
+        let exact = head::<T>(outcome, shape, given, *number).forward();
         let rho = of_probabilities(shape, &exact);
-        let out = compare(&gathered(outcome, shape, given.out, *number), &exact.out);
+        let found = gathered::<T>(outcome, shape, given.out, *number);
+        let out = compare(&found, &exact.out);
         let of_sums = likely_gamma(shape.length as u64, f32::UNIT_ROUNDOFF);
-        (out / (rho + of_sums)).max(kept(outcome, shape, given, *number, &exact) / rho)
+        let of_result = stored::<T>(rho + of_sums);
+        (out / of_result).max(kept(outcome, shape, given, *number, &exact) / rho)
     };
     let error = heads.par_iter().map(of_head).reduce(|| 0.0, f64::max);
     Checked {
@@ -132,6 +138,15 @@ pub fn forward(outcome: &Outcome, shape: &Attention, given: &Given, seed: u64) -
             "largest |out - exact| / sum p |v| and relative error of what is kept",
             "2 delta + gamma(2 (2 R + E + b (E + 2))) + gamma(S)",
         ),
+    }
+}
+
+/// An error and, of 16 bits, that of the type.
+fn stored<T: Lane>(error: f64) -> f64 {
+    if T::DTYPE == DType::F32 {
+        error
+    } else {
+        error + T::UNIT_ROUNDOFF * (1.0 + error)
     }
 }
 
@@ -175,15 +190,16 @@ pub fn backward(
 ) -> Checked {
     let heads = heads(shape, seed);
     let of_head = |number: &usize| {
-        let head = head(outcome, shape, given, *number);
+        let head = head::<f32>(outcome, shape, given, *number);
         let forward = head.forward();
-        let d_out = gathered(outcome, shape, d_out, *number);
+        let d_out = gathered::<f32>(outcome, shape, d_out, *number);
         let exact = head.backward(&forward, &d_out);
         let sums = 2 * (shape.head_width() + shape.length) as u64;
         let tolerance =
             3.0 * of_probabilities(shape, &forward) + likely_gamma(sums, f32::UNIT_ROUNDOFF);
-        let errors = [(dq, &exact.dq), (dk, &exact.dk), (dv, &exact.dv)]
-            .map(|(buffer, exact)| compare(&gathered(outcome, shape, buffer, *number), exact));
+        let errors = [(dq, &exact.dq), (dk, &exact.dk), (dv, &exact.dv)].map(|(buffer, exact)| {
+            compare(&gathered::<f32>(outcome, shape, buffer, *number), exact)
+        });
         errors.into_iter().fold(0.0, f64::max) / tolerance
     };
     let error = heads.par_iter().map(of_head).reduce(|| 0.0, f64::max);

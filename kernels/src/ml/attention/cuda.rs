@@ -25,10 +25,6 @@ impl Attention {
         Arg::F32(1.0 / (self.head_width() as f32).sqrt())
     }
 
-    fn sizes(&self) -> [Arg; 3] {
-        [self.length, self.heads, self.head_width()].map(|size| Arg::U32(size as u32))
-    }
-
     /// Tiles of so many rows of all heads.
     fn tiles(&self, side: usize) -> u32 {
         if self.is_empty() {
@@ -78,14 +74,24 @@ impl Attention {
         multiply.launch()
     }
 
-    /// The parameters of templates.
-    fn instance(&self) -> String {
+    /// Where tokens are, whether there is a mask, and sizes.
+    fn told(&self) -> [Arg; 6] {
         let position = match self.position {
             Position::None => 0,
             Position::Rope => 1,
             Position::Alibi => 2,
         };
-        format!("{}, {position}, {}", self.depth(), self.is_causal)
+        let [length, heads, width] =
+            [self.length, self.heads, self.head_width()].map(|size| Arg::U32(size as u32));
+        let causal = Arg::U32(self.is_causal.into());
+        [
+            Arg::U32(position),
+            causal,
+            length,
+            heads,
+            width,
+            self.scale(),
+        ]
     }
 }
 
@@ -99,7 +105,8 @@ pub fn fused(shape: &Attention, given: Given, program: &mut Program) {
         out,
         kept,
     } = given;
-    let kernel = format!("flash_forward<{}>", shape.instance());
+    let dtype = program.buffers[q].dtype.cuda();
+    let kernel = format!("flash_forward<{dtype}, {}>", shape.depth());
     let floats = (2 * shape.depth() + SIDE) * (SIDE + PADDING);
     // Without a table, any buffer stands in for it.
     let buffers = [out, kept, q, k, v, table.unwrap_or(q)].map(Arg::Buffer);
@@ -107,8 +114,7 @@ pub fn fused(shape: &Attention, given: Given, program: &mut Program) {
         shared_bytes: 4 * floats as u32,
         ..Launch::new(&FLASH, kernel, shape.tiles(SIDE), 256)
             .args(buffers)
-            .args(shape.sizes())
-            .args([shape.scale()])
+            .args(shape.told())
     });
 }
 
@@ -141,7 +147,7 @@ pub fn fused_backward(
     );
     let floats = (4 * shape.depth() + 2 * BACK_SIDE) * (BACK_SIDE + PADDING);
     for (is_of_keys, first, second) in [(true, dk, dv), (false, dq, dq)] {
-        let kernel = format!("flash_backward<{}, {is_of_keys}>", shape.instance());
+        let kernel = format!("flash_backward<{}, {is_of_keys}>", shape.depth());
         let buffers = [
             first,
             second,
@@ -157,8 +163,7 @@ pub fn fused_backward(
             shared_bytes: 4 * floats as u32,
             ..Launch::new(&FLASH, kernel, shape.tiles(BACK_SIDE), 64)
                 .args(buffers.map(Arg::Buffer))
-                .args(shape.sizes())
-                .args([shape.scale()])
+                .args(shape.told())
         });
     }
 }

@@ -1,14 +1,19 @@
 //! Attention on the host: a head at a time, by one thread each, in blocks of queries and keys.
 //!
-//! Products of blocks are the `gemm` crate's. A task has a head, or some queries of one, whatever the number of threads: so
+//! Products of blocks are the `gemm` crate's, of `f32`, whatever is stored. A task has a head, or some queries of one, whatever the number of threads: so
 //! the bits are the same for any. Queries and keys of a head are gathered once, scaled, rotated and turned as products
 //! like them best.
 
+mod naive;
+
 use std::ops::Range;
+
+pub use naive::{naive, naive_backward};
 
 use super::{Attention, Given, Position};
 use crate::buffer::Buffers;
 use crate::device::Team;
+use crate::lane::{self, Lane};
 use crate::math::exp;
 use crate::matrix::{Matrix, MatrixMut, Store, multiply};
 use crate::ml::position::rotate_head;
@@ -24,10 +29,10 @@ const LANES: usize = 32;
 
 /// A head of one sequence.
 #[derive(Clone, Copy)]
-struct Head<'a> {
-    q: Matrix<'a>,
-    k: Matrix<'a>,
-    v: Matrix<'a>,
+struct Head<'a, T = f32> {
+    q: Matrix<'a, T>,
+    k: Matrix<'a, T>,
+    v: Matrix<'a, T>,
     /// Cosines and sines of every place, where queries and keys are rotated.
     angles: Option<&'a [f32]>,
     /// Slope of the linear biases; 0 without.
@@ -36,7 +41,7 @@ struct Head<'a> {
 }
 
 /// A head's rows of a matrix of all heads.
-fn of_head<'a>(shape: &Attention, matrix: &'a [f32], index: usize) -> Matrix<'a> {
+fn of_head<'a, T: Copy>(shape: &Attention, matrix: &'a [T], index: usize) -> Matrix<'a, T> {
     let width = shape.head_width();
     let of_sequence = shape.length * shape.width;
     let rows = &matrix[index / shape.heads * of_sequence..][..of_sequence];
@@ -45,12 +50,12 @@ fn of_head<'a>(shape: &Attention, matrix: &'a [f32], index: usize) -> Matrix<'a>
 }
 
 /// The same of every head, to be written, `rows` rows at a time: by sequence, then by rows, then by head.
-fn parts<'a>(
+fn parts<'a, T>(
     shape: &Attention,
-    matrix: &'a mut [f32],
+    matrix: &'a mut [T],
     width: usize,
     rows: usize,
-) -> Vec<MatrixMut<'a>> {
+) -> Vec<MatrixMut<'a, T>> {
     let columns = shape.heads * width;
     let of_sequence = (shape.length * columns).max(1);
     let sequences = matrix.chunks_mut(of_sequence);
@@ -58,10 +63,10 @@ fn parts<'a>(
     whole.flat_map(|whole| whole.tiles(rows, width)).collect()
 }
 
-impl<'a> Head<'a> {
+impl<'a, T: Lane> Head<'a, T> {
     fn new(
         shape: &Attention,
-        [q, k, v]: [&'a [f32]; 3],
+        [q, k, v]: [&'a [T]; 3],
         table: Option<&'a [f32]>,
         index: usize,
     ) -> Self {
@@ -103,10 +108,19 @@ impl<'a> Head<'a> {
     }
 
     /// Some rows, rotated and scaled, one behind the other.
-    fn gather(&self, out: &mut [f32], from: Matrix, rows: Range<usize>, scale: f32) {
+    fn gather(&self, out: &mut [f32], from: Matrix<T>, rows: Range<usize>, scale: f32) {
+        let mut room = vec![0.0; self.width()];
         for (out, row) in out.chunks_exact_mut(self.width()).zip(rows) {
-            self.rotated(from.row(row), row, out, 1.0);
+            let from = T::widen_all(from.row(row), &mut room);
+            self.rotated(from, row, out, 1.0);
             multiply_row(out, scale);
+        }
+    }
+
+    /// The values, one behind the other.
+    fn gather_values(&self, out: &mut [f32]) {
+        for (row, out) in out.chunks_exact_mut(self.width()).enumerate() {
+            lane::widen(out, self.v.row(row));
         }
     }
 
@@ -119,16 +133,30 @@ impl<'a> Head<'a> {
         }
     }
 
+    /// How many of `count` keys query `query` sees.
+    fn seen_of(&self, count: usize, query: usize, first_key: usize) -> usize {
+        if self.is_causal {
+            (query + 1).saturating_sub(first_key).min(count)
+        } else {
+            count
+        }
+    }
+
     /// Makes scores of products: biases, and nothing of keys that query `query` does not see. Says how many it sees.
     fn finish_scores(&self, scores: &mut [f32], query: usize, first_key: usize) -> usize {
         if self.slope != 0.0 {
             add_bias(scores, self.slope, query as i32 - first_key as i32);
         }
-        if self.is_causal {
-            (query + 1).saturating_sub(first_key).min(scores.len())
-        } else {
-            scores.len()
+        self.seen_of(scores.len(), query, first_key)
+    }
+
+    /// Adds biases to scores that query `query` sees, and gives the largest, of at least `least`.
+    fn top(&self, scores: &mut [f32], query: usize, first_key: usize, least: f32) -> f32 {
+        if self.slope == 0.0 {
+            return largest(scores, least);
         }
+        let distance = query as i32 - first_key as i32;
+        largest_biased(scores, self.slope, distance, least)
     }
 }
 
@@ -157,8 +185,23 @@ wide! {
     /// Adds linear biases: the first key is `distance` before the query.
     fn add_bias(scores: &mut [f32], slope: f32, distance: i32) {
         for (key, score) in scores.iter_mut().enumerate() {
-            *score -= slope * (distance - key as i32).unsigned_abs() as f32;
+            *score -= slope * (distance - key as i32).abs() as f32;
         }
+    }
+
+    /// As [`add_bias`] and then [`largest`], in one go.
+    fn largest_biased(scores: &mut [f32], slope: f32, distance: i32, least: f32) -> f32 {
+        let larger = |a: f32, b: f32| if a > b { a } else { b };
+        let mut lanes = [least; LANES];
+        let mut left = distance;
+        for chunk in scores.chunks_mut(LANES) {
+            for (key, (lane, score)) in lanes.iter_mut().zip(chunk).enumerate() {
+                *score -= slope * (left - key as i32).abs() as f32;
+                *lane = larger(*lane, *score);
+            }
+            left -= LANES as i32;
+        }
+        lanes.into_iter().fold(least, larger)
     }
 
     /// The largest, of at least `least`. Numbers that are none are passed over: their exponentials show.
@@ -251,6 +294,8 @@ struct Room {
     d_query: Vec<f32>,
     d_keys: Vec<f32>,
     d_values: Vec<f32>,
+    values: Vec<f32>,
+    out: Vec<f32>,
 }
 
 fn sized(room: &mut Vec<f32>, len: usize) -> &mut [f32] {
@@ -269,14 +314,14 @@ fn blocks(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>
 }
 
 /// The forward pass, fused: scores live in the cache alone.
-pub fn fused(shape: &Attention, given: Given, team: &Team, buffers: &mut Buffers) {
+pub fn fused<T: Lane>(shape: &Attention, given: Given, team: &Team, buffers: &mut Buffers) {
     let table = given
         .table
         .map(|table| buffers.0[table].get::<f32>().to_vec());
     let [q, k, v, out, kept] = buffers.many([given.q, given.k, given.v, given.out, given.kept]);
-    let inputs = [q.get::<f32>(), k.get(), v.get()];
-    let out = parts(shape, out.get_mut(), shape.head_width(), TASK);
-    let kept = parts(shape, kept.get_mut(), 1, TASK);
+    let inputs = [q.get::<T>(), k.get(), v.get()];
+    let out = parts(shape, out.get_mut::<T>(), shape.head_width(), TASK);
+    let kept = parts(shape, kept.get_mut::<f32>(), 1, TASK);
     let per_sequence = shape.length.div_ceil(TASK) * shape.heads;
     let tasks = out.into_iter().zip(kept).enumerate().collect();
     team.deal_with(
@@ -294,10 +339,10 @@ pub fn fused(shape: &Attention, given: Given, team: &Team, buffers: &mut Buffers
 }
 
 /// Some queries of a head.
-fn fused_queries(
-    head: &Head,
+fn fused_queries<T: Lane>(
+    head: &Head<T>,
     queries: Range<usize>,
-    out: &mut MatrixMut,
+    out: &mut MatrixMut<T>,
     kept: &mut MatrixMut,
     room: &mut Room,
 ) {
@@ -305,64 +350,93 @@ fn fused_queries(
     let Room {
         query,
         scores,
+        keys,
         keys_turned,
+        values,
         tops,
         sums,
+        out: block_out,
         ..
     } = room;
     let keys_turned = sized(keys_turned, width * length);
+    let key = sized(keys, width);
     turn(keys_turned, length, width, |row, out| {
-        head.rotated(head.k.row(row), row, out, 1.0);
+        let from = T::widen_all(head.k.row(row), key);
+        head.rotated(from, row, out, 1.0);
     });
-    let keys_turned = Matrix::whole(keys_turned, width, length);
+    let values = sized(values, width * length);
+    head.gather_values(values);
+    let (keys, values) = (
+        Matrix::whole(keys_turned, width, length),
+        Matrix::whole(values, length, width),
+    );
     let first = queries.start;
     for block in blocks(queries, QUERIES) {
         let count = block.len();
         let query = sized(query, count * width);
         head.gather(query, head.q, block.clone(), head.scale());
         let query = Matrix::whole(query, count, width);
-        let mut out = out.rows_of(block.start - first..block.end - first);
         let (tops, sums) = (sized(tops, count), sized(sums, count));
-        tops.fill(f32::NEG_INFINITY);
-        sums.fill(0.0);
-        for keys in blocks(0..head.seen(&block), KEYS) {
-            let scores = sized(scores, count * keys.len());
-            let mut products = MatrixMut::whole(scores, count, keys.len());
-            multiply(
-                &mut products,
-                query,
-                keys_turned.block(0..width, keys.clone()),
-                Store::Set,
-            );
-            for (i, row) in scores.chunks_exact_mut(keys.len()).enumerate() {
-                let seen = head.finish_scores(row, block.start + i, keys.start);
-                let (seen, unseen) = row.split_at_mut(seen);
-                unseen.fill(0.0);
-                let top = largest(seen, tops[i]);
-                let sum = exponentials(seen, top);
-                let less = exp(tops[i] - top);
-                sums[i] = if keys.start == 0 {
-                    sum
-                } else {
-                    sums[i] * less + sum
-                };
-                if top > tops[i] && keys.start > 0 {
-                    multiply_row(out.row(i), less);
-                }
-                tops[i] = top;
-            }
-            let store = if keys.start == 0 {
-                Store::Set
-            } else {
-                Store::Add
-            };
-            let weights = Matrix::whole(scores, count, keys.len());
-            multiply(&mut out, weights, head.v.block(keys, 0..width), store);
-        }
+        let block_out = sized(block_out, count * width);
+        let mut product = MatrixMut::whole(block_out, count, width);
+        fused_block(
+            head,
+            &block,
+            [query, keys, values],
+            &mut product,
+            scores,
+            [tops, sums],
+        );
         for (i, query) in block.enumerate() {
-            multiply_row(out.row(i), 1.0 / sums[i]);
+            let row = product.row(i);
+            multiply_row(row, 1.0 / sums[i]);
+            lane::narrow(out.row(query - first), row);
             kept.row(query - first)[0] = tops[i] + sums[i].ln();
         }
+    }
+}
+
+/// The output of a block of queries before it is divided by the sums, which it gives beside the largest scores.
+fn fused_block<T: Lane>(
+    head: &Head<T>,
+    block: &Range<usize>,
+    [query, keys, values]: [Matrix; 3],
+    out: &mut MatrixMut,
+    scores: &mut Vec<f32>,
+    [tops, sums]: [&mut [f32]; 2],
+) {
+    let (width, count) = (head.width(), block.len());
+    tops.fill(f32::NEG_INFINITY);
+    sums.fill(0.0);
+    for part in blocks(0..head.seen(block), KEYS) {
+        let scores = sized(scores, count * part.len());
+        let mut products = MatrixMut::whole(scores, count, part.len());
+        let some_keys = keys.block(0..width, part.clone());
+        multiply(&mut products, query, some_keys, Store::Set);
+        for (i, row) in scores.chunks_exact_mut(part.len()).enumerate() {
+            let seen = head.seen_of(row.len(), block.start + i, part.start);
+            let (seen, unseen) = row.split_at_mut(seen);
+            unseen.fill(0.0);
+            let top = head.top(seen, block.start + i, part.start, tops[i]);
+            let sum = exponentials(seen, top);
+            let less = exp(tops[i] - top);
+            sums[i] = if part.start == 0 {
+                sum
+            } else {
+                sums[i] * less + sum
+            };
+            if top > tops[i] && part.start > 0 {
+                multiply_row(out.row(i), less);
+            }
+            tops[i] = top;
+        }
+        let store = if part.start == 0 {
+            Store::Set
+        } else {
+            Store::Add
+        };
+        let weights = Matrix::whole(scores, count, part.len());
+        multiply(out, weights, values.block(part, 0..width), store);
     }
 }
 
@@ -503,112 +577,4 @@ fn fused_head_backward(
         head.rotated(d_keys.row(row), row, dk.row(row), -1.0);
         dv.row(row).copy_from_slice(d_values.row(row));
     }
-}
-
-/// The forward pass with all scores in memory: `kept` gets the probabilities of every head.
-pub fn naive(shape: &Attention, given: Given, team: &Team, buffers: &mut Buffers) {
-    let table = given
-        .table
-        .map(|table| buffers.0[table].get::<f32>().to_vec());
-    let [q, k, v, out, kept] = buffers.many([given.q, given.k, given.v, given.out, given.kept]);
-    let inputs = [q.get::<f32>(), k.get(), v.get()];
-    let (length, width) = (shape.length, shape.head_width());
-    let out = parts(shape, out.get_mut(), width, length.max(1));
-    let kept = kept.get_mut::<f32>().chunks_mut((length * length).max(1));
-    let tasks = out.into_iter().zip(kept).enumerate().collect();
-    team.deal_with(tasks, Room::default, |room, (index, (mut out, p))| {
-        let head = Head::new(shape, inputs, table.as_deref(), index);
-        let (query, keys) = (
-            sized(&mut room.query, length * width),
-            sized(&mut room.keys, length * width),
-        );
-        head.gather(query, head.q, 0..length, head.scale());
-        head.gather(keys, head.k, 0..length, 1.0);
-        let (query, keys) = (
-            Matrix::whole(query, length, width),
-            Matrix::whole(keys, length, width),
-        );
-        multiply(
-            &mut MatrixMut::whole(p, length, length),
-            query,
-            keys.transposed(),
-            Store::Set,
-        );
-        for (query, row) in p.chunks_exact_mut(length).enumerate() {
-            let seen = head.finish_scores(row, query, 0);
-            row[seen..].fill(0.0);
-            let row = &mut row[..seen];
-            let sum = exponentials(row, largest(row, f32::NEG_INFINITY));
-            multiply_row(row, 1.0 / sum);
-        }
-        multiply(
-            &mut out,
-            Matrix::whole(p, length, length),
-            head.v,
-            Store::Set,
-        );
-    });
-}
-
-/// The backward pass with all gradients of scores in memory, in `work`.
-pub fn naive_backward(
-    shape: &Attention,
-    given: Given,
-    d_out: usize,
-    [dq, dk, dv, work]: [usize; 4],
-    team: &Team,
-    buffers: &mut Buffers,
-) {
-    let table = given
-        .table
-        .map(|table| buffers.0[table].get::<f32>().to_vec());
-    let Given { q, k, v, kept, .. } = given;
-    let [q, k, v, kept, d_out, dq, dk, dv, work] =
-        buffers.many([q, k, v, kept, d_out, dq, dk, dv, work]);
-    let inputs = [q.get::<f32>(), k.get(), v.get()];
-    let (kept, d_out) = (kept.get::<f32>(), d_out.get::<f32>());
-    let (length, width) = (shape.length, shape.head_width());
-    let [dq, dk, dv] = [dq, dk, dv].map(|d| parts(shape, d.get_mut(), width, length.max(1)));
-    let of_scores = (length * length).max(1);
-    let scores = work
-        .get_mut::<f32>()
-        .chunks_mut(of_scores)
-        .zip(kept.chunks(of_scores));
-    let tasks = dq
-        .into_iter()
-        .zip(dk)
-        .zip(dv)
-        .zip(scores)
-        .enumerate()
-        .collect();
-    team.deal_with(
-        tasks,
-        Room::default,
-        |room, (index, (((mut dq, mut dk), mut dv), (ds, p)))| {
-            let head = Head::new(shape, inputs, table.as_deref(), index);
-            let d_out = of_head(shape, d_out, index);
-            multiply(
-                &mut MatrixMut::whole(ds, length, length),
-                d_out,
-                head.v.transposed(),
-                Store::Set,
-            );
-            let probabilities = Matrix::whole(p, length, length);
-            multiply(&mut dv, probabilities.transposed(), d_out, Store::Set);
-            for (dp, p) in ds.chunks_exact_mut(length).zip(p.chunks_exact(length)) {
-                let sum = dot(dp, p);
-                gradients(dp, p, sum, head.scale());
-            }
-            let ds = Matrix::whole(ds, length, length);
-            for (d, from, ds) in [(&mut dq, head.k, ds), (&mut dk, head.q, ds.transposed())] {
-                let other = sized(&mut room.keys, length * width);
-                head.gather(other, from, 0..length, 1.0);
-                let other = Matrix::whole(other, length, width);
-                let mut turned =
-                    MatrixMut::whole(sized(&mut room.d_keys, length * width), length, width);
-                multiply(&mut turned, ds, other, Store::Set);
-                (0..length).for_each(|row| head.rotated(turned.row(row), row, d.row(row), -1.0));
-            }
-        },
-    );
 }

@@ -122,7 +122,7 @@ impl Mixture {
                 .args([places.slots, places.sources, places.kept, choices].map(Arg::Buffer))
                 .args(sizes),
         );
-        self.spread(program, &places, x, None, routed);
+        self.carry(program, (Way::ToSlots, &places), x, None, routed);
     }
 
     /// Computes the gradient of `x`, given that of the rows of slots.
@@ -134,7 +134,7 @@ impl Mixture {
         dx: usize,
     ) {
         self.expect_places(program, places);
-        self.gather(program, places, d_routed, None, dx);
+        self.carry(program, (Way::ToTokens, places), d_routed, None, dx);
     }
 
     /// Computes the rows of tokens: the sums of their slots' rows, times weights.
@@ -147,7 +147,7 @@ impl Mixture {
         y: usize,
     ) {
         self.expect_places(program, places);
-        self.gather(program, places, rows, Some(weights), y);
+        self.carry(program, (Way::ToTokens, places), rows, Some(weights), y);
     }
 
     /// Computes the gradients of the rows of slots and of the weights, given that of the rows of tokens.
@@ -159,7 +159,7 @@ impl Mixture {
         [d_rows, d_weights]: [usize; 2],
     ) {
         self.expect_places(program, places);
-        self.spread(program, places, dy, Some(weights), d_rows);
+        self.carry(program, (Way::ToSlots, places), dy, Some(weights), d_rows);
         self.expect_rows(program, dy, rows, &[d_weights]);
         let (shape, slots) = (*self, places.slots);
         program.step_on_cpu(move |team, buffers| {
@@ -197,42 +197,39 @@ impl Mixture {
         &matrix[row * self.width..][..self.width]
     }
 
-    /// Rows of slots of those of tokens.
-    fn spread(
+    /// Rows of slots of those of tokens, or of tokens of those of slots: the sums of rows at the other end, times weights.
+    fn carry(
         &self,
         program: &mut Program,
-        places: &Places,
+        (way, places): (Way, &Places),
         from: usize,
         weights: Option<usize>,
         out: usize,
     ) {
-        self.expect_rows(
-            program,
-            from,
-            out,
-            &weights.map_or(vec![], |weights| vec![weights]),
-        );
-        let (shape, sources) = (*self, places.sources);
+        let (index, kernel, rows) = match way {
+            Way::ToSlots => (places.sources, "moe_spread", self.slots()),
+            Way::ToTokens => (places.slots, "moe_gather", self.tokens),
+        };
+        let [tokens, slots] = match way {
+            Way::ToSlots => [from, out],
+            Way::ToTokens => [out, from],
+        };
+        let all_weights: Vec<_> = weights.into_iter().collect();
+        self.expect_rows(program, tokens, slots, &all_weights);
+        let shape = *self;
         program.step_on_cpu(move |team, buffers| {
             let weights = weights.map(|weights| buffers.0[weights].get::<f32>().to_vec());
-            let [from, sources, out] = buffers.many([from, sources, out]);
-            let (from, sources) = (from.get::<f32>(), sources.get::<u32>());
+            let [from, index, out] = buffers.many([from, index, out]);
+            let (from, index) = (from.get::<f32>(), index.get::<u32>());
             let tasks = out.get_mut::<f32>().chunks_mut((ROWS * shape.width).max(1));
             team.deal(
                 tasks.enumerate().collect(),
-                |(index, rows): (usize, &mut [f32])| {
+                |(task, rows): (usize, &mut [f32])| {
                     for (i, out) in rows.chunks_exact_mut(shape.width).enumerate() {
                         out.fill(0.0);
-                        let source = sources[index * ROWS + i];
-                        if source != NOWHERE {
-                            let weight = weights
-                                .as_ref()
-                                .map_or(1.0, |weights| weights[source as usize]);
-                            add_multiple(
-                                out,
-                                weight,
-                                shape.row(from, source as usize / shape.chosen),
-                            );
+                        for (row, choice) in way.terms(&shape, index, task * ROWS + i) {
+                            let weight = weights.as_ref().map_or(1.0, |weights| weights[choice]);
+                            add_multiple(out, weight, shape.row(from, row));
                         }
                     }
                 },
@@ -240,76 +237,48 @@ impl Mixture {
         });
         let sizes = [
             usize::from(weights.is_some()),
-            self.slots(),
+            rows,
             self.chosen,
             self.width,
         ];
         program.launch(
-            Launch::new(
-                &SOURCE,
-                "moe_spread",
-                blocks(self.slots(), 1, MOST_BLOCKS),
-                256,
-            )
-            .args([out, from, places.sources, weights.unwrap_or(from)].map(Arg::Buffer))
-            .args(sizes.map(|size| Arg::U32(size as u32))),
+            Launch::new(&SOURCE, kernel, blocks(rows, 1, MOST_BLOCKS), 256)
+                .args([out, from, index, weights.unwrap_or(from)].map(Arg::Buffer))
+                .args(sizes.map(|size| Arg::U32(size as u32))),
         );
     }
+}
 
-    /// Rows of tokens of those of slots.
-    fn gather(
-        &self,
-        program: &mut Program,
-        places: &Places,
-        from: usize,
-        weights: Option<usize>,
-        out: usize,
-    ) {
-        self.expect_rows(
-            program,
-            out,
-            from,
-            &weights.map_or(vec![], |weights| vec![weights]),
-        );
-        let (shape, slots) = (*self, places.slots);
-        program.step_on_cpu(move |team, buffers| {
-            let weights = weights.map(|weights| buffers.0[weights].get::<f32>().to_vec());
-            let [from, slots, out] = buffers.many([from, slots, out]);
-            let (from, slots) = (from.get::<f32>(), slots.get::<u32>());
-            let tasks = out.get_mut::<f32>().chunks_mut((ROWS * shape.width).max(1));
-            team.deal(
-                tasks.enumerate().collect(),
-                |(index, rows): (usize, &mut [f32])| {
-                    for (i, out) in rows.chunks_exact_mut(shape.width).enumerate() {
-                        out.fill(0.0);
-                        let first = (index * ROWS + i) * shape.chosen;
-                        for choice in first..first + shape.chosen {
-                            if slots[choice] != NOWHERE {
-                                let weight =
-                                    weights.as_ref().map_or(1.0, |weights| weights[choice]);
-                                add_multiple(out, weight, shape.row(from, slots[choice] as usize));
-                            }
-                        }
-                    }
-                },
-            );
-        });
-        let sizes = [
-            usize::from(weights.is_some()),
-            self.tokens,
-            self.chosen,
-            self.width,
-        ];
-        program.launch(
-            Launch::new(
-                &SOURCE,
-                "moe_gather",
-                blocks(self.tokens, 1, MOST_BLOCKS),
-                256,
-            )
-            .args([out, from, places.slots, weights.unwrap_or(from)].map(Arg::Buffer))
-            .args(sizes.map(|size| Arg::U32(size as u32))),
-        );
+/// Where rows go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    ToSlots,
+    ToTokens,
+}
+
+impl Way {
+    /// The rows at the other end that row `row` is the sum of, and the choices whose weights they have. `index` has the choice in
+    /// each slot, or the slot of each choice.
+    fn terms<'a>(
+        self,
+        shape: &Mixture,
+        index: &'a [u32],
+        row: usize,
+    ) -> impl Iterator<Item = (usize, usize)> + use<'a> {
+        let chosen = shape.chosen;
+        let places = match self {
+            Self::ToSlots => row..row + 1,
+            Self::ToTokens => row * chosen..(row + 1) * chosen,
+        };
+        let term = move |place: usize| {
+            let there = index[place] as usize;
+            match self {
+                Self::ToSlots => (there / chosen, there),
+                Self::ToTokens => (there, place),
+            }
+        };
+        let is_somewhere = move |place: &usize| index[*place] != NOWHERE;
+        places.filter(is_somewhere).map(term)
     }
 }
 

@@ -107,7 +107,8 @@ impl RunningPace {
 /// Advances the step's number and with it the learning rate and the corrections. A step that is skipped does not count.
 ///
 /// The rate rises to `peak` over `warmup` steps, then falls to `floor` until step `steps`, as its [`Shape`] has it, and stays
-/// there. With `steps` 0 it stays at `peak`.
+/// there. With `steps` 0 it stays at `peak`. (Half a cosine: I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm
+/// restarts", ICLR 2017, one period.)
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Clock {
     /// b1 of the corrections.

@@ -39,9 +39,9 @@ pub trait Rule: Copy + Send + Sync + 'static {
 const ONE: Running = Running::exact(1.0);
 
 /// Stochastic gradient descent with momentum: `v = mu v - eta g`, `theta += v` (I. Sutskever, J. Martens, G. Dahl, G.
-/// Hinton, "On the importance of initialization and momentum in deep learning", ICML 2013, equations 1 and 2), with the
+/// Hinton, "On the importance of initialization and momentum in deep learning", ICML 2013), with the
 /// decoupled decay `- eta lambda theta` of SGDW (I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR
-/// 2019, algorithm 1, line 9). State: `v`, 0 at first.
+/// 2019). State: `v`, 0 at first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
     /// mu
@@ -89,7 +89,7 @@ impl Rule for Sgd {
 
 /// `AdamW`: `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`, both divided by `1 - b^t`, and
 /// `theta -= eta (alpha m / (sqrt v + eps) + lambda theta)` (I. Loshchilov, F. Hutter, "Decoupled weight decay
-/// regularization", ICLR 2019, algorithm 2, lines 7 to 12). There `eta` is the schedule's multiplier; with `alpha`
+/// regularization", ICLR 2019). There `eta` is the schedule's multiplier; with `alpha`
 /// 1, the default, it is the rate of D. P. Kingma, J. Ba, "Adam", ICLR 2015, and the decay is `eta lambda`, as in
 /// `PyTorch`. States: `m` and `v`, 0 at first.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -153,7 +153,7 @@ impl Rule for AdamW {
 }
 
 /// Lion: `c = b1 m + (1 - b1) g`, `theta -= eta (sign c + lambda theta)`, `m = b2 m + (1 - b2) g` (X. Chen et al.,
-/// "Symbolic discovery of optimization algorithms", `NeurIPS` 2023, algorithm 2). The sign of 0 is 0. State: `m`, 0 at first.
+/// "Symbolic discovery of optimization algorithms", `NeurIPS` 2023). The sign of 0 is 0. State: `m`, 0 at first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lion {
     /// b1
@@ -212,7 +212,7 @@ impl Rule for Lion {
 /// Adan, whose betas are one minus the usual: `m = (1 - b1) m + b1 g`, `v = (1 - b2) v + b2 (g - g')`,
 /// `n = (1 - b3) n + b3 (g + (1 - b2) (g - g'))^2`, `theta = (theta - eta / (sqrt n + eps) (m + (1 - b2) v)) /
 /// (1 + lambda eta)` with the gradient `g'` of the step before (X. Xie et al., "Adan: adaptive Nesterov momentum algorithm for
-/// faster optimizing deep models", IEEE TPAMI 46(12), 2024 (arXiv 2022), algorithm 1, lines 3 to 8, without restarts). States: `m`,
+/// faster optimizing deep models", IEEE TPAMI 46(12), 2024 (arXiv:2208.06677, 2022), without restarts; its program divides `m`, `v` and `n` by one minus powers of the usual betas besides). States: `m`,
 /// `v`, `n`, and `g'`; the paper begins with `m = g`, `v = 0` and `n = g^2` of the first gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adan {
@@ -287,7 +287,7 @@ impl Rule for Adan {
 
 /// Sophia with the Gauss-Newton-Bartlett estimator: `m = b1 m + (1 - b1) g`, `theta -= eta lambda theta`,
 /// `theta -= eta clip(m / max(gamma h, eps), 1)` (H. Liu et al., "Sophia: a scalable stochastic second-order optimizer for
-/// language model pre-training", ICLR 2024, algorithm 3, lines 6 to 13, and equation 6). Every k-th step [`super::Curvature`] updates
+/// language model pre-training", ICLR 2024). Every k-th step [`super::Curvature`] updates
 /// `h`. The authors' program writes `rho bs h + 1e-15` for the divisor: its `rho bs` is this `gamma`, where `h` holds squared
 /// means without the batch's size, and its small number is added. States: `m` and `h`, 0 at first.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -9,7 +9,7 @@ use super::kind::{self, Kind};
 use super::{Shape, reference};
 use crate::buffer::Buffer;
 use crate::check;
-use crate::element::DType;
+use crate::element::{DType, Real};
 use crate::program::{Checked, Outcome};
 
 /// The matrices of a case, by the numbers of their buffers.
@@ -141,7 +141,14 @@ impl Matrices {
 }
 
 /// Compares a product of `f32` matrices with the reference: of `m` by `n`, with sums over `k`, as `sides` are in this order.
-pub fn compare(sides: [usize; 3], a: &[f32], b: &[f32], found: &[f32], seed: u64) -> Checked {
+/// The result was computed in `f32`, whatever it is stored as.
+pub fn compare<T: Real>(
+    sides: [usize; 3],
+    a: &[f32],
+    b: &[f32],
+    found: &[T],
+    seed: u64,
+) -> Checked {
     let shape = Shape {
         batch: 1,
         m: sides[0],
@@ -150,9 +157,13 @@ pub fn compare(sides: [usize; 3], a: &[f32], b: &[f32], found: &[f32], seed: u64
     };
     let judge = Judge {
         tolerance: Kind::F32.tolerance(sides[2] as u64, true),
-        rounding: Kind::F32.rounding(),
+        rounding: match T::DTYPE {
+            DType::F16 => Kind::F16.rounding(),
+            DType::Bf16 => Kind::Bf16.rounding(),
+            _ => Kind::F32.rounding(),
+        },
     };
-    let element = |i: usize| f64::from(found[i]);
+    let element = |i: usize| found[i].into();
     let product = Product {
         a,
         b,
@@ -167,7 +178,7 @@ pub fn compare(sides: [usize; 3], a: &[f32], b: &[f32], found: &[f32], seed: u64
     Checked {
         error,
         tolerance: judge.tolerance,
-        detail: "largest |found - exact| / sum of magnitudes, as of a GEMM; bound: the smaller of gamma_k and \
+        detail: "largest |found - exact|, beyond one rounding where it has 16 bits, / sum of magnitudes, as of a GEMM; bound: the smaller of gamma_k and \
                  10 sqrt(k) u"
             .into(),
     }
