@@ -328,9 +328,8 @@ fn is_caught_by(
 ) -> bool {
     let compiled = Compiled::of_mutant(paths, mutant, watch)
         .unwrap_or_else(|reason| panic!("{}: {reason}", mutant.what));
-    let fails = |case: &CaseSpec, order: &Order| {
-        run(&mut Session::start(&compiled), case, *order).is_err()
-    };
+    let fails =
+        |case: &CaseSpec, order: &Order| run(&mut Session::start(&compiled), case, *order).is_err();
     cases
         .iter()
         .any(|case| orders.iter().any(|order| fails(case, order)))

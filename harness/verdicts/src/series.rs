@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use assay_protocol::{Digest, Metric, Work};
+use assay_protocol::{Bound, Digest, Metric, Work};
 use assay_record::{Field, Fingerprint, RunId, Timestamp};
 use assay_stats::Interval;
 use assay_store::{RunRow, SeriesKey, SeriesRow, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+use crate::ceilings::Ceilings;
 use crate::estimate::{estimate, rates};
+use crate::summary::time_over;
 
 /// A series, oldest point first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,22 @@ pub struct Series {
     pub work: Work,
     /// Its points by start of the run.
     pub points: Vec<Point>,
+    /// Runs with results that cannot be, which are no points: no level and no change rests on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub impossible: Vec<Impossible>,
+}
+
+/// A result beyond the ceiling of what bounds its case: see [`Ceilings`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Impossible {
+    /// The run.
+    pub run: RunId,
+    /// When it started.
+    pub started: Timestamp,
+    /// Estimate over the rounds, with its interval.
+    pub estimate: Interval,
+    /// Why it cannot be, in words.
+    pub why: String,
 }
 
 /// One run's value in a series.
@@ -83,6 +101,7 @@ fn is_measurement(run: &RunRow) -> bool {
 pub(crate) struct Drawing {
     runs: HashMap<RunId, RunRow>,
     fingerprints: BTreeMap<Digest, Fingerprint>,
+    ceilings: BTreeMap<String, Ceilings>,
 }
 
 /// Differences of fingerprints, each found once.
@@ -95,23 +114,27 @@ impl Drawing {
         let digests = digests.map(|run| run.before).collect();
         Ok(Self {
             fingerprints: store.fingerprints(&digests)?,
+            ceilings: Ceilings::of_all(store, runs.iter().map(|run| run.machine.as_str()))?,
             runs: runs.into_iter().map(|row| (row.run.clone(), row)).collect(),
         })
     }
 
-    /// Those of some rows that have a point.
+    /// Those of some rows that have a result.
     pub fn all(&self, rows: &[SeriesRow]) -> Vec<Series> {
         let mut changes = Changes::new();
         let mut series: Vec<Series> = rows
             .iter()
             .map(|row| self.series(row, &mut changes))
             .collect();
-        series.retain(|series| !series.points.is_empty());
+        series.retain(|series| !series.points.is_empty() || !series.impossible.is_empty());
         series
     }
 
     fn series(&self, row: &SeriesRow, changes: &mut Changes) -> Series {
         let mut points = Vec::with_capacity(row.points.len());
+        let mut impossible = Vec::new();
+        let ceilings = self.ceilings.get(&row.key.machine);
+        let ceilings = ceilings.filter(|_| row.key.metric == Metric::TIME);
         let mut last = None;
         for (id, rounds) in &row.points {
             let Some(run) = self.runs.get(id).filter(|run| is_measurement(run)) else {
@@ -120,6 +143,15 @@ impl Drawing {
             let Some(estimate) = estimate(rounds) else {
                 continue;
             };
+            if let Some(why) = ceilings.and_then(|known| beyond(known, row, rounds)) {
+                impossible.push(Impossible {
+                    run: id.clone(),
+                    started: run.started,
+                    estimate,
+                    why,
+                });
+                continue;
+            }
             let before = run.before;
             let mut point = Point {
                 run: id.clone(),
@@ -141,6 +173,7 @@ impl Drawing {
             metric: row.metric.clone(),
             work: row.work.clone(),
             points,
+            impossible,
         }
     }
 
@@ -151,6 +184,19 @@ impl Drawing {
             .or_insert_with(|| changes(&prints[&before], &prints[&after]))
             .clone()
     }
+}
+
+/// Why times of a series cannot be, as summaries and gates have it.
+fn beyond(ceilings: &Ceilings, row: &SeriesRow, rounds: &[f64]) -> Option<String> {
+    let limited = &row.limited;
+    if ceilings.all.is_empty() || limited.bound == Bound::default() {
+        return None;
+    }
+    let time = time_over(rounds, row.key.timing, limited.clock_resolution_ns)?;
+    let fractions = ceilings.beside(&limited.device, limited.bound, &row.work, &time);
+    fractions
+        .into_iter()
+        .find_map(|fraction| fraction.impossible)
 }
 
 /// Differences of two fingerprints, volatile state left out, for display.

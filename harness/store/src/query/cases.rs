@@ -39,18 +39,26 @@ impl Store {
 
     /// The same of several runs, in their order: a few scans for all of them.
     pub fn cases_of(&self, runs: &[RunId]) -> Result<Vec<Vec<CaseRow>>, StoreError> {
-        let runs = Places::of(runs);
-        let (places, mut cases) = self.unvisited(&runs)?;
+        self.which_cases(&Places::of(runs), Which::All)
+    }
+
+    /// Of several runs, in their order, the cases that did not go well: those with a round that is not ok, or with none.
+    pub fn troubled_cases_of(&self, runs: &[RunId]) -> Result<Vec<Vec<CaseRow>>, StoreError> {
+        self.which_cases(&Places::of(runs), Which::Troubled)
+    }
+
+    fn which_cases(&self, runs: &Places, which: Which) -> Result<Vec<Vec<CaseRow>>, StoreError> {
+        let (places, mut cases) = self.unvisited(runs, which)?;
         // Of each block, its case and its place among the rounds of that.
         let mut blocks = HashMap::new();
-        for (place, block, mut round) in self.visits(&runs)? {
+        for (place, block, mut round) in self.visits(runs, which)? {
             if let Ok(at) = places.binary_search(&place) {
                 round.values = vec![None; cases[at].metrics.len()];
                 blocks.insert((place.0, block), (at, cases[at].rounds.len()));
                 cases[at].rounds.push(round);
             }
         }
-        self.fill_values(&runs, &blocks, &mut cases)?;
+        self.fill_values(runs, which, &blocks, &mut cases)?;
         let mut by_run: Vec<Vec<CaseRow>> = Vec::new();
         by_run.resize_with(runs.0.len(), Vec::new);
         for ((run, ..), case) in places.into_iter().zip(cases) {
@@ -81,11 +89,15 @@ impl Store {
     }
 
     /// Cases without their rounds, in order.
-    fn unvisited(&self, runs: &Places) -> Result<(Vec<Place>, Vec<CaseRow>), StoreError> {
-        let sql = format!(
+    fn unvisited(
+        &self,
+        runs: &Places,
+        which: Which,
+    ) -> Result<(Vec<Place>, Vec<CaseRow>), StoreError> {
+        let sql = which.of(
+            runs,
             "SELECT run_key, case_no, arm_no, case_id, arm, benchmark, workload, params, device, timing, definition, work, deterministic, metrics, memory_level, arithmetic_unit, clock_resolution_ns, facts
-             FROM cases WHERE run_key IN ({})",
-            runs.listed()
+             FROM cases",
         );
         let mut found: Vec<(Place, CaseRow)> = Vec::new();
         let mut known = KnownOfCases::default();
@@ -97,11 +109,11 @@ impl Store {
     }
 
     /// Every visit, those to one case in the order of its rounds.
-    fn visits(&self, runs: &Places) -> Result<Vec<Visit>, StoreError> {
-        let sql = format!(
+    fn visits(&self, runs: &Places, which: Which) -> Result<Vec<Visit>, StoreError> {
+        let sql = which.of(
+            runs,
             "SELECT run_key, case_no, arm_no, block, round, attempt, started, status, reason, samples, warmup, steady, stop, verification, inputs, log, disturbed
-             FROM results WHERE run_key IN ({})",
-            runs.listed()
+             FROM results",
         );
         let mut visits = Vec::new();
         let mut known = Known::default();
@@ -115,12 +127,19 @@ impl Store {
     fn fill_values(
         &self,
         runs: &Places,
+        which: Which,
         blocks: &HashMap<(usize, i32), (usize, usize)>,
         cases: &mut [CaseRow],
     ) -> Result<(), StoreError> {
-        let sql = format!(
-            "SELECT run_key, block, metric, number FROM round_values WHERE run_key IN ({})",
-            runs.listed()
+        let sql = which.of(
+            runs,
+            match which {
+                Which::All => "SELECT run_key, block, metric, number FROM round_values",
+                Which::Troubled => {
+                    "SELECT run_key, block, metric, number
+                     FROM round_values JOIN results USING (run_key, block)"
+                }
+            },
         );
         self.batches(&sql, [], |batch| {
             let keys: &Int64Array = column(batch, 0)?;
@@ -140,6 +159,30 @@ impl Store {
             }
             Ok(())
         })
+    }
+}
+
+/// Which cases of runs are meant.
+#[derive(Clone, Copy)]
+enum Which {
+    All,
+    /// Those with a round that is not ok, or with none.
+    Troubled,
+}
+
+impl Which {
+    /// A statement whose rows have a run and a case, for the cases that are meant.
+    fn of(self, runs: &Places, select: &str) -> String {
+        let keys = runs.listed();
+        match self {
+            Self::All => format!("{select} WHERE run_key IN ({keys})"),
+            Self::Troubled => format!(
+                "WITH troubled AS (
+                     SELECT run_key, case_no, arm_no FROM results WHERE run_key IN ({keys}) AND status <> 'ok'
+                     UNION SELECT run_key, case_no, arm_no FROM cases WHERE run_key IN ({keys}) AND NOT declared)
+                 {select} JOIN troubled USING (run_key, case_no, arm_no)"
+            ),
+        }
     }
 }
 
@@ -207,7 +250,7 @@ fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
     Ok(serde_json::from_str(text)?)
 }
 
-fn bound(level: Option<String>, unit: Option<String>) -> Result<Bound, Fault> {
+pub(super) fn bound(level: Option<String>, unit: Option<String>) -> Result<Bound, Fault> {
     let known = |what: &str| -> Fault { format!("`{what}` bounds nothing that is known").into() };
     Ok(Bound {
         level: level
