@@ -27,8 +27,8 @@ pub struct Values<'a> {
 /// A series, and what is the same for each of its values.
 struct Listed<'a> {
     history: &'a CaseHistory,
-    /// The head of its row in a table, as HTML.
-    head: String,
+    /// The name in the head of its row in a table, as HTML, and what tells arms apart.
+    head: [String; 2],
     /// Number of its case.
     case: u32,
     /// Digest over what a page tells of it.
@@ -46,8 +46,8 @@ enum Place {
 pub struct Value<'v> {
     /// The series that has it.
     pub history: &'v CaseHistory,
-    /// The head of its row in a table of a page in a folder, as HTML.
-    pub head: &'v str,
+    /// The name in the head of its row in a table of a page in a folder, as HTML, and what tells arms apart.
+    pub head: [&'v str; 2],
     /// Number of its case: metrics of one case have one.
     pub case: u32,
     /// The estimate over its rounds.
@@ -77,7 +77,7 @@ impl<'a> Values<'a> {
         let case = *self.cases.entry(case).or_insert(next);
         let head = head(&series.key);
         self.series.push(Listed {
-            digest: Digest::of(format!("{head}\n{}", series.metric.unit.symbol())),
+            digest: Digest::of(format!("{head:?}\n{}", series.metric.unit.symbol())),
             history,
             head,
             case,
@@ -109,7 +109,7 @@ impl<'a> Values<'a> {
             };
             Value {
                 history: listed.history,
-                head: &listed.head,
+                head: listed.head.each_ref().map(String::as_str),
                 case: listed.case,
                 estimate,
                 impossible,
@@ -133,17 +133,19 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Case, arm and metric of a series, with a link to its page.
-fn head(key: &SeriesKey) -> String {
+/// Case and metric of a series, with a link to its page, and its arm.
+fn head(key: &SeriesKey) -> [String; 2] {
     let text = |text: &str| escaped(&cell(text));
     let (href, case) = (address::series(key), text(&key.case));
-    let arm = match part::arm(&key.arm) {
-        "" => String::new(),
-        arm => format!(" <span class=\"mark\">arm <bdi>{}</bdi></span>", text(arm)),
-    };
     let metric = match part::metric(&key.metric) {
         metric if metric.is_empty() => metric,
         metric => format!(" <span class=\"mark\"><bdi>{}</bdi></span>", text(&metric)),
     };
-    format!("<th scope=\"row\"><a href=\"../{href}\"><bdi>{case}</bdi></a>{arm}{metric}</th>")
+    [
+        format!("<a href=\"../{href}\"><bdi>{case}</bdi></a>{metric}"),
+        format!(
+            " <span class=\"mark\">arm <bdi>{}</bdi></span>",
+            text(&key.arm)
+        ),
+    ]
 }

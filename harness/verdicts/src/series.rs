@@ -99,13 +99,14 @@ fn is_measurement(run: &RunRow) -> bool {
 
 /// What all series of one reading share: runs and fingerprints.
 pub(crate) struct Drawing {
-    runs: HashMap<RunId, RunRow>,
+    /// By their start, as the points of every series are.
+    runs: Vec<RunRow>,
     fingerprints: BTreeMap<Digest, Fingerprint>,
     ceilings: BTreeMap<String, Ceilings>,
 }
 
-/// Differences of fingerprints, each found once.
-type Changes = HashMap<(Digest, Digest), Vec<Change>>;
+/// Differences of the fingerprints of two runs, by the places of these, each found once.
+type Changes = HashMap<(usize, usize), Vec<Change>>;
 
 impl Drawing {
     pub fn of(store: &Store) -> Result<Self, StoreError> {
@@ -115,7 +116,7 @@ impl Drawing {
         Ok(Self {
             fingerprints: store.fingerprints(&digests)?,
             ceilings: Ceilings::of_all(store, runs.iter().map(|run| run.machine.as_str()))?,
-            runs: runs.into_iter().map(|row| (row.run.clone(), row)).collect(),
+            runs,
         })
     }
 
@@ -136,10 +137,14 @@ impl Drawing {
         let ceilings = self.ceilings.get(&row.key.machine);
         let ceilings = ceilings.filter(|_| row.key.metric == Metric::TIME);
         let mut last = None;
+        let mut runs = self.runs.iter().enumerate();
         for (id, rounds) in &row.points {
-            let Some(run) = self.runs.get(id).filter(|run| is_measurement(run)) else {
-                continue;
+            let Some((at, run)) = runs.find(|(_, run)| run.run == *id) else {
+                break;
             };
+            if !is_measurement(run) {
+                continue;
+            }
             let Some(estimate) = estimate(rounds) else {
                 continue;
             };
@@ -152,7 +157,6 @@ impl Drawing {
                 });
                 continue;
             }
-            let before = run.before;
             let mut point = Point {
                 run: id.clone(),
                 started: run.started,
@@ -163,9 +167,9 @@ impl Drawing {
                 changes: Vec::new(),
             };
             if let Some(last) = last {
-                point.changes = self.changes(last, before, changes);
+                point.changes = self.changes(last, at, changes);
             }
-            last = Some(before);
+            last = Some(at);
             points.push(point);
         }
         Series {
@@ -177,11 +181,11 @@ impl Drawing {
         }
     }
 
-    fn changes(&self, before: Digest, after: Digest, known: &mut Changes) -> Vec<Change> {
-        let prints = &self.fingerprints;
+    fn changes(&self, before: usize, after: usize, known: &mut Changes) -> Vec<Change> {
+        let print = |at: usize| &self.fingerprints[&self.runs[at].before];
         let known = known.entry((before, after));
         known
-            .or_insert_with(|| changes(&prints[&before], &prints[&after]))
+            .or_insert_with(|| changes(print(before), print(after)))
             .clone()
     }
 }

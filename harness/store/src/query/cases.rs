@@ -48,17 +48,26 @@ impl Store {
     }
 
     fn which_cases(&self, runs: &Places, which: Which) -> Result<Vec<Vec<CaseRow>>, StoreError> {
-        let (places, mut cases) = self.unvisited(runs, which)?;
+        let (of_cases, of_results) = (self.rows_of("cases", runs)?, self.rows_of("results", runs)?);
+        let meant = |rows: &str| which.among(rows, &of_cases, &of_results);
+        let (places, mut cases) = self.unvisited(runs, &meant(&of_cases))?;
         // Of each block, its case and its place among the rounds of that.
         let mut blocks = HashMap::new();
-        for (place, block, mut round) in self.visits(runs, which)? {
+        for (place, block, mut round) in self.visits(runs, &meant(&of_results))? {
             if let Ok(at) = places.binary_search(&place) {
                 round.values = vec![None; cases[at].metrics.len()];
                 blocks.insert((place.0, block), (at, cases[at].rounds.len()));
                 cases[at].rounds.push(round);
             }
         }
-        self.fill_values(runs, which, &blocks, &mut cases)?;
+        let mut of_values = self.rows_of("round_values", runs)?;
+        if matches!(which, Which::Troubled) {
+            of_values = format!(
+                "{of_values} JOIN {} USING (run_key, block)",
+                meant(&of_results)
+            );
+        }
+        self.fill_values(runs, &of_values, &blocks, &mut cases)?;
         let mut by_run: Vec<Vec<CaseRow>> = Vec::new();
         by_run.resize_with(runs.0.len(), Vec::new);
         for ((run, ..), case) in places.into_iter().zip(cases) {
@@ -78,8 +87,8 @@ impl Store {
         let places = Places::of(runs);
         let mut names = vec![CaseNames::new(); runs.len()];
         let sql = format!(
-            "SELECT run_key, case_id, arm FROM cases WHERE run_key IN ({}) ORDER BY case_no, arm_no",
-            places.listed()
+            "SELECT run_key, case_id, arm FROM {} ORDER BY case_no, arm_no",
+            self.rows_of("cases", &places)?
         );
         self.rows(&sql, [], |row| {
             names[places.at(row.get(0)?)?].push((row.get(1)?, row.get(2)?));
@@ -92,12 +101,11 @@ impl Store {
     fn unvisited(
         &self,
         runs: &Places,
-        which: Which,
+        rows: &str,
     ) -> Result<(Vec<Place>, Vec<CaseRow>), StoreError> {
-        let sql = which.of(
-            runs,
+        let sql = format!(
             "SELECT run_key, case_no, arm_no, case_id, arm, benchmark, workload, params, device, timing, definition, work, deterministic, metrics, memory_level, arithmetic_unit, clock_resolution_ns, facts
-             FROM cases",
+             FROM {rows}"
         );
         let mut found: Vec<(Place, CaseRow)> = Vec::new();
         let mut known = KnownOfCases::default();
@@ -109,11 +117,10 @@ impl Store {
     }
 
     /// Every visit, those to one case in the order of its rounds.
-    fn visits(&self, runs: &Places, which: Which) -> Result<Vec<Visit>, StoreError> {
-        let sql = which.of(
-            runs,
+    fn visits(&self, runs: &Places, rows: &str) -> Result<Vec<Visit>, StoreError> {
+        let sql = format!(
             "SELECT run_key, case_no, arm_no, block, round, attempt, started, status, reason, samples, warmup, steady, stop, verification, inputs, log, disturbed
-             FROM results",
+             FROM {rows}"
         );
         let mut visits = Vec::new();
         let mut known = Known::default();
@@ -127,20 +134,11 @@ impl Store {
     fn fill_values(
         &self,
         runs: &Places,
-        which: Which,
+        rows: &str,
         blocks: &HashMap<(usize, i32), (usize, usize)>,
         cases: &mut [CaseRow],
     ) -> Result<(), StoreError> {
-        let sql = which.of(
-            runs,
-            match which {
-                Which::All => "SELECT run_key, block, metric, number FROM round_values",
-                Which::Troubled => {
-                    "SELECT run_key, block, metric, number
-                     FROM round_values JOIN results USING (run_key, block)"
-                }
-            },
-        );
+        let sql = format!("SELECT run_key, block, metric, number FROM {rows}");
         self.batches(&sql, [], |batch| {
             let keys: &Int64Array = column(batch, 0)?;
             let of_blocks: &Int32Array = column(batch, 1)?;
@@ -171,16 +169,15 @@ enum Which {
 }
 
 impl Which {
-    /// A statement whose rows have a run and a case, for the cases that are meant.
-    fn of(self, runs: &Places, select: &str) -> String {
-        let keys = runs.listed();
+    /// The rows of a table that are of the cases that are meant. `results` and `cases` are the rows of the runs in these.
+    fn among(self, rows: &str, cases: &str, results: &str) -> String {
         match self {
-            Self::All => format!("{select} WHERE run_key IN ({keys})"),
+            Self::All => rows.to_owned(),
             Self::Troubled => format!(
-                "WITH troubled AS (
-                     SELECT run_key, case_no, arm_no FROM results WHERE run_key IN ({keys}) AND status <> 'ok'
-                     UNION SELECT run_key, case_no, arm_no FROM cases WHERE run_key IN ({keys}) AND NOT declared)
-                 {select} JOIN troubled USING (run_key, case_no, arm_no)"
+                "(SELECT * FROM {rows} JOIN (
+                     SELECT run_key, case_no, arm_no FROM {results} WHERE status <> 'ok'
+                     UNION SELECT run_key, case_no, arm_no FROM {cases} WHERE NOT declared)
+                 USING (run_key, case_no, arm_no))"
             ),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use assay_protocol::Metric;
 use assay_record::whole::{self, Draft};
 use assay_record::{Body, Record};
 use assay_store::synthetic::Recipe;
@@ -68,8 +69,8 @@ fn store_records_at_once_are_what_they_are_one_by_one() {
     let place = Place::new();
     let mut made: Vec<Record> = (0..5).map(|n| night("bench-1", n).record()).collect();
     // One that nothing can be made of, one that is there already, and one twice.
-    made[1].blocks[2].telemetry = made[1].blocks[0].telemetry.clone();
-    made[1].blocks[2].telemetry[0].values.pop();
+    let prepared = made[1].blocks[0].prepared.as_mut().unwrap();
+    prepared.metrics.push(Metric::time());
     let folder = place.records();
     let mut records: Vec<_> = made.into_iter().map(|one| saved(&folder, one)).collect();
     records.push(records[2].clone());

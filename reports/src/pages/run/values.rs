@@ -16,7 +16,7 @@ use crate::text::escaped;
 use crate::values::Value;
 
 /// Usual length of a row, in bytes.
-const ROW: usize = 240;
+const ROW: usize = 260;
 
 /// The values of a run.
 #[derive(Serialize)]
@@ -34,6 +34,11 @@ pub struct ValuesView {
 pub fn view(library: &Library<'_>, troubles: &RunSummary) -> ValuesView {
     let run = &troubles.run;
     let count = library.values.of_run(&run.run).count();
+    let arms: BTreeSet<&str> = library
+        .values
+        .of_run(&run.run)
+        .map(|value| value.history.series.key.arm.as_str())
+        .collect();
     let mut rows = String::with_capacity(ROW * count);
     let (mut good, mut beyond) = (BTreeSet::new(), BTreeSet::new());
     for value in library.values.of_run(&run.run) {
@@ -43,7 +48,7 @@ pub fn view(library: &Library<'_>, troubles: &RunSummary) -> ValuesView {
             &mut beyond
         };
         of.insert(value.case);
-        row(&mut rows, &value);
+        row(&mut rows, &value, arms.len() > 1);
     }
     let mut tally = part::tally(&troubles.cases);
     let known: BTreeSet<u32> = troubles
@@ -68,11 +73,15 @@ pub fn view(library: &Library<'_>, troubles: &RunSummary) -> ValuesView {
 }
 
 /// Writing to a string does not fail.
-fn row(rows: &mut String, value: &Value<'_>) {
+fn row(rows: &mut String, value: &Value<'_>, has_arms: bool) {
     let unit = &value.history.series.metric.unit;
-    rows.push_str("<tr>");
-    rows.push_str(value.head);
-    rows.push_str("<td class=\"num\">");
+    let [name, arm] = value.head;
+    rows.push_str("<tr><th scope=\"row\">");
+    rows.push_str(name);
+    if has_arms {
+        rows.push_str(arm);
+    }
+    rows.push_str("</th><td class=\"num\">");
     quantity(rows, &part::number(value.estimate, unit));
     if !value.impossible.is_empty() {
         rows.push_str(
