@@ -74,7 +74,7 @@ fn older_runs_have_every_value_and_what_went_wrong() {
     let model = model(5);
     let pages = pages(&model);
     for (at, page) in pages.iter().enumerate() {
-        let is_whole = page.contains("<th scope=\"col\" class=\"num\">Rounds</th>");
+        let is_whole = page.contains("<th scope=\"col\" class=\"num\">Tolerance</th>");
         assert_eq!(is_whole, at >= 3, "page {at}");
         assert!(!page.contains("<script>alert") && !page.contains("onmouseover=\""));
     }
