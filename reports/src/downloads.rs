@@ -80,9 +80,10 @@ pub fn of(library: &Library<'_>, row: &RunRow) -> Result<Option<Downloads>, Repo
     let Some(file) = library.model.records.get(&row.run) else {
         return Ok(None);
     };
-    let Some(manifest) = library.manifest(&row.manifest) else {
+    let Some(planned) = library.manifest(&row.manifest) else {
         return Ok(None);
     };
+    let manifest = &planned.whole();
     let left_out = if library.settings.publish_source {
         Vec::new()
     } else {

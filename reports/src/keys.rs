@@ -4,6 +4,7 @@
 use assay_protocol::Digest;
 use assay_record::RunId;
 use assay_stats::Interval;
+use assay_store::RunRow;
 use assay_verdicts::{CaseHistory, Change, Point, Reproduction};
 use serde::Serialize;
 
@@ -27,9 +28,21 @@ impl Library<'_> {
             (reproductions, self.again(run)),
             original.map(|original| self.runs.contains_key(original)),
             (self.before(row), self.model.ceilings.get(&row.machine)),
-            self.places.get(&(row.suite.as_str(), row.machine.as_str())),
+            self.listed(row),
             self.model.records.get(run).map(|file| file.bytes),
         ))
+    }
+
+    /// Of what a run's page tells of series: of one of the newest, which links also what it could not measure, all of its place.
+    fn listed(&self, row: &RunRow) -> (bool, Option<Digest>) {
+        let is_whole = self.summary(&row.run).is_some();
+        let place = (row.suite.as_str(), row.machine.as_str());
+        let digest = if is_whole {
+            self.places.get(&place).copied()
+        } else {
+            Some(self.values.digest(&row.run))
+        };
+        (is_whole, digest)
     }
 
     /// Of a file of results.
@@ -89,7 +102,7 @@ impl Library<'_> {
         self.key(&(
             (&series.key, &series.metric, &series.work),
             Digest::of(points(&series.points)),
-            (&history.changes, &history.marks),
+            (&history.changes, &history.marks, &series.impossible),
             siblings,
             last.map(|run| (run, self.model.heads.get(run))),
             (judged, verdict),

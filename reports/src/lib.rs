@@ -21,11 +21,10 @@ mod results;
 pub mod scores;
 mod templates;
 mod text;
+mod values;
 pub mod words;
 
 use std::path::{Path, PathBuf};
-
-use assay_verdicts::RunSummary;
 
 pub use error::ReportError;
 pub use model::{
@@ -65,10 +64,8 @@ pub fn publish(
 ) -> Result<Published, ReportError> {
     let presentation = Presentation::of(settings)?;
     let mut publication = Publication::begin(model, out, &presentation)?;
-    let missing = publication.missing_runs();
-    let is_missing = |summary: &&RunSummary| missing.contains(&summary.run.run);
     publication.add(&Portion {
-        summaries: model.summaries.iter().filter(is_missing).cloned().collect(),
+        runs: publication.missing_runs(),
         ..Portion::default()
     })?;
     publication.finish()

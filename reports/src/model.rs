@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::address;
 use crate::downloads::Downloads;
 use crate::presentation::Presentation;
 use crate::results::{self, Results};
+use crate::values::Values;
 use assay_protocol::{Digest, Metric};
-use assay_record::{Fingerprint, Manifest, RunId, Timestamp};
-use assay_store::{RoundDetail, RunGauges, RunRow, SeriesKey};
+use assay_record::{Fingerprint, RunId, Timestamp};
+use assay_store::{Planned, RoundDetail, RunGauges, RunRow, SeriesKey};
 use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::gate::State;
 use assay_verdicts::{
@@ -24,8 +25,9 @@ pub struct SiteModel {
     pub runs: Vec<RunRow>,
     /// What each run's record ends with: the same text, the same record.
     pub heads: BTreeMap<RunId, String>,
-    /// What the newest runs found, which other pages than their own tell of. Which runs these are must follow from the rest of the
-    /// model, not from what was published before.
+    /// What the newest runs found, all of it: other pages than their own tell of that too. Of every other run the page has its values as
+    /// the series have them, and what went wrong. Which runs these are must follow from the rest of the model, not from what was
+    /// published before.
     pub summaries: Vec<RunSummary>,
     /// The series with what changed in them.
     pub histories: Vec<CaseHistory>,
@@ -72,12 +74,14 @@ pub struct MachineChange {
 /// What the pages of some runs are made of, beside the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Portion {
-    /// What these runs found.
-    pub summaries: Vec<RunSummary>,
+    /// The runs.
+    pub runs: Vec<RunId>,
+    /// Of those whose summary is not in the model the cases that did not go well, with the events.
+    pub troubles: BTreeMap<RunId, RunSummary>,
     /// Their fingerprints, and those of the runs before them.
     pub fingerprints: BTreeMap<Digest, Fingerprint>,
     /// Their manifests by digest.
-    pub manifests: BTreeMap<Digest, Manifest>,
+    pub manifests: BTreeMap<Digest, Planned>,
     /// What telemetry read over them, where it read anything.
     pub gauges: BTreeMap<RunId, RunGauges>,
 }
@@ -188,6 +192,7 @@ impl Default for SiteSettings {
 }
 
 /// The model in the order in which pages show it.
+#[derive(Clone)]
 pub struct Library<'a> {
     /// Settings of the site.
     pub settings: &'a Presentation<'a>,
@@ -209,6 +214,8 @@ pub struct Library<'a> {
     pub places: BTreeMap<(&'a str, &'a str), Digest>,
     /// Keys of what is made of series, once they are known: several files share one.
     pub series_keys: BTreeMap<&'a SeriesKey, OnceLock<Option<Digest>>>,
+    /// What each run has in which series.
+    pub values: Arc<Values<'a>>,
     /// Series by their cases.
     by_case: BTreeMap<&'a str, Vec<&'a Series>>,
     /// When the newest run of all started.
@@ -264,15 +271,17 @@ impl<'a> Place<'a> {
 impl<'a> Library<'a> {
     /// Puts a model in order.
     pub fn new(model: &'a SiteModel, settings: &'a Presentation<'a>) -> Self {
+        let histories: BTreeMap<&SeriesKey, &CaseHistory> = model
+            .histories
+            .iter()
+            .map(|history| (&history.series.key, history))
+            .collect();
         Self {
             settings,
+            values: Arc::new(Values::of(histories.values().copied())),
             runs: model.runs.iter().map(|row| (&row.run, row)).collect(),
             summaries: model.summaries.iter().map(|s| (&s.run.run, s)).collect(),
-            histories: model
-                .histories
-                .iter()
-                .map(|history| (&history.series.key, history))
-                .collect(),
+            histories,
             hrefs: model
                 .histories
                 .iter()
@@ -298,16 +307,21 @@ impl<'a> Library<'a> {
         }
     }
 
-    /// The same for pages of runs.
-    pub fn with(
-        model: &'a SiteModel,
-        settings: &'a Presentation<'a>,
-        portion: &'a Portion,
-    ) -> Self {
-        Self {
+    /// The same for pages of some runs.
+    pub fn with<'p>(&self, portion: &'p Portion) -> Library<'p>
+    where
+        'a: 'p,
+    {
+        let own: Library<'p> = self.clone();
+        Library {
             portion: Some(portion),
-            ..Self::new(model, settings)
+            ..own
         }
+    }
+
+    /// What went wrong in a run whose page is rendered and whose summary is not at hand.
+    pub fn troubles(&self, run: &RunId) -> Option<&'a RunSummary> {
+        self.portion?.troubles.get(run)
     }
 
     /// A fingerprint, where it is at hand.
@@ -327,7 +341,7 @@ impl<'a> Library<'a> {
     }
 
     /// The manifest of a run whose page is rendered.
-    pub fn manifest(&self, digest: &Digest) -> Option<&'a Manifest> {
+    pub fn manifest(&self, digest: &Digest) -> Option<&'a Planned> {
         self.portion?.manifests.get(digest)
     }
 

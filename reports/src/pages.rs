@@ -46,7 +46,7 @@ pub enum Plan<'a> {
     /// Every machine.
     Machines,
     /// One run.
-    Run(&'a assay_verdicts::RunSummary),
+    Run(&'a assay_store::RunRow),
     /// One series.
     Series(&'a assay_verdicts::CaseHistory),
     /// One machine with its runs, the latest first.
@@ -68,7 +68,7 @@ impl Plan<'_> {
             Self::Matrix(href, _) => href.clone(),
             Self::Reproductions => "reproductions.html".into(),
             Self::Machines => "machines.html".into(),
-            Self::Run(summary) => crate::address::run(&summary.run.run),
+            Self::Run(row) => crate::address::run(&row.run),
             Self::Series(history) => crate::address::series(&history.series.key),
             Self::Machine(name, _) => crate::address::machine(name),
             Self::About => "about.html".into(),
@@ -79,7 +79,7 @@ impl Plan<'_> {
     /// Digest over what it is made of; `None` where it is always rendered.
     pub fn key(&self, library: &Library<'_>) -> Option<Digest> {
         match self {
-            Self::Run(summary) => library.run_key(&summary.run.run),
+            Self::Run(row) => library.run_key(&row.run),
             Self::Series(history) => library.series_key(history),
             Self::Data(file) => file.key(library),
             Self::Index
@@ -104,7 +104,7 @@ impl Plan<'_> {
             Self::Matrix(href, matrix) => matrix::render(library, matrix, href),
             Self::Reproductions => reproductions::render(library),
             Self::Machines => machines::render(library),
-            Self::Run(summary) => run::render(library, summary),
+            Self::Run(row) => run::render(library, row),
             Self::Series(history) => series::render(library, history),
             Self::Machine(name, runs) => machine::render(library, name, runs),
             Self::About => about::render(library),

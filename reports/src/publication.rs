@@ -10,6 +10,7 @@ use std::thread;
 
 use assay_protocol::Digest;
 use assay_record::RunId;
+use assay_store::RunRow;
 
 use crate::downloads::{self, Downloads, Held};
 use crate::error::ReportError;
@@ -27,8 +28,7 @@ const FOLDERS: [&str; 7] = [
 
 /// A site that grows beside the one that it will replace.
 pub struct Publication<'a> {
-    model: &'a SiteModel,
-    presentation: &'a Presentation<'a>,
+    library: Library<'a>,
     staging: Staging,
     root: PathBuf,
     previous: Previous,
@@ -56,8 +56,7 @@ impl<'a> Publication<'a> {
         let bytes = presentation.write(&root)?;
         Ok(Self {
             previous: Previous::of(staging.target()),
-            model,
-            presentation,
+            library: Library::new(model, presentation),
             staging,
             root,
             files: BTreeMap::new(),
@@ -69,10 +68,9 @@ impl<'a> Publication<'a> {
 
     /// Runs whose pages the site that lies there does not have as they would be now: each must come in a [`Portion`].
     pub fn missing_runs(&self) -> Vec<RunId> {
-        let library = Library::new(self.model, self.presentation);
-        let runs = library.runs.keys().copied();
+        let runs = self.library.runs.keys().copied();
         let missing = runs.filter(|run| {
-            let key = library.run_key(run);
+            let key = self.library.run_key(run);
             key.is_none_or(|key| !self.has_run(run, &key))
         });
         missing.cloned().collect()
@@ -80,7 +78,7 @@ impl<'a> Publication<'a> {
 
     /// Whether the site that lies there has the page of a run and its downloads as they would be now.
     fn has_run(&self, run: &RunId, key: &Digest) -> bool {
-        let is_published = self.model.records.contains_key(run);
+        let is_published = self.library.model.records.contains_key(run);
         let is_whole = |path: &String| !self.previous.lists(path) || self.previous.has(path, key);
         self.previous.has(&address::run(run), key)
             && (!is_published || downloads_of(run).iter().all(is_whole))
@@ -89,9 +87,8 @@ impl<'a> Publication<'a> {
     /// Files of results that the site that lies there does not have as they would be now, with the runs that each is of: they
     /// must be there when the publication is finished.
     pub fn missing_results(&self) -> Vec<(PathBuf, Vec<RunId>)> {
-        let library = Library::new(self.model, self.presentation);
-        let missing = library.results().into_iter().filter(|results| {
-            let key = library.results_key(results);
+        let missing = self.library.results().into_iter().filter(|results| {
+            let key = self.library.results_key(results);
             key.is_none_or(|key| !self.previous.has(&results.name, &key))
         });
         missing
@@ -101,17 +98,17 @@ impl<'a> Publication<'a> {
 
     /// Writes the pages of some runs, and their downloads.
     pub fn add(&mut self, portion: &Portion) -> Result<(), ReportError> {
-        let mut library = Library::with(self.model, self.presentation, portion);
-        let found = on_all_cores(&portion.summaries, |summary| {
-            downloads::of(&library, &summary.run)
-        })?;
-        let runs = portion.summaries.iter().map(|summary| &summary.run.run);
-        let downloads: BTreeMap<RunId, Downloads> = runs
+        let mut library = self.library.with(portion);
+        let rows = portion.runs.iter().filter_map(|run| library.runs.get(run));
+        let rows: Vec<&RunRow> = rows.copied().collect();
+        let found = on_all_cores(&rows, |row| downloads::of(&library, row))?;
+        let downloads: BTreeMap<RunId, Downloads> = rows
+            .iter()
             .zip(found)
-            .filter_map(|(run, found)| Some((run.clone(), found?)))
+            .filter_map(|(row, found)| Some((row.run.clone(), found?)))
             .collect();
         library.downloads = Some(&downloads);
-        let pages = portion.summaries.iter().map(Plan::Run).collect();
+        let pages = rows.into_iter().map(Plan::Run).collect();
         let pages = keyed(&library, pages);
         self.write_all(&library, pages)?;
         for (run, downloads) in &downloads {
@@ -145,7 +142,7 @@ impl<'a> Publication<'a> {
 
     /// Writes all other pages, and puts the site in the place of the one before.
     pub fn finish(mut self) -> Result<Published, ReportError> {
-        let mut library = Library::new(self.model, self.presentation);
+        let mut library = self.library.clone();
         for run in library.runs.keys() {
             let path = address::run(run);
             if self.done.contains(&path) {
@@ -155,7 +152,7 @@ impl<'a> Publication<'a> {
             if !self.take(&path, key) {
                 return Err(ReportError::NoPage { page: path });
             }
-            let published = self.model.records.contains_key(run);
+            let published = library.model.records.contains_key(run);
             for path in downloads_of(run).iter().filter(|_| published) {
                 self.take(path, key);
             }

@@ -70,6 +70,14 @@ pub fn escape(text: &str, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(rest.as_bytes())
 }
 
+/// The same as a value.
+pub fn escaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    // Writing to memory does not fail, and of text only text is made.
+    let _ = escape(text, &mut bytes);
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
 /// The text without characters that no page may hold, for files whose format escapes by itself.
 pub fn plain(text: &str) -> Cow<'_, str> {
     if text.contains(is_forbidden) {
@@ -105,13 +113,7 @@ fn is_forbidden(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{LOG, clip, escape, log_tail};
-
-    fn escaped(text: &str) -> String {
-        let mut out = Vec::new();
-        escape(text, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    }
+    use super::{LOG, clip, escaped, log_tail};
 
     #[test]
     fn long_text_keeps_both_ends() {

@@ -222,6 +222,7 @@ mod tests {
             metric: Metric::time(),
             work: Work::default(),
             points: (0..).zip(values).map(point).collect(),
+            impossible: Vec::new(),
         };
         CaseHistory::of(series, &Marks::default(), Timestamp::now().day())
     }

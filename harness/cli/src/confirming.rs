@@ -4,6 +4,7 @@ mod scene;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use assay_record::{Manifest, ManifestFile, Purpose, RunId, RunStatus};
@@ -283,7 +284,7 @@ impl Again<'_> {
     /// Tonight's manifest with the suspects alone, and rounds enough.
     fn manifest(&self, suspects: &BTreeSet<(String, String)>) -> Manifest {
         let kept = cases(suspects);
-        let mut manifest = self.scene.tonight.manifest.clone();
+        let mut manifest = Manifest::clone(&self.scene.tonight.manifest);
         manifest.schema = assay_record::manifest::MANIFEST_SCHEMA;
         manifest.cases.retain(|case| kept.contains(&case.id));
         for case in &mut manifest.cases {
@@ -321,7 +322,7 @@ impl Again<'_> {
 /// A run with the rounds of another after its own.
 fn longer(run: &RunView, more: &RunView) -> RunView {
     let mut whole = run.clone();
-    for case in &mut whole.cases {
+    for case in Arc::make_mut(&mut whole.cases) {
         let mut found = more.cases.iter();
         let Some(added) = found.find(|added| added.case == case.case && added.arm == case.arm)
         else {

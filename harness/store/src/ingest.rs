@@ -1,10 +1,11 @@
 //! Bringing records into the database, in any order, as often as one likes: each whole or not at all.
 
-use std::collections::HashSet;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use assay_record::{Record, RecordError, RunId, RunStatus, Timestamp};
+use assay_record::{Block, Record, RecordError, RunId, RunStatus, Timestamp};
 use duckdb::{Connection, params};
 
 use crate::Store;
@@ -14,9 +15,9 @@ use crate::load::{Loading, load, run_key};
 use crate::open;
 use crate::schema::RUN_TABLES;
 
-/// How many records a transaction takes at most, and how many bytes of files: these are in memory meanwhile.
-const BATCH_RECORDS: usize = 32;
-const BATCH_BYTES: u64 = 4 << 20;
+/// From how many rows on a transaction takes no further record. What is more than a row group of DuckDB's (122 880 rows) goes to its
+/// place at once; what is less goes through the log, and is packed each time that this is worked in.
+const BATCH_ROWS: usize = 1_000_000;
 /// Deepest folder below a given one that is searched for records.
 const MAX_DEPTH: usize = 16;
 
@@ -44,6 +45,81 @@ pub struct IngestReport {
     pub doubts: Vec<(RunId, String)>,
     /// Files and folders that could not be ingested, and why. All others were.
     pub failures: Vec<(PathBuf, StoreError)>,
+}
+
+/// Records that go into the database together.
+#[derive(Default)]
+struct Batch {
+    rows: usize,
+    /// Where they lie, and whether their runs were not known.
+    taken: Vec<(PathBuf, bool)>,
+}
+
+/// About how many rows a record becomes.
+fn rows_of(record: &Record) -> usize {
+    let of_block = |block: &Block| {
+        let readings = block.telemetry.iter().map(|series| series.values.len());
+        1 + block.samples.len() + readings.sum::<usize>()
+    };
+    record.blocks.iter().map(of_block).sum()
+}
+
+/// Records on their way from folders.
+#[derive(Default)]
+struct Reading {
+    /// Those that were read, by where they lie.
+    seen: RefCell<BTreeMap<PathBuf, Seen>>,
+    unchanged: Cell<usize>,
+    unread: RefCell<Vec<(PathBuf, StoreError)>>,
+    /// What ended it.
+    stopped: RefCell<Option<StoreError>>,
+}
+
+struct Seen {
+    run: RunId,
+    /// What cannot be true of its times.
+    doubts: Vec<String>,
+}
+
+impl Reading {
+    /// Reads a record: none, where it is known at this place and length or cannot be read. `None` ends it.
+    fn read(
+        &self,
+        path: PathBuf,
+        known: &HashSet<(String, i64)>,
+    ) -> Option<Vec<(Record, PathBuf)>> {
+        let read = place(&path).and_then(|place| {
+            // A finished one is not read again: `verify` is there for doubt.
+            if known.contains(&place) {
+                return Ok(None);
+            }
+            Record::read(&path)
+                .map(Some)
+                .map_err(|error| explain(&path, error))
+        });
+        match read {
+            Ok(None) => {
+                self.unchanged.set(self.unchanged.get() + 1);
+                Some(Vec::new())
+            }
+            Ok(Some(record)) => {
+                let seen = Seen {
+                    run: record.header.run.clone(),
+                    doubts: record.clock_doubts(Timestamp::now()),
+                };
+                self.seen.borrow_mut().insert(path.clone(), seen);
+                Some(vec![(record, path)])
+            }
+            Err(error) if error.is_of_record() => {
+                self.unread.borrow_mut().push((path, error));
+                Some(Vec::new())
+            }
+            Err(error) => {
+                *self.stopped.borrow_mut() = Some(error);
+                None
+            }
+        }
+    }
 }
 
 /// What the database knows of a run.
@@ -81,51 +157,69 @@ impl Store {
         })
     }
 
-    /// Ingests records that were read from these paths, what is new of them in one transaction: several times as fast as
-    /// one by one. Says of each what became of it; one that cannot be ingested keeps no other from it.
+    /// Ingests records that were read from these paths, as they come, and tells `said` of each what became of it, in their order,
+    /// once that is sure: new ones go into the database by the thousand, for a transaction costs more than what is in it. One that
+    /// cannot be ingested keeps no other from it.
     ///
-    /// An error is one of the database itself, which stops all: what was ingested before it may stay.
-    pub fn ingest_records(
+    /// An error is one of the database itself, which stops all: what was told of before it stays.
+    pub fn ingest_all(
         &mut self,
-        records: &[(Record, PathBuf)],
-    ) -> Result<Vec<Result<Ingested, StoreError>>, StoreError> {
+        records: impl IntoIterator<Item = (Record, PathBuf)>,
+        mut said: impl FnMut(&Path, Result<Ingested, StoreError>),
+    ) -> Result<(), StoreError> {
         let sql = "SELECT run_key FROM runs";
         let known: Vec<i64> = self.rows(sql, [], |row| Ok(row.get(0)?))?;
         let mut known: HashSet<i64> = known.into_iter().collect();
-        let mut new = Vec::new();
-        for (record, path) in records {
-            if known.insert(run_key(&record.header.run)) {
-                new.push((record, path));
+        let mut records = records.into_iter().peekable();
+        while records.peek().is_some() {
+            let mut batch = Batch::default();
+            // Of several that fail together it is not known which did: each is tried by itself then.
+            let taken = self
+                .append_new(&mut records, &mut known, &mut batch)
+                .is_ok();
+            for (path, is_new) in batch.taken {
+                let became = if taken && is_new {
+                    Ok(Ingested::New)
+                } else {
+                    self.ingest_file(&path)
+                };
+                match became {
+                    Err(error) if !error.is_of_record() => return Err(error),
+                    became => said(&path, became),
+                }
             }
         }
-        // Of several that fail together it is not known which did: each is tried by itself then.
-        let taken = !new.is_empty() && self.append_new(&new).is_ok();
-        let mut left: HashSet<&RunId> = new.iter().map(|(one, _)| &one.header.run).collect();
-        let mut became = Vec::with_capacity(records.len());
-        for (record, path) in records {
-            if taken && left.remove(&record.header.run) {
-                became.push(Ok(Ingested::New));
-                continue;
-            }
-            match self.ingest_record(record, path) {
-                Err(error) if !error.is_of_record() => return Err(error),
-                done => became.push(done),
-            }
-        }
-        Ok(became)
+        Ok(())
     }
 
-    /// Puts records of runs that are not known into the database, all or none.
-    fn append_new(&mut self, records: &[(&Record, &PathBuf)]) -> Result<(), StoreError> {
+    fn ingest_file(&mut self, path: &Path) -> Result<Ingested, StoreError> {
+        let record = Record::read(path).map_err(|error| explain(path, error))?;
+        self.ingest_record(&record, path)
+    }
+
+    /// Puts records of runs that are not known into the database, as many as a transaction takes, all or none.
+    fn append_new(
+        &mut self,
+        records: &mut impl Iterator<Item = (Record, PathBuf)>,
+        known: &mut HashSet<i64>,
+        batch: &mut Batch,
+    ) -> Result<(), StoreError> {
         let transaction = self
             .connection
             .transaction()
             .map_err(|error| StoreError::of_duckdb(&self.path, &error))?;
         let mut loading = Loading::begin(&transaction)?;
-        for (record, path) in records {
-            let path = std::path::absolute(path).map_err(StoreError::io(path))?;
-            let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
-            loading.add(record, &path, bytes)?;
+        while batch.rows < BATCH_ROWS
+            && let Some((record, path)) = records.next()
+        {
+            let is_new = known.insert(run_key(&record.header.run));
+            batch.rows += rows_of(&record);
+            batch.taken.push((path.clone(), is_new));
+            if is_new {
+                let path = std::path::absolute(&path).map_err(StoreError::io(&path))?;
+                let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+                loading.add(&record, &path, bytes)?;
+            }
         }
         loading.end()?;
         let committed = transaction.commit();
@@ -143,54 +237,34 @@ impl Store {
             ..IngestReport::default()
         };
         let known = self.known_files()?;
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        for path in paths {
-            // A finished one that is known at this path and length is not read again: `verify` is there for doubt.
-            if known.contains(&place(&path)?) {
-                report.unchanged += 1;
-                continue;
-            }
-            match Record::read(&path).map_err(|error| explain(&path, error)) {
-                Ok(record) => {
-                    bytes += std::fs::metadata(&path).map_or(0, |meta| meta.len());
-                    batch.push((record, path));
-                }
-                Err(error) if error.is_of_record() => report.failures.push((path, error)),
-                Err(error) => return Err(error),
-            }
-            if batch.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES {
-                self.take(std::mem::take(&mut batch), &mut report)?;
-                bytes = 0;
-            }
-        }
-        self.take(batch, &mut report)?;
-        Ok(report)
-    }
-
-    /// Ingests records and reports what became of them.
-    fn take(
-        &mut self,
-        batch: Vec<(Record, PathBuf)>,
-        report: &mut IngestReport,
-    ) -> Result<(), StoreError> {
-        let became = self.ingest_records(&batch)?;
-        let now = Timestamp::now();
-        for ((record, path), became) in batch.into_iter().zip(became) {
+        let reading = Reading::default();
+        let records = paths
+            .into_iter()
+            .map_while(|path| reading.read(path, &known));
+        self.ingest_all(records.flatten(), |path, became| {
+            let seen = reading.seen.borrow_mut().remove(path);
+            let Some(Seen { run, doubts }) = seen else {
+                return;
+            };
             if matches!(became, Ok(Ingested::New | Ingested::Updated)) {
-                let run = &record.header.run;
-                let doubts = record.clock_doubts(now).into_iter();
+                let doubts = doubts.into_iter();
                 report
                     .doubts
                     .extend(doubts.map(|doubt| (run.clone(), doubt)));
             }
             match became {
-                Ok(Ingested::New) => report.new.push(record.header.run),
-                Ok(Ingested::Updated) => report.updated.push(record.header.run),
+                Ok(Ingested::New) => report.new.push(run),
+                Ok(Ingested::Updated) => report.updated.push(run),
                 Ok(Ingested::Unchanged) => report.unchanged += 1,
-                Err(error) => report.failures.push((path, error)),
+                Err(error) => report.failures.push((path.to_path_buf(), error)),
             }
+        })?;
+        report.unchanged += reading.unchanged.get();
+        report.failures.extend(reading.unread.take());
+        match reading.stopped.take() {
+            Some(error) => Err(error),
+            None => Ok(report),
         }
-        Ok(())
     }
 
     /// Where finished records lay when they were ingested, and how long they were.

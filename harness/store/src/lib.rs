@@ -21,8 +21,8 @@ pub use error::StoreError;
 pub use ingest::{IngestReport, Ingested};
 pub use open::{Access, Patience, Store};
 pub use rows::{
-    CaseRow, EventRow, Gauge, GaugeStep, ImportRow, MeasuredRound, RecordRow, RoundDetail,
-    RoundRow, RoundSamples, RunGauges, RunRow, SeriesKey, SeriesRow,
+    CaseRow, EventRow, Gauge, GaugeStep, ImportRow, Limited, MeasuredRound, Planned, RecordRow,
+    RoundDetail, RoundRow, RoundSamples, RunGauges, RunRow, SeriesKey, SeriesRow,
 };
 pub use schema::SCHEMA_VERSION;
 pub use verify::{Problem, VerifyReport};

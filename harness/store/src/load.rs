@@ -1,10 +1,12 @@
 //! Turning one record into rows: what each table gets, and nothing about whether it should.
 
 mod rounds;
+mod same;
 mod samples;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use assay_protocol::{ArithmeticUnit, Digest, MemoryLevel, Metric, Prepared};
 use assay_record::{
@@ -14,6 +16,7 @@ use duckdb::{Appender, Connection, params};
 use serde::Serialize;
 
 use self::rounds::{counting, counts, declared, round_values};
+use self::same::{LastSame, Same};
 use self::samples::SampleColumns;
 use crate::columns;
 use crate::error::StoreError;
@@ -73,6 +76,7 @@ struct Documents {
     known: HashSet<String>,
     /// Lists of cases: records in a row mostly have the same.
     lists: CaseLists,
+    same: LastSame,
 }
 
 /// One for each table, for as long as rows come: to open them costs more than the rows of a small record.
@@ -115,6 +119,7 @@ impl<'a> Loading<'a> {
             documents: Documents {
                 known: documents(connection).map_err(wrong)?,
                 lists: CaseLists::default(),
+                same: LastSame::default(),
             },
             tables: open().map_err(wrong)?,
             connection,
@@ -124,7 +129,7 @@ impl<'a> Loading<'a> {
     /// Adds a record. `bytes` is the length of its file.
     pub fn add(&mut self, record: &Record, path: &Path, bytes: u64) -> Result<(), StoreError> {
         check(record).map_err(|what| StoreError::content(path, what))?;
-        let loaded = Loader::of(record)
+        let loaded = Loader::of(record, &mut self.documents.same)
             .and_then(|loader| loader.all(&mut self.tables, &mut self.documents, path, bytes));
         loaded.map_err(|fault| match fault.downcast::<duckdb::Error>() {
             Ok(error) => wrong(self.connection, &error),
@@ -209,8 +214,7 @@ struct Loader<'a> {
     key: i64,
     /// Of each block.
     visits: Vec<Visited>,
-    /// Key of each case on each arm, the arms of one case together.
-    series: Vec<i64>,
+    same: Arc<Same>,
 }
 
 /// Where a block belongs.
@@ -222,7 +226,7 @@ struct Visited {
 }
 
 impl<'a> Loader<'a> {
-    fn of(record: &'a Record) -> Result<Self, Fault> {
+    fn of(record: &'a Record, same: &mut LastSame) -> Result<Self, Fault> {
         let header = &record.header;
         let places = Places::of(&header.manifest);
         let counting = counting(&record.blocks);
@@ -234,20 +238,6 @@ impl<'a> Loader<'a> {
                 counts: counts(block, &counting),
             })
         };
-        let mut series = Vec::new();
-        for case in &header.manifest.cases {
-            let (timing, definition) = (name_of(&case.timing)?, case.definition.to_string());
-            for arm in &header.manifest.arms {
-                series.push(key_of(&[
-                    &header.manifest.suite.name,
-                    &case.id,
-                    &timing,
-                    &definition,
-                    &header.machine.name,
-                    &arm.name,
-                ]));
-            }
-        }
         Ok(Self {
             record,
             key: run_key(&header.run),
@@ -256,7 +246,7 @@ impl<'a> Loader<'a> {
                 .iter()
                 .map(visited)
                 .collect::<Result<_, Fault>>()?,
-            series,
+            same: same.of(record)?,
         })
     }
 }
@@ -362,52 +352,46 @@ impl Loader<'_> {
     }
 
     fn cases(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
-        let header = &self.record.header;
-        let all_declared = declared(&self.record.blocks);
+        let manifest = &self.record.header.manifest;
+        let declared = declared(&self.record.blocks);
         let nothing = Prepared::default();
-        let mut rows = Vec::new();
-        for (case_no, case) in (0i32..).zip(&header.manifest.cases) {
-            for (arm_no, arm) in (0i32..).zip(&header.manifest.arms) {
-                let declared = all_declared.get(&(case.id.as_str(), arm.name.as_str()));
-                let prepared = declared.copied().unwrap_or(&nothing);
-                let series = self.series(case_no, arm_no);
-                rows.push((case_no, arm_no, series, case, arm, declared, prepared));
-            }
-        }
-        let rows = &rows;
-        let timings: Vec<String> = rows
+        let arms = || manifest.arms.iter().map(|arm| arm.name.as_str());
+        let places = manifest
+            .cases
             .iter()
-            .map(|row| name_of(&row.3.timing))
-            .collect::<Result<_, _>>()?;
+            .flat_map(|case| arms().map(move |arm| (case.id.as_str(), arm)));
+        let found: Vec<Option<&Prepared>> =
+            places.map(|place| declared.get(&place).copied()).collect();
+        let all = || found.iter().map(|found| found.unwrap_or(&nothing));
+        let [case_nos, arm_nos, series, ids, arms] = self.same.places.clone();
+        let [benchmarks, workloads, params, devices, timings, definitions] = self.same.said.clone();
         columns::append(
             appender,
             [
-                columns::longs(rows.iter().map(|_| self.key)),
-                columns::ints(rows.iter().map(|row| row.0)),
-                columns::ints(rows.iter().map(|row| row.1)),
-                columns::longs(rows.iter().map(|row| row.2)),
-                columns::texts(rows.iter().map(|row| row.3.id.as_str())),
-                columns::texts(rows.iter().map(|row| row.4.name.as_str())),
-                columns::texts(rows.iter().map(|row| row.3.benchmark.as_str())),
-                columns::texts(rows.iter().map(|row| row.3.workload.name())),
-                columns::json(rows.iter().map(|row| &row.3.params))?,
-                columns::texts(rows.iter().map(|row| row.3.device.kind.to_string())),
-                columns::texts(timings),
-                columns::texts(rows.iter().map(|row| row.3.definition.to_string())),
-                columns::truths(rows.iter().map(|row| row.5.is_some())),
-                columns::json(rows.iter().map(|row| &row.6.work))?,
-                columns::truths(rows.iter().map(|row| row.6.deterministic)),
-                columns::json(rows.iter().map(|row| &row.6.metrics))?,
+                columns::longs(found.iter().map(|_| self.key)),
+                case_nos,
+                arm_nos,
+                series,
+                ids,
+                arms,
+                benchmarks,
+                workloads,
+                params,
+                devices,
+                timings,
+                definitions,
+                columns::truths(found.iter().map(Option::is_some)),
+                columns::json(all().map(|prepared| &prepared.work))?,
+                columns::truths(all().map(|prepared| prepared.deterministic)),
+                columns::json(all().map(|prepared| &prepared.metrics))?,
                 columns::some_texts(
-                    rows.iter()
-                        .map(|row| row.6.bound.level.map(MemoryLevel::name)),
+                    all().map(|prepared| prepared.bound.level.map(MemoryLevel::name)),
                 ),
                 columns::some_texts(
-                    rows.iter()
-                        .map(|row| row.6.bound.unit.map(ArithmeticUnit::name)),
+                    all().map(|prepared| prepared.bound.unit.map(ArithmeticUnit::name)),
                 ),
-                columns::some_counts(rows.iter().map(|row| row.6.timer_resolution_ns)),
-                columns::json(rows.iter().map(|row| &row.6.facts))?,
+                columns::some_counts(all().map(|prepared| prepared.timer_resolution_ns)),
+                columns::json(all().map(|prepared| &prepared.facts))?,
             ],
         )
     }
@@ -415,17 +399,12 @@ impl Loader<'_> {
     /// Key of the series of a case on an arm, all metrics together.
     fn series(&self, case_no: i32, arm_no: i32) -> i64 {
         let arms = self.record.header.manifest.arms.len();
-        self.series[case_no as usize * arms + arm_no as usize]
+        self.same.series[case_no as usize * arms + arm_no as usize]
     }
 
     fn results(&self, appender: &mut Appender<'_>) -> Result<(), Fault> {
         let blocks = &self.record.blocks;
-        let mut digests = Vec::with_capacity(blocks.len());
-        for block in blocks {
-            let inputs = block.prepared.as_ref().map(|prepared| &prepared.inputs);
-            let digest = inputs.map(canonical::digest).transpose()?;
-            digests.push(digest.map(|digest| digest.to_string()));
-        }
+        let digests = input_digests(blocks)?;
         let inputs = |block: &'_ Block| {
             let inputs = block.prepared.as_ref().map(|prepared| &prepared.inputs);
             json_of(inputs)
@@ -544,6 +523,25 @@ impl Loader<'_> {
         }
         Ok(())
     }
+}
+
+/// Digests over the inputs of blocks. Those of neighbours are mostly the same, and often none.
+fn input_digests(blocks: &[Block]) -> Result<Vec<Option<String>>, Fault> {
+    let mut digests = Vec::with_capacity(blocks.len());
+    let mut last = None;
+    for block in blocks {
+        let Some(inputs) = block.prepared.as_ref().map(|prepared| &prepared.inputs) else {
+            digests.push(None);
+            continue;
+        };
+        let digest = match last {
+            Some((of, digest)) if of == inputs => digest,
+            _ => canonical::digest(inputs)?,
+        };
+        last = Some((inputs, digest));
+        digests.push(Some(digest.to_string()));
+    }
+    Ok(digests)
 }
 
 /// Where cases and arms stand in a manifest.

@@ -36,10 +36,10 @@ const EXPORTS: &[(&str, &str)] = &[
 const RESULTS: &str = "SELECT r.suite, r.machine, r.run, r.started, r.commit_id, r.dirty, r.purpose, r.reproduces,
         c.case_id, c.arm, c.benchmark, c.workload, c.params, c.device, c.timing, c.definition, c.work,
         b.round, b.attempt, b.started AS round_started, b.status, b.reason, b.samples, b.warmup, b.steady, b.disturbed, v.metric, v.number AS value
-    FROM (SELECT * FROM results WHERE run_key IN (RUNS)) b
+    FROM RESULTS b
          JOIN runs r USING (run_key)
-         JOIN (SELECT * FROM cases WHERE run_key IN (RUNS)) c USING (run_key, case_no, arm_no)
-         LEFT JOIN (SELECT * FROM round_values WHERE run_key IN (RUNS)) v USING (run_key, block)
+         JOIN CASES c USING (run_key, case_no, arm_no)
+         LEFT JOIN ROUND_VALUES v USING (run_key, block)
     ORDER BY r.started, r.run, b.block, v.metric";
 
 impl Store {
@@ -55,7 +55,15 @@ impl Store {
         }
         let store = patience.retry(|| Self::try_open(database, Access::Read, Outside::Open))?;
         for (file, runs) in files {
-            let query = RESULTS.replace("RUNS", &Places::of(runs).listed());
+            let runs = Places::of(runs);
+            let mut query = RESULTS.to_owned();
+            for (name, table) in [
+                ("RESULTS", "results"),
+                ("CASES", "cases"),
+                ("ROUND_VALUES", "round_values"),
+            ] {
+                query = query.replace(name, &store.rows_of(table, &runs)?);
+            }
             store.copy(database, &query, file)?;
         }
         Ok(())

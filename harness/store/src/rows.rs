@@ -1,10 +1,13 @@
 //! What queries return.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use assay_protocol::{Bound, Digest, Metric, Params, TimingMode, Verification, Work};
 use assay_record::body::{SUMMARY, TelemetrySeries};
-use assay_record::{BlockStatus, EventKind, Origin, Purpose, RunId, RunStatus, Samples, Timestamp};
+use assay_record::{
+    BlockStatus, Case, EventKind, Manifest, Origin, Purpose, RunId, RunStatus, Samples, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 /// A run, without its measurements.
@@ -46,6 +49,34 @@ pub struct RunRow {
     pub purpose: Purpose,
     /// Where its record lay when it was ingested.
     pub record: String,
+}
+
+/// A manifest. Its cases stand beside it, once for all manifests that have the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// All of it but the cases.
+    pub frame: Manifest,
+    /// The cases.
+    pub cases: Arc<Vec<Case>>,
+}
+
+impl Planned {
+    /// A manifest taken apart.
+    pub fn of(mut manifest: Manifest) -> Self {
+        let cases = Arc::new(std::mem::take(&mut manifest.cases));
+        Self {
+            frame: manifest,
+            cases,
+        }
+    }
+
+    /// The manifest in one.
+    pub fn whole(&self) -> Manifest {
+        Manifest {
+            cases: self.cases.to_vec(),
+            ..self.frame.clone()
+        }
+    }
 }
 
 /// What an imported run was read from.
@@ -173,8 +204,21 @@ pub struct SeriesRow {
     pub metric: Metric,
     /// Work of one iteration.
     pub work: Work,
+    /// What says how fast it can be.
+    pub limited: Limited,
     /// Per run, by start: the run's id and the values of its good rounds.
     pub points: Vec<(RunId, Vec<f64>)>,
+}
+
+/// What of a case says how fast it can be: on what it runs, what bounds it there, and by which clock it is timed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limited {
+    /// Kind of device: `cpu`, `cuda`.
+    pub device: String,
+    /// What bounds it, as the worker declared it.
+    pub bound: Bound,
+    /// Resolution of the clock that timed it, in nanoseconds, where that is not the host's.
+    pub clock_resolution_ns: Option<u64>,
 }
 
 impl CaseRow {

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use assay_protocol::{ArithmeticUnit, MemoryLevel, Metric, Work};
+use assay_protocol::{ArithmeticUnit, Bound, MemoryLevel, Metric, Work};
 use assay_record::RunId;
 use assay_stats::Interval;
 use assay_store::{CaseRow, Store, StoreError};
@@ -141,16 +141,33 @@ impl Ceilings {
 
     /// A case's result beside the ceilings of what bounds it. `time_ns` is that of one iteration.
     pub fn fractions(&self, case: &CaseRow, time_ns: &Interval) -> Vec<Fraction> {
-        let limits = limits(case).into_iter();
+        self.beside(&case.device, case.bound, &case.work, time_ns)
+    }
+
+    /// The same of any work on a device.
+    pub(crate) fn beside(
+        &self,
+        device: &str,
+        bound: Bound,
+        work: &Work,
+        time_ns: &Interval,
+    ) -> Vec<Fraction> {
+        let limits = limits(bound).into_iter();
         limits
-            .filter_map(|limit| self.fraction(case, limit, time_ns))
+            .filter_map(|limit| self.fraction(device, limit, work, time_ns))
             .collect()
     }
 
-    fn fraction(&self, case: &CaseRow, limit: Limit, time_ns: &Interval) -> Option<Fraction> {
-        let here = |ceiling: &&Ceiling| ceiling.device == case.device && ceiling.limit == limit;
+    fn fraction(
+        &self,
+        device: &str,
+        limit: Limit,
+        work: &Work,
+        time_ns: &Interval,
+    ) -> Option<Fraction> {
+        let here = |ceiling: &&Ceiling| ceiling.device == device && ceiling.limit == limit;
         let ceiling = self.all.iter().find(here)?;
-        let rate = rate(&case.work, limit, time_ns)?;
+        let rate = rate(work, limit, time_ns)?;
         let most = ceiling.rate.high * limit.slack();
         let impossible = (rate.low > most && !ceiling.disturbed).then(|| {
             format!(
@@ -178,12 +195,10 @@ impl Ceilings {
 }
 
 /// What a case says that bounds it.
-fn limits(case: &CaseRow) -> Vec<Limit> {
-    let level = case.bound.level.map(Limit::Level);
-    level
-        .into_iter()
-        .chain(case.bound.unit.map(Limit::Unit))
-        .collect()
+fn limits(bound: Bound) -> Vec<Limit> {
+    let level = bound.level.map(Limit::Level);
+    let unit = bound.unit.map(Limit::Unit);
+    level.into_iter().chain(unit).collect()
 }
 
 fn ceilings_of(case: &CaseRow, run: &RunId) -> Vec<Ceiling> {
@@ -200,7 +215,7 @@ fn ceilings_of(case: &CaseRow, run: &RunId) -> Vec<Ceiling> {
             disturbed: case.good_rounds().any(|round| !round.disturbed.is_empty()),
         })
     };
-    limits(case).into_iter().filter_map(ceiling).collect()
+    limits(case.bound).into_iter().filter_map(ceiling).collect()
 }
 
 fn rate(work: &Work, limit: Limit, time_ns: &Interval) -> Option<Interval> {

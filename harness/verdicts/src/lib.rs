@@ -31,7 +31,7 @@ pub use gate::Gate;
 pub use history::{CaseHistory, LocatedChange, Spot};
 pub use marks::{Mark, MarkKind, Marks, MarksError};
 pub use reproduction::{CaseReproduction, Likeness, Reproduction};
-pub use series::{Change, Point, Series, changes};
+pub use series::{Change, Impossible, Point, Series, changes};
 pub use summary::{CaseState, CaseSummary, MetricSummary, RunSummary};
 pub use view::{History, RunView};
 pub use window::Window;

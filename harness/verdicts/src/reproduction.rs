@@ -91,7 +91,7 @@ impl Reproduction {
         history: &History,
         explanations: Vec<Explanation>,
     ) -> Self {
-        let manifests = [&original.manifest, &again.manifest];
+        let manifests = [&*original.manifest, &*again.manifest];
         let names = names(original, again);
         let pairs: Vec<Pair<'_>> = names
             .iter()
@@ -195,7 +195,7 @@ fn names<'a>(original: &'a RunView, again: &'a RunView) -> Vec<(&'a str, &'a str
     original
         .cases
         .iter()
-        .chain(&again.cases)
+        .chain(again.cases.iter())
         .map(|row| (row.case.as_str(), row.arm.as_str()))
         .filter(|name| seen.insert(*name))
         .collect()

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use assay_protocol::{Digest, Metric, Work};
+use assay_protocol::{Bound, Digest, Metric, Work};
 use assay_record::{Field, Fingerprint, RunId, Timestamp};
 use assay_stats::Interval;
 use assay_store::{RunRow, SeriesKey, SeriesRow, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+use crate::ceilings::Ceilings;
 use crate::estimate::{estimate, rates};
+use crate::summary::time_over;
 
 /// A series, oldest point first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,22 @@ pub struct Series {
     pub work: Work,
     /// Its points by start of the run.
     pub points: Vec<Point>,
+    /// Runs with results that cannot be, which are no points: no level and no change rests on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub impossible: Vec<Impossible>,
+}
+
+/// A result beyond the ceiling of what bounds its case: see [`Ceilings`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Impossible {
+    /// The run.
+    pub run: RunId,
+    /// When it started.
+    pub started: Timestamp,
+    /// Estimate over the rounds, with its interval.
+    pub estimate: Interval,
+    /// Why it cannot be, in words.
+    pub why: String,
 }
 
 /// One run's value in a series.
@@ -81,12 +99,14 @@ fn is_measurement(run: &RunRow) -> bool {
 
 /// What all series of one reading share: runs and fingerprints.
 pub(crate) struct Drawing {
-    runs: HashMap<RunId, RunRow>,
+    /// By their start, as the points of every series are.
+    runs: Vec<RunRow>,
     fingerprints: BTreeMap<Digest, Fingerprint>,
+    ceilings: BTreeMap<String, Ceilings>,
 }
 
-/// Differences of fingerprints, each found once.
-type Changes = HashMap<(Digest, Digest), Vec<Change>>;
+/// Differences of the fingerprints of two runs, by the places of these, each found once.
+type Changes = HashMap<(usize, usize), Vec<Change>>;
 
 impl Drawing {
     pub fn of(store: &Store) -> Result<Self, StoreError> {
@@ -95,32 +115,48 @@ impl Drawing {
         let digests = digests.map(|run| run.before).collect();
         Ok(Self {
             fingerprints: store.fingerprints(&digests)?,
-            runs: runs.into_iter().map(|row| (row.run.clone(), row)).collect(),
+            ceilings: Ceilings::of_all(store, runs.iter().map(|run| run.machine.as_str()))?,
+            runs,
         })
     }
 
-    /// Those of some rows that have a point.
+    /// Those of some rows that have a result.
     pub fn all(&self, rows: &[SeriesRow]) -> Vec<Series> {
         let mut changes = Changes::new();
         let mut series: Vec<Series> = rows
             .iter()
             .map(|row| self.series(row, &mut changes))
             .collect();
-        series.retain(|series| !series.points.is_empty());
+        series.retain(|series| !series.points.is_empty() || !series.impossible.is_empty());
         series
     }
 
     fn series(&self, row: &SeriesRow, changes: &mut Changes) -> Series {
         let mut points = Vec::with_capacity(row.points.len());
+        let mut impossible = Vec::new();
+        let ceilings = self.ceilings.get(&row.key.machine);
+        let ceilings = ceilings.filter(|_| row.key.metric == Metric::TIME);
         let mut last = None;
+        let mut runs = self.runs.iter().enumerate();
         for (id, rounds) in &row.points {
-            let Some(run) = self.runs.get(id).filter(|run| is_measurement(run)) else {
-                continue;
+            let Some((at, run)) = runs.find(|(_, run)| run.run == *id) else {
+                break;
             };
+            if !is_measurement(run) {
+                continue;
+            }
             let Some(estimate) = estimate(rounds) else {
                 continue;
             };
-            let before = run.before;
+            if let Some(why) = ceilings.and_then(|known| beyond(known, row, rounds)) {
+                impossible.push(Impossible {
+                    run: id.clone(),
+                    started: run.started,
+                    estimate,
+                    why,
+                });
+                continue;
+            }
             let mut point = Point {
                 run: id.clone(),
                 started: run.started,
@@ -131,9 +167,9 @@ impl Drawing {
                 changes: Vec::new(),
             };
             if let Some(last) = last {
-                point.changes = self.changes(last, before, changes);
+                point.changes = self.changes(last, at, changes);
             }
-            last = Some(before);
+            last = Some(at);
             points.push(point);
         }
         Series {
@@ -141,16 +177,30 @@ impl Drawing {
             metric: row.metric.clone(),
             work: row.work.clone(),
             points,
+            impossible,
         }
     }
 
-    fn changes(&self, before: Digest, after: Digest, known: &mut Changes) -> Vec<Change> {
-        let prints = &self.fingerprints;
+    fn changes(&self, before: usize, after: usize, known: &mut Changes) -> Vec<Change> {
+        let print = |at: usize| &self.fingerprints[&self.runs[at].before];
         let known = known.entry((before, after));
         known
-            .or_insert_with(|| changes(&prints[&before], &prints[&after]))
+            .or_insert_with(|| changes(print(before), print(after)))
             .clone()
     }
+}
+
+/// Why times of a series cannot be, as summaries and gates have it.
+fn beyond(ceilings: &Ceilings, row: &SeriesRow, rounds: &[f64]) -> Option<String> {
+    let limited = &row.limited;
+    if ceilings.all.is_empty() || limited.bound == Bound::default() {
+        return None;
+    }
+    let time = time_over(rounds, row.key.timing, limited.clock_resolution_ns)?;
+    let fractions = ceilings.beside(&limited.device, limited.bound, &row.work, &time);
+    fractions
+        .into_iter()
+        .find_map(|fraction| fraction.impossible)
 }
 
 /// Differences of two fingerprints, volatile state left out, for display.

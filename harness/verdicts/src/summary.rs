@@ -99,14 +99,29 @@ impl RunSummary {
         Ok(parts.into_iter().flatten().collect())
     }
 
+    /// What went wrong in some runs, in their order: their summaries with the cases alone that have a round that is not ok, or none.
+    pub fn troubles_of_rows(store: &Store, rows: &[RunRow]) -> Result<Vec<Self>, StoreError> {
+        let ceilings = Ceilings::of_all(store, rows.iter().map(|row| row.machine.as_str()))?;
+        Self::with_cases(store, rows, &ceilings, Store::troubled_cases_of)
+    }
+
     /// By a few scans for all.
     fn read(
         store: &Store,
         rows: &[RunRow],
         ceilings: &BTreeMap<String, Ceilings>,
     ) -> Result<Vec<Self>, StoreError> {
+        Self::with_cases(store, rows, ceilings, Store::cases_of)
+    }
+
+    fn with_cases(
+        store: &Store,
+        rows: &[RunRow],
+        ceilings: &BTreeMap<String, Ceilings>,
+        cases_of: impl FnOnce(&Store, &[RunId]) -> Result<Vec<Vec<CaseRow>>, StoreError>,
+    ) -> Result<Vec<Self>, StoreError> {
         let runs: Vec<RunId> = rows.iter().map(|row| row.run.clone()).collect();
-        let found = store.cases_of(&runs)?.into_iter();
+        let found = cases_of(store, &runs)?.into_iter();
         let found = rows.iter().zip(found.zip(store.events_of(&runs)?));
         let summary = |(run, (cases, events)): (&RunRow, (Vec<CaseRow>, _))| {
             let ceilings = &ceilings[&run.machine];
@@ -179,16 +194,28 @@ impl CaseSummary {
 
 /// The step of the clock by which single launches were timed; `None` where samples are batched.
 fn single_step_ns(case: &CaseRow) -> Option<f64> {
-    let step = case
-        .clock_resolution_ns
-        .filter(|_| case.timing == TimingMode::Cold);
+    step_ns(case.timing, case.clock_resolution_ns)
+}
+
+fn step_ns(timing: TimingMode, clock_resolution_ns: Option<u64>) -> Option<f64> {
+    let step = clock_resolution_ns.filter(|_| timing == TimingMode::Cold);
     step.map(|ns| ns as f64)
 }
 
 /// The time of an iteration over the rounds that count, with its interval.
 pub(crate) fn time_of(case: &CaseRow) -> Option<Interval> {
-    let found = estimate(&case.good_values(Metric::TIME))?;
-    Some(with_step(found, single_step_ns(case).unwrap_or(0.0)))
+    let rounds = case.good_values(Metric::TIME);
+    time_over(&rounds, case.timing, case.clock_resolution_ns)
+}
+
+/// The same of times that were read otherwise.
+pub(crate) fn time_over(
+    rounds: &[f64],
+    timing: TimingMode,
+    clock_resolution_ns: Option<u64>,
+) -> Option<Interval> {
+    let step = step_ns(timing, clock_resolution_ns).unwrap_or(0.0);
+    Some(with_step(estimate(rounds)?, step))
 }
 
 /// The interval of a time, as wide as the clock's step at least allows: each single time may be half of one off.

@@ -1,6 +1,7 @@
 //! A run as a reproduction is judged by: its rows and its manifest, with the store closed again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use assay_protocol::Direction;
 use assay_record::{BlockStatus, Manifest, RunId};
@@ -15,9 +16,9 @@ pub struct RunView {
     /// The run.
     pub run: RunRow,
     /// What was to be run.
-    pub manifest: Manifest,
-    /// What was found, case by case.
-    pub cases: Vec<CaseRow>,
+    pub manifest: Arc<Manifest>,
+    /// What was found, case by case: the same run may be on many sides.
+    pub cases: Arc<Vec<CaseRow>>,
 }
 
 impl RunView {
@@ -25,8 +26,8 @@ impl RunView {
     pub fn load(store: &Store, run: &RunId) -> Result<Self, StoreError> {
         let row = store.run(run)?;
         Ok(Self {
-            manifest: store.manifest(&row.manifest)?.manifest,
-            cases: store.cases(run)?,
+            manifest: Arc::new(store.manifest(&row.manifest)?.manifest),
+            cases: Arc::new(store.cases(run)?),
             run: row,
         })
     }
@@ -39,8 +40,8 @@ impl RunView {
         let views = rows.into_iter().zip(store.cases_of(&runs)?);
         Ok(views
             .map(|(run, cases)| Self {
-                manifest: manifests[&run.manifest].clone(),
-                cases,
+                manifest: Arc::new(manifests[&run.manifest].whole()),
+                cases: Arc::new(cases),
                 run,
             })
             .collect())

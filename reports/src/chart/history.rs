@@ -150,8 +150,11 @@ pub fn history(course: &Course, title: &str, description: &str) -> Result<String
     chart.render()
 }
 
-/// The small chart of a table's row: an ornament, whose numbers stand beside it.
+/// The small chart of a table's row: an ornament, whose numbers stand beside it. Empty where there is no point.
 pub fn spark(course: &Course) -> Result<String, String> {
+    if course.len() == 0 {
+        return Ok(String::new());
+    }
     let (width, height) = (120, 28);
     let mut body = String::new();
     let area = Classed::new(width, height, &mut body).into_drawing_area();

@@ -14,8 +14,7 @@ use assay_protocol::Digest;
 use assay_record::{RunId, Timestamp};
 use assay_verdicts::window::is_night;
 use assay_verdicts::{
-    CaseComparison, CaseHistory, CaseState, LocatedChange, RunSummary, Trouble, TroubleKind,
-    Verdict,
+    CaseComparison, CaseHistory, CaseState, LocatedChange, RunSummary, Trouble, Verdict,
 };
 
 use crate::address;
@@ -331,13 +330,7 @@ fn failing_since<'a>(
     case: &CaseComparison,
     history: Option<&CaseHistory>,
 ) -> &'a RunId {
-    // An impossible result is a point of its series too.
-    let is_impossible = case
-        .trouble
-        .as_ref()
-        .is_some_and(|trouble| trouble.kind == TroubleKind::Impossible);
-    let points = history.filter(|_| !is_impossible);
-    let last_good = points.and_then(|history| history.series.points.last());
+    let last_good = history.and_then(|history| history.series.points.last());
     let nights = library.latest_first().filter(|row| {
         is_night(row) && (row.suite.as_str(), row.machine.as_str()) == (suite, machine)
     });

@@ -2,12 +2,14 @@
 
 mod difference;
 mod manifest;
+mod values;
 
 use std::collections::BTreeSet;
+use std::mem;
 
 use assay_protocol::{Unit, Verification};
 use assay_record::{EventKind, Timestamp};
-use assay_store::{CaseRow, EventRow, RoundRow};
+use assay_store::{CaseRow, EventRow, RoundRow, RunRow};
 use assay_verdicts::{
     CaseReproduction, CaseState, CaseSummary, MetricSummary, Reproduction, RunSummary,
 };
@@ -15,6 +17,7 @@ use serde::Serialize;
 
 use self::difference::DifferenceView;
 use self::manifest::ManifestView;
+use self::values::ValuesView;
 use super::fill;
 use super::gauges::{self, GaugesView};
 use super::part::{self, Badge, Commit, LikenessView, Link, PartView, Tally, cell};
@@ -56,6 +59,8 @@ struct Page {
     skipped: Vec<Skipped>,
     cases: Vec<CaseLine>,
     others: Vec<OtherLine>,
+    /// In the place of both, of a run that is not among the newest.
+    values: Option<ValuesView>,
     events: Vec<EventLine>,
     more_events: usize,
     difference: Option<DifferenceView>,
@@ -151,8 +156,14 @@ struct ReproducedCase {
 }
 
 /// The page.
-pub fn render(library: &Library<'_>, summary: &RunSummary) -> Result<String, ReportError> {
-    let run = &summary.run;
+pub fn render(library: &Library<'_>, run: &RunRow) -> Result<String, ReportError> {
+    let whole = library.summary(&run.run);
+    let summary = whole.or_else(|| library.troubles(&run.run));
+    let summary = summary.ok_or_else(|| ReportError::NoPage {
+        page: address::run(&run.run),
+    })?;
+    let mut values = whole.is_none().then(|| values::view(library, summary));
+    let tally = values.as_mut().map(|values| mem::take(&mut values.tally));
     let read = library.gauges(&run.run);
     let mut failures = failures(summary);
     let more_failures = failures.len().saturating_sub(FAILURES);
@@ -178,17 +189,18 @@ pub fn render(library: &Library<'_>, summary: &RunSummary) -> Result<String, Rep
             .as_ref()
             .map(|original| run_link(library, original)),
         reproduced_by: reproduced_by(library, summary),
-        tally: part::tally(&summary.cases),
+        tally: tally.unwrap_or_else(|| part::tally(&summary.cases)),
         reproduction: reproduction(library, summary),
         failures,
         more_failures,
         skipped: summary.cases.iter().filter_map(skipped).collect(),
-        cases: case_lines(library, summary),
-        others: summary
-            .cases
+        cases: whole.map_or(Vec::new(), |summary| case_lines(library, summary)),
+        others: whole
             .iter()
+            .flat_map(|summary| &summary.cases)
             .flat_map(|case| other_lines(library, summary, case))
             .collect(),
+        values,
         events: summary.events.iter().take(EVENTS).map(event).collect(),
         more_events: summary.events.len().saturating_sub(EVENTS),
         difference: difference::view(library, run),
@@ -200,7 +212,7 @@ pub fn render(library: &Library<'_>, summary: &RunSummary) -> Result<String, Rep
         }),
         plan: library
             .manifest(&run.manifest)
-            .map(|found| manifest::view(library, found)),
+            .map(|found| manifest::view(library, found, whole.is_some())),
         publishes_source: library.settings.publish_source,
         downloads: downloads::view(library, run),
         parts: parts(library, summary),

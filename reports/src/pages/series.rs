@@ -6,12 +6,13 @@ mod verdict;
 use assay_protocol::{Direction, Metric, Work};
 use assay_record::{EventKind, RunId};
 use assay_verdicts::{
-    CaseHistory, CaseState, CaseSummary, Change, LocatedChange, Mark, Point, Series, Spot,
+    CaseHistory, CaseState, CaseSummary, Change, Impossible, LocatedChange, Mark, Point, Series,
+    Spot,
 };
 use serde::Serialize;
 
 use super::part::{self, Badge, Commit, Link, cell};
-use super::{fill, run};
+use super::{fill, judged, run};
 use crate::address;
 use crate::chart::{self, Course};
 use crate::error::ReportError;
@@ -24,7 +25,7 @@ const NAME: usize = 240;
 const WHOLE_NAME: usize = 20_000;
 
 /// Most points that are listed, the latest; the downloads have all.
-const POINTS: usize = 200;
+const POINTS: usize = 60;
 
 /// Most changes of one point that are listed, and most points with changes.
 const CHANGES: usize = 40;
@@ -51,6 +52,8 @@ struct Page {
     shifts: Vec<ShiftLine>,
     more_shifts: usize,
     marks: Vec<MarkLine>,
+    impossible: Vec<ImpossibleLine>,
+    more_impossible: usize,
     changed: Vec<Changed>,
     more_changed: usize,
     points: Vec<PointLine>,
@@ -101,6 +104,15 @@ struct MarkLine {
     words: String,
     at: String,
     is_placed: bool,
+}
+
+/// A result that is no point, for it cannot be.
+#[derive(Serialize)]
+struct ImpossibleLine {
+    run: Link,
+    at: String,
+    value: Quantity,
+    why: String,
 }
 
 /// A point at which the machine was not what it had been.
@@ -178,6 +190,14 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
             .iter()
             .map(|mark| mark_line(series, mark))
             .collect(),
+        impossible: series
+            .impossible
+            .iter()
+            .rev()
+            .take(CHANGES)
+            .map(|found| impossible_line(series, found))
+            .collect(),
+        more_impossible: series.impossible.len().saturating_sub(CHANGES),
         changed: all_changed().take(CHANGES).map(changed).collect(),
         more_changed: all_changed().count().saturating_sub(CHANGES),
         points: series
@@ -350,6 +370,15 @@ fn mark_line(series: &Series, mark: &Mark) -> MarkLine {
         words: cell(&mark.to_string()),
         at: cell(mark.at().unwrap_or_default()),
         is_placed: mark.place(&series.points).is_some(),
+    }
+}
+
+fn impossible_line(series: &Series, found: &Impossible) -> ImpossibleLine {
+    ImpossibleLine {
+        run: part::run_link(&found.run),
+        at: part::when(found.started),
+        value: part::number(&found.estimate, &series.metric.unit),
+        why: judged::sentence(&clip(&found.why, 400)),
     }
 }
 

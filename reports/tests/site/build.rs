@@ -163,6 +163,7 @@ pub fn series_of(runs: &[RunSummary]) -> Vec<Series> {
                     metric: metric.metric.clone(),
                     work: case.case.work.clone(),
                     points: Vec::new(),
+                    impossible: Vec::new(),
                 });
                 series.points.push(point(summary, estimate));
             }

@@ -10,6 +10,7 @@ use assay_reports::{
     publish,
 };
 use assay_stats::Rules;
+use assay_store::Planned;
 use assay_verdicts::comparison::{Counts, SuiteVerdict};
 use assay_verdicts::{
     Basis, CaseComparison, CaseHistory, CaseState, Comparison, Gate, LocatedChange, Marks, Side,
@@ -413,11 +414,15 @@ fn json_gives_names_back_as_they_were() {
     for entry in index["series"].as_array().unwrap() {
         let download: Value =
             serde_json::from_str(&text(&site, entry["json"].as_str().unwrap())).unwrap();
-        let history = &download["history"];
-        assert_eq!(history["series"]["key"]["case"], entry["case"]);
-        assert_eq!(history["series"]["key"]["machine"], entry["machine"]);
-        let points = history["series"]["points"].as_array().unwrap();
-        assert_eq!(points.len(), entry["points"].as_u64().unwrap() as usize);
+        assert_eq!(download["key"]["case"], entry["case"]);
+        assert_eq!(download["key"]["machine"], entry["machine"]);
+        for (column, values) in download["points"].as_object().unwrap() {
+            let count = values.as_array().unwrap().len() as u64;
+            assert!(
+                column == "dirty" || count == entry["points"].as_u64().unwrap(),
+                "{column}"
+            );
+        }
     }
     assert_eq!(index["nights"][0]["state"], "troubled");
 }
@@ -496,8 +501,11 @@ fn published(
     let mut publication = Publication::begin(model, &out, &presentation).unwrap();
     publication
         .add(&Portion {
-            summaries: model.summaries.clone(),
-            manifests: std::collections::BTreeMap::from([(sealed.digest, sealed.manifest)]),
+            runs: publication.missing_runs(),
+            manifests: std::collections::BTreeMap::from([(
+                sealed.digest,
+                Planned::of(sealed.manifest),
+            )]),
             ..crate::fixture::portion()
         })
         .unwrap();
@@ -576,11 +584,10 @@ fn csv_holds_every_point_and_no_formula() {
     for (name, file) in ending(&site, ".csv") {
         let json: Value =
             serde_json::from_str(&text(&site, &name.replace(".csv", ".json"))).unwrap();
-        let points = json["history"]["series"]["points"].as_array().unwrap();
-        assert_eq!(file.matches("\r\n").count(), points.len() + 1, "{name}");
-        for (line, point) in file.split("\r\n").skip(1).zip(points) {
-            let run = point["run"].as_str().unwrap();
-            assert!(line.starts_with(run), "{name}: {line}");
+        let runs = json["points"]["run"].as_array().unwrap();
+        assert_eq!(file.matches("\r\n").count(), runs.len() + 1, "{name}");
+        for (line, run) in file.split("\r\n").skip(1).zip(runs) {
+            assert!(line.starts_with(run.as_str().unwrap()), "{name}: {line}");
             let is_formula = |cell: &str| cell.trim_matches('"').starts_with(['=', '+', '-', '@']);
             assert!(!line.split(',').any(is_formula), "{name}: {line}");
         }
@@ -603,10 +610,9 @@ fn results_are_copied_and_are_no_page() {
         for (path, runs) in missing {
             fs::write(path, format!("PAR1 made up of {} PAR1", runs.len())).unwrap();
         }
-        let summaries = model.summaries.clone();
         publication
             .add(&Portion {
-                summaries,
+                runs: publication.missing_runs(),
                 ..Portion::default()
             })
             .unwrap();

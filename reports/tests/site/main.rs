@@ -5,6 +5,7 @@ mod data;
 mod detail;
 mod fixture;
 mod html;
+mod older;
 mod pages;
 mod replace;
 mod scale;
@@ -59,11 +60,8 @@ impl Site {
 fn publish_whole(model: &SiteModel, out: &Path, settings: &SiteSettings) -> Published {
     let presentation = Presentation::of(settings).unwrap();
     let mut publication = Publication::begin(model, out, &presentation).unwrap();
-    let missing = publication.missing_runs();
-    let mut summaries = model.summaries.clone();
-    summaries.retain(|summary| missing.contains(&summary.run.run));
     let portion = Portion {
-        summaries,
+        runs: publication.missing_runs(),
         ..fixture::portion()
     };
     publication.add(&portion).unwrap();

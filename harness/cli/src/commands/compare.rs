@@ -105,7 +105,7 @@ fn metrics(asked: &[String], sides: &[Side]) -> Result<Option<BTreeSet<String>>>
     let cases = sides
         .iter()
         .flat_map(|side| &side.runs)
-        .flat_map(|view| &view.cases);
+        .flat_map(|view| view.cases.iter());
     let known: BTreeSet<&str> = cases
         .flat_map(|case| &case.metrics)
         .map(|metric| metric.name.as_str())

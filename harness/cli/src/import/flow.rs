@@ -1,8 +1,11 @@
 //! The way of many files: read and written as records on all cores, published together, ingested together.
 //!
 //! Files go in handfuls. While one is ingested the next is made, and no third is begun: so memory does not grow with the
-//! folder, and the database gets the runs in the order of the files.
+//! folder, and the database gets the runs in the order of the files. It takes many handfuls in a transaction, and until that is
+//! done nobody is told that a file is in: its record is on the disk by then, and is found there after whatever happens.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,18 +14,18 @@ use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use assay_protocol::Digest;
-use assay_record::whole::{self, Draft};
+use assay_record::whole::{self, Draft, Published};
 use assay_record::{Record, RunId};
-use assay_store::{Ingested, Store};
+use assay_store::{Ingested, Store, StoreError};
 
 use super::assemble::Cases;
-use super::known::{self, Known};
+use super::known::{self, Is, Known};
 use super::{Import, Imported, Importer, MAX_BYTES, Made, Options};
 use crate::settings::Settings;
 
 /// Most files of a handful, and after how many bytes no other file is added to one.
-const HANDFUL: usize = 32;
-const HANDFUL_BYTES: u64 = 8 << 20;
+const HANDFUL: usize = 64;
+const HANDFUL_BYTES: u64 = 16 << 20;
 
 /// A file that was tried, and what came of it.
 type Tried<T> = (PathBuf, Result<T>);
@@ -60,13 +63,17 @@ pub fn import(
         });
         // Dropped at the first error that stops all: then nobody takes any more, and the making ends too.
         let take = take;
-        for handful in &take {
-            for (file, became) in settle(import, handful, store)? {
-                let became = became.with_context(|| file.display().to_string());
-                said(&file, became);
-            }
-        }
-        Ok(())
+        let tray = Tray::default();
+        let mut said = |file: &Path, became: Result<Imported>| {
+            let became = became.with_context(|| file.display().to_string());
+            said(file, became);
+        };
+        let records = take.iter().map_while(|handful| tray.put(import, handful));
+        store.ingest_all(records.flatten(), |record, became| {
+            tray.tell(import, record, became, &mut said);
+        })?;
+        tray.tell_rest(&mut said);
+        tray.stopped.take().map_or(Ok(()), Err)
     })
 }
 
@@ -121,74 +128,114 @@ fn make(import: &Import<'_>, files: &[PathBuf], cases: &mut [Cases]) -> Vec<Trie
         .collect()
 }
 
-/// What became of the files of a handful, by their places in it.
-type Became = Vec<Option<Result<Imported>>>;
-
-/// Publishes and ingests what was made.
-fn settle(
-    import: &Import<'_>,
-    handful: Vec<Tried<Made>>,
-    store: &mut Store,
-) -> Result<Vec<Tried<Imported>>> {
-    let mut drafts = Vec::new();
-    let (mut files, mut became) = (Vec::new(), Became::new());
-    for (at, (file, made)) in handful.into_iter().enumerate() {
-        files.push(file);
-        became.push(match made {
-            Ok(Made::Draft(draft)) => {
-                drafts.push((at, *draft));
-                None
-            }
-            Ok(Made::Known(run)) => Some(Ok(Imported::Known(run))),
-            Ok(Made::Kept(run, digest)) => Some(kept(import, &run, &digest, store)),
-            Err(error) => Some(Err(error)),
-        });
-    }
-    publish(import, drafts, store, &mut became)?;
-    let all = files.into_iter().zip(became).map(|(file, became)| {
-        let became = became.unwrap_or_else(|| Err(anyhow!("was not ingested")));
-        (file, became)
-    });
-    Ok(all.collect())
+/// Files whose records are on their way into the database, in their order, with those of which it is known already what
+/// became of them.
+#[derive(Default)]
+struct Tray {
+    files: RefCell<VecDeque<(PathBuf, State)>>,
+    /// What ended the import.
+    stopped: RefCell<Option<anyhow::Error>>,
 }
 
-/// Gives drafts their names and ingests them.
-fn publish(
-    import: &Import<'_>,
-    drafts: Vec<(usize, Draft)>,
-    store: &mut Store,
-    became: &mut Became,
-) -> Result<()> {
-    let (places, drafts): (Vec<usize>, Vec<Draft>) = drafts.into_iter().unzip();
-    let names: Vec<(RunId, Digest)> = drafts.iter().map(|draft| name(draft.record())).collect();
-    let published = whole::publish(&import.settings.records, drafts)?;
-    let (mut records, mut new, mut taken) = (Vec::new(), Vec::new(), Vec::new());
-    for ((at, name), published) in places.into_iter().zip(names).zip(published) {
-        match published {
-            Ok(record) => {
-                records.push(record);
-                new.push(at);
+enum State {
+    Told(Result<Imported>),
+    /// It waits for the record that was made of it.
+    New(RunId),
+    /// It waits for a record that was there before.
+    Kept(Box<Is>),
+}
+
+impl Tray {
+    /// Publishes what was made of a handful of files, and gives the records that are to be ingested; `None` ends the import.
+    fn put(
+        &self,
+        import: &Import<'_>,
+        handful: Vec<Tried<Made>>,
+    ) -> Option<Vec<(Record, PathBuf)>> {
+        let (mut drafts, mut others) = (Vec::new(), Vec::new());
+        for (file, made) in handful {
+            let other = match made {
+                Ok(Made::Draft(draft)) => {
+                    drafts.push(*draft);
+                    None
+                }
+                Ok(Made::Known(run)) => Some(Ok((State::Told(Ok(Imported::Known(run))), None))),
+                Ok(Made::Kept(run, digest)) => Some(kept(import, &run, &digest)),
+                Err(error) => Some(Err(error)),
+            };
+            others.push((file, other));
+        }
+        let mut published = match publish(import, drafts) {
+            Ok(published) => published.into_iter(),
+            Err(error) => {
+                *self.stopped.borrow_mut() = Some(error);
+                return None;
             }
-            Err(error) => taken.push((at, name, error)),
+        };
+        let mut records = Vec::new();
+        for (file, other) in others {
+            let put = other.or_else(|| published.next());
+            let put = put.unwrap_or_else(|| Err(anyhow!("was not published")));
+            let (state, record) = put.unwrap_or_else(|error| (State::Told(Err(error)), None));
+            records.extend(record);
+            self.files.borrow_mut().push_back((file, state));
+        }
+        Some(records)
+    }
+
+    /// Says what became of the file whose record has now been ingested, and of those before it.
+    fn tell(
+        &self,
+        import: &Import<'_>,
+        record: &Path,
+        became: Result<Ingested, StoreError>,
+        said: &mut impl FnMut(&Path, Result<Imported>),
+    ) {
+        self.tell_rest(said);
+        let Some((file, state)) = self.files.borrow_mut().pop_front() else {
+            return;
+        };
+        let became = became.with_context(|| where_kept(record));
+        let became = became.and_then(|became| match (state, became) {
+            (State::New(run), Ingested::New | Ingested::Updated) => Ok(Imported::New(run)),
+            (State::New(run), Ingested::Unchanged) => Ok(Imported::Known(run)),
+            (State::Kept(is), _) => {
+                known::agree(&is, import.options)?;
+                Ok(Imported::Known(is.run))
+            }
+            (State::Told(told), _) => told,
+        });
+        said(&file, became);
+    }
+
+    /// Says what became of files that wait for no record.
+    fn tell_rest(&self, said: &mut impl FnMut(&Path, Result<Imported>)) {
+        let is_told = |(_, state): &(PathBuf, State)| matches!(state, State::Told(_));
+        while self.files.borrow().front().is_some_and(is_told) {
+            let next = self.files.borrow_mut().pop_front();
+            if let Some((file, State::Told(told))) = next {
+                said(&file, told);
+            }
         }
     }
-    let ingested = store.ingest_records(&records)?;
-    for ((at, (record, path)), done) in new.into_iter().zip(records).zip(ingested) {
-        became[at] = Some(match done {
-            Ok(Ingested::Unchanged) => Ok(Imported::Known(record.header.run)),
-            Ok(_) => Ok(Imported::New(record.header.run)),
-            Err(error) => Err(error).with_context(|| where_kept(&path)),
-        });
-    }
-    for (at, (run, digest), error) in taken {
+}
+
+/// A file as it waits, and its record if that is to be ingested.
+type Put = Result<(State, Option<(Record, PathBuf)>)>;
+
+/// Gives drafts their names; what became of each, in their order.
+fn publish(import: &Import<'_>, drafts: Vec<Draft>) -> Result<Vec<Put>> {
+    let names: Vec<(RunId, Digest)> = drafts.iter().map(|draft| name(draft.record())).collect();
+    let published = whole::publish(&import.settings.records, drafts)?;
+    let each = |((run, digest), published): ((RunId, Digest), Published)| match published {
+        Ok((record, path)) => Ok((State::New(run), Some((record, path)))),
         // Of two files with one content the first has just become this run.
-        became[at] = Some(if whole::path(&import.settings.records, &run).exists() {
-            kept(import, &run, &digest, store)
-        } else {
-            Err(error.into())
-        });
-    }
-    Ok(())
+        Err(_) if whole::path(&import.settings.records, &run).exists() => {
+            kept(import, &run, &digest)
+        }
+        Err(error) => Err(error.into()),
+    };
+    Ok(names.into_iter().zip(published).map(each).collect())
 }
 
 fn name(record: &Record) -> (RunId, Digest) {
@@ -197,19 +244,16 @@ fn name(record: &Record) -> (RunId, Digest) {
 }
 
 /// A record that was there before: ingested again, for the database may have been deleted since.
-fn kept(import: &Import<'_>, run: &RunId, digest: &Digest, store: &mut Store) -> Result<Imported> {
+fn kept(import: &Import<'_>, run: &RunId, digest: &Digest) -> Put {
     let path = whole::path(&import.settings.records, run);
     let record = Record::read(&path)?;
-    store
-        .ingest_record(&record, &path)
-        .with_context(|| where_kept(&path))?;
     let (run, is) = name(&record);
     ensure!(
         is == *digest,
         "run {run} is of another file; give another --date"
     );
-    known::agree(&store.run(&run)?, import.options)?;
-    Ok(Imported::Known(run))
+    let is = Box::new(Is::of(&record, &path));
+    Ok((State::Kept(is), Some((record, path))))
 }
 
 fn where_kept(record: &Path) -> String {

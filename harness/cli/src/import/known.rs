@@ -1,10 +1,11 @@
 //! What was imported before: looked up once for all files of an import.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use anyhow::{Result, bail};
 use assay_protocol::Digest;
-use assay_record::{Header, RunId, Source};
+use assay_record::{Header, Record, RunId, Source, Timestamp};
 use assay_store::{RunRow, Store};
 
 use super::Options;
@@ -64,8 +65,49 @@ impl Known {
     }
 }
 
+/// What a run that a file became says of itself.
+pub struct Is {
+    pub run: RunId,
+    machine: String,
+    suite: String,
+    commit: Option<String>,
+    started: Timestamp,
+    tags: Vec<String>,
+    record: String,
+}
+
+impl Is {
+    /// As its record has it, which lies at a path.
+    pub fn of(record: &Record, path: &Path) -> Self {
+        let header = &record.header;
+        let git = header.manifest.project.git();
+        Self {
+            run: header.run.clone(),
+            machine: header.machine.name.clone(),
+            suite: header.manifest.suite.name.clone(),
+            commit: git.and_then(|git| git.commit.clone()),
+            started: header.started,
+            tags: header.tags.clone(),
+            record: path.display().to_string(),
+        }
+    }
+
+    /// As the database has it.
+    pub fn of_row(row: &RunRow) -> Self {
+        Self {
+            run: row.run.clone(),
+            machine: row.machine.clone(),
+            suite: row.suite.clone(),
+            commit: row.commit.clone(),
+            started: row.started,
+            tags: row.tags.clone(),
+            record: row.record.clone(),
+        }
+    }
+}
+
 /// Refuses to pass over a file that is to be imported in another way than it was.
-pub fn agree(known: &RunRow, options: &Options) -> Result<()> {
+pub fn agree(known: &Is, options: &Options) -> Result<()> {
     let differs = |wanted: Option<&String>, is: Option<&String>| wanted.is_some() && wanted != is;
     let other = if differs(options.machine.as_ref(), Some(&known.machine)) {
         "--machine"

@@ -130,7 +130,7 @@ impl Import<'_> {
         let text = read_text(path, MAX_BYTES)?;
         let digest = Digest::of(&text);
         if let Some(known) = self.known.file(&digest) {
-            known::agree(known, self.options)?;
+            known::agree(&known::Is::of_row(known), self.options)?;
             return Ok(Made::Known(known.run.clone()));
         }
         let found = self.results.read(path, &text)?;

@@ -13,15 +13,12 @@ use assay_store::{RunGauges, RunRow, Store};
 const LOOKED_AT: usize = 100;
 
 /// What telemetry read over each of some runs; nothing of those without any.
-pub fn gauges<'a>(
-    store: &Store,
-    runs: impl IntoIterator<Item = &'a RunId>,
-) -> Result<BTreeMap<RunId, RunGauges>> {
+pub fn gauges(store: &Store, runs: &[RunId]) -> Result<BTreeMap<RunId, RunGauges>> {
     let mut gauges = BTreeMap::new();
-    for run in runs {
-        let found = store.run_gauges(run)?;
+    for run in store.with_telemetry(runs)? {
+        let found = store.run_gauges(&run)?;
         if !found.gauges.is_empty() {
-            gauges.insert(run.clone(), found);
+            gauges.insert(run, found);
         }
     }
     Ok(gauges)

@@ -13,7 +13,7 @@ use std::thread;
 
 use anyhow::Result;
 use assay_protocol::Digest;
-use assay_record::{RunId, Timestamp};
+use assay_record::{Day, RunId, Timestamp};
 use assay_reports::{
     Night, Portion, Presentation, Publication, Published, RecordFile, SiteModel, SiteSettings,
 };
@@ -25,8 +25,8 @@ use crate::settings::Settings;
 use crate::{database, marks, reproduction};
 
 /// Runs whose pages are read and rendered together.
-const PORTION: usize = 100;
-/// Newest runs of each machine that other pages than their own tell of.
+const PORTION: usize = 500;
+/// Newest runs of each suite on each machine whose pages have all that was found, and that other pages tell of too.
 const NEWEST: usize = 30;
 
 /// What is published beside the usual.
@@ -66,8 +66,9 @@ pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Resu
         .filter(|row| missing.contains(&row.run))
         .collect();
     let before = before(&model.runs);
+    let newest: BTreeSet<&RunId> = model.summaries.iter().map(|of| &of.run.run).collect();
     for rows in rows.chunks(PORTION) {
-        let portion = portion(&read()?, &before, rows)?;
+        let portion = portion(&read()?, &before, &newest, rows)?;
         publication.add(&portion)?;
     }
     Ok(publication.finish()?)
@@ -79,9 +80,9 @@ fn model(
     marks: &Marks,
     publishing: &Publishing,
 ) -> Result<SiteModel> {
-    let today = Timestamp::now().day();
-    marks::complain(settings, marks, store, today)?;
+    marks::complain(settings, marks, store, Timestamp::now().day())?;
     let runs = store.runs()?;
+    let today = day_of(&runs);
     let (nights, series) = both(
         store.share()?,
         |other| nights::all(other, settings, &runs, (marks, today)),
@@ -125,14 +126,22 @@ fn both<A: Send, B>(
     })
 }
 
-/// Runs that other pages than their own tell of: the newest of each machine, the newest nights, and the last of each series.
+/// The day that a site is of, which follows from its runs and never from the clock: by it marks hold or have expired.
+fn day_of(runs: &[RunRow]) -> Day {
+    let newest = runs.iter().map(|row| row.finished.unwrap_or(row.started));
+    newest.max().unwrap_or_else(Timestamp::now).day()
+}
+
+/// Runs of which everything is told, on other pages than their own too: the newest of each suite on each machine, those that are no
+/// points of histories, the newest nights, and the last of each series.
 fn newest(runs: &[RunRow], nights: &[Night], histories: &[CaseHistory]) -> Vec<RunRow> {
-    let mut of_machines: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut meant: BTreeSet<&RunId> = BTreeSet::new();
     for row in runs.iter().rev() {
-        let seen = of_machines.entry(&row.machine).or_default();
-        *seen += 1;
-        if *seen <= NEWEST {
+        let is_point = row.reproduces.is_none() && row.purpose.is_measurement();
+        let seen = seen.entry((&row.suite, &row.machine)).or_default();
+        *seen += usize::from(is_point);
+        if *seen <= NEWEST || !is_point {
             meant.insert(&row.run);
         }
     }
@@ -175,15 +184,26 @@ fn before(runs: &[RunRow]) -> BTreeMap<&RunId, &RunRow> {
 }
 
 /// All that pages of some runs are made of, beside the model.
-fn portion(store: &Store, before: &BTreeMap<&RunId, &RunRow>, rows: &[&RunRow]) -> Result<Portion> {
-    let rows: Vec<RunRow> = rows.iter().copied().cloned().collect();
+fn portion(
+    store: &Store,
+    before: &BTreeMap<&RunId, &RunRow>,
+    newest: &BTreeSet<&RunId>,
+    rows: &[&RunRow],
+) -> Result<Portion> {
+    let runs: Vec<RunId> = rows.iter().map(|row| row.run.clone()).collect();
+    let older = rows.iter().filter(|row| !newest.contains(&row.run));
+    let older: Vec<RunRow> = older.copied().cloned().collect();
+    let troubles = RunSummary::troubles_of_rows(store, &older)?.into_iter();
     let own = rows.iter().flat_map(|row| [Some(row.before), row.after]);
     let earlier = rows.iter().map(|row| Some(before.get(&row.run)?.before));
     let digests = own.chain(earlier).flatten().collect();
     Ok(Portion {
         fingerprints: store.fingerprints(&digests)?,
         manifests: store.manifests(&rows.iter().map(|row| row.manifest).collect())?,
-        gauges: machines::gauges(store, rows.iter().map(|row| &row.run))?,
-        summaries: RunSummary::of_rows(store, &rows)?,
+        gauges: machines::gauges(store, &runs)?,
+        troubles: troubles
+            .map(|found| (found.run.run.clone(), found))
+            .collect(),
+        runs,
     })
 }

@@ -195,6 +195,27 @@ fn a_page_that_somebody_changed_is_written_anew() {
 }
 
 #[test]
+fn a_site_is_of_the_day_of_its_newest_run() {
+    let place = Place::with_records(&[night("one", 0), night("one", 1)]);
+    let mark = |until: &str| {
+        let text = format!(
+            "schema = 1\n[[mark]]\nkind = \"ignore\"\ncase = \"*\"\nuntil = \"{until}\"\nreason = \"a noisy week\"\n"
+        );
+        place.write("marks.toml", text);
+        published(&place);
+        let pages = files(&place, "site").into_iter();
+        let mut told = pages
+            .filter(|(_, (content, _))| String::from_utf8_lossy(content).contains("ignored until"));
+        told.any(|(name, _)| name.starts_with("series/"))
+    };
+    let newest = place.runs()[1][..8].to_owned();
+    let day = format!("{}-{}-{}", &newest[..4], &newest[4..6], &newest[6..]);
+    // Long past by the clock, and in force when the newest run was made; and not.
+    assert!(mark(&day));
+    assert!(!mark("2001-01-01"));
+}
+
+#[test]
 fn a_site_is_titled_marked_and_made_as_its_settings_say() {
     let place = Place::with_records(&[night("one", 0)]);
     published(&place);

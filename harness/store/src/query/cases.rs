@@ -39,18 +39,35 @@ impl Store {
 
     /// The same of several runs, in their order: a few scans for all of them.
     pub fn cases_of(&self, runs: &[RunId]) -> Result<Vec<Vec<CaseRow>>, StoreError> {
-        let runs = Places::of(runs);
-        let (places, mut cases) = self.unvisited(&runs)?;
+        self.which_cases(&Places::of(runs), Which::All)
+    }
+
+    /// Of several runs, in their order, the cases that did not go well: those with a round that is not ok, or with none.
+    pub fn troubled_cases_of(&self, runs: &[RunId]) -> Result<Vec<Vec<CaseRow>>, StoreError> {
+        self.which_cases(&Places::of(runs), Which::Troubled)
+    }
+
+    fn which_cases(&self, runs: &Places, which: Which) -> Result<Vec<Vec<CaseRow>>, StoreError> {
+        let (of_cases, of_results) = (self.rows_of("cases", runs)?, self.rows_of("results", runs)?);
+        let meant = |rows: &str| which.among(rows, &of_cases, &of_results);
+        let (places, mut cases) = self.unvisited(runs, &meant(&of_cases))?;
         // Of each block, its case and its place among the rounds of that.
         let mut blocks = HashMap::new();
-        for (place, block, mut round) in self.visits(&runs)? {
+        for (place, block, mut round) in self.visits(runs, &meant(&of_results))? {
             if let Ok(at) = places.binary_search(&place) {
                 round.values = vec![None; cases[at].metrics.len()];
                 blocks.insert((place.0, block), (at, cases[at].rounds.len()));
                 cases[at].rounds.push(round);
             }
         }
-        self.fill_values(&runs, &blocks, &mut cases)?;
+        let mut of_values = self.rows_of("round_values", runs)?;
+        if matches!(which, Which::Troubled) {
+            of_values = format!(
+                "{of_values} JOIN {} USING (run_key, block)",
+                meant(&of_results)
+            );
+        }
+        self.fill_values(runs, &of_values, &blocks, &mut cases)?;
         let mut by_run: Vec<Vec<CaseRow>> = Vec::new();
         by_run.resize_with(runs.0.len(), Vec::new);
         for ((run, ..), case) in places.into_iter().zip(cases) {
@@ -70,8 +87,8 @@ impl Store {
         let places = Places::of(runs);
         let mut names = vec![CaseNames::new(); runs.len()];
         let sql = format!(
-            "SELECT run_key, case_id, arm FROM cases WHERE run_key IN ({}) ORDER BY case_no, arm_no",
-            places.listed()
+            "SELECT run_key, case_id, arm FROM {} ORDER BY case_no, arm_no",
+            self.rows_of("cases", &places)?
         );
         self.rows(&sql, [], |row| {
             names[places.at(row.get(0)?)?].push((row.get(1)?, row.get(2)?));
@@ -81,11 +98,14 @@ impl Store {
     }
 
     /// Cases without their rounds, in order.
-    fn unvisited(&self, runs: &Places) -> Result<(Vec<Place>, Vec<CaseRow>), StoreError> {
+    fn unvisited(
+        &self,
+        runs: &Places,
+        rows: &str,
+    ) -> Result<(Vec<Place>, Vec<CaseRow>), StoreError> {
         let sql = format!(
             "SELECT run_key, case_no, arm_no, case_id, arm, benchmark, workload, params, device, timing, definition, work, deterministic, metrics, memory_level, arithmetic_unit, clock_resolution_ns, facts
-             FROM cases WHERE run_key IN ({})",
-            runs.listed()
+             FROM {rows}"
         );
         let mut found: Vec<(Place, CaseRow)> = Vec::new();
         let mut known = KnownOfCases::default();
@@ -97,11 +117,10 @@ impl Store {
     }
 
     /// Every visit, those to one case in the order of its rounds.
-    fn visits(&self, runs: &Places) -> Result<Vec<Visit>, StoreError> {
+    fn visits(&self, runs: &Places, rows: &str) -> Result<Vec<Visit>, StoreError> {
         let sql = format!(
             "SELECT run_key, case_no, arm_no, block, round, attempt, started, status, reason, samples, warmup, steady, stop, verification, inputs, log, disturbed
-             FROM results WHERE run_key IN ({})",
-            runs.listed()
+             FROM {rows}"
         );
         let mut visits = Vec::new();
         let mut known = Known::default();
@@ -115,13 +134,11 @@ impl Store {
     fn fill_values(
         &self,
         runs: &Places,
+        rows: &str,
         blocks: &HashMap<(usize, i32), (usize, usize)>,
         cases: &mut [CaseRow],
     ) -> Result<(), StoreError> {
-        let sql = format!(
-            "SELECT run_key, block, metric, number FROM round_values WHERE run_key IN ({})",
-            runs.listed()
-        );
+        let sql = format!("SELECT run_key, block, metric, number FROM {rows}");
         self.batches(&sql, [], |batch| {
             let keys: &Int64Array = column(batch, 0)?;
             let of_blocks: &Int32Array = column(batch, 1)?;
@@ -140,6 +157,29 @@ impl Store {
             }
             Ok(())
         })
+    }
+}
+
+/// Which cases of runs are meant.
+#[derive(Clone, Copy)]
+enum Which {
+    All,
+    /// Those with a round that is not ok, or with none.
+    Troubled,
+}
+
+impl Which {
+    /// The rows of a table that are of the cases that are meant. `results` and `cases` are the rows of the runs in these.
+    fn among(self, rows: &str, cases: &str, results: &str) -> String {
+        match self {
+            Self::All => rows.to_owned(),
+            Self::Troubled => format!(
+                "(SELECT * FROM {rows} JOIN (
+                     SELECT run_key, case_no, arm_no FROM {results} WHERE status <> 'ok'
+                     UNION SELECT run_key, case_no, arm_no FROM {cases} WHERE NOT declared)
+                 USING (run_key, case_no, arm_no))"
+            ),
+        }
     }
 }
 
@@ -207,7 +247,7 @@ fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
     Ok(serde_json::from_str(text)?)
 }
 
-fn bound(level: Option<String>, unit: Option<String>) -> Result<Bound, Fault> {
+pub(super) fn bound(level: Option<String>, unit: Option<String>) -> Result<Bound, Fault> {
     let known = |what: &str| -> Fault { format!("`{what}` bounds nothing that is known").into() };
     Ok(Bound {
         level: level

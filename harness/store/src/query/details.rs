@@ -9,7 +9,7 @@ use duckdb::arrow::array::{Array, Float64Array, Int32Array, StringArray, UInt64A
 use duckdb::arrow::record_batch::RecordBatch;
 use duckdb::params;
 
-use super::{Fault, column};
+use super::{Fault, Places, column};
 use crate::Store;
 use crate::error::StoreError;
 use crate::load::run_key;
@@ -38,6 +38,17 @@ impl Store {
         let mut rounds = self.sampled(key)?;
         self.read_round_gauges(key, &mut rounds)?;
         Ok(rounds.into_values().collect())
+    }
+
+    /// Which of some runs have telemetry.
+    pub fn with_telemetry(&self, runs: &[RunId]) -> Result<Vec<RunId>, StoreError> {
+        let places = Places::of(runs);
+        let sql = format!(
+            "SELECT DISTINCT run_key FROM telemetry WHERE run_key IN ({})",
+            places.listed()
+        );
+        let found = self.rows(&sql, [], |row| places.at(row.get(0)?))?;
+        Ok(found.into_iter().map(|at| runs[at].clone()).collect())
     }
 
     /// What telemetry read over a whole run, by name.

@@ -1,6 +1,7 @@
 //! Manifests and fingerprints by their digests.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use assay_protocol::Digest;
 use assay_record::{Case, Fingerprint, Manifest, ManifestFile, Origin};
@@ -10,17 +11,17 @@ use serde::de::DeserializeOwned;
 use super::json;
 use crate::Store;
 use crate::error::StoreError;
-use crate::rows::ImportRow;
+use crate::rows::{ImportRow, Planned};
 
 impl Store {
     /// A manifest, sealed with its digest.
     pub fn manifest(&self, digest: &Digest) -> Result<ManifestFile, StoreError> {
         let found = self.manifests(&BTreeSet::from([*digest]))?;
-        let manifest = found.into_values().next();
-        manifest
-            .map(|manifest| ManifestFile {
+        let planned = found.into_values().next();
+        planned
+            .map(|planned| ManifestFile {
                 digest: *digest,
-                manifest,
+                manifest: planned.whole(),
             })
             .ok_or_else(|| self.unknown("manifest", digest))
     }
@@ -29,15 +30,21 @@ impl Store {
     pub fn manifests(
         &self,
         digests: &BTreeSet<Digest>,
-    ) -> Result<BTreeMap<Digest, Manifest>, StoreError> {
+    ) -> Result<BTreeMap<Digest, Planned>, StoreError> {
         let frames = self.frames(digests)?;
         let wanted = frames.values().map(|frame| frame.cases).collect();
         let lists: BTreeMap<Digest, Vec<Case>> =
             self.documents(("case_lists", "list of cases"), &wanted)?;
+        let lists: BTreeMap<Digest, Arc<Vec<Case>>> = lists
+            .into_iter()
+            .map(|(digest, cases)| (digest, Arc::new(cases)))
+            .collect();
         let with_cases = |(digest, frame): (Digest, Frame)| {
-            let mut manifest = frame.manifest;
-            manifest.cases.clone_from(&lists[&frame.cases]);
-            (digest, manifest)
+            let planned = Planned {
+                cases: Arc::clone(&lists[&frame.cases]),
+                frame: frame.manifest,
+            };
+            (digest, planned)
         };
         Ok(frames.into_iter().map(with_cases).collect())
     }

@@ -7,10 +7,11 @@ use assay_record::RunId;
 use duckdb::Row;
 use duckdb::arrow::array::{Float64Array, Int32Array, Int64Array, StringArray};
 
+use super::cases::bound;
 use super::{Fault, column, json, named};
 use crate::Store;
 use crate::error::StoreError;
-use crate::rows::{SeriesKey, SeriesRow};
+use crate::rows::{Limited, SeriesKey, SeriesRow};
 
 impl Store {
     /// What makes each series, of all that were ever measured, whether they have points or not; in order.
@@ -94,7 +95,7 @@ impl Store {
                        SELECT c.series, max(n.number) AS number FROM cases c JOIN numbered n USING (run_key)
                        WHERE c.declared AND (?1 IS NULL OR c.case_id = ?1) AND (?2 IS NULL OR n.suite = ?2) AND (?3 IS NULL OR n.machine = ?3)
                        GROUP BY c.series)
-                   SELECT c.series, n.suite, c.case_id, c.timing, c.definition, n.machine, c.arm, c.work, c.metrics
+                   SELECT c.series, n.suite, c.case_id, c.timing, c.definition, n.machine, c.arm, c.work, c.metrics, c.device, c.memory_level, c.arithmetic_unit, c.clock_resolution_ns
                    FROM newest JOIN numbered n USING (number) JOIN cases c ON c.run_key = n.run_key AND c.series = newest.series";
         let groups = self.rows(sql, which.params(), |row| Ok((row.get(0)?, group(row)?)))?;
         Ok(groups.into_iter().collect())
@@ -123,6 +124,7 @@ type Value = (usize, u32, f64);
 struct Group {
     key: SeriesKey,
     work: Work,
+    limited: Limited,
     metrics: Vec<(Metric, Vec<Value>)>,
 }
 
@@ -140,6 +142,11 @@ fn group(row: &Row<'_>) -> Result<Group, Fault> {
             arm: row.get(6)?,
         },
         work: json(row, 7)?,
+        limited: Limited {
+            device: row.get(9)?,
+            bound: bound(row.get(10)?, row.get(11)?)?,
+            clock_resolution_ns: row.get(12)?,
+        },
         metrics: metrics.map(|metric| (metric, Vec::new())).collect(),
     })
 }
@@ -165,7 +172,7 @@ impl Group {
     }
 
     fn into_series(self, runs: &[(i64, RunId)]) -> impl Iterator<Item = SeriesRow> {
-        let (key, work) = (self.key, self.work);
+        let (key, work, limited) = (self.key, self.work, self.limited);
         let observed = self
             .metrics
             .into_iter()
@@ -177,6 +184,7 @@ impl Group {
             },
             metric,
             work: work.clone(),
+            limited: limited.clone(),
             points: points(values, runs),
         })
     }

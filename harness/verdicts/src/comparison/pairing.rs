@@ -130,7 +130,7 @@ fn by_case<'a>(side: &Loaded<'a>) -> BTreeMap<&'a str, Rows<'a>> {
 fn names<'a>(first: &Loaded<'a>, second: &Loaded<'a>) -> Vec<&'a str> {
     let mut seen = BTreeSet::new();
     let runs = first.runs.iter().rev().chain(second.runs.iter().rev());
-    runs.flat_map(|view| &view.cases)
+    runs.flat_map(|view| view.cases.iter())
         .map(|row| row.case.as_str())
         .filter(|case| seen.insert(*case))
         .collect()

@@ -1,12 +1,14 @@
 //! Ceilings from made-up runs, and results beside them.
 
-use assay_protocol::{ArithmeticUnit, Bound, MemoryLevel, Prepared};
+use assay_protocol::{ArithmeticUnit, Bound, MemoryLevel, Metric, Prepared};
 use assay_record::{Purpose, Record};
 use assay_store::synthetic::Recipe;
 use assay_verdicts::ceilings::{Ceilings, Limit};
 use assay_verdicts::comparison::{Loaded, Options, Question};
 use assay_verdicts::gate::State;
-use assay_verdicts::{CaseState, Comparison, Gate, History, RunSummary, RunView, TroubleKind};
+use assay_verdicts::{
+    CaseState, Comparison, Gate, History, Point, RunSummary, RunView, Series, TroubleKind,
+};
 
 use crate::summaries::store;
 
@@ -139,6 +141,34 @@ fn verdicts_impossible_nights_are_no_baseline() {
     let ratio = |gate: &Gate| gate.comparison.cases[0].ratio.unwrap().estimate;
     assert!((ratio(&found) - 1.0).abs() < 0.05, "{}", ratio(&found));
     assert!(ratio(&with_it) > 1.1, "{}", ratio(&with_it));
+}
+
+#[test]
+fn verdicts_impossible_results_are_no_points_of_a_history() {
+    let times = |records: &[Record]| {
+        let (store, _folder) = store(records);
+        let all = Series::all(&store).unwrap().into_iter();
+        let mut times = all.filter(|series| series.key.metric == Metric::TIME);
+        times.next().unwrap()
+    };
+    // Twelve nights and the last, of which the even ones are four times as fast as the ceiling.
+    let found = times(&nights(0.25, 2.0));
+    assert_eq!((found.points.len(), found.impossible.len()), (7, 6));
+    for beyond in &found.impossible {
+        assert!(beyond.why.contains("dram"), "{}", beyond.why);
+        let is_less = |point: &Point| beyond.estimate.estimate < point.estimate.estimate / 2.0;
+        assert!(found.points.iter().all(is_less));
+    }
+    let mut without = nights(0.25, 2.0);
+    without.pop();
+    let unaware = times(&without);
+    assert_eq!((unaware.points.len(), unaware.impossible.len()), (13, 0));
+    // What nobody measured possibly is a series all the same.
+    let mut few = nights(0.25, 2.0);
+    few.drain(2..few.len() - 1);
+    few.remove(0);
+    let none = times(&few);
+    assert_eq!((none.points.len(), none.impossible.len()), (0, 1));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What determined a run, as tables: arms, how cases were measured, the cases with their digests, the files.
 
 use assay_record::manifest::{Diff, GitState};
-use assay_record::{Arm, Case, Image, Manifest, Policy, Source};
+use assay_record::{Arm, Case, Image, Policy, Source};
+use assay_store::Planned;
 use serde::Serialize;
 
 use crate::model::Library;
@@ -67,8 +68,10 @@ struct CaseLine {
     definition: String,
 }
 
-/// The manifest of a run, where it is at hand.
-pub fn view(library: &Library<'_>, manifest: &Manifest) -> ManifestView {
+/// The manifest of a run; its cases are listed where the page has all else of them.
+pub fn view(library: &Library<'_>, planned: &Planned, is_whole: bool) -> ManifestView {
+    let (manifest, cases) = (&planned.frame, &planned.cases);
+    let listed = if is_whole { CASES } else { 0 };
     let is_open = library.settings.publish_source;
     let git = manifest.project.git();
     let diff = git.and_then(|git| git.diff.as_ref());
@@ -88,9 +91,9 @@ pub fn view(library: &Library<'_>, manifest: &Manifest) -> ManifestView {
             .iter()
             .map(|arm| arm_line(arm, is_open))
             .collect(),
-        policies: policies(&manifest.cases),
-        cases: manifest.cases.iter().take(CASES).map(case_line).collect(),
-        more_cases: manifest.cases.len().saturating_sub(CASES),
+        policies: policies(cases),
+        cases: cases.iter().take(listed).map(case_line).collect(),
+        more_cases: cases.len().saturating_sub(CASES),
         files: manifest
             .sources
             .iter()
