@@ -3,7 +3,8 @@
 //! Prints the best and the median nanoseconds per iteration over samples of at least a millisecond, for about
 //! a second (or `seconds=N`), and the verdict on the output. With `beside=ceiling` each sample is taken right after one of
 //! `peak-bandwidth` from memory by as many threads, since others share a machine's memory: it also prints GB/s of
-//! the case and of the ceiling and their ratio, of the best samples and of the medians.
+//! the case and of the ceiling and their ratio, of the best samples and of the medians. What another op bounds is compared with
+//! that: `time_case conv2d ... beside gemm m=1024 ...`, by GFLOP/s where both count some, else by GB/s, else by items.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -31,25 +32,35 @@ fn main() -> ExitCode {
 fn time_case() -> Result<String, Failure> {
     let mut arguments = std::env::args().skip(1);
     let workload = arguments.next().unwrap_or_default();
-    let mut given: Params = arguments.filter_map(|argument| parse(&argument)).collect();
+    let own: Vec<String> = arguments.by_ref().take_while(|a| a != "beside").collect();
+    let mut given = params(own.iter());
     let seconds = given.remove("seconds").and_then(|value| value.as_u64());
     let limit = Duration::from_secs(seconds.unwrap_or(1));
-    let is_beside = given.remove("beside").is_some();
-    let mut ceiling = is_beside.then(|| ceiling(&given)).transpose()?;
+    let is_ceiling = given.remove("beside").is_some();
+    let mut beside = match arguments.next() {
+        Some(other) => Some(prepare(&other, &params(arguments))?),
+        None => is_ceiling.then(|| ceiling(&given)).transpose()?,
+    };
     let mut case = prepare(&workload, &given)?;
-    let (mut times, ratios) = sample(case.as_mut(), ceiling.as_deref_mut(), limit)?;
+    let (mut times, ratios) = sample(case.as_mut(), beside.as_deref_mut(), limit)?;
     let verdict = if case.verify()?.passed {
         "verified"
     } else {
         "WRONG"
     };
     let middle = median(&mut times);
-    let beside = if is_beside {
+    let beside = if beside.is_some() {
         compare(&ratios)
     } else {
         String::new()
     };
     Ok(format!("{:.1} {middle:.1} {verdict}{beside}", times[0]))
+}
+
+fn params(arguments: impl Iterator<Item: AsRef<str>>) -> Params {
+    arguments
+        .filter_map(|argument| parse(argument.as_ref()))
+        .collect()
 }
 
 /// A case on the CPU with what was given, and else the defaults.
@@ -80,11 +91,11 @@ fn ceiling(given: &Params) -> Result<Box<dyn Workload>, Failure> {
     let threads = given.get_key_value("threads");
     let threads = threads.map(|(name, value)| (name.clone(), value.clone()));
     let sizes = ["level=dram", "elements=134217728", "passes=1"];
-    let params = sizes.into_iter().filter_map(parse).chain(threads);
-    prepare("peak-bandwidth", &params.collect())
+    let sizes = sizes.into_iter().filter_map(parse);
+    prepare("peak-bandwidth", &sizes.chain(threads).collect())
 }
 
-/// GB/s of a case and of the ceiling right before: the best of each, and the medians, those of the ratios, too.
+/// Rates of a case and of what it stands beside, right before: the best of each, and the medians, those of the ratios, too.
 fn compare(rates: &[[f64; 2]]) -> String {
     let [mut own, mut most] = [0, 1].map(|i| rates.iter().map(|r| r[i]).collect::<Vec<_>>());
     let mut shares: Vec<f64> = rates.iter().map(|[own, most]| own / most).collect();
@@ -111,23 +122,28 @@ fn parse(argument: &str) -> Option<(String, ParamValue)> {
     Some((name.into(), value))
 }
 
-/// Nanoseconds per iteration of each sample, and the GB/s of it and of the ceiling right before, where there is one.
+/// Nanoseconds per iteration of each sample, and the rates of it and of what it stands beside, right before, where there is
+/// something.
 fn sample(
     case: &mut dyn Workload,
-    mut ceiling: Option<&mut (dyn Workload + 'static)>,
+    mut beside: Option<&mut (dyn Workload + 'static)>,
     limit: Duration,
 ) -> Result<(Vec<f64>, Vec<[f64; 2]>), Failure> {
     let most_iterations = case.most_iterations();
+    let own = works(case);
+    let other = beside.as_deref_mut().map_or([0; 3], |beside| works(beside));
+    let what = (0..2).find(|i| own[*i] > 0 && other[*i] > 0).unwrap_or(2);
     let begin = Instant::now();
     let mut iterations = 1;
     let (mut times, mut ratios) = (vec![], vec![]);
     while times.is_empty() || begin.elapsed() < limit {
-        let most = match ceiling.as_mut() {
-            Some(ceiling) => rate(*ceiling, 1)?.1,
+        let most = match beside.as_mut() {
+            Some(beside) => other[what] as f64 / time(*beside, 1)?,
             None => 0.0,
         };
         case.restore()?;
-        let (ns, own) = rate(case, iterations)?;
+        let ns = time(case, iterations)?;
+        let own = own[what] as f64 * iterations as f64 / ns;
         if ns < SAMPLE_NS as f64 && 2 * iterations <= most_iterations {
             iterations *= 2;
         } else {
@@ -138,9 +154,13 @@ fn sample(
     Ok((times, ratios))
 }
 
-/// Nanoseconds of some iterations, and their GB/s.
-fn rate(workload: &mut dyn Workload, iterations: u64) -> Result<(f64, f64), Failure> {
-    let ns = workload.run(iterations)?.host_ns.unwrap_or(0).max(1) as f64;
-    let bytes = workload.prepared().work.bytes.unwrap_or(0);
-    Ok((ns, bytes as f64 * iterations as f64 / ns))
+/// Floating-point operations, bytes and items of an iteration.
+fn works(workload: &mut dyn Workload) -> [u64; 3] {
+    let work = &workload.prepared().work;
+    [work.flops, work.bytes, work.items].map(Option::unwrap_or_default)
+}
+
+/// Nanoseconds of some iterations.
+fn time(workload: &mut dyn Workload, iterations: u64) -> Result<f64, Failure> {
+    Ok(workload.run(iterations)?.host_ns.unwrap_or(0).max(1) as f64)
 }

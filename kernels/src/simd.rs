@@ -25,22 +25,22 @@ macro_rules! wide {
             {
                 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
                 fn avx512 $(<$t: $bound>)? ($($arg: $ty),*) $(-> $ret)? {
-                    body($($arg),*)
+                    body$(::<$t>)?($($arg),*)
                 }
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2 $(<$t: $bound>)? ($($arg: $ty),*) $(-> $ret)? {
-                    body($($arg),*)
+                    body$(::<$t>)?($($arg),*)
                 }
                 if $crate::simd::has_avx512() $(&& !$narrow)? {
                     // SAFETY: the processor has every feature that the function enables.
-                    return unsafe { avx512($($arg),*) };
+                    return unsafe { avx512$(::<$t>)?($($arg),*) };
                 }
                 if $crate::simd::has_avx2() {
                     // SAFETY: the processor has every feature that the function enables.
-                    return unsafe { avx2($($arg),*) };
+                    return unsafe { avx2$(::<$t>)?($($arg),*) };
                 }
             }
-            body($($arg),*)
+            body$(::<$t>)?($($arg),*)
         }
     )+};
 }

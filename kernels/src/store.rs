@@ -5,6 +5,8 @@
 //! writing go on together; else they compute a piece in a buffer that stays in the first cache, and send it off.
 #![allow(unsafe_code)] // vector stores
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use assay_protocol::MemoryLevel;
 
 use crate::device::host;
@@ -50,22 +52,94 @@ impl<'a, T: Element> Around<'a, T> {
         put(to, values);
     }
 
+    /// The elements from `first` on, for who stores whole lines to them himself: they begin one.
+    ///
+    /// # Panics
+    /// If there are fewer, or if they begin elsewhere.
+    pub fn lines(&mut self, first: usize, len: usize) -> &mut [T] {
+        let lines = &mut self.0[first..][..len];
+        assert!(
+            lines.as_ptr().addr().is_multiple_of(LINE),
+            "a line begins here"
+        );
+        lines
+    }
+
     /// Copies `from` to the elements from `first` on.
     ///
     /// # Panics
     /// If there are fewer.
     pub fn send(&mut self, first: usize, from: &[T]) {
-        send(&mut self.0[first..][..from.len()], from);
+        self.send_and_fetch(first, from, &[]);
+    }
+
+    /// As [`Self::send`], and fetches as much of `ahead` meanwhile, a line for a line: many at once would wait for each other.
+    ///
+    /// # Panics
+    /// The same.
+    pub fn send_and_fetch(&mut self, first: usize, from: &[T], ahead: &[T]) {
+        send(&mut self.0[first..][..from.len()], from, ahead);
     }
 }
 
 impl<T> Drop for Around<'_, T> {
     fn drop(&mut self) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: every processor of this architecture has the instruction.
-        unsafe {
-            std::arch::x86_64::_mm_sfence();
-        }
+        fence();
+    }
+}
+
+/// Words of 32 bits in a cache line.
+pub const LINE_WORDS: usize = LINE / size_of::<u32>();
+
+/// Elements that several threads write, whole lines of them around the caches. All that was put is there when this is dropped.
+#[derive(Debug)]
+pub struct SharedAround<'a>(&'a [AtomicU32]);
+
+impl<'a> SharedAround<'a> {
+    /// The elements, the first of which begins a line.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn new(out: &'a [AtomicU32]) -> Self {
+        let is_line = out.as_ptr().addr().is_multiple_of(LINE);
+        assert!(is_line || out.is_empty(), "a line begins here");
+        Self(out)
+    }
+
+    /// Writes the line from element `first` on, which is a multiple of its length.
+    ///
+    /// # Safety
+    /// No other thread reads or writes the line before this is dropped and they have met.
+    ///
+    /// # Panics
+    /// If there are fewer elements, or if `first` begins no line.
+    #[inline]
+    pub unsafe fn put(&self, first: usize, values: &[u32; LINE_WORDS]) {
+        assert!(first.is_multiple_of(LINE_WORDS), "a line begins here");
+        let line = &self.0[first..first + LINE_WORDS];
+        // SAFETY: as many elements, which nobody else looks at, and which may be written through a shared reference.
+        put(unsafe { &mut *line.as_ptr().cast_mut().cast() }, values);
+    }
+
+    /// Writes one element, beside which others may write.
+    #[inline]
+    pub fn put_one(&self, place: usize, value: u32) {
+        self.0[place].store(value, Ordering::Relaxed);
+    }
+}
+
+impl Drop for SharedAround<'_> {
+    fn drop(&mut self) {
+        fence();
+    }
+}
+
+/// Orders stores around the caches before all that follow.
+fn fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every processor of this architecture has the instruction.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
     }
 }
 
@@ -105,28 +179,35 @@ fn put<T: Element, const N: usize>(to: &mut [T; N], values: &[T; N]) {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn send<T: Element>(to: &mut [T], from: &[T]) {
+fn send<T: Element>(to: &mut [T], from: &[T], _: &[T]) {
     to.copy_from_slice(from);
 }
 
-/// Both have one length. [`Around`] keeps the target to itself until a fence has ordered these stores before later accesses.
+/// The first two have one length. [`Around`] keeps the target to itself until a fence has ordered these stores before later accesses.
 ///
 /// Only whole cache lines go around: a line that gets some of its bytes this way and some the other is sent off twice.
 #[cfg(target_arch = "x86_64")]
-fn send<T: Element>(to: &mut [T], from: &[T]) {
+fn send<T: Element>(to: &mut [T], from: &[T], ahead: &[T]) {
     use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
 
+    const VECTORS: usize = LINE / size_of::<__m128i>();
+    let line = LINE / size_of::<T>();
     let head = to.as_ptr().align_offset(LINE).min(to.len());
-    let lines = (to.len() - head) * size_of::<T>() / LINE;
-    let end = head + lines * (LINE / size_of::<T>());
+    let lines = (to.len() - head) / line;
+    let end = head + lines * line;
     to[..head].copy_from_slice(&from[..head]);
     to[end..].copy_from_slice(&from[end..]);
     let source = from[head..end].as_ptr().cast::<__m128i>();
     let target = to[head..end].as_mut_ptr().cast::<__m128i>();
-    for index in 0..lines * (LINE / size_of::<__m128i>()) {
-        // SAFETY: both slices have this many vectors, the target is aligned to them, and every processor of this
-        // architecture has these instructions.
-        unsafe { _mm_stream_si128(target.add(index), _mm_loadu_si128(source.add(index))) };
+    for index in 0..lines {
+        if let Some(element) = ahead.get(index * line) {
+            fetch(element);
+        }
+        for vector in index * VECTORS..(index + 1) * VECTORS {
+            // SAFETY: both slices have this many vectors, the target is aligned to them, and every processor of this
+            // architecture has these instructions.
+            unsafe { _mm_stream_si128(target.add(vector), _mm_loadu_si128(source.add(vector))) };
+        }
     }
 }
 

@@ -7,6 +7,9 @@
 //!
 //! On CUDA devices `variant` says where neighbours come from: through the caches (`naive`), or from shared memory
 //! and registers in a sweep over the planes (`tiled`).
+#![allow(unsafe_code)] // points by vectors
+
+mod vectors;
 
 use std::ops::Range;
 
@@ -22,6 +25,7 @@ use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Launch, Outcome, Program, Source, blocks, cuda_source};
 use crate::simd::wide;
 use crate::store::{self, Around};
+use vectors::Row;
 
 /// Weights of the centre and of each neighbour. They add up to 1: where the temperature is the same everywhere, it stays.
 const WEIGHTS: [f64; 2] = [0.4, 0.1];
@@ -229,13 +233,14 @@ impl<'a, T: Real> Sweep<'a, T> {
 
     fn run(&self, part: &mut Part<T>) {
         let nx = self.grid.nx;
-        let weights = WEIGHTS.map(T::from_f64);
         let Part { rows, out, piece } = part;
-        if self.around && nx.is_multiple_of(LANES) && Around::has_whole_lines(out, nx) {
+        let whole = self.around && Around::has_whole_lines(out, nx);
+        if let Some(row) = vectors::best(T::DTYPE).filter(|_| whole) {
             let mut out = Around::new(out);
             self.pieces(rows, |first, count| {
                 for r in first..first + count {
-                    put_row(&mut out, r * nx, self.beside(rows.start + r), weights);
+                    let (beside, ahead) = (self.beside(rows.start + r), self.ahead(rows.start + r));
+                    put_row(row, &mut out, r * nx, beside, ahead.as_ptr());
                 }
             });
         } else if self.around {
@@ -243,7 +248,7 @@ impl<'a, T: Real> Sweep<'a, T> {
             self.pieces(rows, |first, count| {
                 let piece = &mut piece[..count * nx];
                 self.rows(piece, rows.start + first);
-                out.send(first * nx, piece);
+                out.send_and_fetch(first * nx, piece, self.ahead(rows.start + first));
             });
         } else {
             self.pieces(rows, |first, count| {
@@ -292,6 +297,14 @@ impl<'a, T: Real> Sweep<'a, T> {
         ]
     }
 
+    /// What of the plane above comes next, some pages on, which the processor does not fetch by itself: it stops at the end
+    /// of each page. All else is in a near cache.
+    fn ahead(&self, r: usize) -> &[T] {
+        const AHEAD_BYTES: usize = 8 << 10;
+        let first = (r + self.grid.ny) * self.grid.nx + AHEAD_BYTES / size_of::<T>();
+        self.input.get(first..).unwrap_or_default()
+    }
+
     /// A row of the input, or zeros where there is none.
     fn row(&self, row: Option<usize>) -> &[T] {
         let nx = self.grid.nx;
@@ -300,67 +313,43 @@ impl<'a, T: Real> Sweep<'a, T> {
     }
 }
 
-/// Points that are computed together.
-const LANES: usize = 16;
-
 wide! {
     /// One row, which is not empty, of its own row of the input, which comes first, and the four beside it.
     fn write_row<T: Real>(out: &mut [T], rows: [&[T]; 5], weights: [T; 2]) {
-        let rows = rows.map(|row| &row[..out.len()]);
-        let (groups, rest) = out.as_chunks_mut::<LANES>();
-        let whole = groups.len() * LANES;
-        for (index, group) in groups.iter_mut().enumerate() {
-            *group = group_at(rows, index * LANES, weights);
-        }
-        for (x, out) in (whole..).zip(rest) {
-            *out = point(rows, x, weights);
-        }
-    }
-
-    /// The same to whole cache lines from element `first` on.
-    fn put_row<T: Real>(out: &mut Around<T>, first: usize, rows: [&[T]; 5], weights: [T; 2]) {
-        let len = rows[0].len();
+        let len = out.len();
         let rows = rows.map(|row| &row[..len]);
-        for x in (0..len).step_by(LANES) {
-            out.put(first + x, &group_at(rows, x, weights));
+        out[0] = point(rows, 0, weights);
+        out[len - 1] = point(rows, len - 1, weights);
+        let Some(inner) = len.checked_sub(2) else {
+            return;
+        };
+        // Each from its own first point on, so that the compiler sees vectors.
+        let (left, right) = (&rows[0][..inner], &rows[0][2..]);
+        let [centre, north, south, below, above] = rows.map(|row| &row[1..=inner]);
+        for (x, out) in out[1..=inner].iter_mut().enumerate() {
+            let sum = ((left[x] + right[x]) + (north[x] + south[x])) + (below[x] + above[x]);
+            *out = weights[0] * centre[x] + weights[1] * sum;
         }
     }
 }
 
-/// The points from `first` on, as many as there are lanes, all of which are in the row.
-#[inline(always)]
-#[allow(clippy::inline_always)] // takes on the features of its caller
-fn group_at<T: Real>(rows: [&[T]; 5], first: usize, weights: [T; 2]) -> [T; LANES] {
-    let inside = rows[0];
-    // Loops, since the compiler makes no vectors of what goes through closures.
-    let mut out = [T::default(); LANES];
-    if first == 0 || first + LANES >= inside.len() {
-        for (lane, out) in out.iter_mut().enumerate() {
-            *out = point(rows, first + lane, weights);
-        }
-        return out;
+/// One row of whole cache lines, written to those from element `first` on. Meanwhile it fetches `ahead`.
+fn put_row<T: Real>(row: Row, out: &mut Around<T>, first: usize, rows: [&[T]; 5], ahead: *const T) {
+    let len = rows[0].len();
+    let to = out.lines(first, len);
+    let addresses = rows.map(|row| row[..len].as_ptr().cast());
+    let bytes = size_of_val(to);
+    assert!(bytes.is_multiple_of(store::LINE), "whole lines");
+    // SAFETY: rows of one length, which whole lines have.
+    unsafe {
+        row(
+            to.as_mut_ptr().cast(),
+            addresses,
+            bytes,
+            WEIGHTS,
+            ahead.cast(),
+        );
     }
-    let (left, right) = (vector(inside, first - 1), vector(inside, first + 1));
-    let (centre, north, south) = (
-        vector(inside, first),
-        vector(rows[1], first),
-        vector(rows[2], first),
-    );
-    let (below, above) = (vector(rows[3], first), vector(rows[4], first));
-    for x in 0..LANES {
-        let sum = ((left[x] + right[x]) + (north[x] + south[x])) + (below[x] + above[x]);
-        out[x] = weights[0] * centre[x] + weights[1] * sum;
-    }
-    out
-}
-
-/// The elements from `first` on, as many as there are lanes.
-#[inline(always)]
-#[allow(clippy::inline_always)] // takes on the features of its caller
-fn vector<T: Real>(row: &[T], first: usize) -> [T; LANES] {
-    *row[first..]
-        .first_chunk()
-        .expect("as many as there are lanes")
 }
 
 /// A point whose neighbours in the row may not be there.
@@ -371,4 +360,43 @@ fn point<T: Real>(rows: [&[T]; 5], x: usize, weights: [T; 2]) -> T {
     let [centre, north, south, below, above] = rows.map(|row| row[x]);
     let sum = ((side(x.wrapping_sub(1)) + side(x + 1)) + (north + south)) + (below + above);
     weights[0] * centre + weights[1] * sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Grid, Sweep, WEIGHTS, put_row, store, vectors, write_row};
+    use crate::buffer::Buffer;
+    use crate::device::Team;
+    use crate::element::{DType, Real};
+    use crate::store::Around;
+
+    fn compare<T: Real>(nx: usize) {
+        let Some(row) = vectors::best(T::DTYPE) else {
+            return;
+        };
+        let random = assay_protocol::Philox::new(1, nx as u64);
+        let input: Vec<T> = (0..9 * nx)
+            .map(|i| T::from_f64(random.signed_f32(i as u64).into()))
+            .collect();
+        let (ny, nz) = (3, 3);
+        let sweep = Sweep::new(Grid { nx, ny, nz }, &input);
+        let mut lines = Buffer::zeroed(&Team::new(1).unwrap(), T::DTYPE, nx).unwrap();
+        for r in 0..9 {
+            let (mut plain, beside) = (vec![T::default(); nx], sweep.beside(r));
+            write_row(&mut plain, beside, WEIGHTS.map(T::from_f64));
+            let mut out = Around::new(lines.get_mut::<T>());
+            put_row(row, &mut out, 0, beside, sweep.ahead(r).as_ptr());
+            drop(out);
+            assert!(lines.get::<T>() == plain, "row {r} of {nx}");
+        }
+    }
+
+    /// Rows of one line and of several, at all borders of the grid.
+    #[test]
+    fn vectors_give_the_same_bits() {
+        for lines in [1, 2, 5] {
+            compare::<f32>(lines * store::LINE / DType::F32.bytes());
+            compare::<f64>(lines * store::LINE / DType::F64.bytes());
+        }
+    }
 }

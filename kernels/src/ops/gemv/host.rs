@@ -8,8 +8,8 @@
 //! [Along rows](rows) a few lines are read side by side, which is what prefetchers are made for, and so they are
 //! [down columns](columns).
 
-mod columns;
-mod rows;
+pub(super) mod columns;
+pub(super) mod rows;
 
 use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -19,7 +19,7 @@ use super::{Along, Shape};
 use crate::device::{Member, Team, chunk};
 
 /// Elements that are multiplied together, whatever the width of the machine's vectors.
-const LANES: usize = 32;
+pub(super) const LANES: usize = 32;
 /// Results that are added up together.
 const BATCH: usize = 256;
 

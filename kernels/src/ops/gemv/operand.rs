@@ -1,7 +1,11 @@
 //! Types of matrices and vectors, and the types that they are summed in.
+#![allow(unsafe_code)] // an instruction that not every processor has
+
+use std::marker::PhantomData;
 
 use half::{bf16, f16};
 
+use super::host::{LANES, columns, rows};
 use crate::element::Real;
 use crate::lane::Lane;
 use crate::simd::wide;
@@ -25,6 +29,91 @@ pub trait Operand: Real {
 
     /// The nearest number.
     fn narrow(sum: Self::Sum) -> Self;
+
+    /// [`rows::add_terms`] by the fastest conversion that there is.
+    fn add_terms(partial: &mut [[Self::Sum; LANES]], lines: &[&[Self]], packed: &[Self::Sum]) {
+        rows::add_terms::<Plain<Self>>(partial, lines, packed);
+    }
+
+    /// [`columns::add_lines`] likewise.
+    fn add_lines(sums: &mut [Self::Sum], lines: &[&[Self]], factors: &[Self::Sum]) {
+        columns::add_lines::<Plain<Self>>(sums, lines, factors);
+    }
+}
+
+/// A way to make numbers that are summed of some elements at once. They are the same whatever the way.
+pub trait Widening {
+    /// What they are made of.
+    type From: Operand<Sum = Self::To>;
+    /// What they are.
+    type To: Sum;
+
+    /// As many as there are lanes.
+    fn widen(line: &[Self::From; LANES]) -> [Self::To; LANES];
+}
+
+/// One by one, or in vectors if the compiler sees how.
+pub struct Plain<T>(PhantomData<T>);
+
+impl<T: Operand> Widening for Plain<T> {
+    type From = T;
+    type To = T::Sum;
+
+    /// In a loop, since the compiler makes no vectors of what goes through closures.
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // takes on the features of its caller
+    fn widen(line: &[T; LANES]) -> [T::Sum; LANES] {
+        let mut wide = [T::Sum::default(); LANES];
+        for (wide, x) in wide.iter_mut().zip(line) {
+            *wide = x.widen();
+        }
+        wide
+    }
+}
+
+/// By the instruction of AVX-512 for half precision. Only for functions of [`wide!`] where the processor has AVX-512.
+#[cfg(target_arch = "x86_64")]
+pub struct ByInstruction(());
+
+#[cfg(target_arch = "x86_64")]
+impl Widening for ByInstruction {
+    type From = f16;
+    type To = f32;
+
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // takes on the features of its caller
+    fn widen(line: &[f16; LANES]) -> [f32; LANES] {
+        // SAFETY: it is named only where the processor has AVX-512.
+        unsafe { x86::widen(line) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{_mm256_loadu_si256, _mm512_cvtph_ps, _mm512_storeu_ps};
+
+    use half::f16;
+
+    use super::LANES;
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub fn widen(line: &[f16; LANES]) -> [f32; LANES] {
+        let mut wide = [0.0_f32; LANES];
+        for (wide, line) in wide
+            .as_chunks_mut::<16>()
+            .0
+            .iter_mut()
+            .zip(line.as_chunks::<16>().0)
+        {
+            // SAFETY: 16 elements each.
+            unsafe {
+                let halves = _mm256_loadu_si256(line.as_ptr().cast());
+                _mm512_storeu_ps(wide.as_mut_ptr(), _mm512_cvtph_ps(halves));
+            }
+        }
+        wide
+    }
 }
 
 wide! {
@@ -66,11 +155,13 @@ macro_rules! sums {
 }
 sums!(f32, f64);
 
-/// The two types of 16 bits.
-macro_rules! narrow_operands {
-    ($($type:ty),+) => {$(
+/// A type of 16 bits, with what it does in a way of its own.
+macro_rules! narrow_operand {
+    ($type:ty, $($own:item)*) => {
         impl Operand for $type {
             type Sum = f32;
+
+            $($own)*
 
             #[inline(always)]
             #[allow(clippy::inline_always)] // takes on the features of its caller
@@ -87,6 +178,50 @@ macro_rules! narrow_operands {
                 Lane::narrow(sum)
             }
         }
-    )+};
+    };
 }
-narrow_operands!(bf16, f16);
+narrow_operand!(bf16,);
+narrow_operand!(
+    f16,
+    #[cfg(target_arch = "x86_64")]
+    fn add_terms(partial: &mut [[f32; LANES]], lines: &[&[f16]], packed: &[f32]) {
+        if crate::simd::has_avx512() {
+            rows::add_terms::<ByInstruction>(partial, lines, packed);
+        } else {
+            rows::add_terms::<Plain<f16>>(partial, lines, packed);
+        }
+    },
+    #[cfg(target_arch = "x86_64")]
+    fn add_lines(sums: &mut [f32], lines: &[&[f16]], factors: &[f32]) {
+        if crate::simd::has_avx512() {
+            columns::add_lines::<ByInstruction>(sums, lines, factors);
+        } else {
+            columns::add_lines::<Plain<f16>>(sums, lines, factors);
+        }
+    }
+);
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use half::f16;
+
+    use super::{ByInstruction, LANES, Plain, Widening};
+
+    /// All of them; of what is no number, that it is none.
+    #[test]
+    fn both_ways_give_the_same_numbers() {
+        if !crate::simd::has_avx512() {
+            return;
+        }
+        let all: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+        for line in all.as_chunks::<LANES>().0 {
+            let (plain, other) = (Plain::<f16>::widen(line), ByInstruction::widen(line));
+            for (a, b) in plain.into_iter().zip(other) {
+                assert!(
+                    a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()),
+                    "{a:e} {b:e}"
+                );
+            }
+        }
+    }
+}

@@ -48,6 +48,75 @@ impl Block {
     }
 }
 
+/// Columns of a tile of [`Shifted`] at most: what is kept of each, a line, stays in the first cache.
+pub const MOST_WIDE: usize = 256;
+
+/// A way to transpose to rows that begin anywhere in a cache line, and still store whole lines.
+#[derive(Clone, Copy, Debug)]
+pub struct Shifted(());
+
+/// Blocks that are transposed with one above the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Tile<'a> {
+    /// The input.
+    pub input: &'a [f32],
+    /// Of the input.
+    pub cols: usize,
+    /// The first row and column of the tile, multiples of [`SIDE`].
+    pub at: [usize; 2],
+    /// Rows and columns of the tile, multiples of [`SIDE`].
+    pub size: [usize; 2],
+}
+
+impl Shifted {
+    /// If this machine has one.
+    pub fn new() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if crate::simd::has_avx512() {
+            return Some(Self(()));
+        }
+        None
+    }
+
+    /// Writes a tile to columns `first ..` of it, which are the rows of `out`, each of `rows` elements: all lines that end before the
+    /// last row of the tile. `first` is the column of the input that the first row of `out` is.
+    ///
+    /// # Panics
+    /// If the tile is not inside, or `out` does not begin with a cache line.
+    pub fn tile(self, out: &mut [f32], rows: usize, first: usize, tile: Tile) {
+        let Tile {
+            input,
+            cols,
+            at: [row, column],
+            size: [height, width],
+        } = tile;
+        let whole = [row, column, height, width]
+            .iter()
+            .all(|n| n.is_multiple_of(SIDE));
+        assert!(whole && width <= MOST_WIDE, "whole blocks, not too many");
+        assert!(
+            row + height <= rows && (column + width) * rows <= out.len(),
+            "a tile of the output"
+        );
+        assert!(
+            first + column + width <= cols && rows * cols <= input.len(),
+            "a tile of the input"
+        );
+        assert!(
+            out.as_ptr().addr().is_multiple_of(SIDE * size_of::<f32>()),
+            "a line begins here"
+        );
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the processor has AVX-512, since there is a `Shifted`; the tile is inside both, with a block above it if it is
+        // not the first, and its columns begin with a line, since they are a multiple of as many elements.
+        unsafe {
+            let to = out.as_mut_ptr().add(column * rows + row);
+            let from = input.as_ptr().add(row * cols + first + column);
+            x86::shifted((to, rows), (from, cols), [height, width], row == 0);
+        }
+    }
+}
+
 /// For any machine.
 ///
 /// # Safety

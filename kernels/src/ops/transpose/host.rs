@@ -2,7 +2,7 @@
 
 use assay_protocol::MemoryLevel;
 
-use super::block::{Block, SIDE};
+use super::block::{Block, MOST_WIDE, SIDE, Shifted, Tile};
 use crate::device::{Team, host};
 use crate::simd::wide;
 use crate::store::{self, Around};
@@ -85,11 +85,56 @@ fn streams(input: &[f32]) -> bool {
 
 /// By blocks whose cache lines are used up at once.
 fn tiled(part: &mut Part) {
-    if part.streams && !part.rows.is_multiple_of(SIDE) {
-        by_lines(part);
-    } else {
+    if !part.streams || part.rows.is_multiple_of(SIDE) {
         by_blocks(part);
+    } else if let Some(shifted) = Shifted::new() {
+        by_shifted_lines(part, shifted);
+    } else {
+        by_lines(part);
     }
+}
+
+/// Rows of the input that are done before the next, where lines are put together from blocks that are one above the other: the
+/// last block of rows before is read again.
+const SHIFTED_ROWS: usize = 256;
+
+/// Through registers alone, whatever place in a line rows of the output begin at. What is no whole line at the end of a row, and
+/// no whole block of columns, comes last.
+fn by_shifted_lines(part: &mut Part, shifted: Shifted) {
+    let (rows, cols, width) = (part.rows, part.cols, part.out.len() / part.rows);
+    let [whole_rows, whole_width] = [rows, width].map(|size| size / SIDE * SIDE);
+    for row in (0..whole_rows).step_by(SHIFTED_ROWS) {
+        for column in (0..whole_width).step_by(MOST_WIDE) {
+            let size = [
+                SHIFTED_ROWS.min(whole_rows - row),
+                MOST_WIDE.min(whole_width - column),
+            ];
+            let (input, at) = (part.input, [row, column]);
+            let tile = Tile {
+                input,
+                cols,
+                at,
+                size,
+            };
+            shifted.tile(part.out, rows, part.first, tile);
+        }
+    }
+    // Lines end this much before the last whole block of rows.
+    let end = |column: usize| whole_rows.saturating_sub(column * rows % SIDE);
+    for row in whole_rows.saturating_sub(SIDE)..rows {
+        let line = &part.input[row * cols + part.first..][..width];
+        for (column, x) in line.iter().enumerate() {
+            if column >= whole_width || row >= end(column) {
+                part.out[column * rows + row] = *x;
+            }
+        }
+    }
+    for column in whole_width..width {
+        for row in 0..whole_rows {
+            part.out[column * rows + row] = part.input[row * cols + part.first + column];
+        }
+    }
+    Block::finish();
 }
 
 /// A block at a time, from the input to the output. If it streams, rows of the output begin with cache lines.
@@ -171,6 +216,53 @@ wide! {
         for (c, line) in out.chunks_exact_mut(rows).enumerate() {
             for (out, line) in line.iter_mut().zip(input.chunks_exact(cols)) {
                 *out = line[first + c];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kernel, Part, SIDE, Shifted, by_blocks, by_lines, by_shifted_lines, naive};
+    use crate::buffer::Buffer;
+    use crate::device::Team;
+    use crate::element::DType;
+
+    /// What a kernel makes of a matrix, whose columns from the second block on are a part of their own.
+    fn transposed(kernel: impl Fn(&mut Part), rows: usize, cols: usize) -> Vec<u32> {
+        let team = Team::new(1).unwrap();
+        // Begins with a line.
+        let mut out = Buffer::zeroed(&team, DType::F32, rows * cols).unwrap();
+        let input: Vec<f32> = (0..rows * cols).map(|i| 1.0 + i as f32).collect();
+        let (first, second) = out.get_mut().split_at_mut(SIDE.min(cols) * rows);
+        for (out, first) in [(first, 0), (second, SIDE)] {
+            let mut part = Part {
+                out,
+                input: &input,
+                rows,
+                cols,
+                first,
+                streams: false,
+                buffer: vec![0.0; super::PITCH * super::BUFFERED_COLS],
+            };
+            if !part.out.is_empty() {
+                kernel(&mut part);
+            }
+        }
+        out.get::<f32>().iter().map(|x| x.to_bits()).collect()
+    }
+
+    /// Fewer rows than a line has elements, more than a tile has, and every place of a line that rows may begin at.
+    #[test]
+    fn all_ways_give_the_same() {
+        let sizes = [(1, 1), (7, 40), (15, 16), (33, 300), (529, 70), (800, 33)];
+        for (rows, cols) in (32..64).map(|rows| (rows, 50)).chain(sizes) {
+            let exact = transposed(naive as Kernel, rows, cols);
+            assert!(exact == transposed(by_blocks, rows, cols), "{rows} {cols}");
+            assert!(exact == transposed(by_lines, rows, cols), "{rows} {cols}");
+            if let Some(shifted) = Shifted::new() {
+                let by_shifted = |part: &mut Part| by_shifted_lines(part, shifted);
+                assert!(exact == transposed(by_shifted, rows, cols), "{rows} {cols}");
             }
         }
     }

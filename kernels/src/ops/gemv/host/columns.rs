@@ -1,14 +1,16 @@
 //! Down columns: sums of as many columns as stay near, to which some rows are added at a time.
 
-use super::{Product, Room, Unit};
+use super::{LANES, Product, Room, Unit};
 use crate::ops::gemv::Shape;
-use crate::ops::gemv::operand::{Operand, Sum};
+use crate::ops::gemv::operand::{Operand, Sum, Widening};
 use crate::simd::wide;
 
 /// Rows that are added together: sums are loaded and stored once for all of them.
 const ROWS: usize = 8;
 /// Columns of rows that are added together, which stay in the first cache for all vectors.
 const NEAR: usize = 512;
+/// The same for one vector: their sums stay there, and memory is read in longer pieces.
+const NEAR_ONE: usize = 2048;
 /// Rows whose factors are packed together.
 const PACKED: usize = 256;
 /// Pieces of a sum: as many as threads may want, where they are worth their sums.
@@ -25,7 +27,7 @@ pub const fn tile(width: usize) -> usize {
 }
 
 /// One unit. `sums` are by vector, then by column.
-pub fn multiply<T: Operand>(
+pub(super) fn multiply<T: Operand>(
     product: &Product<T>,
     unit: &Unit,
     room: &mut Room<T::Sum>,
@@ -62,8 +64,9 @@ fn add_rows<T: Operand>(
 ) {
     let Shape { cols, width, .. } = product.shape;
     let count = factors.len() / width;
-    for first in unit.lines.clone().step_by(NEAR) {
-        let columns = first..unit.lines.end.min(first + NEAR);
+    let near = if width == 1 { NEAR_ONE } else { NEAR };
+    for first in unit.lines.clone().step_by(near) {
+        let columns = first..unit.lines.end.min(first + near);
         let mut elements: [&[T]; ROWS] = [&[]; ROWS];
         for (r, elements) in elements[..count].iter_mut().enumerate() {
             *elements = &product.a[(row + r) * cols..][columns.clone()];
@@ -71,7 +74,7 @@ fn add_rows<T: Operand>(
         let place = first - unit.lines.start..first - unit.lines.start + columns.len();
         if width == 1 {
             // Each is needed once.
-            add_lines::<T>(&mut sums[place], &elements[..count], factors);
+            T::add_lines(&mut sums[place], &elements[..count], factors);
             continue;
         }
         let mut lines: [&[T::Sum]; ROWS] = [&[]; ROWS];
@@ -81,32 +84,53 @@ fn add_rows<T: Operand>(
         }
         let vectors = sums.chunks_exact_mut(product.division.tile);
         for (factors, sums) in factors.chunks_exact(count).zip(vectors) {
-            add_lines::<T::Sum>(&mut sums[place.clone()], &lines[..count], factors);
+            T::Sum::add_lines(&mut sums[place.clone()], &lines[..count], factors);
         }
     }
 }
 
 wide! {
     /// Adds lines, each times its factor: all of [`ROWS`] together, or one after the other.
-    fn add_lines<T: Operand>(sums: &mut [T::Sum], lines: &[&[T]], factors: &[T::Sum]) {
-        let len = sums.len();
-        if let ([l0, l1, l2, l3, l4, l5, l6, l7], Some(factors)) = (lines, factors.first_chunk::<ROWS>()) {
-            let [l0, l1, l2, l3] = [&l0[..len], &l1[..len], &l2[..len], &l3[..len]];
-            let [l4, l5, l6, l7] = [&l4[..len], &l5[..len], &l6[..len], &l7[..len]];
-            for i in 0..len {
-                let elements = [l0[i], l1[i], l2[i], l3[i], l4[i], l5[i], l6[i], l7[i]];
-                let mut sum = sums[i];
-                for (element, factor) in elements.iter().zip(factors) {
-                    sum = element.widen().multiply_add(*factor, sum);
-                }
-                sums[i] = sum;
-            }
+    pub fn add_lines<W: Widening>(sums: &mut [W::To], lines: &[&[W::From]], factors: &[W::To]) {
+        if let (Ok(lines), Some(factors)) = (<&[&[W::From]; ROWS]>::try_from(lines), factors.first_chunk::<ROWS>()) {
+            add_together::<W>(sums, lines, factors);
         } else {
             for (line, factor) in lines.iter().zip(factors) {
-                for (sum, element) in sums.iter_mut().zip(*line) {
-                    *sum = element.widen().multiply_add(*factor, *sum);
-                }
+                add_rest(sums, line, *factor);
             }
         }
+    }
+}
+
+/// Adds to each sum the elements of all lines, in their order.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn add_together<W: Widening>(
+    sums: &mut [W::To],
+    lines: &[&[W::From]; ROWS],
+    factors: &[W::To; ROWS],
+) {
+    let whole = sums.len() / LANES * LANES;
+    for (index, sums) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        let mut added = *sums;
+        for (line, factor) in lines.iter().zip(factors) {
+            let line = W::widen(&line.as_chunks::<LANES>().0[index]);
+            for (sum, x) in added.iter_mut().zip(&line) {
+                *sum = x.multiply_add(*factor, *sum);
+            }
+        }
+        *sums = added;
+    }
+    for (line, factor) in lines.iter().zip(factors) {
+        add_rest(&mut sums[whole..], &line[whole..], *factor);
+    }
+}
+
+/// Adds a line times its factor.
+#[inline(always)]
+#[allow(clippy::inline_always)] // as above
+fn add_rest<T: Operand>(sums: &mut [T::Sum], line: &[T], factor: T::Sum) {
+    for (sum, element) in sums.iter_mut().zip(line) {
+        *sum = element.widen().multiply_add(factor, *sum);
     }
 }

@@ -1,7 +1,7 @@
 //! Along rows: as many partial sums as there are lanes, of some rows and some vectors at once.
 
 use super::{LANES, Product, Room, Unit};
-use crate::ops::gemv::operand::{Operand, Sum};
+use crate::ops::gemv::operand::{Operand, Sum, Widening};
 use crate::simd::wide;
 
 /// Terms of a piece: those of all vectors stay in the second cache.
@@ -13,13 +13,18 @@ pub const TILE: usize = 8;
 const ONE: (usize, usize) = (4, 1);
 const FEW: (usize, usize) = (2, 4);
 
-/// Terms that stay in the first cache, with those of all vectors: a multiple of the lanes.
+/// Terms that stay in a near cache, with those of all vectors: a multiple of the lanes. Those of one vector may stay in the second:
+/// they are read as fast as memory is, and that goes on without a break.
 const fn near(width: usize) -> usize {
-    if width <= 4 { 1024 } else { 4096 / width }
+    match width {
+        1 => PIECE,
+        2..=4 => 1024,
+        _ => 4096 / width,
+    }
 }
 
 /// One unit. `sums` are by row, then by vector.
-pub fn multiply<T: Operand>(
+pub(super) fn multiply<T: Operand>(
     product: &Product<T>,
     unit: &Unit,
     room: &mut Room<T::Sum>,
@@ -39,7 +44,8 @@ pub fn multiply<T: Operand>(
     let near = near(width);
     partial.clear();
     partial.resize(TILE * width, [T::Sum::default(); LANES]);
-    wide.resize(rows * near, T::Sum::default());
+    // A single vector needs none.
+    wide.resize(if width == 1 { 0 } else { rows * near }, T::Sum::default());
     let chunks = packed.chunks(near * width);
     for (packed, first) in chunks.zip(unit.terms.clone().step_by(near)) {
         let end = unit.terms.end.min(first + near);
@@ -52,7 +58,7 @@ pub fn multiply<T: Operand>(
             }
             if width == 1 {
                 // Each is needed once.
-                add_terms::<T>(partial, &elements[..count], packed);
+                T::add_terms(partial, &elements[..count], packed);
                 continue;
             }
             let mut lines: [&[T::Sum]; ONE.0] = [&[]; ONE.0];
@@ -60,7 +66,7 @@ pub fn multiply<T: Operand>(
             for ((line, elements), wide) in lines.iter_mut().zip(&elements[..count]).zip(rooms) {
                 *line = T::widen_all(elements, &mut wide[..elements.len()]);
             }
-            add_terms::<T::Sum>(partial, &lines[..count], packed);
+            T::Sum::add_terms(partial, &lines[..count], packed);
         }
     }
     for (sum, partial) in sums.iter_mut().zip(partial.iter_mut()) {
@@ -87,14 +93,14 @@ fn pack<T: Operand>(packed: &mut Vec<T::Sum>, terms: &[T], width: usize, vectors
 
 wide! {
     /// Adds the products of some lines and all vectors. `partial` are by line, then by vector.
-    fn add_terms<T: Operand>(partial: &mut [[T::Sum; LANES]], lines: &[&[T]], packed: &[T::Sum]) {
+    pub fn add_terms<W: Widening>(partial: &mut [[W::To; LANES]], lines: &[&[W::From]], packed: &[W::To]) {
         let (packed, _) = packed.as_chunks::<LANES>();
         let width = partial.len() / lines.len();
         match (lines, width) {
-            ([a, b, c, d], 1) => add::<T, 1, 4>(partial, width, &[a, b, c, d], packed),
+            ([a, b, c, d], 1) => add::<W, 1, 4>(partial, width, &[a, b, c, d], packed),
             (lines, 1) => {
                 for (line, partial) in lines.iter().zip(partial.chunks_exact_mut(width)) {
-                    add::<T, 1, 1>(partial, width, &[line], packed);
+                    add::<W, 1, 1>(partial, width, &[line], packed);
                 }
             }
             (lines, _) => {
@@ -102,8 +108,8 @@ wide! {
                 for (group, packed) in packed.chunks_exact(steps * FEW.1).enumerate() {
                     let partial = &mut partial[group * FEW.1..];
                     match lines {
-                        [a, b] => add::<T, 4, 2>(partial, width, &[a, b], packed),
-                        _ => add::<T, 4, 1>(partial, width, &[lines[0]], packed),
+                        [a, b] => add::<W, 4, 2>(partial, width, &[a, b], packed),
+                        _ => add::<W, 4, 1>(partial, width, &[lines[0]], packed),
                     }
                 }
             }
@@ -114,28 +120,28 @@ wide! {
 /// Adds the products of `ROWS` lines and `VECTORS` vectors, whose partial sums are the first of each line's `width`.
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
-fn add<T: Operand, const VECTORS: usize, const ROWS: usize>(
-    partial: &mut [[T::Sum; LANES]],
+fn add<W: Widening, const VECTORS: usize, const ROWS: usize>(
+    partial: &mut [[W::To; LANES]],
     width: usize,
-    lines: &[&[T]; ROWS],
-    packed: &[[T::Sum; LANES]],
+    lines: &[&[W::From]; ROWS],
+    packed: &[[W::To; LANES]],
 ) {
-    let mut sums = [[[T::Sum::default(); LANES]; VECTORS]; ROWS];
+    let mut sums = [[[W::To::default(); LANES]; VECTORS]; ROWS];
     for (sums, partial) in sums.iter_mut().zip(partial.chunks(width)) {
         sums.copy_from_slice(&partial[..VECTORS]);
     }
     let (factors, _) = packed.as_chunks::<VECTORS>();
     let steps = lines[0].len() / LANES;
     for (step, factors) in factors[..steps].iter().enumerate() {
-        let at = |line: &&[T]| widen(&line.as_chunks::<LANES>().0[step]);
+        let at = |line: &&[W::From]| W::widen(&line.as_chunks::<LANES>().0[step]);
         add_step(&mut sums, lines, factors, at);
     }
     if let Some(factors) = factors.get(steps) {
-        let padded = |line: &&[T]| {
+        let padded = |line: &&[W::From]| {
             let tail = &line[steps * LANES..];
-            let mut partial = [T::default(); LANES];
+            let mut partial = [W::From::default(); LANES];
             partial[..tail.len()].copy_from_slice(tail);
-            widen(&partial)
+            W::widen(&partial)
         };
         add_step(&mut sums, lines, factors, padded);
     }
@@ -144,25 +150,14 @@ fn add<T: Operand, const VECTORS: usize, const ROWS: usize>(
     }
 }
 
-/// In a loop, since the compiler makes no vectors of what goes through closures.
-#[inline(always)]
-#[allow(clippy::inline_always)] // takes on the features of its caller
-fn widen<T: Operand>(line: &[T; LANES]) -> [T::Sum; LANES] {
-    let mut wide = [T::Sum::default(); LANES];
-    for (wide, x) in wide.iter_mut().zip(line) {
-        *wide = x.widen();
-    }
-    wide
-}
-
 /// Adds as many terms as there are lanes, those that `at` finds in a line.
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
-fn add_step<T: Operand, const VECTORS: usize, const ROWS: usize>(
-    sums: &mut [[[T::Sum; LANES]; VECTORS]; ROWS],
+fn add_step<T, S: Sum, const VECTORS: usize, const ROWS: usize>(
+    sums: &mut [[[S; LANES]; VECTORS]; ROWS],
     lines: &[&[T]; ROWS],
-    factors: &[[T::Sum; LANES]; VECTORS],
-    at: impl Fn(&&[T]) -> [T::Sum; LANES],
+    factors: &[[S; LANES]; VECTORS],
+    at: impl Fn(&&[T]) -> [S; LANES],
 ) {
     for (sums, line) in sums.iter_mut().zip(lines) {
         let line = at(line);
