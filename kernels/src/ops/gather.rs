@@ -5,18 +5,22 @@
 //! evaluating gather/scatter performance", MEMSYS 2020, its uniformly random pattern. Work with `n` elements of
 //! type `T`, each index, each element read and each element written counted once: `n (4 + 2 sizeof T)`
 //! bytes. Elements are bits, and results are exact.
+//!
+//! What bounds them on the host is not bandwidth, since a whole line moves for each element, but how many lines a core can
+//! wait for at once: `benches/limits.c` measures loads at random places alone.
 
-use assay_protocol::{Failure, Work};
+use assay_protocol::{Failure, MemoryLevel, Work};
 use rayon::prelude::*;
 
 use super::{EVERYWHERE, Op, OpInfo};
 use crate::buffer::{Buffer, Buffers, granule};
 use crate::check;
-use crate::device::Team;
+use crate::device::{Team, host};
 use crate::element::{DType, with_real};
 use crate::parameters::{self, Arguments};
 use crate::permutation::Permutation;
 use crate::program::{Arg, Checked, Fill, Launch, Outcome, Program, Source, blocks, cuda_source};
+use crate::store;
 use crate::word::{DTYPES, Word};
 
 static SOURCE: Source = cuda_source!("memory/gather.cu");
@@ -122,11 +126,45 @@ fn run_gather<T: Word>(team: &Team, buffers: &mut Buffers, iterations: u64) -> u
         .split_mut(out.get_mut::<T>(), granule)
         .into_iter()
         .zip(team.split(index, granule));
+    let is_far = is_far(table);
     team.time(iterations, parts.collect(), |_, (out, index)| {
-        for (out, index) in out.iter_mut().zip(*index) {
-            *out = table[*index as usize];
+        let mut out = out.iter_mut();
+        let mut gather = |index: &[u32]| {
+            for (index, out) in index.iter().zip(&mut out) {
+                *out = table[*index as usize];
+            }
+        };
+        if !is_far {
+            return gather(index);
+        }
+        for (index, ahead) in with_ahead(index) {
+            ahead
+                .iter()
+                .for_each(|ahead| store::fetch(&table[*ahead as usize]));
+            gather(index);
         }
     })
+}
+
+/// Elements that are fetched before as many others are moved: the loads alone wait for memory, a few at a time.
+const BATCH: usize = 16;
+/// How many batches ahead.
+const AHEAD: usize = 16;
+
+/// Whether elements at random places come from further away than a core's own caches.
+fn is_far<T>(elements: &[T]) -> bool {
+    host::level_of(size_of_val(elements) as u64) > Some(MemoryLevel::L2)
+}
+
+/// Batches of indices, each with the one that is to be fetched meanwhile; of the first ones that are none is fetched.
+fn with_ahead(index: &[u32]) -> impl Iterator<Item = (&[u32], &[u32])> {
+    let ahead = index
+        .chunks(BATCH)
+        .skip(AHEAD)
+        .map(Some)
+        .chain(std::iter::repeat(None));
+    let batches = index.chunks(BATCH).zip(ahead);
+    batches.map(|(batch, ahead)| (batch, ahead.unwrap_or_default()))
 }
 
 fn run_scatter<T: Word>(team: &Team, buffers: &mut Buffers, iterations: u64) -> u64 {
@@ -138,9 +176,22 @@ fn run_scatter<T: Word>(team: &Team, buffers: &mut Buffers, iterations: u64) -> 
         .zip(team.split(inputs[1].get::<u32>(), granule));
     // Every member may write anywhere.
     let out = T::share(out.get_mut::<T>());
+    let is_far = is_far(out);
     team.time(iterations, parts.collect(), |_, (input, index)| {
-        for (input, index) in input.iter().zip(*index) {
-            T::store(&out[*index as usize], *input);
+        let mut input = input.iter();
+        let mut scatter = |index: &[u32]| {
+            for (index, input) in index.iter().zip(&mut input) {
+                T::store(&out[*index as usize], *input);
+            }
+        };
+        if !is_far {
+            return scatter(index);
+        }
+        for (index, ahead) in with_ahead(index) {
+            ahead
+                .iter()
+                .for_each(|ahead| store::fetch(&out[*ahead as usize]));
+            scatter(index);
         }
     })
 }

@@ -12,18 +12,19 @@
 
 use std::ops::Range;
 
-use assay_protocol::{Failure, Philox, Work};
+use assay_protocol::{Failure, MemoryLevel, Philox, Work};
 use rayon::prelude::*;
 
 use super::{EVERYWHERE, Op, OpInfo};
 use crate::bound::{gamma, likely_gamma};
 use crate::buffer::Buffers;
 use crate::check;
-use crate::device::Team;
+use crate::device::{Team, host};
 use crate::element::{DType, Real, with_real};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Launch, Outcome, Program, Source, blocks, cuda_source};
 use crate::simd::wide;
+use crate::store;
 
 const DTYPES: &[DType] = &[DType::F32, DType::F64];
 static SOURCE: Source = cuda_source!("sparse/spmv.cu");
@@ -267,12 +268,13 @@ struct Part<'a, T> {
 fn run<T: Real>(team: &Team, buffers: &mut Buffers, places: Places, iterations: u64) -> u64 {
     let (inputs, y) = buffers.split_last_mut(places.y);
     let offsets = inputs[places.offsets].get::<u32>();
+    let x = inputs[places.x].get::<T>();
     let matrix = Matrix {
         offsets,
         columns: inputs[places.columns].get(),
         values: inputs[places.values].get::<T>(),
+        is_x_far: host::level_of(size_of_val(x) as u64) > Some(MemoryLevel::L2),
     };
-    let x = inputs[places.x].get::<T>();
     let mut rest = y.get_mut::<T>();
     // As many non-zeros for each member as whole rows allow.
     let (rows, members) = (rest.len(), team.threads());
@@ -298,6 +300,20 @@ struct Matrix<'a, T> {
     offsets: &'a [u32],
     columns: &'a [u32],
     values: &'a [T],
+    /// Whether elements of `x` come from further away than a core's own caches.
+    is_x_far: bool,
+}
+
+impl<T> Matrix<'_, T> {
+    /// Columns of as many non-zeros some way behind a row, whose elements of `x` it pays to fetch meanwhile: where rows end
+    /// cannot be foreseen, and the loads alone would wait for memory each time it was not.
+    #[inline]
+    fn ahead(&self, row: &Range<usize>) -> Option<&[u32]> {
+        const AHEAD: usize = 256;
+        let end = self.columns.len();
+        let ahead = (row.start + AHEAD).min(end)..(row.end + AHEAD).min(end);
+        self.is_x_far.then(|| &self.columns[ahead])
+    }
 }
 
 /// Partial sums of a row: enough to hide the latency of an addition.
@@ -309,6 +325,9 @@ wide! {
         let offsets = &matrix.offsets[first..][..=y.len()];
         for (y, row) in y.iter_mut().zip(offsets.windows(2)) {
             let row = row[0] as usize..row[1] as usize;
+            if let Some(ahead) = matrix.ahead(&row) {
+                ahead.iter().for_each(|column| store::fetch(&x[*column as usize]));
+            }
             let mut lanes = [T::default(); LANES];
             let mut values = matrix.values[row.clone()].chunks_exact(LANES);
             let mut columns = matrix.columns[row].chunks_exact(LANES);

@@ -180,8 +180,8 @@ macro_rules! narrow_operand {
         }
     };
 }
-narrow_operand!(bf16,);
-narrow_operand!(
+narrow_operand! { bf16, }
+narrow_operand! {
     f16,
     #[cfg(target_arch = "x86_64")]
     fn add_terms(partial: &mut [[f32; LANES]], lines: &[&[f16]], packed: &[f32]) {
@@ -190,7 +190,8 @@ narrow_operand!(
         } else {
             rows::add_terms::<Plain<f16>>(partial, lines, packed);
         }
-    },
+    }
+
     #[cfg(target_arch = "x86_64")]
     fn add_lines(sums: &mut [f32], lines: &[&[f16]], factors: &[f32]) {
         if crate::simd::has_avx512() {
@@ -199,7 +200,7 @@ narrow_operand!(
             columns::add_lines::<Plain<f16>>(sums, lines, factors);
         }
     }
-);
+}
 
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
