@@ -5,8 +5,9 @@
 //! in shared memory (`shared`), or every element adds to the result in global memory (`global`).
 //!
 //! Work with `n` values, each read once, and each of the counts written once: `4 n + 4 bins` bytes. It is not these that
-//! bound it: on the host a thread adds one to a count in a cycle at best, since a core stores one count in a cycle, and may
-//! read more than four bytes in that; on CUDA devices atomic operations on the same count wait for each other.
+//! bound it: on the host a core stores one count in a cycle, and may read more than four bytes in that
+//! (`benches/limits.c`, `table-stores`, measures stores alone); on CUDA devices atomic operations on the same count wait for
+//! each other.
 #![allow(unsafe_code)] // counts by values that were looked at before
 
 use std::sync::atomic::AtomicU32;

@@ -8,7 +8,8 @@
 //! M. Garland, "Implementing sparse matrix-vector multiplication on throughput-oriented processors", SC09.
 //!
 //! Work with `m` rows and `n` non-zeros of type `T`, each array once: `n (sizeof T + 4)` bytes of values and columns,
-//! `4 (m + 1)` of offsets and `2 m sizeof T` of `x` and `y`, and `2 n` flops.
+//! `4 (m + 1)` of offsets and `2 m sizeof T` of `x` and `y`, and `2 n` flops. Where `x` is larger than a core's own caches, what
+//! bounds it on the host is a load of it from a random place for each non-zero (`benches/limits.c`, `random-loads`).
 
 use std::ops::Range;
 

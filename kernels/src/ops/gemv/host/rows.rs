@@ -2,16 +2,23 @@
 
 use super::{LANES, Product, Room, Unit};
 use crate::ops::gemv::operand::{Operand, Sum, Widening};
-use crate::simd::wide;
+use crate::simd::{instruction_set, wide};
 
 /// Terms of a piece: those of all vectors stay in the second cache.
 pub const PIECE: usize = 1 << 14;
 /// Rows that are read side by side.
 pub const TILE: usize = 8;
 
-/// Rows and vectors whose partial sums are in registers, of one vector and of more.
-const ONE: (usize, usize) = (4, 1);
+/// Rows whose partial sums with one vector are in registers at most: the more, the less often its terms are read.
+const MOST_ROWS: usize = 8;
+/// Rows and vectors whose partial sums are, of more vectors.
 const FEW: (usize, usize) = (2, 4);
+
+/// As many rows of one vector as have room in registers.
+fn rows_of_one<S>() -> usize {
+    let is_long = instruction_set() == "avx512" && size_of::<S>() == size_of::<f32>();
+    if is_long { MOST_ROWS } else { MOST_ROWS / 2 }
+}
 
 /// Terms that stay in a near cache, with those of all vectors: a multiple of the lanes. Those of one vector may stay in the second:
 /// they are read as fast as memory is, and that goes on without a break.
@@ -31,7 +38,10 @@ pub(super) fn multiply<T: Operand>(
     sums: &mut [T::Sum],
 ) {
     let (cols, width) = (product.shape.cols, product.shape.width);
-    let (rows, vectors) = if width == 1 { ONE } else { FEW };
+    let (rows, vectors) = match width {
+        1 => (rows_of_one::<T::Sum>(), 1),
+        _ => FEW,
+    };
     if unit.is_new_piece {
         let terms = &product.b[unit.terms.start * width..unit.terms.end * width];
         pack(&mut room.packed, terms, width, vectors);
@@ -52,7 +62,7 @@ pub(super) fn multiply<T: Operand>(
         for row in unit.lines.clone().step_by(rows) {
             let count = rows.min(unit.lines.end - row);
             let partial = &mut partial[(row - unit.lines.start) * width..][..count * width];
-            let mut elements: [&[T]; ONE.0] = [&[]; ONE.0];
+            let mut elements: [&[T]; MOST_ROWS] = [&[]; MOST_ROWS];
             for (r, elements) in elements[..count].iter_mut().enumerate() {
                 *elements = &product.a[(row + r) * cols..][first..end];
             }
@@ -61,7 +71,7 @@ pub(super) fn multiply<T: Operand>(
                 T::add_terms(partial, &elements[..count], packed);
                 continue;
             }
-            let mut lines: [&[T::Sum]; ONE.0] = [&[]; ONE.0];
+            let mut lines: [&[T::Sum]; MOST_ROWS] = [&[]; MOST_ROWS];
             let rooms = wide.chunks_mut(near);
             for ((line, elements), wide) in lines.iter_mut().zip(&elements[..count]).zip(rooms) {
                 *line = T::widen_all(elements, &mut wide[..elements.len()]);
@@ -98,6 +108,9 @@ wide! {
         let width = partial.len() / lines.len();
         match (lines, width) {
             ([a, b, c, d], 1) => add::<W, 1, 4>(partial, width, &[a, b, c, d], packed),
+            ([a, b, c, d, e, f, g, h], 1) => {
+                add::<W, 1, 8>(partial, width, &[a, b, c, d, e, f, g, h], packed);
+            }
             (lines, 1) => {
                 for (line, partial) in lines.iter().zip(partial.chunks_exact_mut(width)) {
                     add::<W, 1, 1>(partial, width, &[line], packed);
