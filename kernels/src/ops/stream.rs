@@ -28,6 +28,7 @@ use crate::element::{DType, Real, with_real};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Launch, Outcome, Program, Source, blocks, cuda_source};
 use crate::simd::wide;
+use crate::store::{self, Around};
 
 /// `startScalar` of `BabelStream`.
 const SCALAR: f64 = 0.4;
@@ -232,6 +233,13 @@ fn run<T: Real>(
     iterations: u64,
 ) -> u64 {
     let granule = granule::<T>();
+    let around = store::goes_around(
+        buffers
+            .0
+            .iter()
+            .map(|buffer| buffer.bytes().len() as u64)
+            .sum(),
+    );
     // The output is apart from the inputs, which may be one.
     let (inputs, outputs) = buffers.split_last_mut(out);
     let inputs = team
@@ -245,9 +253,9 @@ fn run<T: Real>(
         .collect();
     let scalar = T::from_f64(SCALAR);
     match op {
-        Elementwise::Copy => {
-            team.time(iterations, parts, |_, p: &mut Part<T>| copy(p.out, p.first))
-        }
+        Elementwise::Copy => team.time(iterations, parts, |_, p: &mut Part<T>| {
+            copy(p.out, p.first, around);
+        }),
         Elementwise::Mul => team.time(iterations, parts, |_, p: &mut Part<T>| {
             mul(p.out, p.first, scalar);
         }),
@@ -303,9 +311,13 @@ fn is_large<T>(array: &[T]) -> bool {
     size_of_val(array) > SMALL
 }
 
-/// The system's own copy, which chooses its instructions itself.
-fn copy<T: Real>(out: &mut [T], first: &[T]) {
-    out.copy_from_slice(first);
+/// Around the caches, or the system's own copy, which chooses its instructions itself.
+fn copy<T: Real>(out: &mut [T], first: &[T], around: bool) {
+    if around {
+        Around::new(out).send(0, first);
+    } else {
+        out.copy_from_slice(first);
+    }
 }
 
 wide! {

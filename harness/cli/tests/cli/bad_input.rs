@@ -32,6 +32,15 @@ fn refused_benchmark(lines: &str, words: &[&str]) {
     refused(&text, &[&["`bad`"], words].concat());
 }
 
+/// Every benchmark of every suite, those for devices that this machine lacks, too.
+#[test]
+fn the_suites_that_come_with_the_program_are_good() {
+    let place = Place::new();
+    for (name, _) in assay::suite::builtin::all() {
+        place.assay(&format!("plan {name} -o {name}.json")).exits(0);
+    }
+}
+
 #[test]
 fn the_suites_of_these_tests_are_good() {
     planned(&suite("tiny", &[spin("good", 10)])).exits(0);
