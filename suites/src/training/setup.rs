@@ -77,11 +77,11 @@ pub fn infos() -> Vec<ParameterInfo> {
         ..parameters::integer(name)
     };
     vec![
-        parameters::integer("batch"),
-        parameters::integer("length"),
-        parameters::integer("layers"),
-        parameters::integer("width"),
-        parameters::integer("heads"),
+        parameters::integer_or("batch", 8),
+        parameters::integer_or("length", 64),
+        parameters::integer_or("layers", 2),
+        parameters::integer_or("width", 64),
+        parameters::integer_or("heads", 4),
         parameters::choice("position", &names(&PLACES)),
         parameters::choice("norm", &names(&NORMS)),
         parameters::choice("activation", &names(&ACTIVATIONS)),
