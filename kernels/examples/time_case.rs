@@ -131,7 +131,7 @@ fn sample(
 ) -> Result<(Vec<f64>, Vec<[f64; 2]>), Failure> {
     let most_iterations = case.most_iterations();
     let own = works(case);
-    let other = beside.as_deref_mut().map_or([0; 3], |beside| works(beside));
+    let other = beside.as_deref_mut().map_or([0; 3], works);
     let what = (0..2).find(|i| own[*i] > 0 && other[*i] > 0).unwrap_or(2);
     let begin = Instant::now();
     let mut iterations = 1;

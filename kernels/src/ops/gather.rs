@@ -138,9 +138,9 @@ fn run_gather<T: Word>(team: &Team, buffers: &mut Buffers, iterations: u64) -> u
             return gather(index);
         }
         for (index, ahead) in with_ahead(index) {
-            ahead
-                .iter()
-                .for_each(|ahead| store::fetch(&table[*ahead as usize]));
+            for ahead in ahead {
+                store::fetch(&table[*ahead as usize]);
+            }
             gather(index);
         }
     })
@@ -188,9 +188,9 @@ fn run_scatter<T: Word>(team: &Team, buffers: &mut Buffers, iterations: u64) -> 
             return scatter(index);
         }
         for (index, ahead) in with_ahead(index) {
-            ahead
-                .iter()
-                .for_each(|ahead| store::fetch(&out[*ahead as usize]));
+            for ahead in ahead {
+                store::fetch(&out[*ahead as usize]);
+            }
             scatter(index);
         }
     })

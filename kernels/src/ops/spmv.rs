@@ -327,7 +327,9 @@ wide! {
         for (y, row) in y.iter_mut().zip(offsets.windows(2)) {
             let row = row[0] as usize..row[1] as usize;
             if let Some(ahead) = matrix.ahead(&row) {
-                ahead.iter().for_each(|column| store::fetch(&x[*column as usize]));
+                for column in ahead {
+                    store::fetch(&x[*column as usize]);
+                }
             }
             let mut lanes = [T::default(); LANES];
             let mut values = matrix.values[row.clone()].chunks_exact(LANES);

@@ -62,9 +62,9 @@ mod x86 {
                     // SAFETY: a line of each row, and the neighbours that there are.
                     unsafe {
                         let load = |row: *const u8| $load(row.add(at).cast());
-                        let own = rows[0].add(at).cast::<$t>();
-                        let left = $some(some_left, own.wrapping_sub(1));
-                        let right = $some(some_right, own.wrapping_add(1));
+                        let (own, point) = (rows[0].add(at), size_of::<$t>());
+                        let left = $some(some_left, own.wrapping_sub(point).cast());
+                        let right = $some(some_right, own.wrapping_add(point).cast());
                         let (centre, north, south) = (load(rows[0]), load(rows[1]), load(rows[2]));
                         let (below, above) = (load(rows[3]), load(rows[4]));
                         let sum = $add(

@@ -83,6 +83,7 @@ impl Shifted {
     ///
     /// # Panics
     /// If the tile is not inside, or `out` does not begin with a cache line.
+    #[allow(clippy::unused_self)] // whoever has one may do this
     pub fn tile(self, out: &mut [f32], rows: usize, first: usize, tile: Tile) {
         let Tile {
             input,

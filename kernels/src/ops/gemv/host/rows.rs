@@ -107,13 +107,15 @@ wide! {
         let (packed, _) = packed.as_chunks::<LANES>();
         let width = partial.len() / lines.len();
         match (lines, width) {
-            ([a, b, c, d], 1) => add::<W, 1, 4>(partial, width, &[a, b, c, d], packed),
-            ([a, b, c, d, e, f, g, h], 1) => {
-                add::<W, 1, 8>(partial, width, &[a, b, c, d, e, f, g, h], packed);
-            }
             (lines, 1) => {
-                for (line, partial) in lines.iter().zip(partial.chunks_exact_mut(width)) {
-                    add::<W, 1, 1>(partial, width, &[line], packed);
+                if let Ok(lines) = <&[_; 8]>::try_from(lines) {
+                    add::<W, 1, 8>(partial, width, lines, packed);
+                } else if let Ok(lines) = <&[_; 4]>::try_from(lines) {
+                    add::<W, 1, 4>(partial, width, lines, packed);
+                } else {
+                    for (line, partial) in lines.iter().zip(partial) {
+                        add::<W, 1, 1>(std::slice::from_mut(partial), width, &[line], packed);
+                    }
                 }
             }
             (lines, _) => {
