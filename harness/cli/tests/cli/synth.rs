@@ -193,12 +193,14 @@ fn tables_that_cannot_be_learned_are_refused_and_odd_ones_are_not() {
             .assay(&format!("synth sample {table}.json --rows 20 -o made.csv"))
             .exits(0);
         let made = place.read("made.csv");
-        let row = made.lines().nth(1).unwrap();
-        let expected = if table == "odd" {
-            "7,,key-000000000,00"
-        } else {
-            "1,x"
+        assert_eq!(made.lines().count(), 21, "{generator}");
+        let expected = match (table, generator) {
+            // Noise may make anything of so few rows.
+            (_, "mst") => "",
+            ("odd", _) => "7,,key-000000000,00",
+            _ => "1,x",
         };
+        let row = made.lines().nth(1).unwrap();
         assert!(row.starts_with(expected), "{generator}: {row}");
     }
 }
