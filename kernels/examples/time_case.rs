@@ -131,7 +131,10 @@ fn sample(
 ) -> Result<(Vec<f64>, Vec<[f64; 2]>), Failure> {
     let most_iterations = case.most_iterations();
     let own = works(case);
-    let other = beside.as_deref_mut().map_or([0; 3], works);
+    let other = match beside.as_deref_mut() {
+        Some(beside) => works(beside),
+        None => [0; 3],
+    };
     let what = (0..2).find(|i| own[*i] > 0 && other[*i] > 0).unwrap_or(2);
     let begin = Instant::now();
     let mut iterations = 1;
