@@ -76,7 +76,7 @@ mod tests {
             let n = 1 << 18;
             let mut counts = vec![0.0; weights.len()];
             for i in 0..n {
-                counts[draw(&slots, (i << 14) | 77)] += 1.0;
+                counts[draw(&slots, (i << 14) | 0x4d)] += 1.0;
             }
             let total: f64 = weights.iter().sum();
             for (count, weight) in counts.iter().zip(&weights) {
