@@ -240,16 +240,20 @@ pub fn backward(
         capacity,
         ..
     } = *shape;
+    // A device's scratch stays there: the host makes it once more.
+    let [gates, ups] = [(given.gate, false), (given.up, true)].map(|(buffer, is_up)| match outcome
+        .get::<f32>(
+        buffer,
+    ) {
+        [] => super::kept_on_host(*shape, seed, is_up),
+        found => found.to_vec(),
+    });
     let errors = experts.iter().map(|expert| {
         let right = exact(outcome, shape, given, *expert);
-        let [gate, up] = [given.gate, given.up].map(|buffer| {
-            wide_part(
-                outcome,
-                buffer,
-                capacity * hidden,
-                *expert,
-                right.rows * hidden,
-            )
+        let [gate, up] = [&gates, &ups].map(|values| {
+            let first = *expert * capacity * hidden;
+            let part = &values[first..][..right.rows * hidden];
+            part.iter().map(|x| f64::from(*x)).collect::<Vec<_>>()
         });
         let d_out = wide_part(
             outcome,
