@@ -233,6 +233,17 @@ impl Table {
         Ok(Self { columns })
     }
 
+    /// One column of texts.
+    pub fn of_texts(name: &str, texts: impl IntoIterator<Item = String>) -> Self {
+        let values = texts.into_iter().map(Some).collect();
+        Self {
+            columns: vec![Column {
+                name: name.into(),
+                values: Values::Key { values },
+            }],
+        }
+    }
+
     /// How many rows it has.
     pub fn rows(&self) -> usize {
         self.columns.first().map_or(0, |column| column.values.len())

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::super::items::{Form, Items};
 use super::super::random::alias::{self, Slot};
 use super::super::random::{Bits as _, Draws};
-use super::super::table::{Column, Table, Values};
+use super::super::table::Table;
 
 /// Random stream of its items.
 const STREAM: u64 = 23;
@@ -336,15 +336,7 @@ impl Items for Maker {
     }
 
     fn table(&self, seed: u64, first: u64, items: usize) -> Table {
-        let texts = self.texts(seed, first, items).into_iter().map(Some);
-        Table {
-            columns: vec![Column {
-                name: "text".into(),
-                values: Values::Key {
-                    values: texts.collect(),
-                },
-            }],
-        }
+        Table::of_texts("text", self.texts(seed, first, items))
     }
 
     /// That a text is one of the grammar's, by parsing it.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::super::items::{Form, Items};
 use super::super::random::alias::{self, Slot};
 use super::super::random::{Bits as _, Draws};
-use super::super::table::{Column, Table, Values};
+use super::super::table::Table;
 
 /// Random stream of its items.
 const STREAM: u64 = 24;
@@ -313,17 +313,9 @@ impl Items for Maker {
         let text = |item| {
             let mut out = Vec::new();
             self.append_text(seed, item, &mut out);
-            Some(String::from_utf8_lossy(&out).into_owned())
+            String::from_utf8_lossy(&out).into_owned()
         };
-        let texts = (first..first + items as u64).map(text);
-        Table {
-            columns: vec![Column {
-                name: "text".into(),
-                values: Values::Key {
-                    values: texts.collect(),
-                },
-            }],
-        }
+        Table::of_texts("text", (first..first + items as u64).map(text))
     }
 
     /// That a text ends, and is made of learned units alone: where it can be cut, it goes on from there.

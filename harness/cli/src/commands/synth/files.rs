@@ -67,6 +67,14 @@ pub fn shard(text: &str) -> Result<Part, String> {
     }
 }
 
+/// Writes the data card of a file beside it.
+pub fn write_card(of: &Path, card: &impl Serialize) -> Result<()> {
+    write(
+        &of.with_extension("card.json"),
+        &serde_json::to_vec_pretty(card)?,
+    )
+}
+
 /// Writes a file that is there whole or not at all.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path

@@ -111,8 +111,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         facts: maker.facts().into_iter().collect(),
         labels: labels.transpose()?,
     };
-    let beside = args.output.with_extension("card.json");
-    files::write(&beside, &serde_json::to_vec_pretty(&card)?)?;
+    files::write_card(&args.output, &card)?;
     crate::say!("{}: {} items, {digest}", args.output.display(), card.items);
     for (name, value) in &card.facts {
         crate::say!("{name}: {value}");

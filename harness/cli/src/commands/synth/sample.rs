@@ -99,8 +99,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         columns: CardColumn::of(&like),
         privacy,
     };
-    let beside = args.output.with_extension("card.json");
-    files::write(&beside, &serde_json::to_vec_pretty(&card)?)?;
+    files::write_card(&args.output, &card)?;
     crate::say!(
         "{}: {} rows, {digest}",
         args.output.display(),

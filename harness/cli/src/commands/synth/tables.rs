@@ -81,10 +81,7 @@ fn write(args: &Args, maker: &Maker, place: usize, declared_in: Digest) -> Resul
         declared_in,
         declared: table,
     };
-    files::write(
-        &path.with_extension("card.json"),
-        &serde_json::to_vec_pretty(&card)?,
-    )?;
+    files::write_card(&path, &card)?;
     crate::say!("{}: {} rows, {digest}", path.display(), card.rows);
     Ok(())
 }
