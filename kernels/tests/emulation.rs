@@ -287,8 +287,9 @@ fn mutants_are_caught() {
     if !has_compiler() {
         return;
     }
-    let survivors: Vec<&str> = mutants::ALL
-        .par_iter()
+    let all: Vec<_> = mutants::all().collect();
+    let survivors: Vec<&str> = all
+        .into_par_iter()
         .filter(|mutant| !is_caught(mutant))
         .map(|mutant| mutant.what)
         .collect();
