@@ -14,12 +14,17 @@ fi
 
 printf '%-75s %-28s %9s %9s %6s %6s\n' op beside rate bound ratio best
 grep -v '^#' "$here/ops.txt" | grep -e "$pattern" | while IFS='|' read -r op beside; do
-    # The words of both are words.
+    # Those that say how many threads they have keep them.
+    case $op in
+    *threads=*) team= ;;
+    *) team=threads=$threads ;;
+    esac
+    # The words of all are words.
     # shellcheck disable=SC2086
     if [ -n "${beside## }" ]; then
-        out=$("$TIME_CASE" $op threads="$threads" seconds="$seconds" beside $beside threads="$threads" 2>&1) || true
+        out=$("$TIME_CASE" $op $team seconds="$seconds" beside $beside $team 2>&1) || true
     else
-        out=$("$TIME_CASE" $op threads="$threads" seconds="$seconds" beside=ceiling 2>&1) || true
+        out=$("$TIME_CASE" $op $team seconds="$seconds" beside=ceiling 2>&1) || true
         beside=ceiling
     fi
     case $out in

@@ -153,6 +153,7 @@ inline double __dadd_rn(double a, double b) { return a + b; }
 inline double __dsub_rn(double a, double b) { return a - b; }
 inline double __dmul_rn(double a, double b) { return a * b; }
 inline double __ddiv_rn(double a, double b) { return a / b; }
+inline double __dsqrt_rn(double value) { return sqrt(value); }
 inline float __fdividef(float a, float b) { return a / b; }
 inline float __saturatef(float value) { return fminf(fmaxf(value, 0.0f), 1.0f); }
 inline float __expf(float value) { return expf(value); }

@@ -4,7 +4,8 @@
 //! a second (or `seconds=N`), and the verdict on the output. With `beside=ceiling` each sample is taken right after one of
 //! `peak-bandwidth` from memory by as many threads, since others share a machine's memory: it also prints GB/s of
 //! the case and of the ceiling and their ratio, of the best samples and of the medians. What another op bounds is compared with
-//! that: `time_case conv2d ... beside gemm m=1024 ...`, by GFLOP/s where both count some, else by GB/s, else by items.
+//! that: `time_case conv2d ... beside gemm m=1024 ...`, by GFLOP/s where both count some, else by GB/s, else by items. So is what
+//! arithmetic bounds with the same op in a cache: `time_case gelu elements=67108864 dtype=bf16 beside gelu elements=1048576 dtype=bf16`.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -137,24 +138,34 @@ fn sample(
     };
     let what = (0..2).find(|i| own[*i] > 0 && other[*i] > 0).unwrap_or(2);
     let begin = Instant::now();
-    let mut iterations = 1;
+    let [mut iterations, mut others] = [1; 2];
     let (mut times, mut ratios) = (vec![], vec![]);
     while times.is_empty() || begin.elapsed() < limit {
+        let mut is_long = true;
         let most = match beside.as_mut() {
-            Some(beside) => other[what] as f64 / time(*beside, 1)?,
+            Some(beside) => {
+                let (ns, done) = (time(*beside, others)?, others);
+                is_long = !grows(&mut others, ns, beside.most_iterations());
+                other[what] as f64 * done as f64 / ns
+            }
             None => 0.0,
         };
         case.restore()?;
-        let ns = time(case, iterations)?;
-        let own = own[what] as f64 * iterations as f64 / ns;
-        if ns < SAMPLE_NS as f64 && 2 * iterations <= most_iterations {
-            iterations *= 2;
-        } else {
-            times.push(ns / iterations as f64);
-            ratios.push([own, most]);
+        let (ns, done) = (time(case, iterations)?, iterations);
+        is_long &= !grows(&mut iterations, ns, most_iterations);
+        if is_long {
+            times.push(ns / done as f64);
+            ratios.push([own[what] as f64 * done as f64 / ns, most]);
         }
     }
     Ok((times, ratios))
+}
+
+/// Whether so many iterations were too short for a sample: then there are twice as many the next time.
+fn grows(iterations: &mut u64, ns: f64, most: u64) -> bool {
+    let grows = ns < SAMPLE_NS as f64 && 2 * *iterations <= most;
+    *iterations *= if grows { 2 } else { 1 };
+    grows
 }
 
 /// Floating-point operations, bytes and items of an iteration.

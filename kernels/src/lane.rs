@@ -1,12 +1,18 @@
 //! Elements that are computed with in `f32`: widened on the way in, rounded once on the way out.
 //!
 //! Conversions are made of operations that every processor has on vectors, so that loops of them become vectors without
-//! the features that a processor may have for them.
+//! the features that a processor may have for them. With AVX-512 there are fewer for the same bits (`lane/x86.rs`).
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use half::{bf16, f16};
 
 use crate::element::Real;
 use crate::simd::wide;
+
+/// Elements that are computed together: whole cache lines of any type.
+pub const WIDTH: usize = 32;
 
 /// A type of at most 32 bits.
 pub trait Lane: Real {
@@ -15,6 +21,12 @@ pub trait Lane: Real {
 
     /// The nearest number, ties to even; what is too large is infinite.
     fn narrow(value: f32) -> Self;
+
+    /// The same numbers, within functions of [`wide!`](crate::simd).
+    fn widen_line(line: &[Self; WIDTH]) -> [f32; WIDTH];
+
+    /// The nearest numbers, likewise.
+    fn narrow_line(values: &[f32; WIDTH]) -> [Self; WIDTH];
 
     /// The same numbers, in place or in `room`, which is as long.
     fn widen_all<'a>(from: &'a [Self], room: &'a mut [f32]) -> &'a [f32] {
@@ -33,14 +45,24 @@ pub trait Lane: Real {
 wide! {
     /// The same numbers.
     pub fn widen<T: Lane>(out: &mut [f32], from: &[T]) {
-        for (out, x) in out.iter_mut().zip(from) {
+        let (lines, rest) = from.as_chunks::<WIDTH>();
+        let (to, to_rest) = out.as_chunks_mut::<WIDTH>();
+        for (out, line) in to.iter_mut().zip(lines) {
+            *out = T::widen_line(line);
+        }
+        for (out, x) in to_rest.iter_mut().zip(rest) {
             *out = x.widen();
         }
     }
 
     /// The nearest numbers.
     pub fn narrow<T: Lane>(out: &mut [T], from: &[f32]) {
-        for (out, x) in out.iter_mut().zip(from) {
+        let (lines, rest) = from.as_chunks::<WIDTH>();
+        let (to, to_rest) = out.as_chunks_mut::<WIDTH>();
+        for (out, line) in to.iter_mut().zip(lines) {
+            *out = T::narrow_line(line);
+        }
+        for (out, x) in to_rest.iter_mut().zip(rest) {
             *out = T::narrow(*x);
         }
     }
@@ -59,6 +81,18 @@ impl Lane for f32 {
         value
     }
 
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as above
+    fn widen_line(line: &[Self; WIDTH]) -> [f32; WIDTH] {
+        *line
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as above
+    fn narrow_line(values: &[f32; WIDTH]) -> [Self; WIDTH] {
+        *values
+    }
+
     fn widen_all<'a>(from: &'a [Self], _: &'a mut [f32]) -> &'a [f32] {
         from
     }
@@ -68,7 +102,44 @@ impl Lane for f32 {
     }
 }
 
+/// Conversions of a line: by the functions of `x86` with these names, or one by one.
+macro_rules! lines {
+    ($widen:ident, $narrow:ident) => {
+        #[inline(always)]
+        #[allow(clippy::inline_always, unsafe_code)] // as above; instructions chosen at run time
+        fn widen_line(line: &[Self; WIDTH]) -> [f32; WIDTH] {
+            #[cfg(target_arch = "x86_64")]
+            if crate::simd::has_avx512() {
+                // SAFETY: the processor has the features that the function enables.
+                return unsafe { x86::$widen(line) };
+            }
+            let mut wide = [0.0; WIDTH];
+            for (wide, x) in wide.iter_mut().zip(line) {
+                *wide = x.widen();
+            }
+            wide
+        }
+
+        #[inline(always)]
+        #[allow(clippy::inline_always, unsafe_code)] // as above
+        fn narrow_line(values: &[f32; WIDTH]) -> [Self; WIDTH] {
+            #[cfg(target_arch = "x86_64")]
+            if crate::simd::has_avx512() {
+                // SAFETY: the processor has the features that the function enables.
+                return unsafe { x86::$narrow(values) };
+            }
+            let mut line = [Self::default(); WIDTH];
+            for (x, value) in line.iter_mut().zip(values) {
+                *x = <Self as Lane>::narrow(*value);
+            }
+            line
+        }
+    };
+}
+
 impl Lane for bf16 {
+    lines!(widen_bf16, narrow_bf16);
+
     #[inline(always)]
     #[allow(clippy::inline_always)] // as above
     fn widen(self) -> f32 {
@@ -88,6 +159,8 @@ impl Lane for bf16 {
 }
 
 impl Lane for f16 {
+    lines!(widen_f16, narrow_f16);
+
     /// The fraction and exponent at their place, with the difference of the biases multiplied in, which makes subnormal numbers
     /// normal ones.
     #[inline(always)]
@@ -133,7 +206,7 @@ impl Lane for f16 {
 mod tests {
     use half::{bf16, f16};
 
-    use super::Lane;
+    use super::{Lane, narrow, widen};
 
     fn is_same(a: f32, b: f32) -> bool {
         a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
@@ -162,5 +235,32 @@ mod tests {
                 assert!(is_same(b.to_f32(), bf16::from_f32(x).to_f32()), "{x:e}");
             }
         }
+    }
+    /// All numbers of 16 bits, and the same numbers to be rounded as above, through whole lines and what is left behind them.
+    fn assert_lines_are_as_numbers<T: Lane>() {
+        let all: Vec<T> = (0..=u64::from(u16::MAX)).map(T::from_word).collect();
+        let mut wide = vec![0.0; all.len() - 5];
+        widen(&mut wide, &all[5..]);
+        for (x, found) in all[5..].iter().zip(&wide) {
+            assert!(is_same(x.widen(), *found), "{x:?}");
+        }
+        let lower = [
+            0, 1, 0xfff, 0x1000, 0x1001, 0x2fff, 0x3000, 0x7fff, 0x8000, 0x8001, 0xffff,
+        ];
+        let numbers = (0..=u32::from(u16::MAX))
+            .flat_map(|upper| lower.map(|low| f32::from_bits(upper << 16 | low)));
+        let numbers: Vec<f32> = numbers.collect();
+        let mut found = vec![T::default(); numbers.len() - 5];
+        narrow(&mut found, &numbers[5..]);
+        for (x, found) in numbers[5..].iter().zip(found) {
+            assert_eq!(T::narrow(*x).to_word(), found.to_word(), "{x:e}");
+        }
+    }
+
+    #[test]
+    fn lines_are_converted_as_numbers_are() {
+        assert_lines_are_as_numbers::<f16>();
+        assert_lines_are_as_numbers::<bf16>();
+        assert_lines_are_as_numbers::<f32>();
     }
 }

@@ -18,6 +18,7 @@ pub mod lane;
 pub mod math;
 pub mod matrix;
 pub mod ml;
+pub mod normal;
 pub mod ops;
 pub mod parameters;
 mod permutation;
@@ -25,6 +26,7 @@ pub mod program;
 mod running;
 mod simd;
 mod store;
+pub mod synthetic;
 pub mod user;
 mod word;
 

@@ -287,25 +287,28 @@ fn even(side: usize, most: usize, granule: usize) -> usize {
 }
 
 /// A part of a product, as one thread computes it.
-pub struct Part<'a> {
+pub struct Part<'a, B = f32> {
     /// Rows and columns of the product that it has.
     pub c: MatrixMut<'a>,
     a: Matrix<'a>,
-    b: Matrix<'a>,
+    /// The columns of the right operand that it needs.
+    pub b: Matrix<'a, B>,
     /// Where its columns begin.
     pub first_col: usize,
 }
 
-impl<'a> Part<'a> {
+impl<'a, B: Copy> Part<'a, B> {
     /// All parts of a product.
     ///
     /// # Panics
     /// If the sides of the matrices do not match.
-    pub fn all(c: MatrixMut<'a>, a: Matrix<'a>, b: Matrix<'a>) -> Vec<Self> {
+    pub fn all(c: MatrixMut<'a>, a: Matrix<'a>, b: Matrix<'a, B>) -> Vec<Self> {
         let (rows, cols) = (c.rows, c.cols);
         assert!(
             a.rows == rows && b.cols == cols && a.cols == b.rows,
-            "{a:?} times {b:?} into {c:?}"
+            "{:?} times {:?} into {rows} by {cols}",
+            [a.rows, a.cols],
+            [b.rows, b.cols]
         );
         let [height, width] =
             [0, 1].map(|axis| even([rows, cols][axis], TILE[axis], GRANULES[axis]));
@@ -326,6 +329,13 @@ impl<'a> Part<'a> {
             .collect()
     }
 
+    /// Multiplies it by what `b` stands for.
+    pub fn multiply_by(&mut self, b: Matrix, store: Store) {
+        multiply(&mut self.c, self.a, b, store);
+    }
+}
+
+impl Part<'_> {
     /// Multiplies it.
     pub fn multiply(&mut self, store: Store) {
         multiply(&mut self.c, self.a, self.b, store);

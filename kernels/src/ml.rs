@@ -16,23 +16,34 @@ pub mod add;
 pub mod attention;
 pub mod bias_gelu;
 pub mod bound;
+pub mod cast;
 pub mod column_sum;
+pub mod columns;
 pub mod cross_entropy;
 pub mod cuda;
+pub mod depth;
+pub mod draw;
 pub mod dropout;
 pub mod embedding;
 pub mod gemm_i8;
 pub mod gradient;
+pub mod groups;
 pub mod host;
+pub mod latent;
 pub mod linear;
+pub mod mixing;
 pub mod moe;
 pub mod norm;
 pub mod optimizer;
+pub mod pool;
 pub mod position;
 pub mod product;
 pub mod quantise;
+pub mod scale;
 pub mod search;
+pub mod soft_cross_entropy;
 pub mod softmax;
+pub mod squares;
 pub mod windows;
 
 use crate::element::DType;
@@ -41,13 +52,13 @@ use crate::program::{Fill, Program, Role};
 /// Types of activations.
 pub const DTYPES: &[DType] = &[DType::F32, DType::Bf16, DType::F16];
 
-/// Calls a generic function with the type of activations.
+/// Calls a generic function with the type of activations, the first of its parameters.
 macro_rules! with_lane {
-    ($dtype:expr, $($function:ident)::+ ($($argument:expr),* $(,)?)) => {
+    ($dtype:expr, $($function:ident)::+ $(<$($more:tt),+>)? ($($argument:expr),* $(,)?)) => {
         match $dtype {
-            $crate::element::DType::F32 => $($function)::+::<f32>($($argument),*),
-            $crate::element::DType::Bf16 => $($function)::+::<half::bf16>($($argument),*),
-            $crate::element::DType::F16 => $($function)::+::<half::f16>($($argument),*),
+            $crate::element::DType::F32 => $($function)::+::<f32 $($(, $more)+)?>($($argument),*),
+            $crate::element::DType::Bf16 => $($function)::+::<half::bf16 $($(, $more)+)?>($($argument),*),
+            $crate::element::DType::F16 => $($function)::+::<half::f16 $($(, $more)+)?>($($argument),*),
             other => panic!("activations of {other}"),
         }
     };

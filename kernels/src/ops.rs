@@ -2,7 +2,7 @@
 
 mod bank_conflict;
 mod ceiling;
-mod conv2d;
+pub mod conv2d;
 mod fft;
 mod gather;
 pub(crate) mod gemm;
@@ -23,7 +23,7 @@ mod strided;
 pub(crate) mod sum;
 mod system;
 mod top_k;
-mod transpose;
+pub(crate) mod transpose;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -35,11 +35,13 @@ use assay_protocol::{
 
 use crate::device;
 use crate::ml::{
-    activation, add, attention, bias_gelu, column_sum, cross_entropy, dropout, embedding, gemm_i8,
-    gradient, linear, moe, norm, optimizer, position, quantise, search, softmax, windows,
+    activation, add, attention, bias_gelu, cast, column_sum, columns, cross_entropy, depth, draw,
+    dropout, embedding, gemm_i8, gradient, latent, linear, mixing, moe, norm, optimizer, pool,
+    position, quantise, scale, search, soft_cross_entropy, softmax, squares, windows,
 };
 use crate::parameters::{self, Arguments};
 use crate::program::{Program, Source};
+use crate::synthetic::{closest, spectra};
 
 /// Every op.
 const OPS: &[&dyn Op] = &[
@@ -66,6 +68,7 @@ const OPS: &[&dyn Op] = &[
     &gemm::Gemm::One,
     &gemm::Gemm::Batched,
     &conv2d::Conv2d,
+    &conv2d::Conv2dBackward,
     &softmax::SoftmaxOp::Forward,
     &softmax::SoftmaxOp::Backward,
     &norm::NormOp::LAYER,
@@ -87,6 +90,16 @@ const OPS: &[&dyn Op] = &[
     &add::AddOp::Forward,
     &add::AddOp::Accumulate,
     &windows::WindowsOp,
+    &draw::DrawOp::Rows,
+    &draw::DrawOp::Labels,
+    &mixing::MixingOp,
+    &pool::MeanPoolOp,
+    &depth::DepthOp,
+    &soft_cross_entropy::SoftCrossEntropyOp,
+    &latent::CodesOp,
+    &squares::SquaresOp,
+    &cast::CastOp,
+    &scale::ScaleOp,
     &spmv::Spmv,
     &stencil::Stencil,
     &ceiling::PeakBandwidth,
@@ -103,6 +116,8 @@ const OPS: &[&dyn Op] = &[
     &gradient::GradientOp::ClipNorm,
     &gradient::GradientOp::ClipAdaptive,
     &gradient::GradientOp::Centralise,
+    &columns::ColumnsOp::Clip,
+    &columns::ColumnsOp::Centralise,
     &gradient::GradientOp::LossScale,
     &optimizer::OptimizerOp::Sgd,
     &optimizer::OptimizerOp::AdamW,
@@ -117,8 +132,11 @@ const OPS: &[&dyn Op] = &[
     &search::SearchOp::TopK,
     &search::SearchOp::KMeans,
     &search::SearchOp::IvfFlat,
+    &closest::ClosestRows,
     &linear::LinearOp::Full,
     &linear::LinearOp::Half,
+    &linear::LinearOp::Mixed,
+    &linear::codes::CodedLinear,
     &position::RopeOp,
     &position::AlibiOp,
     &attention::AttentionOp::Full,
@@ -280,11 +298,11 @@ fn combinations(
     all
 }
 
-/// Every kernel that some case or the frame launches, by source, in the order of their names.
+/// Every kernel that some case, the frame or a brick without an op launches, by source, in the order of their names.
 pub fn kernels() -> BTreeMap<&'static str, (&'static Source, Vec<String>)> {
-    let own = device::cuda::kernels();
+    let own = device::cuda::kernels().into_iter();
     let mut all: BTreeMap<_, _> = own
-        .into_iter()
+        .chain([spectra::kernels()])
         .map(|(source, names)| (source.path, (source, names)))
         .collect();
     // What is chosen by size shows at a small and at a large one.

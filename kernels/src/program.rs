@@ -5,6 +5,8 @@
 //! against the reference. Tests run the same programs' kernels in emulation, and compile them for every
 //! architecture.
 
+mod steps;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -15,6 +17,8 @@ use assay_protocol::{ArithmeticUnit, Failure, MemoryLevel, Verification, Work};
 use crate::buffer::{Buffer, Buffers};
 use crate::device::Team;
 use crate::element::{DType, Element};
+
+pub use steps::Steps;
 
 /// A case of an op.
 pub struct Program {
@@ -36,8 +40,10 @@ pub struct Program {
     cpu: Option<CpuKernel>,
     /// One iteration on the host, in order, where it is made of steps; each with its family.
     cpu_steps: Vec<(&'static str, CpuStep)>,
-    /// What steps of the host that are added belong to: what is made of many ops says so, to know where its time goes.
-    pub family: &'static str,
+    /// What steps belong to, on either kind of device, from which of those for CUDA devices on.
+    families: Vec<(usize, &'static str)>,
+    /// What some of the host's steps do that CUDA devices have no form of.
+    host_only: Vec<&'static str>,
     /// One iteration on a CUDA device, in order; empty where there is no such implementation.
     pub cuda: Vec<Step>,
     /// What is done once on a CUDA device before the first iteration, untimed.
@@ -361,7 +367,8 @@ impl Program {
             buffers: vec![],
             cpu: None,
             cpu_steps: vec![],
-            family: "",
+            families: vec![],
+            host_only: vec![],
             cuda: vec![],
             setup: vec![],
             check: Box::new(move |_| unchecked.clone()),
@@ -421,12 +428,6 @@ impl Program {
         self.cpu = Some(Box::new(kernel));
     }
 
-    /// Adds a step to the implementation for the host, which then is all steps in their order. So what is made of
-    /// several ops is put together: each adds its steps for the host and its launches.
-    pub fn step_on_cpu(&mut self, step: impl FnMut(&Team, &mut Buffers) + 'static) {
-        self.cpu_steps.push((self.family, Box::new(step)));
-    }
-
     /// Whether there is an implementation for the host.
     pub fn runs_on_cpu(&self) -> bool {
         self.cpu.is_some() || !self.cpu_steps.is_empty()
@@ -447,11 +448,6 @@ impl Program {
             }
             u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
         }))
-    }
-
-    /// Takes the steps of the implementation for the host out of it, each with the [family](Self::family) that it belongs to.
-    pub fn take_cpu_steps(&mut self) -> Vec<(&'static str, CpuStep)> {
-        std::mem::take(&mut self.cpu_steps)
     }
 
     /// Adds a launch to the implementation for CUDA devices.

@@ -11,39 +11,40 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Defines functions whose bodies are compiled for each instruction set and chosen when called.
 ///
-/// A condition in brackets between signature and body asks for vectors of at most 256 bits where it holds.
+/// Types are generic with one bound each, and behind a semicolon sizes. A condition in brackets between signature and body asks
+/// for vectors of at most 256 bits where it holds.
 macro_rules! wide {
-    ($($(#[$meta:meta])* $vis:vis fn $name:ident $(<$t:ident: $bound:path>)? (
+    ($($(#[$meta:meta])* $vis:vis fn $name:ident $(<$($t:ident: $bound:path),* $(; $($n:ident),+)?>)? (
         $($arg:ident: $ty:ty),* $(,)?
     ) $(-> $ret:ty)? $([$narrow:expr])? $body:block)+) => {$(
         $(#[$meta])*
         #[inline]
         #[allow(unsafe_code, clippy::inline_always)]
-        $vis fn $name $(<$t: $bound>)? ($($arg: $ty),*) $(-> $ret)? {
+        $vis fn $name $(<$($t: $bound,)* $($(const $n: usize),+)?>)? ($($arg: $ty),*) $(-> $ret)? {
             // Inlined, so that it takes on the features of each caller.
             #[inline(always)]
-            fn body $(<$t: $bound>)? ($($arg: $ty),*) $(-> $ret)? $body
+            fn body $(<$($t: $bound,)* $($(const $n: usize),+)?>)? ($($arg: $ty),*) $(-> $ret)? $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-                fn avx512 $(<$t: $bound>)? ($($arg: $ty),*) $(-> $ret)? {
-                    body$(::<$t>)?($($arg),*)
+                fn avx512 $(<$($t: $bound,)* $($(const $n: usize),+)?>)? ($($arg: $ty),*) $(-> $ret)? {
+                    body$(::<$($t,)* $($($n),+)?>)?($($arg),*)
                 }
                 #[target_feature(enable = "avx2,fma")]
-                fn avx2 $(<$t: $bound>)? ($($arg: $ty),*) $(-> $ret)? {
-                    body$(::<$t>)?($($arg),*)
+                fn avx2 $(<$($t: $bound,)* $($(const $n: usize),+)?>)? ($($arg: $ty),*) $(-> $ret)? {
+                    body$(::<$($t,)* $($($n),+)?>)?($($arg),*)
                 }
                 if $crate::simd::has_avx512() $(&& !$narrow)? {
                     // SAFETY: the processor has every feature that the function enables.
-                    return unsafe { avx512$(::<$t>)?($($arg),*) };
+                    return unsafe { avx512$(::<$($t,)* $($($n),+)?>)?($($arg),*) };
                 }
                 if $crate::simd::has_avx2() {
                     // SAFETY: the processor has every feature that the function enables.
-                    return unsafe { avx2$(::<$t>)?($($arg),*) };
+                    return unsafe { avx2$(::<$($t,)* $($($n),+)?>)?($($arg),*) };
                 }
             }
-            body$(::<$t>)?($($arg),*)
+            body$(::<$($t,)* $($($n),+)?>)?($($arg),*)
         }
     )+};
 }

@@ -48,13 +48,10 @@ impl<'a, T: Element> Around<'a, T> {
     #[inline(always)]
     #[allow(clippy::inline_always)] // takes on the features of its caller
     pub fn put<const N: usize>(&mut self, first: usize, values: &[T; N]) {
-        const { assert!((N * size_of::<T>()).is_multiple_of(LINE), "whole lines") };
-        let to = self.0[first..].first_chunk_mut().expect("a place for each");
-        assert!(
-            to.as_ptr().addr().is_multiple_of(LINE),
-            "a line begins here"
+        put_lines(
+            self.0[first..].first_chunk_mut().expect("a place for each"),
+            values,
         );
-        put(to, values);
     }
 
     /// The elements from `first` on, for who stores whole lines to them himself: they begin one.
@@ -148,18 +145,42 @@ fn fence() {
     }
 }
 
+/// Writes whole cache lines, the first of which begins one, around the caches: to a piece of an [`Around`], which orders that before
+/// what follows.
+///
+/// # Panics
+/// If they begin elsewhere.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+pub fn put_lines<T: Element, const N: usize>(to: &mut [T; N], values: &[T; N]) {
+    const { assert!((N * size_of::<T>()).is_multiple_of(LINE), "whole lines") };
+    assert!(
+        to.as_ptr().addr().is_multiple_of(LINE),
+        "a line begins here"
+    );
+    put(to, values);
+}
+
 /// Asks for the cache line of an element to be brought into the second cache.
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
 pub fn fetch<T>(element: &T) {
+    fetch_behind(element, 0);
+}
+
+/// As [`fetch`], for what lies so many elements behind one, whether or not anything does.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+pub fn fetch_behind<T>(element: &T, elements: usize) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: every processor of this architecture has the instruction, which changes nothing but caches.
+    // SAFETY: every processor of this architecture has the instruction, which changes nothing but caches, wherever it points.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(element).cast());
+        let address = std::ptr::from_ref(element).wrapping_add(elements);
+        _mm_prefetch::<_MM_HINT_T1>(address.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = element;
+    let _ = (element, elements);
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -174,6 +195,12 @@ fn put<T: Element, const N: usize>(to: &mut [T; N], values: &[T; N]) {
 fn put<T: Element, const N: usize>(to: &mut [T; N], values: &[T; N]) {
     use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
 
+    if crate::simd::has_avx512() {
+        let lines = N * size_of::<T>() / LINE;
+        // SAFETY: both are so many lines, the target begins with one, and the processor has what it needs.
+        unsafe { x86::put_lines(to.as_mut_ptr().cast(), values.as_ptr().cast(), lines) };
+        return;
+    }
     let (target, source): (*mut __m128i, *const __m128i) =
         (to.as_mut_ptr().cast(), values.as_ptr().cast());
     for index in 0..N * size_of::<T>() / size_of::<__m128i>() {
@@ -222,6 +249,21 @@ mod x86 {
     use std::ops::Range;
 
     use super::LINE;
+
+    /// Copies lines that are few, each in one store.
+    ///
+    /// # Safety
+    /// Both must have as many lines, which begin with one in `to`.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub unsafe fn put_lines(to: *mut u8, from: *const u8, lines: usize) {
+        for at in (0..lines * LINE).step_by(LINE) {
+            // SAFETY: a line.
+            unsafe {
+                _mm512_stream_si512(to.add(at).cast(), _mm512_loadu_si512(from.add(at).cast()));
+            }
+        }
+    }
 
     macro_rules! send_lines {
         ($name:ident, $features:literal, $vector:ty, $load:path, $stream:path) => {

@@ -2,6 +2,7 @@
 
 use assay_kernels::device::cuda::compiler::{self, Unit};
 use assay_kernels::ops;
+use rayon::prelude::*;
 
 /// From the oldest that is supported to the newest.
 const ARCHITECTURES: &[&str] = &["80", "86", "89", "90a", "100a", "120a"];
@@ -32,21 +33,22 @@ fn every_kernel_compiles_for_every_architecture() {
     }
     let kernels = ops::kernels();
     assert!(!kernels.is_empty());
+    // Some sources take most of the time: each is compiled for several architectures at once.
     for (source, kernels) in kernels.values() {
-        for architecture in ARCHITECTURES
-            .iter()
+        let architectures = ARCHITECTURES.par_iter();
+        architectures
             .filter(|architecture| source.supports(architecture))
-        {
-            let unit = Unit {
-                name: source.path,
-                text: source.text,
-                kernels,
-            };
-            let cubin = compiler::compile(&unit, architecture)
-                .unwrap_or_else(|failure| panic!("{failure}"));
-            assert_eq!(cubin.log, "", "{} for sm_{architecture}", source.path);
-            assert!(cubin.image.starts_with(b"\x7fELF") && cubin.names.len() == kernels.len());
-        }
+            .for_each(|architecture| {
+                let unit = Unit {
+                    name: source.path,
+                    text: source.text,
+                    kernels,
+                };
+                let cubin = compiler::compile(&unit, architecture)
+                    .unwrap_or_else(|failure| panic!("{failure}"));
+                assert_eq!(cubin.log, "", "{} for sm_{architecture}", source.path);
+                assert!(cubin.image.starts_with(b"\x7fELF") && cubin.names.len() == kernels.len());
+            });
     }
 }
 

@@ -8,6 +8,7 @@ mod csv;
 mod events;
 mod feed;
 mod index;
+pub mod origin;
 mod series;
 
 use std::collections::BTreeSet;
@@ -64,8 +65,8 @@ impl File<'_> {
             Self::Feed(suite) => feed::render(library, *suite),
             Self::Badge(suite) => badge::render(library, *suite),
             Self::Index => index::render(library),
-            Self::Json(history) => series::render(history),
-            Self::Csv(history) => Ok(csv::render(&history.series)),
+            Self::Json(history) => series::render(library, history),
+            Self::Csv(history) => Ok(csv::render(library, &history.series)),
         }
     }
 }

@@ -80,10 +80,9 @@ pub fn of(library: &Library<'_>, row: &RunRow) -> Result<Option<Downloads>, Repo
     let Some(file) = library.model.records.get(&row.run) else {
         return Ok(None);
     };
-    let Some(planned) = library.manifest(&row.manifest) else {
+    let Some(manifest) = library.manifest(&row.manifest) else {
         return Ok(None);
     };
-    let manifest = &planned.whole();
     let left_out = if library.settings.publish_source {
         Vec::new()
     } else {
@@ -91,7 +90,7 @@ pub fn of(library: &Library<'_>, row: &RunRow) -> Result<Option<Downloads>, Repo
     };
     let head = library.model.heads.get(&row.run);
     Ok(Some(Downloads {
-        manifest: in_file(row, manifest, &left_out)?,
+        manifest: in_file(library, row, manifest, &left_out)?,
         record: if left_out.is_empty() {
             held(row, file, head)
         } else {
@@ -123,15 +122,17 @@ fn kept_back(manifest: &Manifest) -> Vec<&'static str> {
 }
 
 fn in_file(
+    library: &Library<'_>,
     row: &RunRow,
     manifest: &Manifest,
     left_out: &[&'static str],
 ) -> Result<Vec<u8>, ReportError> {
     let path = address::manifest(&row.run);
     // The same file that `assay plan` writes, which can be run.
-    let sealed = ManifestFile::seal(manifest).ok();
-    let sealed = sealed.filter(|sealed| left_out.is_empty() && sealed.digest == row.manifest);
-    if let Some(bytes) = sealed.and_then(|sealed| sealed.to_bytes().ok()) {
+    let written = ManifestFile::written_with(manifest, &library.case_lists).ok();
+    if let Some((_, bytes)) =
+        written.filter(|(digest, _)| left_out.is_empty() && *digest == row.manifest)
+    {
         return Ok(bytes);
     }
     let mut manifest = manifest.clone();

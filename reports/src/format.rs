@@ -102,7 +102,7 @@ pub fn axis_scale(largest: f64, unit: &Unit) -> (f64, String) {
         .rev()
         .find(|scale| largest.abs() >= scale.factor);
     let Scale { factor, name } = fit.or(scales.first()).cloned().unwrap_or_default();
-    (factor, name)
+    (factor, name.into_owned())
 }
 
 /// Decimals that tell apart numbers `step` from each other: for the axis of a chart.
@@ -140,7 +140,7 @@ fn quantity((value, half): (Rounded, Option<Rounded>), scale: &Scale) -> Quantit
     Quantity {
         value: value.text,
         uncertainty: half.map(|half| half.text),
-        unit: scale.name.clone(),
+        unit: scale.name.clone().into_owned(),
         exact: String::new(),
     }
 }

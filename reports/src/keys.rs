@@ -8,15 +8,24 @@ use assay_store::RunRow;
 use assay_verdicts::{CaseHistory, Change, Point, Reproduction};
 use serde::Serialize;
 
+use crate::data::origin;
 use crate::model::{Library, SiteSettings};
 use crate::results::Results;
 
+/// Usual bytes of a point.
+const POINT: usize = 64;
+
 /// Digest of the code that pages are made by.
-const CODE: &str = env!("ASSAY_SITE_CODE");
+pub const CODE: &str = env!("ASSAY_SITE_CODE");
 
 impl Library<'_> {
     /// Of the page of a run.
     pub fn run_key(&self, run: &RunId) -> Option<Digest> {
+        let found = self.run_keys.get(run)?;
+        *found.get_or_init(|| self.make_run_key(run))
+    }
+
+    fn make_run_key(&self, run: &RunId) -> Option<Digest> {
         let row = self.runs.get(run)?;
         let reproductions = self.model.reproductions.iter();
         let reproductions: Vec<&Reproduction> = reproductions
@@ -33,16 +42,17 @@ impl Library<'_> {
         ))
     }
 
-    /// Of what a run's page tells of series: of one of the newest, which links also what it could not measure, all of its place.
-    fn listed(&self, row: &RunRow) -> (bool, Option<Digest>) {
+    /// Of what a run's page tells of series: of one of the newest, which links also what it could not measure, all of its place;
+    /// of an older one those that it has values of, and those that had begun by then.
+    fn listed(&self, row: &RunRow) -> (bool, [Option<Digest>; 2]) {
         let is_whole = self.summary(&row.run).is_some();
         let place = (row.suite.as_str(), row.machine.as_str());
-        let digest = if is_whole {
-            self.places.get(&place).copied()
+        let digests = if is_whole {
+            [self.places.get(&place).copied(), None]
         } else {
-            Some(self.values.digest(&row.run))
+            [Some(self.values.digest(&row.run)), self.begun_by(row)]
         };
-        (is_whole, digest)
+        (is_whole, digests)
     }
 
     /// Of a file of results.
@@ -101,7 +111,7 @@ impl Library<'_> {
         });
         self.key(&(
             (&series.key, &series.metric, &series.work),
-            Digest::of(points(&series.points)),
+            Digest::of(self.points(&series.points)),
             (&history.changes, &history.marks, &series.impossible),
             siblings,
             last.map(|run| (run, self.model.heads.get(run))),
@@ -128,48 +138,57 @@ impl Library<'_> {
     }
 }
 
-/// The points of a series as bytes: histories are long, and JSON of them would take longer than drawing them.
-fn points(points: &[Point]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(points.len() * 128);
-    for point in points {
-        let Point {
-            run,
-            started,
-            commit,
-            dirty,
-            estimate,
-            rounds,
-            changes,
-        } = point;
-        let mut text = |text: &str| {
-            bytes.extend(text.len().to_le_bytes());
-            bytes.extend(text.as_bytes());
-        };
-        text(&run.to_string());
-        text(commit.as_deref().unwrap_or("-"));
-        for Change {
-            field,
-            before,
-            after,
-        } in changes
-        {
-            for part in [field, before, after] {
-                text(part);
+impl Library<'_> {
+    /// The points of a series as bytes: histories are long, and JSON of them would take longer than drawing them.
+    fn points(&self, points: &[Point]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(points.len() * POINT);
+        let mut origins = self.origins.walk();
+        for point in points {
+            let Point {
+                run,
+                started,
+                commit,
+                dirty,
+                estimate,
+                rounds,
+                changes,
+            } = point;
+            let origin = origins.of(point).map_or_else(
+                || origin::digest(run, *started, commit.as_deref(), *dirty),
+                |known| known.digest,
+            );
+            bytes.extend(origin.as_bytes());
+            bytes.extend(rounds.to_le_bytes());
+            let Interval {
+                estimate,
+                low,
+                high,
+                confidence,
+            } = estimate;
+            // Of one round both ends are the estimate, which is half of all bytes otherwise.
+            let is_point = [low, high].map(|end| end.to_bits() == estimate.to_bits()) == [true; 2];
+            bytes.push(is_point.into());
+            let ends: &[&f64] = if is_point { &[] } else { &[low, high] };
+            for number in [estimate, confidence].iter().chain(ends) {
+                bytes.extend(number.to_bits().to_le_bytes());
+            }
+            bytes.extend(changes.len().to_le_bytes());
+            for Change {
+                field,
+                before,
+                after,
+            } in changes
+            {
+                for part in [field, before, after] {
+                    push_text(&mut bytes, part);
+                }
             }
         }
-        let Interval {
-            estimate,
-            low,
-            high,
-            confidence,
-        } = estimate;
-        for number in [estimate, low, high, confidence] {
-            bytes.extend(number.to_bits().to_le_bytes());
-        }
-        bytes.extend(started.unix_ns().to_le_bytes());
-        bytes.extend(rounds.to_le_bytes());
-        bytes.push((*dirty).into());
-        bytes.extend(changes.len().to_le_bytes());
+        bytes
     }
-    bytes
+}
+
+fn push_text(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend(text.len().to_le_bytes());
+    bytes.extend(text.as_bytes());
 }

@@ -26,6 +26,11 @@ pub mod words;
 
 use std::path::{Path, PathBuf};
 
+use assay_protocol::Digest;
+
+use crate::previous::Previous;
+use crate::publication::is_page;
+
 pub use error::ReportError;
 pub use model::{
     By, CaseDetail, CaseOfRun, Cross, MachineChange, Matrix, NEWEST_RECORDS, Night, Portion,
@@ -45,9 +50,26 @@ pub struct Published {
     pub pages: usize,
     /// How many bytes they have together.
     pub bytes: u64,
+    /// Digest of the list of its files: sites of the same list are the same.
+    pub list: Digest,
 }
 
 impl Published {
+    /// The site in a folder, if it has all files of its list and no other.
+    pub fn there(out: &Path) -> Option<Self> {
+        let root = out.canonicalize().ok()?;
+        let previous = Previous::of(&root);
+        let files = previous.whole()?;
+        // As it is said when it is published: without what only tells Assay something.
+        let shown = files.iter().filter(|(path, _)| *path != MARKER);
+        Some(Self {
+            pages: files.keys().filter(|path| is_page(path)).count(),
+            bytes: shown.map(|(_, file)| file.bytes).sum(),
+            list: previous.list,
+            root,
+        })
+    }
+
     /// The page to open first.
     pub fn index(&self) -> PathBuf {
         self.root.join("index.html")
@@ -68,5 +90,6 @@ pub fn publish(
         runs: publication.missing_runs(),
         ..Portion::default()
     })?;
+    publication.add_others()?;
     publication.finish()
 }

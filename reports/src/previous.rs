@@ -1,12 +1,14 @@
 //! The site that lies there already. A page that is made of the same again is taken over instead of rendered.
 //!
-//! Each site has a list of its pages with a key: a digest over all that the page is made of, the code that makes it included. Two
-//! sites of the same keys have the same bytes, whatever was taken over.
+//! Each site has a list of its files. What has a key, a digest over all that it is made of, the code that makes it included, has
+//! that beside its path, and two files of the same key have the same bytes, whatever was taken over. What is always made anew has
+//! the digest of its bytes there. So two sites of the same list are the same site.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use assay_protocol::Digest;
 
@@ -16,17 +18,32 @@ pub const LIST: &str = ".assay-pages";
 /// A file of a site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// Digest over what it is made of.
+    /// Digest over what it is made of, or over what it holds.
     pub key: Digest,
     /// Its length.
     pub bytes: u64,
 }
 
-/// The files of a site that have keys, by their paths from its root.
-#[derive(Debug, Default)]
+impl File {
+    /// One that is known by what it holds.
+    pub fn of(content: impl AsRef<[u8]>) -> Self {
+        let content = content.as_ref();
+        Self {
+            key: Digest::of(content),
+            bytes: content.len() as u64,
+        }
+    }
+}
+
+/// The files of a site, by their paths from its root.
+#[derive(Debug)]
 pub struct Previous {
     root: PathBuf,
     files: BTreeMap<String, File>,
+    /// When the list was written, after all files. What is younger was changed since.
+    written: Option<SystemTime>,
+    /// Digest of the list.
+    pub list: Digest,
 }
 
 impl Previous {
@@ -35,11 +52,41 @@ impl Previous {
         let text = fs::read_to_string(root.join(LIST)).unwrap_or_default();
         Self {
             root: root.into(),
+            written: fs::metadata(root.join(LIST))
+                .and_then(|meta| meta.modified())
+                .ok(),
+            list: Digest::of(&text),
             files: text.lines().filter_map(parse).collect(),
         }
     }
 
-    /// Whether a file of this key was written, and is as long as it was.
+    /// Whether an entry is a file as it was written: of the entry itself, for a link is none that was.
+    fn is_as_written(&self, found: &Metadata, file: &File) -> bool {
+        let is_old = found.modified().ok() <= self.written;
+        found.is_file() && found.len() == file.bytes && is_old
+    }
+
+    /// The files, if each is there as it was written, and nothing else is.
+    pub fn whole(&self) -> Option<&BTreeMap<String, File>> {
+        let mut found = 0;
+        let mut folders = vec![String::new()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(self.root.join(&folder)).ok()? {
+                let entry = entry.ok()?;
+                let path = format!("{folder}{}", entry.file_name().to_str()?);
+                if entry.file_type().ok()?.is_dir() {
+                    folders.push(path + "/");
+                } else if path != LIST {
+                    let meta = entry.metadata().ok()?;
+                    let file = self.files.get(&path)?;
+                    found += usize::from(self.is_as_written(&meta, file));
+                }
+            }
+        }
+        (found == self.files.len()).then_some(&self.files)
+    }
+
+    /// Whether a file of this key was written, and is as it was.
     pub fn has(&self, path: &str, key: &Digest) -> bool {
         self.kept(path, key).is_some()
     }
@@ -53,7 +100,7 @@ impl Previous {
     pub fn kept(&self, path: &str, key: &Digest) -> Option<&File> {
         let file = self.files.get(path).filter(|file| file.key == *key)?;
         let found = fs::symlink_metadata(self.root.join(path)).ok()?;
-        (found.is_file() && found.len() == file.bytes).then_some(file)
+        self.is_as_written(&found, file).then_some(file)
     }
 
     /// Makes the file part of another site; `false` where that cannot be done.
@@ -87,6 +134,7 @@ pub fn list(files: &BTreeMap<String, File>) -> String {
 mod tests {
     use std::collections::BTreeMap;
     use std::fs;
+    use std::time::{Duration, SystemTime};
 
     use assay_protocol::Digest;
 
@@ -114,5 +162,44 @@ mod tests {
         fs::write(old.join("a.html"), "pages").unwrap();
         assert!(!previous.has("a.html", &key));
         assert!(!Previous::of(&new).has("a.html", &key));
+    }
+
+    #[test]
+    fn a_site_is_whole_with_all_its_files_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let put = |path: &str, text: &str| fs::write(root.join(path), text).unwrap();
+        fs::create_dir(root.join("runs")).unwrap();
+        put("index.html", "page");
+        put("runs/a.html", "a run");
+        let files = BTreeMap::from([
+            ("index.html".to_owned(), File::of("page")),
+            ("runs/a.html".to_owned(), File::of("a run")),
+        ]);
+        let is_whole = || Previous::of(root).whole().is_some();
+        assert!(!is_whole());
+        put(LIST, &list(&files));
+        assert_eq!(Previous::of(root).whole(), Some(&files));
+        put("runs/b.html", "more");
+        assert!(!is_whole());
+        fs::remove_file(root.join("runs/b.html")).unwrap();
+        put("runs/a.html", "a longer run");
+        assert!(!is_whole());
+        fs::remove_file(root.join("runs/a.html")).unwrap();
+        assert!(!is_whole());
+        // As long as the file, and no file.
+        std::os::unix::fs::symlink("12345", root.join("runs/a.html")).unwrap();
+        assert!(!is_whole());
+        fs::remove_file(root.join("runs/a.html")).unwrap();
+        put("runs/a.html", "a run");
+        put(LIST, &list(&files));
+        assert!(is_whole());
+        // Of the same length, and younger than the list.
+        put("runs/a.html", "a nur");
+        let file = fs::File::open(root.join("runs/a.html")).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(1))
+            .unwrap();
+        assert!(!is_whole());
+        assert!(!Previous::of(root).has("runs/a.html", &Digest::of("a run")));
     }
 }

@@ -18,7 +18,7 @@ use crate::model::{Library, Portion, SiteModel};
 use crate::pages::{self, Plan};
 use crate::presentation::Presentation;
 use crate::previous::{File, LIST, Previous, list};
-use crate::publish::Staging;
+use crate::publish::{MARKER, MARKER_TEXT, Staging};
 use crate::{Published, address};
 
 /// Folders of a site.
@@ -32,7 +32,7 @@ pub struct Publication<'a> {
     staging: Staging,
     root: PathBuf,
     previous: Previous,
-    /// Files with keys: what the next site may take over.
+    /// Every file that was written: what has a key of its own the next site may take over.
     files: BTreeMap<String, File>,
     /// Files that were written, with keys or without.
     done: BTreeSet<String>,
@@ -53,13 +53,15 @@ impl<'a> Publication<'a> {
             let folder = root.join(folder);
             fs::create_dir(&folder).map_err(ReportError::io("create", &folder))?;
         }
-        let bytes = presentation.write(&root)?;
+        let mut files = presentation.write(&root)?;
+        let bytes = files.values().map(|file| file.bytes).sum();
+        files.insert(MARKER.into(), File::of(MARKER_TEXT));
         Ok(Self {
             previous: Previous::of(staging.target()),
             library: Library::new(model, presentation),
             staging,
             root,
-            files: BTreeMap::new(),
+            files,
             done: BTreeSet::new(),
             pages: 0,
             bytes,
@@ -68,12 +70,17 @@ impl<'a> Publication<'a> {
 
     /// Runs whose pages the site that lies there does not have as they would be now: each must come in a [`Portion`].
     pub fn missing_runs(&self) -> Vec<RunId> {
-        let runs = self.library.runs.keys().copied();
-        let missing = runs.filter(|run| {
+        let runs: Vec<&RunId> = self.library.runs.keys().copied().collect();
+        let is_missing = |run: &&RunId| {
             let key = self.library.run_key(run);
-            key.is_none_or(|key| !self.has_run(run, &key))
-        });
-        missing.cloned().collect()
+            Ok(key.is_none_or(|key| !self.has_run(run, &key)))
+        };
+        let missing: Result<Vec<bool>, Infallible> = on_all_cores(&runs, is_missing);
+        let Ok(missing) = missing;
+        let runs = runs.into_iter().zip(missing);
+        runs.filter(|(_, is_missing)| *is_missing)
+            .map(|(run, _)| run.clone())
+            .collect()
     }
 
     /// Whether the site that lies there has the page of a run and its downloads as they would be now.
@@ -110,7 +117,7 @@ impl<'a> Publication<'a> {
         library.downloads = Some(&downloads);
         let pages = rows.into_iter().map(Plan::Run).collect();
         let pages = keyed(&library, pages);
-        self.write_all(&library, pages)?;
+        self.write_all(&library, &pages)?;
         for (run, downloads) in &downloads {
             self.write_downloads(run, downloads, library.run_key(run))?;
         }
@@ -132,93 +139,111 @@ impl<'a> Publication<'a> {
             written.push((record, copied.map_err(ReportError::io("copy", from))?));
         }
         for (path, bytes) in written {
-            self.bytes += bytes;
             if let Some(key) = key {
-                self.files.insert(path, File { key, bytes });
+                self.note(path, File { key, bytes });
             }
         }
         Ok(())
     }
 
-    /// Writes all other pages, and puts the site in the place of the one before.
-    pub fn finish(mut self) -> Result<Published, ReportError> {
+    /// Writes all pages that are of no run.
+    pub fn add_others(&mut self) -> Result<(), ReportError> {
         let mut library = self.library.clone();
-        for run in library.runs.keys() {
-            let path = address::run(run);
-            if self.done.contains(&path) {
-                continue;
-            }
-            let key = library.run_key(run);
-            if !self.take(&path, key) {
-                return Err(ReportError::NoPage { page: path });
-            }
-            let published = library.model.records.contains_key(run);
-            for path in downloads_of(run).iter().filter(|_| published) {
-                self.take(path, key);
-            }
-        }
-        for results in library.results() {
-            let key = library.results_key(&results);
-            if !self.take(&results.name, key) {
-                self.note(&results.name, key)?;
-            }
-        }
+        self.take_runs()?;
         let there: BTreeSet<String> = self.files.keys().cloned().collect();
         library.files = Some(&there);
-        let mut pages = keyed(&library, pages::plan(&library));
-        pages.retain(|(page, key)| !self.take(&page.path(), *key));
-        self.write_all(&library, pages)?;
-        write(&self.root, LIST, &list(&self.files))?;
+        let pages = keyed(&library, pages::plan(&library));
+        self.write_all(&library, &pages)
+    }
+
+    /// Takes over the pages of all runs that were not written, and their downloads.
+    fn take_runs(&mut self) -> Result<(), ReportError> {
+        let runs = self.library.runs.keys().copied();
+        let left: Vec<&RunId> = runs
+            .filter(|run| !self.done.contains(&address::run(run)))
+            .collect();
+        let taken = on_all_cores(&left, |run| self.take_run(run))?;
+        for (path, file) in taken.into_iter().flatten() {
+            self.note(path, file);
+        }
+        Ok(())
+    }
+
+    fn take_run(&self, run: &RunId) -> Result<Vec<(String, File)>, ReportError> {
+        let key = self.library.run_key(run);
+        let page = address::run(run);
+        let Some(file) = self.take(&page, key) else {
+            return Err(ReportError::NoPage { page });
+        };
+        let published = self.library.model.records.contains_key(run);
+        let downloads = downloads_of(run).into_iter().filter(|_| published);
+        let taken = downloads.filter_map(|path| Some((path.clone(), self.take(&path, key)?)));
+        Ok(std::iter::once((page, file)).chain(taken).collect())
+    }
+
+    /// Puts the site in the place of the one before, with the [files of results](Self::missing_results).
+    pub fn finish(mut self) -> Result<Published, ReportError> {
+        for results in self.library.results() {
+            let key = self.library.results_key(&results);
+            let file = match self.take(&results.name, key) {
+                Some(file) => file,
+                None => written(&self.root.join(&results.name), key)?,
+            };
+            self.note(results.name, file);
+        }
+        let list = list(&self.files);
+        write(&self.root, LIST, &list)?;
         Ok(Published {
             root: self.staging.commit()?,
             pages: self.pages,
             bytes: self.bytes,
+            list: Digest::of(list),
         })
     }
 
-    /// Takes a page over, where it is the same.
-    fn take(&mut self, path: &str, key: Option<Digest>) -> bool {
-        let Some(file) = key.and_then(|key| self.previous.kept(path, &key)) else {
-            return false;
-        };
-        if !self.previous.take(path, &self.root) {
-            return false;
-        }
-        self.pages += usize::from(is_page(path));
+    /// Takes a file over, where it is the same.
+    fn take(&self, path: &str, key: Option<Digest>) -> Option<File> {
+        let file = self.previous.kept(path, &key?)?;
+        let is_taken = self.previous.take(path, &self.root);
+        is_taken.then(|| file.clone())
+    }
+
+    /// Counts a file that is there now.
+    fn note(&mut self, path: String, file: File) {
+        self.pages += usize::from(is_page(&path));
         self.bytes += file.bytes;
-        self.files.insert(path.into(), file.clone());
-        true
+        self.files.insert(path, file);
     }
 
-    /// Adds a file that somebody else wrote.
-    fn note(&mut self, path: &str, key: Option<Digest>) -> Result<(), ReportError> {
-        let file = self.root.join(path);
-        let meta = fs::metadata(&file).map_err(ReportError::io("read", &file))?;
-        let bytes = meta.len();
-        self.bytes += bytes;
-        if let Some(key) = key {
-            self.files.insert(path.into(), File { key, bytes });
-        }
-        Ok(())
-    }
-
-    /// Renders and writes pages on all cores; the first error ends it.
-    fn write_all(&mut self, library: &Library<'_>, pages: Keyed<'_>) -> Result<(), ReportError> {
-        let render = |(page, _): &(Plan<'_>, _)| {
-            let text = page.render(library)?;
-            write(&self.root, &page.path(), &text)
-        };
-        let written = on_all_cores(&pages, render)?;
-        for ((page, key), bytes) in pages.into_iter().zip(written) {
+    /// Takes pages over, or renders and writes them, on all cores; the first error ends it.
+    fn write_all(&mut self, library: &Library<'_>, pages: &Keyed<'_>) -> Result<(), ReportError> {
+        let make = |(page, key): &(Plan<'_>, Option<Digest>)| {
             let path = page.path();
-            self.pages += usize::from(is_page(&path));
-            self.bytes += bytes;
-            if let Some(key) = key {
-                self.files.insert(path.clone(), File { key, bytes });
+            if let Some(taken) = self.take(&path, *key) {
+                return Ok((path, taken));
             }
-            self.done.insert(path);
+            let text = page.render(library)?;
+            let bytes = write(&self.root, &path, &text)?;
+            let key = key.unwrap_or_else(|| Digest::of(&text));
+            Ok((path, File { key, bytes }))
+        };
+        for (path, file) in on_all_cores(pages, make)? {
+            self.done.insert(path.clone());
+            self.note(path, file);
         }
         Ok(())
+    }
+}
+
+/// A file that somebody else wrote.
+fn written(path: &Path, key: Option<Digest>) -> Result<File, ReportError> {
+    let read = ReportError::io("read", path);
+    match key {
+        Some(key) => {
+            let bytes = fs::metadata(path).map_err(read)?.len();
+            Ok(File { key, bytes })
+        }
+        None => Ok(File::of(fs::read(path).map_err(read)?)),
     }
 }
 
@@ -274,7 +299,7 @@ fn on_all_cores<T: Sync, R: Send, E: Send>(
 }
 
 /// Whether a file is something to look at, and no download.
-fn is_page(path: &str) -> bool {
+pub fn is_page(path: &str) -> bool {
     Path::new(path).extension().is_some_and(|end| end == "html")
 }
 

@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -23,8 +24,11 @@ const STAGING_PREFIX: &str = ".assay-site-new-";
 /// Age of one that nobody can be working in any more.
 const ABANDONED: Duration = Duration::from_hours(1);
 
+/// Threads that remove an old site.
+const REMOVERS: usize = 8;
+
 /// What the marker says.
-const MARKER_TEXT: &str = "assay site 1\n";
+pub const MARKER_TEXT: &str = "assay site 1\n";
 
 /// A folder beside the site in which the new one grows. Dropped, it and what it holds disappear.
 pub struct Staging {
@@ -67,7 +71,34 @@ impl Staging {
         check_replaceable(&self.target)?;
         replace(&self.root(), &self.target, &self.holder.path().join("old"))
             .map_err(ReportError::io("replace", &self.target))?;
+        // The old one, wherever it is now; what is left of it goes with the holder.
+        clear(&self.root());
+        clear(&self.holder.path().join("old"));
         Ok(self.target)
+    }
+}
+
+/// Removes a folder. What a file system does for a file that goes for good, most of which is waiting, is done for several at once.
+fn clear(folder: &Path) {
+    let mut files = Vec::new();
+    collect(folder, &mut files);
+    let share = files.len().div_ceil(REMOVERS).max(1);
+    thread::scope(|scope| {
+        for files in files.chunks(share) {
+            scope.spawn(move || files.iter().for_each(|file| drop(fs::remove_file(file))));
+        }
+    });
+    let _ = fs::remove_dir_all(folder);
+}
+
+/// Adds the files below a folder. A link is no folder.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect(&entry.path(), files);
+        } else {
+            files.push(entry.path());
+        }
     }
 }
 

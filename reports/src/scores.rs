@@ -25,6 +25,12 @@ pub struct ScoreSheet {
     pub scores: Vec<ScoreLine>,
     /// What else was found, a sentence each.
     pub notes: Vec<String>,
+    /// What rows were declared to keep to and some do not.
+    pub constraints: Vec<ConstraintLine>,
+    /// How much else they were declared to keep to, and all do.
+    pub kept_constraints: usize,
+    /// What can be learned of columns.
+    pub utility: Vec<UtilityLine>,
     /// Every column's scores.
     pub columns: Vec<ColumnLine>,
     /// Columns that are not drawn, for want of room.
@@ -53,6 +59,17 @@ pub struct ScoreLine {
     pub values: [String; 3],
 }
 
+/// What rows were declared to keep to, and how many do not.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConstraintLine {
+    /// What ought to hold.
+    pub what: String,
+    /// The share of rows in which it does not: synthetic ones, rows drawn from the real ones, independent columns.
+    pub broken: [String; 3],
+    /// The first synthetic row in which it does not.
+    pub first_row: String,
+}
+
 /// The scores of a column.
 #[derive(Clone, Debug, Serialize)]
 pub struct ColumnLine {
@@ -64,6 +81,21 @@ pub struct ColumnLine {
     pub coverage: String,
     /// Share of missing values, real and synthetic.
     pub missing: [String; 2],
+}
+
+/// What synthetic rows teach of a column, tested on real ones.
+#[derive(Clone, Debug, Serialize)]
+pub struct UtilityLine {
+    /// The column.
+    pub column: String,
+    /// What is foretold of it.
+    pub question: String,
+    /// Area under the curve of what was learned from synthetic rows.
+    pub synthetic: String,
+    /// The same of real rows.
+    pub real: String,
+    /// How much of the gain over chance is kept.
+    pub kept: String,
 }
 
 /// The score of a pair.
@@ -209,7 +241,10 @@ fn heats(sheet: &ScoreSheet) -> Result<Vec<Figure>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ColumnLine, Distribution, PairLine, ScoreLine, ScoreSheet, render};
+    use super::{
+        ColumnLine, ConstraintLine, Distribution, PairLine, ScoreLine, ScoreSheet, UtilityLine,
+        render,
+    };
 
     /// A sheet whose every text is hostile.
     fn sheet() -> ScoreSheet {
@@ -231,6 +266,19 @@ mod tests {
                 values: [text(), text(), text()],
             }],
             notes: vec![text()],
+            constraints: vec![ConstraintLine {
+                what: text(),
+                broken: [text(), text(), text()],
+                first_row: text(),
+            }],
+            kept_constraints: 7,
+            utility: vec![UtilityLine {
+                column: text(),
+                question: text(),
+                synthetic: text(),
+                real: text(),
+                kept: text(),
+            }],
             columns: vec![ColumnLine {
                 name: text(),
                 shape: text(),
@@ -257,6 +305,8 @@ mod tests {
         assert!(!page.contains("href=\"assay.css"));
         assert_eq!(page.matches("class=\"chart bars\"").count(), 60);
         assert!(page.contains("And 10 more."));
+        assert!(page.contains("h-utility") && page.contains("h-constraints"));
+        assert!(page.contains("And 7 others"));
         // Both halves of each of three maps.
         assert_eq!(page.matches("<rect").count(), 6);
     }
@@ -266,7 +316,14 @@ mod tests {
         let mut one = sheet();
         one.names.truncate(1);
         one.missed.clear();
+        one.utility.clear();
+        one.constraints.clear();
+        one.kept_constraints = 0;
         let page = render(&one).unwrap();
-        assert!(!page.contains("h-pairs") && !page.contains("h-missed"));
+        assert!(
+            !["h-pairs", "h-missed", "h-utility", "h-constraints"]
+                .iter()
+                .any(|id| page.contains(id))
+        );
     }
 }

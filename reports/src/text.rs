@@ -78,6 +78,14 @@ pub fn escaped(text: &str) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
+/// The same of a name that may be long: in a narrow place it is parted behind the signs that part it, and not within its words.
+pub fn breakable(name: &str) -> String {
+    escaped(name)
+        .replace('/', "/<wbr>")
+        .replace(',', ",<wbr>")
+        .replace('[', "<wbr>[")
+}
+
 /// The text without characters that no page may hold, for files whose format escapes by itself.
 pub fn plain(text: &str) -> Cow<'_, str> {
     if text.contains(is_forbidden) {
@@ -113,7 +121,7 @@ fn is_forbidden(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{LOG, clip, escaped, log_tail};
+    use super::{LOG, breakable, clip, escaped, log_tail};
 
     #[test]
     fn long_text_keeps_both_ends() {
@@ -130,6 +138,14 @@ mod tests {
         let long = log_tail(&"x".repeat(100_000));
         assert_eq!(long.chars().count(), LOG + 1);
         assert!(long.starts_with('…'));
+    }
+
+    #[test]
+    fn names_are_parted_behind_their_signs_and_escaped() {
+        assert_eq!(
+            breakable("memory/triad[dtype=f32,n=<8>]"),
+            "memory/<wbr>triad<wbr>[dtype=f32,<wbr>n=&lt;8&gt;]"
+        );
     }
 
     #[test]

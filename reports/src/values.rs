@@ -2,13 +2,12 @@
 //!
 //! A site of a thousand runs has a million of these, so what is the same for all values of a series is made once.
 
-use std::collections::HashMap;
-
 use assay_protocol::Digest;
 use assay_record::RunId;
 use assay_stats::Interval;
 use assay_store::SeriesKey;
 use assay_verdicts::CaseHistory;
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::address;
 use crate::pages::part::{self, cell};
@@ -125,10 +124,11 @@ impl<'a> Values<'a> {
     /// Digest over the series that a run has values in: what a page tells of these, but the values.
     pub fn digest(&self, run: &RunId) -> Digest {
         let own = self.of.get(run).map_or(&[][..], Vec::as_slice);
-        let digests = own.iter().map(|(number, _)| &self.series[*number as usize]);
-        let bytes: Vec<u8> = digests
-            .flat_map(|listed| listed.digest.as_bytes()[..16].iter().copied())
-            .collect();
+        let mut bytes = Vec::with_capacity(own.len() * 16);
+        for (number, _) in own {
+            let listed = &self.series[*number as usize];
+            bytes.extend_from_slice(&listed.digest.as_bytes()[..16]);
+        }
         Digest::of(bytes)
     }
 }

@@ -6,7 +6,11 @@ use assay_protocol::Catalog;
 
 use crate::synthetic::items::workload::MakeItems;
 use crate::synthetic::workload::Synthesis;
-use crate::training::workload::TrainLm;
+use crate::training::autoencoder::workload::TrainVae;
+use crate::training::batches::FindBatch;
+use crate::training::convnet::workload::TrainCnn;
+use crate::training::language::TrainLm;
+use crate::training::perceptron::TrainMlp;
 use crate::{command, faults, spin};
 
 /// Workloads of this crate; the ops of `assay-kernels` come before them.
@@ -18,6 +22,10 @@ const OWN: &[&dyn Catalog] = &[
     &Synthesis::Rows,
     &MakeItems,
     &TrainLm,
+    &TrainMlp,
+    &TrainCnn,
+    &TrainVae,
+    &FindBatch,
     &faults::Fault,
 ];
 

@@ -11,6 +11,7 @@ mod clock;
 mod command;
 mod faults;
 mod hello;
+mod memory;
 mod oom;
 mod refusal;
 mod serve;

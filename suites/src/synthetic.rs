@@ -7,6 +7,8 @@
 pub mod declared;
 pub mod generators;
 pub mod items;
+#[cfg(test)]
+mod odd;
 pub mod privacy;
 pub mod quality;
 pub mod random;

@@ -1,23 +1,48 @@
 //! Training: models made of the ops of `assay-kernels`, with a hand-written loop around them.
 //!
-//! A [`model`] is one program; [`layers`] and the [`decoder`] append to it, [`step`] adds clipping and the optimizer, a [`session`] runs it, and
-//! [`run`] is a whole training with its judge. [`grammar`] and [`corpus`] are what is learned, [`reference`](mod@reference) is what the
-//! results are compared with. [`workload`] offers it to suites.
+//! A [`model`] is one program; [`layers`] and what is made of them append to it, [`step`] adds clipping and the optimizer to a
+//! [`network`], a [`session`] runs it, [`run`] is a training, [`plan`] what every one is asked for, and [`workload`] what is timed and
+//! judged of it. [`reference`](mod@reference) is what results are compared with.
 //!
-//! There are language models, dense or of experts, trained whole or by adapters, in `f32`, on the host. Not there yet: CUDA devices (the
-//! programs have their launches, and nobody runs them), `bf16` and `f16`, several processes, Sophia-G, autoencoders, image classifiers,
-//! models of tables, activation checkpointing, and a finder of batch sizes.
+//! | workload    | model                   | data                 |
+//! |-------------|-------------------------|----------------------|
+//! | `train-lm`  | [`decoder`]             | [`grammar`], [`corpus`] of [`tokens`] |
+//! | `train-mlp` | [`perceptron`]          | [`rows`] of tables   |
+//! | `train-vae` | [`autoencoder`]         | [`spectra`]          |
+//! | `train-cnn` | [`convnet`]             | [`images`] |
+//!
+//! All of it runs on the host and, what CUDA devices have a form of, on a GPU; language models may multiply numbers of 16 bits, be asked for
+//! their largest batch ([`batches`]) and write ([`writing`]); on the host a training may be shared by several processes ([`ranks`]).
 
+pub mod autoencoder;
+pub mod batches;
+pub mod beside;
 pub mod checkpoint;
+pub mod convnet;
 pub mod corpus;
 pub mod decoder;
+pub mod draw;
+pub mod evaluation;
 pub mod grammar;
+pub mod images;
+pub mod language;
+#[cfg(test)]
+mod launched;
 pub mod layers;
 pub mod mixture;
 pub mod model;
+pub mod network;
+pub mod perceptron;
+pub mod plan;
+pub mod ranks;
 pub mod reference;
+pub mod rows;
 pub mod run;
 pub mod session;
 pub mod setup;
+pub mod spectra;
 pub mod step;
+pub mod tokens;
+pub mod units;
 pub mod workload;
+pub mod writing;

@@ -100,14 +100,17 @@ fn hello() -> Hello {
     }
 }
 
-/// Small parameters for a workload: its defaults, and 65 for what has none.
+/// Small parameters for a workload: its defaults, and for what has none 65, or less where sizes are multiplied.
 fn small(info: &WorkloadInfo) -> Params {
     let on_cpu = |p: &&ParameterInfo| p.devices.is_empty() || p.devices.contains(&DeviceKind::Cpu);
     let params = info.parameters.iter().filter(on_cpu);
     params
         .map(|p| {
-            // Of 65 heads, each a pair.
-            let least = if p.name == "width" { 130 } else { 65 };
+            let least = match p.name.as_str() {
+                "width" => 130,            // of 65 heads, each a pair
+                "squares" | "window" => 3, // the side of a picture is their product
+                _ => 65,
+            };
             let value = p.default.clone().unwrap_or(ParamValue::Int(least));
             (p.name.clone(), value)
         })
@@ -150,7 +153,7 @@ fn every_workload_runs_and_is_right_and_repeats_itself() {
     for info in ordinary() {
         let requests = whole_case(case(&info.name, small(&info)));
         let (samples, ends) = run(&requests);
-        assert!(samples.len() >= 2, "{}", info.name);
+        assert!(samples.len() >= 2, "{}: {ends:?}", info.name);
         let verdict = verification(&ends);
         assert!(verdict.passed, "{}: {verdict:?}", info.name);
         // What only writes has no inputs.

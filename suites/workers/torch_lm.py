@@ -33,6 +33,8 @@ VOCABULARY = 256
 SENTENCES, PARAMETERS, WINDOWS = 1 << 40, 1 << 41, 1 << 42
 HELD_OUT = 1 << 32
 DEVIATION = 0.02
+# Factor of the loss of load balancing.
+BALANCE = 0.01
 MASK = (1 << 32) - 1
 
 
@@ -170,6 +172,13 @@ class Attention(nn.Module):
         width, self.heads, self.position = p["width"], p["heads"], p["position"]
         self.inputs = begin.linear(3, width, width, bias, DEVIATION)
         self.output = begin.linear(1, width, width, bias, of_last)
+        # Of queries and values; every other parameter stays as it is.
+        self.adapters = nn.ParameterList()
+        for _ in range(2 if p["rank"] else 0):
+            deviation = np.float32(1) / np.sqrt(np.float32(width))
+            self.adapters.append(nn.Parameter(begin.numbers((width, p["rank"]), deviation)))
+            self.adapters.append(nn.Parameter(torch.zeros(p["rank"], width)))
+            begin.skip()
         length = p["length"]
         self.register_buffer("mask", torch.full((length, length), -math.inf).triu(1))
         if self.position == "rope":
@@ -194,7 +203,11 @@ class Attention(nn.Module):
     def forward(self, x):
         batch, length, width = x.shape
         split = lambda y: y.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
-        q, k, v = map(split, self.inputs(x).split(width, dim=2))
+        q, k, v = self.inputs(x).split(width, dim=2)
+        if len(self.adapters):
+            a, b, c, d = self.adapters
+            q, v = q + x @ a @ b, v + x @ c @ d
+        q, k, v = map(split, (q, k, v))
         if self.position == "rope":
             q, k = self.rotate(q), self.rotate(k)
         if hasattr(F, "scaled_dot_product_attention"):
@@ -221,6 +234,37 @@ class FeedForward(nn.Module):
         return self.down(F.gelu(self.up(x), approximate="tanh"))
 
 
+class Mixture(nn.Module):
+    """Experts with SwiGLU, of which each token goes to a few; those beyond an expert's slots, in the order of tokens, get nothing of it.
+    Every expert computes every token: this is for comparison, not for speed."""
+
+    def __init__(self, begin, p, of_last):
+        super().__init__()
+        width, experts = p["width"], p["experts"]
+        self.chosen, self.experts, self.capacity = p["chosen"], experts, p["capacity"]
+        hidden = -(-(-(-8 * width // 3)) // 8) * 8
+        self.gate = nn.Parameter(begin.numbers((width, experts), DEVIATION))
+        self.w1 = nn.Parameter(begin.numbers((experts, width, hidden), DEVIATION))
+        self.w3 = nn.Parameter(begin.numbers((experts, width, hidden), DEVIATION))
+        self.w2 = nn.Parameter(begin.numbers((experts, hidden, width), of_last))
+        self.balance = 0.0
+
+    def forward(self, x):
+        rows = x.flatten(0, 1)
+        p = torch.softmax(rows @ self.gate, -1)
+        top, choices = p.topk(self.chosen, -1)
+        picked = F.one_hot(choices.flatten(), self.experts)
+        place = (picked.cumsum(0) - 1).gather(1, choices.flatten()[:, None])
+        slots = math.ceil(len(rows) * self.chosen / self.experts * self.capacity)
+        kept = (place < slots).view_as(top)
+        weights = top / top.sum(-1, keepdim=True) * kept
+        share = picked.sum(0) / (len(rows) * self.chosen)
+        self.balance = self.experts * (share * p.mean(0)).sum()
+        each = torch.stack([(F.silu(rows @ w1) * (rows @ w3)) @ w2 for w1, w3, w2 in zip(self.w1, self.w3, self.w2)], 1)
+        picks = each.gather(1, choices[:, :, None].expand(-1, -1, rows.shape[-1]))
+        return (weights[:, :, None] * picks).sum(1).view_as(x)
+
+
 class Layer(nn.Module):
     def __init__(self, begin, p):
         super().__init__()
@@ -228,7 +272,8 @@ class Layer(nn.Module):
         begin.skip()
         self.norm1, self.attention = Norm(p["norm"], p["width"]), Attention(begin, p, bias, of_last)
         begin.skip()
-        self.norm2, self.feed_forward = Norm(p["norm"], p["width"]), FeedForward(begin, p, bias, of_last)
+        self.norm2 = Norm(p["norm"], p["width"])
+        self.feed_forward = Mixture(begin, p, of_last) if p["experts"] else FeedForward(begin, p, bias, of_last)
 
     def forward(self, x):
         x = x + self.attention(self.norm1(x))
@@ -276,13 +321,25 @@ class Training:
         self.p, self.seed, self.turn, self.at = p, seed, 0, 0
         self.train = tokens(text)
         self.model = Decoder(seed, p)
+        if p["rank"]:
+            for name, parameter in self.model.named_parameters():
+                parameter.requires_grad_("adapters" in name)
+        trained = self.trained()
         # Matrices decay; biases, gains and shifts do not.
         groups = [
-            {"params": [x for x in self.model.parameters() if x.dim() > 1], "weight_decay": p["decay"]},
-            {"params": [x for x in self.model.parameters() if x.dim() < 2], "weight_decay": 0.0},
+            {"params": [x for x in trained if x.dim() > 1], "weight_decay": p["decay"]},
+            {"params": [x for x in trained if x.dim() < 2], "weight_decay": 0.0},
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=p["rate"], betas=(0.9, 0.99), eps=1e-8, foreach=True)
         self.loss_of = torch.compile(self.model) if p.get("mode") == "compiled" else self.model
+
+    def trained(self):
+        return [x for x in self.model.parameters() if x.requires_grad]
+
+    def balance(self):
+        """The loss of load balancing of the last batch, where there are experts."""
+        mixtures = (x for x in self.model.modules() if isinstance(x, Mixture))
+        return BALANCE * sum(x.balance for x in mixtures)
 
     def windows(self):
         batch, length = self.p["batch"], self.p["length"]
@@ -299,10 +356,10 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         for _ in range(p["accumulation"]):
             loss = self.loss_of(*self.windows())
-            (loss / p["accumulation"]).backward()
+            ((loss + self.balance()) / p["accumulation"]).backward()
             losses.append(loss.item())
         most = p["clip"] if p["clip"] > 0 else math.inf
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), most).item()
+        norm = torch.nn.utils.clip_grad_norm_(self.trained(), most).item()
         for group in self.optimizer.param_groups:
             group["lr"] = rate(p, self.at)
         self.optimizer.step()
@@ -345,6 +402,10 @@ INFO = {
         parameter("position", "learned", "text", ("learned", "rope", "alibi")),
         parameter("norm", "layernorm", "text", ("layernorm", "rmsnorm")),
         parameter("activation", "gelu", "text", ("gelu", "swiglu")),
+        parameter("experts", 0),
+        parameter("chosen", 2),
+        parameter("capacity", 1.25, "float"),
+        parameter("rank", 0),
         parameter("schedule", "cosine", "text", ("cosine", "linear", "polynomial", "one-cycle")),
         parameter("rate", 3e-3, "float"),
         parameter("decay", 0.1, "float"),
@@ -376,6 +437,8 @@ class Case:
             raise Skipped(f"torch {torch.__version__} has no torch.compile")
         if self.p["width"] % self.p["heads"]:
             raise ValueError(f"parameter `width`: expected a multiple of `heads`, {self.p['heads']}")
+        if self.p["experts"] and not 1 <= self.p["chosen"] <= self.p["experts"]:
+            raise ValueError(f"parameter `chosen`: expected 1 to `experts`, {self.p['experts']}")
         torch.set_num_threads(self.p["threads"])
         self.text, self.held_out = corpus(self.seed, self.p["corpus"])
         if min(len(self.text), len(self.held_out)) <= self.p["length"]:
@@ -390,7 +453,10 @@ class Case:
         """Of a token, without attention and with; see `train-lm`."""
         model, p = self.training.model, self.p
         places = 0 if model.places is None else model.places.numel()
-        of_products = 6 * (sum(x.numel() for x in model.parameters()) - places)
+        experts = sum(x.numel() for name, x in model.named_parameters() if name.endswith((".w1", ".w3", ".w2")))
+        idle = experts // max(1, p["experts"]) * (p["experts"] - p["chosen"]) if p["experts"] else 0
+        frozen = sum(x.numel() for name, x in model.named_parameters() if not x.requires_grad and x.dim() > 1 and name != "places")
+        of_products = 6 * (sum(x.numel() for x in model.parameters()) - places - idle) - 2 * frozen
         return of_products, of_products + 12 * p["layers"] * p["width"] * p["length"]
 
     def prepared(self):

@@ -167,8 +167,12 @@ fn check_out(settings: &Settings, state: &GitState) -> Result<(PathBuf, File)> {
 pub fn lock(root: &Path) -> Result<File> {
     let say = || format!("{}: nothing can be laid out there", root.display());
     fs::create_dir_all(root.parent().unwrap_or(Path::new("/"))).with_context(say)?;
-    let lock = File::create(root.with_extension("lock")).with_context(say)?;
-    lock.lock().with_context(say)?;
+    let path = root.with_extension("lock");
+    let lock = File::create(&path).with_context(say)?;
+    if lock.try_lock().is_err() {
+        crate::note!("waiting for another assay, which holds {}", path.display());
+        lock.lock().with_context(say)?;
+    }
     Ok(lock)
 }
 
@@ -183,6 +187,11 @@ fn restore(state: &GitState, root: &Path) -> Result<()> {
     let is_same = here.git().is_some_and(|here| here.diff == state.diff);
     ensure!(is_same, "other changes");
     Ok(())
+}
+
+/// Whether what is built is Assay's own worker.
+pub fn is_own_build(commit: &ArmCommit) -> bool {
+    commit.build == OWN_BUILD
 }
 
 /// Builds in `folder`, a part of the worktree at `root`; with a home for cargo that has all, without a network.
@@ -201,7 +210,7 @@ fn build(commit: &ArmCommit, folder: &Path, root: &Path, cargo_home: Option<&Pat
         ))
     };
     let output = File::create(log).with_context(|| log.display().to_string())?;
-    let target = (commit.build == OWN_BUILD).then(|| shared_target(root));
+    let target = is_own_build(commit).then(|| shared_target(root));
     let _lock = target.as_deref().map(lock).transpose()?;
     let mut command = Command::new(program);
     // What it leaves must lie where it is looked for.

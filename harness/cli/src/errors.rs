@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::engines::Mismatch;
+
 /// Exit codes of every subcommand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -50,12 +52,14 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// The exit code of an error: 130 for [`Interrupted`] and 3 for [`CouldNotRun`] anywhere in its chain, else 2.
+/// The exit code of an error: 130 for [`Interrupted`] and 3 for [`CouldNotRun`] or [`Mismatch`] anywhere in its chain, else 2.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     let holds = |is: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(is);
     if holds(<dyn std::error::Error>::is::<Interrupted>) {
         Exit::Interrupted
-    } else if holds(<dyn std::error::Error>::is::<CouldNotRun>) {
+    } else if holds(<dyn std::error::Error>::is::<CouldNotRun>)
+        || holds(<dyn std::error::Error>::is::<Mismatch>)
+    {
         Exit::CouldNotRun
     } else {
         Exit::BadInput

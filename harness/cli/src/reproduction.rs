@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use assay_machine::diff::{self, Fact};
 use assay_protocol::Digest;
 use assay_record::manifest::GitState;
-use assay_record::{Arm, ArmCommit, Fingerprint, Image, Manifest, RunId};
+use assay_record::{Arm, ArmCommit, Fingerprint, Image, Manifest, Purpose, RunId, Shared};
 use assay_store::{CaseRow, Store};
 use assay_verdicts::{Explanation, Reproduction};
 
@@ -107,7 +107,7 @@ pub fn rebuild_worker(manifest: &Manifest, settings: &Settings) -> Result<Option
         "note: the worker of then, {}, is not at hand: it is built again from its commit",
         arm.worker
     );
-    build(arm, state, &commit, settings).map(Some)
+    build(manifest, arm, (state, &commit), settings).map(Some)
 }
 
 /// Builds the worker of then from its commit because somebody wants that.
@@ -127,7 +127,7 @@ pub fn build_worker(manifest: &Manifest, settings: &Settings) -> Result<PathBuf>
     let (state, commit) = buildable(manifest, settings).context(
         "--rebuild: nobody knows how the worker was built; declare [build] with `command` and `worker` in assay.toml, in the clone where its commit is",
     )?;
-    build(arm, state, &commit, settings)
+    build(manifest, arm, (state, &commit), settings)
 }
 
 /// The commit of then with how it is built, if it is here and anybody knows.
@@ -137,12 +137,19 @@ fn buildable<'a>(manifest: &'a Manifest, settings: &Settings) -> Option<(&'a Git
     commit.worker.is_some().then_some((state, commit))
 }
 
-fn build(arm: &Arm, state: &GitState, commit: &ArmCommit, settings: &Settings) -> Result<PathBuf> {
+fn build(
+    manifest: &Manifest,
+    arm: &Arm,
+    (state, commit): (&GitState, &ArmCommit),
+    settings: &Settings,
+) -> Result<PathBuf> {
     let built = checkout::make_state(settings, state, commit)?.worker;
     let built = built.context("the build leaves no worker")?;
     let is = plan::file_digest(&built)?;
     let how = if is == arm.worker {
         "the same bytes as then"
+    } else if arm.worker == manifest.tool.binary && checkout::is_own_build(commit) {
+        "the slim worker of that commit; then the whole program was the worker, so that bytes cannot be compared"
     } else {
         "other bytes than then"
     };
@@ -198,7 +205,7 @@ fn project_note(manifest: &Manifest, settings: &Settings) -> Option<String> {
 
 /// The verdicts on all reproductions that the store holds, oldest first.
 ///
-/// A reproduction of nothing but the suspects of the one before it is its confirmation, not one more.
+/// What measured the suspects of one again is its confirmation, not one more.
 pub fn all_stored(store: &Store) -> Result<Vec<Reproduction>> {
     let mut verdicts: Vec<Reproduction> = Vec::new();
     for row in store.runs()? {
@@ -210,30 +217,18 @@ pub fn all_stored(store: &Store) -> Result<Vec<Reproduction>> {
             continue;
         };
         let verdict = judge(store, original, &row.run, &[])?;
-        match verdicts
-            .iter_mut()
-            .rev()
-            .find(|earlier| earlier.original == verdict.original)
-        {
-            Some(earlier) if confirms(&verdict, earlier) => {
-                *earlier = earlier.clone().confirm(&verdict);
+        let confirmed = match &row.purpose {
+            Purpose::Confirmation { of } => {
+                verdicts.iter_mut().find(|earlier| earlier.again == *of)
             }
-            _ => verdicts.push(verdict),
+            _ => None,
+        };
+        match confirmed {
+            Some(first) => *first = first.clone().confirm(&verdict),
+            None => verdicts.push(verdict),
         }
     }
     Ok(verdicts)
-}
-
-/// Whether `second` measured the suspects of `first` and no other case.
-fn confirms(second: &Reproduction, first: &Reproduction) -> bool {
-    let suspects: Vec<&String> = first.suspects().iter().map(|case| &case.case).collect();
-    let measured: Vec<&String> = second
-        .cases
-        .iter()
-        .filter(|case| case.ratio.is_some())
-        .map(|case| &case.case)
-        .collect();
-    !suspects.is_empty() && suspects == measured
 }
 
 /// The verdict on `again` as a reproduction of `original`; `notes` come behind what differs between the two.
@@ -334,9 +329,9 @@ fn policy_fact(then: &Manifest, now: &Manifest) -> Option<Fact> {
 }
 
 /// Whether others used the machine during more of the rounds.
-fn disturbed(then: &[CaseRow], now: &[CaseRow]) -> Option<Fact> {
-    let count = |cases: &[CaseRow]| {
-        let rounds: Vec<_> = cases.iter().flat_map(CaseRow::good_rounds).collect();
+fn disturbed(then: &[Shared<CaseRow>], now: &[Shared<CaseRow>]) -> Option<Fact> {
+    let count = |cases: &[Shared<CaseRow>]| {
+        let rounds: Vec<_> = cases.iter().flat_map(|case| case.good_rounds()).collect();
         let disturbed = rounds.iter().filter(|round| !round.disturbed.is_empty());
         (disturbed.count(), rounds.len())
     };

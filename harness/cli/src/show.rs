@@ -130,7 +130,10 @@ fn fraction(fraction: &Fraction) -> String {
 fn energy(energy: &Energy) -> String {
     let joules = format::interval(&energy.estimate, &Unit::Joules);
     let within = format::scientific((energy.error * 1000.0).ceil() / 10.0);
-    format!(", {joules} each (counter within {within} %)")
+    let per_item = energy.per_item.as_ref().map_or(String::new(), |joules| {
+        format!(", {} per item", format::interval(joules, &Unit::Joules))
+    });
+    format!(", {joules} each{per_item} (counter within {within} %)")
 }
 
 /// What speaks against the rounds that count: those disturbed, those that never settled, those whose samples were not kept.

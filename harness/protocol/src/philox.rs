@@ -47,6 +47,23 @@ impl Philox {
         }
     }
 
+    /// The key of its rounds, for who computes blocks by instructions of his own.
+    pub const fn key(&self) -> [u32; 2] {
+        self.key
+    }
+
+    /// Its number, the upper half of every counter.
+    pub const fn stream(&self) -> [u32; 2] {
+        self.stream
+    }
+
+    /// By how much each word of the key grows from round to round.
+    pub const KEY_INCREMENTS: [u32; 2] = KEY_INCREMENTS;
+    /// What words of the counter are multiplied by.
+    pub const ROUND_MULTIPLIERS: [u32; 2] = ROUND_MULTIPLIERS;
+    /// How many rounds there are.
+    pub const ROUNDS: usize = ROUNDS;
+
     /// Words `4 * block .. 4 * block + 4` of the stream.
     #[inline]
     pub const fn block(&self, block: u64) -> [u32; 4] {

@@ -13,7 +13,9 @@ pub mod error;
 pub mod fingerprint;
 pub mod manifest;
 pub mod reader;
+pub mod recent;
 pub mod run_id;
+pub mod shared;
 pub mod time;
 pub mod validate;
 pub mod whole;
@@ -30,6 +32,8 @@ pub use manifest::{
     ManifestFile, OciDigests, Origin, Policy, Project, Source, WorkloadRef,
 };
 pub use reader::Record;
+pub use recent::Recent;
 pub use run_id::RunId;
+pub use shared::Shared;
 pub use time::{Day, Timestamp};
 pub use writer::RecordWriter;

@@ -4,21 +4,23 @@
 //! of them are on the disk: to wait for the disk once for many costs little more than for one.
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 
 use crate::body::{Body, Header};
+use crate::case_list::CaseLists;
 use crate::chain::Chain;
 use crate::error::RecordError;
 use crate::reader::Record;
 use crate::run_id::RunId;
-use crate::writer::{FINISHED_SUFFIX, seal, sync_folder};
+use crate::writer::{FINISHED_SUFFIX, seal, seal_json, sync_folder};
 
-/// What is written once and read seldom, by the hundred: half as dear as what runs take, a few percent longer.
-const COMPRESSION_LEVEL: i32 = 3;
+/// What is written by the hundred: a third as dear as what runs take. Their lines are so alike that the higher levels up to 3 make
+/// them no shorter.
+const COMPRESSION_LEVEL: i32 = 1;
 
 /// From so many drafts on, one wait for the whole file system is less than one for each.
 const MANY: usize = 4;
@@ -38,7 +40,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Writes a finished record into `folder`.
+    /// Writes a finished record into `folder`, with what was worked out of cases that other records have too.
     ///
     /// Whatever goes wrong, in the bodies too, no file is left; a process that is killed leaves one that nobody takes
     /// for a record.
@@ -46,6 +48,7 @@ impl Draft {
         folder: &Path,
         header: Header,
         bodies: impl IntoIterator<Item = Body>,
+        lists: &CaseLists,
     ) -> Result<Self, RecordError> {
         static WRITTEN: AtomicU32 = AtomicU32::new(0);
         std::fs::create_dir_all(folder).map_err(RecordError::io(folder))?;
@@ -55,7 +58,7 @@ impl Draft {
         let new = Unnamed(folder.join(new));
         let path = path(folder, &header.run);
         let file = File::create(&new.0).map_err(RecordError::io(&new.0))?;
-        let record = compress(&file, &path, header, bodies)?;
+        let record = compress(&file, &path, header, bodies, lists)?;
         Ok(Self {
             record,
             file,
@@ -95,30 +98,32 @@ fn compress(
     path: &Path,
     header: Header,
     bodies: impl IntoIterator<Item = Body>,
+    lists: &CaseLists,
 ) -> Result<Record, RecordError> {
     let io = |error| RecordError::io(path)(error);
     let wrong = |what| RecordError::format(path, what);
-    let mut encoder = zstd::Encoder::new(BufWriter::new(file), COMPRESSION_LEVEL).map_err(io)?;
-    encoder.include_checksum(true).map_err(io)?;
     let mut chain = Chain::default();
-    let mut add = |body: &Body| {
-        let line = seal(&mut chain, body).map_err(wrong)?;
-        encoder.write_all(&line).map_err(io)?;
-        Ok(chain.head())
-    };
-    let first = Body::Header(Box::new(header));
-    let head = add(&first)?;
-    let Body::Header(header) = first else {
-        return Err(wrong("a record begins with its header".into()));
-    };
-    let mut record = Record::begun(*header, head);
+    let first = lists.header(&header);
+    let first = first.map_err(|error| wrong(error.to_string()))?;
+    let mut lines = seal_json(&mut chain, &first).map_err(wrong)?;
+    let mut record = Record::begun(header, chain.head());
+    let bodies = bodies.into_iter();
+    record.blocks.reserve(bodies.size_hint().0);
     for body in bodies {
-        let head = add(&body)?;
-        record.push(body, head).map_err(wrong)?;
+        lines.extend(seal(&mut chain, &body).map_err(wrong)?);
+        record.push(body, chain.head()).map_err(wrong)?;
     }
-    let rest = encoder.finish();
-    rest.and_then(|mut rest| rest.flush()).map_err(io)?;
+    packed(file, &lines).map_err(io)?;
     Ok(record)
+}
+
+/// Who knows the length beforehand needs no larger tables than it takes.
+fn packed(file: &File, lines: &[u8]) -> io::Result<()> {
+    let mut encoder = zstd::Encoder::new(BufWriter::new(file), COMPRESSION_LEVEL)?;
+    encoder.set_pledged_src_size(Some(lines.len() as u64))?;
+    encoder.include_checksum(true)?;
+    encoder.write_all(lines)?;
+    encoder.finish()?.flush()
 }
 
 /// Gives drafts in `folder` their names, in their order, once all are on the disk. One whose name is taken is an error

@@ -112,7 +112,12 @@ pub(crate) fn seal(chain: &mut Chain, body: &Body) -> Result<Vec<u8>, String> {
         crate::validate::block(block)?;
     }
     let json = serde_json::to_vec(body).map_err(|error| error.to_string())?;
-    let line = chain.seal(&json);
+    seal_json(chain, &json)
+}
+
+/// The same of a body as JSON.
+pub(crate) fn seal_json(chain: &mut Chain, json: &[u8]) -> Result<Vec<u8>, String> {
+    let line = chain.seal(json);
     if line.len() > MAX_LINE_BYTES {
         return Err(format!(
             "a line of {} bytes; at most {MAX_LINE_BYTES}",

@@ -66,6 +66,14 @@ pub fn median_interval(samples: &[f64], confidence: f64) -> Option<Interval> {
     if !all_finite(samples) || !is_confidence(confidence) {
         return None;
     }
+    if let [only] = *samples {
+        return Some(Interval {
+            estimate: only,
+            low: only,
+            high: only,
+            confidence: 0.0,
+        });
+    }
     let count = samples.len();
     let (rank, attained) = median_rank(count, confidence)?;
     let mut samples = samples.to_vec();

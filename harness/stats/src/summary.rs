@@ -60,7 +60,10 @@ pub fn median(samples: &[f64]) -> Option<f64> {
     if !all_finite(samples) {
         return None;
     }
-    Some(median_in_place(&mut samples.to_vec()))
+    match *samples {
+        [only] => Some(only),
+        _ => Some(median_in_place(&mut samples.to_vec())),
+    }
 }
 
 /// The quantile at `p` in \[0, 1\] of samples in any order, interpolated linearly between order statistics;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use duckdb::Appender;
 use duckdb::arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray, UInt64Array,
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray, StringBuilder,
+    UInt64Array,
 };
 use duckdb::arrow::record_batch::RecordBatch;
 use serde::Serialize;
@@ -58,6 +59,13 @@ pub fn some_texts<T: AsRef<str>>(values: impl IntoIterator<Item = Option<T>>) ->
 
 /// `VARCHAR` of JSON.
 pub fn json<T: Serialize>(values: impl Iterator<Item = T>) -> Result<ArrayRef, serde_json::Error> {
-    let values = values.map(|value| serde_json::to_string(&value));
-    Ok(texts(values.collect::<Result<Vec<_>, _>>()?))
+    let mut texts = StringBuilder::new();
+    let mut text = Vec::new();
+    for value in values {
+        text.clear();
+        serde_json::to_writer(&mut text, &value)?;
+        // Of a value text is made, and nothing else.
+        texts.append_value(str::from_utf8(&text).unwrap_or_default());
+    }
+    Ok(Arc::new(texts.finish()))
 }

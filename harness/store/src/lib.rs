@@ -20,8 +20,9 @@ mod verify;
 pub use error::StoreError;
 pub use ingest::{IngestReport, Ingested};
 pub use open::{Access, Patience, Store};
+pub use query::{Identity, kept_series};
 pub use rows::{
-    CaseRow, EventRow, Gauge, GaugeStep, ImportRow, Limited, MeasuredRound, Planned, RecordRow,
+    CaseRow, EventRow, Gauge, GaugeStep, ImportRow, Limited, MeasuredRound, Points, RecordRow,
     RoundDetail, RoundRow, RoundSamples, RunGauges, RunRow, SeriesKey, SeriesRow,
 };
 pub use schema::SCHEMA_VERSION;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use duckdb::{AccessMode, Config, Connection};
 use rustix::fs::{FlockOperation, fcntl_lock};
 
 use crate::error::StoreError;
-use crate::rows::RunRow;
+use crate::query::known::Known;
 use crate::schema::{self, SCHEMA_VERSION};
 
 /// How often a locked database is tried again.
@@ -110,8 +110,8 @@ pub struct Store {
     pub(crate) path: PathBuf,
     // Before the claim: the file is closed first.
     pub(crate) connection: Connection,
-    /// Every run, once it was asked for; only where nobody can write meanwhile.
-    pub(crate) runs: Option<Arc<OnceLock<Vec<RunRow>>>>,
+    /// What was read already; only where nobody can write meanwhile.
+    pub(crate) known: Option<Arc<Known>>,
     claim: Arc<Claim>,
 }
 
@@ -137,7 +137,7 @@ impl Store {
         Ok(Self {
             connection: connection.map_err(|error| StoreError::of_duckdb(&self.path, &error))?,
             path: self.path.clone(),
-            runs: self.runs.clone(),
+            known: self.known.clone(),
             claim: Arc::clone(&self.claim),
         })
     }
@@ -165,7 +165,7 @@ impl Store {
         Ok(Self {
             path: path.into(),
             connection,
-            runs: (access == Access::Read).then(Arc::default),
+            known: (access == Access::Read).then(Arc::default),
             claim: Arc::new(claim),
         })
     }

@@ -4,18 +4,21 @@ mod cases;
 mod details;
 mod documents;
 mod energy;
+pub(crate) mod known;
 mod resolve;
 mod runs;
 mod samples;
 mod series;
+mod spans;
 
 use std::any::type_name;
-use std::collections::HashMap;
 
 use assay_record::{RunId, Timestamp};
 use duckdb::arrow::record_batch::RecordBatch;
 use duckdb::{Params, Row};
+use foldhash::{HashMap, HashMapExt as _};
 use serde::de::DeserializeOwned;
+pub use series::{Identity, kept_series};
 
 use crate::Store;
 use crate::error::StoreError;
@@ -61,28 +64,6 @@ impl Store {
         all().map_err(|fault| self.fault(fault))
     }
 
-    /// The rows of some runs in a table, for a statement to select from.
-    ///
-    /// The rows of one run lie together, and those of many mostly in a few places: of a long history a statement for twenty runs
-    /// reads these places, and not all of the table.
-    pub(crate) fn rows_of(&self, table: &str, runs: &Places) -> Result<String, StoreError> {
-        let keys = runs.listed();
-        let sql = format!(
-            "SELECT min(rowid), max(rowid) FROM {table} WHERE run_key IN ({keys}) GROUP BY run_key ORDER BY 1"
-        );
-        let spans = self.rows(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let parts: Vec<String> = joined(spans)
-            .into_iter()
-            .map(|(first, last)| {
-                format!("SELECT * FROM {table} WHERE rowid BETWEEN {first} AND {last} AND run_key IN ({keys})")
-            })
-            .collect();
-        if parts.is_empty() {
-            return Ok(format!("(SELECT * FROM {table} WHERE false)"));
-        }
-        Ok(format!("({})", parts.join(" UNION ALL ")))
-    }
-
     fn fault(&self, fault: Fault) -> StoreError {
         match fault.downcast::<duckdb::Error>() {
             Ok(error) => StoreError::of_duckdb(&self.path, &error),
@@ -92,21 +73,6 @@ impl Store {
             },
         }
     }
-}
-
-/// Rows between two places that are read too, rather than to begin anew: DuckDB keeps so many together.
-const ROW_GROUP: i64 = 122_880;
-
-/// Spans of rows, in order of their first, as few as are worth a part of a statement.
-fn joined(spans: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
-    let mut found: Vec<(i64, i64)> = Vec::new();
-    for (first, last) in spans {
-        match found.last_mut() {
-            Some(open) if first <= open.1 + ROW_GROUP => open.1 = open.1.max(last),
-            _ => found.push((first, last)),
-        }
-    }
-    found
 }
 
 /// Text that was written as a name in JSON.
@@ -178,18 +144,4 @@ impl<T: Clone> Distinct<T> {
 
 fn time(ns: i64) -> Result<Timestamp, Fault> {
     Timestamp::from_unix_ns(ns).ok_or_else(|| format!("{ns} ns is no time").into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{ROW_GROUP, joined};
-
-    #[test]
-    fn store_spans_that_are_near_each_other_are_one() {
-        assert_eq!(joined(Vec::new()), []);
-        let near = vec![(0, 9), (5, 7), (20, 30)];
-        assert_eq!(joined(near), [(0, 30)]);
-        let far = vec![(0, 9), (10 + ROW_GROUP, 20 + ROW_GROUP)];
-        assert_eq!(joined(far.clone()), far);
-    }
 }

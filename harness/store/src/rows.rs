@@ -1,12 +1,11 @@
 //! What queries return.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use assay_protocol::{Bound, Digest, Metric, Params, TimingMode, Verification, Work};
 use assay_record::body::{SUMMARY, TelemetrySeries};
 use assay_record::{
-    BlockStatus, Case, EventKind, Manifest, Origin, Purpose, RunId, RunStatus, Samples, Timestamp,
+    BlockStatus, EventKind, Origin, Purpose, RunId, RunStatus, Samples, Shared, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -51,34 +50,6 @@ pub struct RunRow {
     pub record: String,
 }
 
-/// A manifest. Its cases stand beside it, once for all manifests that have the same.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Planned {
-    /// All of it but the cases.
-    pub frame: Manifest,
-    /// The cases.
-    pub cases: Arc<Vec<Case>>,
-}
-
-impl Planned {
-    /// A manifest taken apart.
-    pub fn of(mut manifest: Manifest) -> Self {
-        let cases = Arc::new(std::mem::take(&mut manifest.cases));
-        Self {
-            frame: manifest,
-            cases,
-        }
-    }
-
-    /// The manifest in one.
-    pub fn whole(&self) -> Manifest {
-        Manifest {
-            cases: self.cases.to_vec(),
-            ..self.frame.clone()
-        }
-    }
-}
-
 /// What an imported run was read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportRow {
@@ -102,7 +73,7 @@ pub struct CaseRow {
     /// Name of the workload.
     pub workload: String,
     /// Its parameters.
-    pub params: Params,
+    pub params: Shared<Params>,
     /// Kind of device: `cpu`, `cuda`.
     pub device: String,
     /// What a sample times.
@@ -110,7 +81,7 @@ pub struct CaseRow {
     /// Digest of the definition: a new one starts a new series.
     pub definition: Digest,
     /// Work of one iteration, as the worker declared it.
-    pub work: Work,
+    pub work: Shared<Work>,
     /// Whether the workload promises the same output bits.
     pub deterministic: bool,
     /// What bounds it, as the worker declared it.
@@ -118,9 +89,9 @@ pub struct CaseRow {
     /// Resolution of the clock that timed it, in nanoseconds, where that is not the host's.
     pub clock_resolution_ns: Option<u64>,
     /// What else was found out when it was prepared: registers of kernels, versions of libraries.
-    pub facts: BTreeMap<String, String>,
+    pub facts: Shared<BTreeMap<String, String>>,
     /// `time`, then the metrics that the worker declared.
-    pub metrics: Vec<Metric>,
+    pub metrics: Shared<Vec<Metric>>,
     /// Its rounds in order, every attempt.
     pub rounds: Vec<RoundRow>,
 }
@@ -196,7 +167,7 @@ pub struct SeriesKey {
 }
 
 /// A series with its points' round values.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SeriesRow {
     /// What makes it one.
     pub key: SeriesKey,
@@ -207,7 +178,72 @@ pub struct SeriesRow {
     /// What says how fast it can be.
     pub limited: Limited,
     /// Per run, by start: the run's id and the values of its good rounds.
-    pub points: Vec<(RunId, Vec<f64>)>,
+    pub points: Points,
+}
+
+/// Runs in the order of their starts, each with values of rounds. All values lie in one place, and runs are numbers in a list that
+/// all series of one reading share: a site has a million points.
+#[derive(Clone, Debug, Default)]
+pub struct Points {
+    all: Shared<Vec<RunId>>,
+    runs: Vec<u32>,
+    /// Where the values of each run end.
+    ends: Vec<u32>,
+    values: Vec<f64>,
+}
+
+impl PartialEq for Points {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Points {
+    /// None yet, of runs that are in a list; room for so many with a value each.
+    pub fn of(all: Shared<Vec<RunId>>, room: usize) -> Self {
+        Self {
+            all,
+            runs: Vec::with_capacity(room),
+            ends: Vec::with_capacity(room),
+            values: Vec::with_capacity(room),
+        }
+    }
+
+    /// Adds a run by its number in the list, which started after those before it.
+    pub fn push(&mut self, run: u32, values: impl IntoIterator<Item = f64>) {
+        self.values.extend(values);
+        self.runs.push(run);
+        self.ends.push(self.values.len() as u32);
+    }
+
+    /// How many runs there are.
+    pub fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// The list that numbers of runs are of.
+    pub fn all(&self) -> &Shared<Vec<RunId>> {
+        &self.all
+    }
+
+    /// The runs with their values, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (&RunId, &[f64])> {
+        let numbered = self.numbered();
+        numbered.map(|(run, values)| (&self.all[run], values))
+    }
+
+    /// The same, each run by its number in the list.
+    pub fn numbered(&self) -> impl Iterator<Item = (usize, &[f64])> {
+        let begins = std::iter::once(&0).chain(&self.ends);
+        let spans = begins.zip(&self.ends);
+        let values = spans.map(|(begin, end)| &self.values[*begin as usize..*end as usize]);
+        self.runs.iter().map(|run| *run as usize).zip(values)
+    }
 }
 
 /// What of a case says how fast it can be: on what it runs, what bounds it there, and by which clock it is timed.

@@ -51,6 +51,8 @@ pub struct Recipe {
     pub round_sd: f64,
     /// Release of the kernel, in the software fingerprint.
     pub kernel: String,
+    /// What the run is for.
+    pub purpose: Purpose,
     /// Names given to the run.
     pub tags: Vec<String>,
     /// Digest of every output: another one makes other bits.
@@ -70,6 +72,7 @@ impl Default for Recipe {
             slowdown: 1.0,
             round_sd: 0.004,
             kernel: "6.1.0".into(),
+            purpose: Purpose::Measurement,
             tags: Vec::new(),
             output: "output".into(),
         }
@@ -176,7 +179,7 @@ impl Recipe {
             }),
             tags: self.tags.clone(),
             reproduces: None,
-            purpose: Purpose::Measurement,
+            purpose: self.purpose.clone(),
             timer_resolution_ns: 20,
             timer_overhead_ns: Some(25),
         }

@@ -6,6 +6,7 @@
 //! stored, so a better ceiling takes a judgement back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 
 use assay_protocol::{ArithmeticUnit, Bound, MemoryLevel, Metric, Work};
 use assay_record::RunId;
@@ -101,7 +102,7 @@ impl Ceilings {
         let rows = store.ceilings_runs(machine)?.into_iter().rev();
         let mut best: BTreeMap<(String, Limit), Ceiling> = BTreeMap::new();
         for row in rows.take(RUNS) {
-            for case in store.cases(&row.run)? {
+            for case in store.cases_of(slice::from_ref(&row.run))?.concat() {
                 for found in ceilings_of(&case, &row.run) {
                     let key = (found.device.clone(), found.limit);
                     let known = best

@@ -57,7 +57,7 @@ impl Effect {
             Origin::Pairs => rounds_needed(self.round_sd, 0.0, margin, CONFIDENCE)
                 .map(|rounds| format!("{rounds} rounds of each arm")),
             _ => runs_needed(self.round_sd, self.rounds, self.run_sd, margin, CONFIDENCE)
-                .map(|runs| format!("{runs} runs per side of {} rounds", self.rounds)),
+                .map(|runs| runs_of_rounds(runs, self.rounds)),
         };
         needed.map_or_else(
             || {
@@ -69,6 +69,16 @@ impl Effect {
             |needed| format!("{needed} would probably settle it"),
         )
     }
+}
+
+/// What each side would have to be, in words.
+pub(crate) fn runs_of_rounds(runs: u32, rounds: u32) -> String {
+    let plural = |count: u32| if count == 1 { "" } else { "s" };
+    format!(
+        "{runs} run{} per side of {rounds} round{}",
+        plural(runs),
+        plural(rounds)
+    )
 }
 
 /// The ends of a ratio without what only tests need.
@@ -95,4 +105,15 @@ pub(crate) fn change_words(ratio: &Interval) -> String {
 /// A share as people write it: `3.0 %`.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::runs_of_rounds;
+
+    #[test]
+    fn one_run_is_no_runs() {
+        assert_eq!(runs_of_rounds(1, 6), "1 run per side of 6 rounds");
+        assert_eq!(runs_of_rounds(2, 1), "2 runs per side of 1 round");
+    }
 }

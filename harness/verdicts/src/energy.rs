@@ -32,6 +32,9 @@ pub struct Energy {
     pub rounds: Vec<f64>,
     /// Estimate over these rounds, with its interval, in joules.
     pub estimate: Interval,
+    /// The same for one item (a token of a language model, a row, a picture), in joules; absent where a case counts no items.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_item: Option<Interval>,
     /// Largest relative error that the counter's period may have made in a round.
     pub error: f64,
 }
@@ -66,11 +69,23 @@ impl Energy {
             per_iteration(round, &names, period_ns)
         });
         let (rounds, errors): (Vec<f64>, Vec<f64>) = each.unzip();
+        let estimate = estimate(&rounds)?;
+        let items = case.work.items.filter(|items| *items > 0);
         Some(Self {
-            estimate: estimate(&rounds)?,
+            per_item: items.map(|items| divided(&estimate, items as f64)),
+            estimate,
             error: errors.into_iter().fold(0.0, f64::max),
             rounds,
         })
+    }
+}
+
+fn divided(joules: &Interval, parts: f64) -> Interval {
+    Interval {
+        estimate: joules.estimate / parts,
+        low: joules.low / parts,
+        high: joules.high / parts,
+        confidence: joules.confidence,
     }
 }
 

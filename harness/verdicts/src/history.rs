@@ -7,7 +7,7 @@ use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::thread;
 
-use assay_record::{Day, RunId, Timestamp};
+use assay_record::{Day, RunId, Shared, Timestamp};
 use assay_stats::{ChangePoint, Position, Rules, change_points};
 use assay_store::{SeriesRow, Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -64,7 +64,7 @@ pub struct Spot {
     /// When it started.
     pub started: Timestamp,
     /// Commit of the measured project.
-    pub commit: Option<String>,
+    pub commit: Option<Shared<str>>,
     /// Whether its tree had changes.
     pub dirty: bool,
 }

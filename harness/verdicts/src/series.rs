@@ -1,11 +1,12 @@
 //! The runs of one case on one comparable machine and configuration, as points.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use assay_protocol::{Bound, Digest, Metric, Work};
-use assay_record::{Field, Fingerprint, RunId, Timestamp};
+use assay_record::{Field, Fingerprint, RunId, Shared, Timestamp};
 use assay_stats::Interval;
 use assay_store::{RunRow, SeriesKey, SeriesRow, Store, StoreError};
+use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ceilings::Ceilings;
@@ -49,7 +50,7 @@ pub struct Point {
     /// When it started.
     pub started: Timestamp,
     /// Commit of the measured project.
-    pub commit: Option<String>,
+    pub commit: Option<Shared<str>>,
     /// Whether its tree had changes.
     pub dirty: bool,
     /// Estimate over the rounds, with its interval.
@@ -100,13 +101,32 @@ fn is_measurement(run: &RunRow) -> bool {
 /// What all series of one reading share: runs and fingerprints.
 pub(crate) struct Drawing {
     /// By their start, as the points of every series are.
-    runs: Vec<RunRow>,
+    runs: Vec<Origin>,
     fingerprints: BTreeMap<Digest, Fingerprint>,
     ceilings: BTreeMap<String, Ceilings>,
 }
 
-/// Differences of the fingerprints of two runs, by the places of these, each found once.
-type Changes = HashMap<(usize, usize), Vec<Change>>;
+/// What points tell of their run.
+struct Origin {
+    run: RunId,
+    started: Timestamp,
+    commit: Option<String>,
+    dirty: bool,
+    /// Whether it belongs to histories.
+    counts: bool,
+    /// What the machine was before it.
+    before: Digest,
+}
+
+/// What is the same for points of many series.
+struct Known {
+    /// Commits of all runs.
+    commits: Vec<Option<Shared<str>>>,
+    changes: Changes,
+}
+
+/// Differences of the fingerprints of two runs, each found once: of each run, by its place, those to earlier ones.
+type Changes = Vec<Vec<(usize, Vec<Change>)>>;
 
 impl Drawing {
     pub fn of(store: &Store) -> Result<Self, StoreError> {
@@ -116,41 +136,55 @@ impl Drawing {
         Ok(Self {
             fingerprints: store.fingerprints(&digests)?,
             ceilings: Ceilings::of_all(store, runs.iter().map(|run| run.machine.as_str()))?,
-            runs,
+            runs: runs.into_iter().map(Origin::of).collect(),
         })
     }
 
     /// Those of some rows that have a result.
     pub fn all(&self, rows: &[SeriesRow]) -> Vec<Series> {
-        let mut changes = Changes::new();
-        let mut series: Vec<Series> = rows
-            .iter()
-            .map(|row| self.series(row, &mut changes))
-            .collect();
+        let mut known = Known {
+            // Of this call alone: threads that count who has a text slow each other down.
+            commits: self.runs.iter().map(Origin::own_commit).collect(),
+            changes: vec![Vec::new(); self.runs.len()],
+        };
+        let mut list: Shared<Vec<RunId>> = Shared::default();
+        let mut places = Vec::new();
+        let mut series = Vec::with_capacity(rows.len());
+        for row in rows {
+            if !list.is(row.points.all()) {
+                list = row.points.all().clone();
+                places = self.places(&list);
+            }
+            series.push(self.series(row, &places, &mut known));
+        }
         series.retain(|series| !series.points.is_empty() || !series.impossible.is_empty());
         series
     }
 
-    fn series(&self, row: &SeriesRow, changes: &mut Changes) -> Series {
+    /// Where each run of a list is among those of this drawing.
+    fn places(&self, list: &[RunId]) -> Vec<Option<usize>> {
+        let own: HashMap<&RunId, usize> = self.runs.iter().map(|own| &own.run).zip(0..).collect();
+        list.iter().map(|run| own.get(run).copied()).collect()
+    }
+
+    /// `places` are those of the list that the row's points are of.
+    fn series(&self, row: &SeriesRow, places: &[Option<usize>], known: &mut Known) -> Series {
         let mut points = Vec::with_capacity(row.points.len());
         let mut impossible = Vec::new();
         let ceilings = self.ceilings.get(&row.key.machine);
         let ceilings = ceilings.filter(|_| row.key.metric == Metric::TIME);
         let mut last = None;
-        let mut runs = self.runs.iter().enumerate();
-        for (id, rounds) in &row.points {
-            let Some((at, run)) = runs.find(|(_, run)| run.run == *id) else {
-                break;
-            };
-            if !is_measurement(run) {
+        for (number, rounds) in row.points.numbered() {
+            let place = places[number].map(|at| (at, &self.runs[at]));
+            let Some((at, run)) = place.filter(|(_, run)| run.counts) else {
                 continue;
-            }
+            };
             let Some(estimate) = estimate(rounds) else {
                 continue;
             };
             if let Some(why) = ceilings.and_then(|known| beyond(known, row, rounds)) {
                 impossible.push(Impossible {
-                    run: id.clone(),
+                    run: run.run.clone(),
                     started: run.started,
                     estimate,
                     why,
@@ -158,16 +192,16 @@ impl Drawing {
                 continue;
             }
             let mut point = Point {
-                run: id.clone(),
+                run: run.run.clone(),
                 started: run.started,
-                commit: run.commit.clone(),
+                commit: known.commits[at].clone(),
                 dirty: run.dirty,
                 estimate,
                 rounds: rounds.len() as u32,
                 changes: Vec::new(),
             };
             if let Some(last) = last {
-                point.changes = self.changes(last, at, changes);
+                point.changes = self.changes(last, at, &mut known.changes);
             }
             last = Some(at);
             points.push(point);
@@ -183,10 +217,30 @@ impl Drawing {
 
     fn changes(&self, before: usize, after: usize, known: &mut Changes) -> Vec<Change> {
         let print = |at: usize| &self.fingerprints[&self.runs[at].before];
-        let known = known.entry((before, after));
-        known
-            .or_insert_with(|| changes(print(before), print(after)))
-            .clone()
+        let known = &mut known[after];
+        if let Some((_, found)) = known.iter().find(|(to, _)| *to == before) {
+            return found.clone();
+        }
+        let found = changes(print(before), print(after));
+        known.push((before, found.clone()));
+        found
+    }
+}
+
+impl Origin {
+    fn own_commit(&self) -> Option<Shared<str>> {
+        self.commit.as_deref().map(Shared::from)
+    }
+
+    fn of(run: RunRow) -> Self {
+        Self {
+            counts: is_measurement(&run),
+            commit: run.commit,
+            run: run.run,
+            started: run.started,
+            dirty: run.dirty,
+            before: run.before,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::panic::resume_unwind;
 use std::thread;
 
 use assay_protocol::{Metric, TimingMode};
-use assay_record::{BlockStatus, RunId};
+use assay_record::{BlockStatus, RunId, Shared};
 use assay_stats::Interval;
 use assay_store::{CaseRow, EventRow, RunRow, Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ pub struct RunSummary {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CaseSummary {
     /// The case with its rounds.
-    pub case: CaseRow,
+    pub case: Shared<CaseRow>,
     /// How it went.
     pub state: CaseState,
     /// Per metric of the case.
@@ -101,6 +101,10 @@ impl RunSummary {
 
     /// What went wrong in some runs, in their order: their summaries with the cases alone that have a round that is not ok, or none.
     pub fn troubles_of_rows(store: &Store, rows: &[RunRow]) -> Result<Vec<Self>, StoreError> {
+        // After most nights every run is one of the newest, or has its page.
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         let ceilings = Ceilings::of_all(store, rows.iter().map(|row| row.machine.as_str()))?;
         Self::with_cases(store, rows, &ceilings, Store::troubled_cases_of)
     }
@@ -118,12 +122,12 @@ impl RunSummary {
         store: &Store,
         rows: &[RunRow],
         ceilings: &BTreeMap<String, Ceilings>,
-        cases_of: impl FnOnce(&Store, &[RunId]) -> Result<Vec<Vec<CaseRow>>, StoreError>,
+        cases_of: impl FnOnce(&Store, &[RunId]) -> Result<Vec<Vec<Shared<CaseRow>>>, StoreError>,
     ) -> Result<Vec<Self>, StoreError> {
         let runs: Vec<RunId> = rows.iter().map(|row| row.run.clone()).collect();
         let found = cases_of(store, &runs)?.into_iter();
         let found = rows.iter().zip(found.zip(store.events_of(&runs)?));
-        let summary = |(run, (cases, events)): (&RunRow, (Vec<CaseRow>, _))| {
+        let summary = |(run, (cases, events)): (&RunRow, (Vec<Shared<CaseRow>>, _))| {
             let ceilings = &ceilings[&run.machine];
             let cases = cases
                 .into_iter()
@@ -152,7 +156,7 @@ impl RunSummary {
 
 impl CaseSummary {
     /// Summary of one case of a machine that has these ceilings.
-    pub fn of(case: CaseRow, ceilings: &Ceilings) -> Self {
+    pub fn of(case: Shared<CaseRow>, ceilings: &Ceilings) -> Self {
         let of_metric = |metric| MetricSummary::of(&case, metric);
         let metrics: Vec<_> = case.metrics.iter().map(of_metric).collect();
         let time = metrics

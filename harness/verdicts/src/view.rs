@@ -1,12 +1,14 @@
 //! A run as a reproduction is judged by: its rows and its manifest, with the store closed again.
 
 use std::collections::BTreeMap;
+use std::slice;
 use std::sync::Arc;
 
 use assay_protocol::Direction;
-use assay_record::{BlockStatus, Manifest, RunId};
+use assay_record::{BlockStatus, Manifest, RunId, Shared};
 use assay_stats::median;
 use assay_store::{CaseRow, RunRow, SeriesKey, SeriesRow, Store, StoreError};
+use foldhash::{HashMap, HashSet};
 
 use crate::window;
 
@@ -18,7 +20,7 @@ pub struct RunView {
     /// What was to be run.
     pub manifest: Arc<Manifest>,
     /// What was found, case by case: the same run may be on many sides.
-    pub cases: Arc<Vec<CaseRow>>,
+    pub cases: Arc<Vec<Shared<CaseRow>>>,
 }
 
 impl RunView {
@@ -27,7 +29,7 @@ impl RunView {
         let row = store.run(run)?;
         Ok(Self {
             manifest: Arc::new(store.manifest(&row.manifest)?.manifest),
-            cases: Arc::new(store.cases(run)?),
+            cases: Arc::new(store.cases_of(slice::from_ref(run))?.concat()),
             run: row,
         })
     }
@@ -40,7 +42,7 @@ impl RunView {
         let views = rows.into_iter().zip(store.cases_of(&runs)?);
         Ok(views
             .map(|(run, cases)| Self {
-                manifest: Arc::new(manifests[&run.manifest].whole()),
+                manifest: Arc::new(manifests[&run.manifest].clone()),
                 cases: Arc::new(cases),
                 run,
             })
@@ -49,9 +51,8 @@ impl RunView {
 
     /// A case on an arm.
     pub(crate) fn case(&self, case: &str, arm: &str) -> Option<&CaseRow> {
-        self.cases
-            .iter()
-            .find(|row| row.case == case && row.arm == arm)
+        let mut cases = self.cases.iter().map(|case| &**case);
+        cases.find(|row| row.case == case && row.arm == arm)
     }
 }
 
@@ -69,30 +70,33 @@ impl History {
 
     /// As [`Self::before`], of series that were read already; more than those of the place may be among them.
     pub fn among(series: &[SeriesRow], store: &Store, view: &RunView) -> Result<Self, StoreError> {
-        let started: BTreeMap<RunId, _> = store
-            .runs()?
-            .into_iter()
-            .filter(window::is_night)
-            .map(|row| (row.run, row.started))
+        let own = &view.run;
+        let is_earlier = |row: &RunRow| {
+            window::is_night(row)
+                && row.started < own.started
+                && (&row.suite, &row.machine) == (&own.suite, &own.machine)
+        };
+        let runs = store.runs()?.into_iter();
+        let earlier: HashSet<RunId> = runs.filter(is_earlier).map(|row| row.run).collect();
+        let cases = view.cases.iter();
+        let cases: HashMap<(&str, &str), &CaseRow> = cases
+            .map(|case| ((case.case.as_str(), case.arm.as_str()), &**case))
             .collect();
         let mut history = Self::default();
         for series in series {
             let is_same = series.metric.direction != Direction::Neutral
                 && series.key.suite == view.run.suite
                 && series.key.machine == view.run.machine
-                && view
-                    .case(&series.key.case, &series.key.arm)
+                && cases
+                    .get(&(series.key.case.as_str(), series.key.arm.as_str()))
                     .is_some_and(|case| {
                         case.definition == series.key.definition && case.timing == series.key.timing
                     });
             if !is_same {
                 continue;
             }
-            let earlier = series.points.iter().filter(|(run, _)| {
-                started
-                    .get(run)
-                    .is_some_and(|started| *started < view.run.started)
-            });
+            let points = series.points.iter();
+            let earlier = points.filter(|(run, _)| earlier.contains(run));
             let times = earlier.filter_map(|(_, rounds)| median(rounds)).collect();
             let SeriesKey {
                 case, arm, metric, ..

@@ -1,6 +1,7 @@
 // Products of matrices as models need them, of f32, bf16 or f16, added up in f32: C = A B, C = A B^T and C = A^T B, with C replaced, added to, or begun with a
 // bias; matrices may be columns of wider ones, several may be multiplied at once, and of each as few rows (or as little of
-// the common side) as a count says.
+// the common side) as a count says. B may be 8-bit integers with a scale for each of its lines, which become numbers on their way to
+// shared memory: f32 of the whole of it is nowhere.
 //
 // Blocks of 256 threads compute 128 by 128 elements. A warp has 32 by 64 of them, a thread 8 by 8: four blocks of 4 by 4, so
 // that the lanes of a warp read different banks. Each element is summed in the order of the common side.
@@ -28,18 +29,25 @@ ASSAY_DEVICE float4 load_four(const T* from, i32 count) {
     return make_float4(at(0), at(1), at(2), at(3));
 }
 
+/// Whether numbers of a type have a scale, one for each line.
+template <class T>
+constexpr bool HAS_SCALES = false;
+template <>
+constexpr bool HAS_SCALES<i8> = true;
+
 /// What a thread carries of an operand from global to shared memory: four elements of two lines of a tile. A tile is DEPTH
 /// lines along the common side K, of SIDE rows of A (or columns of B) each. In memory the operand's lines go ALONG_K, or
 /// along its other side.
 template <class T, bool ALONG_K, bool VECTOR>
 class Carried {
   public:
-    /// `from` is its first element, `stride` the elements between two lines; the tile begins at `first` of `side` rows (or
-    /// columns), and there are `k` along K.
-    ASSAY_DEVICE Carried(const T* from, u32 stride, u32 first, u32 side, u32 k) : stride_(stride) {
+    /// `from` is its first element, `stride` the elements between two lines, `scales` those of the lines, if there are any; the tile
+    /// begins at `first` of `side` rows (or columns), and there are `k` along K.
+    ASSAY_DEVICE Carried(const T* from, const float* scales, u32 stride, u32 first, u32 side, u32 k) : stride_(stride) {
         const u32 t = threadIdx.x;
         const u32 place = first + (ALONG_K ? t / 4 : t % 32 * 4), depth = ALONG_K ? t % 4 * 4 : t / 32;
         from_ = from + (ALONG_K ? u64(place) * stride + depth : u64(depth) * stride + place);
+        if (HAS_SCALES<T>) scales_ = scales + (ALONG_K ? place : depth);
         places_ = static_cast<i32>(side - minimum(place, side));
         left_ = static_cast<i32>(k) - static_cast<i32>(depth);
     }
@@ -51,9 +59,15 @@ class Carried {
             const i32 apart = i * (ALONG_K ? 64 : 8);
             const bool has_line = (ALONG_K ? places_ : left_) > apart;
             values_[i] = load_four<VECTOR>(from_ + u64(apart) * stride_, has_line ? (ALONG_K ? left_ : places_) : 0);
+            if (HAS_SCALES<T> && has_line) {
+                const float scale = scales_[apart];
+                float4& four = values_[i];
+                four = make_float4(__fmul_rn(four.x, scale), __fmul_rn(four.y, scale), __fmul_rn(four.z, scale), __fmul_rn(four.w, scale));
+            }
         }
         left_ -= DEPTH;
         from_ += ALONG_K ? DEPTH : u64(DEPTH) * stride_;
+        if (HAS_SCALES<T> && !ALONG_K) scales_ += DEPTH;
     }
 
     ASSAY_DEVICE void store(float (&tile)[DEPTH][LINE]) const {
@@ -73,6 +87,7 @@ class Carried {
 
   private:
     const T* from_;
+    const float* scales_ = nullptr;
     u32 stride_;
     /// Rows (or columns) from this thread's first on, and how much of K from the next tile on.
     i32 places_, left_;
@@ -95,12 +110,13 @@ enum Begin : u32 { SET = 0, ADD = 1, BIAS = 2 };
 
 }  // namespace product
 
-/// A and B are of T, C of R. A_TURNED: A is stored k by m. B_TURNED: B is stored n by k. Of product number `i` the matrices begin at
+/// A is of A, B of B, C of R; `scales` are those of B's lines as it is stored, where B is of i8. A_TURNED: A is stored k by m.
+/// B_TURNED: B is stored n by k. Of product number `i` the matrices begin at
 /// `i / inner * outer_step + i % inner * inner_step`, for A, B and C. COUNTED: of product `i` there are only `counts[i]` rows of
 /// A and C, or, with A_TURNED, only as much of k.
-template <class T, class R, bool A_TURNED, bool B_TURNED, bool COUNTED, bool VECTOR>
+template <class A, class B, class R, bool A_TURNED, bool B_TURNED, bool COUNTED, bool VECTOR>
 __global__ void __launch_bounds__(product::THREADS, 2)
-    multiply(R* c, const T* a, const T* b, const float* bias, const u32* counts, u32 begin, u32 m, u32 n, u32 k,
+    multiply(R* c, const A* a, const B* b, const float* scales, const float* bias, const u32* counts, u32 begin, u32 m, u32 n, u32 k,
              u32 a_stride, u32 b_stride, u32 c_stride, u32 inner, u64 a_outer, u64 a_inner, u64 b_outer, u64 b_inner,
              u64 c_outer, u64 c_inner) {
     using namespace product;
@@ -118,8 +134,8 @@ __global__ void __launch_bounds__(product::THREADS, 2)
     const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const u32 y = warp / 2 * 32 + lane / 8 * 4, x = warp % 2 * 64 + lane % 8 * 4;
     float sums[8][8] = {};
-    Carried<T, !A_TURNED, VECTOR> left(a, a_stride, row, m, k);
-    Carried<T, B_TURNED, VECTOR> right(b, b_stride, column, n, k);
+    Carried<A, !A_TURNED, VECTOR> left(a, nullptr, a_stride, row, m, k);
+    Carried<B, B_TURNED, VECTOR> right(b, scales, b_stride, column, n, k);
     left.load();
     right.load();
     left.store(a_tiles[0]);

@@ -1,7 +1,8 @@
 //! NVIDIA GPUs, through the driver's own interface, which is loaded at run time where there is one.
 //!
 //! Three floors: [`driver`] owns what the driver lends (contexts, memory, events, graphs) and turns its
-//! errors into [`Failure`]s; [`compiler`] makes cubins of our sources; [`CudaCase`] runs a program and times it.
+//! errors into [`Failure`]s; [`compiler`] makes cubins of our sources; [`CudaCase`] runs a program and times it,
+//! [`CudaSession`] one that goes on from step to step.
 
 mod case;
 pub mod compiler;
@@ -9,6 +10,8 @@ pub mod driver;
 mod filler;
 mod gate;
 mod modules;
+mod session;
+mod steps;
 mod timing;
 
 use std::collections::BTreeMap;
@@ -19,10 +22,11 @@ use assay_protocol::{DeviceInfo, DeviceKind, Failure};
 
 use crate::program::{BufferSpec, Launch, Source};
 
-pub use case::CudaCase;
+pub use case::{CudaCase, sm_clock};
 pub use driver::{Cuda, DeviceMemory};
 pub use modules::{Kernel, Modules, ReadyLaunch};
-pub use timing::event_resolution_ns;
+pub use session::{CudaSession, Launched, Ran};
+pub use timing::{SM_CLOCK, event_resolution_ns};
 
 /// Every GPU that the driver shows; none where there is no driver.
 pub fn list() -> Vec<DeviceInfo> {

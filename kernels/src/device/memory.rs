@@ -21,6 +21,13 @@ pub fn ensure_fits(bytes: u64) -> Result<(), Failure> {
     }
 }
 
+/// Whether this reason to skip a case is that the host or a device lacks memory for it.
+pub fn is_lacking(reason: &str) -> bool {
+    ["not enough memory", "CUDA_ERROR_OUT_OF_MEMORY"]
+        .iter()
+        .any(|words| reason.contains(words))
+}
+
 /// Bytes that can be allocated now without swapping or meeting a cgroup's limit, as far as is known.
 pub fn available() -> Option<u64> {
     let system = fs::read_to_string("/proc/meminfo").ok();

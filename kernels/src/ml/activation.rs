@@ -12,20 +12,19 @@
 //! as which it is computed, without cancellation. Flops count an exponential as 8, so that a compute bound shows; on any device they are
 //! beneath the memory's time.
 
+mod check;
+
 use assay_protocol::{Failure, Work};
 
-use super::bound::{self, EXP, NORMAL};
-use super::host::pointwise;
+use super::bound::{EXP, NORMAL};
+use super::host::{Each, Kernel, elementwise, pointwise};
 use super::{DTYPES, cuda, expect, with_lane};
-use crate::buffer::Buffers;
-use crate::device::Team;
 use crate::element::DType;
-use crate::lane::Lane;
+use crate::lane::WIDTH;
 use crate::math;
 use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
-use crate::program::{Arg, Checked, Fill, Outcome, Program, Source, cuda_source};
-use crate::simd::wide;
+use crate::program::{Arg, Fill, Program, Source, cuda_source};
 
 pub(super) static SOURCE: Source = cuda_source!("ml/activation.cu");
 /// `sqrt(2 / pi)` and the coefficient of the cube.
@@ -57,22 +56,6 @@ impl Form {
         }
     }
 
-    /// `out = gelu(x)`.
-    pub(super) fn apply(self, out: &mut [f32], x: &[f32]) {
-        match self {
-            Self::Erf => gelu_erf(out, x),
-            Self::Tanh => gelu_tanh(out, x),
-        }
-    }
-
-    /// `dx = dy gelu'(x)`.
-    pub(super) fn differentiate(self, dx: &mut [f32], x: &[f32], dy: &[f32]) {
-        match self {
-            Self::Erf => gelu_erf_backward(dx, x, dy),
-            Self::Tanh => gelu_tanh_backward(dx, x, dy),
-        }
-    }
-
     /// In `f64`: gelu, its derivative, and the magnitudes that went into that.
     pub(super) fn exact(self, x: f64) -> [f64; 3] {
         match self {
@@ -101,51 +84,64 @@ impl Form {
     }
 }
 
-wide! {
-    fn gelu_erf(out: &mut [f32], x: &[f32]) {
-        for (out, x) in out.iter_mut().zip(x) {
-            *out = *x * math::normal_below(*x);
+/// Gelu, one form each, and their derivatives times `dy`, the second input.
+struct GeluErf;
+struct GeluTanh;
+struct GeluErfBackward;
+struct GeluTanhBackward;
+
+pointwise!(GeluErf, |_, [x], 1 => 1| [x * math::normal_below(x)]);
+
+pointwise!(GeluErfBackward, |_, [x, dy], 2 => 1| {
+    const DENSITY: f32 = 0.398_942_3; // 1 / sqrt(2 pi)
+    let near = clamped(x);
+    let slope = near * DENSITY * math::exp_beneath(-0.5 * near * near);
+    [dy * (math::normal_below(x) + slope)]
+});
+
+pointwise!(GeluTanh, |_, [x], 1 => 1| [x / (1.0 + math::exp(-tanh_argument(x)))]);
+
+pointwise!(GeluTanhBackward, |_, [x, dy], 2 => 1| {
+    let below = math::sigmoid(tanh_argument(x));
+    let near = clamped(x);
+    let inner = (near * near).mul_add(6.0 * SLOPE * CUBE, 2.0 * SLOPE);
+    let slope = near * below * (1.0 - below);
+    [dy * slope.mul_add(inner, below)]
+});
+
+/// `silu(gate) up`, of both.
+struct SiluTimes;
+/// The gradients of `gate` and `up`, of both and that of the result.
+struct SiluTimesBackward;
+
+pointwise!(SiluTimes, |_, [gate, up], 2 => 1| [gate / (1.0 + math::exp(-gate)) * up]);
+
+pointwise!(SiluTimesBackward, |_, [gate, up, dout], 3 => 2| {
+    let below = math::sigmoid(gate);
+    let silu = gate * below;
+    [dout * up * silu.mul_add(1.0 - below, below), dout * silu]
+});
+
+/// Gelu.
+impl Kernel<1, 1> for Form {
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // takes on the features of its caller
+    fn lanes(&self, first: usize, inputs: [[f32; WIDTH]; 1]) -> [[f32; WIDTH]; 1] {
+        match self {
+            Self::Erf => Each(GeluErf).lanes(first, inputs),
+            Self::Tanh => Each(GeluTanh).lanes(first, inputs),
         }
     }
+}
 
-    fn gelu_erf_backward(dx: &mut [f32], x: &[f32], dy: &[f32]) {
-        const DENSITY: f32 = 0.398_942_3; // 1 / sqrt(2 pi)
-        for (dx, (x, dy)) in dx.iter_mut().zip(x.iter().zip(dy)) {
-            let near = clamped(*x);
-            let slope = near * DENSITY * math::exp(-0.5 * near * near);
-            *dx = *dy * (math::normal_below(*x) + slope);
-        }
-    }
-
-    fn gelu_tanh(out: &mut [f32], x: &[f32]) {
-        for (out, x) in out.iter_mut().zip(x) {
-            *out = *x / (1.0 + math::exp(-tanh_argument(*x)));
-        }
-    }
-
-    fn gelu_tanh_backward(dx: &mut [f32], x: &[f32], dy: &[f32]) {
-        for (dx, (x, dy)) in dx.iter_mut().zip(x.iter().zip(dy)) {
-            let below = math::sigmoid(tanh_argument(*x));
-            let near = clamped(*x);
-            let inner = (near * near).mul_add(6.0 * SLOPE * CUBE, 2.0 * SLOPE);
-            let slope = near * below * (1.0 - below);
-            *dx = *dy * slope.mul_add(inner, below);
-        }
-    }
-
-    fn swiglu(out: &mut [f32], gate: &[f32], up: &[f32]) {
-        for (out, (gate, up)) in out.iter_mut().zip(gate.iter().zip(up)) {
-            *out = *gate / (1.0 + math::exp(-*gate)) * *up;
-        }
-    }
-
-    fn swiglu_backward(dgate: &mut [f32], dup: &mut [f32], gate: &[f32], up: &[f32], dout: &[f32]) {
-        let outputs = dgate.iter_mut().zip(dup.iter_mut());
-        for ((dgate, dup), (gate, (up, dout))) in outputs.zip(gate.iter().zip(up.iter().zip(dout))) {
-            let below = math::sigmoid(*gate);
-            let silu = *gate * below;
-            *dgate = *dout * *up * silu.mul_add(1.0 - below, below);
-            *dup = *dout * silu;
+/// Its derivative, times the second input.
+impl Kernel<2, 1> for Form {
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as above
+    fn lanes(&self, first: usize, inputs: [[f32; WIDTH]; 2]) -> [[f32; WIDTH]; 1] {
+        match self {
+            Self::Erf => Each(GeluErfBackward).lanes(first, inputs),
+            Self::Tanh => Each(GeluTanhBackward).lanes(first, inputs),
         }
     }
 }
@@ -189,10 +185,7 @@ impl Gelu {
             "gelu",
             &[("x", x, dtype, elements), ("out", out, dtype, elements)],
         );
-        with_lane!(
-            dtype,
-            unary_on_cpu(program, [x, out], move |out, x| form.apply(out, x))
-        );
+        with_lane!(dtype, elementwise < _, _ > (program, [x], [out], form));
         launch(program, form.functor(), dtype, elements, [out, x, x]);
     }
 
@@ -212,11 +205,7 @@ impl Gelu {
                 ("dx", dx, dtype, elements),
             ],
         );
-        with_lane!(
-            dtype,
-            binary_on_cpu(program, [x, dy, dx], move |dx, x, dy| form
-                .differentiate(dx, x, dy))
-        );
+        with_lane!(dtype, elementwise < _, _ > (program, [x, dy], [dx], form));
         launch_backward(program, form.functor(), dtype, elements, [dx, dx, x, x, dy]);
     }
 }
@@ -243,7 +232,11 @@ impl SwiGlu {
                 ("out", out, dtype, elements),
             ],
         );
-        with_lane!(dtype, binary_on_cpu(program, [gate, up, out], swiglu));
+        with_lane!(
+            dtype,
+            elementwise < _,
+            _ > (program, [gate, up], [out], Each(SiluTimes))
+        );
         launch(program, "SwiGlu", dtype, elements, [out, gate, up]);
     }
 
@@ -270,7 +263,13 @@ impl SwiGlu {
         );
         with_lane!(
             dtype,
-            swiglu_backward_on_cpu(program, [gate, up, dout, dgate, dup])
+            elementwise < _,
+            _ > (
+                program,
+                [gate, up, dout],
+                [dgate, dup],
+                Each(SiluTimesBackward)
+            )
         );
         launch_backward(
             program,
@@ -280,42 +279,6 @@ impl SwiGlu {
             [dgate, dup, gate, up, dout],
         );
     }
-}
-
-fn unary_on_cpu<T: Lane>(
-    program: &mut Program,
-    buffers: [usize; 2],
-    run: impl Fn(&mut [f32], &[f32]) + Sync + 'static,
-) {
-    program.step_on_cpu(move |team: &Team, all: &mut Buffers| {
-        let [x, out] = all.many(buffers);
-        pointwise::<T, 1, 1>(team, [x], [out], |_, [x], [out]| run(out, x));
-    });
-}
-
-fn binary_on_cpu<T: Lane>(
-    program: &mut Program,
-    buffers: [usize; 3],
-    run: impl Fn(&mut [f32], &[f32], &[f32]) + Sync + 'static,
-) {
-    program.step_on_cpu(move |team: &Team, all: &mut Buffers| {
-        let [a, b, out] = all.many(buffers);
-        pointwise::<T, 2, 1>(team, [a, b], [out], |_, [a, b], [out]| run(out, a, b));
-    });
-}
-
-fn swiglu_backward_on_cpu<T: Lane>(program: &mut Program, buffers: [usize; 5]) {
-    program.step_on_cpu(move |team: &Team, all: &mut Buffers| {
-        let [gate, up, dout, dgate, dup] = all.many(buffers);
-        pointwise::<T, 3, 2>(
-            team,
-            [gate, up, dout],
-            [dgate, dup],
-            |_, [gate, up, dout], [dgate, dup]| {
-                swiglu_backward(dgate, dup, gate, up, dout);
-            },
-        );
-    });
 }
 
 fn launch(program: &mut Program, functor: &str, dtype: DType, n: usize, buffers: [usize; 3]) {
@@ -463,12 +426,12 @@ fn gelu_program(program: &mut Program, brick: Gelu, is_backward: bool) {
         let dx = program.output("dx", dtype, elements);
         brick.backward(program, x, dy, dx);
         program.check(move |outcome| {
-            with_lane!(dtype, check_gelu_backward(outcome, form, [x, dy, dx]))
+            with_lane!(dtype, check::gelu_backward(outcome, form, [x, dy, dx]))
         });
     } else {
         let out = program.output("out", dtype, elements);
         brick.forward(program, x, out);
-        program.check(move |outcome| with_lane!(dtype, check_gelu(outcome, form, [x, out])));
+        program.check(move |outcome| with_lane!(dtype, check::gelu(outcome, form, [x, out])));
     }
 }
 
@@ -484,131 +447,12 @@ fn swiglu_program(program: &mut Program, brick: SwiGlu, is_backward: bool) {
         program.check(move |outcome| {
             with_lane!(
                 dtype,
-                check_swiglu_backward(outcome, [gate, up, dout, dgate, dup])
+                check::swiglu_backward(outcome, [gate, up, dout, dgate, dup])
             )
         });
     } else {
         let out = program.output("out", dtype, elements);
         brick.forward(program, gate, up, out);
-        program.check(move |outcome| with_lane!(dtype, check_swiglu(outcome, [gate, up, out])));
-    }
-}
-
-fn check_gelu<T: Lane>(outcome: &Outcome, form: Form, [x, out]: [usize; 2]) -> Checked {
-    let x = outcome.get::<T>(x);
-    bound::compare(
-        outcome.get::<T>(out),
-        form.roundings(),
-        "|out - exact| / |x|",
-        |i| {
-            let x: f64 = x[i].into();
-            (form.exact(x)[0], x.abs())
-        },
-    )
-}
-
-/// The derivative's second term has a product of four factors, each of a few roundings, and two exponentials.
-fn check_gelu_backward<T: Lane>(outcome: &Outcome, form: Form, [x, dy, dx]: [usize; 3]) -> Checked {
-    let (x, dy) = (outcome.get::<T>(x), outcome.get::<T>(dy));
-    let roundings = form.roundings() + 2 * EXP + 10;
-    bound::compare(
-        outcome.get::<T>(dx),
-        roundings,
-        "|dx - exact| / |dy| (1 + |x p|)",
-        |i| {
-            let (dy, [_, slope, magnitude]) = (dy[i].into(), form.exact(x[i].into()));
-            (dy * slope, f64::abs(dy) * magnitude)
-        },
-    )
-}
-
-/// The logistic function rounds by the exponential, the sum and the quotient, and two products follow.
-fn check_swiglu<T: Lane>(outcome: &Outcome, [gate, up, out]: [usize; 3]) -> Checked {
-    let (gate, up) = (outcome.get::<T>(gate), outcome.get::<T>(up));
-    bound::compare(
-        outcome.get::<T>(out),
-        EXP + 4,
-        "|out - exact| / |out|",
-        |i| {
-            let exact = exact_swiglu(gate[i].into(), up[i].into())[0];
-            (exact, exact.abs())
-        },
-    )
-}
-
-fn check_swiglu_backward<T: Lane>(
-    outcome: &Outcome,
-    [gate, up, dout, dgate, dup]: [usize; 5],
-) -> Checked {
-    let [gate, up, dout] = [gate, up, dout].map(|buffer| outcome.get::<T>(buffer));
-    let exact = |i: usize| {
-        (
-            Into::<f64>::into(dout[i]),
-            exact_swiglu(gate[i].into(), up[i].into()),
-        )
-    };
-    let of_gate = bound::compare(
-        outcome.get::<T>(dgate),
-        2 * EXP + 10,
-        "|dgate - exact| / magnitude",
-        |i| {
-            let (dout, [_, of_gate, _, magnitude]) = exact(i);
-            (dout * of_gate, dout.abs() * magnitude)
-        },
-    );
-    let of_up = bound::compare(
-        outcome.get::<T>(dup),
-        EXP + 4,
-        "|dup - exact| / |dup|",
-        |i| {
-            let (dout, [_, _, of_up, _]) = exact(i);
-            (dout * of_up, (dout * of_up).abs())
-        },
-    );
-    bound::worst([of_gate, of_up])
-}
-
-/// In `f64`: swiglu, its derivatives by gate and by up, and the magnitudes that went into the first of these.
-fn exact_swiglu(gate: f64, up: f64) -> [f64; 4] {
-    let below = 1.0 / (1.0 + (-gate).exp());
-    let slope = below + gate * below * (1.0 - below);
-    [
-        gate * below * up,
-        up * slope,
-        gate * below,
-        up.abs() * below * (1.0 + gate.abs()),
-    ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Form, exact_swiglu};
-    use crate::gradient::{assert_gradient, numbers};
-
-    #[test]
-    fn the_references_are_the_gradients() {
-        for x in numbers(0, 20) {
-            for (_, form) in Form::NAMED {
-                let x = 5.0 * x;
-                assert_gradient("gelu", &[form.exact(x)[1]], |x| form.exact(x[0])[0], &[x]);
-            }
-        }
-        let both = numbers(1, 2);
-        let [_, of_gate, of_up, _] = exact_swiglu(both[0], both[1]);
-        assert_gradient(
-            "swiglu",
-            &[of_gate, of_up],
-            |x| exact_swiglu(x[0], x[1])[0],
-            &both,
-        );
-    }
-
-    #[test]
-    fn both_forms_are_nearly_the_same_and_not_quite() {
-        let difference = |x: f64| (Form::Erf.exact(x)[0] - Form::Tanh.exact(x)[0]).abs();
-        let most = (-50..50)
-            .map(|i| difference(f64::from(i) / 10.0))
-            .fold(0.0, f64::max);
-        assert!((1e-4..1e-3).contains(&most), "{most}");
+        program.check(move |outcome| with_lane!(dtype, check::swiglu(outcome, [gate, up, out])));
     }
 }

@@ -6,11 +6,10 @@
 use assay_protocol::{Failure, Work};
 
 use super::column_sum::add;
-use super::host::pointwise;
+use super::host::{Each, elementwise, pointwise};
 use super::{DTYPES, cuda, expect, with_lane};
-use crate::buffer::{Buffers, granule};
+use crate::buffer::granule;
 use crate::check;
-use crate::device::Team;
 use crate::element::DType;
 use crate::lane::Lane;
 use crate::ops::{EVERYWHERE, Op, OpInfo};
@@ -38,7 +37,11 @@ impl Add {
             "add",
             &buffers.map(|(role, buffer)| (role, buffer, dtype, elements)),
         );
-        with_lane!(dtype, forward_on_cpu(program, [a, b, out]));
+        with_lane!(
+            dtype,
+            elementwise < _,
+            _ > (program, [a, b], [out], Each(Sum))
+        );
         let launch = cuda::by_elements(&SOURCE, "sums", "", dtype, (elements, elements));
         program.launch(launch.args([out, a, b].map(Arg::Buffer)));
     }
@@ -68,15 +71,10 @@ impl Add {
     }
 }
 
-fn forward_on_cpu<T: Lane>(program: &mut Program, buffers: [usize; 3]) {
-    program.step_on_cpu(move |team: &Team, all: &mut Buffers| {
-        let [a, b, out] = all.many(buffers);
-        pointwise::<T, 2, 1>(team, [a, b], [out], |_, [a, b], [out]| {
-            out.copy_from_slice(a);
-            add(out, b);
-        });
-    });
-}
+/// The sum of two.
+struct Sum;
+
+pointwise!(Sum, |_, [a, b], 2 => 1| [a + b]);
 
 /// The ops: [`Add::forward`] and [`Add::accumulate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,16 +11,15 @@ use assay_protocol::{Failure, Work};
 use super::activation::{Form, Gelu, SOURCE};
 use super::bound::{self, EXP};
 use super::column_sum::{self, ColumnSum, Order};
-use super::host::pointwise;
+use super::host::{Each, Kernel, compute, pointwise};
 use super::{DTYPES, cuda, expect, with_lane, workspace};
 use crate::buffer::Buffers;
 use crate::device::Team;
 use crate::element::DType;
-use crate::lane::Lane;
+use crate::lane::{Lane, WIDTH};
 use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Outcome, Program};
-use crate::simd::wide;
 
 /// Inputs are this many times a number on [-1, 1).
 const SPREAD: f32 = 4.0;
@@ -46,10 +45,7 @@ impl BiasGelu {
 
     /// Adds `out = gelu(x + bias)` in one pass.
     pub fn forward(&self, program: &mut Program, x: usize, bias: usize, out: usize) {
-        let form = self.form;
-        self.biased(program, form.functor(), [x, bias, out], move |out, sum| {
-            form.apply(out, sum);
-        });
+        self.biased(program, self.form.functor(), [x, bias, out], self.form);
     }
 
     /// Adds the same in two passes, with the sum in `between`.
@@ -60,9 +56,7 @@ impl BiasGelu {
         between: usize,
         out: usize,
     ) {
-        self.biased(program, "Same", [x, bias, between], |out, sum| {
-            out.copy_from_slice(sum);
-        });
+        self.biased(program, "Same", [x, bias, between], Each(Same));
         Gelu {
             elements: self.len(),
             form: self.form,
@@ -92,7 +86,7 @@ impl BiasGelu {
         );
         with_lane!(
             dtype,
-            backward_on_cpu(program, cols, self.form, [x, bias, dy, dx])
+            on_cpu<_>(program, bias, [x, dy], dx, self.form)
         );
         let launch = cuda::by_elements(
             &SOURCE,
@@ -120,7 +114,7 @@ impl BiasGelu {
         program: &mut Program,
         functor: &str,
         [x, bias, out]: [usize; 3],
-        then: impl Fn(&mut [f32], &[f32]) + Sync + Copy + 'static,
+        then: impl Kernel<1, 1> + Copy + 'static,
     ) {
         let (dtype, cols, len) = (self.dtype, self.cols, self.len());
         expect(
@@ -132,7 +126,7 @@ impl BiasGelu {
                 ("out", out, dtype, len),
             ],
         );
-        with_lane!(dtype, forward_on_cpu(program, cols, [x, bias, out], then));
+        with_lane!(dtype, on_cpu<_>(program, bias, [x], out, then));
         let launch = cuda::by_elements(
             &SOURCE,
             "bias_forward",
@@ -148,56 +142,51 @@ impl BiasGelu {
     }
 }
 
-/// `x` plus the bias of the columns from that of element `first` on.
-fn add_bias(sum: &mut [f32], x: &[f32], bias: &[f32], first: usize) {
-    let (mut start, mut column) = (0, first % bias.len());
-    while start < x.len() {
-        let count = (bias.len() - column).min(x.len() - start);
-        add(
-            &mut sum[start..start + count],
-            &x[start..start + count],
-            &bias[column..column + count],
-        );
-        (start, column) = (start + count, 0);
-    }
-}
+/// The first input, as it is.
+#[derive(Clone, Copy)]
+struct Same;
 
-wide! {
-    fn add(sum: &mut [f32], x: &[f32], bias: &[f32]) {
-        for (sum, (x, bias)) in sum.iter_mut().zip(x.iter().zip(bias)) {
-            *sum = *x + *bias;
-        }
-    }
-}
+pointwise!(Same, |_, [x], 1 => 1| [x]);
 
-fn forward_on_cpu<T: Lane>(
-    program: &mut Program,
+/// A kernel, of the first input with a bias.
+struct Biased<K> {
+    /// The bias again and again, so that it goes on behind the last column.
+    bias: Vec<f32>,
     cols: usize,
-    buffers: [usize; 3],
-    then: impl Fn(&mut [f32], &[f32]) + Sync + 'static,
+    then: K,
+}
+
+impl<K> Biased<K> {
+    fn new(bias: &[f32], then: K) -> Self {
+        let cols = bias.len();
+        let bias = bias.iter().copied().cycle().take(cols + WIDTH).collect();
+        Self { bias, cols, then }
+    }
+}
+
+impl<K: Kernel<N, 1>, const N: usize> Kernel<N, 1> for Biased<K> {
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // takes on the features of its caller
+    fn lanes(&self, first: usize, mut inputs: [[f32; WIDTH]; N]) -> [[f32; WIDTH]; 1] {
+        let bias = self.bias[first % self.cols..].first_chunk::<WIDTH>();
+        for (x, bias) in inputs[0].iter_mut().zip(bias.expect("a line of biases")) {
+            *x += *bias;
+        }
+        self.then.lanes(first, inputs)
+    }
+}
+
+/// Adds a step: `out` as a kernel makes it of inputs, with a bias to the first.
+fn on_cpu<T: Lane, const N: usize>(
+    program: &mut Program,
+    bias: usize,
+    inputs: [usize; N],
+    out: usize,
+    then: impl Kernel<N, 1> + Copy + 'static,
 ) {
     program.step_on_cpu(move |team: &Team, all: &mut Buffers| {
-        let [x, bias, out] = all.many(buffers);
-        let bias = &bias.get::<f32>()[..cols];
-        pointwise::<T, 1, 1>(team, [x], [out], |first, [x], [out]| {
-            let mut sum = [0.0; super::host::BLOCK];
-            let sum = &mut sum[..x.len()];
-            add_bias(sum, x, bias, first);
-            then(out, sum);
-        });
-    });
-}
-
-fn backward_on_cpu<T: Lane>(program: &mut Program, cols: usize, form: Form, buffers: [usize; 4]) {
-    program.step_on_cpu(move |team: &Team, all: &mut Buffers| {
-        let [x, bias, dy, dx] = all.many(buffers);
-        let bias = &bias.get::<f32>()[..cols];
-        pointwise::<T, 2, 1>(team, [x, dy], [dx], |first, [x, dy], [dx]| {
-            let mut sum = [0.0; super::host::BLOCK];
-            let sum = &mut sum[..x.len()];
-            add_bias(sum, x, bias, first);
-            form.differentiate(dx, sum, dy);
-        });
+        let kernel = Biased::new(all.0[bias].get(), then);
+        compute::<T, N, 1>(team, all, inputs, [out], &kernel);
     });
 }
 

@@ -13,12 +13,13 @@ use crate::buffer::{Buffer, Buffers};
 use crate::check;
 use crate::device::Team;
 use crate::element::DType;
-use crate::lane::Lane;
+use crate::lane::{Lane, WIDTH};
 use crate::matrix::Store;
 use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Launch, Outcome, Program, Source, Step, cuda_source};
 use crate::simd::wide;
+use crate::store::{LINE, fetch_behind};
 
 static SOURCE: Source = cuda_source!("ml/column_sum.cu");
 /// Columns, in packs, and rows that a block of a CUDA device sums side by side.
@@ -26,7 +27,7 @@ const WIDE: u32 = 32;
 const TALL: u32 = 8;
 const LEAST_ROWS: usize = 32;
 /// Rows that the host adds to sums in one go, so that these are read and written less often.
-const SIDE_BY_SIDE: usize = 4;
+const TOGETHER: usize = 8;
 const MOST_BLOCKS: usize = 256;
 
 /// Rows of a block.
@@ -75,6 +76,22 @@ impl ColumnSum {
     /// As [`Self::forward`], or adds the sums to `out`, where gradients are accumulated.
     pub fn append(&self, program: &mut Program, x: usize, out: usize, store: Store) {
         let Self {
+            rows, cols, dtype, ..
+        } = *self;
+        let partials = workspace(program, "partial-sums", DType::F32, blocks_of(rows) * cols);
+        with_lane!(dtype, on_cpu(program, rows, [x, partials, out], store));
+        self.launch(program, [x, partials, out], store);
+    }
+
+    /// As [`Self::forward`], on CUDA devices alone: where the host adds up while it makes the matrix.
+    pub fn on_cuda(&self, program: &mut Program, x: usize, out: usize) {
+        let len = blocks_of(self.rows) * self.cols;
+        let partials = workspace(program, "partial-sums", DType::F32, len);
+        self.launch(program, [x, partials, out], Store::Set);
+    }
+
+    fn launch(&self, program: &mut Program, [x, partials, out]: [usize; 3], store: Store) {
+        let Self {
             rows,
             cols,
             dtype,
@@ -85,8 +102,6 @@ impl ColumnSum {
             "column sum",
             &[("x", x, dtype, rows * cols), ("out", out, DType::F32, cols)],
         );
-        let partials = workspace(program, "partial-sums", DType::F32, blocks_of(rows) * cols);
-        with_lane!(dtype, on_cpu(program, rows, [x, partials, out], store));
         match order {
             Order::Fixed => {
                 program.launch(self.blocks("column_sums", partials, x));
@@ -174,30 +189,12 @@ fn on_cpu<T: Lane>(program: &mut Program, rows: usize, buffers: [usize; 3], stor
             let blocks = partials
                 .chunks_exact_mut(width)
                 .zip(x.chunks(rows_per_block(rows) * width));
-            let mut rooms = [0; SIDE_BY_SIDE].map(|_| vec![0.0; width]);
             for (sums, block) in blocks {
-                add_rows(sums, block, &mut rooms);
+                add_rows(sums, block);
             }
         });
         sum_blocks(team, partials, out, store);
     });
-}
-
-/// Adds rows to sums, one after the other, some of them in one go.
-fn add_rows<T: Lane>(sums: &mut [f32], rows: &[T], rooms: &mut [Vec<f32>; SIDE_BY_SIDE]) {
-    let width = sums.len();
-    let mut several = rows.chunks_exact(SIDE_BY_SIDE * width);
-    for rows in &mut several {
-        let mut rows = rows.chunks_exact(width);
-        let rows = rooms.each_mut().map(|room| match rows.next() {
-            Some(row) => T::widen_all(row, room),
-            None => unreachable!("so many rows"),
-        });
-        add_four(sums, rows);
-    }
-    for row in several.remainder().chunks_exact(width) {
-        add(sums, T::widen_all(row, &mut rooms[0]));
-    }
 }
 
 wide! {
@@ -208,12 +205,44 @@ wide! {
         }
     }
 
-    /// As [`add`], of four rows in their order.
-    fn add_four(sums: &mut [f32], rows: [&[f32]; SIDE_BY_SIDE]) {
-        let [a, b, c, d] = rows;
-        let rows = a.iter().zip(b).zip(c.iter().zip(d));
-        for (sum, ((a, b), (c, d))) in sums.iter_mut().zip(rows) {
-            *sum = *sum + *a + *b + *c + *d;
+    /// Adds rows to sums, one after the other, some of them in one go.
+    fn add_rows<T: Lane>(sums: &mut [f32], rows: &[T]) {
+        let width = sums.len();
+        let mut groups = rows.chunks_exact(TOGETHER * width);
+        for group in &mut groups {
+            add_together(sums, group);
+        }
+        for row in groups.remainder().chunks_exact(width) {
+            for (sum, x) in sums.iter_mut().zip(row) {
+                *sum += x.widen();
+            }
+        }
+    }
+}
+
+/// Adds [`TOGETHER`] rows, in their order; those that come next are fetched meanwhile, since too little of each is read at a time for
+/// the processor to see where it goes on.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn add_together<T: Lane>(sums: &mut [f32], rows: &[T]) {
+    let width = sums.len();
+    let whole = width / WIDTH * WIDTH;
+    for (index, sums) in sums.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
+        let mut added = *sums;
+        for row in rows.chunks_exact(width) {
+            let line = row[index * WIDTH..].first_chunk().expect("a whole line");
+            for part in line.chunks(LINE / size_of::<T>()) {
+                fetch_behind(&part[0], TOGETHER * width);
+            }
+            for (sum, x) in added.iter_mut().zip(&T::widen_line(line)) {
+                *sum += *x;
+            }
+        }
+        *sums = added;
+    }
+    for row in rows.chunks_exact(width) {
+        for (sum, x) in sums[whole..].iter_mut().zip(&row[whole..]) {
+            *sum += x.widen();
         }
     }
 }

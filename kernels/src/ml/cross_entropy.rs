@@ -14,18 +14,17 @@
 use assay_protocol::{Failure, Philox, Work};
 
 use super::bound::{self, EXP, LN, wide};
-use super::host::{BLOCK, Sink, rows_ahead};
+use super::host::{Kernel, Sink, rows_ahead};
 use super::softmax::{Blocks, row_height};
 use super::{DTYPES, cuda, expect, with_lane};
 use crate::buffer::{Buffer, Buffers};
 use crate::device::Team;
 use crate::element::DType;
-use crate::lane::Lane;
+use crate::lane::{Lane, WIDTH};
 use crate::math;
 use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Outcome, Program, Source, cuda_source};
-use crate::simd::wide;
 
 static SOURCE: Source = cuda_source!("ml/cross_entropy.cu");
 /// Inputs are this many times a number on [-1, 1).
@@ -146,15 +145,14 @@ fn forward_on_cpu<T: Lane>(program: &mut Program, classes: usize, buffers: [usiz
         team.each(
             outputs.zip(inputs).collect(),
             |((losses, logsums), (logits, labels))| {
-                let mut room = vec![0.0; classes];
                 let mut blocks = Blocks::default();
                 let outputs = losses.iter_mut().zip(logsums.iter_mut());
                 let rows = rows_ahead(logits, classes).zip(labels.iter());
                 for ((loss, logsum), ([x, next], label)) in outputs.zip(rows) {
-                    let x = T::widen_all(x, &mut room);
-                    let [largest, sum] = blocks.exponentials(x, next, None);
+                    let [largest, sum] = blocks.exponentials([x, next], None);
                     *logsum = largest + math::ln(sum);
-                    *loss = x.get(*label as usize).map_or(f32::NAN, |x| *logsum - *x);
+                    let of_label = x.get(*label as usize);
+                    *loss = of_label.map_or(f32::NAN, |x| *logsum - x.widen());
                 }
             },
         );
@@ -180,33 +178,43 @@ fn backward_on_cpu<T: Lane>(
             .into_iter()
             .zip(inputs);
         team.each(parts.collect(), |(dlogits, ((logits, labels), logsums))| {
-            let mut room = [0.0; BLOCK];
             let mut sink = Sink::new(dlogits, traffic);
             let rows = logits
                 .chunks_exact(classes)
                 .zip(labels.iter().zip(logsums.iter()));
             for (r, (x, (label, logsum))) in rows.enumerate() {
-                let label = *label as usize;
-                sink.compute(r * classes, classes, |range, out| {
-                    let x = T::widen_all(&x[range.clone()], &mut room[..range.len()]);
-                    probabilities(out, x, *logsum, scale);
-                    if range.contains(&label) {
-                        let place = label - range.start;
-                        out[place] = (math::exp(x[place] - *logsum) - 1.0) * scale;
-                    } else if label >= classes {
-                        out.fill(f32::NAN);
-                    }
-                });
+                let is_class = (*label as usize) < classes;
+                let kernel = Gradient {
+                    // What is no number makes the whole row none.
+                    logsum: if is_class { *logsum } else { f32::NAN },
+                    label: *label,
+                    scale,
+                };
+                sink.row(r * classes, &kernel, [x], []);
             }
         });
     });
 }
 
-wide! {
-    fn probabilities(out: &mut [f32], x: &[f32], logsum: f32, scale: f32) {
-        for (out, x) in out.iter_mut().zip(x) {
-            *out = math::exp(*x - logsum) * scale;
+/// The gradient of a row's logits.
+struct Gradient {
+    logsum: f32,
+    label: u32,
+    scale: f32,
+}
+
+impl Kernel<1, 1> for Gradient {
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // takes on the features of its caller
+    fn lanes(&self, first: usize, [x]: [[f32; WIDTH]; 1]) -> [[f32; WIDTH]; 1] {
+        let mut out = [0.0; WIDTH];
+        // Wherever the label is, it is so many elements behind the first.
+        let label = self.label.wrapping_sub(first as u32);
+        for (lane, (out, x)) in out.iter_mut().zip(&x).enumerate() {
+            let of_label = if lane as u32 == label { 1.0 } else { 0.0 };
+            *out = (math::exp(*x - self.logsum) - of_label) * self.scale;
         }
+        [out]
     }
 }
 

@@ -5,24 +5,24 @@
 //! infinities times 0 are no numbers, and show. Source: N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from
 //! Overfitting", JMLR 15, 2014, section 10, scaled in training. Work with `n` elements of `s` bytes: `2 n s` bytes, `n` flops.
 
+mod vectors;
+
 use assay_protocol::{Failure, Philox, Work};
 
-use super::host::pointwise;
+use self::vectors::Vectors;
+use super::host::{Kernel, compute};
 use super::{DTYPES, expect, with_lane};
 use crate::buffer::Buffers;
 use crate::check;
 use crate::device::Team;
 use crate::element::DType;
-use crate::lane::Lane;
+use crate::lane::{Lane, WIDTH};
 use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Launch, Outcome, Program, Source, blocks, cuda_source};
-use crate::simd::wide;
 
 static SOURCE: Source = cuda_source!("ml/dropout.cu");
 const THREADS: u32 = 256;
-/// Blocks of four words that are made side by side.
-const SIDE_BY_SIDE: usize = 32;
 
 /// The brick: dropout of each element.
 #[derive(Clone, Copy, Debug)]
@@ -78,38 +78,49 @@ impl Dropout {
     }
 }
 
-fn on_cpu<T: Lane>(program: &mut Program, brick: Dropout, buffers: [usize; 3]) {
+fn on_cpu<T: Lane>(program: &mut Program, brick: Dropout, [x, counter, out]: [usize; 3]) {
     program.step_on_cpu(move |team: &Team, all: &mut Buffers| {
-        let [x, counter, out] = all.many(buffers);
-        let random = Philox::new(
-            brick.seed,
-            brick.stream.wrapping_add(counter.get::<u64>()[0]),
-        );
-        let factor = brick.factor();
-        pointwise::<T, 1, 1>(team, [x], [out], |first, [x], [out]| {
-            masked(
-                out,
-                x,
-                random,
-                first as u64 / 4,
-                [brick.threshold, factor.to_bits()],
-            );
-        });
+        let stream = brick.stream.wrapping_add(all.0[counter].get::<u64>()[0]);
+        let random = Philox::new(brick.seed, stream);
+        let mask = Mask {
+            random,
+            vectors: Vectors::new(random),
+            threshold: brick.threshold,
+            factor: brick.factor(),
+        };
+        compute::<T, 1, 1>(team, all, [x], [out], &mask);
     });
 }
 
-wide! {
-    /// Elements from four times `first` on, `factor` as its bits.
-    fn masked(out: &mut [f32], x: &[f32], random: Philox, first: u64, mask: [u32; 2]) {
-        let [threshold, factor] = [mask[0], mask[1]];
-        let factor = f32::from_bits(factor);
-        let parts = out.chunks_mut(4 * SIDE_BY_SIDE).zip(x.chunks(4 * SIDE_BY_SIDE));
-        for (turn, (out, x)) in parts.enumerate() {
-            let words = random.blocks::<SIDE_BY_SIDE>(first + (turn * SIDE_BY_SIDE) as u64);
-            for ((out, x), word) in out.iter_mut().zip(x).zip(words.as_flattened()) {
-                *out = *x * if *word < threshold { 0.0 } else { factor };
-            }
+/// Multiplies by 0 where a word is below the threshold, else by the factor.
+struct Mask {
+    random: Philox,
+    vectors: Option<Vectors>,
+    threshold: u32,
+    factor: f32,
+}
+
+impl Kernel<1, 1> for Mask {
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // takes on the features of its caller
+    fn lanes(&self, first: usize, [x]: [[f32; WIDTH]; 1]) -> [[f32; WIDTH]; 1] {
+        let (block, mask) = (first as u64 / 4, (self.threshold, self.factor));
+        if let Some(vectors) = &self.vectors
+            && let Some(out) = vectors.masked(&x, block, mask)
+        {
+            return [out];
         }
+        let words = self.random.blocks::<{ WIDTH / 4 }>(block);
+        let mut out = [0.0; WIDTH];
+        for ((out, x), word) in out.iter_mut().zip(&x).zip(words.as_flattened()) {
+            *out = *x
+                * if *word < self.threshold {
+                    0.0
+                } else {
+                    self.factor
+                };
+        }
+        [out]
     }
 }
 

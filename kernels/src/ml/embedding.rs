@@ -9,16 +9,19 @@
 
 use assay_protocol::{Failure, Work};
 
+use super::host::fetch;
 use super::{DTYPES, bound, cuda, expect, with_lane};
 use crate::buffer::Buffers;
 use crate::check;
-use crate::device::{Team, chunk};
+use crate::device::Team;
 use crate::element::DType;
-use crate::lane::Lane;
-use crate::ml::column_sum::{Order, add};
+use crate::lane::{Lane, WIDTH};
+use crate::ml::column_sum::Order;
+use crate::ml::groups::Groups;
 use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Outcome, Program, Source, Step, cuda_source};
+use crate::simd::wide;
 use crate::store::{Around, goes_around};
 
 static SOURCE: Source = cuda_source!("ml/embedding.cu");
@@ -130,8 +133,12 @@ fn forward_on_cpu<T: Lane>(program: &mut Program, brick: Embedding, buffers: [us
             let rows = ids.iter().map(|id| row(id).unwrap_or(&no_row));
             if is_large {
                 let mut around = Around::new(out);
-                rows.enumerate()
-                    .for_each(|(r, row)| around.send(r * width, row));
+                // Where the next row is nobody can foresee.
+                let after = ids.iter().skip(1).map(|id| row(id).unwrap_or(&[]));
+                let after = after.chain(std::iter::once(&[][..]));
+                for (r, (row, next)) in rows.zip(after).enumerate() {
+                    around.send_and_fetch(r * width, row, next);
+                }
             } else {
                 out.chunks_exact_mut(width)
                     .zip(rows)
@@ -141,26 +148,67 @@ fn forward_on_cpu<T: Lane>(program: &mut Program, brick: Embedding, buffers: [us
     });
 }
 
-/// Each member has some rows of the table, and goes over all tokens for them.
+/// Rows of the table that a member takes at a time.
+const ROWS: usize = 64;
+
+/// Every row of the table is added up once, of its tokens in their order, and leaves for memory once.
 fn backward_on_cpu<T: Lane>(program: &mut Program, brick: Embedding, buffers: [usize; 3]) {
     let width = brick.width.max(1);
+    let mut tokens = Groups::default();
     program.step_on_cpu(move |team: &Team, all: &mut Buffers| {
         let [ids, dout, dtable] = all.many(buffers);
-        let (ids, dout) = (ids.get::<u32>(), dout.get::<T>());
-        let firsts =
-            (0..team.threads()).map(|i| chunk(brick.vocabulary, 1, team.threads(), i).start);
-        let parts = firsts.zip(team.split_mut(dtable.get_mut::<f32>(), width));
-        team.each(parts.collect(), |(first, part)| {
-            part.fill(0.0);
-            let mut room = vec![0.0; width];
-            for (row, id) in dout.chunks_exact(width).zip(ids) {
-                let place = (*id as usize).checked_sub(*first).map(|id| id * width);
-                if let Some(sums) = place.and_then(|place| part.get_mut(place..place + width)) {
-                    add(sums, T::widen_all(row, &mut room));
+        tokens.sort(ids.get(), brick.vocabulary);
+        let (tokens, dout) = (&tokens, dout.get::<T>());
+        let is_large = goes_around((size_of_val(dout) + dtable.bytes().len()) as u64);
+        let tasks = dtable.get_mut::<f32>().chunks_mut(ROWS * width);
+        team.deal_with(
+            tasks.enumerate().collect(),
+            || vec![0.0; width],
+            |room, (task, part): (usize, &mut [f32])| {
+                let first = task * ROWS;
+                let of_row = |token: &u32| &dout[*token as usize * width..][..width];
+                let sum = |row: usize, sums: &mut [f32]| {
+                    sums.fill(0.0);
+                    for place in tokens.range(first + row) {
+                        let next = tokens.members().get(place + 1);
+                        let row = of_row(&tokens.members()[place]);
+                        add_and_fetch(sums, row, next.map_or(&[], of_row));
+                    }
+                };
+                if is_large {
+                    let rows = part.len() / width;
+                    let mut around = Around::new(part);
+                    for row in 0..rows {
+                        sum(row, room);
+                        around.send(row * width, room);
+                    }
+                } else {
+                    for (row, sums) in part.chunks_exact_mut(width).enumerate() {
+                        sum(row, sums);
+                    }
                 }
-            }
-        });
+            },
+        );
     });
+}
+
+wide! {
+    /// Adds a row to sums, and fetches the one that comes next.
+    fn add_and_fetch<T: Lane>(sums: &mut [f32], row: &[T], next: &[T]) {
+        let whole = sums.len() / WIDTH * WIDTH;
+        let lines = sums.as_chunks_mut::<WIDTH>().0.iter_mut().zip(row.as_chunks::<WIDTH>().0);
+        for (index, (sums, line)) in lines.enumerate() {
+            if let Some(next) = next.get(index * WIDTH..(index + 1) * WIDTH) {
+                fetch(next);
+            }
+            for (sum, x) in sums.iter_mut().zip(&T::widen_line(line)) {
+                *sum += *x;
+            }
+        }
+        for (sum, x) in sums[whole..].iter_mut().zip(&row[whole..]) {
+            *sum += x.widen();
+        }
+    }
 }
 
 /// The ops: [`Embedding::forward`] and [`Embedding::backward`].

@@ -1,23 +1,74 @@
-//! What bricks share on the host: runs of elements, and results on their way to memory.
-//!
-//! Memory and arithmetic go on together where runs are short: while the processor computes one, what it will read next is on
-//! its way, and what it wrote last, too. Rows that are gone over twice ask for the next row meanwhile ([`fetch`]).
+//! How the host goes over activations: some lines of cache at a time, from memory through registers to memory, so that reading,
+//! arithmetic and writing go on together. Results that were put down in between, and sent off a run at a time, took a quarter
+//! longer.
 
 use std::ops::Range;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Buffers};
 use crate::device::{Team, chunk};
-use crate::lane::{self, Lane};
+use crate::lane::{Lane, WIDTH};
+use crate::program::Program;
+use crate::simd::wide;
 use crate::store::{self, Around};
 
-/// Elements that are computed at a time: some lines of cache, no more than the processor has in flight at once.
+/// Elements of a run: parts of threads are whole ones.
 pub const BLOCK: usize = 128;
 
-/// Results of a part of a buffer, rounded to its type: written around the caches where they are too large for them.
-pub struct Sink<'a, T: Lane> {
-    out: Target<'a, T>,
-    room: [T; BLOCK],
+/// What is made of the elements at the same places of `N` inputs: those at the same places of `M` outputs.
+///
+/// Implemented by hand where a place counts, else by [`Each`]. Both are inlined into functions of [`wide!`](crate::simd), whose
+/// features they take on.
+pub trait Kernel<const N: usize, const M: usize>: Sync {
+    /// Of [`WIDTH`] elements, of which the first has the number `first`. Behind the last one inputs are 0, and outputs not used.
+    fn lanes(&self, first: usize, inputs: [[f32; WIDTH]; N]) -> [[f32; WIDTH]; M];
 }
+
+/// What is made of elements at one place, wherever that is.
+pub trait Pointwise<const N: usize, const M: usize>: Sync {
+    /// Of one.
+    fn at(&self, inputs: [f32; N]) -> [f32; M];
+}
+
+/// Implements [`Pointwise`]: of a kernel, as it is called within, and its inputs.
+macro_rules! pointwise {
+    ($kernel:ty, |$this:pat_param, $inputs:pat_param, $n:literal => $m:literal| $body:expr) => {
+        impl $crate::ml::host::Pointwise<$n, $m> for $kernel {
+            #[inline(always)]
+            #[allow(clippy::inline_always)] // takes on the features of its caller
+            fn at(&self, $inputs: [f32; $n]) -> [f32; $m] {
+                let $this = self;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use pointwise;
+
+/// A [`Pointwise`] as a [`Kernel`].
+#[derive(Clone, Copy)]
+pub struct Each<K>(pub K);
+
+impl<K: Pointwise<N, M>, const N: usize, const M: usize> Kernel<N, M> for Each<K> {
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // takes on the features of its caller
+    fn lanes(&self, _: usize, inputs: [[f32; WIDTH]; N]) -> [[f32; WIDTH]; M] {
+        let mut outputs = [[0.0; WIDTH]; M];
+        for lane in 0..WIDTH {
+            let mut of_one = [0.0; N];
+            for (x, input) in of_one.iter_mut().zip(&inputs) {
+                *x = input[lane];
+            }
+            let values = self.0.at(of_one);
+            for (output, value) in outputs.iter_mut().zip(values) {
+                output[lane] = value;
+            }
+        }
+        outputs
+    }
+}
+
+/// Results of a part of a buffer, rounded to its type: written around the caches where they are too large for them.
+pub struct Sink<'a, T: Lane>(Target<'a, T>);
 
 enum Target<'a, T> {
     Cached(&'a mut [T]),
@@ -27,55 +78,128 @@ enum Target<'a, T> {
 impl<'a, T: Lane> Sink<'a, T> {
     /// For a part of a buffer of a brick that moves `traffic` bytes altogether.
     pub fn new(out: &'a mut [T], traffic: usize) -> Self {
-        let out = if store::goes_around(traffic as u64) {
+        Self(if store::goes_around(traffic as u64) {
             Target::Around(Around::new(out))
         } else {
             Target::Cached(out)
-        };
-        let room = [T::default(); BLOCK];
-        Self { out, room }
+        })
     }
 
-    /// Stores at most [`BLOCK`] `values` as the elements from `first` of the part on.
-    fn put(&mut self, first: usize, values: &[f32]) {
-        match &mut self.out {
-            Target::Cached(out) => lane::narrow(&mut out[first..][..values.len()], values),
-            Target::Around(out) => out.send(first, T::narrow_all(values, &mut self.room)),
-        }
-    }
-
-    /// Elements from `first` of the part on to where a cache line ends, if results go around the caches.
+    /// Elements from `first` of the part on to where a cache line begins, if results go around the caches.
     fn to_line(&self, first: usize) -> usize {
-        match &self.out {
+        match &self.0 {
             Target::Cached(_) => 0,
             Target::Around(out) => out.to_line(first),
         }
     }
 
-    /// Stores the `len` elements from `first` of the part on as `compute(range, values)` gives them, a run of at most [`BLOCK`]
-    /// at a time, with its places among them. All but the first run begin with a line of cache, so that whole lines are written.
-    pub fn compute(
+    /// Lines from element `first` of the part on, which begins a line of cache if results go around the caches.
+    fn lines(&mut self, first: usize, count: usize) -> &mut [[T; WIDTH]] {
+        // Of none, none needs to begin anywhere.
+        if count == 0 {
+            return &mut [];
+        }
+        let lines = match &mut self.0 {
+            Target::Cached(out) => &mut out[first..][..count * WIDTH],
+            Target::Around(out) => out.lines(first, count * WIDTH),
+        };
+        lines.as_chunks_mut().0
+    }
+
+    /// Stores the first `count` of some values, anywhere.
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as above
+    fn put_some(&mut self, first: usize, values: &[f32; WIDTH], count: usize) {
+        let line = T::narrow_line(values);
+        match &mut self.0 {
+            Target::Cached(out) => out[first..][..count].copy_from_slice(&line[..count]),
+            Target::Around(out) => out.send(first, &line[..count]),
+        }
+    }
+
+    /// Makes the elements from `first` of the part on of those of `inputs`, which the kernel numbers from 0 on; what lies at the
+    /// same places `ahead` is fetched meanwhile.
+    pub fn row<I: Lane, K: Kernel<N, 1>, const N: usize, const A: usize>(
         &mut self,
         first: usize,
-        len: usize,
-        mut compute: impl FnMut(Range<usize>, &mut [f32]),
+        kernel: &K,
+        inputs: [&[I]; N],
+        ahead: [&[T]; A],
     ) {
-        let mut values = [0.0; BLOCK];
-        let mut end = self.to_line(first).min(len);
-        let mut start = 0;
-        while start < len {
-            if end > start {
-                let values = &mut values[..end - start];
-                compute(start..end, values);
-                self.put(first + start, values);
+        fill::<I, T, K, N, 1, A>(kernel, 0, inputs, [self], first, ahead);
+    }
+}
+
+wide! {
+    /// Makes elements of sinks, from `place` on in each, of `inputs`, of which the first has the number `number`. Sinks begin at
+    /// the same place of a cache line. What lies at the same places `ahead` is fetched.
+    fn fill<I: Lane, O: Lane, K: Kernel<N, M>; N, M, A>(
+        kernel: &K,
+        number: usize,
+        inputs: [&[I]; N],
+        sinks: [&mut Sink<O>; M],
+        place: usize,
+        ahead: [&[O]; A],
+    ) {
+        let mut sinks = sinks;
+        let len = inputs[0].len();
+        let head = sinks[0].to_line(place).min(len);
+        let whole = head + (len - head) / WIDTH * WIDTH;
+        for range in [0..head, whole..len] {
+            if range.is_empty() {
+                continue;
             }
-            start = end;
-            end = len.min(start + BLOCK);
+            let values = kernel.lanes(number + range.start, some_lines(&inputs, range.clone()));
+            for (sink, values) in sinks.iter_mut().zip(&values) {
+                sink.put_some(place + range.start, values, range.len());
+            }
+        }
+        // Cut to one length, so that places are looked at once.
+        let count = (whole - head) / WIDTH;
+        let of_inputs = inputs.map(|input| &input[head..].as_chunks::<WIDTH>().0[..count]);
+        let ahead = ahead.map(|next| &next[head..].as_chunks::<WIDTH>().0[..count]);
+        let is_around = matches!(sinks[0].0, Target::Around(_));
+        let mut outputs = sinks.map(|sink| &mut sink.lines(place + head, count)[..count]);
+        for index in 0..count {
+            for next in ahead {
+                fetch(&next[index]);
+            }
+            let mut wide = [[0.0; WIDTH]; N];
+            for (wide, input) in wide.iter_mut().zip(&of_inputs) {
+                *wide = I::widen_line(&input[index]);
+            }
+            let values = kernel.lanes(number + head + index * WIDTH, wide);
+            for (output, values) in outputs.iter_mut().zip(&values) {
+                let line = O::narrow_line(values);
+                if is_around {
+                    store::put_lines(&mut output[index], &line);
+                } else {
+                    output[index] = line;
+                }
+            }
         }
     }
 }
 
+/// Less than a line of each input, and zeros.
+#[inline(always)]
+#[allow(clippy::inline_always)] // as above
+fn some_lines<T: Lane, const N: usize>(
+    inputs: &[&[T]; N],
+    range: Range<usize>,
+) -> [[f32; WIDTH]; N] {
+    let mut wide = [[0.0; WIDTH]; N];
+    for (wide, input) in wide.iter_mut().zip(inputs) {
+        for (wide, x) in wide.iter_mut().zip(&input[range.clone()]) {
+            *wide = x.widen();
+        }
+    }
+    wide
+}
+
 /// Asks for numbers that will be read soon.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
 pub fn fetch<T>(numbers: &[T]) {
     for line in numbers.chunks(store::LINE / size_of::<T>()) {
         store::fetch(&line[0]);
@@ -92,47 +216,127 @@ pub fn rows_ahead<T>(matrix: &[T], cols: usize) -> impl Iterator<Item = [&[T]; 2
         .map(|(row, next)| [row, next])
 }
 
-/// Computes elements from those at the same places of `N` inputs, a run of at most [`BLOCK`] at a time:
-/// `run(first, inputs, outputs)` with the number of the run's first element.
-pub fn pointwise<T: Lane, const N: usize, const M: usize>(
-    team: &Team,
-    inputs: [&Buffer; N],
-    outputs: [&mut Buffer; M],
-    run: impl Fn(usize, [&[f32]; N], [&mut [f32]; M]) + Sync,
+/// Adds a step of the host to a program: `outputs` as a kernel makes them of `inputs`, all of one type and length.
+pub fn elementwise<T: Lane, const N: usize, const M: usize>(
+    program: &mut Program,
+    inputs: [usize; N],
+    outputs: [usize; M],
+    kernel: impl Kernel<N, M> + 'static,
 ) {
+    program.step_on_cpu(move |team: &Team, all: &mut Buffers| {
+        compute::<T, N, M>(team, all, inputs, outputs, &kernel);
+    });
+}
+
+/// Makes `outputs` of the elements at the same places of `inputs`. The kernel's numbers are those of the elements, and multiples of
+/// [`WIDTH`].
+///
+/// # Panics
+/// If there is no buffer of some number, or if one is named twice.
+pub fn compute<T: Lane, const N: usize, const M: usize>(
+    team: &Team,
+    all: &mut Buffers,
+    inputs: [usize; N],
+    outputs: [usize; M],
+    kernel: &impl Kernel<N, M>,
+) {
+    let mut buffers = all.several(&[&inputs[..], &outputs].concat()).into_iter();
+    let mut next = || buffers.next().expect("a buffer of each number");
+    let inputs = inputs.map(|_| Buffer::get::<T>(next()));
+    let mut outputs = outputs.map(|_| next().get_mut::<T>());
     let len = outputs[0].len();
     let traffic = (N + M) * len * size_of::<T>();
-    let inputs = inputs.map(Buffer::get::<T>);
-    let mut outputs =
-        outputs.map(|output| team.split_mut(output.get_mut::<T>(), BLOCK).into_iter());
+    let mut outputs = outputs
+        .each_mut()
+        .map(|output| team.split_mut(output, BLOCK).into_iter());
     let parts = (0..team.threads()).map(|index| {
-        let first = chunk(len, BLOCK, team.threads(), index).start;
+        let place = chunk(len, BLOCK, team.threads(), index);
         let outputs = outputs
             .each_mut()
             .map(|parts| parts.next().unwrap_or_default());
-        (first, outputs)
+        (place, outputs)
     });
-    team.each(parts.collect(), |(first, outputs)| {
-        let len = outputs[0].len();
+    team.each(parts.collect(), |(place, outputs)| {
         let mut sinks = outputs.each_mut().map(|out| Sink::new(out, traffic));
-        let mut rooms = [[0.0; BLOCK]; N];
-        let mut values = [[0.0; BLOCK]; M];
-        for start in (0..len).step_by(BLOCK) {
-            let count = BLOCK.min(len - start);
-            let at = *first + start;
-            let mut each_room = rooms.iter_mut();
-            let wide = inputs.map(|input| match each_room.next() {
-                Some(room) => T::widen_all(&input[at..at + count], &mut room[..count]),
-                None => unreachable!("a room for each input"),
-            });
-            run(
-                at,
-                wide,
-                values.each_mut().map(|values| &mut values[..count]),
-            );
-            for (sink, values) in sinks.iter_mut().zip(&values) {
-                sink.put(start, &values[..count]);
+        let inputs = inputs.map(|input| &input[place.clone()]);
+        fill::<T, T, _, N, M, 0>(kernel, place.start, inputs, sinks.each_mut(), 0, []);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Each, Kernel, Pointwise, Sink, Target, WIDTH, fill};
+    use crate::store::Around;
+
+    struct Sum;
+
+    impl Pointwise<2, 1> for Sum {
+        fn at(&self, [a, b]: [f32; 2]) -> [f32; 1] {
+            [a + b]
+        }
+    }
+
+    struct Number;
+
+    impl Kernel<1, 1> for Number {
+        fn lanes(&self, first: usize, [x]: [[f32; WIDTH]; 1]) -> [[f32; WIDTH]; 1] {
+            let mut out = x;
+            for (out, number) in out.iter_mut().zip(first..) {
+                *out += number as f32;
+            }
+            [out]
+        }
+    }
+
+    /// Elements that begin with a cache line.
+    #[repr(align(64))]
+    struct Lines([f32; 300]);
+
+    fn sink(out: &mut [f32], around: bool) -> Sink<'_, f32> {
+        Sink(if around {
+            Target::Around(Around::new(out))
+        } else {
+            Target::Cached(out)
+        })
+    }
+
+    /// Around the caches and through them, from any place, of any length.
+    #[test]
+    fn every_element_is_made_once_and_none_beside_them() {
+        let x: Vec<f32> = (0..300_u16).map(f32::from).collect();
+        for (place, len) in [
+            (0, 0),
+            (0, 300),
+            (3, 5),
+            (3, 290),
+            (15, 33),
+            (16, 64),
+            (31, 1),
+        ] {
+            for around in [false, true] {
+                let mut out = Lines([-1.0; 300]);
+                let (a, b) = (&x[..len], &x[300 - len..]);
+                sink(&mut out.0, around).row(place, &Each(Sum), [a, b], [a; 1]);
+                for (i, found) in out.0.iter().enumerate() {
+                    let is_made = (place..place + len).contains(&i);
+                    let exact = if is_made {
+                        (300 - len + 2 * (i - place)) as f32
+                    } else {
+                        -1.0
+                    };
+                    assert_eq!(
+                        found.to_bits(),
+                        exact.to_bits(),
+                        "{place} {len} {around} {i}"
+                    );
+                }
+                let mut out = Lines([-1.0; 300]);
+                let mut to = sink(&mut out.0, around);
+                fill::<f32, f32, _, 1, 1, 0>(&Number, 7, [a], [&mut to], place, []);
+                drop(to);
+                let right = |i: usize| (out.0[place + i] - (2 * i + 7) as f32).abs() < 1e-3;
+                assert!((0..len).all(right), "{place} {len} {around}");
             }
         }
-    });
+    }
 }

@@ -6,18 +6,20 @@
 //! | `backward-input`   | `dx = dy W^T`                                     | `2 rows inputs outputs` |
 //! | `backward-weights` | `dW = x^T dy`, and `db`, the column sums of `dy`  | `2 rows inputs outputs` |
 //!
-//! Stored in 16 bits are `x`, `y`, their gradients and the `W` that is multiplied; products are added up in `f32`, and biases and gradients of
-//! weights and biases are `f32`.
+//! Stored in 16 bits, where that is asked for, are `x`, `y`, their gradients and the `W` that is multiplied; products are added up in `f32`, and biases and gradients of
+//! weights and biases are `f32`. Weights that are not trained may be kept in [8 bits](codes).
 //!
 //! On the host the products are the `gemm` crate's, in [tiles](crate::matrix) of fixed size that threads take in turn; on
 //! CUDA devices those of `ml/product.cu`, or cuBLASLt's. The tolerance is that of a [product](crate::ops): the smaller of `gamma_k`
 //! and its probabilistic counterpart, relative to the sum of magnitudes; a bias is one more product, by 1.
 
+pub mod codes;
+
 use assay_protocol::{ArithmeticUnit, Failure, Work};
+use half::{bf16, f16};
 
 use super::column_sum::{ColumnSum, Order};
 use super::product::{Engine, Form, Product};
-use super::with_lane;
 use crate::element::DType;
 use crate::lane::Lane;
 use crate::matrix::Store;
@@ -147,6 +149,8 @@ pub enum LinearOp {
     Full,
     /// `linear-half`: stored in 16 bits.
     Half,
+    /// `linear-mixed`: what is multiplied is, results are `f32`: as trainings have it.
+    Mixed,
 }
 
 impl Op for LinearOp {
@@ -169,6 +173,13 @@ impl Op for LinearOp {
                     "y = x W + b, and its backward products, stored in 16 bits and computed in f32",
                 )
             }
+            Self::Mixed => {
+                parameters.push(parameters::dtype(HALVES));
+                (
+                    "linear-mixed",
+                    "y = x W + b, and its backward products, of numbers of 16 bits to f32",
+                )
+            }
         };
         OpInfo {
             name,
@@ -186,12 +197,12 @@ impl Op for LinearOp {
             outputs: outputs?,
             engine: match self {
                 Self::Full => arguments.cuda_choice("variant", &ENGINES)?,
-                Self::Half => Engine::Ours,
+                Self::Half | Self::Mixed => Engine::Ours,
             },
         };
         let dtype = match self {
             Self::Full => DType::F32,
-            Self::Half => arguments.dtype(HALVES)?,
+            Self::Half | Self::Mixed => arguments.dtype(HALVES)?,
         };
         for name in NAMES {
             arguments.check_most(name, i32::MAX as usize)?;
@@ -199,10 +210,21 @@ impl Op for LinearOp {
         let pass = arguments.choice("pass", &PASSES)?;
         let has_bias = arguments.choice("bias", &[("no", false), ("yes", true)])?;
         let has_bias = has_bias && pass != Pass::Input;
-        let mut program = Program::new(work(&layer, pass, has_bias, dtype)?);
+        let result = if *self == Self::Half {
+            dtype
+        } else {
+            DType::F32
+        };
+        let mut program = Program::new(work(&layer, pass, has_bias, [dtype, result])?);
         program.unit = Some(ArithmeticUnit::F32);
-        let seed = arguments.0.seed.0;
-        with_lane!(dtype, add_pass(&mut program, layer, pass, has_bias, seed));
+        let case = (layer, pass, has_bias, arguments.0.seed.0);
+        match (dtype, result) {
+            (DType::Bf16, DType::F32) => add_pass::<bf16, f32>(&mut program, case),
+            (DType::F16, DType::F32) => add_pass::<f16, f32>(&mut program, case),
+            (DType::Bf16, _) => add_pass::<bf16, bf16>(&mut program, case),
+            (DType::F16, _) => add_pass::<f16, f16>(&mut program, case),
+            _ => add_pass::<f32, f32>(&mut program, case),
+        }
         Ok(program)
     }
 
@@ -222,7 +244,12 @@ impl Op for LinearOp {
 /// Names of the sizes.
 const NAMES: [&str; 3] = ["rows", "inputs", "outputs"];
 
-fn work(layer: &Linear, pass: Pass, has_bias: bool, dtype: DType) -> Result<Work, Failure> {
+fn work(
+    layer: &Linear,
+    pass: Pass,
+    has_bias: bool,
+    [dtype, result]: [DType; 2],
+) -> Result<Work, Failure> {
     const ALL: &str = "`rows`, `inputs` and `outputs`";
     let Linear {
         rows,
@@ -236,23 +263,18 @@ fn work(layer: &Linear, pass: Pass, has_bias: bool, dtype: DType) -> Result<Work
         *count = parameters::size_product(ALL, &[a, b, 16])? / 16;
     }
     // Gradients of weights and biases, and biases, are `f32`.
-    let of_weights = if pass == Pass::Weights {
-        4
-    } else {
-        dtype.bytes()
+    let [of_x, of_w, of_y] = match pass {
+        Pass::Forward => [dtype, dtype, result],
+        Pass::Input => [result, dtype, dtype],
+        Pass::Weights => [dtype, DType::F32, dtype],
     };
     let bias = if has_bias { outputs } else { 0 };
     let [x, w, y] = elements;
-    let bytes = (x + y) * dtype.bytes() + w * of_weights + 4 * bias;
+    let bytes = x * of_x.bytes() + w * of_w.bytes() + y * of_y.bytes() + 4 * bias;
     let with_bias = if has_bias {
         " + outputs sizeof(f32)"
     } else {
         ""
-    };
-    let weights = if pass == Pass::Weights {
-        DType::F32
-    } else {
-        dtype
     };
     let of_result = match pass {
         Pass::Forward => ("rows outputs", elements[2]),
@@ -265,7 +287,7 @@ fn work(layer: &Linear, pass: Pass, has_bias: bool, dtype: DType) -> Result<Work
         flops: Some(parameters::product(ALL, &factors)?),
         items: Some(of_result.1 as u64),
         formula: format!(
-            "bytes = (rows inputs + rows outputs) sizeof({dtype}) + inputs outputs sizeof({weights}){with_bias}, \
+            "bytes = rows inputs sizeof({of_x}) + rows outputs sizeof({of_y}) + inputs outputs sizeof({of_w}){with_bias}, \
              flops = 2 rows inputs outputs, items = {}",
             of_result.0
         ),
@@ -273,7 +295,10 @@ fn work(layer: &Linear, pass: Pass, has_bias: bool, dtype: DType) -> Result<Work
 }
 
 /// Adds the operands, the result and the check of a pass.
-fn add_pass<T: Lane>(program: &mut Program, layer: Linear, pass: Pass, has_bias: bool, seed: u64) {
+fn add_pass<T: Lane, R: Lane>(
+    program: &mut Program,
+    (layer, pass, has_bias, seed): (Linear, Pass, bool, u64),
+) {
     let Linear {
         rows,
         inputs,
@@ -291,22 +316,22 @@ fn add_pass<T: Lane>(program: &mut Program, layer: Linear, pass: Pass, has_bias:
     match pass {
         Pass::Forward => {
             let bias = has_bias.then(|| program.input("b", DType::F32, outputs, Fill::signed(2)));
-            let y = program.output("y", T::DTYPE, of_y);
+            let y = program.output("y", R::DTYPE, of_y);
             layer.forward(program, left, right, bias, y);
             program.check(move |outcome| {
                 let bias = bias.map(|bias| outcome.get::<f32>(bias));
                 let [x, w] = [left, right].map(|buffer| wide::<T>(outcome, buffer));
                 let (sides, x, w) = with_bias([rows, outputs, inputs], x, w, bias);
-                gemm::compare(sides, &x, &w, outcome.get::<T>(y), seed)
+                gemm::compare(sides, &x, &w, outcome.get::<R>(y), seed)
             });
         }
         Pass::Input => {
-            let dx = program.output("dx", T::DTYPE, of_x);
+            let dx = program.output("dx", R::DTYPE, of_x);
             layer.backward_input(program, left, right, dx, Store::Set);
             program.check(move |outcome| {
                 let [dy, w] = [left, right].map(|buffer| wide::<T>(outcome, buffer));
                 let w = turned(&w, outputs);
-                gemm::compare([rows, inputs, outputs], &dy, &w, outcome.get::<T>(dx), seed)
+                gemm::compare([rows, inputs, outputs], &dy, &w, outcome.get::<R>(dx), seed)
             });
         }
         Pass::Weights => {

@@ -20,15 +20,19 @@ use super::expect;
 use crate::bound::tolerance;
 use crate::check;
 use crate::element::DType;
+use crate::lane::WIDTH;
 use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Launch, Outcome, Program, Source, blocks, cuda_source};
 use crate::simd::wide;
+use crate::store::{Around, goes_around};
 
 static SOURCE: Source = cuda_source!("ml/position.cu");
 const THREADS: u32 = 256;
 /// Blocks that stride over everything.
 const MOST_BLOCKS: u32 = 1 << 14;
+/// Rows of a task of the host.
+const ROWS: usize = 16;
 /// Base of the angles.
 const BASE: f64 = 10_000.0;
 
@@ -88,23 +92,30 @@ impl Rope {
         program.step_on_cpu(move |team, buffers| {
             let [x, table, out] = buffers.many([x, table, out]);
             let (x, table) = (x.get::<f32>(), table.get::<f32>());
-            let rows = out
-                .get_mut::<f32>()
-                .chunks_mut(width.max(1))
-                .zip(x.chunks(width.max(1)));
-            let per_task = 16;
-            let mut rows: Vec<_> = rows.enumerate().collect();
-            let mut tasks = vec![];
-            while !rows.is_empty() {
-                let later = rows.split_off(rows.len().min(per_task));
-                tasks.push(std::mem::replace(&mut rows, later));
-            }
-            team.deal(tasks, |rows| {
-                for (row, (out, x)) in rows {
-                    let angles = &table[row % length * 2 * pairs..][..2 * pairs];
-                    rotate(out, x, angles, turn);
-                }
-            });
+            let is_large = goes_around(2 * size_of_val(x) as u64);
+            // A task has some rows.
+            let of_task = ROWS * width.max(1);
+            let tasks = out.get_mut::<f32>().chunks_mut(of_task);
+            let tasks = tasks.zip(x.chunks(of_task)).enumerate();
+            let angles = |row: usize| &table[row % length * 2 * pairs..][..2 * pairs];
+            team.deal_with(
+                tasks.collect(),
+                || vec![0.0; width],
+                |room, (task, (out, x)): (usize, (&mut [f32], &[f32]))| {
+                    let rows = (task * ROWS..).zip(x.chunks_exact(width));
+                    if is_large {
+                        let mut around = Around::new(out);
+                        for (place, (row, x)) in rows.enumerate() {
+                            rotate(room, x, angles(row), turn);
+                            around.send(place * width, room);
+                        }
+                    } else {
+                        for (out, (row, x)) in out.chunks_exact_mut(width).zip(rows) {
+                            rotate(out, x, angles(row), turn);
+                        }
+                    }
+                },
+            );
         });
         self.launch(program, [x, table, out], turn);
     }
@@ -149,12 +160,40 @@ wide! {
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
 pub(super) fn rotate_head(out: &mut [f32], x: &[f32], angles: &[f32], turn: f32) {
-    let pairs = x.chunks_exact(2).zip(angles.chunks_exact(2));
-    for (out, (x, angle)) in out.chunks_exact_mut(2).zip(pairs) {
+    let whole = x.len() / WIDTH * WIDTH;
+    let lines = x.as_chunks().0.iter().zip(angles.as_chunks().0);
+    for (out, (x, angles)) in out.as_chunks_mut().0.iter_mut().zip(lines) {
+        *out = rotated(x, angles, turn);
+    }
+    let pairs = x[whole..]
+        .chunks_exact(2)
+        .zip(angles[whole..].chunks_exact(2));
+    for (out, (x, angle)) in out[whole..].chunks_exact_mut(2).zip(pairs) {
         let sine = turn * angle[1];
         out[0] = x[0] * angle[0] - x[1] * sine;
         out[1] = x[0] * sine + x[1] * angle[0];
     }
+}
+
+/// The pairs of a line: each number times its cosine, and its neighbour times the sine, of either sign.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn rotated(x: &[f32; WIDTH], angles: &[f32; WIDTH], turn: f32) -> [f32; WIDTH] {
+    let [mut neighbours, mut cosines, mut sines, mut out] = [[0.0; WIDTH]; 4];
+    for lane in 0..WIDTH {
+        neighbours[lane] = x[lane ^ 1];
+    }
+    for lane in 0..WIDTH {
+        cosines[lane] = angles[lane & !1];
+    }
+    for lane in 0..WIDTH {
+        let sign = if lane % 2 == 0 { -turn } else { turn };
+        sines[lane] = sign * angles[lane | 1];
+    }
+    for lane in 0..WIDTH {
+        out[lane] = x[lane] * cosines[lane] + neighbours[lane] * sines[lane];
+    }
+    out
 }
 
 /// Slopes of the biases of so many heads.

@@ -1,8 +1,11 @@
 //! Products of matrices as bricks need them, computed in `f32`: of matrices that lie turned, that are columns of wider ones, that are
-//! added to what is there, several at once, and of as few rows as a device has counted.
+//! added to what is there, several at once, and of as few rows as a device has counted. The right operand may be [codes](codes) of 8
+//! bits with scales.
 //!
 //! On the host they are products of [views](crate::matrix); here is what CUDA devices launch (`ml/product.cu`), and the brick
 //! of one product, which models call for what is no linear layer: `x E^T` with the table of an embedding, say.
+
+mod codes;
 
 use half::{bf16, f16};
 
@@ -116,6 +119,7 @@ impl Product {
                 count: 1,
                 inner: 1,
                 counts: None,
+                scales: None,
             }
             .launch_of(dtype, result),
         );
@@ -152,12 +156,17 @@ impl Product {
         let parts = Part::all(MatrixMut::whole(c, self.m, self.n), a, b);
         team.deal(parts, |mut part| {
             part.multiply(Store::Set);
-            let bias = &bias[part.first_col..][..part.c.cols()];
-            for row in 0..part.c.rows() {
-                let row = part.c.row(row).iter_mut();
-                row.zip(bias).for_each(|(y, bias)| *y += bias);
-            }
+            add_bias(&mut part, bias);
         });
+    }
+}
+
+/// Adds to each column of a part what all of them have.
+fn add_bias<B>(part: &mut Part<B>, bias: &[f32]) {
+    let bias = &bias[part.first_col..][..part.c.cols()];
+    for row in 0..part.c.rows() {
+        let row = part.c.row(row).iter_mut();
+        row.zip(bias).for_each(|(y, bias)| *y += bias);
     }
 }
 
@@ -275,6 +284,8 @@ pub(super) struct Multiply {
     pub inner: usize,
     /// How many rows of A and C each product has, or, where A is turned, how much of `k`.
     pub counts: Option<usize>,
+    /// Scales of the lines of B, where that is codes of 8 bits.
+    pub scales: Option<usize>,
 }
 
 impl Multiply {
@@ -286,7 +297,7 @@ impl Multiply {
         self.launch_of(DType::F32, DType::F32)
     }
 
-    /// The launch, of operands of `dtype` and results of another.
+    /// The launch, of operands of `dtype`, but for codes, and results of another.
     fn launch_of(&self, dtype: DType, result: DType) -> Launch {
         let [m, n, k] = self.sides;
         let Self { a, b, c, .. } = *self;
@@ -308,9 +319,15 @@ impl Multiply {
         };
         let is_vector = along.iter().all(|side| side.is_multiple_of(4))
             && [a, b, c].iter().all(Operand::is_aligned);
+        let of_b = if self.scales.is_some() {
+            DType::I8
+        } else {
+            dtype
+        };
         let kernel = format!(
-            "multiply<{}, {}, {}, {}, {}, {is_vector}>",
+            "multiply<{}, {}, {}, {}, {}, {}, {is_vector}>",
             dtype.cuda(),
+            of_b.cuda(),
             result.cuda(),
             self.form == Form::LeftTurned,
             self.form == Form::RightTurned,
@@ -321,9 +338,9 @@ impl Multiply {
             Begin::Old => (1, c.buffer),
             Begin::Bias(bias) => (2, bias),
         };
-        // Without a bias or counts, any buffer stands in for them: nobody reads it.
-        let counts = self.counts.unwrap_or(c.buffer);
-        let buffers = [c.buffer, a.buffer, b.buffer, bias, counts].map(Arg::Buffer);
+        // Without scales, a bias or counts, any buffer stands in for them: nobody reads it.
+        let [scales, counts] = [self.scales, self.counts].map(|given| given.unwrap_or(c.buffer));
+        let buffers = [c.buffer, a.buffer, b.buffer, scales, bias, counts].map(Arg::Buffer);
         let steps = [a, b, c].map(|operand| [operand.outer_step, operand.inner_step]);
         Launch::new(&SOURCE, kernel, blocks, THREADS)
             .args(buffers)

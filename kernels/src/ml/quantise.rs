@@ -67,6 +67,20 @@ impl Quantised {
         }
     }
 
+    /// Codes and scales of numbers, by this thread: what [`Quantise`] gives.
+    pub fn encode(self, numbers: &[f32]) -> (Vec<u8>, Vec<f32>) {
+        let (mut codes, mut scales) = (vec![0; numbers.len()], vec![0.0; self.scales()]);
+        host::quantise_groups(self, numbers, &mut codes, &mut scales);
+        (codes, scales)
+    }
+
+    /// What codes and scales stand for, by this thread: what [`Dequantise`] gives.
+    pub fn decode(self, codes: &[u8], scales: &[f32]) -> Vec<f32> {
+        let mut numbers = vec![0.0; codes.len()];
+        host::dequantise_groups(self, codes, scales, &mut numbers);
+        numbers
+    }
+
     fn elements(self) -> usize {
         self.rows * self.cols
     }

@@ -21,6 +21,7 @@
 mod check;
 mod host;
 mod ivf;
+mod lists;
 
 use assay_protocol::{Failure, Philox, Work};
 

@@ -17,7 +17,7 @@ use assay_protocol::{Failure, Work};
 use rayon::prelude::*;
 
 use super::bound::{self, EXP, wide};
-use super::host::{Sink, fetch, rows_ahead};
+use super::host::{Each, Sink, fetch, pointwise, rows_ahead};
 use super::{DTYPES, cuda, expect, with_lane};
 use crate::buffer::Buffers;
 use crate::device::Team;
@@ -33,8 +33,6 @@ use crate::simd::wide;
 static SOURCE: Source = cuda_source!("ml/softmax.cu");
 /// Inputs are this many times a number on [-1, 1).
 const SPREAD: f32 = 8.0;
-/// Exponentials between two times that the next row is asked for: some times [`LANES`].
-const RUN: usize = 256;
 
 /// The brick: softmax of each row.
 #[derive(Clone, Copy, Debug)]
@@ -90,16 +88,13 @@ fn forward_on_cpu<T: Lane>(program: &mut Program, width: usize, buffers: [usize;
             .into_iter()
             .zip(team.split(x.get::<T>(), width));
         team.each(parts.collect(), |(out, x): &mut (&mut [T], &[T])| {
-            let (mut room, mut values) = (vec![0.0; width], vec![0.0; width]);
+            let mut values = vec![0.0; width];
             let mut blocks = Blocks::default();
             let mut sink = Sink::new(out, traffic);
             for (r, [x, next]) in rows_ahead(x, width).enumerate() {
-                let x = T::widen_all(x, &mut room);
-                let [_, sum] = blocks.exponentials(x, next, Some(&mut values));
+                let [_, sum] = blocks.exponentials([x, next], Some(&mut values));
                 blocks.rescale(&mut values);
-                sink.compute(r * width, width, |range, out| {
-                    times(out, &values[range], 1.0 / sum);
-                });
+                sink.row(r * width, &Each(Times(1.0 / sum)), [&values], []);
             }
         });
     });
@@ -126,11 +121,8 @@ fn backward_on_cpu<T: Lane>(program: &mut Program, width: usize, buffers: [usize
                 for (r, ([y, next_y], [dy, next_dy])) in rows.enumerate() {
                     let (y, dy) = (T::widen_all(y, &mut left), T::widen_all(dy, &mut right));
                     let sum = reduce::dot(y, dy);
-                    sink.compute(r * width, width, |range, out| {
-                        fetch(&next_y[range.clone()]);
-                        fetch(&next_dy[range.clone()]);
-                        gradient(out, &y[range.clone()], &dy[range], sum);
-                    });
+                    let kernel = Each(Gradient { sum });
+                    sink.row(r * width, &kernel, [y, dy], [next_y, next_dy]);
                 }
             },
         );
@@ -145,22 +137,30 @@ pub struct Blocks {
     sums: Vec<f32>,
     /// The largest of all.
     top: f32,
+    /// For a block.
+    room: Vec<f32>,
 }
 
 impl Blocks {
     /// The largest number of a row, at least one, and the sum of the exponentials beneath it. `values` gets those exponentials,
     /// before [`Self::rescale`] beneath the largest of their block. The row that comes `next` is asked for meanwhile.
-    pub fn exponentials<T>(
+    pub fn exponentials<T: Lane>(
         &mut self,
-        x: &[f32],
-        next: &[T],
+        [x, next]: [&[T]; 2],
         mut values: Option<&mut [f32]>,
     ) -> [f32; 2] {
-        let Self { tops, sums, top } = self;
+        let Self {
+            tops,
+            sums,
+            top,
+            room,
+        } = self;
+        room.resize(reduce::BLOCK, 0.0);
         tops.clear();
         sums.clear();
         for block in reduce::blocks(x.len()) {
-            let largest = maximum(&x[block.clone()]);
+            let x = T::widen_all(&x[block.clone()], &mut room[..block.len()]);
+            let largest = maximum(x);
             // Of minus infinities alone all exponentials are 0.
             let beneath = if largest == f32::NEG_INFINITY {
                 0.0
@@ -168,15 +168,10 @@ impl Blocks {
                 largest
             };
             let mut lanes = [0.0; LANES];
-            for first in block.clone().step_by(RUN) {
-                let run = first..block.end.min(first + RUN);
-                fetch(&next[run.clone()]);
-                match &mut values {
-                    Some(values) => {
-                        exponentials(&mut values[run.clone()], &x[run], beneath, &mut lanes);
-                    }
-                    None => add_exponentials(&x[run], beneath, &mut lanes),
-                }
+            let next = &next[block.clone()];
+            match &mut values {
+                Some(values) => exponentials(&mut values[block], x, next, beneath, &mut lanes),
+                None => add_exponentials(x, next, beneath, &mut lanes),
             }
             tops.push(largest);
             sums.push(fold_lanes(&mut lanes));
@@ -205,41 +200,68 @@ fn factor(top: f32, largest: f32) -> f32 {
     }
 }
 
+/// Numbers less another.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn less(x: &[f32; LANES], top: f32) -> [f32; LANES] {
+    let mut less = *x;
+    for x in &mut less {
+        *x -= top;
+    }
+    less
+}
+
+/// A number times a factor.
+struct Times(f32);
+
+pointwise!(Times, |Times(factor), [x], 1 => 1| [x * factor]);
+
+/// The gradient, of `y` and `dy`, given the sum of their products.
+struct Gradient {
+    sum: f32,
+}
+
+pointwise!(Gradient, |Gradient { sum }, [y, dy], 2 => 1| [y * (dy - sum)]);
+
 wide! {
-    /// Exponentials beneath `top`, which are added to partial sums.
-    fn exponentials(out: &mut [f32], x: &[f32], top: f32, lanes: &mut [f32; LANES]) {
-        for (out, x) in out.chunks_mut(LANES).zip(x.chunks(LANES)) {
-            for ((lane, out), x) in lanes.iter_mut().zip(out).zip(x) {
-                *out = math::exp(*x - top);
-                *lane += *out;
+    /// Exponentials beneath `top`, the largest of all, which are added to partial sums. As many of those that come `next` are fetched.
+    fn exponentials<T: Lane>(out: &mut [f32], x: &[f32], next: &[T], top: f32, lanes: &mut [f32; LANES]) {
+        let (rows, rest) = x.as_chunks::<LANES>();
+        let (out_rows, out_rest) = out.as_chunks_mut::<LANES>();
+        let mut sums = *lanes;
+        for ((out, x), next) in out_rows.iter_mut().zip(rows).zip(next.as_chunks::<LANES>().0) {
+            fetch(next);
+            *out = math::exp_beneath_of(&less(x, top));
+            for (sum, x) in sums.iter_mut().zip(&*out) {
+                *sum += *x;
             }
         }
+        for ((lane, out), x) in sums.iter_mut().zip(out_rest).zip(rest) {
+            *out = math::exp_beneath(*x - top);
+            *lane += *out;
+        }
+        *lanes = sums;
     }
 
     /// As [`exponentials`], the sums alone.
-    fn add_exponentials(x: &[f32], top: f32, lanes: &mut [f32; LANES]) {
-        for x in x.chunks(LANES) {
-            for (lane, x) in lanes.iter_mut().zip(x) {
-                *lane += math::exp(*x - top);
+    fn add_exponentials<T: Lane>(x: &[f32], next: &[T], top: f32, lanes: &mut [f32; LANES]) {
+        let (rows, rest) = x.as_chunks::<LANES>();
+        let mut sums = *lanes;
+        for (x, next) in rows.iter().zip(next.as_chunks::<LANES>().0) {
+            fetch(next);
+            for (sum, x) in sums.iter_mut().zip(&math::exp_beneath_of(&less(x, top))) {
+                *sum += *x;
             }
         }
-    }
-
-    fn times(out: &mut [f32], values: &[f32], factor: f32) {
-        for (out, value) in out.iter_mut().zip(values) {
-            *out = *value * factor;
+        for (sum, x) in sums.iter_mut().zip(rest) {
+            *sum += math::exp_beneath(*x - top);
         }
+        *lanes = sums;
     }
 
     fn scale(values: &mut [f32], factor: f32) {
         for value in values {
             *value *= factor;
-        }
-    }
-
-    fn gradient(dx: &mut [f32], y: &[f32], dy: &[f32], sum: f32) {
-        for (dx, (y, dy)) in dx.iter_mut().zip(y.iter().zip(dy)) {
-            *dx = *y * (*dy - sum);
         }
     }
 

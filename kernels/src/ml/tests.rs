@@ -33,6 +33,8 @@ const OPS: &[&str] = &[
     "column-sum",
     "linear",
     "linear-half",
+    "linear-mixed",
+    "linear-i8",
     "rope",
     "alibi",
     "attention",

@@ -18,9 +18,12 @@
 //! Each element is a sum of `C R S` products in some fixed order. The tolerance is that of a matrix product of this length:
 //! the smaller of `gamma` and its probabilistic counterpart ([`crate::bound::likely_gamma`]).
 
+mod backward;
+mod brick;
 mod cuda;
 mod direct;
 mod filters;
+mod gradients;
 mod implicit;
 mod reference;
 mod shape;
@@ -33,6 +36,8 @@ use crate::device::Team;
 use crate::element::DType;
 use crate::parameters::{self, Arguments};
 use crate::program::{Fill, Program};
+pub use brick::{Convolution, Sizes};
+pub use gradients::Conv2dBackward;
 use shape::Shape;
 
 /// Convolves images with filters.
@@ -51,18 +56,12 @@ struct Tensors {
 
 impl Op for Conv2d {
     fn info(&self) -> OpInfo {
-        let sizes = shape::PARAMETERS.map(parameters::integer);
-        let padding = assay_protocol::ParameterInfo {
-            minimum: Some(0),
-            ..parameters::integer("padding")
-        };
         OpInfo {
             name: "conv2d",
             summary: "2D convolution, forward: images NHWC, filters RSCK",
-            parameters: sizes
+            parameters: parameters_of()
                 .into_iter()
                 .chain([
-                    padding,
                     parameters::choice("variant", &["implicit-gemm", "direct"]),
                     parameters::dtype(&[DType::F32]),
                 ])
@@ -120,6 +119,16 @@ impl Op for Conv2d {
             _ => large,
         }
     }
+}
+
+/// Sizes, as cases give them.
+fn parameters_of() -> Vec<assay_protocol::ParameterInfo> {
+    let padding = assay_protocol::ParameterInfo {
+        minimum: Some(0),
+        ..parameters::integer("padding")
+    };
+    let sizes = shape::PARAMETERS.map(parameters::integer);
+    sizes.into_iter().chain([padding]).collect()
 }
 
 fn on_cpu(program: &mut Program, shape: Shape, tensors: Tensors, convolve: Convolve) {

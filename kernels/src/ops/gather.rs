@@ -20,7 +20,7 @@ use crate::element::{DType, with_real};
 use crate::parameters::{self, Arguments};
 use crate::permutation::Permutation;
 use crate::program::{Arg, Checked, Fill, Launch, Outcome, Program, Source, blocks, cuda_source};
-use crate::store;
+use crate::store::{self, Around};
 use crate::word::{DTYPES, Word};
 
 static SOURCE: Source = cuda_source!("memory/gather.cu");
@@ -127,23 +127,46 @@ fn run_gather<T: Word>(team: &Team, buffers: &mut Buffers, iterations: u64) -> u
         .into_iter()
         .zip(team.split(index, granule));
     let is_far = is_far(table);
+    let bytes = 2 * size_of_val(table) + size_of_val(index);
+    let around = store::goes_around(bytes as u64);
     team.time(iterations, parts.collect(), |_, (out, index)| {
-        let mut out = out.iter_mut();
-        let mut gather = |index: &[u32]| {
-            for (index, out) in index.iter().zip(&mut out) {
-                *out = table[*index as usize];
-            }
-        };
-        if !is_far {
-            return gather(index);
-        }
-        for (index, ahead) in with_ahead(index) {
-            for ahead in ahead {
-                store::fetch(&table[*ahead as usize]);
-            }
-            gather(index);
+        if around {
+            gather_around(&mut Around::new(out), table, index);
+        } else if is_far {
+            gather_far(out, table, index);
+        } else {
+            gather(out, table, index);
         }
     })
+}
+
+fn gather<T: Word>(out: &mut [T], table: &[T], index: &[u32]) {
+    for (out, index) in out.iter_mut().zip(index) {
+        *out = table[*index as usize];
+    }
+}
+
+/// As [`gather`], of elements that are fetched before.
+fn gather_far<T: Word>(out: &mut [T], table: &[T], index: &[u32]) {
+    for (out, (index, ahead)) in out.chunks_mut(BATCH).zip(with_ahead(index)) {
+        for ahead in ahead {
+            store::fetch(&table[*ahead as usize]);
+        }
+        gather(out, table, index);
+    }
+}
+
+/// As [`gather_far`], written around the caches.
+fn gather_around<T: Word>(out: &mut Around<T>, table: &[T], index: &[u32]) {
+    let mut batch = [T::default(); BATCH];
+    for (number, (index, ahead)) in with_ahead(index).enumerate() {
+        for ahead in ahead {
+            store::fetch(&table[*ahead as usize]);
+        }
+        let batch = &mut batch[..index.len()];
+        gather(batch, table, index);
+        out.send(number * BATCH, batch);
+    }
 }
 
 /// Elements that are fetched before as many others are moved: the loads alone wait for memory, a few at a time.
@@ -211,5 +234,26 @@ fn check<T: Word>(op: Indexed, outcome: &Outcome, [data, index, out]: [usize; 3]
         error,
         tolerance: 0.0,
         detail: "1 if any element is not the one that its index says, else 0".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{gather, gather_around, gather_far};
+    use crate::store::Around;
+
+    #[test]
+    fn all_ways_to_gather_give_the_same() {
+        for len in [0, 1, 15, 16, 17, 300, 1000] {
+            let table: Vec<u64> = (0..=len as u64).map(|i| i * i).collect();
+            let index: Vec<u32> = (0..len as u32)
+                .map(|i| i * 7919 % (len as u32 + 1))
+                .collect();
+            let [mut plain, mut far, mut around] = [(); 3].map(|()| vec![u64::MAX; len]);
+            gather(&mut plain, &table, &index);
+            gather_far(&mut far, &table, &index);
+            gather_around(&mut Around::new(&mut around), &table, &index);
+            assert!(plain == far && plain == around, "{len}");
+        }
     }
 }

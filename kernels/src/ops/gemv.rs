@@ -45,7 +45,8 @@ enum Along {
     Columns,
 }
 
-/// How many vectors `gemm-skinny` may have.
+/// How many vectors `gemm-skinny` may have: those for which there is a kernel. Of other widths a product is [`gemm`](super::gemm)'s, on
+/// either kind of device.
 const FEW: [usize; 3] = [4, 8, 16];
 const GEMV_DTYPES: &[DType] = &[DType::F32, DType::F64, DType::F16, DType::Bf16];
 const SKINNY_DTYPES: &[DType] = &[DType::F32, DType::F16, DType::Bf16];
@@ -134,7 +135,8 @@ fn few(arguments: &Arguments) -> Result<usize, Failure> {
         return Ok(few);
     }
     let found = arguments.0.params.get("few");
-    Err(parameters::wrong("few", "one of 4, 8, 16", found))
+    let expected = "one of 4, 8, 16; of other widths a product is `gemm`'s";
+    Err(parameters::wrong("few", expected, found))
 }
 
 impl Op for Product {

@@ -1,8 +1,8 @@
 //! Prefix sums: `out[i] = in[0] + ... + in[i]`, or of those before `i` alone (`exclusive`).
 //!
 //! Of unsigned integers, whose sums are exact modulo 2^32 or 2^64: every implementation has the same bits. On the host
-//! each thread sums a tile, which brings it into its cache, waits for the sum of all before, passes it on and writes its
-//! sums from the cache, while the next tile is on its way there. On CUDA devices `look-back` does the same with one kernel that reads each element once, and
+//! each thread waits for the sum of all before its tile, passes it on, and writes the tile's sums from its cache; meanwhile it reads
+//! its next tile, which brings that there, and adds it up, so that memory is read and written all the time. On CUDA devices `look-back` does the same with one kernel that reads each element once, and
 //! `three-kernel` sums all spans first and reads them again.
 //!
 //! Source of the first: D. Merrill, M. Garland, "Single-pass parallel prefix scan with decoupled look-back",
@@ -202,15 +202,14 @@ fn run<T: Word>(
     };
     let chain = Chain::default();
     team.time(iterations, shares, |member, share| {
-        let mut before = T::default();
+        let mut sum = share
+            .first()
+            .map_or(T::default(), |(_, (_, input))| sum_of(input));
         let mut rest = share.as_mut_slice();
         while let Some(((number, (out, input)), later)) = rest.split_first_mut() {
-            // One thread alone knows what is before.
-            if team.threads() > 1 {
-                before = chain.pass(member, (*number, tiles), sum_of(input));
-            }
-            let ahead = later.first().map_or(&[][..], |(_, (_, input))| *input);
-            before = scan.tile(out, input, ahead, before);
+            let before = chain.pass(member, (*number, tiles), sum);
+            let next = later.first().map_or(&[][..], |(_, (_, input))| *input);
+            sum = scan.tile(out, input, next, before);
             rest = later;
         }
     })
@@ -224,55 +223,57 @@ struct Scanner {
 }
 
 impl Scanner {
-    /// Writes the sums of a tile, and gives that of `before` and all its elements. Meanwhile it fetches `ahead`, the tile
-    /// that comes after, so that memory is read while sums are written.
-    fn tile<T: Word>(self, out: &mut [T], input: &[T], ahead: &[T], before: T) -> T {
+    /// Writes the sums of a tile, given that of all before, and gives that of the elements of `next`, a tile that is no longer.
+    fn tile<T: Word>(self, out: &mut [T], input: &[T], next: &[T], before: T) -> T {
         let scan: fn(&mut [T], &[T], &[T], T) -> T = match (self.inclusive, self.around) {
             (true, true) => inclusive_around,
             (true, false) => inclusive_scan,
             (false, true) => exclusive_around,
             (false, false) => exclusive_scan,
         };
-        scan(out, input, ahead, before)
+        scan(out, input, next, before)
     }
 }
 
 /// Elements that are summed at a time: a vector, or two.
 const LANES: usize = 16;
+/// How far ahead of the sum of the next tile memory is asked for.
+const AHEAD_BYTES: usize = 2 << 10;
 
 wide! {
     fn sum_of<T: Word>(input: &[T]) -> T {
         input.iter().fold(T::default(), |sum, x| sum.wrapping_add(*x))
     }
 
-    /// Writes `before` and the sums of the elements up to and with each. Gives the last.
-    fn inclusive_scan<T: Word>(out: &mut [T], input: &[T], ahead: &[T], before: T) -> T {
-        scan::<T, true>(out, input, ahead, before)
+    /// Writes `before` and the sums of the elements up to and with each. Gives the sum of `next`.
+    fn inclusive_scan<T: Word>(out: &mut [T], input: &[T], next: &[T], before: T) -> T {
+        scan::<T, true>(out, input, next, before)
     }
 
-    /// Writes `before` and the sums of the elements before each. Gives that of all.
-    fn exclusive_scan<T: Word>(out: &mut [T], input: &[T], ahead: &[T], before: T) -> T {
-        scan::<T, false>(out, input, ahead, before)
+    /// Writes `before` and the sums of the elements before each. Gives the sum of `next`.
+    fn exclusive_scan<T: Word>(out: &mut [T], input: &[T], next: &[T], before: T) -> T {
+        scan::<T, false>(out, input, next, before)
     }
 
     /// [`inclusive_scan`] around the caches, to whole cache lines and a rest.
-    fn inclusive_around<T: Word>(out: &mut [T], input: &[T], ahead: &[T], before: T) -> T {
-        scan_around::<T, true>(out, input, ahead, before)
+    fn inclusive_around<T: Word>(out: &mut [T], input: &[T], next: &[T], before: T) -> T {
+        scan_around::<T, true>(out, input, next, before)
     }
 
     /// [`exclusive_scan`] likewise.
-    fn exclusive_around<T: Word>(out: &mut [T], input: &[T], ahead: &[T], before: T) -> T {
-        scan_around::<T, false>(out, input, ahead, before)
+    fn exclusive_around<T: Word>(out: &mut [T], input: &[T], next: &[T], before: T) -> T {
+        scan_around::<T, false>(out, input, next, before)
     }
 }
 
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
-fn scan<T: Word, const INCLUSIVE: bool>(out: &mut [T], input: &[T], ahead: &[T], before: T) -> T {
+fn scan<T: Word, const INCLUSIVE: bool>(out: &mut [T], input: &[T], next: &[T], before: T) -> T {
     let (out_rows, out_rest) = out.as_chunks_mut::<LANES>();
     let put = |row: usize, sums: [T; LANES]| out_rows[row] = sums;
-    let before = scan_rows::<T, INCLUSIVE>(input, ahead, before, put);
-    scan_rest::<T, INCLUSIVE>(out_rest, input, before)
+    let (before, sum) = scan_rows::<T, INCLUSIVE>(input, next, before, put);
+    scan_rest::<T, INCLUSIVE>(out_rest, input, before);
+    sum
 }
 
 #[inline(always)]
@@ -280,34 +281,39 @@ fn scan<T: Word, const INCLUSIVE: bool>(out: &mut [T], input: &[T], ahead: &[T],
 fn scan_around<T: Word, const INCLUSIVE: bool>(
     out: &mut [T],
     input: &[T],
-    ahead: &[T],
+    next: &[T],
     before: T,
 ) -> T {
     let whole = out.len() / LANES * LANES;
     let (rows, rest) = out.split_at_mut(whole);
     let mut rows = Around::new(rows);
     let put = |row: usize, sums: [T; LANES]| rows.put(row * LANES, &sums);
-    let before = scan_rows::<T, INCLUSIVE>(input, ahead, before, put);
-    scan_rest::<T, INCLUSIVE>(rest, input, before)
+    let (before, sum) = scan_rows::<T, INCLUSIVE>(input, next, before, put);
+    scan_rest::<T, INCLUSIVE>(rest, input, before);
+    sum
 }
 
-/// Puts the sums of each whole row, and gives that of `before` and all of them.
+/// Puts the sums of each whole row, and gives that of `before` and all of them, and that of `next`.
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
 fn scan_rows<T: Word, const INCLUSIVE: bool>(
     input: &[T],
-    ahead: &[T],
+    next: &[T],
     before: T,
     mut put: impl FnMut(usize, [T; LANES]),
-) -> T {
+) -> (T, T) {
     // In every lane, so that one row waits for the one before for an addition alone.
     let mut before = [before; LANES];
+    let mut sum_of_next = [T::default(); LANES];
     let (rows, _) = input.as_chunks::<LANES>();
-    let (ahead, _) = ahead.as_chunks::<LANES>();
+    let (next, next_rest) = next.as_chunks::<LANES>();
     for (index, row) in rows.iter().enumerate() {
-        if let Some(ahead) = ahead.get(index) {
-            for line in ahead.chunks(store::LINE / size_of::<T>()) {
-                store::fetch(&line[0]);
+        if let Some(next) = next.get(index) {
+            for line in next.chunks(store::LINE / size_of::<T>()) {
+                store::fetch_behind(&line[0], AHEAD_BYTES / size_of::<T>());
+            }
+            for (sum, x) in sum_of_next.iter_mut().zip(next) {
+                *sum = sum.wrapping_add(*x);
             }
         }
         let sums = scan_row(*row);
@@ -324,13 +330,15 @@ fn scan_rows<T: Word, const INCLUSIVE: bool>(
             *before = before.wrapping_add(all);
         }
     }
-    before[0]
+    let of_next = sum_of_next.iter().chain(next_rest);
+    let of_next = of_next.fold(T::default(), |sum, x| sum.wrapping_add(*x));
+    (before[0], of_next)
 }
 
 /// Writes the sums of what is behind the last whole row of a tile.
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
-fn scan_rest<T: Word, const INCLUSIVE: bool>(out: &mut [T], input: &[T], before: T) -> T {
+fn scan_rest<T: Word, const INCLUSIVE: bool>(out: &mut [T], input: &[T], before: T) {
     let mut before = before;
     let (_, rest) = input.as_chunks::<LANES>();
     for (out, x) in out.iter_mut().zip(rest) {
@@ -338,7 +346,6 @@ fn scan_rest<T: Word, const INCLUSIVE: bool>(out: &mut [T], input: &[T], before:
         *out = if INCLUSIVE { with } else { before };
         before = with;
     }
-    before
 }
 
 /// Sums of the elements up to and with each: of 2, then of 4, and so on.

@@ -25,7 +25,7 @@ use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Launch, Outcome, Program, Source, blocks, cuda_source};
 use crate::simd::wide;
 use crate::store::{self, Around};
-use vectors::Row;
+use vectors::Rows;
 
 /// Weights of the centre and of each neighbour. They add up to 1: where the temperature is the same everywhere, it stays.
 const WEIGHTS: [f64; 2] = [0.4, 0.1];
@@ -235,12 +235,12 @@ impl<'a, T: Real> Sweep<'a, T> {
         let nx = self.grid.nx;
         let Part { rows, out, piece } = part;
         let whole = self.around && Around::has_whole_lines(out, nx);
-        if let Some(row) = vectors::best(T::DTYPE).filter(|_| whole) {
+        if let Some(kernels) = vectors::best(T::DTYPE).filter(|_| whole) {
             let mut out = Around::new(out);
             self.pieces(rows, |first, count| {
                 for r in first..first + count {
                     let (beside, ahead) = (self.beside(rows.start + r), self.ahead(rows.start + r));
-                    put_row(row, &mut out, r * nx, beside, ahead.as_ptr());
+                    put_row(kernels, true, out.lines(r * nx, nx), beside, ahead);
                 }
             });
         } else if self.around {
@@ -248,7 +248,7 @@ impl<'a, T: Real> Sweep<'a, T> {
             self.pieces(rows, |first, count| {
                 let piece = &mut piece[..count * nx];
                 self.rows(piece, rows.start + first);
-                out.send_and_fetch(first * nx, piece, self.ahead(rows.start + first));
+                out.send(first * nx, piece);
             });
         } else {
             self.pieces(rows, |first, count| {
@@ -279,8 +279,12 @@ impl<'a, T: Real> Sweep<'a, T> {
     /// Rows from `first` on, all of one plane.
     fn rows(&self, out: &mut [T], first: usize) {
         let weights = WEIGHTS.map(T::from_f64);
+        let kernels = vectors::best(T::DTYPE);
         for (out, r) in out.chunks_exact_mut(self.grid.nx).zip(first..) {
-            write_row(out, self.beside(r), weights);
+            match kernels {
+                Some(kernels) => put_row(kernels, false, out, self.beside(r), self.ahead(r)),
+                None => write_row(out, self.beside(r), weights),
+            }
         }
     }
 
@@ -333,21 +337,28 @@ wide! {
     }
 }
 
-/// One row of whole cache lines, written to those from element `first` on. Meanwhile it fetches `ahead`.
-fn put_row<T: Real>(row: Row, out: &mut Around<T>, first: usize, rows: [&[T]; 5], ahead: *const T) {
-    let len = rows[0].len();
-    let to = out.lines(first, len);
+/// One row, which is not empty, by the processor's vectors, around the caches if it `streams`: then it is whole lines. Meanwhile it
+/// fetches `ahead`.
+fn put_row<T: Real>(kernels: Rows, streams: bool, to: &mut [T], rows: [&[T]; 5], ahead: &[T]) {
+    let (len, bytes) = (to.len(), size_of_val(to));
+    assert!(
+        !streams || Around::has_whole_lines(to, len),
+        "whole lines, which begin here"
+    );
+    let row = if streams {
+        kernels.streaming
+    } else {
+        kernels.storing
+    };
     let addresses = rows.map(|row| row[..len].as_ptr().cast());
-    let bytes = size_of_val(to);
-    assert!(bytes.is_multiple_of(store::LINE), "whole lines");
-    // SAFETY: rows of one length, which whole lines have.
+    // SAFETY: rows of one length, and whole lines where they have to be; `best` found out what the processor can do.
     unsafe {
         row(
             to.as_mut_ptr().cast(),
             addresses,
             bytes,
             WEIGHTS,
-            ahead.cast(),
+            ahead.as_ptr().cast(),
         );
     }
 }
@@ -367,11 +378,11 @@ mod tests {
     use super::{Grid, Sweep, WEIGHTS, put_row, store, vectors, write_row};
     use crate::buffer::Buffer;
     use crate::device::Team;
-    use crate::element::{DType, Real};
+    use crate::element::Real;
     use crate::store::Around;
 
     fn compare<T: Real>(nx: usize) {
-        let Some(row) = vectors::best(T::DTYPE) else {
+        let Some(kernels) = vectors::best(T::DTYPE) else {
             return;
         };
         let random = assay_protocol::Philox::new(1, nx as u64);
@@ -380,23 +391,31 @@ mod tests {
             .collect();
         let (ny, nz) = (3, 3);
         let sweep = Sweep::new(Grid { nx, ny, nz }, &input);
-        let mut lines = Buffer::zeroed(&Team::new(1).unwrap(), T::DTYPE, nx).unwrap();
+        let mut lines = Buffer::zeroed(&Team::new(1).unwrap(), T::DTYPE, nx + 2).unwrap();
         for r in 0..9 {
             let (mut plain, beside) = (vec![T::default(); nx], sweep.beside(r));
             write_row(&mut plain, beside, WEIGHTS.map(T::from_f64));
-            let mut out = Around::new(lines.get_mut::<T>());
-            put_row(row, &mut out, 0, beside, sweep.ahead(r).as_ptr());
-            drop(out);
-            assert!(lines.get::<T>() == plain, "row {r} of {nx}");
+            let end = T::from_f64(7.0);
+            let lines = lines.get_mut::<T>();
+            lines.fill(end);
+            put_row(kernels, false, &mut lines[1..=nx], beside, sweep.ahead(r));
+            assert!(lines[1..=nx] == plain, "row {r} of {nx}");
+            assert!(lines[0] == end && lines[nx + 1] == end, "row {r} of {nx}");
+            if size_of_val(plain.as_slice()).is_multiple_of(store::LINE) {
+                let mut out = Around::new(lines);
+                put_row(kernels, true, out.lines(0, nx), beside, sweep.ahead(r));
+                drop(out);
+                assert!(lines[..nx] == plain, "row {r} of {nx}");
+            }
         }
     }
 
-    /// Rows of one line and of several, at all borders of the grid.
+    /// Rows of one point, of one line and of several, and of no whole number of them, at all borders of the grid.
     #[test]
     fn vectors_give_the_same_bits() {
-        for lines in [1, 2, 5] {
-            compare::<f32>(lines * store::LINE / DType::F32.bytes());
-            compare::<f64>(lines * store::LINE / DType::F64.bytes());
+        for points in [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 80] {
+            compare::<f32>(points);
+            compare::<f64>(points);
         }
     }
 }

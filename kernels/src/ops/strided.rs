@@ -20,6 +20,7 @@ use crate::element::with_real;
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Launch, Outcome, Program, Source, blocks, cuda_source};
 use crate::simd::wide;
+use crate::store::{self, Around};
 use crate::word::{DTYPES, Word};
 
 static SOURCE: Source = cuda_source!("memory/strided.cu");
@@ -229,9 +230,17 @@ fn run_write<T: Word>(layout: Layout, team: &Team, buffers: &mut Buffers, iterat
 fn run_copy<T: Word>(layout: Layout, team: &Team, buffers: &mut Buffers, iterations: u64) -> u64 {
     let (inputs, out) = buffers.split_last_mut(1);
     let used = layout.used(inputs[0].get::<T>());
+    // Where every element is written, no line need be read before.
+    let around = layout.stride == 1 && store::goes_around(2 * size_of_val(used) as u64);
     let parts = layout.split(team, out.get_mut::<T>());
     team.time(iterations, parts, |_, (range, out)| {
-        copy(out, &used[range.start * layout.stride..], layout.stride);
+        let input = &used[range.start * layout.stride..];
+        if around {
+            let input = &input[..out.len()];
+            Around::new(out).send(0, input);
+        } else {
+            copy(out, input, layout.stride);
+        }
     })
 }
 

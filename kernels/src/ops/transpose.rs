@@ -11,6 +11,8 @@
 mod block;
 mod host;
 
+pub(crate) use block::{Block, SIDE};
+
 use assay_protocol::{DeviceKind, Failure, Work};
 
 use super::{EVERYWHERE, Op, OpInfo};

@@ -1,6 +1,7 @@
 //! Mistakes put into the sources on purpose, each of which the emulation must notice.
 
 mod ml;
+mod synthetic;
 
 /// A mistake.
 pub struct Mutant {
@@ -18,7 +19,7 @@ pub struct Mutant {
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Mutant> {
-    OTHERS.iter().chain(ml::ALL)
+    OTHERS.iter().chain(ml::ALL).chain(synthetic::ALL)
 }
 
 /// Mistakes in the sources of everything but machine learning.
@@ -323,6 +324,20 @@ const OTHERS: &[Mutant] = &[
         path: "dense/gemv.cu",
         from: "            __threadfence();\n            last = atomicAdd",
         to: "            last = atomicAdd",
+    },
+    Mutant {
+        what: "a window that is turned round",
+        op: "conv2d-backward",
+        path: "dense/conv2d_backward.cu",
+        from: "const u32 left = w + padding - s;",
+        to: "const u32 left = w + s - padding;",
+    },
+    Mutant {
+        what: "a border that is one pixel too wide",
+        op: "conv2d-backward",
+        path: "dense/conv2d_backward.cu",
+        from: "if (w < padding || w - padding >= width) continue;",
+        to: "if (w < padding || w - padding > width) continue;",
     },
     Mutant {
         what: "filters that are multiplied before they are there",

@@ -121,8 +121,10 @@ impl<'a> Classed<'a> {
     fn polyline(&mut self, role: Role, points: impl IntoIterator<Item = BackendCoord>, end: &str) {
         let d = self.path_of(role);
         for (at, (x, y)) in points.into_iter().enumerate() {
-            let command = if at == 0 { 'M' } else { 'L' };
-            push(d, format_args!("{command}{} {}", units(x), units(y)));
+            d.push(if at == 0 { 'M' } else { 'L' });
+            push_units(d, x);
+            d.push(' ');
+            push_units(d, y);
         }
         d.push_str(end);
     }
@@ -155,6 +157,38 @@ fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
 /// Pixels of plotters as units of the drawing.
 pub fn units(pixels: i32) -> f64 {
     f64::from(pixels) / f64::from(FINENESS)
+}
+
+/// Writes pixels as [`units`], as that number would be written: whole ones and tenths need no floating point, and a chart has
+/// a thousand of them.
+fn push_units(out: &mut String, pixels: i32) {
+    let (whole, tenths) = (pixels / FINENESS as i32, pixels % FINENESS as i32);
+    if whole == 0 && tenths < 0 {
+        out.push('-');
+    }
+    push_integer(out, whole);
+    if tenths != 0 {
+        out.push('.');
+        push_integer(out, tenths.abs());
+    }
+}
+
+fn push_integer(out: &mut String, number: i32) {
+    if number < 0 {
+        out.push('-');
+    }
+    let mut digits = [0; 10];
+    let mut left = number.unsigned_abs();
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend(digits[first..].iter().map(|digit| char::from(*digit)));
 }
 
 impl DrawingBackend for Classed<'_> {
@@ -222,7 +256,11 @@ impl DrawingBackend for Classed<'_> {
     ) -> Drawn {
         if let Some(role) = Role::of(style.color()) {
             let d = self.path_of(role);
-            push(d, format_args!("M{} {}h0", units(x), units(y)));
+            d.push('M');
+            push_units(d, x);
+            d.push(' ');
+            push_units(d, y);
+            d.push_str("h0");
         }
         Ok(())
     }
@@ -262,5 +300,24 @@ impl DrawingBackend for Classed<'_> {
     ) -> Result<(u32, u32), DrawingErrorKind<Infallible>> {
         let size = style.size() as u32;
         Ok((words.chars().count() as u32 * size * 6 / 10, size))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{push_units, units};
+
+    #[test]
+    fn coordinates_are_written_as_numbers_are() {
+        let some = [0, 1, 9, 10, 11, 99, 100, 101, 7_600, 12_345, i32::MAX];
+        for pixels in some
+            .into_iter()
+            .flat_map(|pixels| [pixels, -pixels])
+            .chain([i32::MIN])
+        {
+            let mut text = String::new();
+            push_units(&mut text, pixels);
+            assert_eq!(text, units(pixels).to_string());
+        }
     }
 }

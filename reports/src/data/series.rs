@@ -1,7 +1,9 @@
 //! A series as JSON: what `assay history --json` prints, its points by the column, since a history has thousands and a name for
 //! each of their values would be most of the file.
 
-use assay_record::{RunId, Timestamp};
+use std::borrow::Cow;
+
+use assay_record::RunId;
 use assay_verdicts::{CaseHistory, Change, Impossible, LocatedChange, Mark, Point};
 use serde::Serialize;
 use serde::ser::Serializer;
@@ -9,6 +11,7 @@ use serde::ser::Serializer;
 use super::{SCHEMA, json};
 use crate::address;
 use crate::error::ReportError;
+use crate::model::Library;
 
 #[derive(Serialize)]
 struct Download<'a> {
@@ -28,7 +31,7 @@ struct Download<'a> {
 #[derive(Serialize)]
 struct Columns<'a> {
     run: Column<'a, &'a RunId>,
-    started: Column<'a, Timestamp>,
+    started: Moments<'a>,
     commit: Column<'a, Option<&'a str>>,
     /// Numbers of the points whose tree had changes.
     dirty: Vec<usize>,
@@ -43,6 +46,20 @@ struct Columns<'a> {
 
 /// One value of every point.
 struct Column<'a, T>(&'a [Point], fn(&'a Point) -> T);
+
+/// When the run of every point started.
+struct Moments<'a>(&'a Library<'a>, &'a [Point]);
+
+impl Serialize for Moments<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut origins = self.0.origins.walk();
+        let moment = |point: &Point| match origins.of(point) {
+            Some(known) => Cow::Borrowed(known.started.as_str()),
+            None => Cow::Owned(point.started.to_string()),
+        };
+        serializer.collect_seq(self.1.iter().map(moment))
+    }
+}
 
 impl<T: Serialize> Serialize for Column<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -64,7 +81,7 @@ struct At<'a> {
 }
 
 /// The file.
-pub fn render(history: &CaseHistory) -> Result<String, ReportError> {
+pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, ReportError> {
     let series = &history.series;
     let points = &series.points[..];
     let numbered = || points.iter().enumerate();
@@ -78,7 +95,7 @@ pub fn render(history: &CaseHistory) -> Result<String, ReportError> {
         work: &series.work,
         points: Columns {
             run: Column(points, |point| &point.run),
-            started: Column(points, |point| point.started),
+            started: Moments(library, points),
             commit: Column(points, |point| point.commit.as_deref()),
             dirty: dirty.map(|(at, _)| at).collect(),
             estimate: Column(points, |point| point.estimate.estimate),

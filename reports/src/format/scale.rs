@@ -1,5 +1,7 @@
 //! Units with their prefixes.
 
+use std::borrow::Cow;
+
 use assay_protocol::Unit;
 
 use super::digits::exponent;
@@ -10,21 +12,21 @@ pub struct Scale {
     /// How many of the unit it is.
     pub factor: f64,
     /// Its name: `ms`, `KiB`.
-    pub name: String,
+    pub name: Cow<'static, str>,
 }
 
 impl Default for Scale {
     fn default() -> Self {
         Self {
             factor: 1.0,
-            name: String::new(),
+            name: "".into(),
         }
     }
 }
 
 /// The prefixes of a unit, smallest first.
 pub fn of(unit: &Unit) -> Vec<Scale> {
-    let table: &[(f64, &str)] = match unit {
+    let table: &[(f64, &'static str)] = match unit {
         Unit::Nanoseconds => &[(1.0, "ns"), (1e3, "µs"), (1e6, "ms"), (1e9, "s")],
         Unit::Bytes => &[
             (1.0, "B"),
@@ -33,9 +35,29 @@ pub fn of(unit: &Unit) -> Vec<Scale> {
             (1_073_741_824.0, "GiB"),
             (1_099_511_627_776.0, "TiB"),
         ],
-        Unit::BytesPerSecond => return metric(&["", "k", "M", "G", "T", "P"], "B/s"),
-        Unit::FlopsPerSecond => return metric(&["", "k", "M", "G", "T", "P"], "FLOP/s"),
-        Unit::ItemsPerSecond => return metric(&["", "k ", "M ", "G ", "T "], "items/s"),
+        Unit::BytesPerSecond => &[
+            (1.0, "B/s"),
+            (1e3, "kB/s"),
+            (1e6, "MB/s"),
+            (1e9, "GB/s"),
+            (1e12, "TB/s"),
+            (1e15, "PB/s"),
+        ],
+        Unit::FlopsPerSecond => &[
+            (1.0, "FLOP/s"),
+            (1e3, "kFLOP/s"),
+            (1e6, "MFLOP/s"),
+            (1e9, "GFLOP/s"),
+            (1e12, "TFLOP/s"),
+            (1e15, "PFLOP/s"),
+        ],
+        Unit::ItemsPerSecond => &[
+            (1.0, "items/s"),
+            (1e3, "k items/s"),
+            (1e6, "M items/s"),
+            (1e9, "G items/s"),
+            (1e12, "T items/s"),
+        ],
         Unit::Joules => &[
             (1e-6, "µJ"),
             (1e-3, "mJ"),
@@ -51,27 +73,24 @@ pub fn of(unit: &Unit) -> Vec<Scale> {
             (1e6, "MW"),
         ],
         Unit::One => &[(1.0, "")],
-        Unit::Other(name) => return metric(&[""], name),
+        Unit::Other(name) => {
+            return vec![Scale {
+                factor: 1.0,
+                name: name.clone().into(),
+            }];
+        }
     };
-    let scale = |&(factor, name): &(f64, &str)| Scale {
+    let scale = |&(factor, name): &(f64, &'static str)| Scale {
         factor,
         name: name.into(),
     };
     table.iter().map(scale).collect()
 }
 
-fn metric(prefixes: &[&str], symbol: &str) -> Vec<Scale> {
-    let scale = |(power, prefix): (usize, &&str)| Scale {
-        factor: 1000_f64.powi(i32::try_from(power).unwrap_or(0)),
-        name: format!("{prefix}{symbol}"),
-    };
-    prefixes.iter().enumerate().map(scale).collect()
-}
-
 /// The scales to try for a number, best first: from the one it falls into upwards, as rounding may
 /// lift it into the next; a power of ten where no prefix reaches it.
 pub fn around(value: f64, half: f64, unit: &Unit) -> Vec<Scale> {
-    let scales = of(unit);
+    let mut scales = of(unit);
     let half = if half.is_finite() { half } else { 0.0 };
     let size = value.abs().max(half);
     let last = scales.len() - 1;
@@ -79,10 +98,10 @@ pub fn around(value: f64, half: f64, unit: &Unit) -> Vec<Scale> {
     let fitting = scales.iter().rposition(|scale| size >= scale.factor);
     let (plain, fitting) = (plain.unwrap_or(last), fitting.unwrap_or(0));
     match size / scales[fitting].factor {
-        0.0 => scales[plain..].to_vec(),
+        0.0 => scales.split_off(plain),
         ..1e-3 => vec![power_of_ten(size, &scales[plain])],
         1e7.. => vec![power_of_ten(size, &scales[last])],
-        _ => scales[fitting..].to_vec(),
+        _ => scales.split_off(fitting),
     }
 }
 
@@ -91,7 +110,10 @@ fn power_of_ten(size: f64, base: &Scale) -> Scale {
     let digits: String = exponent.to_string().chars().map(superscript).collect();
     Scale {
         factor: base.factor * 10_f64.powi(exponent),
-        name: format!("×10{digits} {}", base.name).trim_end().into(),
+        name: format!("×10{digits} {}", base.name)
+            .trim_end()
+            .to_owned()
+            .into(),
     }
 }
 

@@ -14,7 +14,7 @@ use super::part::{self, Badge, Link, cell};
 use crate::chart::{self, Axis};
 use crate::error::ReportError;
 use crate::model::{Cross, Library, Matrix};
-use crate::text::clip;
+use crate::text::{breakable, clip};
 use crate::words;
 
 /// Longest reason of a verdict, in characters.
@@ -91,6 +91,7 @@ struct Column {
 /// The case that changed the most in one direction.
 #[derive(Serialize)]
 struct Extreme {
+    /// As HTML.
     name: String,
     metric: String,
     effect: Effect,
@@ -98,6 +99,7 @@ struct Extreme {
 
 #[derive(Serialize)]
 struct Row {
+    /// As HTML.
     case: String,
     /// Its series on the newest side; empty where it has none.
     href: String,
@@ -232,7 +234,7 @@ fn extreme(comparison: &Comparison, by: fn(f64) -> f64) -> Option<Extreme> {
     let valued = cases.filter_map(|case| Some((by(goodness(case)?), case)));
     let (most, case) = valued.max_by(|a, b| a.0.total_cmp(&b.0))?;
     Some(Extreme {
-        name: cell(&case.case),
+        name: breakable(&cell(&case.case)),
         metric: part::metric(&case.metric.name),
         effect: judged::effect(case.ratio.as_ref().filter(|_| most > 0.0)?),
     })
@@ -267,7 +269,7 @@ fn rows(library: &Library<'_>, matrix: &Matrix, href: &str) -> Result<Vec<Row>, 
     };
     let row = |(case, metric): Name<'_>| {
         Ok(Row {
-            case: cell(case),
+            case: breakable(&cell(case)),
             href: series(library, matrix, case, metric),
             metric: part::metric(metric),
             cells: cells((case, metric))?,

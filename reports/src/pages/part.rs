@@ -232,11 +232,11 @@ pub fn when(at: Timestamp) -> String {
     at.minute().trim_end_matches(" UTC").to_owned()
 }
 
-/// How long a run took.
+/// How long a run took; empty where nobody knows. One that began and ended at one moment was imported: that is its date.
 pub fn took(run: &RunRow) -> String {
     let ns = |finished: Timestamp| finished.unix_ns().saturating_sub(run.started.unix_ns());
-    run.finished
-        .map_or(String::new(), |finished| format::duration(ns(finished)))
+    let ns = run.finished.map(ns).filter(|ns| *ns != 0);
+    ns.map_or(String::new(), format::duration)
 }
 
 /// A commit, shortened, and whether the tree had changes.

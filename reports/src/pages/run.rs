@@ -9,7 +9,7 @@ use std::mem;
 
 use assay_protocol::{Unit, Verification};
 use assay_record::{EventKind, Timestamp};
-use assay_store::{CaseRow, EventRow, RoundRow, RunRow};
+use assay_store::{CaseRow, EventRow, RoundRow, RunRow, SeriesKey};
 use assay_verdicts::{
     CaseReproduction, CaseState, CaseSummary, MetricSummary, Reproduction, RunSummary,
 };
@@ -102,6 +102,7 @@ struct OtherLine {
 struct Failure {
     id: usize,
     case: String,
+    series: String,
     arm: String,
     state: Badge,
     reason: String,
@@ -165,7 +166,7 @@ pub fn render(library: &Library<'_>, run: &RunRow) -> Result<String, ReportError
     let mut values = whole.is_none().then(|| values::view(library, summary));
     let tally = values.as_mut().map(|values| mem::take(&mut values.tally));
     let read = library.gauges(&run.run);
-    let mut failures = failures(summary);
+    let mut failures = failures(library, summary, whole.is_some());
     let more_failures = failures.len().saturating_sub(FAILURES);
     failures.truncate(FAILURES);
     let page = Page {
@@ -351,14 +352,38 @@ pub fn series_href(
     case: &CaseRow,
     metric: &MetricSummary,
 ) -> String {
-    let key = library.of_case(&case.case).find(|key| {
+    let key = series_key(library, summary, case, metric);
+    key.and_then(|key| library.hrefs.get(key).cloned())
+        .unwrap_or_default()
+}
+
+fn series_key<'a>(
+    library: &Library<'a>,
+    summary: &RunSummary,
+    case: &CaseRow,
+    metric: &MetricSummary,
+) -> Option<&'a SeriesKey> {
+    library.of_case(&case.case).find(|key| {
         (key.timing, key.definition) == (case.timing, case.definition)
             && key.metric == metric.metric.name
             && (&key.suite, &key.machine) == (&summary.run.suite, &summary.run.machine)
             && key.arm == case.arm
-    });
-    key.and_then(|key| library.hrefs.get(key).cloned())
-        .unwrap_or_default()
+    })
+}
+
+/// The page of the first metric of a case that has one. The page of an older run links what had begun by then: that stays so,
+/// whatever is measured later.
+fn any_series(
+    library: &Library<'_>,
+    summary: &RunSummary,
+    case: &CaseSummary,
+    is_whole: bool,
+) -> String {
+    let of_metric = |metric| series_key(library, summary, &case.case, metric);
+    let mut keys = case.metrics.iter().filter_map(of_metric);
+    let is_there = |key: &&SeriesKey| is_whole || library.had_begun(key, summary.run.started);
+    let found = keys.find(is_there);
+    found.map_or(String::new(), |key| library.hrefs[key].clone())
 }
 
 fn is_good(round: &RoundRow) -> bool {
@@ -426,11 +451,12 @@ fn other_lines(library: &Library<'_>, summary: &RunSummary, case: &CaseSummary) 
         .collect()
 }
 
-fn failures(summary: &RunSummary) -> Vec<Failure> {
+fn failures(library: &Library<'_>, summary: &RunSummary, is_whole: bool) -> Vec<Failure> {
     let cases = summary.cases.iter().enumerate();
     let failure = |(id, case): (usize, &CaseSummary)| Failure {
         id,
         case: cell(&case.case.case),
+        series: any_series(library, summary, case, is_whole),
         arm: cell(part::arm(&case.case.arm)),
         state: part::state(&case.state),
         reason: text::clip(part::reason(&case.state), 2000).into_owned(),

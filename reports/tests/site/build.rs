@@ -106,18 +106,20 @@ pub fn case(id: &str, time_ns: f64) -> CaseSummary {
             params: BTreeMap::from([
                 ("dtype".into(), ParamValue::Text("f32".into())),
                 ("elements".into(), ParamValue::Int(1 << 24)),
-            ]),
+            ])
+            .into(),
             device: "cpu".into(),
             timing: TimingMode::Hot,
             definition: Digest::of("definition"),
-            work,
+            work: work.into(),
             deterministic: true,
             bound: assay_protocol::Bound::default(),
             clock_resolution_ns: None,
-            facts: BTreeMap::new(),
-            metrics: vec![Metric::time()],
+            facts: BTreeMap::new().into(),
+            metrics: vec![Metric::time()].into(),
             rounds: (0..6).map(|n| round(n, BlockStatus::Ok)).collect(),
-        },
+        }
+        .into(),
         state: CaseState::Ok,
         metrics: vec![metric],
         fractions: vec![],
@@ -161,7 +163,7 @@ pub fn series_of(runs: &[RunSummary]) -> Vec<Series> {
                 let series = all.entry(key.clone()).or_insert_with(|| Series {
                     key,
                     metric: metric.metric.clone(),
-                    work: case.case.work.clone(),
+                    work: (*case.case.work).clone(),
                     points: Vec::new(),
                     impossible: Vec::new(),
                 });
@@ -188,7 +190,7 @@ fn point(summary: &RunSummary, estimate: Interval) -> Point {
     Point {
         run: summary.run.run.clone(),
         started: summary.run.started,
-        commit: summary.run.commit.clone(),
+        commit: summary.run.commit.as_deref().map(Into::into),
         dirty: summary.run.dirty,
         estimate,
         rounds: 6,

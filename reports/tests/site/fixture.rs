@@ -165,7 +165,8 @@ fn hostile_run() -> RunSummary {
     measured.case.params = BTreeMap::from([(
         HOSTILE.into(),
         assay_protocol::ParamValue::Text(HOSTILE.into()),
-    )]);
+    )])
+    .into();
     let wrong = bad(
         case(HOSTILE, 1.0),
         CaseState::Wrong(HOSTILE.into()),

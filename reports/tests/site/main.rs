@@ -3,6 +3,7 @@
 mod build;
 mod data;
 mod detail;
+mod downloads;
 mod fixture;
 mod html;
 mod older;
@@ -65,6 +66,7 @@ fn publish_whole(model: &SiteModel, out: &Path, settings: &SiteSettings) -> Publ
         ..fixture::portion()
     };
     publication.add(&portion).unwrap();
+    publication.add_others().unwrap();
     publication.finish().unwrap()
 }
 

@@ -24,23 +24,23 @@ fn model(runs: u32) -> SiteModel {
     model
 }
 
-/// What went wrong in each run of the model but the newest: in the third a case that has no series.
-fn troubles(model: &SiteModel) -> Vec<RunSummary> {
+/// What went wrong in each run of the model but the newest: in some runs one case.
+fn troubles(model: &SiteModel, id: &str, runs: &[usize]) -> Vec<RunSummary> {
     let failed = || {
         let status = BlockStatus::Failed("out of memory".into());
         let state = CaseState::Failed("out of memory".into());
-        bad(case("memory/lost@cpu", 1.0), state, &status, HOSTILE)
+        bad(case(id, 1.0), state, &status, HOSTILE)
     };
     let older = model.runs.iter().take(model.runs.len() - 2);
     let found = older.enumerate().map(|(at, run)| RunSummary {
         run: run.clone(),
-        cases: (at == 2).then(failed).into_iter().collect(),
+        cases: runs.contains(&at).then(failed).into_iter().collect(),
         events: Vec::new(),
     });
     found.collect()
 }
 
-fn pages(model: &SiteModel) -> Vec<String> {
+fn pages(model: &SiteModel, troubles: Vec<RunSummary>) -> Vec<String> {
     let folder = TempDir::new().unwrap();
     let settings = SiteSettings::default();
     let presentation = Presentation::of(&settings).unwrap();
@@ -48,13 +48,16 @@ fn pages(model: &SiteModel) -> Vec<String> {
     let mut publication = Publication::begin(model, &out, &presentation).unwrap();
     let runs = publication.missing_runs();
     assert_eq!(runs.len(), model.runs.len());
-    let troubles = troubles(model).into_iter();
     let portion = Portion {
         runs,
-        troubles: troubles.map(|of| (of.run.run.clone(), of)).collect(),
+        troubles: troubles
+            .into_iter()
+            .map(|of| (of.run.run.clone(), of))
+            .collect(),
         ..fixture::portion()
     };
     publication.add(&portion).unwrap();
+    publication.add_others().unwrap();
     publication.finish().unwrap();
     let page = |run: &assay_store::RunRow| {
         std::fs::read_to_string(out.join(format!("runs/{}.html", run.run))).unwrap()
@@ -72,7 +75,8 @@ fn tally(page: &str) -> String {
 #[test]
 fn older_runs_have_every_value_and_what_went_wrong() {
     let model = model(5);
-    let pages = pages(&model);
+    // In the third a case that has no series.
+    let pages = pages(&model, troubles(&model, "memory/lost@cpu", &[2]));
     for (at, page) in pages.iter().enumerate() {
         let is_whole = page.contains("<th scope=\"col\" class=\"num\">Tolerance</th>");
         assert_eq!(is_whole, at >= 3, "page {at}");
@@ -94,4 +98,23 @@ fn older_runs_have_every_value_and_what_went_wrong() {
     assert!(pages[1].contains("impossible") && !pages[0].contains("impossible"));
     assert!(tally(&pages[2]).contains(">3 ok<") && tally(&pages[2]).contains(">1 failed<"));
     assert!(pages[2].contains("out of memory") && pages[2].contains("id=\"case-0\""));
+}
+
+#[test]
+fn failures_of_older_runs_link_the_series_that_had_begun() {
+    let mut model = model(6);
+    let series = &mut model.histories[2].series;
+    series.points.drain(..2);
+    let id = series.key.case.clone();
+    let pages = pages(&model, troubles(&model, &id, &[1, 3]));
+    let heading = |page: &str| {
+        let (_, rest) = page.split_once("<article class=\"failure\"").unwrap();
+        rest.split_once("</h3>").unwrap().0.to_owned()
+    };
+    assert!(
+        !heading(&pages[1]).contains("href"),
+        "{}",
+        heading(&pages[1])
+    );
+    assert!(heading(&pages[3]).contains("<a href=\"../series/"));
 }

@@ -210,6 +210,7 @@ const ALLOWED: &[&str] = &[
     "tr",
     "ul",
     "ol",
+    "wbr",
 ];
 
 /// File names are ours alone, whatever cases and machines are called.

@@ -7,6 +7,7 @@
 
 mod build;
 mod check;
+mod keep;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -14,10 +15,12 @@ use serde::{Deserialize, Serialize};
 use super::random::normal_quantile;
 use super::random::permutation::Permutation;
 use super::random::{Bits as _, Draws};
+use super::table::schema::{Type, Types};
 use super::table::{Column, MISSING, Table, Values};
 
 pub use build::Unsatisfiable;
-pub use check::{Violation, violations};
+pub use check::{Rule, Violation, rules, unchecked, violations};
+pub use keep::{Drawn, Keeper, MOST_DRAWS};
 
 /// Version of a schema on disk.
 pub const SCHEMA: u32 = 1;
@@ -42,7 +45,8 @@ pub struct Schema {
 pub struct TableSchema {
     /// Its name.
     pub name: String,
-    /// How many rows it has.
+    /// How many rows it has; 0, as where nothing is said, of one that is not made but learned or checked.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub rows: u64,
     /// Its columns, in the order of the file.
     pub column: Vec<ColumnSchema>,
@@ -128,6 +132,36 @@ impl ColumnSchema {
         }
     }
 
+    /// The least and the largest number with its digits; `None` where it holds others than numbers.
+    pub fn range(&self) -> Option<(f64, f64)> {
+        let Self::Number {
+            low,
+            high,
+            decimals,
+            ..
+        } = self
+        else {
+            return None;
+        };
+        let scale = 10_f64.powi((*decimals).into());
+        let (first, last) = build::steps_between(*low, *high, scale);
+        Some((first / scale, last / scale))
+    }
+
+    /// What it holds, for whoever reads it from a file.
+    fn holds(&self) -> Type {
+        match self {
+            Self::Key { .. } => Type::Key,
+            Self::Number { decimals, .. } => Type::Number {
+                decimals: *decimals,
+            },
+            Self::Category { labels, .. } => Type::Category {
+                labels: labels.clone(),
+            },
+            Self::Foreign { .. } => Type::Foreign,
+        }
+    }
+
     fn missing(&self) -> f64 {
         match self {
             Self::Key { .. } => 0.0,
@@ -136,6 +170,37 @@ impl ColumnSchema {
             | Self::Foreign { missing, .. } => *missing,
         }
     }
+}
+
+impl TableSchema {
+    /// What its columns hold.
+    pub fn types(&self) -> Types {
+        let columns = self.column.iter();
+        columns
+            .map(|column| (column.name().to_owned(), column.holds()))
+            .collect()
+    }
+
+    /// Columns of numbers and categories of which no value may occur twice.
+    fn unique_columns(&self) -> impl Iterator<Item = usize> {
+        let is_unique = |column: &ColumnSchema| {
+            let is_declared = |constraint: &Constraint| matches!(constraint, Constraint::Unique(name) if name == column.name());
+            let is_made = matches!(
+                column,
+                ColumnSchema::Number { .. } | ColumnSchema::Category { .. }
+            );
+            is_made && self.constraint.iter().any(is_declared)
+        };
+        let columns = self.column.iter().enumerate();
+        columns
+            .filter(move |(_, column)| is_unique(column))
+            .map(|(place, _)| place)
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(rows: &u64) -> bool {
+    *rows == 0
 }
 
 /// A schema whose constraints can hold, ready to make rows.
@@ -188,6 +253,26 @@ enum Cell {
 }
 
 impl Schema {
+    /// The table for a file of some name: that of the name, or the only one that there is.
+    pub fn table_for(&self, name: &str) -> Option<&TableSchema> {
+        if let [only] = self.table.as_slice() {
+            return Some(only);
+        }
+        self.table.iter().find(|table| table.name == name)
+    }
+
+    /// Whether it can hold, whatever it says of numbers of rows.
+    ///
+    /// # Errors
+    /// What cannot hold, or names nothing.
+    pub fn check(&self) -> Result<(), Unsatisfiable> {
+        let mut small = self.clone();
+        for table in &mut small.table {
+            table.rows = 1;
+        }
+        small.build().map(drop)
+    }
+
     /// What makes its rows.
     ///
     /// # Errors

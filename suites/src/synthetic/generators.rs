@@ -7,6 +7,7 @@ pub mod copula;
 pub mod grammar;
 pub mod independent;
 pub mod instructions;
+pub mod language;
 pub mod marginal;
 pub mod markov;
 pub mod mst;
@@ -20,8 +21,8 @@ use super::privacy::PrivacyError;
 use super::table::{Column, Table, TableError};
 use marginal::Marginal;
 
-/// Version of a model on disk.
-pub const MODEL_SCHEMA: u32 = 1;
+/// Version of a model on disk: 2 where a declared table is in it, and otherwise 1.
+pub const MODEL_SCHEMA: u32 = 2;
 
 /// Why nothing can be learned.
 #[derive(Debug, thiserror::Error)]
@@ -56,14 +57,36 @@ impl Model {
         }
     }
 
-    /// Rows `first .. first + rows` under `seed`: the same bits whoever makes them, alone or with others.
-    pub fn rows(&self, seed: u64, first: u64, rows: usize) -> Table {
+    /// Whether its parts go together: a file may be damaged, or written by hand.
+    ///
+    /// # Errors
+    /// What does not.
+    pub fn check(&self) -> Result<(), String> {
         match self {
-            Self::Independent(model) => model.rows(seed, first, rows),
-            Self::Copula(model) => model.rows(seed, first, rows),
-            Self::Mst(model) => model.rows(seed, first, rows),
+            Self::Independent(model) => model.check(),
+            Self::Copula(model) => model.check(),
+            Self::Mst(model) => model.check(),
         }
     }
+
+    /// Rows `first .. first + rows` under `seed`: the same bits whoever makes them, alone or with others.
+    pub fn rows(&self, seed: u64, first: u64, rows: usize) -> Table {
+        self.rows_at(seed, &places(first, rows))
+    }
+
+    /// The rows of some numbers, in their order.
+    pub fn rows_at(&self, seed: u64, places: &[u64]) -> Table {
+        match self {
+            Self::Independent(model) => model.rows_at(seed, places),
+            Self::Copula(model) => model.rows_at(seed, places),
+            Self::Mst(model) => model.rows_at(seed, places),
+        }
+    }
+}
+
+/// The numbers of rows from `first` on.
+pub(super) fn places(first: u64, rows: usize) -> Vec<u64> {
+    (first..first + rows as u64).collect()
 }
 
 /// A column's name and what was learned of it.
@@ -74,6 +97,15 @@ pub struct Named {
     pub name: String,
     /// What was learned.
     pub marginal: Marginal,
+}
+
+/// Whether marginals are such as are learned.
+fn check(columns: &[Named]) -> Result<(), String> {
+    let of_column = |column: &Named| {
+        let checked = column.marginal.check();
+        checked.map_err(|what| format!("column `{}`: {what}", column.name))
+    };
+    columns.iter().try_for_each(of_column)
 }
 
 /// The marginals of a table's columns.
@@ -93,13 +125,13 @@ pub fn marginals(table: &Table) -> Result<Vec<Named>, TableError> {
     Ok(table.columns.iter().map(learn).collect())
 }
 
-/// A table of rows that a function makes, a number on (0, 1) for each column and whether it is missing.
-fn assemble(columns: &[Named], first: u64, rows: &[Vec<Cell>]) -> Table {
+/// A table of rows of these numbers, each a number on (0, 1) for each column or that it is missing.
+fn assemble(columns: &[Named], places: &[u64], rows: &[Vec<Cell>]) -> Table {
     let columns = columns.iter().enumerate().map(|(index, column)| Column {
         name: column.name.clone(),
         values: column
             .marginal
-            .values(first, rows.iter().map(|row| row[index])),
+            .values(places, rows.iter().map(|row| row[index])),
     });
     Table {
         columns: columns.collect(),

@@ -7,6 +7,9 @@ pub mod npy;
 pub mod recipe;
 pub mod workload;
 
+use std::ops::Range;
+
+use assay_kernels::program::Program;
 use rayon::prelude::*;
 
 use super::table::Table;
@@ -37,6 +40,16 @@ pub enum Form {
     },
 }
 
+impl Form {
+    /// Bytes of an item; of a line, about so many.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Array { bytes, shape, .. } => bytes * shape.iter().product::<usize>(),
+            Self::Line { .. } => LINE_BYTES,
+        }
+    }
+}
+
 /// What makes items. Item `i` depends on seed and `i` alone.
 pub trait Items: Send + Sync {
     /// What the bytes of an item are.
@@ -44,6 +57,13 @@ pub trait Items: Send + Sync {
 
     /// Appends the bytes of an item; a line ends with a newline.
     fn append(&self, seed: u64, item: u64, out: &mut Vec<u8>);
+
+    /// Appends the bytes of several, one behind the other.
+    fn append_range(&self, seed: u64, items: Range<u64>, out: &mut Vec<u8>) {
+        for item in items {
+            self.append(seed, item, out);
+        }
+    }
 
     /// Lines as a table of their fields, arrays by what is known of them: a row for each item, from `first` on.
     fn table(&self, seed: u64, first: u64, items: usize) -> Table;
@@ -53,6 +73,12 @@ pub trait Items: Send + Sync {
     /// # Errors
     /// What does not agree.
     fn check(&self, seed: u64, item: u64, bytes: &[u8]) -> Result<(), String>;
+
+    /// What makes the first items of a seed on a CUDA device, to the bit as [`Self::append`] makes them, which it compares; `None`
+    /// where the host alone makes such items.
+    fn program(&self, _seed: u64, _items: usize) -> Option<Program> {
+        None
+    }
 
     /// What is known of all items from the recipe alone, such as their entropy.
     fn facts(&self) -> Vec<(String, String)> {
@@ -69,11 +95,7 @@ pub fn bytes(of: &dyn Items, seed: u64, first: u64, items: u64) -> Vec<u8> {
 
 /// As [`bytes`], behind what `out` holds, whose memory is used again.
 pub fn append_all(of: &dyn Items, seed: u64, first: u64, items: u64, out: &mut Vec<u8>) {
-    let each = match of.form() {
-        Form::Array { bytes, shape, .. } => bytes * shape.iter().product::<usize>(),
-        Form::Line { .. } => LINE_BYTES,
-    };
-    let of_part = (PART_BYTES / each).max(1) as u64;
+    let of_part = (PART_BYTES / of.form().bytes()).max(1) as u64;
     // As many parts as threads are made at a time, and put behind the others in their order.
     let together = of_part * rayon::current_num_threads() as u64;
     let mut parts: Vec<Vec<u8>> = vec![Vec::new(); rayon::current_num_threads()];
@@ -82,9 +104,8 @@ pub fn append_all(of: &dyn Items, seed: u64, first: u64, items: u64, out: &mut V
         parts.par_iter_mut().enumerate().for_each(|(index, part)| {
             part.clear();
             let from = at + index as u64 * of_part;
-            for item in from..(from + of_part).min(items) {
-                of.append(seed, first + item, part);
-            }
+            let to = (from + of_part).min(items);
+            of.append_range(seed, first + from..first + to.max(from), part);
         });
         for part in &parts {
             out.extend_from_slice(part);

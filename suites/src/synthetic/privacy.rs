@@ -25,7 +25,7 @@ pub enum PrivacyError {
     )]
     Delta(f64),
     /// A scale or sensitivity that is none.
-    #[error("{name} is {value}: expected {expected}")]
+    #[error("{name} is {value:?}: expected {expected}")]
     Parameter {
         /// Which.
         name: &'static str,
@@ -71,7 +71,20 @@ impl Budget {
         Ok(Self { epsilon, delta })
     }
 
-    /// Why it protects less than one may think, for a table of `rows` rows.
+    /// A budget with the usual delta: one over the square of the number of rows, which is taken to the next power of ten, so that a
+    /// delta that is published tells no more of it than its length.
+    ///
+    /// # Errors
+    /// If epsilon is none.
+    pub fn usual(epsilon: f64, rows: usize) -> Result<Self, PrivacyError> {
+        let mut power = 10.0_f64;
+        while power < rows as f64 {
+            power *= 10.0;
+        }
+        Self::new(epsilon, 1.0 / (power * power))
+    }
+
+    /// Why it protects less than one may think, for a table of `rows` rows. It is kept with what is private, and so does not say how many.
     ///
     /// A mechanism that publishes one whole row at random is `(0, 1/n)`-private: C. Dwork, A. Roth, "The
     /// Algorithmic Foundations of Differential Privacy", 2014, section 2.3.
@@ -79,7 +92,7 @@ impl Budget {
         let most = 1.0 / rows.max(1) as f64;
         (self.delta > most).then(|| {
             format!(
-                "delta {} is above one over the number of rows, {most:.2e}: a mechanism that publishes a whole row would be private enough",
+                "delta {} is above one over the number of rows: a mechanism that publishes a whole row would be private enough",
                 self.delta
             )
         })
@@ -118,9 +131,19 @@ mod tests {
     }
 
     #[test]
-    fn a_delta_above_one_row_is_warned_of() {
+    fn the_usual_delta_is_the_same_for_tables_of_about_one_size() {
+        let of = |rows| Budget::usual(1.0, rows).unwrap().delta;
+        assert!((of(48_842) / 1e-10 - 1.0).abs() < 1e-12);
+        assert_eq!(of(48_842).to_bits(), of(48_843).to_bits());
+        assert!(of(1) < 1.0 && of(100_000) < 1e-9);
+    }
+
+    #[test]
+    fn a_delta_above_one_row_is_warned_of_in_words_that_do_not_tell_how_many_there_are() {
         let budget = Budget::new(1.0, 1e-3).unwrap();
         assert!(budget.warning(100).is_none());
-        assert!(budget.warning(100_000).unwrap().contains("1.00e-5"));
+        let words = budget.warning(100_000).unwrap();
+        assert!(words.contains("delta 0.001"), "{words}");
+        assert_eq!(budget.warning(2000).unwrap(), words);
     }
 }

@@ -1,21 +1,29 @@
 //! Tables of mixed columns, as generators learn from them and make them.
 //!
 //! A column holds numbers, categories, or keys (text of which nearly every value is different). What a file's text
-//! means is decided once, by [`schema`]; [`csv`], [`jsonl`] and [`parquet`] only carry it.
+//! means is decided once, by [`schema`]; [`csv`], [`jsonl`] and [`parquet`] only carry it. What may not have been meant,
+//! [`doubts`] says.
 
 pub mod census;
 pub mod csv;
+pub mod doubts;
 pub mod file;
 pub mod jsonl;
 pub mod parquet;
 pub mod schema;
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use assay_protocol::Digest;
+use assay_protocol::{Digest, Failure};
+use rayon::prelude::*;
+use schema::Types;
 use thiserror::Error;
+
+/// What truth values are as texts.
+const TRUTHS: [&str; 2] = ["true", "false"];
 
 /// Code of a category that is missing.
 pub const MISSING: u32 = u32::MAX;
@@ -60,6 +68,22 @@ impl TableError {
             source,
         }
     }
+}
+
+/// What a cell takes while a file of text is read, in bytes: a text of its own and what is learned of it.
+const CELL_BYTES: u64 = 48;
+
+/// That reading a file, which takes about so many bytes of memory, will not end this process.
+fn ensure_fits(path: &Path, bytes: u64) -> Result<(), TableError> {
+    assay_kernels::device::memory::ensure_fits(bytes).map_err(|failure| {
+        let words = match failure {
+            Failure::Skipped(words) | Failure::Failed(words) => words,
+        };
+        TableError::format(
+            path,
+            format!("{words}; take a sample of its rows, or a machine with more"),
+        )
+    })
 }
 
 /// Columns of one length.
@@ -159,6 +183,36 @@ impl Values {
         }
     }
 
+    /// Whether one is missing.
+    pub fn is_missing(&self, row: usize) -> bool {
+        match self {
+            Self::Number { values, .. } => values[row].is_nan(),
+            Self::Category { codes, .. } => codes[row] == MISSING,
+            Self::Key { values } => values[row].is_none(),
+        }
+    }
+
+    /// Takes the values of another column, one after the other, to some rows of this one. Both are of one kind, and their codes mean
+    /// the same.
+    fn put(&mut self, rows: &[usize], from: &Self) {
+        match (self, from) {
+            (Self::Number { values, .. }, Self::Number { values: from, .. }) => {
+                rows.iter().zip(from).for_each(|(row, x)| values[*row] = *x);
+            }
+            (Self::Category { codes, .. }, Self::Category { codes: from, .. }) => {
+                rows.iter()
+                    .zip(from)
+                    .for_each(|(row, code)| codes[*row] = *code);
+            }
+            (Self::Key { values }, Self::Key { values: from }) => {
+                rows.iter()
+                    .zip(from)
+                    .for_each(|(row, key)| values[*row].clone_from(key));
+            }
+            _ => unreachable!("values of one model are of one kind"),
+        }
+    }
+
     /// The rows of some numbers, in their order.
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
@@ -178,7 +232,7 @@ impl Values {
     }
 
     /// A value as files of text have it; missing ones are empty.
-    pub fn text(&self, row: usize) -> std::borrow::Cow<'_, str> {
+    pub fn text(&self, row: usize) -> Cow<'_, str> {
         match self {
             Self::Number { values, decimals } => number_text(values[row], *decimals).into(),
             Self::Category { codes, labels } => match codes[row] {
@@ -233,6 +287,18 @@ impl Table {
         Ok(Self { columns })
     }
 
+    /// A table of named columns of texts, as they are declared or else as what they mean.
+    ///
+    /// # Errors
+    /// If two have one name, or if texts are not what is declared of them.
+    fn of_columns(columns: Vec<(String, Vec<String>)>, types: &Types) -> Result<Self, TableError> {
+        let columns = columns.into_par_iter().map(|(name, texts)| {
+            let values = schema::read(types, &name, texts).map_err(TableError::Table)?;
+            Ok(Column { name, values })
+        });
+        Self::new(columns.collect::<Result<_, TableError>>()?)
+    }
+
     /// One column of texts.
     pub fn of_texts(name: &str, texts: impl IntoIterator<Item = String>) -> Self {
         let values = texts.into_iter().map(Some).collect();
@@ -241,6 +307,13 @@ impl Table {
                 name: name.into(),
                 values: Values::Key { values },
             }],
+        }
+    }
+
+    /// Takes the rows of another table of the same model, one after the other, in the place of some of its own.
+    pub(super) fn put(&mut self, rows: &[usize], from: &Self) {
+        for (column, from) in self.columns.iter_mut().zip(&from.columns) {
+            column.values.put(rows, &from.values);
         }
     }
 
@@ -263,6 +336,46 @@ impl Table {
         });
         Self {
             columns: columns.collect(),
+        }
+    }
+
+    /// This table, with keys in place of categories that all differ where another has keys: a table may be too short to
+    /// tell them apart.
+    #[must_use]
+    pub fn with_keys_of(&self, other: &Self) -> Cow<'_, Self> {
+        let is_key = |column: &Column| {
+            let theirs = other.column(&column.name).map(|theirs| &theirs.values);
+            let present = column.values.len() - column.values.missing();
+            matches!(theirs, Some(Values::Key { .. }))
+                && column.values.different_categories() == Some(present)
+        };
+        if !self.columns.iter().any(is_key) {
+            return Cow::Borrowed(self);
+        }
+        let mut table = self.clone();
+        for column in table.columns.iter_mut().filter(|column| is_key(column)) {
+            column.values = keys(&column.values);
+        }
+        Cow::Owned(table)
+    }
+
+    /// Names of columns that another table has and this one has not.
+    pub fn lacks(&self, other: &Self) -> Vec<String> {
+        let names = other.columns.iter().map(|column| &column.name);
+        names
+            .filter(|name| self.column(name).is_none())
+            .cloned()
+            .collect()
+    }
+
+    /// Some of its columns.
+    #[must_use]
+    pub fn columns_at(&self, places: &[usize]) -> Self {
+        Self {
+            columns: places
+                .iter()
+                .map(|place| self.columns[*place].clone())
+                .collect(),
         }
     }
 
@@ -294,6 +407,27 @@ impl Table {
         })
     }
 
+    /// How many bytes its CSV form has, with the line of names.
+    ///
+    /// # Panics
+    /// Never: counting fails at nothing.
+    pub fn csv_bytes(&self) -> u64 {
+        /// Counts what is written.
+        struct Counter(u64);
+        impl std::io::Write for Counter {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0 += bytes.len() as u64;
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut counter = Counter(0);
+        csv::write_to(&mut counter, self).expect("counting fails at nothing");
+        counter.0
+    }
+
     /// SHA-256 over its CSV form: what names a table, whatever file it came from.
     ///
     /// # Panics
@@ -313,6 +447,23 @@ impl Values {
             Self::Category { .. } => "categories",
             Self::Key { .. } => "keys",
         }
+    }
+
+    /// Whether its categories are nothing but truth values: files whose form knows such have them so.
+    fn are_truths(&self) -> bool {
+        let Self::Category { labels, .. } = self else {
+            return false;
+        };
+        !labels.is_empty() && labels.iter().all(|label| TRUTHS.contains(&label.as_str()))
+    }
+
+    /// How many categories occur; `None` where it holds none.
+    fn different_categories(&self) -> Option<usize> {
+        let Self::Category { codes, .. } = self else {
+            return None;
+        };
+        let present = codes.iter().filter(|code| **code != MISSING);
+        Some(present.collect::<HashSet<_>>().len())
     }
 }
 
@@ -341,7 +492,8 @@ fn recoded(ours: &Values, theirs: &Values) -> Option<Values> {
                 labels: Arc::new(all),
             })
         }
-        (Values::Key { .. }, Values::Key { .. }) => Some(theirs.clone()),
+        // A key stays one in a table that is too short to show it.
+        (Values::Key { .. }, _) => Some(keys(theirs)),
         // A column of digits whose sample happened to hold text, or the other way: as text both.
         (Values::Category { .. }, Values::Number { .. } | Values::Key { .. }) => {
             let texts = (0..theirs.len()).map(|row| theirs.text(row).into_owned());
@@ -351,10 +503,22 @@ fn recoded(ours: &Values, theirs: &Values) -> Option<Values> {
     }
 }
 
+/// The texts of a column as keys.
+pub(super) fn keys(values: &Values) -> Values {
+    let key = |row| Some(values.text(row).into_owned()).filter(|text| !text.is_empty());
+    Values::Key {
+        values: (0..values.len()).map(key).collect(),
+    }
+}
+
 /// A column of categories; empty texts are missing.
 pub fn categories(texts: impl IntoIterator<Item = String>) -> Values {
-    let mut labels = Vec::new();
-    let mut known: HashMap<String, u32> = HashMap::new();
+    categories_after(Vec::new(), texts)
+}
+
+/// As [`categories`], with some labels before all others.
+fn categories_after(mut labels: Vec<String>, texts: impl IntoIterator<Item = String>) -> Values {
+    let mut known: HashMap<String, u32> = labels.iter().cloned().zip(0..).collect();
     let codes = texts.into_iter().map(|text| {
         if text.is_empty() {
             return MISSING;
@@ -371,59 +535,15 @@ pub fn categories(texts: impl IntoIterator<Item = String>) -> Values {
     }
 }
 
+/// A table of named columns, for tests.
 #[cfg(test)]
-mod tests {
-    use super::{Column, Table, Values, categories, number_text};
-
-    fn column(name: &str, values: Values) -> Column {
-        Column {
-            name: name.into(),
-            values,
-        }
-    }
-
-    fn texts(texts: &[&str]) -> Values {
-        categories(texts.iter().map(|text| (*text).to_owned()))
-    }
-
-    #[test]
-    fn columns_that_do_not_fit_are_named() {
-        let error = Table::new(vec![column("a", texts(&["x"])), column("b", texts(&[]))]);
-        assert!(error.unwrap_err().to_string().contains("`b` has 0 rows"));
-        let error = Table::new(vec![column("a", texts(&["x"])), column("a", texts(&["y"]))]);
-        assert!(error.unwrap_err().to_string().contains("columns 1 and 2"));
-    }
-
-    #[test]
-    fn categories_are_aligned_by_their_text() {
-        let ours = Table::new(vec![column("c", texts(&["x", "y", ""]))]).unwrap();
-        let theirs = Table::new(vec![column("c", texts(&["y", "z", "", "x"]))]).unwrap();
-        let aligned = ours.align(&theirs).unwrap();
-        let Values::Category { codes, labels } = &aligned.columns[0].values else {
-            panic!("categories")
-        };
-        assert_eq!(codes, &[1, 2, super::MISSING, 0]);
-        assert_eq!(labels.as_slice(), ["x", "y", "z"]);
-        let numbers = Values::Number {
-            values: vec![1.0],
-            decimals: Some(0),
-        };
-        let numbers = Table::new(vec![column("c", numbers)]).unwrap();
-        assert!(
-            numbers
-                .align(&ours)
-                .unwrap_err()
-                .to_string()
-                .contains("numbers")
-        );
-    }
-
-    #[test]
-    fn numbers_have_their_columns_digits() {
-        assert_eq!(number_text(2.5, Some(2)), "2.50");
-        assert_eq!(number_text(-0.001, Some(2)), "0.00");
-        assert_eq!(number_text(-1.0, Some(0)), "-1");
-        assert_eq!(number_text(0.1, None), "0.1");
-        assert_eq!(number_text(f64::NAN, Some(1)), "");
-    }
+pub(crate) fn table_of<const N: usize>(columns: [(&str, Values); N]) -> Table {
+    let column = |(name, values): (&str, Values)| Column {
+        name: name.into(),
+        values,
+    };
+    Table::new(columns.map(column).into()).expect("columns of one length")
 }
+
+#[cfg(test)]
+mod tests;

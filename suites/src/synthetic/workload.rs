@@ -1,27 +1,36 @@
 //! Generators as workloads: how fast they learn and make rows, with how good and how private the rows are.
 //!
-//! Both workloads learn the census-like table of `rows` rows ([`census`]), whose truth is known. `synth-fit` times learning,
+//! Both workloads learn the census-like table of `rows` rows ([`census`]), whose truth is known, with more or fewer of its columns. `synth-fit` times learning,
 //! `synth-rows` making as many rows again; either reports the scores of what came out once a round, outside the timed
-//! region, and what was paid for privacy among its facts.
+//! region, the resident memory at its most while it was timed, table and model included, and what was paid for privacy among its facts. A
+//! suite can demand any score (`require`, as `quality>=0.9, three_way<=0.1`; `quality`, a number, for short): where the rows do not reach it,
+//! verification fails. Rows held out, for those scores that need them, are those behind the rows that were learned.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use assay_kernels::device;
 use assay_protocol::{
-    CaseSpec, Catalog, DeviceKind, Digest, Direction, Failure, Measured, Metric, MetricKind,
-    ParamValue, ParameterInfo, ParameterKind, Prepared, TimingMode, Unit, Verification, Work,
-    Workload, WorkloadInfo,
+    CaseSpec, Catalog, DeviceKind, DeviceSelector, Digest, Direction, Failure, Measured, Metric,
+    MetricKind, ParamValue, ParameterInfo, ParameterKind, Prepared, TimingMode, Unit, Verification,
+    Work, Workload, WorkloadInfo,
 };
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use super::declared::ColumnSchema;
 use super::generators::copula::Copula;
 use super::generators::independent::Independent;
 use super::generators::mst::Mst;
 use super::generators::{FitError, Model};
 use super::privacy::Budget;
+use super::quality::constraints::Declared;
 use super::quality::copies;
-use super::quality::report::scores;
+use super::quality::marginals;
+use super::quality::report::{Report, Scores, report_on, scores};
+use super::quality::requirement::Requirement;
 use super::random::{Draws, Secret};
-use super::table::{Table, census};
+use super::table::{Table, TableError, census};
+use crate::memory;
 
 /// Names of the generators of tables, the first being the default.
 pub const GENERATORS: [&str; 3] = ["copula", "independent", "mst"];
@@ -29,6 +38,12 @@ pub const GENERATORS: [&str; 3] = ["copula", "independent", "mst"];
 const NOISE_STREAM: u64 = 9;
 /// Sets of columns, and much else, are drawn under this seed when scores are taken.
 const SCORE_SEED: u64 = 1;
+
+/// Rows of a seed.
+pub const MOST_ROWS: u64 = 1 << 44;
+
+/// What such noise is worth.
+const SEEDED: &str = "the noise comes of a seed: who knows it can take it away";
 
 /// Where the noise of a private fit comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,18 +64,32 @@ pub fn fit(
     budget: Option<Budget>,
     noise: Noise,
 ) -> Result<Model, FitError> {
+    fit_declared(generator, table, &[], budget, noise)
+}
+
+/// As [`fit`], where some columns are declared: `mst` then takes nothing from the table that the declaration says.
+///
+/// # Errors
+/// As [`fit`].
+pub fn fit_declared(
+    generator: &str,
+    table: &Table,
+    declared: &[ColumnSchema],
+    budget: Option<Budget>,
+    noise: Noise,
+) -> Result<Model, FitError> {
     match generator {
         "independent" => Ok(Model::Independent(Independent::fit(table)?)),
         "copula" => Ok(Model::Copula(Copula::fit(table)?)),
         "mst" => {
-            let budget = budget.map_or_else(
-                || Budget::new(1.0, 1.0 / (table.rows().max(2) as f64).powi(2)),
-                Ok,
-            )?;
+            let budget = budget.map_or_else(|| Budget::usual(1.0, table.rows()), Ok)?;
             let model = match noise {
-                Noise::Secret => Mst::fit(table, budget, &mut Secret)?,
+                Noise::Secret => Mst::fit_declared(table, declared, budget, &mut Secret)?,
                 Noise::Seeded(seed) => {
-                    Mst::fit(table, budget, &mut Draws::of_row(seed, NOISE_STREAM, 0))?
+                    let mut draws = Draws::of_row(seed, NOISE_STREAM, 0);
+                    let mut model = Mst::fit_declared(table, declared, budget, &mut draws)?;
+                    model.caveats.push(SEEDED.into());
+                    model
                 }
             };
             Ok(Model::Mst(model))
@@ -85,10 +114,7 @@ pub enum Synthesis {
 impl Catalog for Synthesis {
     fn info(&self) -> WorkloadInfo {
         let (name, summary) = match self {
-            Self::Fit => (
-                "synth-fit",
-                "learns a census-like table of 15 mixed columns",
-            ),
+            Self::Fit => ("synth-fit", "learns a census-like table of mixed columns"),
             Self::Rows => (
                 "synth-rows",
                 "makes rows of a census-like table that was learned",
@@ -113,10 +139,18 @@ impl Catalog for Synthesis {
             choices,
             devices: vec![],
         };
-        let epsilon = ParameterInfo {
-            name: "epsilon".into(),
+        let require = ParameterInfo {
+            name: "require".into(),
+            kind: ParameterKind::Text,
+            default: Some(ParamValue::Text(String::new())),
+            minimum: None,
+            choices: vec![],
+            devices: vec![],
+        };
+        let float = |name: &str, default: f64| ParameterInfo {
+            name: name.into(),
             kind: ParameterKind::Float,
-            default: Some(ParamValue::Float(1.0)),
+            default: Some(ParamValue::Float(default)),
             minimum: None,
             choices: vec![],
             devices: vec![],
@@ -127,8 +161,11 @@ impl Catalog for Synthesis {
             definition: 1,
             parameters: vec![
                 integer("rows", None),
+                integer("columns", Some(census::COLUMNS as i64)),
                 generator,
-                epsilon,
+                float("epsilon", 1.0),
+                float("quality", 0.0),
+                require,
                 integer("threads", Some(1)),
             ],
             timing: vec![TimingMode::Hot],
@@ -141,16 +178,68 @@ impl Catalog for Synthesis {
     }
 }
 
+/// What came out, scored.
+#[derive(Clone)]
+struct Scored {
+    scores: Scores,
+    exact_copies: f64,
+    /// All scores, where more than these is demanded.
+    report: Option<Arc<Report>>,
+}
+
 struct Case {
     what: Synthesis,
     generator: String,
     budget: Budget,
+    /// What scores of the rows must reach.
+    demands: Vec<Requirement>,
     seed: u64,
     pool: ThreadPool,
     table: Table,
     prepared: Prepared,
     model: Option<Model>,
     made: Option<Table>,
+    /// Scores of what came out last, once they were taken.
+    scored: Option<Scored>,
+    /// Whether [`memory::peak`] tells of it alone.
+    is_watched: bool,
+    /// Most bytes held while it was timed.
+    peak: Option<f64>,
+}
+
+/// What a case demands of scores. Manifests of before have neither parameter.
+fn demands(case: &CaseSpec) -> Result<Vec<Requirement>, String> {
+    let text = case
+        .params
+        .get("require")
+        .map_or(Some(""), ParamValue::as_str);
+    let text = text.ok_or("parameter `require`: expected a text")?;
+    let mut demands = Requirement::parse_all(text)
+        .map_err(|what| format!("parameter `require`: {what}; several are separated by commas"))?;
+    let quality = case
+        .params
+        .get("quality")
+        .map_or(Some(0.0), ParamValue::as_f64);
+    let quality = quality
+        .filter(|quality| (0.0..=1.0).contains(quality))
+        .ok_or("parameter `quality`: expected a number from 0, for nothing demanded, to 1")?;
+    if quality > 0.0 {
+        demands.push(Requirement::at_least("quality", quality));
+    }
+    Ok(demands)
+}
+
+/// Fails if a table is larger than memory, or has more rows than a seed.
+fn check_size(rows: u64, columns: usize) -> Result<(), Failure> {
+    /// Of a cell in the table, in what is made of it, and on the way there.
+    const CELL_BYTES: u64 = 48;
+    if rows >= MOST_ROWS {
+        return Err(Failure::Failed(format!(
+            "parameter `rows` is {rows}: expected fewer than 2^44, which is as many as a seed has"
+        )));
+    }
+    let cells = rows.saturating_mul(columns as u64);
+    device::memory::ensure_fits(cells.saturating_mul(CELL_BYTES))
 }
 
 impl Case {
@@ -168,6 +257,12 @@ impl Case {
             })
         };
         let (rows, threads) = (count("rows")?, count("threads")?);
+        // Manifests of before have no such parameter.
+        let columns = if case.params.contains_key("columns") {
+            count("columns")? as usize
+        } else {
+            census::COLUMNS
+        };
         let generator = case
             .params
             .get("generator")
@@ -178,25 +273,30 @@ impl Case {
             .get("epsilon")
             .and_then(ParamValue::as_f64)
             .unwrap_or(1.0);
-        let delta = 1.0 / (rows.max(2) as f64).powi(2);
-        let budget = Budget::new(epsilon, delta)
+        let budget = Budget::usual(epsilon, rows as usize)
             .map_err(|error| Failure::Failed(format!("parameter `epsilon`: {error}")))?;
+        let demands = demands(case).map_err(Failure::Failed)?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads as usize)
             .build()
             .map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?;
         let seed = case.seed.0;
-        let table = pool.install(|| census::rows(seed, 0, rows as usize));
+        check_size(rows, columns)?;
+        let table = pool.install(|| census::households(seed, rows as usize, columns));
         let mut own = Self {
             what,
             generator: generator.to_owned(),
             budget,
+            demands,
             seed,
             pool,
             table,
             prepared: Prepared::default(),
             model: None,
             made: None,
+            scored: None,
+            is_watched: memory::watch(),
+            peak: None,
         };
         let model = own.fitted()?;
         own.prepared = own.described(&model);
@@ -213,12 +313,22 @@ impl Case {
 
     fn described(&self, model: &Model) -> Prepared {
         let rows = self.table.rows() as u64;
-        let metric = |name: &str, direction| Metric {
+        let metric = |name: &str, unit, direction| Metric {
             name: name.into(),
-            unit: Unit::One,
+            unit,
             direction,
             kind: MetricKind::Case,
         };
+        let mut metrics = vec![
+            metric("quality", Unit::One, Direction::Higher),
+            metric("exact_copies", Unit::One, Direction::Lower),
+        ];
+        if marginals::has_sets::<3>(&self.table) {
+            metrics.push(metric("three_way_error", Unit::One, Direction::Lower));
+        }
+        if self.is_watched {
+            metrics.push(metric("peak_memory", Unit::from("B"), Direction::Lower));
+        }
         let mut facts: BTreeMap<String, String> =
             [("generator".to_owned(), model.name().to_owned())].into();
         if let Model::Mst(mst) = model {
@@ -238,15 +348,16 @@ impl Case {
         }
         Prepared {
             work: Work {
+                bytes: Some(match self.what {
+                    Synthesis::Fit => self.table.csv_bytes(),
+                    Synthesis::Rows => self.rows(model).csv_bytes(),
+                }),
                 items: Some(rows),
-                formula: "items = rows".into(),
+                formula: "items = rows that are learned or made, bytes = those of them as CSV"
+                    .into(),
                 ..Work::default()
             },
-            metrics: vec![
-                metric("quality", Direction::Higher),
-                metric("three_way_error", Direction::Lower),
-                metric("exact_copies", Direction::Lower),
-            ],
+            metrics,
             inputs: [("table".to_owned(), self.table.digest())].into(),
             deterministic: true,
             facts,
@@ -259,6 +370,70 @@ impl Case {
         self.pool
             .install(|| model.rows(self.seed.wrapping_add(1), 0, self.table.rows()))
     }
+
+    /// The scores of the rows that were made, or of those that the model makes; taken once.
+    fn scored(&mut self) -> Result<Scored, Failure> {
+        if let Some(scored) = &self.scored {
+            return Ok(scored.clone());
+        }
+        let model = self
+            .model
+            .as_ref()
+            .ok_or_else(|| Failure::Failed("nothing was learned".into()))?;
+        let made = match &self.made {
+            Some(made) => self.table.align(made),
+            None => self.table.align(&self.rows(model)),
+        };
+        let scored = made.and_then(|made| self.pool.install(|| self.score(&made)));
+        let scored = scored.map_err(|error| Failure::Failed(error.to_string()))?;
+        self.scored = Some(scored.clone());
+        Ok(scored)
+    }
+
+    /// No more than what is shown and demanded: detection, utility and distances take longer than all else.
+    fn score(&self, made: &Table) -> Result<Scored, TableError> {
+        if self.demands.iter().all(|one| one.figure().is_of_scores()) {
+            return Ok(Scored {
+                scores: scores(&self.table, made, SCORE_SEED),
+                exact_copies: copies::exact_copies(&self.table, made),
+                report: None,
+            });
+        }
+        let (rows, columns) = (self.table.rows(), self.table.columns.len());
+        // Row `i` of the census depends on seed and `i` alone: those behind the rows that were learned are others of the same.
+        let held_out = census::households_from(self.seed, rows as u64, rows, columns);
+        let (table, others) = (census::declared(columns), BTreeMap::new());
+        let declared = Declared {
+            table: &table,
+            others: &others,
+        };
+        let report = report_on(
+            &DeviceSelector::CPU,
+            &self.table,
+            Some(&held_out),
+            made,
+            Some(declared),
+            SCORE_SEED,
+        )?;
+        Ok(Scored {
+            scores: report.scores,
+            exact_copies: report.copies.exact_copies,
+            report: Some(Arc::new(report)),
+        })
+    }
+
+    /// What is demanded of the scores and not reached, in words.
+    fn missed(&mut self) -> Result<Vec<String>, Failure> {
+        if self.demands.is_empty() {
+            return Ok(vec![]);
+        }
+        let scored = self.scored()?;
+        let missed = |demand: &Requirement| match &scored.report {
+            Some(report) => demand.missed(report),
+            None => demand.missed_by(demand.figure().of_scores(&scored.scores)),
+        };
+        Ok(self.demands.iter().filter_map(missed).collect())
+    }
 }
 
 impl Workload for Case {
@@ -267,6 +442,7 @@ impl Workload for Case {
     }
 
     fn run(&mut self, iterations: u64) -> Result<Measured, Failure> {
+        self.scored = None;
         for _ in 0..iterations {
             match self.what {
                 Synthesis::Fit => self.model = Some(self.fitted()?),
@@ -276,8 +452,11 @@ impl Workload for Case {
         Ok(Measured::default())
     }
 
-    /// That another thread count, and other parts of the rows, give the same: models to the byte, rows one by one.
+    /// That another thread count, and other parts of the rows, give the same: models to the byte, rows one by one; and that the rows
+    /// reach the scores that are demanded.
     fn verify(&mut self) -> Result<Verification, Failure> {
+        // What is made here again to compare is none of the generator's.
+        self.peak = memory::peak().filter(|_| self.is_watched);
         let model = self
             .model
             .as_ref()
@@ -320,6 +499,23 @@ impl Workload for Case {
                 )
             }
         };
+        let missed = if different == 0 {
+            self.missed()?
+        } else {
+            vec![]
+        };
+        if !missed.is_empty() {
+            return Ok(Verification {
+                passed: false,
+                error: Some(missed.len() as f64),
+                tolerance: Some(0.0),
+                output: Some(output),
+                detail: format!(
+                    "demands of the suite that rows do not meet: {}",
+                    missed.join("; ")
+                ),
+            });
+        }
         Ok(Verification {
             passed: different == 0,
             error: Some(different as f64),
@@ -330,81 +526,20 @@ impl Workload for Case {
     }
 
     fn finish(&mut self) -> Result<BTreeMap<String, f64>, Failure> {
-        let model = self
-            .model
-            .as_ref()
-            .ok_or_else(|| Failure::Failed("nothing was learned".into()))?;
-        let made = self.made.take().unwrap_or_else(|| self.rows(model));
-        let made = self
-            .table
-            .align(&made)
-            .map_err(|error| Failure::Failed(error.to_string()))?;
-        let scores = self.pool.install(|| scores(&self.table, &made, SCORE_SEED));
-        Ok([
-            ("quality".to_owned(), scores.quality),
-            ("three_way_error".to_owned(), scores.three_way),
-            (
-                "exact_copies".to_owned(),
-                copies::exact_copies(&self.table, &made),
-            ),
+        let scored = self.scored()?;
+        self.made = None;
+        let mut values: BTreeMap<String, f64> = [
+            ("quality".to_owned(), scored.scores.quality),
+            ("exact_copies".to_owned(), scored.exact_copies),
         ]
-        .into())
+        .into();
+        if marginals::has_sets::<3>(&self.table) {
+            values.insert("three_way_error".to_owned(), scored.scores.three_way);
+        }
+        values.extend(self.peak.map(|peak| ("peak_memory".to_owned(), peak)));
+        Ok(values)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use assay_protocol::{CaseSpec, Catalog as _, DeviceSelector, ParamValue, TimingMode};
-
-    use super::{GENERATORS, Synthesis};
-
-    fn case(generator: &str, rows: i64, epsilon: f64) -> CaseSpec {
-        let params = [
-            ("rows", ParamValue::Int(rows)),
-            ("generator", ParamValue::Text(generator.into())),
-            ("epsilon", ParamValue::Float(epsilon)),
-            ("threads", ParamValue::Int(2)),
-        ];
-        CaseSpec {
-            workload: "synth-rows".into(),
-            params: params.map(|(name, value)| (name.to_owned(), value)).into(),
-            seed: 3.into(),
-            device: DeviceSelector::CPU,
-            timing: TimingMode::Hot,
-            command: None,
-            kernel: None,
-        }
-    }
-
-    #[test]
-    fn every_generator_is_verified_and_scored() {
-        for generator in GENERATORS {
-            for what in [Synthesis::Fit, Synthesis::Rows] {
-                let mut workload = what.prepare(&case(generator, 400, 1.0)).unwrap();
-                workload.run(1).unwrap();
-                let verification = workload.verify().unwrap();
-                assert!(
-                    verification.passed,
-                    "{generator} {what:?}: {verification:?}"
-                );
-                let values = workload.finish().unwrap();
-                assert!(
-                    (0.3..=1.0).contains(&values["quality"]),
-                    "{generator}: {values:?}"
-                );
-                assert_eq!(
-                    workload.prepared().facts.contains_key("privacy.ledger"),
-                    generator == "mst"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn bad_parameters_are_named() {
-        let error = |case: &CaseSpec| format!("{:?}", Synthesis::Rows.prepare(case).err().unwrap());
-        assert!(error(&case("mst", 400, 0.0)).contains("`epsilon`: epsilon is 0"));
-        assert!(error(&case("copula", 0, 1.0)).contains("`rows`"));
-        assert!(error(&case("gan", 10, 1.0)).contains("no generator is called `gan`"));
-    }
-}
+mod tests;

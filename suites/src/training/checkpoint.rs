@@ -10,12 +10,13 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use assay_kernels::buffer::Buffer;
 use assay_kernels::element::DType;
-use assay_protocol::Digest;
+use assay_protocol::{Digest, Failure};
 use serde::{Deserialize, Serialize};
 
+use super::model::Parameter;
 use super::run::Training;
+use super::setup;
 
 /// Version of what is in `__metadata__`.
 const FORMAT: &str = "assay-training-1";
@@ -42,6 +43,9 @@ pub enum CheckpointError {
         /// What was found, and what was expected.
         what: String,
     },
+    /// A device failed that has the tensors, or was to get them.
+    #[error("{0}")]
+    Device(Failure),
 }
 
 /// What a header says of a tensor.
@@ -57,7 +61,8 @@ fn dtype_name(dtype: DType) -> String {
     dtype.name().to_uppercase()
 }
 
-/// Writes a checkpoint; a file of that name is replaced when all of it is there. Says how many bytes it has.
+/// Writes a checkpoint, with what is known of the model for whoever reads it; a file of that name is replaced when all of it is there. Says
+/// how many bytes it has.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -66,10 +71,17 @@ pub fn save(training: &Training, path: &Path) -> Result<u64, CheckpointError> {
         path: path.to_owned(),
         error,
     };
+    let on_device = CheckpointError::Device;
     let (mut header, mut metadata, mut at) = (serde_json::Map::new(), BTreeMap::new(), 0);
     metadata.insert("format".to_owned(), FORMAT.to_owned());
-    metadata.insert("step".to_owned(), training.at.to_string());
+    metadata.insert("step".to_owned(), training.at().to_string());
+    let facts = training.facts.iter();
+    for (name, fact) in facts {
+        metadata.insert(format!("sha256:{name}"), Digest::of(fact).to_string());
+        metadata.insert((*name).to_owned(), fact.clone());
+    }
     for (name, shape, buffer) in training.tensors() {
+        let buffer = training.session().read(buffer).map_err(on_device)?;
         let end = at + buffer.bytes().len();
         let entry = Entry {
             dtype: dtype_name(buffer.dtype()),
@@ -102,6 +114,8 @@ pub fn save(training: &Training, path: &Path) -> Result<u64, CheckpointError> {
         file.write_all(&(text.len() as u64).to_le_bytes())?;
         file.write_all(&text)?;
         for (_, _, buffer) in training.tensors() {
+            let buffer = training.session().read(buffer);
+            let buffer = buffer.map_err(|failure| io::Error::other(failure.to_string()))?;
             file.write_all(buffer.bytes())?;
         }
         file.sync_all()?;
@@ -164,24 +178,33 @@ fn read(path: &Path) -> Result<Contents, CheckpointError> {
 
 impl Contents {
     /// The bytes of a tensor, if they are those that were written, of this type and shape.
-    fn tensor(&self, name: &str, shape: &[usize], buffer: &Buffer) -> Result<&[u8], String> {
+    fn tensor(&self, name: &str, shape: &[usize], dtype: DType) -> Result<&[u8], String> {
         let entry = self
             .entries
             .get(name)
             .ok_or_else(|| format!("tensor `{name}` is missing"))?;
-        let expected = dtype_name(buffer.dtype());
+        let expected = dtype_name(dtype);
+        let bytes = shape.iter().product::<usize>() * dtype.bytes();
         if entry.dtype != expected || entry.shape != shape {
             return Err(format!(
                 "tensor `{name}` is {} of {:?}: expected {expected} of {shape:?}; it is of another model",
                 entry.dtype, entry.shape
             ));
         }
+        let found = self.verified(name, entry)?;
+        if found.len() != bytes {
+            return Err(format!(
+                "tensor `{name}` has {} bytes: expected {bytes}",
+                found.len()
+            ));
+        }
+        Ok(found)
+    }
+
+    /// The bytes of a tensor, if they are those that were written.
+    fn verified(&self, name: &str, entry: &Entry) -> Result<&[u8], String> {
         let [begin, end] = entry.data_offsets;
-        let bytes = self
-            .bytes
-            .get(begin..end)
-            .filter(|bytes| bytes.len() == buffer.bytes().len());
-        let bytes = bytes.ok_or_else(|| {
+        let bytes = self.bytes.get(begin..end).ok_or_else(|| {
             format!("tensor `{name}` lies outside of the file, which is cut short or damaged")
         })?;
         let digest = Digest::of(bytes).to_string();
@@ -194,7 +217,49 @@ impl Contents {
         }
     }
 
+    /// The numbers of a parameter: of one that is codes those that they stand for.
+    fn values(&self, parameter: &Parameter) -> Result<Vec<f32>, String> {
+        let (name, sides) = (&parameter.name, parameter.sides());
+        if parameter.scales.is_none() {
+            return self.tensor(name, &sides, DType::F32).map(numbers);
+        }
+        let codes = self.tensor(name, &sides, DType::I8)?;
+        let scales = self.tensor(&format!("{name}.scales"), &[parameter.shape[0]], DType::F32)?;
+        Ok(parameter.quantised().decode(codes, &numbers(scales)))
+    }
+
+    /// Whether a model of it was trained on the tokens of a training.
+    fn check_tokens(&self, training: &Training) -> Result<(), String> {
+        let mut own = training.facts.iter();
+        let own = own.find_map(|(_, fact)| setup::tokenizer_of_words(fact));
+        let words = self.metadata.get(setup::MODEL);
+        let found = words.and_then(|words| setup::tokenizer_of_words(words));
+        if own == found {
+            return Ok(());
+        }
+        let [found, own] = [found, own].map(|digest| digest.unwrap_or_else(|| "bytes".into()));
+        Err(format!(
+            "its model was trained on other tokens, {found}: expected {own}; name the same `tokenizer`"
+        ))
+    }
+
+    /// Whether all tensors are as they were written, those among them that nobody asks for.
+    fn check(&self) -> Result<(), String> {
+        let mut all = self.entries.iter();
+        all.try_for_each(|(name, entry)| self.verified(name, entry).map(drop))
+    }
+
     fn step(&self) -> Result<usize, String> {
+        for (name, fact) in &self.metadata {
+            let is_own = ["format", "step"].contains(&name.as_str());
+            if is_own || name.starts_with("sha256:") {
+                continue;
+            }
+            let digest = Digest::of(fact).to_string();
+            if self.metadata.get(&format!("sha256:{name}")) != Some(&digest) {
+                return Err(format!("what it says of its `{name}` is damaged"));
+            }
+        }
         let format = self.metadata.get("format").map_or("none", String::as_str);
         if format != FORMAT {
             return Err(format!(
@@ -218,9 +283,12 @@ pub fn load(training: &mut Training, path: &Path) -> Result<(), CheckpointError>
         what,
     };
     let step = contents.step().map_err(refused)?;
+    contents.check_tokens(training).map_err(refused)?;
     let mut found = vec![];
     for (name, shape, buffer) in training.tensors() {
-        found.push(contents.tensor(name, &shape, buffer).map_err(refused)?);
+        let dtype = training.session().spec(buffer).dtype;
+        let tensor = contents.tensor(name, &shape, dtype);
+        found.push(tensor.map_err(refused)?);
     }
     if contents.entries.len() > found.len() {
         let known: Vec<_> = training
@@ -231,12 +299,38 @@ pub fn load(training: &mut Training, path: &Path) -> Result<(), CheckpointError>
         let other = other.map_or("", String::as_str);
         return Err(refused(format!("tensor `{other}` is not of this training")));
     }
-    training.set_tensors(&found);
-    training.at = step;
-    Ok(())
+    training
+        .go_on(step, &found)
+        .map_err(CheckpointError::Device)
 }
 
-/// Takes the parameters that are not trained, where some are, from a checkpoint of a model without adapters.
+/// The parameters of a model, which `model` names by what the checkpoint says of it.
+///
+/// # Errors
+/// If the file cannot be read, is damaged, or lacks one of them; what `model` says.
+pub fn parameters(
+    path: &Path,
+    model: impl FnOnce(&BTreeMap<String, String>) -> Result<Vec<Parameter>, String>,
+) -> Result<Vec<Vec<f32>>, CheckpointError> {
+    let contents = read(path)?;
+    let refused = |what: String| CheckpointError::Refused {
+        path: path.to_owned(),
+        what,
+    };
+    contents.step().map_err(refused)?;
+    contents.check().map_err(refused)?;
+    let parameters = model(&contents.metadata).map_err(refused)?;
+    let values = parameters.iter().map(|p| contents.values(p));
+    values.collect::<Result<_, String>>().map_err(refused)
+}
+
+fn numbers(bytes: &[u8]) -> Vec<f32> {
+    let number = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    bytes.chunks_exact(4).map(number).collect()
+}
+
+/// Takes the parameters that are not trained, where some are, from a checkpoint of a model without adapters; what is kept as codes is
+/// quantised.
 ///
 /// # Errors
 /// If the file cannot be read, is damaged, or lacks one of them.
@@ -247,23 +341,25 @@ pub fn load_base(training: &mut Training, path: &Path) -> Result<(), CheckpointE
         what,
     };
     contents.step().map_err(refused)?;
-    let is_frozen: Vec<bool> = training
-        .parameters
-        .iter()
-        .map(|p| p.gradient.is_none())
-        .collect();
-    let mut bytes = vec![];
-    for (number, (name, shape, buffer)) in training.tensors().enumerate() {
-        let is_frozen = is_frozen.get(number).copied().unwrap_or(false);
-        bytes.push(if is_frozen {
-            contents
-                .tensor(name, &shape, buffer)
-                .map_err(refused)?
-                .to_vec()
-        } else {
-            buffer.bytes().to_vec()
-        });
+    contents.check().map_err(refused)?;
+    contents.check_tokens(training).map_err(refused)?;
+    let mut found = vec![];
+    for parameter in training.parameters.iter().filter(|p| p.gradient.is_none()) {
+        let bytes = contents.tensor(&parameter.name, &parameter.sides(), DType::F32);
+        found.extend(stored(parameter, bytes.map_err(refused)?));
     }
-    training.set_tensors(&bytes.iter().map(Vec::as_slice).collect::<Vec<_>>());
-    Ok(())
+    let mut found = found.into_iter();
+    found
+        .try_for_each(|(buffer, bytes)| training.write(buffer, &bytes))
+        .map_err(CheckpointError::Device)
+}
+
+/// What goes to the buffers of a parameter, given its numbers.
+fn stored(parameter: &Parameter, bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
+    let Some(scales) = parameter.scales else {
+        return vec![(parameter.buffer, bytes.to_vec())];
+    };
+    let (codes, of_rows) = parameter.quantised().encode(&numbers(bytes));
+    let of_rows = of_rows.into_iter().flat_map(f32::to_le_bytes);
+    vec![(parameter.buffer, codes), (scales, of_rows.collect())]
 }

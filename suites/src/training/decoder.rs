@@ -20,7 +20,7 @@ use assay_kernels::program::{Fill, Role};
 
 use super::layers::{self, Activation, FeedForward, Linear, Norm};
 use super::mixture::{MixtureLayer, Routing};
-use super::model::{Model, Start, Tensor};
+use super::model::{Model, Start, Tensor, Units};
 
 const DEVIATION: f32 = 0.02;
 
@@ -60,6 +60,9 @@ pub struct Shape {
     pub routing: Option<Routing>,
     /// Rank of adapters of queries and values; of none, all parameters are trained, and else those of adapters alone.
     pub rank: usize,
+    /// What the weights of linear layers below adapters are kept as: `f32`, or `i8`, codes with a scale for each row. Tables, biases
+    /// and norms are `f32`.
+    pub base: DType,
 }
 
 impl Shape {
@@ -186,7 +189,7 @@ impl SelfAttention {
         for (layer, y) in self.inputs.iter().zip([given.q, given.k, given.v]) {
             layer.forward(model, x, y);
         }
-        model.program.family = "attention";
+        model.program.belongs_to("attention");
         self.brick.forward(&mut model.program, &given);
         self.output.forward(model, given.out, out);
     }
@@ -198,7 +201,7 @@ impl SelfAttention {
         let gradients = [(); 3].map(|()| model.take(len));
         self.output
             .backward(model, [given.out, dy], d_out, Store::Set);
-        model.program.family = "attention";
+        model.program.belongs_to("attention");
         self.brick
             .backward(&mut model.program, &given, d_out, gradients);
         let stores = [Store::Set, Store::Add, Store::Add];
@@ -288,15 +291,20 @@ impl Layer {
         }
     }
 
-    /// After the first norm, between the two branches, after the second norm, and the output.
-    fn kept(&self, model: &mut Model, len: usize) -> [usize; 4] {
-        ["normal1", "between", "normal2", "out"]
+    /// After the first norm, between the two branches, and after the second norm.
+    fn kept(&self, model: &mut Model, len: usize) -> [usize; 3] {
+        ["normal1", "between", "normal2"]
             .map(|part| model.kept(&format!("{}.{part}", self.name), len))
+    }
+
+    fn out(&self, model: &mut Model, len: usize) -> usize {
+        model.kept(&format!("{}.out", self.name), len)
     }
 
     fn forward(&self, model: &mut Model, x: usize) -> usize {
         let len = model.program.buffers[x].len;
-        let [first, between, second, out] = self.kept(model, len);
+        let [first, between, second] = self.kept(model, len);
+        let out = self.out(model, len);
         let branch = model.take(len);
         self.norms[0].forward(model, x, first);
         self.attention.forward(model, first, branch);
@@ -311,15 +319,15 @@ impl Layer {
     /// Turns the gradient of the output, in `d`, into that of `x`.
     fn backward(&self, model: &mut Model, x: usize, d: usize) {
         let len = model.program.buffers[x].len;
-        let [first, between, second, _] = self.kept(model, len);
+        let [first, between, second] = self.kept(model, len);
         let (of_branch, of_norm) = (model.take(len), model.take(len));
         self.second.backward(model, [second, d], of_branch);
         self.norms[1].backward(model, [between, of_branch], of_norm);
-        model.program.family = "residual";
+        model.program.belongs_to("residual");
         layers::accumulate(model, len, of_norm, d);
         self.attention.backward(model, [first, d], of_branch);
         self.norms[0].backward(model, [x, of_branch], of_norm);
-        model.program.family = "residual";
+        model.program.belongs_to("residual");
         layers::accumulate(model, len, of_norm, d);
         model.give(of_branch);
         model.give(of_norm);
@@ -344,10 +352,13 @@ impl Decoder {
         let Shape { width, length, .. } = shape;
         let trains = model.trains;
         model.trains &= shape.rank == 0;
+        model.quantises = shape.base == DType::I8;
         let start = Start::Uniform(DEVIATION);
-        let table = model.parameter("tokens", [shape.vocabulary, width], start);
+        let rows = [shape.vocabulary, width];
+        let table = model.parameter_of_units("tokens", rows, Units::Rows, start);
         let places = (shape.places == Places::Learned).then(|| {
-            let table = model.parameter("places", [length, width], start);
+            let rows = [length, width];
+            let table = model.parameter_of_units("places", rows, Units::Rows, start);
             let fill = Fill::Host(Box::new(move |buffer, _| {
                 let places = buffer.get_mut::<u32>().iter_mut();
                 places
@@ -368,6 +379,7 @@ impl Decoder {
         let layers = (0..shape.layers).map(layer).collect();
         let norm = Norm::new(model, "norm", shape.norm, [shape.tokens(), width]);
         model.trains = trains;
+        model.quantises = false;
         Self {
             shape,
             table,
@@ -403,8 +415,8 @@ impl Decoder {
         self.layers.iter().filter_map(of_layer).collect()
     }
 
-    /// Computes the loss of each token, given all tokens and their labels.
-    pub fn forward(&self, model: &mut Model, [ids, labels]: [usize; 2], losses: usize) {
+    /// Computes the loss of each token, given all tokens and their labels; gives the logits.
+    pub fn forward(&self, model: &mut Model, [ids, labels]: [usize; 2], losses: usize) -> usize {
         let shape = self.shape;
         let Shape {
             vocabulary, width, ..
@@ -412,20 +424,23 @@ impl Decoder {
         let (tokens, len) = (shape.tokens(), shape.len());
         let mut x = self.embed(model, ids);
         for layer in &self.layers {
+            model.enter(&layer.name);
             x = layer.forward(model, x);
+            model.leave();
         }
         let normal = model.kept("normal", len);
         self.norm.forward(model, x, normal);
         let logits = model.kept("logits", tokens * vocabulary);
         let product = Shape::head(Form::RightTurned, [tokens, vocabulary, width], Store::Set);
         let table = model.buffer(self.table);
-        model.program.family = "head";
+        model.program.belongs_to("head");
         product.append(&mut model.program, normal, table, None, logits);
         let logsums = model.kept("logsums", tokens);
-        model.program.family = "cross-entropy";
+        model.program.belongs_to("cross-entropy");
         shape
             .cross_entropy()
             .forward(&mut model.program, [logits, labels], losses, logsums);
+        logits
     }
 
     fn embed(&self, model: &mut Model, ids: usize) -> usize {
@@ -434,13 +449,13 @@ impl Decoder {
         let rows = self.shape.embedding(self.shape.vocabulary);
         let table = model.buffer(self.table);
         let Some((of_places, places)) = self.places else {
-            model.program.family = "embedding";
+            model.program.belongs_to("embedding");
             rows.forward(&mut model.program, table, ids, x);
             return x;
         };
         let (of_tokens, of_place) = (model.take(len), model.take(len));
         let of_places = model.buffer(of_places);
-        model.program.family = "embedding";
+        model.program.belongs_to("embedding");
         rows.forward(&mut model.program, table, ids, of_tokens);
         self.shape.embedding(self.shape.length).forward(
             &mut model.program,
@@ -469,15 +484,16 @@ impl Decoder {
             model.take(len),
             model.take(len),
         );
-        model.program.family = "cross-entropy";
+        model.program.belongs_to("cross-entropy");
         shape.cross_entropy().backward(
             &mut model.program,
             [logits, labels, logsums],
             scale,
             d_logits,
         );
+        model.scale_loss(d_logits);
         let table = model.buffer(self.table);
-        model.program.family = "head";
+        model.program.belongs_to("head");
         Shape::head(Form::Plain, [tokens, width, vocabulary], Store::Set).append(
             &mut model.program,
             d_logits,
@@ -487,17 +503,21 @@ impl Decoder {
         );
         let mut inputs = vec![model.kept("embedded", len)];
         for layer in &self.layers {
-            inputs.push(layer.kept(model, len)[3]);
+            inputs.push(layer.out(model, len));
         }
         self.norm
             .backward(model, [inputs[self.layers.len()], d_normal], d);
         for (layer, x) in self.layers.iter().zip(&inputs).rev() {
+            if model.enter(&layer.name) {
+                layer.forward(model, *x);
+            }
             layer.backward(model, *x, d);
+            model.leave();
         }
         if let Some((of_places, places)) = self.places
             && let Some(gradient) = model.gradient(of_places)
         {
-            model.program.family = "embedding";
+            model.program.belongs_to("embedding");
             shape.embedding(shape.length).backward(
                 &mut model.program,
                 Order::Fixed,
@@ -507,7 +527,7 @@ impl Decoder {
             );
         }
         if let Some(gradient) = model.gradient(self.table) {
-            model.program.family = "embedding";
+            model.program.belongs_to("embedding");
             shape.embedding(vocabulary).backward(
                 &mut model.program,
                 Order::Fixed,
@@ -516,7 +536,7 @@ impl Decoder {
                 gradient,
             );
             // The table is that of the logits, too.
-            model.program.family = "head";
+            model.program.belongs_to("head");
             Shape::head(Form::LeftTurned, [vocabulary, width, tokens], Store::Add).append(
                 &mut model.program,
                 d_logits,

@@ -6,14 +6,15 @@ use assay_kernels::ml;
 use assay_kernels::ml::activation::{Form, Gelu, SwiGlu};
 use assay_kernels::ml::add::Add;
 use assay_kernels::ml::bias_gelu::BiasGelu;
+use assay_kernels::ml::cast::Cast;
 use assay_kernels::ml::norm::Kind;
 use assay_kernels::ml::product::{self, Product};
 
-use super::model::{Model, Start, Tensor};
+use super::model::{Model, Start, Tensor, Weights};
 
 /// `out = a + b`.
 pub fn add(model: &mut Model, elements: usize, [a, b]: [usize; 2], out: usize) {
-    model.program.family = "residual";
+    model.program.belongs_to("residual");
     let dtype = DType::F32;
     Add { elements, dtype }.forward(&mut model.program, [a, b], out);
 }
@@ -24,9 +25,25 @@ pub fn accumulate(model: &mut Model, elements: usize, x: usize, sum: usize) {
     Add { elements, dtype }.accumulate(&mut model.program, x, sum);
 }
 
+/// Appends the rounding of all numbers of `from` to the type of `to`.
+fn cast(model: &mut Model, from: usize, to: usize) {
+    let spec = &model.program.buffers[to];
+    let (elements, to_type) = (spec.len, spec.dtype);
+    model.program.belongs_to("cast");
+    let brick = Cast {
+        elements,
+        to: to_type,
+    };
+    brick.forward(&mut model.program, from, to);
+}
+
 /// A linear layer: `y = x W + b`, and `x A B` of an adapter.
+///
+/// Where a model [stores](Model::stored) in 16 bits what is multiplied, `x`, `W` and the gradient of `y` are rounded first; sums are of `f32`, and so
+/// are `y`, the gradients of `W` and of `x`, and adapters. Weights that are codes of 8 bits are not rounded once more.
 #[derive(Clone, Debug)]
 pub struct Linear {
+    name: String,
     brick: ml::linear::Linear,
     weight: Tensor,
     bias: Option<Tensor>,
@@ -43,10 +60,11 @@ impl Linear {
         deviation: f32,
     ) -> Self {
         let start = Start::Uniform(deviation);
-        let weight = model.parameter(&format!("{name}.weight"), [inputs, outputs], start);
+        let weight = model.weight(&format!("{name}.weight"), [inputs, outputs], start);
         let bias = has_bias
             .then(|| model.parameter(&format!("{name}.bias"), [1, outputs], Start::Constant(0.0)));
         Self {
+            name: name.to_owned(),
             brick: ml::linear::Linear::new(rows, inputs, outputs),
             weight,
             bias,
@@ -68,9 +86,20 @@ impl Linear {
     /// Computes `y`.
     pub fn forward(&self, model: &mut Model, x: usize, y: usize) {
         let bias = self.bias.map(|bias| model.buffer(bias));
-        let weight = model.buffer(self.weight);
-        model.program.family = "linear";
-        self.brick.forward(&mut model.program, x, weight, bias, y);
+        let of_x = self.stored_input(model, x);
+        let weights = self.stored_weights(model);
+        if model.stored != DType::F32 {
+            cast(model, x, of_x);
+            if let Weights::Numbers(stored) = weights {
+                cast(model, model.buffer(self.weight), stored);
+            }
+        }
+        model.program.belongs_to("linear");
+        let (brick, program) = (&self.brick, &mut model.program);
+        match weights {
+            Weights::Numbers(weights) => brick.forward(program, of_x, weights, bias, y),
+            Weights::Codes(weights) => brick.forward_codes(program, of_x, weights, bias, y),
+        }
         if let Some(adapter) = &self.adapter {
             adapter.forward(model, x, y);
         }
@@ -85,15 +114,49 @@ impl Linear {
         without.forward(model, x, y);
     }
 
+    /// Where `x` is, as it is multiplied.
+    fn stored_input(&self, model: &mut Model, x: usize) -> usize {
+        let (dtype, brick) = (model.stored, self.brick);
+        if dtype == DType::F32 {
+            return x;
+        }
+        let name = format!("{}.stored-x", self.name);
+        model.kept_as(&name, dtype, brick.rows * brick.inputs)
+    }
+
+    /// Where the weights are, as they are multiplied.
+    fn stored_weights(&self, model: &mut Model) -> Weights {
+        let (dtype, brick) = (model.stored, self.brick);
+        let weights = model.weights(self.weight);
+        if dtype == DType::F32 || matches!(weights, Weights::Codes(_)) {
+            return weights;
+        }
+        let name = format!("{}.stored-w", self.name);
+        Weights::Numbers(model.kept_as(&name, dtype, brick.inputs * brick.outputs))
+    }
+
+    /// The gradient of `y`, as it is multiplied.
+    fn stored_gradient(&self, model: &mut Model, dy: usize) -> usize {
+        let (dtype, len) = (model.stored, self.brick.rows * self.brick.outputs);
+        if dtype == DType::F32 {
+            return dy;
+        }
+        // One for all layers: it is used at once.
+        let stored = model.kept_as(&format!("stored-gradient.{len}"), dtype, len);
+        cast(model, dy, stored);
+        stored
+    }
+
     /// Computes the gradients of the parameters and, as `store` says, of `x`.
     pub fn backward(&self, model: &mut Model, [x, dy]: [usize; 2], dx: usize, store: Store) {
-        self.backward_weight(model, x, dy);
+        let stored = self.stored_gradient(model, dy);
+        self.backward_weight(model, x, stored);
         if let Some(gradient) = self.bias.and_then(|bias| model.gradient(bias)) {
-            model.program.family = "linear";
+            model.program.belongs_to("linear");
             self.brick
                 .backward_bias(&mut model.program, dy, gradient, Store::Set);
         }
-        self.backward_input(model, dy, dx, store);
+        self.backward_input(model, stored, dx, store);
         if let Some(adapter) = &self.adapter {
             adapter.backward(model, [x, dy], dx);
         }
@@ -101,17 +164,22 @@ impl Linear {
 
     fn backward_weight(&self, model: &mut Model, x: usize, dy: usize) {
         if let Some(gradient) = model.gradient(self.weight) {
-            model.program.family = "linear";
+            let x = self.stored_input(model, x);
+            model.program.belongs_to("linear");
             self.brick
                 .backward_weights(&mut model.program, x, dy, gradient, Store::Set);
         }
     }
 
     fn backward_input(&self, model: &mut Model, dy: usize, dx: usize, store: Store) {
-        let weight = model.buffer(self.weight);
-        model.program.family = "linear";
-        self.brick
-            .backward_input(&mut model.program, dy, weight, dx, store);
+        // There since the forward pass.
+        let weights = self.stored_weights(model);
+        model.program.belongs_to("linear");
+        let (brick, program) = (&self.brick, &mut model.program);
+        match weights {
+            Weights::Numbers(weights) => brick.backward_input(program, dy, weights, dx, store),
+            Weights::Codes(weights) => brick.backward_input_codes(program, dy, weights, dx, store),
+        }
     }
 }
 
@@ -159,7 +227,7 @@ impl Adapter {
     fn forward(&self, model: &mut Model, x: usize, y: usize) {
         let (a, b) = (model.buffer(self.a), model.buffer(self.b));
         let between = self.between(model);
-        model.program.family = "adapter";
+        model.program.belongs_to("adapter");
         self.down.forward(&mut model.program, x, a, None, between);
         let ml::linear::Linear {
             rows,
@@ -184,7 +252,7 @@ impl Adapter {
         let between = self.between(model);
         let d_between = model.take(self.down.rows * self.down.outputs);
         let (of_a, of_b) = (model.gradient(self.a), model.gradient(self.b));
-        model.program.family = "adapter";
+        model.program.belongs_to("adapter");
         let program = &mut model.program;
         self.up
             .backward_input(program, dy, b, d_between, Store::Set);
@@ -237,7 +305,7 @@ impl Norm {
     /// Computes `out`.
     pub fn forward(&self, model: &mut Model, x: usize, out: usize) {
         let (parameters, statistics) = (model.buffer(self.parameters), self.statistics(model));
-        model.program.family = "norm";
+        model.program.belongs_to("norm");
         self.brick
             .forward(&mut model.program, x, parameters, out, statistics);
     }
@@ -247,7 +315,7 @@ impl Norm {
         let (parameters, statistics) = (model.buffer(self.parameters), self.statistics(model));
         let gradient = model.gradient(self.parameters);
         let gradient = gradient.unwrap_or_else(|| model.take(self.brick.parameters()));
-        model.program.family = "norm";
+        model.program.belongs_to("norm");
         self.brick.backward(
             &mut model.program,
             [x, parameters, statistics, dy],
@@ -328,19 +396,19 @@ impl FeedForward {
             (Some(layer), _) => {
                 layer.forward(model, x, gate);
                 self.up.forward(model, x, up);
-                model.program.family = "activation";
+                model.program.belongs_to("activation");
                 let dtype = DType::F32;
                 SwiGlu { elements, dtype }.forward(&mut model.program, gate, up, between);
             }
             (None, Some((brick, bias))) => {
                 self.up.multiply(model, x, up);
                 let bias = model.buffer(bias);
-                model.program.family = "activation";
+                model.program.belongs_to("activation");
                 brick.forward(&mut model.program, up, bias, between);
             }
             (None, None) => {
                 self.up.forward(model, x, up);
-                model.program.family = "activation";
+                model.program.belongs_to("activation");
                 gelu(elements).forward(&mut model.program, up, between);
             }
         }
@@ -358,7 +426,7 @@ impl FeedForward {
         match (&self.gate, self.fused(model)) {
             (Some(layer), _) => {
                 let d_gate = model.take(elements);
-                model.program.family = "activation";
+                model.program.belongs_to("activation");
                 let dtype = DType::F32;
                 let given = [gate, up, d_between];
                 SwiGlu { elements, dtype }.backward(&mut model.program, given, d_gate, d_up);
@@ -370,13 +438,14 @@ impl FeedForward {
                 let gradient = model.gradient(bias);
                 let gradient = gradient.unwrap_or_else(|| model.take(brick.cols));
                 let bias = model.buffer(bias);
-                model.program.family = "activation";
+                model.program.belongs_to("activation");
                 brick.backward(&mut model.program, [up, bias, d_between], d_up, gradient);
-                self.up.backward_weight(model, x, d_up);
-                self.up.backward_input(model, d_up, dx, Store::Set);
+                let stored = self.up.stored_gradient(model, d_up);
+                self.up.backward_weight(model, x, stored);
+                self.up.backward_input(model, stored, dx, Store::Set);
             }
             (None, None) => {
-                model.program.family = "activation";
+                model.program.belongs_to("activation");
                 gelu(elements).backward(&mut model.program, up, d_between, d_up);
                 self.up.backward(model, [x, d_up], dx, Store::Set);
             }
@@ -404,5 +473,92 @@ fn gelu(elements: usize) -> Gelu {
         elements,
         form: Form::Tanh,
         dtype: DType::F32,
+    }
+}
+
+/// A hidden layer: `gelu(x W + b)`, with bias and gelu in one pass.
+#[derive(Clone, Debug)]
+pub struct Hidden {
+    name: String,
+    /// Without the bias.
+    linear: Linear,
+    bias: Tensor,
+}
+
+impl Hidden {
+    /// Adds its parameters to a model: weights of `inputs` by `outputs` with deviation `sqrt(2 / inputs)`, and biases of 0 (K. He
+    /// et al., "Delving deep into rectifiers", ICCV 2015, equation 10).
+    pub fn new(model: &mut Model, name: &str, sides: [usize; 3]) -> Self {
+        let deviation = (2.0 / sides[1] as f32).sqrt();
+        let linear = Linear::new(model, name, sides, false, deviation);
+        let shape = [1, sides[2]];
+        Self {
+            name: name.to_owned(),
+            linear,
+            bias: model.parameter(&format!("{name}.bias"), shape, Start::Constant(0.0)),
+        }
+    }
+
+    /// Numbers of its output.
+    pub fn len(&self) -> usize {
+        self.linear.brick.rows * self.linear.brick.outputs
+    }
+
+    /// Whether it has no output.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn brick(&self) -> BiasGelu {
+        BiasGelu {
+            rows: self.linear.brick.rows,
+            cols: self.linear.brick.outputs,
+            form: Form::Tanh,
+            dtype: DType::F32,
+        }
+    }
+
+    fn product(&self, model: &mut Model) -> usize {
+        model.kept(&format!("{}.product", self.name), self.len())
+    }
+
+    /// Computes the output, which it keeps.
+    pub fn forward(&self, model: &mut Model, x: usize) -> usize {
+        model.enter(&self.name);
+        let (product, out) = (self.product(model), self.out(model));
+        self.linear.forward(model, x, product);
+        let bias = model.buffer(self.bias);
+        model.program.belongs_to("activation");
+        self.brick().forward(&mut model.program, product, bias, out);
+        model.leave();
+        out
+    }
+
+    /// The output, as the forward pass left it.
+    pub fn out(&self, model: &mut Model) -> usize {
+        model.kept(&format!("{}.out", self.name), self.len())
+    }
+
+    /// Computes the gradients of the parameters and, where somebody wants it, of `x`.
+    pub fn backward(&self, model: &mut Model, [x, d_out]: [usize; 2], dx: Option<usize>) {
+        if model.enter(&self.name) {
+            self.forward(model, x);
+            model.enter(&self.name);
+        }
+        let (brick, product) = (self.brick(), self.product(model));
+        let d_product = model.take(self.len());
+        let gradient = model.gradient(self.bias);
+        let gradient = gradient.unwrap_or_else(|| model.take(brick.cols));
+        let bias = model.buffer(self.bias);
+        model.program.belongs_to("activation");
+        let given = [product, bias, d_out];
+        brick.backward(&mut model.program, given, d_product, gradient);
+        let stored = self.linear.stored_gradient(model, d_product);
+        self.linear.backward_weight(model, x, stored);
+        if let Some(dx) = dx {
+            self.linear.backward_input(model, stored, dx, Store::Set);
+        }
+        model.give(d_product);
+        model.leave();
     }
 }

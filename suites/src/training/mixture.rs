@@ -11,7 +11,7 @@ use assay_kernels::ml::moe::gate::Gate;
 use assay_kernels::ml::moe::routing::Places;
 
 use super::layers::{Activation, Linear};
-use super::model::{Model, Start, Tensor};
+use super::model::{Model, Start, Tensor, Units};
 
 /// How tokens go to experts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,7 +74,8 @@ impl MixtureLayer {
         let gate = Linear::new(model, &format!("{name}.gate"), shape, false, deviation);
         let mut weights = |part: &str, rows, cols, deviation| {
             let name = format!("{name}.{part}.weight");
-            model.parameter(&name, [experts * rows, cols], Start::Uniform(deviation))
+            let (shape, units) = ([experts * rows, cols], Units::Columns(rows));
+            model.parameter_of_units(&name, shape, units, Start::Uniform(deviation))
         };
         Self {
             name: name.to_owned(),
@@ -148,12 +149,12 @@ impl MixtureLayer {
         let (gate, places) = (self.gate_of(model), self.places_of(model));
         let (experts, results) = (self.experts_of(model), self.results(model));
         self.gate.forward(model, x, logits);
-        model.program.family = "routing";
+        model.program.belongs_to("routing");
         brick.gate(&mut model.program, logits, &gate, balance);
         brick.dispatch(&mut model.program, gate.choices, &places, x, experts.rows);
-        model.program.family = "experts";
+        model.program.belongs_to("experts");
         brick.experts(&mut model.program, &experts, results);
-        model.program.family = "routing";
+        model.program.belongs_to("routing");
         brick.combine(&mut model.program, &places, results, gate.weights, out);
     }
 
@@ -170,15 +171,15 @@ impl MixtureLayer {
             let len = model.parameter_of(tensor).len();
             model.gradient(tensor).unwrap_or_else(|| model.take(len))
         });
-        model.program.family = "routing";
+        model.program.belongs_to("routing");
         let given = [dy, results, gate.weights];
         brick.combine_backward(&mut model.program, &places, given, [d_results, d_weights]);
-        model.program.family = "experts";
+        model.program.belongs_to("experts");
         let [w1, w3, w2] = gradients;
         let rows = d_rows;
         let d = ExpertGradients { rows, w1, w3, w2 };
         brick.experts_backward(&mut model.program, &experts, d_results, &d);
-        model.program.family = "routing";
+        model.program.belongs_to("routing");
         brick.dispatch_backward(&mut model.program, &places, d_rows, dx);
         brick.gate_backward(&mut model.program, &gate, d_weights, d_logits);
         self.gate.backward(model, [x, d_logits], dx, Store::Add);

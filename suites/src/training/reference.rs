@@ -1,4 +1,4 @@
-//! The decoder once more, plainly, in `f64`: what the losses of its program are compared with.
+//! The decoder once more, plainly, in `f64`: what the losses of its program are compared with; and what other models' references share.
 //!
 //! One sequence, token after token. It is causal, so that its first tokens can be had alone.
 
@@ -12,20 +12,30 @@ use super::mixture::Routing;
 /// Added to variances, as the bricks do.
 const EPSILON: f64 = 1e-5;
 
-/// Parameters of a decoder, one after the other, as its model added them.
-struct Reader<'a> {
+/// Parameters of a model, one after the other, as it added them.
+pub struct Reader<'a> {
     parameters: &'a [Vec<f64>],
     next: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn next(&mut self) -> &'a [f64] {
+    /// From the first one on.
+    pub fn new(parameters: &'a [Vec<f64>]) -> Self {
+        Self {
+            parameters,
+            next: 0,
+        }
+    }
+
+    /// The next one.
+    pub fn take(&mut self) -> &'a [f64] {
         self.next += 1;
         &self.parameters[self.next - 1]
     }
 }
 
-type Rows = Vec<Vec<f64>>;
+/// Rows of numbers.
+pub type Rows = Vec<Vec<f64>>;
 
 struct Linear<'a> {
     weight: &'a [f64],
@@ -34,10 +44,10 @@ struct Linear<'a> {
 
 impl<'a> Linear<'a> {
     fn read(reader: &mut Reader<'a>, has_bias: bool) -> Self {
-        let weight = reader.next();
+        let weight = reader.take();
         Self {
             weight,
-            bias: has_bias.then(|| reader.next()),
+            bias: has_bias.then(|| reader.take()),
         }
     }
 
@@ -58,7 +68,19 @@ impl<'a> Linear<'a> {
     }
 }
 
-fn norm(kind: Kind, parameters: &[f64], rows: &Rows) -> Rows {
+/// A linear layer of one row.
+pub fn linear(reader: &mut Reader, row: &[f64], has_bias: bool) -> Vec<f64> {
+    let layer = Linear::read(reader, has_bias);
+    layer.of(&vec![row.to_vec()]).remove(0)
+}
+
+/// Cross-entropy of logits with a label.
+pub fn softmax_loss(logits: &[f64], label: usize) -> f64 {
+    logits.iter().map(|x| x.exp()).sum::<f64>().ln() - logits[label]
+}
+
+/// Normalisation of rows.
+pub fn norm(kind: Kind, parameters: &[f64], rows: &Rows) -> Rows {
     let of_row = |row: &Vec<f64>| {
         let cols = row.len() as f64;
         let mean = match kind {
@@ -144,7 +166,8 @@ fn attention(shape: &Shape, reader: &mut Reader, rows: &Rows) -> Rows {
     layers[3].of(&mixed)
 }
 
-fn gelu(x: f64) -> f64 {
+/// Gelu, in its form with the hyperbolic tangent.
+pub fn gelu(x: f64) -> f64 {
     let z = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
     0.5 * x * (1.0 + z.tanh())
 }
@@ -156,7 +179,7 @@ fn mixture(shape: &Shape, routing: &Routing, reader: &mut Reader, rows: &Rows) -
         experts, chosen, ..
     } = *routing;
     let capacity = routing.mixture([shape.tokens(), shape.width]).capacity;
-    let all = [(); 3].map(|()| reader.next());
+    let all = [(); 3].map(|()| reader.take());
     let of_expert = |part: &'_ [f64], expert: usize| {
         let len = part.len() / experts;
         part[expert * len..][..len].to_vec()
@@ -236,15 +259,19 @@ pub fn losses(
     ids: &[u32],
     labels: &[u32],
 ) -> (Vec<f64>, f64) {
-    let mut reader = Reader {
-        parameters,
-        next: 0,
-    };
-    let table: Vec<&[f64]> = reader.next().chunks_exact(shape.width).collect();
+    let (logits, balance) = logits(shape, parameters, ids);
+    let of_token = |(logits, label): (&Vec<f64>, &u32)| softmax_loss(logits, *label as usize);
+    (logits.iter().zip(labels).map(of_token).collect(), balance)
+}
+
+/// The logits of what comes after each token of a sequence, and the loss of load balancing of all mixtures.
+pub fn logits(shape: &Shape, parameters: &[Vec<f64>], ids: &[u32]) -> (Vec<Vec<f64>>, f64) {
+    let mut reader = Reader::new(parameters);
+    let table: Vec<&[f64]> = reader.take().chunks_exact(shape.width).collect();
     let mut rows: Rows = ids.iter().map(|id| table[*id as usize].to_vec()).collect();
     if shape.places == Places::Learned {
         let places: Rows = reader
-            .next()
+            .take()
             .chunks_exact(shape.width)
             .map(<[f64]>::to_vec)
             .collect();
@@ -252,9 +279,9 @@ pub fn losses(
     }
     let mut balance = 0.0;
     for _ in 0..shape.layers {
-        let normal = norm(shape.norm, reader.next(), &rows);
+        let normal = norm(shape.norm, reader.take(), &rows);
         add(&mut rows, &attention(shape, &mut reader, &normal));
-        let normal = norm(shape.norm, reader.next(), &rows);
+        let normal = norm(shape.norm, reader.take(), &rows);
         let branch = match &shape.routing {
             None => feed_forward(shape, &mut reader, &normal),
             Some(routing) => {
@@ -265,12 +292,10 @@ pub fn losses(
         };
         add(&mut rows, &branch);
     }
-    let rows = norm(shape.norm, reader.next(), &rows);
-    let of_token = |(row, label): (&Vec<f64>, &u32)| {
+    let rows = norm(shape.norm, reader.take(), &rows);
+    let of_token = |row: &Vec<f64>| {
         let logit = |of: &&[f64]| row.iter().zip(*of).map(|(a, b)| a * b).sum::<f64>();
-        let logits: Vec<f64> = table.iter().map(logit).collect();
-        logits.iter().map(|x| x.exp()).sum::<f64>().ln() - logits[*label as usize]
+        table.iter().map(logit).collect()
     };
-    let losses = rows.iter().zip(labels).map(of_token).collect();
-    (losses, balance)
+    (rows.iter().map(of_token).collect(), balance)
 }

@@ -1,124 +1,194 @@
-//! A training that goes on step by step, and what is judged of it.
+//! A training that goes on step by step, whatever is trained.
 
 use std::path::PathBuf;
 
-use assay_kernels::buffer::Buffer;
-use assay_kernels::device::Team;
 use assay_kernels::element::DType;
-use assay_kernels::matrix::{Matrix, MatrixMut, Store, multiply_by};
-use assay_kernels::ml::moe::NOWHERE;
-use assay_kernels::program::{Fill, Role};
-use assay_protocol::Failure;
+use assay_kernels::matrix::Store;
+use assay_kernels::ml::product::{Engine, Form, Product};
+use assay_kernels::program::{Fill, Program};
+use assay_protocol::{Failure, Work};
 
 use super::checkpoint;
-use super::corpus::Corpus;
-use super::decoder::{Decoder, Shape};
 use super::model::{Model, Parameter};
-use super::reference;
-use super::session::Session;
-use super::setup::Setup;
+use super::network::Network;
+use super::plan::Plan;
+use super::ranks::Ranks;
+use super::session::{Device, Seen, Session, Took};
 use super::step::TrainingStep;
 
-/// Windows of the held-out part that a model is judged by, at most.
-const HELD_OUT_WINDOWS: usize = 256;
-/// Products and sums that the reference may take for the tokens that it computes.
-const REFERENCE_FLOPS: usize = 1 << 31;
+/// Who trains: a device of this process, and perhaps others that do their parts.
+#[derive(Clone)]
+pub struct Together {
+    /// Threads of this process, or a GPU.
+    pub device: Device,
+    /// All processes, if there are several.
+    pub ranks: Option<Ranks>,
+}
 
-/// A training on the host.
+impl Together {
+    /// This process alone, with so many threads.
+    pub fn alone(threads: usize) -> Self {
+        Self::on(Device::Host(threads))
+    }
+
+    /// This process alone, on a device.
+    pub fn on(device: Device) -> Self {
+        Self {
+            device,
+            ranks: None,
+        }
+    }
+}
+
+/// What a training begins with, besides its plan.
+#[derive(Clone, Debug, Default)]
+pub struct Begin {
+    /// What a checkpoint says of the model.
+    pub facts: Vec<(&'static str, String)>,
+    /// The checkpoint that has the parameters which are not trained.
+    pub base: Option<PathBuf>,
+}
+
+/// A training.
 pub struct Training {
     session: Session,
     /// Its parameters.
     pub parameters: Vec<Parameter>,
-    /// How many of them multiply.
-    pub multiplying: usize,
-    /// How many of those are not trained.
-    pub frozen: usize,
+    /// What a checkpoint says of the model, for others that are to use it.
+    pub facts: Vec<(&'static str, String)>,
+    /// The ranks that it is trained by, if it is by several.
+    ranks: Option<Ranks>,
+    /// The checkpoint that has the parameters which are not trained, if it is from one.
     base: Option<PathBuf>,
+    /// The checkpoint that it goes on from, if it does,
+    resume: Option<PathBuf>,
+    /// and how many steps that has come to.
+    first: usize,
     /// Buffers of the losses of a step's turns.
     losses: Vec<usize>,
     norm: usize,
-    /// Slots that choices of mixtures found.
-    slots: Vec<usize>,
+    scaling: Option<[usize; 2]>,
+    watched: Vec<usize>,
     /// What goes on from step to step besides parameters.
     states: Vec<usize>,
     /// Steps since it began.
-    pub at: usize,
+    at: usize,
 }
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stepped {
-    /// Mean loss of the step's tokens, in nats, before its update.
+    /// Mean loss of the step's examples, in nats, before its update.
     pub loss: f64,
-    /// Norm of all gradients, before clipping.
+    /// Norm of all gradients, before clipping; 0 of a step that was passed over, for some were no numbers.
     pub norm: f64,
-    /// Nanoseconds.
-    pub ns: u64,
+    /// How long it took.
+    pub took: Took,
+    /// What losses were multiplied by, if they were.
+    pub scale: Option<f64>,
 }
 
 impl Training {
-    /// Begins a training, by so many threads.
+    /// Begins a training of a network whose parameters the model has.
     ///
     /// # Errors
-    /// If it does not fit into memory.
-    pub fn new(setup: &Setup, corpus: &Corpus, threads: usize) -> Result<Self, Failure> {
-        let mut step = TrainingStep::new(setup.seed, setup.shape, &setup.recipe, &corpus.train);
-        let multiplying = step.decoder.multiplying(&step.model);
-        let slots = step.decoder.slots(&mut step.model);
-        let idle = step
-            .model
-            .parameters
-            .iter()
-            .filter(|p| p.gradient.is_none() && p.is_matrix());
-        let frozen = idle
-            .filter(|p| p.name != "places")
-            .map(Parameter::len)
-            .sum();
+    /// If it does not fit into memory, or if there is no such base.
+    pub fn new(
+        model: Model,
+        network: &dyn Network,
+        plan: &Plan,
+        team: &Together,
+        begin: Begin,
+    ) -> Result<Self, Failure> {
+        let ranks = team.ranks.clone();
+        let step = TrainingStep::new(model, network, &plan.recipe, ranks.as_ref());
         let mut training = Self {
-            multiplying,
-            frozen,
-            base: setup.base.clone(),
+            facts: begin.facts,
+            ranks,
             parameters: step.model.parameters,
-            session: Session::new(step.model.program, setup.seed, threads)?,
+            session: Session::of_steps(
+                step.model.program,
+                step.main,
+                step.sometimes,
+                plan.seed,
+                &team.device,
+            )?,
+            base: begin.base,
+            resume: plan.resume.clone(),
+            first: 0,
             losses: step.losses,
             norm: step.norm,
-            slots,
+            scaling: step.scaling,
+            watched: step.watched,
             states: step.states,
             at: 0,
         };
-        training.load_base()?;
+        training.load()?;
         Ok(training)
     }
 
-    fn load_base(&mut self) -> Result<(), Failure> {
-        let Some(path) = self.base.clone() else {
-            return Ok(());
-        };
-        checkpoint::load_base(self, &path)
-            .map_err(|error| Failure::Failed(format!("parameter `base`: {error}")))
+    /// Takes what it begins with from files, where it does.
+    fn load(&mut self) -> Result<(), Failure> {
+        if let Some(path) = self.base.clone() {
+            checkpoint::load_base(self, &path)
+                .map_err(|error| Failure::Failed(format!("parameter `base`: {error}")))?;
+        }
+        if let Some(path) = self.resume.clone() {
+            checkpoint::load(self, &path)
+                .map_err(|error| Failure::Failed(format!("parameter `resume`: {error}")))?;
+        }
+        self.first = self.at;
+        Ok(())
     }
 
     /// Takes one step.
     ///
     /// # Errors
-    /// If its loss or the norm of its gradients is no finite number: that names the step, and where that shows first.
+    /// If its loss or the norm of its gradients is no finite number: that names the step, and where that shows first. If a
+    /// device fails.
     pub fn step(&mut self) -> Result<Stepped, Failure> {
-        let ns = self.session.run();
+        let took = self.session.run()?;
         self.at += 1;
-        let of_turn = |losses: &usize| {
-            let losses = self.session.buffers.get::<f32>(*losses);
-            losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / losses.len() as f64
+        let of_turns = self.losses.iter().map(|losses| self.mean(*losses));
+        let of_turns = of_turns.collect::<Result<Vec<_>, _>>()?;
+        let of_turns = match &self.ranks {
+            Some(ranks) => ranks.check().and_then(|()| ranks.gather(&of_turns))?,
+            None => of_turns,
         };
-        let loss = self.losses.iter().map(of_turn).sum::<f64>() / self.losses.len() as f64;
-        let norm = f64::from(self.session.buffers.get::<f32>(self.norm)[0]);
+        let loss = of_turns.iter().sum::<f64>() / of_turns.len() as f64;
+        let norm = f64::from(self.session.read(self.norm)?.get::<f32>()[0]);
+        let scaling = self.scaling.map(|scaling| self.scaling(scaling));
+        let scaling = scaling.transpose()?;
+        let is_skipped = scaling.is_some_and(|(_, is_skipped)| is_skipped);
+        let norm = if is_skipped { 0.0 } else { norm };
         if loss.is_finite() && norm.is_finite() {
-            return Ok(Stepped { loss, norm, ns });
+            return Ok(Stepped {
+                loss,
+                norm,
+                took,
+                scale: scaling.map(|(scale, _)| scale),
+            });
         }
-        Err(Failure::Failed(self.explain(loss, norm)))
+        Err(Failure::Failed(self.explain(loss, norm)?))
+    }
+
+    /// The mean of a turn's losses.
+    fn mean(&self, losses: usize) -> Result<f64, Failure> {
+        let losses = self.session.read(losses)?;
+        let losses = losses.get::<f32>().iter();
+        let count = losses.len() as f64;
+        Ok(losses.map(|loss| f64::from(*loss)).sum::<f64>() / count)
+    }
+
+    /// What losses are multiplied by, and whether the last step was passed over.
+    fn scaling(&self, [scale, found]: [usize; 2]) -> Result<(f64, bool), Failure> {
+        let scale = self.session.read(scale)?.get::<f32>()[0];
+        let found = self.session.read(found)?.get::<u32>()[1];
+        Ok((scale.into(), found > 0))
     }
 
     /// Where a step went wrong: the first activation that is not finite, in the order of the forward pass, or gradient.
-    fn explain(&self, loss: f64, norm: f64) -> String {
+    fn explain(&self, loss: f64, norm: f64) -> Result<String, Failure> {
         let parameters: Vec<_> = self
             .parameters
             .iter()
@@ -139,16 +209,26 @@ impl Training {
         });
         let activations: Vec<_> = activations.map(|(index, _)| index).collect();
         let tensor = if loss.is_finite() {
-            self.session.find_bad(gradients.into_iter())
+            self.session.find_bad(gradients.into_iter())?
         } else {
-            self.session.find_bad(activations.into_iter())
+            self.session.find_bad(activations.into_iter())?
         };
-        format!(
+        Ok(format!(
             "step {}: the loss is {loss}, the norm of the gradients {norm}; the first tensor that is not finite is `{}`; lower the \
              `rate`, or `clip` more",
             self.at,
-            tensor.as_deref().unwrap_or("a parameter")
-        )
+            tensor.unwrap_or("a parameter")
+        ))
+    }
+
+    /// Steps since it began.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Steps that it had come to where it was resumed.
+    pub fn first(&self) -> usize {
+        self.first
     }
 
     /// Nanoseconds of the last step, by the family of ops.
@@ -159,58 +239,81 @@ impl Training {
             .map(|(family, ns)| (*family, *ns))
     }
 
-    /// All that it goes on from: names, shapes and buffers, parameters first.
-    pub fn tensors(&self) -> impl Iterator<Item = (&str, Vec<usize>, &Buffer)> {
-        let parameters = self.parameters.iter().map(|parameter| {
-            let shape = match parameter.shape {
-                [1, cols] => vec![cols],
-                sides => sides.to_vec(),
-            };
-            (parameter.name.as_str(), shape, parameter.buffer)
+    /// All that it goes on from: names, shapes and numbers of buffers, parameters first, then scales of those that are codes.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, Vec<usize>, usize)> {
+        let parameters = self
+            .parameters
+            .iter()
+            .map(|parameter| (parameter.name.as_str(), parameter.sides(), parameter.buffer));
+        let others = self.others().map(|buffer| {
+            let spec = self.session.spec(buffer);
+            (spec.name.as_ref(), vec![spec.len], buffer)
         });
-        let states = self.states.iter().map(|state| {
-            let spec = self.session.spec(*state);
-            (spec.name.as_ref(), vec![spec.len], *state)
-        });
-        let all = parameters.chain(states);
-        all.map(|(name, shape, buffer)| (name, shape, &self.session.buffers.0[buffer]))
+        parameters.chain(others)
+    }
+
+    /// Buffers of scales and states.
+    fn others(&self) -> impl Iterator<Item = usize> {
+        let scales = self.parameters.iter().filter_map(|p| p.scales);
+        scales.chain(self.states.iter().copied())
+    }
+
+    /// Replaces a buffer.
+    ///
+    /// # Errors
+    /// If a device fails.
+    pub fn write(&mut self, buffer: usize, bytes: &[u8]) -> Result<(), Failure> {
+        self.session.write(buffer, bytes)
+    }
+
+    /// Goes on as after so many steps.
+    ///
+    /// # Errors
+    /// If a device fails.
+    pub fn go_on(&mut self, at: usize, tensors: &[&[u8]]) -> Result<(), Failure> {
+        self.set_tensors(tensors)?;
+        self.at = at;
+        self.session.set_runs(at);
+        Ok(())
     }
 
     /// Replaces what [`Self::tensors`] has, in its order, by bytes.
     ///
+    /// # Errors
+    /// If a device fails.
+    ///
     /// # Panics
     /// If there are not as many.
-    pub fn set_tensors(&mut self, bytes: &[&[u8]]) {
+    pub fn set_tensors(&mut self, bytes: &[&[u8]]) -> Result<(), Failure> {
         let parameters = self.parameters.iter().map(|parameter| parameter.buffer);
-        let buffers: Vec<_> = parameters.chain(self.states.iter().copied()).collect();
+        let buffers: Vec<_> = parameters.chain(self.others()).collect();
         assert_eq!(buffers.len(), bytes.len(), "tensors");
-        for (buffer, bytes) in buffers.into_iter().zip(bytes) {
-            self.session.buffers.0[buffer]
-                .bytes_mut()
-                .copy_from_slice(bytes);
-        }
+        let mut pairs = buffers.into_iter().zip(bytes);
+        pairs.try_for_each(|(buffer, bytes)| self.session.write(buffer, bytes))
     }
 
     /// Begins again.
     ///
     /// # Errors
-    /// If memory is lacking.
+    /// If memory is lacking, or if a device fails.
     pub fn restart(&mut self) -> Result<(), Failure> {
         self.at = 0;
         self.session.restart()?;
-        self.load_base()
+        self.load()
     }
 
-    /// The share of choices of the last turn that found no slot, where there are mixtures.
-    pub fn dropped(&self) -> Option<f64> {
-        let slots = || {
-            self.slots
-                .iter()
-                .flat_map(|slots| self.session.buffers.get::<u32>(*slots))
-        };
-        let count = slots().count();
-        let dropped = slots().filter(|slot| **slot == NOWHERE).count();
-        (count > 0).then(|| dropped as f64 / count as f64)
+    /// Buffers that the network wanted to be seen, as the last step left them.
+    ///
+    /// # Errors
+    /// If a device fails.
+    pub fn watched(&self) -> Result<Vec<Seen<'_>>, Failure> {
+        let buffers = self.watched.iter();
+        buffers.map(|buffer| self.session.read(*buffer)).collect()
+    }
+
+    /// How many numbers all parameters have.
+    pub fn size(&self) -> usize {
+        self.parameters.iter().map(Parameter::len).sum()
     }
 
     /// Bytes of all buffers.
@@ -224,136 +327,52 @@ impl Training {
     }
 
     /// The elements of a parameter.
-    pub fn values(&self, parameter: &Parameter) -> &[f32] {
-        self.session.buffers.get(parameter.buffer)
-    }
-}
-
-/// The forward pass alone, on windows that are held out.
-pub struct Judge {
-    session: Session,
-    shape: Shape,
-    parameters: Vec<Parameter>,
-    given: [usize; 2],
-    losses: usize,
-}
-
-/// How good a model is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Judged {
-    /// Mean loss of held-out tokens that have at least half a window before them, in nats.
-    pub loss: f64,
-    /// Largest difference of a token's loss from the reference in `f64`.
-    pub error: f64,
-}
-
-impl Judge {
-    /// A judge of models of a shape.
     ///
     /// # Errors
-    /// If it does not fit into memory.
-    pub fn new(seed: u64, shape: Shape, threads: usize) -> Result<Self, Failure> {
-        let mut model = Model::new(seed, false);
-        let decoder = Decoder::new(&mut model, shape);
-        let tokens = shape.tokens();
-        let given = ["ids", "labels"].map(|name| {
-            model
-                .program
-                .add(name, DType::U32, tokens, Role::Scratch, Fill::Zero)
-        });
-        let losses = model.kept("losses", tokens);
-        decoder.forward(&mut model, given, losses);
-        Ok(Self {
-            parameters: model.parameters,
-            session: Session::new(model.program, seed, threads)?,
-            shape,
-            given,
-            losses,
-        })
-    }
-
-    /// Judges what a training has come to.
-    pub fn judge(&mut self, training: &Training, corpus: &Corpus) -> Judged {
-        for (own, of_training) in self.parameters.iter().zip(&training.parameters) {
-            self.session.buffers.0[own.buffer]
-                .get_mut::<f32>()
-                .copy_from_slice(training.values(of_training));
-        }
-        let length = self.shape.length;
-        let windows = corpus.windows(length, HELD_OUT_WINDOWS);
-        let (mut sum, mut count) = (0.0, 0);
-        for batch in windows.chunks(self.shape.batch) {
-            self.load(batch);
-            self.session.run();
-            let losses = self.session.buffers.get::<f32>(self.losses);
-            for losses in losses.chunks_exact(length).take(batch.len()) {
-                let last = &losses[length / 2..];
-                sum += last.iter().map(|loss| f64::from(*loss)).sum::<f64>();
-                count += last.len();
-            }
-        }
-        Judged {
-            loss: sum / f64::from(count as u32),
-            error: self.error(),
-        }
-    }
-
-    /// Windows at the first places of the batch; what is behind them stays as it was.
-    fn load(&mut self, windows: &[[&[u32]; 2]]) {
-        for (part, buffer) in self.given.into_iter().enumerate() {
-            let out = self.session.buffers.0[buffer].get_mut::<u32>();
-            for (out, window) in out.chunks_exact_mut(self.shape.length).zip(windows) {
-                out.copy_from_slice(window[part]);
-            }
-        }
-    }
-
-    /// The largest difference of a loss of the first window from the reference, of as many tokens as that can compute.
-    fn error(&self) -> f64 {
-        let parameters: Vec<Vec<f64>> = self
-            .parameters
-            .iter()
-            .map(|parameter| {
-                let values = self.session.buffers.get::<f32>(parameter.buffer);
-                values.iter().map(|x| f64::from(*x)).collect()
-            })
-            .collect();
-        let size: usize = parameters.iter().map(Vec::len).sum();
-        let tokens = (REFERENCE_FLOPS / (2 * size)).clamp(1, self.shape.length);
-        let [ids, labels] = self
-            .given
-            .map(|buffer| &self.session.buffers.get::<u32>(buffer)[..tokens]);
-        let (exact, _) = reference::losses(&self.shape, &parameters, ids, labels);
-        let found = self.session.buffers.get::<f32>(self.losses);
-        let differences = found
-            .iter()
-            .zip(exact)
-            .map(|(found, exact)| (f64::from(*found) - exact).abs());
-        differences.fold(0.0, |most, x| if x > most || x.is_nan() { x } else { most })
+    /// If a device fails.
+    pub fn values(&self, parameter: &Parameter) -> Result<Vec<f32>, Failure> {
+        self.session.values(parameter)
     }
 }
 
-/// Products and sums a second of this machine's tuned product by so many threads: of 1024 cubed, the best of some.
+/// Largest side of the product that utilisation is over.
+const MOST_SIDE: usize = 4096;
+/// On the host, whatever the model.
+const SIDE_ON_HOST: usize = 1024;
+
+/// Side of the product that a model's utilisation is over: on a GPU one of as many flops as a step has, which many of them need to
+/// fill it, as the model does.
+pub fn product_side(device: &Device, flops: usize) -> usize {
+    if !device.is_cuda() {
+        return SIDE_ON_HOST;
+    }
+    let side = (flops as f64 / 2.0).cbrt() as usize;
+    side.next_multiple_of(128).min(MOST_SIDE)
+}
+
+/// Products and sums a second of our own product on a device, of matrices of this side, in f32: the best of some.
 ///
 /// # Errors
-/// If threads cannot be started.
-pub fn product_rate(threads: usize) -> Result<f64, Failure> {
-    const SIDE: usize = 1024;
-    let team = Team::new(threads)?;
-    let (a, b) = (vec![0.5_f32; SIDE * SIDE], vec![0.25_f32; SIDE * SIDE]);
-    let mut c = vec![0.0_f32; SIDE * SIDE];
-    let mut once = || {
-        let begin = std::time::Instant::now();
-        let [left, right] = [&a, &b].map(|matrix| Matrix::whole(matrix, SIDE, SIDE));
-        multiply_by(
-            &team,
-            MatrixMut::whole(&mut c, SIDE, SIDE),
-            left,
-            right,
-            Store::Set,
-        );
-        begin.elapsed().as_secs_f64()
+/// If threads cannot be started, or if the device fails.
+pub fn product_rate(device: &Device, side: usize) -> Result<f64, Failure> {
+    let mut program = Program::new(Work::default());
+    let len = side * side;
+    let [a, b] = [("a", 0), ("b", 1)]
+        .map(|(name, stream)| program.input(name, DType::F32, len, Fill::signed(stream)));
+    let c = program.output("c", DType::F32, len);
+    let product = Product {
+        form: Form::Plain,
+        m: side,
+        n: side,
+        k: side,
+        store: Store::Set,
+        engine: Engine::Ours,
     };
-    let best = (0..8).map(|_| once()).fold(f64::INFINITY, f64::min);
-    Ok(2.0 * (SIDE as f64).powi(3) / best)
+    product.append(&mut program, a, b, None, c);
+    let mut session = Session::new(program, 0, device)?;
+    let mut best = u64::MAX;
+    for _ in 0..8 {
+        best = best.min(session.run()?.ns());
+    }
+    Ok(2.0 * (side as f64).powi(3) / best.max(1) as f64 * 1e9)
 }

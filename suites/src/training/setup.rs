@@ -2,19 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
+use assay_kernels::element::DType;
 use assay_kernels::ml::norm::Kind;
-use assay_kernels::ml::optimizer::Optimizer;
-use assay_kernels::ml::optimizer::pace::Clock;
-use assay_kernels::ml::optimizer::rules::{AdamW, Adan, Lion, Sgd};
-use assay_kernels::ml::optimizer::schedule;
 use assay_kernels::parameters::{self, Arguments, size_product, wrong};
-use assay_protocol::{CaseSpec, Failure, ParamValue, ParameterInfo, ParameterKind};
+use assay_protocol::{
+    CaseSpec, DeviceSelector, Digest, Failure, ParamValue, ParameterInfo, Params, TimingMode,
+};
 
-use super::corpus::{Corpus, VOCABULARY};
+use super::corpus::Corpus;
 use super::decoder::{Places, Shape};
 use super::layers::Activation;
 use super::mixture::Routing;
-use super::step::Recipe;
+use super::plan::{self, Plan, STORED, float, given, names, number, text};
+use super::tokens::{BYTES, Tokens};
 
 const PLACES: [(&str, Places); 3] = [
     ("learned", Places::Learned),
@@ -24,7 +24,8 @@ const PLACES: [(&str, Places); 3] = [
 const NORMS: [(&str, Kind); 2] = [("layernorm", Kind::Layer), ("rmsnorm", Kind::Rms)];
 const ACTIVATIONS: [(&str, Activation); 2] =
     [("gelu", Activation::Gelu), ("swiglu", Activation::SwiGlu)];
-const OPTIMIZERS: [&str; 4] = ["adamw", "sgd", "lion", "adan"];
+/// What the base of adapters is kept as.
+const BASES: [(&str, DType); 2] = [("f32", DType::F32), ("int8", DType::I8)];
 /// Factor of the loss of load balancing: that of Switch transformers.
 const BALANCE: f32 = 0.01;
 /// Columns of a head at most, as fused attention has them.
@@ -33,50 +34,27 @@ const MOST_OF_HEAD: usize = 128;
 /// A case of `train-lm`.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// The model.
+    /// The model,
     pub shape: Shape,
+    /// and its parameters in words.
+    pub words: String,
     /// How it is trained.
-    pub recipe: Recipe,
-    /// Steps of a training.
-    pub steps: usize,
-    /// Loss that is to be reached within them, if any.
-    pub quality: Option<f64>,
+    pub plan: Plan,
     /// Bytes of the grammar's text, where no file is named.
     pub corpus: usize,
-    /// A file of text.
+    /// A file of text, or a table with one,
     pub text: Option<String>,
-    /// Where a checkpoint goes when the training is over.
-    pub save: Option<PathBuf>,
+    /// in this column.
+    pub column: String,
+    /// What text is cut into.
+    pub tokens: Tokens,
     /// The checkpoint that has the parameters which adapters leave alone.
     pub base: Option<PathBuf>,
-    /// Threads of the host.
-    pub threads: usize,
-    /// Seed of parameters, text and places.
-    pub seed: u64,
-}
-
-fn float(name: &str, default: f64) -> ParameterInfo {
-    ParameterInfo {
-        kind: ParameterKind::Float,
-        default: Some(ParamValue::Float(default)),
-        minimum: None,
-        ..parameters::integer(name)
-    }
-}
-
-fn names<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
-    choices.iter().map(|(name, _)| *name).collect()
 }
 
 /// Descriptions of all parameters.
 pub fn infos() -> Vec<ParameterInfo> {
-    let text = |name: &str| ParameterInfo {
-        kind: ParameterKind::Text,
-        default: Some(ParamValue::Text(String::new())),
-        minimum: None,
-        ..parameters::integer(name)
-    };
-    vec![
+    let of_model = vec![
         parameters::integer_or("batch", 8),
         parameters::integer_or("length", 64),
         parameters::integer_or("layers", 2),
@@ -89,89 +67,33 @@ pub fn infos() -> Vec<ParameterInfo> {
         parameters::integer_or("chosen", 2),
         float("capacity", 1.25),
         parameters::integer_from("rank", 0),
-        parameters::choice("optimizer", &OPTIMIZERS),
-        parameters::choice("schedule", &names(schedule::Shape::NAMED)),
-        float("rate", 3e-3),
-        float("decay", 0.1),
-        float("clip", 1.0),
-        parameters::integer_or("steps", 100),
-        parameters::integer_from("warmup", 0),
-        parameters::integer_or("accumulation", 1),
-        float("quality", 0.0),
+        parameters::choice("base_stored", &names(&BASES)),
+        parameters::choice("stored", &names(&STORED)),
         parameters::integer_or("corpus", 1_000_000),
         text("text"),
-        text("save"),
+        ParameterInfo {
+            default: Some(ParamValue::Text("text".into())),
+            ..text("column")
+        },
+        text("tokenizer"),
         text("base"),
-        parameters::integer_or("threads", 1),
-    ]
+    ];
+    [of_model, plan::infos()].concat()
 }
 
 impl Setup {
     /// Reads the parameters of a case.
     ///
     /// # Errors
-    /// If one is not what it should be, or if some do not go together.
+    /// If one is not what it should be, or if some do not go together; if there is no such tokenizer.
     pub fn of(case: &CaseSpec) -> Result<Self, Failure> {
         let arguments = Arguments(case);
-        let number = |name: &str, least: f64| {
-            let value = case.params.get(name);
-            let found = value.and_then(ParamValue::as_f64);
-            found
-                .filter(|x| x.is_finite() && *x >= least)
-                .ok_or_else(|| wrong(name, &format!("a number of at least {least}"), value))
+        let tokens = match given(case, "tokenizer")? {
+            Some(path) => Tokens::of_file(Path::new(&path))?,
+            None => Tokens::Bytes,
         };
-        let shape = Shape {
-            batch: arguments.count("batch")?,
-            length: arguments.count("length")?,
-            vocabulary: VOCABULARY,
-            layers: arguments.count("layers")?,
-            width: arguments.count("width")?,
-            heads: arguments.count("heads")?,
-            places: arguments.choice("position", &PLACES)?,
-            norm: arguments.choice("norm", &NORMS)?,
-            activation: arguments.choice("activation", &ACTIVATIONS)?,
-            routing: routing(&arguments, number("capacity", 1.0 / 64.0)?)?,
-            rank: arguments.size("rank")?,
-        };
-        check_shape(case, &shape)?;
-        let steps = arguments.at_most("steps", 1 << 24)?;
-        arguments.check_most("warmup", steps)?;
-        let (rate, clip, decay) = (
-            number("rate", 0.0)?,
-            number("clip", 0.0)?,
-            number("decay", 0.0)?,
-        );
-        let (optimizer, [beta1, beta2]) = optimizer(arguments.text("optimizer")?, decay as f32)
-            .ok_or_else(|| {
-                wrong(
-                    "optimizer",
-                    &OPTIMIZERS.join(", "),
-                    case.params.get("optimizer"),
-                )
-            })?;
-        let recipe = Recipe {
-            optimizer,
-            clock: Clock {
-                beta1,
-                beta2,
-                peak: rate as f32,
-                floor: (rate / 10.0) as f32,
-                warmup: arguments.size("warmup")? as u32,
-                steps: steps as u32,
-                shape: arguments.choice("schedule", schedule::Shape::NAMED)?,
-            },
-            most_norm: if clip > 0.0 {
-                clip as f32
-            } else {
-                f32::INFINITY
-            },
-            accumulation: arguments.at_most("accumulation", 1024)?,
-        };
-        let text = |name: &str| -> Result<Option<String>, Failure> {
-            let text = arguments.text(name)?;
-            Ok((!text.is_empty()).then(|| text.to_owned()))
-        };
-        let base = text("base")?.map(PathBuf::from);
+        let shape = shape(case, tokens.vocabulary())?;
+        let base = given(case, "base")?.map(PathBuf::from);
         if base.is_some() && shape.rank == 0 {
             let found = case.params.get("base");
             return Err(wrong(
@@ -180,17 +102,20 @@ impl Setup {
                 found,
             ));
         }
+        let plan = Plan::of(case)?;
+        if plan.recipe.stored == DType::F16 && shape.routing.is_some() {
+            let expected = "bf16 or f32 with `experts`, whose loss of load balancing is not scaled";
+            return Err(wrong("stored", expected, case.params.get("stored")));
+        }
         Ok(Self {
             shape,
-            recipe,
-            steps,
-            quality: Some(number("quality", 0.0)?).filter(|quality| *quality > 0.0),
+            words: words(case, &tokens),
+            plan,
             corpus: arguments.at_most("corpus", u32::MAX as usize / 2)?,
-            text: text("text")?,
-            save: text("save")?.map(PathBuf::from),
+            text: given(case, "text")?,
+            column: arguments.text("column")?.to_owned(),
+            tokens,
             base,
-            threads: threads(&arguments)?,
-            seed: case.seed.0,
         })
     }
 
@@ -200,11 +125,116 @@ impl Setup {
     /// If there is none, or too little.
     pub fn corpus(&self) -> Result<Corpus, Failure> {
         let corpus = match &self.text {
-            Some(path) => Corpus::of_file(Path::new(path))?,
-            None => Corpus::of_grammar(self.seed, self.corpus),
+            Some(path) => Corpus::of_file(Path::new(path), &self.column, &self.tokens)?,
+            None => Corpus::of_grammar(self.plan.seed, self.corpus, &self.tokens)?,
         };
-        corpus.check(self.shape.length)?;
+        corpus.check(self.shape.length, &self.tokens)?;
         Ok(corpus)
+    }
+
+    /// Digests of the text, and of the tokenizer's file, if there is one.
+    pub fn inputs(&self, corpus: &Corpus) -> Vec<(&'static str, Digest)> {
+        let tokenizer = self.tokens.digest().into_iter();
+        let tokenizer = tokenizer.map(|digest| (TOKENIZER, digest));
+        [("corpus", corpus.digest)]
+            .into_iter()
+            .chain(tokenizer)
+            .collect()
+    }
+}
+
+/// The parameters that say of what shape a model is.
+const OF_SHAPE: [&str; 13] = [
+    "batch",
+    "length",
+    "layers",
+    "width",
+    "heads",
+    "position",
+    "norm",
+    "activation",
+    "experts",
+    "chosen",
+    "capacity",
+    "rank",
+    "base_stored",
+];
+/// By what name a checkpoint has them.
+pub const MODEL: &str = "model";
+
+fn shape(case: &CaseSpec, vocabulary: usize) -> Result<Shape, Failure> {
+    let arguments = Arguments(case);
+    let shape = Shape {
+        batch: arguments.count("batch")?,
+        length: arguments.count("length")?,
+        vocabulary,
+        layers: arguments.count("layers")?,
+        width: arguments.count("width")?,
+        heads: arguments.count("heads")?,
+        places: arguments.choice("position", &PLACES)?,
+        norm: arguments.choice("norm", &NORMS)?,
+        activation: arguments.choice("activation", &ACTIVATIONS)?,
+        routing: routing(&arguments, number(case, "capacity", 1.0 / 64.0)?)?,
+        rank: arguments.size("rank")?,
+        base: base(&arguments)?,
+    };
+    check_shape(case, &shape)?;
+    Ok(shape)
+}
+
+/// What the base of adapters is kept as. Checkpoints of before there was a choice do not tell.
+fn base(arguments: &Arguments) -> Result<DType, Failure> {
+    match arguments.0.params.get("base_stored") {
+        Some(_) => arguments.choice("base_stored", &BASES),
+        None => Ok(DType::F32),
+    }
+}
+
+/// The digest of the tokenizer's file, if there is one: among inputs, and among what words say of a model.
+const TOKENIZER: &str = "tokenizer";
+
+/// The parameters of a case that say of what shape its model is: JSON.
+fn words(case: &CaseSpec, tokens: &Tokens) -> String {
+    let params = case.params.iter();
+    let of_shape = params
+        .filter(|(name, _)| OF_SHAPE.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()));
+    let digest = tokens.digest().into_iter();
+    let digest = digest.map(|digest| (TOKENIZER.to_owned(), ParamValue::Text(digest.to_string())));
+    let all: Params = of_shape.chain(digest).collect();
+    serde_json::to_string(&all).unwrap_or_default()
+}
+
+/// The digest of the tokenizer's file that such words tell of, if they do.
+pub fn tokenizer_of_words(words: &str) -> Option<String> {
+    let params: Params = serde_json::from_str(words).ok()?;
+    let digest = params.get(TOKENIZER)?;
+    Some(digest.as_str()?.to_owned())
+}
+
+/// The shape that such words tell of, of a model of bytes.
+///
+/// # Errors
+/// If they are no words of a shape, or of a model of other tokens.
+pub fn shape_of_words(words: &str) -> Result<Shape, String> {
+    let params: Params =
+        serde_json::from_str(words).map_err(|error| format!("its model is unreadable: {error}"))?;
+    if params.contains_key(TOKENIZER) {
+        return Err("its model is one of a tokenizer's tokens: expected one of bytes".into());
+    }
+    shape(&case(params), BYTES).map_err(|failure| format!("its model: {failure}"))
+}
+
+/// A case of `train-lm` on the host that no suite asked for.
+pub fn case(params: Params) -> CaseSpec {
+    CaseSpec {
+        workload: "train-lm".into(),
+        params,
+        seed: 0.into(),
+        device: DeviceSelector::CPU,
+        timing: TimingMode::Hot,
+        command: None,
+        kernel: None,
     }
 }
 
@@ -230,6 +260,7 @@ fn check_shape(case: &CaseSpec, shape: &Shape) -> Result<(), Failure> {
         let expected = format!("at most `width`, {width}");
         return Err(wrong("rank", &expected, case.params.get("rank")));
     }
+    check_base(case, shape)?;
     let hidden = shape.activation.hidden(width);
     let widest = hidden.max(shape.vocabulary);
     size_product(
@@ -246,6 +277,20 @@ fn check_shape(case: &CaseSpec, shape: &Shape) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Codes are of weights that are not trained, of linear layers.
+fn check_base(case: &CaseSpec, shape: &Shape) -> Result<(), Failure> {
+    let expected = match (shape.base, shape.rank, shape.routing) {
+        (DType::I8, 0, _) => "f32 without a `rank`: weights that are trained are no codes",
+        (DType::I8, _, Some(_)) => "f32 with `experts`, whose weights are no codes",
+        _ => return Ok(()),
+    };
+    Err(wrong(
+        "base_stored",
+        expected,
+        case.params.get("base_stored"),
+    ))
+}
+
 /// How tokens go to experts, where there are any.
 fn routing(arguments: &Arguments, capacity: f64) -> Result<Option<Routing>, Failure> {
     let experts = arguments.size("experts")?;
@@ -260,45 +305,4 @@ fn routing(arguments: &Arguments, capacity: f64) -> Result<Option<Routing>, Fail
         // The gradients of all turns are added up.
         balance: BALANCE / arguments.count("accumulation")? as f32,
     }))
-}
-
-/// The optimizer of a name, and the betas of its corrections.
-fn optimizer(name: &str, decay: f32) -> Option<(Optimizer, [f32; 2])> {
-    let optimizer = match name {
-        "adamw" => {
-            let rule = AdamW {
-                decay,
-                beta2: 0.99,
-                ..AdamW::default()
-            };
-            return Some((Optimizer::AdamW(rule), [rule.beta1, rule.beta2]));
-        }
-        "sgd" => Optimizer::Sgd(Sgd {
-            decay,
-            ..Sgd::default()
-        }),
-        "lion" => Optimizer::Lion(Lion {
-            decay,
-            ..Lion::default()
-        }),
-        "adan" => Optimizer::Adan(Adan {
-            decay,
-            ..Adan::default()
-        }),
-        _ => return None,
-    };
-    // They correct nothing.
-    Some((optimizer, [0.0, 0.0]))
-}
-
-/// More threads than this process may use are skipped rather than run.
-fn threads(arguments: &Arguments) -> Result<usize, Failure> {
-    let threads = arguments.count("threads")?;
-    let usable = assay_kernels::device::host::usable_cpus();
-    if threads > usable {
-        return Err(Failure::Skipped(format!(
-            "parameter `threads` is {threads}, but this process may use {usable} CPUs"
-        )));
-    }
-    Ok(threads)
 }

@@ -1,60 +1,164 @@
-//! `train-lm`: a step of training a language model, timed while the model learns.
+//! Trainings as workloads: a step is timed while the model learns.
 //!
 //! A sample is one step, and samples are a training: step after step, of as many as `steps` says, then from the beginning again. Every
-//! repeated step must give the bits of loss that it gave before, and so must its first steps by one thread. When the
-//! first training is over (or, where less was sampled, when the case is verified) the model is judged by text that was held out, and
-//! its losses there are compared with those of a reference in `f64`.
+//! repeated step must give the bits of loss that it gave before; so must the first steps by one thread of one process or, on a GPU, when
+//! they are done once more, and those of a model that is not too large have the losses and gradients of the host, but for rounding. When the
+//! first training is over (or, where less was sampled, when the case is verified) the model is judged by what was held out, and
+//! some of its losses there are compared with those of a reference in `f64`. What is trained is a [`Subject`].
 //!
-//! Work: `6 N + 12 L W S` flops a token, with `N` parameters that multiply, `L` layers of width `W` and sequences of `S` (A. Chowdhery et
-//! al., "`PaLM`", 2022, appendix B), the attention of which is counted whole, without its mask. `mfu_palm` is this, `mfu_6n` the `6 N` alone
-//! (J. Kaplan et al., "Scaling laws for neural language models", 2020, section 2.1), both over what a product of 1024 cubed reaches by
-//! the same threads, measured when the case ends. Of a mixture `N` has the experts that a token goes to; of parameters that are not trained it is
-//! `4 N`, for they have no gradient.
+//! In timing mode `graph` a step on a GPU is a replay of one graph: its bits are those of single launches, and its families have no times.
+//!
+//! Utilisation is flops a second, by the formula of each subject, over what our own product reaches on the same device, measured when
+//! the case ends.
 
 use std::collections::BTreeMap;
 
+use assay_kernels::device::{cuda, host};
+use assay_kernels::element::DType;
 use assay_protocol::{
-    CaseSpec, Catalog, DeviceKind, Digest, Direction, Failure, Measured, Metric, MetricKind,
+    CaseSpec, DeviceKind, Digest, Direction, Failure, Measured, Metric, MetricKind, ParameterInfo,
     Prepared, TimingMode, Unit, Verification, Work, Workload, WorkloadInfo,
 };
 
+use super::beside;
 use super::checkpoint;
-use super::corpus::Corpus;
-use super::run::{Judge, Judged, Stepped, Training, product_rate};
-use super::setup::{self, Setup};
+use super::plan::Plan;
+use super::ranks::processes::Processes;
+use super::ranks::{Place, Ranks};
+use super::run::{Stepped, Together, Training, product_rate, product_side};
+use super::session::Device;
 
-/// Steps that are done once more by one thread.
+/// Steps that are done once more: by one thread, or by the GPU and by the host.
 const REPEATED: usize = 3;
+/// Flops that the host may take for that.
+const HOST_FLOPS: usize = 1 << 37;
 /// Steps whose mean loss has to be below the quality that is asked for.
 const SMOOTHED: usize = 10;
-/// How far a token's loss may be from that in `f64`, in nats: some thousand roundings; a wrong op is off by much more.
+/// How far a loss may be from that in `f64`, in nats: some thousand roundings; a wrong op is off by much more.
 const TOLERANCE: f64 = 1e-3;
 
-/// The catalog entry.
-pub struct TrainLm;
+/// What is trained, with its data and its judge.
+pub trait Subject: 'static {
+    /// How it is trained.
+    fn plan(&self) -> &Plan;
 
-impl Catalog for TrainLm {
-    fn info(&self) -> WorkloadInfo {
-        WorkloadInfo {
-            name: "train-lm".into(),
-            summary: "a step of training a language model on bytes, while it learns".into(),
-            definition: 1,
-            parameters: setup::infos(),
-            timing: vec![TimingMode::Hot],
-            devices: vec![DeviceKind::Cpu],
-        }
+    /// Begins a training.
+    ///
+    /// # Errors
+    /// If it does not fit into memory.
+    fn begin(&self, team: &Together) -> Result<Training, Failure>;
+
+    /// Judges what a training has come to.
+    ///
+    /// # Errors
+    /// If that takes more memory than there is.
+    fn judge(&mut self, training: &Training) -> Result<Judged, Failure>;
+
+    /// What is seen after each step, besides its loss and the norm of its gradients.
+    ///
+    /// # Errors
+    /// If a device fails.
+    fn observe(&self, _: &Training) -> Result<Vec<(&'static str, f64)>, Failure> {
+        Ok(vec![])
     }
 
-    fn prepare(&self, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
-        Ok(Box::new(Case::new(Setup::of(case)?)?))
+    /// What is known of it before it is trained.
+    fn describe(&self, training: &Training) -> Description;
+}
+
+/// What a subject says of itself.
+pub struct Description {
+    /// Tokens, rows or pictures of a step.
+    pub items: usize,
+    /// How items and flops are counted.
+    pub formula: &'static str,
+    /// Flops of a step by each formula, with the names of the metrics of utilisation; the last is the work.
+    pub flops: Vec<(&'static str, usize)>,
+    /// Digests of its data.
+    pub inputs: Vec<(&'static str, Digest)>,
+    /// Metrics that only it has.
+    pub metrics: Vec<Metric>,
+    /// What else somebody may want to know.
+    pub facts: Vec<(&'static str, String)>,
+}
+
+/// How good a model is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// Mean loss of what was held out, in nats.
+    pub loss: f64,
+    /// Largest difference of a loss from the reference in `f64`.
+    pub error: f64,
+    /// Values of the metrics that only this subject has.
+    pub values: BTreeMap<String, f64>,
+    /// What it was to come to, and did not.
+    pub missed: Option<String>,
+}
+
+impl Judged {
+    /// Misses something, unless a value of its own is at least so large.
+    #[must_use]
+    pub fn at_least(mut self, name: &str, least: f64) -> Self {
+        let found = self.values.get(name).copied().unwrap_or(f64::NAN);
+        if found < least || found.is_nan() {
+            self.missed = Some(format!("{name} is {found:.4}: expected at least {least}"));
+        }
+        self
     }
 }
 
-struct Case {
-    setup: Setup,
-    corpus: Corpus,
+/// A metric.
+pub fn metric(name: &str, unit: &str, direction: Direction, kind: MetricKind) -> Metric {
+    Metric {
+        name: name.into(),
+        unit: Unit::from(unit),
+        direction,
+        kind,
+    }
+}
+
+/// The catalog's description of a training.
+pub fn info(name: &str, summary: &str, parameters: Vec<ParameterInfo>) -> WorkloadInfo {
+    WorkloadInfo {
+        name: name.into(),
+        summary: summary.into(),
+        definition: 1,
+        parameters,
+        timing: vec![TimingMode::Hot, TimingMode::Graph],
+        devices: vec![DeviceKind::Cpu, DeviceKind::Cuda],
+    }
+}
+
+/// Prepares the training of a subject.
+///
+/// # Errors
+/// If it does not fit into memory.
+pub fn prepare(case: &CaseSpec, subject: impl Subject) -> Result<Box<dyn Workload>, Failure> {
+    Ok(Box::new(Case::new(case, subject)?))
+}
+
+/// The ranks of a training: those that this one starts, or that started this one.
+fn meet(case: &CaseSpec, plan: &Plan) -> Result<(Option<Processes>, Option<Ranks>), Failure> {
+    let of = plan.ranks;
+    match &plan.peer {
+        _ if of == 1 => Ok((None, None)),
+        None => {
+            let (processes, ranks) = Processes::start(case, of)?;
+            Ok((Some(processes), Some(ranks)))
+        }
+        Some((rank, folder)) => {
+            let rank = *rank;
+            Ok((None, Some(Ranks::meet(folder, Place { rank, of })?)))
+        }
+    }
+}
+
+struct Case<S> {
+    subject: S,
     training: Training,
-    judge: Judge,
+    /// Other ranks that go step by step with this one.
+    processes: Option<Processes>,
+    flops: Vec<(&'static str, usize)>,
     prepared: Prepared,
     /// Of the first training, as far as it came.
     curve: Vec<Stepped>,
@@ -63,31 +167,53 @@ struct Case {
     differs: Option<usize>,
 }
 
-impl Case {
-    fn new(setup: Setup) -> Result<Self, Failure> {
-        let corpus = setup.corpus()?;
-        let training = Training::new(&setup, &corpus, setup.threads)?;
-        let judge = Judge::new(setup.seed, setup.shape, setup.threads)?;
-        let prepared = describe(&setup, &corpus, &training);
+impl<S: Subject> Case<S> {
+    fn new(case: &CaseSpec, subject: S) -> Result<Self, Failure> {
+        let device = subject.plan().device.clone();
+        let (processes, ranks) = meet(case, subject.plan())?;
+        let training = subject.begin(&Together { device, ranks })?;
+        let steps = subject.plan().steps;
+        if training.at() >= steps {
+            return Err(Failure::Failed(format!(
+                "parameter `resume`: its training has come to step {}; expected less than `steps`, {steps}",
+                training.at()
+            )));
+        }
+        let description = subject.describe(&training);
         Ok(Self {
-            setup,
-            corpus,
+            flops: description.flops.clone(),
+            prepared: prepared(subject.plan(), &training, description),
+            subject,
             training,
-            judge,
-            prepared,
+            processes,
             curve: vec![],
             judged: None,
             differs: None,
         })
     }
 
+    /// The last step.
+    fn last(&self) -> usize {
+        self.subject.plan().steps
+    }
+
+    /// Steps of a training: of one that is resumed, those that are left.
+    fn steps(&self) -> usize {
+        self.last() - self.training.first()
+    }
+
     /// Takes a step, and compares it with what it was before.
     fn step(&mut self) -> Result<Stepped, Failure> {
-        let stepped = self.training.step()?;
-        match self.curve.get(self.training.at - 1) {
+        let training = &mut self.training;
+        let stepped = match &mut self.processes {
+            Some(processes) => processes.step(|| training.step())?,
+            None => training.step()?,
+        };
+        let place = self.training.at() - 1 - self.training.first();
+        match self.curve.get(place) {
             None => self.curve.push(stepped),
             Some(before) if before.loss.to_bits() != stepped.loss.to_bits() => {
-                self.differs = self.differs.or(Some(self.training.at));
+                self.differs = self.differs.or(Some(self.training.at()));
             }
             Some(_) => {}
         }
@@ -96,11 +222,11 @@ impl Case {
 
     /// Judges the model at the end of the first training, and writes it, if somebody wants it.
     fn judge_once(&mut self) -> Result<(), Failure> {
-        if self.judged.is_some() || self.training.at != self.setup.steps {
+        if self.judged.is_some() || self.training.at() != self.last() {
             return Ok(());
         }
-        self.judged = Some(self.judge.judge(&self.training, &self.corpus));
-        if let Some(path) = &self.setup.save {
+        self.judged = Some(self.subject.judge(&self.training)?);
+        if let Some(path) = &self.subject.plan().save {
             checkpoint::save(&self.training, path)
                 .map_err(|error| Failure::Failed(format!("parameter `save`: {error}")))?;
         }
@@ -109,26 +235,49 @@ impl Case {
 
     /// Goes on to the end of the first training, untimed.
     fn complete(&mut self) -> Result<Judged, Failure> {
-        while self.curve.len() < self.setup.steps {
+        while self.curve.len() < self.steps() {
             self.step()?;
         }
         self.judge_once()?;
         self.judged
+            .clone()
             .ok_or_else(|| Failure::Failed("the training was not judged at its end".into()))
     }
 
-    /// The first of some steps that one thread does otherwise.
-    fn differs_alone(&self) -> Result<Option<usize>, Failure> {
-        if self.setup.threads == 1 {
+    /// The first of some steps that one thread of one process does otherwise, in words.
+    fn differs_alone(&self) -> Result<Option<String>, Failure> {
+        let plan = self.subject.plan();
+        if plan.device == Device::Host(1) && plan.ranks == 1 {
             return Ok(None);
         }
-        let mut alone = Training::new(&self.setup, &self.corpus, 1)?;
+        let mut alone = self.subject.begin(&Together::alone(1))?;
         for before in self.curve.iter().take(REPEATED) {
             if alone.step()?.loss.to_bits() != before.loss.to_bits() {
-                return Ok(Some(alone.at));
+                let step = alone.at();
+                let words = format!("step {step} gives another loss by one thread of one process");
+                return Ok(Some(words));
             }
         }
         Ok(None)
+    }
+
+    /// Does the first steps once more, from the beginning, beside the host, where that can keep up. Says in words what is not as there.
+    fn repeat(&mut self) -> Result<Option<String>, Failure> {
+        let beside = is_compared(&self.flops);
+        let on_host = Together::alone(host::usable_cpus());
+        let mut on_host = beside.then(|| self.subject.begin(&on_host)).transpose()?;
+        let mut strays = None;
+        self.training.restart()?;
+        for _ in 0..REPEATED.min(self.steps()) {
+            let found = self.step()?;
+            if let Some(on_host) = &mut on_host {
+                let expected = on_host.step()?;
+                let compared = beside::strays((&self.training, found), (on_host, expected))?;
+                strays = strays.or(compared);
+            }
+        }
+        self.training.restart()?;
+        Ok(strays)
     }
 
     /// The step from which on the mean loss of some is what is asked for, and the nanoseconds until then.
@@ -136,13 +285,40 @@ impl Case {
         let mean = |window: &[Stepped]| {
             window.iter().map(|step| step.loss).sum::<f64>() / window.len() as f64
         };
+        let smoothed = SMOOTHED.min(self.steps());
         let first = self
             .curve
-            .windows(SMOOTHED.min(self.setup.steps))
+            .windows(smoothed)
             .position(|window| mean(window) <= quality)?;
-        let steps = first + SMOOTHED.min(self.setup.steps);
-        let ns = self.curve[..steps].iter().map(|step| step.ns as f64).sum();
+        let steps = first + smoothed;
+        let ns = self.curve[..steps]
+            .iter()
+            .map(|step| step.took.ns() as f64)
+            .sum();
         Some((steps, ns))
+    }
+
+    /// What is wrong with a training, if anything is.
+    fn fault(&mut self, judged: &Judged) -> Result<Option<String>, Failure> {
+        let beside = if self.subject.plan().device.is_cuda() {
+            self.repeat()?
+        } else {
+            self.differs_alone()?
+        };
+        if let Some(step) = self.differs {
+            let words = format!("step {step} gave another loss when it was repeated");
+            return Ok(Some(words));
+        }
+        if beside.is_some() {
+            return Ok(beside);
+        }
+        let quality = self.subject.plan().quality;
+        if let Some(quality) = quality.filter(|quality| self.reached(*quality).is_none()) {
+            let steps = self.steps();
+            let words = format!("the loss did not come down to {quality} in {steps} steps");
+            return Ok(Some(words));
+        }
+        Ok(judged.missed.clone())
     }
 
     /// Digest of all losses of the first training.
@@ -150,111 +326,118 @@ impl Case {
         let bits = self.curve.iter().map(|step| step.loss.to_le_bytes());
         Digest::of(bits.collect::<Vec<_>>().concat())
     }
+
+    /// Flops a second over those of a product, by each formula.
+    fn utilisation(&self) -> Result<Vec<(&'static str, f64)>, Failure> {
+        let mut times: Vec<u64> = self.curve.iter().map(|step| step.took.ns()).collect();
+        times.sort_unstable();
+        let seconds = times[times.len() / 2].max(1) as f64 / 1e9;
+        let device = &self.subject.plan().device;
+        let rate = product_rate(device, product_side(device, most(&self.flops)))?;
+        let of = |(name, flops): &(&'static str, usize)| (*name, *flops as f64 / seconds / rate);
+        Ok(self.flops.iter().map(of).collect())
+    }
 }
 
-/// Flops of a token, by both formulas: without those of attention, and with.
-fn flops_per_token(setup: &Setup, training: &Training) -> [u64; 2] {
-    let shape = &setup.shape;
-    let of_products = 6 * training.multiplying - 2 * training.frozen;
-    let of_attention = 12 * shape.layers * shape.width * shape.length;
-    [of_products, of_products + of_attention].map(|flops| flops as u64)
+/// Flops of a step, by the formula that counts the most.
+fn most(flops: &[(&'static str, usize)]) -> usize {
+    flops.iter().map(|(_, flops)| *flops).max().unwrap_or(0)
 }
 
-fn metrics(setup: &Setup, corpus: &Corpus, training: &Training) -> Vec<Metric> {
-    let metric = |name: &str, unit: &str, direction, kind| Metric {
-        name: name.into(),
-        unit: Unit::from(unit),
-        direction,
-        kind,
-    };
-    let (sample, case) = (MetricKind::Sample, MetricKind::Case);
-    let mut metrics = vec![
-        metric("loss", "nats", Direction::Neutral, sample),
-        metric("gradient_norm", "1", Direction::Neutral, sample),
-        metric("final_loss", "nats", Direction::Lower, case),
-        metric("held_out_loss", "nats", Direction::Lower, case),
-        metric("perplexity", "1", Direction::Lower, case),
-        metric("peak_memory", "B", Direction::Lower, case),
-        metric("mfu_palm", "1", Direction::Higher, case),
-        metric("mfu_6n", "1", Direction::Higher, case),
-    ];
-    metrics.extend(
-        training
-            .families()
-            .map(|(family, _)| metric(&family_metric(family), "ns", Direction::Lower, sample)),
-    );
-    if setup.shape.routing.is_some() {
-        metrics.push(metric("dropped_choices", "1", Direction::Lower, sample));
-    }
-    if corpus.floor.is_some() {
-        metrics.push(metric("loss_over_entropy", "1", Direction::Lower, case));
-    }
-    if setup.quality.is_some() {
-        metrics.push(metric("time_to_quality", "ns", Direction::Lower, case));
-        metrics.push(metric("steps_to_quality", "1", Direction::Lower, case));
-    }
-    metrics
+/// Whether the host can do some steps beside a GPU without anybody waiting long.
+fn is_compared(flops: &[(&'static str, usize)]) -> bool {
+    most(flops).saturating_mul(REPEATED) <= HOST_FLOPS
 }
 
 fn family_metric(family: &str) -> String {
     format!("time_{}", family.replace('-', "_"))
 }
 
-fn describe(setup: &Setup, corpus: &Corpus, training: &Training) -> Prepared {
-    let tokens = setup.shape.tokens() * setup.recipe.accumulation;
-    let parameters: usize = training
-        .parameters
-        .iter()
-        .map(|p| p.shape[0] * p.shape[1])
-        .sum();
-    let [_, flops] = flops_per_token(setup, training);
-    let mut facts: BTreeMap<String, String> = [
-        ("parameters", parameters.to_string()),
-        ("parameters.multiplying", training.multiplying.to_string()),
-        ("corpus.train", format!("{} bytes", corpus.train.len())),
-        (
-            "corpus.held_out",
-            format!("{} bytes", corpus.held_out.len()),
-        ),
-        (
-            "corpus.leaked",
-            format!("{:.4} of held-out lines are trained on", corpus.leaked),
-        ),
-        (
-            "mfu",
-            "over the rate of a product of 1024 cubed by the same threads".into(),
-        ),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into();
-    if let Some(floor) = corpus.floor {
-        facts.insert("corpus.entropy".into(), format!("{floor:.6} nats a byte"));
+/// The metrics of every training.
+fn metrics(plan: &Plan, training: &Training) -> Vec<Metric> {
+    let (sample, case) = (MetricKind::Sample, MetricKind::Case);
+    let mut metrics = vec![
+        metric("loss", "nats", Direction::Neutral, sample),
+        metric("gradient_norm", "1", Direction::Neutral, sample),
+        metric("final_loss", "nats", Direction::Lower, case),
+        metric("held_out_loss", "nats", Direction::Lower, case),
+        metric("peak_memory", "B", Direction::Lower, case),
+    ];
+    let families = training.families();
+    metrics.extend(
+        families.map(|(family, _)| metric(&family_metric(family), "ns", Direction::Lower, sample)),
+    );
+    if plan.recipe.stored == DType::F16 {
+        metrics.push(metric("loss_scale", "1", Direction::Neutral, sample));
     }
+    if plan.device.is_cuda() {
+        metrics.push(cuda::sm_clock());
+    }
+    if plan.quality.is_some() {
+        metrics.push(metric("time_to_quality", "ns", Direction::Lower, case));
+        metrics.push(metric("steps_to_quality", "1", Direction::Lower, case));
+    }
+    metrics
+}
+
+fn prepared(plan: &Plan, training: &Training, description: Description) -> Prepared {
+    let own = |(name, value): (&str, String)| (name.to_owned(), value);
+    let mut facts: BTreeMap<_, _> = description.facts.into_iter().map(own).collect();
+    facts.insert("parameters".into(), training.size().to_string());
+    facts.insert("mfu".into(), over(&plan.device, &description.flops));
+    if let Some((_, of_kernels)) = training.session().gpu() {
+        facts.extend(of_kernels.clone());
+        let compared = if is_compared(&description.flops) {
+            format!("losses and gradients of the first {REPEATED} steps")
+        } else {
+            "nothing: a step has too many flops".into()
+        };
+        facts.insert("compared with the host".into(), compared);
+    }
+    let names = description.flops.iter().map(|(name, _)| *name);
+    let utilisation = names.map(|name| metric(name, "1", Direction::Higher, MetricKind::Case));
+    let mut metrics = metrics(plan, training);
+    metrics.extend(utilisation.chain(description.metrics));
     Prepared {
         work: Work {
-            flops: Some(flops.saturating_mul(tokens as u64)),
-            items: Some(tokens as u64),
-            formula: "items = tokens = batch length accumulation, flops = (6 N + 12 L W S) tokens; N parameters that multiply, \
-                      L = layers, W = width, S = length"
-                .into(),
+            flops: description.flops.last().map(|(_, flops)| *flops as u64),
+            items: Some(description.items as u64),
+            formula: description.formula.into(),
             ..Work::default()
         },
-        metrics: metrics(setup, corpus, training),
-        inputs: [("corpus".to_owned(), corpus.digest)].into(),
+        metrics,
+        inputs: description
+            .inputs
+            .into_iter()
+            .map(|(name, digest)| (name.to_owned(), digest))
+            .collect(),
         deterministic: true,
+        device: training.session().gpu().map(|(uuid, _)| uuid.to_owned()),
+        timer_resolution_ns: training.session().resolution_ns(),
         facts,
         ..Prepared::default()
     }
 }
 
-impl Workload for Case {
+/// What utilisation is over, in words.
+fn over(device: &Device, flops: &[(&'static str, usize)]) -> String {
+    let side = product_side(device, most(flops));
+    let by = if device.is_cuda() {
+        "our own kernel in f32"
+    } else {
+        "the same threads"
+    };
+    format!("over the rate of a product of {side} cubed by {by}")
+}
+
+impl<S: Subject> Workload for Case<S> {
     fn prepared(&self) -> &Prepared {
         &self.prepared
     }
 
     /// After the last step, the first comes next.
     fn restore(&mut self) -> Result<(), Failure> {
-        if self.training.at == self.setup.steps {
+        if self.training.at() == self.last() {
             self.judge_once()?;
             self.training.restart()?;
         }
@@ -274,13 +457,14 @@ impl Workload for Case {
             .collect();
         values.insert("loss".into(), stepped.loss);
         values.insert("gradient_norm".into(), stepped.norm);
-        values.extend(
-            self.training
-                .dropped()
-                .map(|share| ("dropped_choices".to_owned(), share)),
-        );
+        values.extend(stepped.scale.map(|scale| ("loss_scale".to_owned(), scale)));
+        let took = stepped.took;
+        values.extend(took.clock_mhz.map(|mhz| (cuda::SM_CLOCK.to_owned(), mhz)));
+        let seen = self.subject.observe(&self.training)?;
+        values.extend(seen.into_iter().map(|(name, x)| (name.to_owned(), x)));
         Ok(Measured {
-            host_ns: Some(stepped.ns),
+            host_ns: Some(took.host_ns),
+            device_ns: took.device_ns,
             values,
             ..Measured::default()
         })
@@ -291,72 +475,36 @@ impl Workload for Case {
             return Err(Failure::Failed("nothing was sampled yet".into()));
         }
         let judged = self.complete()?;
-        let unreached = self
-            .setup
-            .quality
-            .filter(|quality| self.reached(*quality).is_none());
-        let (passed, detail) = if let Some(step) = self.differs {
-            (
-                false,
-                format!("step {step} gave another loss when it was repeated"),
-            )
-        } else if let Some(step) = self.differs_alone()? {
-            (
-                false,
-                format!("step {step} gives another loss by one thread"),
-            )
-        } else if let Some(quality) = unreached {
-            (
-                false,
-                format!(
-                    "the loss did not come down to {quality} in {} steps",
-                    self.setup.steps
-                ),
-            )
-        } else {
-            let detail = "largest difference of a held-out token's loss from that in f64, in nats; the digest is of all \
-                          losses of the training";
-            (judged.error <= TOLERANCE, detail.to_owned())
-        };
+        let fault = self.fault(&judged)?;
+        let passed = fault.is_none() && judged.error <= TOLERANCE;
+        let detail = "largest difference of a held-out loss from that in f64, in nats; the digest is of all losses of the \
+                      training";
         Ok(Verification {
             passed,
             error: Some(judged.error).filter(|error| error.is_finite()),
             tolerance: Some(TOLERANCE),
             output: Some(self.digest()),
-            detail,
+            detail: fault.unwrap_or_else(|| detail.to_owned()),
         })
     }
 
     fn finish(&mut self) -> Result<BTreeMap<String, f64>, Failure> {
         let judged = self.complete()?;
-        let tokens = (self.setup.shape.tokens() * self.setup.recipe.accumulation) as f64;
-        let mut times: Vec<u64> = self.curve.iter().map(|step| step.ns).collect();
-        times.sort_unstable();
-        let seconds = times[times.len() / 2].max(1) as f64 / 1e9;
-        let rate = product_rate(self.setup.threads)?;
-        let [of_products, of_all] = flops_per_token(&self.setup, &self.training)
-            .map(|flops| flops as f64 * tokens / seconds / rate);
         let last = self.curve.iter().rev().take(SMOOTHED);
         let final_loss = last.clone().map(|step| step.loss).sum::<f64>() / last.count() as f64;
-        let mut values: BTreeMap<String, f64> = [
-            ("final_loss", final_loss),
-            ("held_out_loss", judged.loss),
-            ("perplexity", judged.loss.exp()),
-            ("peak_memory", self.training.bytes() as f64),
-            ("mfu_palm", of_all),
-            ("mfu_6n", of_products),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into();
-        if let Some(floor) = self.corpus.floor {
-            values.insert("loss_over_entropy".into(), judged.loss / floor);
+        let mut values = judged.values;
+        let mut put = |name: &str, value| values.insert(name.to_owned(), value);
+        put("final_loss", final_loss);
+        put("held_out_loss", judged.loss);
+        put("peak_memory", self.training.bytes() as f64);
+        for (name, share) in self.utilisation()? {
+            put(name, share);
         }
-        if let Some(quality) = self.setup.quality {
-            let (steps, ns) = self
-                .reached(quality)
-                .unwrap_or((self.setup.steps, f64::MAX));
-            values.insert("time_to_quality".into(), ns);
-            values.insert("steps_to_quality".into(), steps as f64);
+        if let Some(quality) = self.subject.plan().quality {
+            let never = (self.steps(), f64::MAX);
+            let (steps, ns) = self.reached(quality).unwrap_or(never);
+            put("time_to_quality", ns);
+            put("steps_to_quality", steps as f64);
         }
         Ok(values)
     }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use assay_kernels::device::cuda::compiler;
 use assay_kernels::ops;
@@ -31,7 +32,23 @@ const USER_KERNELS: &[&str] = &["axpy<float>", "half_axpy", "count_up"];
 /// where `ASSAY_REQUIRE` names it.
 pub fn driver() -> Option<&'static Path> {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
-    FOLDER.get_or_init(make).as_deref()
+    FOLDER.get_or_init(|| make(None)).as_deref()
+}
+
+/// A mistake in a source.
+#[derive(Clone, Copy, Debug)]
+pub struct Mistake {
+    /// The source's path below `kernels/cuda`.
+    pub path: &'static str,
+    /// What stands there, once.
+    pub from: &'static str,
+    /// What is put in its place.
+    pub to: &'static str,
+}
+
+/// The same as [`driver`], with a mistake in one of the sources.
+pub fn mistaken(mistake: Mistake) -> Option<PathBuf> {
+    make(Some(mistake))
 }
 
 /// `kernels/` in the source tree, from whichever crate has these tests.
@@ -47,7 +64,7 @@ fn missing(tool: &str, why: &str) {
     println!("skipped: {why}");
 }
 
-fn make() -> Option<PathBuf> {
+fn make(mistake: Option<Mistake>) -> Option<PathBuf> {
     let Ok(version) = Command::new("c++").arg("--version").output() else {
         missing("c++", "no C++ compiler `c++`");
         return None;
@@ -62,10 +79,14 @@ fn make() -> Option<PathBuf> {
     let mut jobs: Vec<_> = libraries.into_iter().map(include).collect();
     for (path, (source, kernels)) in ops::kernels() {
         if source.emulated {
-            let text = plugin(
-                &format!("#include \"{path}\"\n// {}\n", Digest::of(source.text)),
-                &kernels,
-            );
+            let text = match mistake.filter(|mistake| mistake.path == path) {
+                Some(Mistake { from, to, .. }) => {
+                    assert_eq!(source.text.matches(from).count(), 1, "{path}: {from}");
+                    source.text.replace(from, to)
+                }
+                None => format!("#include \"{path}\"\n// {}\n", Digest::of(source.text)),
+            };
+            let text = plugin(&text, &kernels);
             jobs.push((format!("{}.so", path.replace('/', "_")), text));
         }
     }
@@ -117,6 +138,9 @@ fn plugin(source: &str, kernels: &[String]) -> String {
 }
 
 /// The library of a text, compiled unless it is there.
+/// Libraries that this process began to make.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
 fn built(cache: &Path, common: Digest, name: &str, text: &str) -> PathBuf {
     let flags = match name {
         "libcuda.so.1" => DRIVER,
@@ -129,8 +153,11 @@ fn built(cache: &Path, common: Digest, name: &str, text: &str) -> PathBuf {
         return library;
     }
     fs::create_dir_all(cache).unwrap();
-    let source = library.with_extension(format!("{}.cpp", std::process::id()));
-    let part = source.with_extension("part");
+    // Other processes, and other tests of this one, may be making the same.
+    let turn = MADE.fetch_add(1, Ordering::Relaxed);
+    let own = format!("{}-{turn}", std::process::id());
+    let source = library.with_extension(format!("{own}.cpp"));
+    let part = library.with_extension(format!("{own}.part"));
     fs::write(&source, text).unwrap();
     let output = Command::new("c++")
         .args(COMMON)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Losses of trainings in PyTorch, which `tests/torch.rs` compares with Assay's.
+"""Losses of trainings in PyTorch, which `tests/torch/main.rs` compares with Assay's.
 
     apt-get install python3-torch
     /usr/bin/python3 suites/tests/torch/golden.py
 
-writes golden.json beside this file: made with torch 1.13.1 of Debian 12 and OpenBLAS 0.3.21.
+writes golden.json beside this file: made with torch 1.13 of Debian 12 and OpenBLAS 0.3.21.
 """
 import json
 import pathlib
@@ -16,11 +16,14 @@ import torch_lm  # noqa: E402
 
 SIZES = {"batch": 4, "length": 24, "layers": 2, "width": 32, "heads": 4, "steps": 20, "corpus": 20000}
 RECIPE = {"rate": 3e-3, "decay": 0.1, "clip": 1.0, "warmup": 5, "accumulation": 1}
+CHOICES = {"experts": 0, "chosen": 2, "capacity": 1.25, "rank": 0}
 CASES = {
     "gpt": {"position": "learned", "norm": "layernorm", "activation": "gelu", "schedule": "cosine"},
     "llama": {"position": "rope", "norm": "rmsnorm", "activation": "swiglu", "schedule": "linear"},
     "alibi": {"position": "alibi", "norm": "layernorm", "activation": "swiglu", "schedule": "one-cycle"},
     "turns": {"position": "rope", "norm": "rmsnorm", "activation": "gelu", "schedule": "polynomial", "accumulation": 3},
+    "experts": {"position": "rope", "norm": "rmsnorm", "activation": "gelu", "schedule": "cosine", "experts": 4, "capacity": 0.9},
+    "lora": {"position": "learned", "norm": "layernorm", "activation": "gelu", "schedule": "cosine", "rank": 4, "rate": 3e-2},
 }
 SEED = 11
 
@@ -28,7 +31,7 @@ SEED = 11
 def main():
     golden = {}
     for name, choices in CASES.items():
-        params = {**SIZES, **RECIPE, **choices}
+        params = {**SIZES, **RECIPE, **CHOICES, **choices}
         text, held_out = torch_lm.corpus(SEED, params["corpus"])
         training = torch_lm.Training(SEED, params, text)
         steps = [training.step() for _ in range(params["steps"])]

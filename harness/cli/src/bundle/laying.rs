@@ -189,6 +189,11 @@ fn keep_record(record: &NamedTempFile, bundle: &Bundle, settings: &Settings) -> 
     };
     let to = settings.records.join(name);
     if to.exists() {
+        ensure!(
+            plan::file_digest(&to)? == plan::file_digest(record.path())?,
+            "{}: a record of this name is there, and is not the bundle's; move it away",
+            to.display()
+        );
         return Ok(to);
     }
     let mut copy =
@@ -275,6 +280,10 @@ fn fill(bundle: &Bundle, manifest: &Manifest, root: &Path) -> Result<()> {
                 format!("the bundle has no commit {commit}, which its manifest names")
             })?
             .id();
+        if let Some(diff) = &state.diff {
+            source::check_links(&repository, &project::patched(&repository, id, diff)?)
+                .context("the manifest's diff")?;
+        }
         project::fill(&repository, id, state.diff.as_ref())?;
     }
     let base = root.join(base_name(bundle));

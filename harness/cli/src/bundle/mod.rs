@@ -25,5 +25,7 @@ pub fn is_bundle(name: &str) -> bool {
     let is_json = path
         .extension()
         .is_some_and(|extension| extension == "json");
-    !is_json && path.is_file()
+    // A file may be called as runs are: then it has to begin as a bundle does.
+    let names_a_run = name == "latest" || name.starts_with("latest~") || name.starts_with("tag:");
+    !is_json && path.is_file() && (!names_a_run || reading::begins_as_bundle(path))
 }

@@ -27,6 +27,14 @@ pub struct Bundle {
     pub digest: Digest,
 }
 
+/// Whether a file begins as bundles do.
+pub fn begins_as_bundle(path: &Path) -> bool {
+    let mut magic = Vec::new();
+    let most = MAGIC.len() as u64;
+    let read = File::open(path).and_then(|file| file.take(most).read_to_end(&mut magic));
+    read.is_ok() && magic == MAGIC
+}
+
 impl Bundle {
     /// Opens a bundle and checks that the file is as long as its table says.
     pub fn open(path: &Path) -> Result<Self> {

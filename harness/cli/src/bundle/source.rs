@@ -23,6 +23,7 @@ const SUBMODULE: u32 = 0o160_000;
 
 /// Longest path within a tree, in bytes.
 const MAX_PATH_BYTES: usize = 4096;
+const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// Submodules of a tree: the commit of each path.
 pub type Submodules = BTreeMap<String, String>;
@@ -85,6 +86,7 @@ fn pack_one(
             let blob = repository
                 .find_blob(id)
                 .context("its content is not in the repository")?;
+            check_size(blob.size() as u64)?;
             append(archive, path, mode, blob.content())
         }
         SUBMODULE => {
@@ -169,6 +171,7 @@ fn content_of(entry: &mut tar::Entry<'_, impl Read>) -> Result<(u32, Vec<u8>)> {
     let is_program = entry.header().mode()? & 0o100 != 0;
     match entry.header().entry_type() {
         EntryType::Regular => {
+            check_size(entry.size())?;
             let mut content = Vec::new();
             entry.read_to_end(&mut content).context("it is cut off")?;
             Ok((if is_program { PROGRAM } else { FILE }, content))
@@ -187,6 +190,16 @@ fn content_of(entry: &mut tar::Entry<'_, impl Read>) -> Result<(u32, Vec<u8>)> {
         EntryType::Directory => bail!("a folder, which no commit holds by itself"),
         other => bail!("an entry of kind {other:?}, which no commit holds"),
     }
+}
+
+/// Git holds a file whole, and so does whoever packs or unpacks it.
+fn check_size(bytes: u64) -> Result<()> {
+    ensure!(
+        bytes <= MAX_FILE_BYTES,
+        "a file of {bytes} bytes; one of a commit may have {} MiB in a bundle",
+        MAX_FILE_BYTES >> 20
+    );
+    Ok(())
 }
 
 /// A path of git's: names with slashes between them, none of which leads elsewhere or into git's own folder.
@@ -224,6 +237,16 @@ fn check_link(path: &Path, target: &[u8]) -> Result<()> {
         !parts[up..].contains(&&b".."[..]) && up < path.components().count(),
         "a link to {shown:?}, which may lead out of the tree"
     );
+    Ok(())
+}
+
+/// Refuses links that lead out of a tree, among all of its files.
+pub fn check_links(repository: &Repository, files: &Index) -> Result<()> {
+    for entry in files.iter().filter(|entry| entry.mode == LINK) {
+        let target = repository.find_blob(entry.id)?;
+        let path = Path::new(std::ffi::OsStr::from_bytes(&entry.path));
+        check_link(path, target.content()).with_context(|| path.display().to_string())?;
+    }
     Ok(())
 }
 

@@ -65,6 +65,11 @@ pub fn pack(folder: &Path, scratch: &Path, into: &File) -> Result<()> {
 
 /// Has cargo put all packages into a folder, and returns the settings by which it finds them there.
 fn collect(folder: &Path, packages: &Path) -> Result<String> {
+    // Cargo waits where another one fetches packages, and there may be hundreds to fetch.
+    crate::note!(
+        "collecting what {} depends on: `cargo vendor`",
+        folder.display()
+    );
     let answer = Command::new("cargo")
         .args(["vendor", "--locked", "--versioned-dirs"])
         .arg(packages)

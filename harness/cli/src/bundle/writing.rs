@@ -191,6 +191,12 @@ impl Gathered {
             let object = Item::new(What::Commit(name), Content::Held(object));
             self.items.extend([object, tree]);
         }
+        if let Some(diff) = &state.diff {
+            let commit = project::find_commit(&repository, state)?.id();
+            let files = project::patched(&repository, commit, diff)?;
+            source::check_links(&repository, &files)
+                .context("the uncommitted changes cannot be bundled")?;
+        }
         let below = checkout::within(settings, &settings.project)?.unwrap_or_default();
         self.place.project = text(&below)?;
         Ok(())

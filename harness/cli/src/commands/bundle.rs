@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use assay_store::Access;
 
 use crate::bundle::writing;
@@ -23,6 +23,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<Exit> {
+    ensure!(
+        !args.output.is_dir(),
+        "--output {}: a folder is there; name a file",
+        args.output.display()
+    );
     let settings = Settings::load()?;
     let (run, file) = {
         let store = database::open(&settings, Access::Read)?;
@@ -41,11 +46,13 @@ pub fn run(args: &Args) -> Result<Exit> {
         );
     }
     crate::say!("bundle {}  {}", bundle.digest, args.output.display());
-    if file.manifest.project.git().is_some() {
-        crate::note!(
-            "note: it holds the project's source, uncommitted changes and the variables of the run: give it to nobody who should not have them"
-        );
-    }
+    let source = match file.manifest.project.git() {
+        Some(_) => "the project's source, uncommitted changes, ",
+        None => "",
+    };
+    crate::note!(
+        "note: it holds {source}the files that the suite names and the variables of the run: give it to nobody who should not have them"
+    );
     for (commit, submodules) in &bundle.contents.submodules {
         let paths: Vec<&str> = submodules.keys().map(String::as_str).collect();
         crate::note!(

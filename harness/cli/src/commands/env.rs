@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use assay_record::Engine;
+use assay_record::{Engine, validate};
 
 use crate::engines::{docker, oci, podman};
 use crate::environments::build::{self, Recipe};
@@ -75,6 +75,8 @@ pub fn run(args: &Args) -> Result<Exit> {
 }
 
 fn lock_one(locking: &Locking, settings: &Settings) -> Result<Exit> {
+    // Before an archive is loaded.
+    validate::environment(&locking.name).map_err(anyhow::Error::msg)?;
     let environment = match (&locking.image, &locking.file) {
         (_, Some(file)) => lock::file(file, settings)?,
         (Some(image), None) => lock::image(image, settings)?,
@@ -103,12 +105,19 @@ fn build_one(building: &Building, settings: &Settings) -> Result<Exit> {
     Ok(Exit::Fine)
 }
 
+/// Fetches each that can be, and says which cannot.
 fn pull(naming: &Naming, settings: &Settings) -> Result<Exit> {
+    let mut exit = Exit::Fine;
     for name in named(naming, settings)? {
-        build::pull(&name, settings)?;
-        crate::say!("{name}: here");
+        match build::pull(&name, settings) {
+            Ok(()) => crate::say!("{name}: here"),
+            Err(error) => {
+                crate::note!("{name}: {error:#}");
+                exit = Exit::CouldNotRun;
+            }
+        }
     }
-    Ok(Exit::Fine)
+    Ok(exit)
 }
 
 fn list(settings: &Settings) -> Result<Exit> {

@@ -1,4 +1,6 @@
-//! `assay list`: the built-in suites, the cases of one suite, or the runs that the database holds.
+//! `assay list`: the built-in suites, the cases of one suite, the built-in workloads, or the runs that the database holds.
+
+mod workloads;
 
 use std::path::Path;
 
@@ -19,6 +21,12 @@ pub struct Args {
     /// The runs that the database holds, oldest first.
     #[arg(long, conflicts_with = "suite")]
     runs: bool,
+    /// The built-in workloads.
+    #[arg(long, conflicts_with_all = ["suite", "runs", "filter"])]
+    workloads: bool,
+    /// A built-in workload with its parameters.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["suite", "runs", "filter", "workloads"])]
+    workload: Option<String>,
     /// Only cases whose id contains this text; may be given again.
     #[arg(long, value_name = "TEXT")]
     filter: Vec<String>,
@@ -27,6 +35,12 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Exit> {
     if args.runs {
         return runs(&Settings::load()?);
+    }
+    if args.workloads {
+        return workloads::list();
+    }
+    if let Some(name) = &args.workload {
+        return workloads::show(name);
     }
     let Some(name) = &args.suite else {
         return suites();
@@ -46,7 +60,7 @@ pub fn run(args: &Args) -> Result<Exit> {
 fn suites() -> Result<Exit> {
     for (name, text) in builtin::all() {
         let suite = Suite::parse(Path::new(name), text)?;
-        crate::say!("{name:<10} {}", suite.description);
+        crate::say!("{name:<18} {}", suite.description);
     }
     crate::note!("a suite of your own is named by its path: assay list ./my-suite.toml");
     Ok(Exit::Fine)

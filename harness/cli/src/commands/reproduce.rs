@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use assay_record::manifest::Engine;
-use assay_record::{Arm, ManifestFile, RunId, RunStatus};
+use assay_record::{Arm, ManifestFile, Purpose, RunId, RunStatus};
 use assay_store::Access;
 use assay_verdicts::{Likeness, Reproduction, Verdict};
 
@@ -98,17 +98,17 @@ pub fn run(args: &Args) -> Result<Exit> {
         ..args.running.options()?
     };
     let interrupt = Interrupt::listen()?;
-    let run_again = |file: &ManifestFile| {
+    let run_again = |file: &ManifestFile, options: &Options| {
         run_again(
             file,
             &compared,
-            &options,
+            options,
             &again.notes,
             &settings,
             &interrupt,
         )
     };
-    let Some(mut verdict) = run_again(&again.file)? else {
+    let Some(mut verdict) = run_again(&again.file, &options)? else {
         return Ok(Exit::Interrupted);
     };
     if !args.no_confirm && !verdict.suspects().is_empty() {
@@ -117,7 +117,13 @@ pub fn run(args: &Args) -> Result<Exit> {
             "{} cases look changed; running them again before saying so",
             suspects.manifest.cases.len()
         );
-        let Some(second) = run_again(&suspects)? else {
+        let confirming = Options {
+            purpose: Purpose::Confirmation {
+                of: verdict.again.clone(),
+            },
+            ..options.clone()
+        };
+        let Some(second) = run_again(&suspects, &confirming)? else {
             return Ok(Exit::Interrupted);
         };
         verdict = verdict.confirm(&second);

@@ -1,7 +1,10 @@
 //! `assay synth`: learn a table, make rows like it, and score them; make items of a recipe, and tables of a schema. On its own,
 //! with anybody's data.
 
+mod card;
+mod census;
 mod check;
+mod declared;
 mod files;
 mod fit;
 mod make;
@@ -9,6 +12,7 @@ mod model;
 mod sample;
 mod score;
 mod sheet;
+mod sink;
 mod tables;
 
 use anyhow::Result;
@@ -36,6 +40,8 @@ enum Command {
     Tables(tables::Args),
     /// Say which rows of tables do not keep to a schema.
     Check(check::Args),
+    /// Make the census-like table whose dependencies are known, which generators are timed on.
+    Census(census::Args),
 }
 
 pub fn run(args: &Args) -> Result<Exit> {
@@ -46,5 +52,6 @@ pub fn run(args: &Args) -> Result<Exit> {
         Command::Make(args) => make::run(args),
         Command::Tables(args) => tables::run(args),
         Command::Check(args) => check::run(args),
+        Command::Census(args) => census::run(args),
     }
 }

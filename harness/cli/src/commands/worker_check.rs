@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -86,11 +85,7 @@ fn check_worker(args: &Args, tally: &mut Tally) -> Result<()> {
 
 fn start(args: &Args) -> Result<WorkerProcess> {
     let mut command = Command::new(&args.command[0]);
-    command.args(&args.command[1..]).process_group(0);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(&args.command[1..]);
     WorkerProcess::spawn(command, None)
         .with_context(|| format!("cannot start `{}`", args.command[0].to_string_lossy()))
 }

@@ -238,6 +238,6 @@ fn compared_with(checked: &Checked, case: &str, metric: &str) -> BTreeSet<usize>
 }
 
 fn row<'v>(view: &'v RunView, case: &str, arm: &str) -> Option<&'v CaseRow> {
-    let mut rows = view.cases.iter();
+    let mut rows = view.cases.iter().map(|row| &**row);
     rows.find(|row| row.case == case && row.arm == arm)
 }

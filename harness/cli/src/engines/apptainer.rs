@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
-use assay_record::{Image, ImageFormat};
+use assay_record::{Arm, Image, ImageFormat};
 
 use super::client::{Client, last_line};
 use super::{DIR, Engine, Mismatch, Needs, Ran, Sandbox, Start, cdi, host, named};
@@ -53,7 +53,7 @@ pub struct Apptainer {
 
 impl Apptainer {
     /// With a file that is here and has the digest of the manifest.
-    pub fn ready(image: &Image, settings: &Settings, needs: &Needs) -> Result<Self> {
+    pub fn ready(arm: &Arm, image: &Image, settings: &Settings, needs: &Needs) -> Result<Self> {
         let file = environments::file(image, settings)?;
         let version = version()?;
         let seen = identity(&file)?;
@@ -63,14 +63,8 @@ impl Apptainer {
             .is_some_and(|of| of.format == ImageFormat::Sif);
         let mut subject = OsString::from(if is_sif { "" } else { "oci-archive:" });
         subject.push(&file);
-        let has_gpus = needs.gpus && cdi::has_driver(Path::new("/"));
-        let gpus = if has_gpus {
-            vec!["--nv".into()]
-        } else {
-            Vec::new()
-        };
         Ok(Self {
-            sandbox: Sandbox::new(image, subject, needs, gpus)?,
+            sandbox: Sandbox::new(arm, image, subject, needs, gpus(needs, Path::new("/")))?,
             file,
             seen,
             version,
@@ -99,6 +93,12 @@ impl Apptainer {
         argv.push(self.sandbox.subject.clone());
         argv
     }
+}
+
+/// The option that gives GPUs to a container, on a machine seen from `root`.
+fn gpus(needs: &Needs, root: &Path) -> Vec<String> {
+    let has_gpus = needs.gpus && cdi::has_driver(root);
+    has_gpus.then(|| "--nv".into()).into_iter().collect()
 }
 
 fn version() -> Result<String> {
@@ -138,7 +138,7 @@ impl Engine for Apptainer {
                 command.env_remove(&name);
             }
         }
-        for (name, value) in self.sandbox.env(start) {
+        for (name, value) in &self.sandbox.env {
             command.env(format!("{}{name}", PREFIXES[0]), value);
         }
         Ok(command)

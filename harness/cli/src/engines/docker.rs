@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
-use assay_record::Image;
+use assay_record::{Arm, Image};
 use serde_json::Value;
 
 use super::client::Client;
@@ -40,13 +40,17 @@ pub struct Docker {
 
 impl Docker {
     /// With an image that is here.
-    pub fn ready(image: &Image, settings: &Settings, needs: &Needs) -> Result<Self> {
+    pub fn ready(arm: &Arm, image: &Image, settings: &Settings, needs: &Needs) -> Result<Self> {
         let version = version()?;
         let subject = oci::find(&CLIENT, image, settings)?;
         let gpus = gpus(needs)?;
         let (uid, gid) = (rustix::process::getuid(), rustix::process::getgid());
+        let image_env = oci::image_env(&CLIENT, &subject)?;
         Ok(Self {
-            sandbox: Sandbox::new(image, subject, needs, gpus)?,
+            sandbox: Sandbox {
+                image_env,
+                ..Sandbox::new(arm, image, subject, needs, gpus)?
+            },
             version,
             user: format!("--user={}:{}", uid.as_raw(), gid.as_raw()),
             host: host::Host::new()?,
@@ -99,7 +103,7 @@ impl Engine for Docker {
 
     fn removal(&self, name: &str) -> Option<Vec<OsString>> {
         Some(
-            [CLIENT.program, "rm", "--force", name]
+            [CLIENT.program, "rm", "--force", "--volumes", name]
                 .map(OsString::from)
                 .to_vec(),
         )

@@ -45,7 +45,7 @@ pub struct Start<'a> {
     pub argv: Vec<OsString>,
     /// Whether it is a program that knows nothing of Assay, and so does not end when the harness does.
     pub is_strange: bool,
-    /// Variables that it gets.
+    /// Variables that it gets on this machine; a container has those of its [`Sandbox`].
     pub env: &'a BTreeMap<String, String>,
 }
 
@@ -131,11 +131,21 @@ pub struct Sandbox {
     pub cache: Option<PathBuf>,
     /// Options that give GPUs; empty where none is needed.
     pub gpus: Vec<String>,
+    /// Variables of its workers: those of the arm, and where the cache lies.
+    pub env: BTreeMap<String, String>,
+    /// Variables that the image sets, as `NAME=VALUE`, where the engine says so.
+    pub image_env: Vec<String>,
 }
 
 impl Sandbox {
     /// For an image that was found as `subject`.
-    fn new(image: &Image, subject: OsString, needs: &Needs, gpus: Vec<String>) -> Result<Self> {
+    fn new(
+        arm: &Arm,
+        image: &Image,
+        subject: OsString,
+        needs: &Needs,
+        gpus: Vec<String>,
+    ) -> Result<Self> {
         let cache = if gpus.is_empty() {
             None
         } else {
@@ -144,12 +154,18 @@ impl Sandbox {
         for path in needs.dir.iter().chain(&cache) {
             mountable(path)?;
         }
+        let mut env = arm.env.clone();
+        if cache.is_some() {
+            env.insert("XDG_CACHE_HOME".into(), CACHE.into());
+        }
         Ok(Self {
             image: image.clone(),
             subject,
             dir: needs.dir.clone(),
             cache,
             gpus,
+            env,
+            image_env: Vec::new(),
         })
     }
 
@@ -162,15 +178,6 @@ impl Sandbox {
             .map(|cache| (cache.as_path(), CACHE, true));
         dir.chain(cache)
     }
-
-    /// Variables of a worker in it: its arm's, and where its cache lies.
-    fn env(&self, start: &Start<'_>) -> BTreeMap<String, String> {
-        let mut env = start.env.clone();
-        if self.cache.is_some() {
-            env.insert("XDG_CACHE_HOME".into(), CACHE.into());
-        }
-        env
-    }
 }
 
 /// What starts the workers of an arm here. Says what is missing, and how to get it.
@@ -180,10 +187,10 @@ pub fn of(arm: &Arm, settings: &Settings, needs: &Needs) -> Result<Arc<dyn Engin
     };
     Ok(match arm.engine {
         manifest::Engine::Host => Arc::new(host::Host::new()?),
-        manifest::Engine::Podman => Arc::new(podman::Podman::ready(image, settings, needs)?),
-        manifest::Engine::Docker => Arc::new(docker::Docker::ready(image, settings, needs)?),
+        manifest::Engine::Podman => Arc::new(podman::Podman::ready(arm, image, settings, needs)?),
+        manifest::Engine::Docker => Arc::new(docker::Docker::ready(arm, image, settings, needs)?),
         manifest::Engine::Apptainer => {
-            Arc::new(apptainer::Apptainer::ready(image, settings, needs)?)
+            Arc::new(apptainer::Apptainer::ready(arm, image, settings, needs)?)
         }
     })
 }

@@ -1,5 +1,7 @@
 //! What podman and docker have in common: options, the words of `inspect`, and when an image is the one that was pinned.
 
+mod given;
+
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -47,6 +49,7 @@ pub fn run(sandbox: &Sandbox, start: &Start<'_>, own: &[&str]) -> Result<Vec<OsS
         "no-new-privileges",
         "--log-driver",
         "none",
+        "--no-healthcheck",
     ]
     .iter()
     .chain(own)
@@ -67,7 +70,7 @@ pub fn run(sandbox: &Sandbox, start: &Start<'_>, own: &[&str]) -> Result<Vec<OsS
             .into(),
         );
     }
-    for (name, value) in sandbox.env(start) {
+    for (name, value) in &sandbox.env {
         argv.push(format!("--env={name}={value}").into());
     }
     let mut command = start
@@ -118,8 +121,7 @@ impl Stored {
     pub fn parse(found: &Value) -> Option<Self> {
         let text = |field: &str| found.get(field).and_then(Value::as_str);
         let list = |field: &str| -> Vec<String> {
-            let all = found.get(field).and_then(Value::as_array);
-            let texts = all.into_iter().flatten().filter_map(Value::as_str);
+            let texts = given::texts(found.get(field));
             texts.map(str::to_owned).collect()
         };
         let with_name = list("RepoDigests");
@@ -223,15 +225,30 @@ pub fn find(client: &Client, image: &Image, settings: &Settings) -> Result<OsStr
         );
         return Err(CouldNotRun(format!("{what}: expected {}", oci.config)).into());
     }
+    let name = &image.environment;
+    let remedy = if is_built_here(image) {
+        format!(
+            "it lies in no registry: `assay env build {name}` builds and locks it anew, and `{} load --input FILE` loads the archive of \
+             somebody who has it",
+            client.program
+        )
+    } else {
+        format!(
+            "`assay env pull {name}` fetches it by digest, `assay env lock {name} IMAGE` pins another"
+        )
+    };
     Err(CouldNotRun(format!(
-        "{} is not in the store of {}: no image there is {}; `assay env pull {name}` fetches it by digest, `assay env build {name}` \
-         builds and locks it anew",
+        "{} is not in the store of {}: no image there is {}; {remedy}",
         named(image),
         client.program,
         oci.config,
-        name = image.environment
     ))
     .into())
+}
+
+/// Whether an image was built on some machine, and so lies in no registry.
+pub fn is_built_here(image: &Image) -> bool {
+    image.reference.starts_with("localhost/")
 }
 
 /// The id of a stored image, by any of its digests, if it is what was pinned.
@@ -272,7 +289,15 @@ pub fn load(client: &Client, file: &Path) -> Result<()> {
     client.act(&words).map(|_| ())
 }
 
-/// What runs in a container, compared with what its arm names.
+/// Variables that a stored image sets, as `NAME=VALUE`.
+pub fn image_env(client: &Client, id: &OsStr) -> Result<Vec<String>> {
+    let words = [OsStr::new("image"), OsStr::new("inspect"), id];
+    let found = client.inspect(&words)?.unwrap_or_default();
+    let texts = given::texts(found.pointer("/Config/Env"));
+    Ok(texts.map(str::to_owned).collect())
+}
+
+/// What runs in a container and what it was given, compared with what its arm names.
 pub fn inspect(client: &Client, sandbox: &Sandbox, name: &str, version: &str) -> Result<Ran> {
     let words = ["container", "inspect", name].map(OsStr::new);
     let found = client.inspect(&words)?.ok_or_else(|| {
@@ -328,7 +353,15 @@ fn compare(
         ))
         .into());
     }
+    given::check(sandbox, found)
+        .map_err(|what| Mismatch(format!("the container of {} {what}", named(image))))?;
     let manifest = manifest.map_or(String::new(), |manifest| format!(", manifest {manifest}"));
+    let memory = found.pointer("/HostConfig/Memory").and_then(Value::as_u64);
+    let bounds = if memory == Some(0) {
+        "; its memory and processes are not bounded, for the engine cannot do so here"
+    } else {
+        ""
+    };
     let pid = found.pointer("/State/Pid").and_then(Value::as_u64);
     Ok(Ran {
         // A daemon on another machine numbers its processes by itself.
@@ -336,7 +369,7 @@ fn compare(
             .and_then(|pid| u32::try_from(pid).ok())
             .filter(|pid| *pid > 0),
         words: format!(
-            "`{}` in a container of {} {version}, inspected while it ran: image {runs}{manifest}",
+            "`{}` in a container of {} {version}, inspected while it ran: image {runs}{manifest}{bounds}",
             image.environment, client.program
         ),
     })

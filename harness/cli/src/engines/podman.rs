@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
-use assay_record::Image;
+use assay_record::{Arm, Image};
 
 use super::client::Client;
 use super::{DIR, Engine, Needs, Ran, Sandbox, Start, cdi, host, oci};
@@ -16,11 +16,16 @@ use crate::settings::Settings;
 pub const CLIENT: Client = Client {
     program: "podman",
     remedy: "install it (`apt-get install podman`), name another engine as `engine` in assay.toml, or run on the host without --env",
-    daemon: (&[], ""),
+    // Only where it is told to ask another machine, or its own service, does it need one.
+    daemon: (
+        &["Cannot connect to Podman", "unable to connect to Podman"],
+        "start the service that CONTAINER_HOST names (`systemctl start podman.socket`), or take that variable away: podman needs none here",
+    ),
 };
 
 /// Options of `run` that are podman's own: nothing but /tmp can be written, and no proxy of this machine is told of.
-const OWN: [&str; 3] = [
+const OWN: [&str; 4] = [
+    "--image-volume=ignore",
     "--read-only-tmpfs=false",
     "--http-proxy=false",
     "--no-hosts",
@@ -36,12 +41,16 @@ pub struct Podman {
 
 impl Podman {
     /// With an image that is here.
-    pub fn ready(image: &Image, settings: &Settings, needs: &Needs) -> Result<Self> {
+    pub fn ready(arm: &Arm, image: &Image, settings: &Settings, needs: &Needs) -> Result<Self> {
         let version = version()?;
         let subject = oci::find(&CLIENT, image, settings)?;
         let gpus = gpus(needs, Path::new("/"))?;
+        let image_env = oci::image_env(&CLIENT, &subject)?;
         Ok(Self {
-            sandbox: Sandbox::new(image, subject, needs, gpus)?,
+            sandbox: Sandbox {
+                image_env,
+                ..Sandbox::new(arm, image, subject, needs, gpus)?
+            },
             version,
             host: host::Host::new()?,
         })
@@ -86,6 +95,7 @@ impl Engine for Podman {
             CLIENT.program,
             "rm",
             "--force",
+            "--volumes",
             "--ignore",
             "--time",
             "0",

@@ -12,13 +12,14 @@ use crate::engines::client::Client;
 use crate::engines::oci;
 use crate::engines::{WORKER, docker, podman};
 use crate::errors::CouldNotRun;
+use crate::plan::project;
 use crate::settings::Settings;
 
 /// What an image is, by a name in an engine's store: `localhost/mine:latest`, an id.
 pub fn image(name: &str, settings: &Settings) -> Result<Environment> {
     let engine = usual_engine(settings);
     let client = client_of(engine)?;
-    let mut environment = stored(&client, name)?;
+    let mut environment = stored(&client, name, None)?;
     environment.engine = Some(engine);
     Ok(environment)
 }
@@ -37,15 +38,15 @@ pub fn client_of(engine: Engine) -> Result<Client> {
     }
 }
 
-/// What is known of an image in an engine's store.
-pub fn stored(client: &Client, name: &str) -> Result<Environment> {
+/// What is known of an image in an engine's store; `otherwise` is what it is called where it has no name there.
+pub fn stored(client: &Client, name: &str, otherwise: Option<&str>) -> Result<Environment> {
     let found = oci::stored(client, name)?.ok_or_else(|| {
         CouldNotRun(format!(
             "{} has no image `{name}`; `{0} images` lists what it has, `{0} pull {name}` fetches it",
             client.program
         ))
     })?;
-    let reference = repository(name, &found.names)?;
+    let reference = repository(name, &found.names, otherwise)?;
     let named = documents::tell_apart(client, &reference, &found);
     Ok(Environment {
         reference,
@@ -62,8 +63,8 @@ pub fn stored(client: &Client, name: &str) -> Result<Environment> {
     })
 }
 
-/// The repository of a name: what is before tag and digest; of an id, that of one of its names.
-fn repository(name: &str, names: &[String]) -> Result<String> {
+/// The repository of a name: what is before tag and digest; of an id, that of one of its names, or `otherwise`.
+fn repository(name: &str, names: &[String], otherwise: Option<&str>) -> Result<String> {
     let of = |name: &str| {
         let name = name.split('@').next().unwrap_or_default();
         let last = name.rfind('/').map_or(0, |at| at + 1);
@@ -76,12 +77,18 @@ fn repository(name: &str, names: &[String]) -> Result<String> {
         .iter()
         .map(|name| of(name))
         .find(|known| is_id || known.ends_with(&of(name)));
-    let repository = known.unwrap_or_else(|| of(name));
+    let repository = match (known, otherwise) {
+        (Some(known), _) => known,
+        (None, Some(otherwise)) if is_id => otherwise.to_owned(),
+        (None, _) => {
+            ensure!(
+                !is_id,
+                "the image {name} has no name; give it one with `podman tag`"
+            );
+            of(name)
+        }
+    };
     validate::reference(&repository).map_err(anyhow::Error::msg)?;
-    ensure!(
-        !is_id || !names.is_empty(),
-        "the image {name} has no name; give it one with `podman tag`"
-    );
     Ok(repository)
 }
 
@@ -104,7 +111,7 @@ fn worker_in(client: &Client, id: &Digest) -> Result<Option<Digest>> {
     )?;
     let from = format!("{name}:{WORKER}");
     let copied = client.ask(&[OsStr::new("cp"), OsStr::new(&from), to.as_os_str()]);
-    client.act(&["rm", "--force", &name].map(OsStr::new))?;
+    client.act(&["rm", "--force", "--volumes", &name].map(OsStr::new))?;
     if copied?.status.success() {
         file_digest(&to).map(Some)
     } else {
@@ -122,7 +129,7 @@ pub fn file(path: &Path, settings: &Settings) -> Result<Environment> {
             let engine = usual_engine(settings);
             let client = client_of(engine)?;
             let name = load(&client, path)?;
-            let mut environment = stored(&client, &name)?;
+            let mut environment = stored(&client, &name, Some(stem(path)))?;
             environment.engine = Some(engine);
             environment
         }
@@ -152,11 +159,15 @@ fn load(client: &Client, path: &Path) -> Result<String> {
     })
 }
 
+/// What a file is called, for an image that has no other name.
+fn stem(path: &Path) -> &str {
+    path.file_stem().and_then(OsStr::to_str).unwrap_or_default()
+}
+
 fn of_sif(path: &Path) -> Result<Environment> {
-    let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
-    validate::reference(stem).map_err(anyhow::Error::msg)?;
+    validate::reference(stem(path)).map_err(anyhow::Error::msg)?;
     Ok(Environment {
-        reference: stem.to_owned(),
+        reference: stem(path).to_owned(),
         platform: format!("linux/{}", architecture()),
         engine: Some(Engine::Apptainer),
         index: None,
@@ -198,22 +209,43 @@ fn format_of(path: &Path) -> Result<ImageFormat> {
     )
 }
 
-/// A file's place from the folder of the lock file, so that both can move together.
+/// A file's place from the folder of the lock file, so that both can move together; where no project holds both, from the
+/// root, which is said.
 fn from_lock_file(path: &Path, settings: &Settings) -> Result<PathBuf> {
     let full = path
         .canonicalize()
         .with_context(|| path.display().to_string())?;
-    let folder = settings
-        .environments
-        .parent()
-        .and_then(|folder| folder.canonicalize().ok());
-    let below = folder.and_then(|folder| full.strip_prefix(folder).map(Path::to_path_buf).ok());
-    Ok(below.unwrap_or(full))
+    let folder = project::resolve(settings.environments.parent().unwrap_or(Path::new("")));
+    let project = project::resolve(&settings.project);
+    if let Some(from_there) = between(&folder, &full, &project) {
+        return Ok(from_there);
+    }
+    crate::note!(
+        "note: {} lies outside the project: the lock file names it from the root of this machine. Elsewhere it is found in {} under its SHA-256",
+        full.display(),
+        super::images(settings).display()
+    );
+    Ok(full)
+}
+
+/// The way from a folder to a file, if it does not leave `within` or goes down alone.
+fn between(folder: &Path, file: &Path, within: &Path) -> Option<PathBuf> {
+    let mut way = PathBuf::new();
+    for above in folder.ancestors() {
+        if let Ok(below) = file.strip_prefix(above) {
+            let stays = above == folder || above.starts_with(within);
+            return stays.then(|| way.join(below));
+        }
+        way.push("..");
+    }
+    None
 }
 
 #[cfg(test)]
 mod tests {
-    use super::repository;
+    use std::path::Path;
+
+    use super::{between, repository};
 
     #[test]
     fn a_repository_is_what_is_before_tag_and_digest() {
@@ -225,9 +257,27 @@ mod tests {
             ("mine", &names, "localhost/mine"),
             (&id, &names, "localhost/mine"),
         ] {
-            assert_eq!(repository(name, names).unwrap(), expected);
+            assert_eq!(repository(name, names, None).unwrap(), expected);
+            assert_eq!(repository(name, names, Some("file")).unwrap(), expected);
         }
-        assert!(repository(&id, &[]).is_err());
-        assert!(repository("--x", &[]).is_err());
+        assert_eq!(repository(&id, &[], Some("file")).unwrap(), "file");
+        assert!(repository(&id, &[], None).is_err());
+        assert!(repository(&id, &[], Some("a file")).is_err());
+        assert!(repository("--x", &[], None).is_err());
+    }
+
+    #[test]
+    fn a_file_is_named_from_the_lock_file_within_the_project() {
+        for (folder, file, expected) in [
+            ("/p/containers", "/p/containers/a/x.sif", Some("a/x.sif")),
+            ("/p/containers", "/p/x.sif", Some("../x.sif")),
+            ("/p/a/b", "/p/c/x.sif", Some("../../c/x.sif")),
+            ("/p/containers", "/x.sif", None),
+            ("/elsewhere/locks", "/elsewhere/x.sif", None),
+            ("/elsewhere/locks", "/elsewhere/locks/x.sif", Some("x.sif")),
+        ] {
+            let way = between(Path::new(folder), Path::new(file), Path::new("/p"));
+            assert_eq!(way.as_deref(), expected.map(Path::new), "{file}");
+        }
     }
 }

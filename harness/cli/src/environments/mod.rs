@@ -3,6 +3,7 @@
 //! A tag is looked up when an environment is locked, and never again. What a manifest holds of an environment is taken from
 //! here when a run is planned; what runs is found by those digests ([`crate::engines`]).
 
+mod bases;
 pub mod build;
 pub mod documents;
 pub mod lock;
@@ -141,17 +142,24 @@ impl Lock {
             lock.schema == LOCK_SCHEMA,
             "field `schema`: expected {LOCK_SCHEMA}"
         );
-        for (name, environment) in &lock.environments {
-            environment
-                .check(name)
-                .with_context(|| format!("environment `{name}`"))?;
-        }
+        lock.check()?;
         Ok(lock)
     }
 
-    /// Writes it, whole or not at all.
+    fn check(&self) -> Result<()> {
+        self.environments
+            .iter()
+            .try_for_each(|(name, environment)| {
+                environment
+                    .check(name)
+                    .with_context(|| format!("environment `{name}`"))
+            })
+    }
+
+    /// Writes it, whole or not at all, and nothing that could not be read again.
     pub fn write(&self, settings: &Settings) -> Result<()> {
         let path = &settings.environments;
+        self.check().with_context(|| path.display().to_string())?;
         let say = || format!("{}: the lock file cannot be written", path.display());
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).with_context(say)?;
@@ -187,6 +195,11 @@ impl Environment {
         // What a manifest would refuse is refused where it was written.
         validate::environment(name).map_err(anyhow::Error::msg)?;
         validate::reference(&self.reference).map_err(anyhow::Error::msg)?;
+        validate::name("platform", &self.platform, "/").map_err(anyhow::Error::msg)?;
+        ensure!(
+            self.memory_bytes != Some(0) && self.pids != Some(0),
+            "fields `memory_bytes` and `pids`: expected more than 0, or leave them away"
+        );
         ensure!(
             self.engine != Some(Engine::Host),
             "field `engine`: the host runs no image"
@@ -281,7 +294,9 @@ pub fn file(image: &Image, settings: &Settings) -> Result<PathBuf> {
     let folder = settings.environments.parent().unwrap_or(Path::new(""));
     let locked = Lock::read(settings).ok().and_then(|lock| {
         let file = lock.environments.get(&image.environment)?.file.clone()?;
-        Some(folder.join(file.path))
+        let path = folder.join(file.path);
+        // The lock file may name it by a way up from where it lies itself.
+        Some(path.canonicalize().unwrap_or(path))
     });
     let kept = images(settings).join(wanted.digest.hex());
     let here: Vec<PathBuf> = locked
@@ -367,6 +382,11 @@ mod tests {
                 ENTRY.replace("environment.w", "environment.\"../w\""),
                 "no name",
             ),
+            (
+                ENTRY.replace("linux/amd64", "bogus platform!!"),
+                "field `platform`",
+            ),
+            (format!("{ENTRY}pids = 0\n"), "more than 0"),
             (
                 format!(
                     "{ENTRY}engine = \"host\"\nmanifest = \"{DIGEST}\"\nconfig = \"{DIGEST}\"\n"

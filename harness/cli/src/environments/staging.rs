@@ -3,7 +3,6 @@
 //! The worker is no static program: such a one could not load CUDA, and would bring another libc than it has on the host. So the
 //! libraries of this machine go with it, at the places where its loader looks for them.
 
-use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -45,13 +44,35 @@ pub fn lay_out(worker: &Path, context: &Path) -> Result<()> {
 
 /// Copies a file to where an image is to have it, with the same rights whoever builds.
 fn place(file: &Path, root: &Path, at: &Path) -> Result<()> {
-    let to = root.join(at.strip_prefix("/").unwrap_or(at));
-    let say = || format!("{}: cannot be copied into an image", file.display());
-    let folder = to.parent().with_context(say)?;
+    let mut to = root.to_owned();
+    make_folder(&to)?;
+    let at = at.strip_prefix("/").unwrap_or(at);
+    for name in at.parent().into_iter().flat_map(Path::components) {
+        to.push(name);
+        make_folder(&to)?;
+    }
+    copy(file, &to.join(at.file_name().unwrap_or_default()), 0o755)
+}
+
+/// A folder with the same rights whoever builds: an image takes them over.
+fn make_folder(folder: &Path) -> Result<()> {
+    let say = || format!("{}: cannot be made", folder.display());
     fs::create_dir_all(folder).with_context(say)?;
-    fs::copy(file, &to).with_context(say)?;
-    fs::set_permissions(&to, Permissions::from_mode(0o755)).with_context(say)?;
-    Ok(())
+    fs::set_permissions(folder, Permissions::from_mode(0o755)).with_context(say)
+}
+
+fn copy(file: &Path, to: &Path, mode: u32) -> Result<()> {
+    let say = || format!("{}: cannot be copied into an image", file.display());
+    fs::copy(file, to).with_context(say)?;
+    fs::set_permissions(to, Permissions::from_mode(mode)).with_context(say)
+}
+
+/// Writes a file of a build.
+pub fn write(file: &Path, text: &str) -> Result<()> {
+    let say = || format!("{}: cannot be written", file.display());
+    file.parent().map_or(Ok(()), make_folder)?;
+    fs::write(file, text).with_context(say)?;
+    fs::set_permissions(file, Permissions::from_mode(0o644)).with_context(say)
 }
 
 /// The loader and the libraries of a program, where its loader finds them.
@@ -95,22 +116,30 @@ fn parse(said: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Copies a folder of a Containerfile, without what is laid out here.
-pub fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+/// Copies the folder of a Containerfile, which has nothing at its top where the worker is laid out.
+pub fn copy_context(from: &Path, to: &Path) -> Result<()> {
+    let taken = from.join(ROOT);
+    ensure!(
+        !taken.exists(),
+        "{}: the folder `{ROOT}` of a build is laid out by assay; call yours otherwise",
+        taken.display()
+    );
+    copy_folder(from, to)
+}
+
+/// With the rights that git knows: a file can be executed or not.
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     let say = || format!("{}: cannot be read", from.display());
-    fs::create_dir_all(to).with_context(|| format!("{}: cannot be made", to.display()))?;
+    make_folder(to)?;
     for entry in fs::read_dir(from).with_context(say)? {
-        let path = entry.with_context(say)?.path();
-        let name = path.file_name().unwrap_or(OsStr::new("")).to_owned();
-        ensure!(
-            name != ROOT,
-            "{}: the folder `{ROOT}` of a build is laid out by assay; call yours otherwise",
-            path.display()
-        );
-        if path.is_dir() {
-            copy_folder(&path, &to.join(name))?;
+        let entry = entry.with_context(say)?;
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        let meta = fs::metadata(&path).with_context(|| path.display().to_string())?;
+        if meta.is_dir() {
+            copy_folder(&path, &to)?;
         } else {
-            fs::copy(&path, to.join(name)).with_context(|| path.display().to_string())?;
+            let is_program = meta.permissions().mode() & 0o100 != 0;
+            copy(&path, &to, if is_program { 0o755 } else { 0o644 })?;
         }
     }
     Ok(())

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,6 +15,7 @@ use super::worker::{Lost, WorkerProcess};
 use crate::engines::client::last_line;
 use crate::engines::keeper::Keeper;
 use crate::engines::{Engine, NoProgram, Start};
+use crate::errors::CouldNotRun;
 use crate::plan::arms::Standing;
 use crate::plan::sources;
 use crate::workers::WORD;
@@ -56,6 +55,8 @@ pub fn determining_environment(is_contained: bool) -> BTreeMap<String, String> {
 
 /// Exit code of an engine that finds no such program in an image; that of a shell, too.
 const NOT_FOUND: i32 = 127;
+/// Exit codes by which an engine says that it, or what it runs containers by, is at fault.
+const ENGINES_OWN: [i32; 2] = [125, 126];
 
 /// Starts workers of one arm.
 #[derive(Clone, Debug)]
@@ -86,7 +87,15 @@ impl Launcher {
     }
 
     /// Starts the worker of that name and hears its hello. What runs in a container is compared with what the arm names.
+    /// An engine that fails is asked once more: what failed may have been the moment.
     pub fn start(&self, worker: &str) -> Result<(WorkerProcess, Hello)> {
+        match self.start_once(worker) {
+            Err(error) if error.is::<CouldNotRun>() => self.start_once(worker),
+            started => started,
+        }
+    }
+
+    fn start_once(&self, worker: &str) -> Result<(WorkerProcess, Hello)> {
         let name = format!(
             "{}-{}",
             self.name,
@@ -103,19 +112,13 @@ impl Launcher {
             .map(|part| part.to_string_lossy().into_owned())
             .collect::<Vec<_>>()
             .join(" ");
-        let mut command = self.engine.command(&Start {
+        let command = self.engine.command(&Start {
             name: &name,
             prefix: &self.arm.prefix,
             argv,
             is_strange: worker != BUILTIN_WORKER,
             env: &self.arm.env,
         })?;
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // A group of its own: it ends as a whole, and the terminal's Ctrl-C is the harness's business.
-            .process_group(0);
         let keeper = Keeper::start(&self.engine, &name)?;
         let mut process = WorkerProcess::spawn(command, keeper)
             .with_context(|| format!("cannot start `{shown}`"))?;
@@ -131,8 +134,8 @@ impl Launcher {
         let Some(image) = &self.arm.image else {
             return anyhow::anyhow!("`{shown}` {lost}");
         };
+        let name = &image.environment;
         if process.code() == Some(NOT_FOUND) {
-            let name = &image.environment;
             return NoProgram(format!("`{shown}`: no such program in `{name}`")).into();
         }
         let log = process.log();
@@ -141,6 +144,13 @@ impl Launcher {
         } else {
             last_line(&log)
         };
+        if let Some(code) = process.code().filter(|code| ENGINES_OWN.contains(code)) {
+            return CouldNotRun(format!(
+                "`{shown}`: {} starts no container of `{name}` (exit code {code}): {said}",
+                self.arm.engine.name()
+            ))
+            .into();
+        }
         anyhow::anyhow!("`{shown}` {lost}: {said}")
     }
 

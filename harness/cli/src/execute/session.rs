@@ -229,7 +229,7 @@ impl<'a> Session<'a> {
                     worker
                 }
                 // It is no failure of the case: nothing that follows would be what the manifest says.
-                Err(error) if error.is::<Mismatch>() => {
+                Err(error) if error.is::<Mismatch>() || error.is::<CouldNotRun>() => {
                     let text = format!("arm `{}`: {error:#}", self.manifest.arms[place.arm].name);
                     self.note(text.clone())?;
                     return Err(CouldNotRun(text).into());

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use assay_protocol::{
-    CaseSpec, Exchange, Prepared, Reply, Request, SampleRequest, Step, TimingMode, Verification,
+    CaseSpec, Exchange, ParamValue, Prepared, Reply, Request, SampleRequest, Step, TimingMode,
+    Verification,
 };
 use assay_record::{BlockStatus, Case, Samples};
 use assay_stats::{Decision, StopReason, WithinRound, steady_from};
@@ -314,8 +315,13 @@ fn unexpected(case: &Case, visit: &Visit, verification: &Verification) -> Option
     })
 }
 
-/// Puts the suite's folder in place of `{dir}` in a command. The values of its axes are in it already.
+/// Puts the suite's folder in place of `{dir}` in a command, or in parameters. The values of a command's axes are in it already.
 pub fn in_folder(mut spec: CaseSpec, dir: &Path) -> CaseSpec {
+    for value in spec.params.values_mut() {
+        if let ParamValue::Text(text) = value {
+            *text = sources::fill(text, dir);
+        }
+    }
     if let Some(command) = &mut spec.command {
         spec.params.clear();
         let texts = command

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -86,8 +87,14 @@ pub struct WorkerProcess {
 }
 
 impl WorkerProcess {
-    /// Starts a command whose three streams are pipes; where it starts a container, with that one's keeper.
+    /// Starts a command; where it starts a container, with that one's keeper. It is a group of its own: it ends as a whole,
+    /// and the terminal's Ctrl-C is the harness's business.
     pub fn spawn(mut command: Command, keeper: Option<Keeper>) -> std::io::Result<Self> {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
         let mut child = command.spawn()?;
         let (sender, lines) = sync_channel(16);
         let log = Arc::new(Mutex::new(Vec::new()));

@@ -14,8 +14,8 @@ use assay_record::manifest::{Engine, GitState, MANIFEST_SCHEMA, SuiteRef, Tool};
 use assay_record::validate::{MAX_CASES, MAX_ID_BYTES};
 use assay_record::{
     Arm, Block, BlockStatus, Body, Case, CaseLists, Event, EventKind, Expect, Fingerprint, Footer,
-    Header, Manifest, ManifestFile, Origin, Policy, Project, Purpose, RunId, RunStatus, Samples,
-    Source, Timestamp, WorkloadRef,
+    Header, Manifest, ManifestFile, Origin, Policy, Project, Purpose, Recent, RunId, RunStatus,
+    Samples, Shared, Source, Timestamp, WorkloadRef,
 };
 use assay_stats::{steady_from, warmup::MINIMUM_SAMPLES};
 use serde::Serialize;
@@ -48,11 +48,17 @@ pub struct Origins {
 /// Cases that were made before: the files of a history have most of them in common, and mostly in the same order.
 #[derive(Default)]
 pub struct Cases {
-    /// Those of the last file, in its order.
-    last: Vec<(Subject, Case)>,
+    /// Those of the last files.
+    lists: Recent<List>,
     /// By their subjects as JSON.
     others: HashMap<String, Case>,
-    lists: CaseLists,
+}
+
+/// The cases of a file.
+struct List {
+    /// What they are of.
+    subjects: Vec<Subject>,
+    cases: Shared<Vec<Case>>,
 }
 
 /// What makes a case, of one worker.
@@ -89,7 +95,7 @@ pub fn record(
     found: Found,
     origins: &Origins,
     options: &Options,
-    known: &mut Cases,
+    known: (&mut Cases, &CaseLists),
 ) -> Result<(Header, impl Iterator<Item = Body> + use<>)> {
     ensure!(!found.measurements.is_empty(), "it holds no measurement");
     let header = header(&found, origins, options, known)?;
@@ -106,17 +112,13 @@ pub fn record(
         fingerprint: header.fingerprint.clone(),
         blocks: found.measurements.len() as u64,
     };
-    let ids: Vec<String> = header
-        .manifest
-        .cases
-        .iter()
-        .map(|case| case.id.clone())
-        .collect();
+    let cases = header.manifest.cases.clone();
     let (arm, date) = (arm_name(&found).to_owned(), origins.date);
-    let blocks = ids
-        .into_iter()
-        .zip(found.measurements)
-        .map(move |(id, measurement)| Body::Block(Box::new(block(id, &arm, measurement, date))));
+    let blocks = (0..).zip(found.measurements);
+    let blocks = blocks.map(move |(at, measurement): (usize, _)| {
+        let id = cases[at].id.clone();
+        Body::Block(Box::new(block(id, &arm, measurement, date)))
+    });
     let first = [Body::Worker(worker), Body::Event(event)];
     let last = [Body::Footer(Box::new(footer))];
     Ok((header, first.into_iter().chain(blocks).chain(last)))
@@ -131,7 +133,7 @@ fn header(
     found: &Found,
     origins: &Origins,
     options: &Options,
-    known: &mut Cases,
+    (known, lists): (&mut Cases, &CaseLists),
 ) -> Result<Header> {
     let fingerprint = Fingerprint {
         taken: origins.date,
@@ -147,7 +149,8 @@ fn header(
         100,
     )?;
     let manifest = manifest(found, origins, options, known)?;
-    let file = ManifestFile::seal_with(&manifest, &mut known.lists)?;
+    let file = ManifestFile::seal_with(&manifest, lists)?;
+    known.share(&manifest.cases, &file.manifest.cases);
     let entropy = format!("import {}", origins.digest);
     Ok(Header {
         version: RECORD_VERSION,
@@ -213,50 +216,47 @@ fn manifest(
         workers: BTreeMap::from([(origins.format.to_owned(), found.command.clone())]),
         sources: BTreeMap::new(),
         order_seed: U64(0),
-        cases: all_cases(&found.measurements, origins.format, known)?,
+        cases: known.of(&found.measurements, origins.format)?,
     })
-}
-
-fn all_cases(measurements: &[Measurement], worker: &str, known: &mut Cases) -> Result<Vec<Case>> {
-    let count = measurements.len();
-    ensure!(
-        count <= MAX_CASES,
-        "it holds {count} measurements; at most {MAX_CASES}"
-    );
-    let cases = known.all(measurements, worker)?;
-    let mut ids = HashSet::new();
-    let twice = cases.iter().find(|case| !ids.insert(case.id.as_str()));
-    ensure!(
-        twice.is_none(),
-        "two results are both the case `{}`: which one is meant cannot be told",
-        twice.map_or("", |case| &case.id)
-    );
-    Ok(cases)
 }
 
 impl Cases {
     /// The cases of measurements.
-    fn all(&mut self, measurements: &[Measurement], worker: &str) -> Result<Vec<Case>> {
-        let last = std::mem::take(&mut self.last);
-        let mut kept = last.into_iter();
-        for measurement in measurements {
-            let next = kept.next();
-            let same = next.filter(|(subject, _)| subject.is_of(measurement));
-            let found = match same {
-                Some(known) => known,
-                None => self.other(measurement, worker)?,
-            };
-            self.last.push(found);
+    fn of(&mut self, measurements: &[Measurement], worker: &str) -> Result<Shared<Vec<Case>>> {
+        if let Some(known) = self.lists.find(|list| list.is_of(measurements)) {
+            return Ok(known.cases.clone());
         }
-        Ok(self.last.iter().map(|(_, case)| case.clone()).collect())
+        let count = measurements.len();
+        ensure!(
+            count <= MAX_CASES,
+            "it holds {count} measurements; at most {MAX_CASES}"
+        );
+        let cases: Vec<Case> = measurements
+            .iter()
+            .map(|measurement| self.case(measurement, worker))
+            .collect::<Result<_>>()?;
+        refuse_twice(&cases)?;
+        let list = List {
+            subjects: measurements.iter().map(Subject::of).collect(),
+            cases: cases.into(),
+        };
+        let cases = list.cases.clone();
+        self.lists.add(list, count);
+        Ok(cases)
     }
 
-    /// The case of a measurement that is not where it was in the last file.
-    fn other(&mut self, measurement: &Measurement, worker: &str) -> Result<(Subject, Case)> {
-        let subject = Subject::of(measurement);
-        let key = serde_json::to_string(&(worker, &subject))?;
+    /// Has others in the place of some cases, to which they are equal: the same as every other file's are compared at a glance.
+    fn share(&mut self, own: &Shared<Vec<Case>>, others: &Shared<Vec<Case>>) {
+        if let Some(list) = self.lists.find(|list| list.cases.is(own)) {
+            list.cases = others.clone();
+        }
+    }
+
+    /// The case of a measurement.
+    fn case(&mut self, measurement: &Measurement, worker: &str) -> Result<Case> {
+        let key = serde_json::to_string(&(worker, Subject::of(measurement)))?;
         if let Some(known) = self.others.get(&key) {
-            return Ok((subject, known.clone()));
+            return Ok(known.clone());
         }
         let new = case(measurement, worker)?;
         // A folder of many files that have nothing in common must not fill the memory.
@@ -264,8 +264,27 @@ impl Cases {
             self.others.clear();
         }
         self.others.insert(key, new.clone());
-        Ok((subject, new))
+        Ok(new)
     }
+}
+
+impl List {
+    fn is_of(&self, measurements: &[Measurement]) -> bool {
+        let mut pairs = self.subjects.iter().zip(measurements);
+        self.subjects.len() == measurements.len()
+            && pairs.all(|(subject, measurement)| subject.is_of(measurement))
+    }
+}
+
+fn refuse_twice(cases: &[Case]) -> Result<()> {
+    let mut ids = HashSet::new();
+    let twice = cases.iter().find(|case| !ids.insert(case.id.as_str()));
+    ensure!(
+        twice.is_none(),
+        "two results are both the case `{}`: which one is meant cannot be told",
+        twice.map_or("", |case| &case.id)
+    );
+    Ok(())
 }
 
 fn case(measurement: &Measurement, worker: &str) -> Result<Case> {

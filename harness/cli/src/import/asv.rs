@@ -50,7 +50,7 @@ impl Importer for Asv {
         );
         ensure!(path.exists(), "{}: not there", path.display());
         let (root, files) = if path.is_dir() {
-            (path.to_path_buf(), folder::files(path)?)
+            (path.to_path_buf(), folder::by_date(folder::files(path)?))
         } else {
             (above(&above(path)), vec![path.to_path_buf()])
         };

@@ -1,8 +1,9 @@
 //! The way of many files: read and written as records on all cores, published together, ingested together.
 //!
-//! Files go in handfuls. While one is ingested the next is made, and no third is begun: so memory does not grow with the
-//! folder, and the database gets the runs in the order of the files. It takes many handfuls in a transaction, and until that is
-//! done nobody is told that a file is in: its record is on the disk by then, and is found there after whatever happens.
+//! Files go in handfuls. While one is ingested the next two are made, and no fourth is begun: so memory does not grow with the
+//! folder, no core waits while the database writes, and it gets the runs in the order of the files. It takes many handfuls in a
+//! transaction, and until that is done nobody is told that a file is in: its record is on the disk by then, and is found there
+//! after whatever happens.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -15,7 +16,7 @@ use std::thread;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use assay_protocol::Digest;
 use assay_record::whole::{self, Draft, Published};
-use assay_record::{Record, RunId};
+use assay_record::{CaseLists, Record, RunId};
 use assay_store::{Ingested, Store, StoreError};
 
 use super::assemble::Cases;
@@ -26,6 +27,9 @@ use crate::settings::Settings;
 /// Most files of a handful, and after how many bytes no other file is added to one.
 const HANDFUL: usize = 64;
 const HANDFUL_BYTES: u64 = 16 << 20;
+
+/// How many handfuls wait, made, for the one that is ingested.
+const AHEAD: usize = 1;
 
 /// A file that was tried, and what came of it.
 type Tried<T> = (PathBuf, Result<T>);
@@ -48,8 +52,9 @@ pub fn import(
         options,
         settings,
         known: &known,
+        lists: &CaseLists::default(),
     };
-    let (give, take) = sync_channel(0);
+    let (give, take) = sync_channel(AHEAD);
     thread::scope(|scope| {
         let import = &import;
         scope.spawn(move || {

@@ -18,7 +18,7 @@ use std::time::UNIX_EPOCH;
 use anyhow::{Context as _, Result, ensure};
 use assay_protocol::Digest;
 use assay_record::whole::{self, Draft};
-use assay_record::{RunId, Timestamp};
+use assay_record::{CaseLists, RunId, Timestamp};
 
 use self::assemble::{Cases, Origins};
 pub use self::flow::import;
@@ -122,6 +122,8 @@ struct Import<'a> {
     options: &'a Options,
     settings: &'a Settings,
     known: &'a Known,
+    /// Cases that many files have in common.
+    lists: &'a CaseLists,
 }
 
 impl Import<'_> {
@@ -143,14 +145,15 @@ impl Import<'_> {
             date: date(path, said)?,
             is_dated: said.is_some(),
         };
-        let (header, bodies) = assemble::record(found, &origins, self.options, cases)?;
+        let (header, bodies) =
+            assemble::record(found, &origins, self.options, (cases, self.lists))?;
         if self.results.grow() {
             self.known.refuse_other(&header)?;
         }
         if whole::path(&self.settings.records, &header.run).exists() {
             return Ok(Made::Kept(header.run, digest));
         }
-        let draft = Draft::write(&self.settings.records, header, bodies)?;
+        let draft = Draft::write(&self.settings.records, header, bodies, self.lists)?;
         Ok(Made::Draft(Box::new(draft)))
     }
 }

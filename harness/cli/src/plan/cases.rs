@@ -12,12 +12,12 @@ use assay_record::{Case, Policy, WorkloadRef, canonical};
 use serde_json::json;
 
 use super::parameters::{Parameters, closest};
-use super::{Options, command, kernel};
+use super::{Options, command, kernel, sources};
 use crate::suite::axes::{self, Point};
 use crate::suite::device::DeviceChoice;
 use crate::suite::{Benchmark, Suite, check_policy};
 
-/// Every case of a suite that the options leave.
+/// Every case of a suite that the options leave, which may be none.
 pub fn expand(
     suite: &Suite,
     catalogs: &BTreeMap<String, Hello>,
@@ -37,15 +37,11 @@ pub fn expand(
         options.filters.is_empty() || options.filters.iter().any(|f| case.id.contains(f))
     };
     cases.retain(kept);
-    ensure!(
-        !cases.is_empty(),
-        "no case is left; `assay list {}` names them all",
-        suite.name
-    );
     Ok(cases)
 }
 
-fn tagged(benchmark: &Benchmark, tags: &[String]) -> bool {
+/// Whether the options ask for a benchmark with such tags.
+pub fn tagged(benchmark: &Benchmark, tags: &[String]) -> bool {
     tags.is_empty() || tags.iter().any(|tag| benchmark.tags.contains(tag))
 }
 
@@ -256,6 +252,17 @@ fn check_supported(info: &WorkloadInfo, device: &DeviceSelector, timing: TimingM
     Ok(())
 }
 
+/// What a training writes is no file of the suite, whose files are pinned as they were.
+fn check_save(params: &Params) -> Result<()> {
+    if let Some(ParamValue::Text(path)) = params.get("save") {
+        ensure!(
+            !path.starts_with(sources::DIR),
+            "parameter `save`: {path} would be written into the suite's folder, whose files are pinned: name a path outside of it"
+        );
+    }
+    Ok(())
+}
+
 fn make_case(
     benchmark: &Benchmark,
     point: &Point,
@@ -264,6 +271,12 @@ fn make_case(
     timing: TimingMode,
     policy: Policy,
 ) -> Result<Case> {
+    if let WorkloadRef::Worker { worker, .. } = &workload {
+        sources::texts(&params).try_for_each(|text| sources::check(text))?;
+        if worker == BUILTIN_WORKER {
+            check_save(&params)?;
+        }
+    }
     // A command has one mode, which goes without saying.
     let said = match &workload {
         WorkloadRef::Command(_) => TimingMode::Hot,

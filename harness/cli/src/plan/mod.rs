@@ -78,7 +78,7 @@ pub fn plan(located: &Located, settings: &Settings, options: &Options) -> Result
         order_seed: U64(options
             .order_seed
             .unwrap_or_else(|| order_seed(&located.digest))),
-        cases,
+        cases: cases.into(),
     };
     Ok(ManifestFile::seal(&manifest)?)
 }
@@ -97,9 +97,8 @@ fn cases(
         let in_arm = || format!("arm `{}`", standing.arm.name);
         catalogs.push(ask_workers(suite, launcher).with_context(in_arm)?);
     }
-    let suite = &offered(suite, standing, &catalogs);
-    ensure!(!suite.benchmarks.is_empty(), nothing_offered());
-    let of_arm = |catalog| cases::expand(suite, catalog, options);
+    let offered = &offered(suite, standing, &catalogs, &options.tags);
+    let of_arm = |catalog| cases::expand(offered, catalog, options);
     let mut arms = standing.iter().zip(&catalogs);
     let (first, catalog) = arms.next().context("a run has an arm")?;
     let mut cases = of_arm(catalog)?;
@@ -114,31 +113,45 @@ fn cases(
             );
         }
     }
+    if cases.is_empty() {
+        let lacks_programs = offered.benchmarks.len() < suite.benchmarks.len();
+        ensure!(!lacks_programs, nothing_offered(suite));
+        bail!(
+            "no case is left; `assay list {}` names them all",
+            suite.name
+        );
+    }
     let arms = standing.iter().zip(&launchers);
     for (standing, launcher) in arms.filter(|(standing, _)| standing.arm.image.is_some()) {
         let arm = &standing.arm.name;
         cases =
             programs::startable(&cases, arm, launcher).with_context(|| format!("arm `{arm}`"))?;
     }
-    ensure!(!cases.is_empty(), nothing_offered());
+    ensure!(!cases.is_empty(), nothing_offered(suite));
     Ok(cases)
 }
 
-/// That an image is for other suites.
-fn nothing_offered() -> CouldNotRun {
-    CouldNotRun(
-        "no case is left: the image has the programs of none; run it in another environment, or on the host".into(),
-    )
+/// That an image is for other suites, or other cases of this one.
+fn nothing_offered(suite: &Suite) -> CouldNotRun {
+    CouldNotRun(format!(
+        "no case is left: the image has no program for those asked for; run them in another environment, or on the host (`assay list {}` names all)",
+        suite.name
+    ))
 }
 
-/// The suite with the benchmarks that every arm has a worker for; says which are left out.
-fn offered(suite: &Suite, standing: &[Standing], catalogs: &[BTreeMap<String, Hello>]) -> Suite {
+/// The suite with the benchmarks that every arm has a worker for; says which are left out of those that the tags ask for.
+fn offered(
+    suite: &Suite,
+    standing: &[Standing],
+    catalogs: &[BTreeMap<String, Hello>],
+    tags: &[String],
+) -> Suite {
     let mut offered = suite.clone();
     for (standing, catalog) in standing.iter().zip(catalogs) {
         offered.benchmarks.retain(|benchmark| {
             let worker = benchmark.worker.as_deref().unwrap_or(BUILTIN_WORKER);
             let is_there = catalog.contains_key(worker);
-            if !is_there {
+            if !is_there && cases::tagged(benchmark, tags) {
                 crate::note!(
                     "note: benchmark `{}` is left out: the image of arm `{}` has no program for worker `{worker}`",
                     benchmark.name,
@@ -196,9 +209,17 @@ pub fn own_digest() -> Result<Digest> {
     Ok(*KNOWN.get_or_init(|| digest))
 }
 
-/// SHA-256 of a file.
+/// SHA-256 of a file; of a pipe or a device nobody asks twice.
 pub fn file_digest(path: &Path) -> Result<Digest> {
-    std::fs::read(path)
+    let content = || {
+        let is_file = std::fs::metadata(path)?.is_file();
+        if is_file {
+            std::fs::read(path)
+        } else {
+            Err(std::io::Error::other("not a regular file"))
+        }
+    };
+    content()
         .map(Digest::of)
         .with_context(|| path.display().to_string())
 }

@@ -11,12 +11,13 @@ use assay_record::Project;
 use assay_record::manifest::{Diff, GitState};
 use git2::build::CheckoutBuilder;
 use git2::{
-    BranchType, Commit, Delta, DiffFormat, DiffOptions, ErrorCode, Oid, Repository,
+    BranchType, Commit, Delta, DiffFormat, DiffOptions, ErrorCode, Index, Oid, Repository,
     WorktreePruneOptions,
 };
 
 use crate::settings::Settings;
-use crate::workers;
+use crate::site::unchanged;
+use crate::{environments, workers};
 
 /// Largest diff that a manifest holds, in bytes.
 const MAX_DIFF_BYTES: usize = 32 << 20;
@@ -160,12 +161,14 @@ fn diff(
 fn our_own_output(repository: &Repository, settings: &Settings) -> Vec<PathBuf> {
     let root = repository.workdir().and_then(|dir| dir.canonicalize().ok());
     let Some(root) = root else { return Vec::new() };
-    let workers = workers::folder(settings);
     [
-        &settings.records,
-        &settings.database,
-        &settings.site,
-        &workers,
+        settings.records.clone(),
+        settings.database.clone(),
+        assay_store::kept_series(&settings.database),
+        unchanged::file(settings),
+        settings.site.clone(),
+        workers::folder(settings),
+        environments::images(settings),
     ]
     .iter()
     .filter_map(|path| {
@@ -179,7 +182,7 @@ fn our_own_output(repository: &Repository, settings: &Settings) -> Vec<PathBuf> 
 }
 
 /// The path with its existing part resolved, so that links do not hide where it lies.
-fn resolve(path: &Path) -> PathBuf {
+pub fn resolve(path: &Path) -> PathBuf {
     for ancestor in path.ancestors() {
         if let (Ok(real), Ok(rest)) = (ancestor.canonicalize(), path.strip_prefix(ancestor)) {
             return real.join(rest);
@@ -249,15 +252,7 @@ pub fn fill(inside: &Repository, commit: Oid, diff: Option<&Diff>) -> Result<()>
 
 /// Brings the diff into the working tree, and leaves the index at the commit.
 fn apply(inside: &Repository, commit: Oid, diff: &Diff) -> Result<()> {
-    let patch = diff
-        .to_bytes()
-        .context("the manifest's diff is not in hexadecimal")?;
-    let patch = git2::Diff::from_buffer(&patch).context("the manifest's diff is no patch")?;
-    // To the tree, not to the files: libgit2 reads what a link points to in place of the link.
-    let tree = inside.find_commit(commit)?.tree()?;
-    let mut patched = inside
-        .apply_to_tree(&tree, &patch, None)
-        .context("the manifest's diff does not apply to its commit")?;
+    let mut patched = patched(inside, commit, diff)?;
     let patched = inside.find_object(patched.write_tree_to(inside)?, None)?;
     inside
         .checkout_tree(
@@ -265,6 +260,19 @@ fn apply(inside: &Repository, commit: Oid, diff: &Diff) -> Result<()> {
             Some(CheckoutBuilder::new().force().update_index(false)),
         )
         .context("the patched source cannot be written")
+}
+
+/// What a commit's files are with a diff applied.
+pub fn patched(inside: &Repository, commit: Oid, diff: &Diff) -> Result<Index> {
+    let patch = diff
+        .to_bytes()
+        .context("the manifest's diff is not in hexadecimal")?;
+    let patch = git2::Diff::from_buffer(&patch).context("the manifest's diff is no patch")?;
+    // To the tree, not to the files: libgit2 reads what a link points to in place of the link.
+    let tree = inside.find_commit(commit)?.tree()?;
+    inside
+        .apply_to_tree(&tree, &patch, None)
+        .context("the manifest's diff does not apply to its commit")
 }
 
 fn remove_worktree(repository: &Repository, name: &str) -> Result<(), git2::Error> {
@@ -382,6 +390,27 @@ mod tests {
         assert!(none.git().is_none());
         fs::write(folder.path().join(".git"), "nonsense").unwrap();
         assert!(state(&Settings::below(folder.path())).is_err());
+    }
+
+    #[test]
+    fn what_assay_keeps_makes_no_tree_dirty() {
+        let root = tempfile::tempdir().unwrap();
+        Repository::init(root.path()).unwrap();
+        let mut settings = Settings::below(root.path());
+        settings.database = root.path().join("d/a.duckdb");
+        fs::create_dir(root.path().join("d")).unwrap();
+        for file in ["d/a.duckdb", "d/a.duckdb.series", "d/a.duckdb.sites"] {
+            fs::write(root.path().join(file), "kept").unwrap();
+        }
+        for folder in ["d/workers", "d/images"] {
+            let folder = root.path().join(folder);
+            fs::create_dir_all(&folder).unwrap();
+            // More than any diff may be; it holds nothing.
+            let file = fs::File::create(folder.join("0".repeat(64))).unwrap();
+            file.set_len(33 << 20).unwrap();
+        }
+        let here = state(&settings).unwrap();
+        assert!(here.git().unwrap().diff.is_none());
     }
 
     #[test]

@@ -1,48 +1,60 @@
 //! The files that a run reads from its suite's folder: pinned by digest, and checked before anything runs.
+//!
+//! A folder that is named stands for all files in it, each pinned by itself; one more or less is noticed as well.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
-use assay_protocol::Digest;
+use anyhow::{Context as _, Result, bail, ensure};
+use assay_protocol::{Digest, ParamValue, Params};
 use assay_record::{Case, Manifest, WorkloadRef};
 
 use super::file_digest;
 use super::project::is_pointer;
 
-/// What stands for the suite's folder in arguments and variables.
+/// What stands for the suite's folder in arguments, variables and parameters.
 pub const DIR: &str = "{dir}";
+/// Files of a folder that is named, and bytes of all of them: whoever reads more does better to name files.
+const MAX_FILES: usize = 10_000;
+const MAX_BYTES: u64 = 8 << 30;
+/// Folders that programs, git and Assay itself write into beside what is read: they change from run to run.
+const PASSED_OVER: [&str; 3] = ["__pycache__", ".git", "assay-data"];
 
 /// Refuses `{dir}` in the middle of a text: the file that it names could not be told, and so not pinned.
 pub fn check(text: &str) -> Result<()> {
     let rest = text.strip_prefix(DIR).unwrap_or(text);
     ensure!(
         !rest.contains(DIR),
-        "{text:?}: {DIR} stands at the start of an argument or variable, so that the file can be pinned; \
+        "{text:?}: {DIR} stands at the start of an argument, variable or parameter, so that the file can be pinned; \
          or set `directory = \"{DIR}\"`"
     );
     Ok(())
 }
 
-/// Digest of every file that an argument or variable names with `{dir}/`, by that text.
+/// The parameters that are texts.
+pub fn texts(params: &Params) -> impl Iterator<Item = &String> {
+    params.values().filter_map(|value| match value {
+        ParamValue::Text(text) => Some(text),
+        _ => None,
+    })
+}
+
+/// Digest of every file that an argument, a variable or a parameter names with `{dir}/`, itself or by its folder, by the text for it.
 pub fn digests(
     workers: &BTreeMap<String, Vec<String>>,
     cases: &[Case],
     dir: &Path,
 ) -> Result<BTreeMap<String, Digest>> {
-    let of_cases = cases.iter().flat_map(|case| match &case.workload {
-        WorkloadRef::Command(spec) => spec.argv.iter().chain(spec.env.values()).collect(),
-        WorkloadRef::Kernel(spec) => vec![&spec.file],
-        WorkloadRef::Worker { .. } => vec![],
-    });
-    let texts = workers.values().flatten().chain(of_cases);
-    let mut named: Vec<&String> = texts.filter(|text| text.starts_with("{dir}/")).collect();
-    named.sort_unstable();
-    named.dedup();
-    let digest = |text: &String| {
+    let digest = |text: String| {
         let named = || format!("file {text} that the suite names");
-        let path = resolve(text, dir);
-        let content = std::fs::read(&path).with_context(|| path.display().to_string());
+        let path = resolve(&text, dir);
+        ensure!(
+            !path.exists() || path.is_file(),
+            "{}: not a regular file, whose content could be pinned",
+            named()
+        );
+        let content = fs::read(&path).with_context(|| path.display().to_string());
         let content = content.with_context(named)?;
         ensure!(
             !is_pointer(&content),
@@ -51,11 +63,67 @@ pub fn digests(
         );
         Ok((text.clone(), Digest::of(content)))
     };
+    let mut files = Vec::new();
+    for text in named(workers, cases) {
+        if resolve(text, dir).is_dir() {
+            files.extend(files_of(text, dir)?);
+        } else {
+            files.push(text.clone());
+        }
+    }
+    files.into_iter().map(digest).collect()
+}
+
+/// What arguments, variables and parameters name with `{dir}/`, each once.
+fn named<'a>(workers: &'a BTreeMap<String, Vec<String>>, cases: &'a [Case]) -> Vec<&'a String> {
+    let of_cases = cases.iter().flat_map(|case| match &case.workload {
+        WorkloadRef::Command(spec) => spec.argv.iter().chain(spec.env.values()).collect(),
+        WorkloadRef::Kernel(spec) => vec![&spec.file],
+        WorkloadRef::Worker { .. } => texts(&case.params).collect(),
+    });
+    let texts = workers.values().flatten().chain(of_cases);
+    let mut named: Vec<&String> = texts.filter(|text| text.starts_with("{dir}/")).collect();
+    named.sort_unstable();
+    named.dedup();
     named
-        .into_iter()
-        .filter(|text| !resolve(text, dir).is_dir())
-        .map(digest)
-        .collect()
+}
+
+/// The files below a folder that a text names, as texts. Links to files count as files; a link to a folder is refused, for
+/// it might lead in a circle.
+fn files_of(text: &str, dir: &Path) -> Result<Vec<String>> {
+    let (mut files, mut bytes) = (Vec::new(), 0);
+    let mut folders = vec![text.trim_end_matches('/').to_owned()];
+    while let Some(folder) = folders.pop() {
+        let say = || format!("folder {folder} that the suite names");
+        for entry in fs::read_dir(resolve(&folder, dir)).with_context(say)? {
+            let entry = entry.with_context(say)?;
+            let Ok(name) = entry.file_name().into_string() else {
+                bail!("{}: {} is not UTF-8", say(), entry.file_name().display());
+            };
+            let inner = format!("{folder}/{name}");
+            if entry.file_type()?.is_dir() {
+                if !PASSED_OVER.contains(&name.as_str()) {
+                    folders.push(inner);
+                }
+                continue;
+            }
+            let found = fs::metadata(entry.path());
+            let found = found.with_context(|| format!("{inner}: its content cannot be pinned"))?;
+            ensure!(
+                found.is_file(),
+                "{inner}: neither a file nor a folder, so that its content cannot be pinned; name the files that are read"
+            );
+            bytes += found.len();
+            files.push(inner);
+            ensure!(
+                files.len() <= MAX_FILES && bytes <= MAX_BYTES,
+                "folder {text} that the suite names holds more than {MAX_FILES} files or {} GiB: name the files that are read",
+                MAX_BYTES >> 30
+            );
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
 }
 
 /// Whether a run looks for anything in the suite's folder.
@@ -77,8 +145,8 @@ pub fn reads_folder(manifest: &Manifest, case: &Case) -> bool {
         }
         WorkloadRef::Kernel(spec) => names(&spec.file),
         WorkloadRef::Worker { worker, .. } => {
-            let argv = manifest.workers.get(worker);
-            argv.is_some_and(|argv| argv.iter().any(|text| names(text)))
+            let argv = manifest.workers.get(worker).into_iter().flatten();
+            argv.chain(texts(&case.params)).any(|text| names(text))
         }
     }
 }
@@ -90,7 +158,7 @@ fn names(text: &str) -> bool {
 /// What is not as the manifest pins it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Unpinned {
-    /// Files whose content is another one.
+    /// Files whose content is another one, or that were not there.
     pub changed: Vec<PathBuf>,
     /// Files that cannot be read.
     pub missing: Vec<PathBuf>,
@@ -112,6 +180,26 @@ pub fn compare(manifest: &Manifest, dir: &Path) -> Unpinned {
             Ok(here) if here == *digest => {}
             Ok(_) => found.changed.push(path),
             Err(_) => found.missing.push(path),
+        }
+    }
+    // Manifests of before pinned nothing in a folder.
+    let is_pinned = |text: &&String| {
+        let below = format!("{}/", text.trim_end_matches('/'));
+        manifest.sources.keys().any(|file| file.starts_with(&below))
+    };
+    let folders = named(&manifest.workers, &manifest.cases)
+        .into_iter()
+        .filter(|text| resolve(text, dir).is_dir())
+        .filter(is_pinned);
+    for text in folders {
+        match files_of(text, dir) {
+            Ok(files) => {
+                let more = files
+                    .iter()
+                    .filter(|file| !manifest.sources.contains_key(*file));
+                found.changed.extend(more.map(|file| resolve(file, dir)));
+            }
+            Err(_) => found.changed.push(resolve(text, dir)),
         }
     }
     found

@@ -4,6 +4,7 @@ mod details;
 mod machines;
 mod matrices;
 mod nights;
+pub mod unchanged;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
@@ -54,11 +55,16 @@ pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Resu
         newest_records: settings.newest_records,
     };
     let presentation = Presentation::of(&site_settings)?;
-    // The database is closed whenever pages are rendered: others may want to write.
+    // The database is closed while pages are rendered, but for a moment for results: others may want to write.
     let read = || database::open(settings, Access::Read);
-    let model = model(settings, &read()?, &marks, publishing)?;
+    let store = read()?;
+    marks::complain(settings, &marks, &store, Timestamp::now().day())?;
+    let inputs = unchanged::inputs(settings, &store, &presentation, publishing)?;
+    if let Some(there) = unchanged::find(settings, out, inputs) {
+        return Ok(there);
+    }
+    let model = model(settings, &store, &marks, publishing)?;
     let mut publication = Publication::begin(&model, out, &presentation)?;
-    database::export_results(settings, &publication.missing_results())?;
     let missing: BTreeSet<RunId> = publication.missing_runs().into_iter().collect();
     let rows: Vec<&RunRow> = model
         .runs
@@ -67,11 +73,25 @@ pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Resu
         .collect();
     let before = before(&model.runs);
     let newest: BTreeSet<&RunId> = model.summaries.iter().map(|of| &of.run.run).collect();
+    let mut store = Some(store);
     for rows in rows.chunks(PORTION) {
-        let portion = portion(&read()?, &before, &newest, rows)?;
+        let open = store.take().map_or_else(read, Ok)?;
+        let portion = portion(&open, &before, &newest, rows)?;
+        drop(open);
         publication.add(&portion)?;
     }
-    Ok(publication.finish()?)
+    drop(store);
+    let results = publication.missing_results();
+    thread::scope(|scope| -> Result<()> {
+        let results = scope.spawn(|| database::export_results(settings, &results));
+        publication.add_others()?;
+        results.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })?;
+    let published = publication.finish()?;
+    unchanged::remember(settings, &published, inputs);
+    // The process ends soon: to take a million values apart first is of no use to anybody.
+    std::mem::forget(model);
+    Ok(published)
 }
 
 fn model(
@@ -80,29 +100,45 @@ fn model(
     marks: &Marks,
     publishing: &Publishing,
 ) -> Result<SiteModel> {
-    marks::complain(settings, marks, store, Timestamp::now().day())?;
     let runs = store.runs()?;
     let today = day_of(&runs);
-    let (nights, series) = both(
+    let recent: Vec<RunId> = recent(&runs).map(|row| row.run.clone()).collect();
+    // As long as it takes to read all series.
+    let (late, early) = recent.split_at(recent.len() * 2 / 3);
+    let ((), series) = both(
         store.share()?,
-        |other| nights::all(other, settings, &runs, (marks, today)),
-        || Ok(store.series()?),
+        // What nights, comparisons and summaries ask for: the store keeps it for them.
+        |other| Ok(other.cases_of(late).map(drop)?),
+        || {
+            let series = store.series()?;
+            store.cases_of(early)?;
+            Ok(series)
+        },
     )?;
-    let (matrices, histories) = both(
+    let ((nights, matrices), histories) = both(
         store.share()?,
-        |other| matrices::all(other, &runs, &series, &publishing.compare),
+        |other| {
+            let nights = nights::all(other, settings, &runs, (marks, today))?;
+            let matrices = matrices::all(other, &runs, &series, &publishing.compare)?;
+            Ok((nights, matrices))
+        },
         || Ok(CaseHistory::of_rows(store, &series, marks, today)?),
     )?;
     drop(series);
     let newest = newest(&runs, &nights, &histories);
+    let (details, summaries) = both(
+        store.share()?,
+        |other| details::all(other, &histories, &nights),
+        || Ok(RunSummary::of_rows(store, &newest)?),
+    )?;
     Ok(SiteModel {
         heads: store.heads()?,
-        summaries: RunSummary::of_rows(store, &newest)?,
+        summaries,
+        details,
         matrices,
         reproductions: reproduction::all_stored(store)?,
         fingerprints: store.fingerprints(&last_fingerprints(&runs))?,
         ceilings: Ceilings::of_all(store, runs.iter().map(|row| row.machine.as_str()))?,
-        details: details::all(store, &histories, &nights)?,
         timelines: machines::timelines(store, &runs)?,
         records: records(&runs, settings.newest_records),
         with_results: true,
@@ -135,16 +171,9 @@ fn day_of(runs: &[RunRow]) -> Day {
 /// Runs of which everything is told, on other pages than their own too: the newest of each suite on each machine, those that are no
 /// points of histories, the newest nights, and the last of each series.
 fn newest(runs: &[RunRow], nights: &[Night], histories: &[CaseHistory]) -> Vec<RunRow> {
-    let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    let mut meant: BTreeSet<&RunId> = BTreeSet::new();
-    for row in runs.iter().rev() {
-        let is_point = row.reproduces.is_none() && row.purpose.is_measurement();
-        let seen = seen.entry((&row.suite, &row.machine)).or_default();
-        *seen += usize::from(is_point);
-        if *seen <= NEWEST || !is_point {
-            meant.insert(&row.run);
-        }
-    }
+    let mut meant: BTreeSet<&RunId> = recent(runs).map(|row| &row.run).collect();
+    let is_no_point = |row: &&RunRow| !is_point(row);
+    meant.extend(runs.iter().filter(is_no_point).map(|row| &row.run));
     meant.extend(nights.iter().map(|night| &night.gate.run));
     let last = histories
         .iter()
@@ -152,6 +181,22 @@ fn newest(runs: &[RunRow], nights: &[Night], histories: &[CaseHistory]) -> Vec<R
     meant.extend(last.map(|point| &point.run));
     let newest = runs.iter().filter(|row| meant.contains(&row.run));
     newest.cloned().collect()
+}
+
+/// Whether a run is a point of histories.
+fn is_point(row: &RunRow) -> bool {
+    row.reproduces.is_none() && row.purpose.is_measurement()
+}
+
+/// The newest points of each suite on each machine, the latest first.
+fn recent(runs: &[RunRow]) -> impl Iterator<Item = &RunRow> {
+    let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let points = runs.iter().rev().filter(|row| is_point(row));
+    points.filter(move |row| {
+        let seen = seen.entry((&row.suite, &row.machine)).or_default();
+        *seen += 1;
+        *seen <= NEWEST
+    })
 }
 
 /// Where the records of the newest runs lie.

@@ -133,6 +133,59 @@ fn the_same_run_gives_the_same_bytes() {
 }
 
 #[test]
+fn an_uncommitted_link_out_of_the_project_is_refused_by_name() {
+    if !have("git") {
+        return;
+    }
+    let place = measured();
+    let outside = place.beside("outside");
+    outside.write("numbers", "2");
+    fs::remove_file(place.path("data/numbers")).unwrap();
+    std::os::unix::fs::symlink(outside.path("numbers"), place.path("data/numbers")).unwrap();
+    run(&place);
+    place.assay("bundle latest -o run.bundle").refuses(&[
+        "uncommitted changes",
+        "data/numbers",
+        "a link to",
+    ]);
+    // What has no content to pin is refused before anything runs.
+    fs::remove_file(place.path("data/numbers")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", place.path("data/numbers")).unwrap();
+    place
+        .assay("run ./suites/tiny.toml")
+        .refuses(&["{dir}/../data/numbers", "not a regular file"]);
+}
+
+#[test]
+fn another_record_of_the_same_name_is_not_taken_for_the_bundles() {
+    let place = Place::with_suite(&[spin("control/spin", 1000)]);
+    place.assay("run ./tiny.toml").exits(0);
+    let run = place.runs().remove(0);
+    bundle(&place, "run.bundle");
+    let elsewhere = place.beside("elsewhere");
+    let name = format!("assay-data/records/{run}.jsonl.zst");
+    elsewhere.write(&name, fs::read(place.path("run.bundle")).unwrap());
+    elsewhere
+        .assay("reproduce ../run.bundle")
+        .refuses(&[&name, "is not the bundle's"]);
+}
+
+#[test]
+fn names_of_runs_are_no_files_and_folders_no_bundles() {
+    let place = Place::with_suite(&[spin("control/spin", 1000)]);
+    place.assay("run ./tiny.toml").exits(0);
+    place.write("latest", "some notes");
+    place
+        .assay("reproduce latest --no-confirm")
+        .says("inputs:  identical");
+    fs::create_dir(place.path("folder")).unwrap();
+    place
+        .assay("bundle latest -o folder")
+        .exits(2)
+        .says("a folder is there");
+}
+
+#[test]
 fn files_that_changed_are_taken_from_the_commit() {
     if !have("git") {
         return;

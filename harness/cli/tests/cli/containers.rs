@@ -1,13 +1,18 @@
 //! Runs in containers, by real podman: the image that runs is the one that was pinned, or nothing runs.
 
+mod broken;
+mod builds;
 mod bundles;
 mod engines;
 mod faults;
+mod given;
 mod images;
+mod locking;
 mod registry;
+mod rootless;
 mod runs;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -26,6 +31,12 @@ struct Harbour {
 }
 
 static TURN: Mutex<()> = Mutex::new(());
+
+/// The slim worker, where the workspace was built, makes a small image; the program itself serves as well.
+fn worker() -> PathBuf {
+    let slim = Path::new(ASSAY).with_file_name("assay-worker");
+    if slim.is_file() { slim } else { ASSAY.into() }
+}
 
 impl Harbour {
     /// `None` where there is no podman, and none is required.
@@ -63,10 +74,7 @@ impl Harbour {
     }
 
     fn build(&self, name: &str) -> Outcome {
-        // The slim worker, where the workspace was built, makes a small image; the program itself serves as well.
-        let slim = Path::new(ASSAY).with_file_name("assay-worker");
-        let worker = if slim.is_file() { slim } else { ASSAY.into() };
-        self.assay(&format!("env build {name} --worker {}", worker.display()))
+        self.assay(&format!("env build {name} --worker {}", worker().display()))
     }
 
     fn command(&self, program: &str) -> Command {

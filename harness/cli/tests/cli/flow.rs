@@ -260,3 +260,27 @@ fn a_suite_of_another_repository_is_named_by_its_path() {
         .lacks("a@cpu");
     place.assay("list").exits(0).says("smoke").says("cpu");
 }
+
+#[test]
+fn built_in_workloads_are_listed_with_their_parameters() {
+    let place = Place::new();
+    place
+        .assay("list --workloads")
+        .exits(0)
+        .says("stream-triad")
+        .says("train-lm")
+        .says("spin");
+    place
+        .assay("list --workload stream-triad")
+        .exits(0)
+        .says("stream-triad: ")
+        .says("timing hot")
+        .says("must be given")
+        .says("default \"f32\"; one of f32, f64");
+    place
+        .assay("list --workload stream-traid")
+        .refuses(&["no built-in workload `stream-traid` (did you mean `stream-triad`?)"]);
+    place
+        .assay("list smoke --workloads")
+        .refuses(&["cannot be used with"]);
+}

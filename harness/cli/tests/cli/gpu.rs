@@ -19,7 +19,7 @@ for line in sys.stdin:
             "name": "rest", "summary": "rests", "definition": 1, "parameters": [],
             "timing": ["hot"], "devices": ["cuda"]}])
     elif kind == "prepare":
-        say(kind="prepared", work={"items": 1, "formula": "one"}, metrics=[], inputs={}, deterministic=True,
+        say(kind="prepared", work={"items": 4, "formula": "four"}, metrics=[], inputs={}, deterministic=True,
             device="GPU-00000000-aaaa-bbbb-cccc-000000000000")
     elif kind == "sample":
         end, taken = time.monotonic() + request["max_ns"] / 1e9, 0
@@ -175,7 +175,7 @@ fn rounds_that_are_long_enough_tell_the_energy_of_an_iteration() {
     bench
         .assay("run ./gpu.toml")
         .exits(0)
-        .says(" each (counter within ");
+        .says(" per item (counter within ");
     // The fake adds half a joule with each reading, of which there are ten in a second.
     let shown = bench.assay("show --json").exits(0).json();
     let energy = &shown["cases"][0]["energy"];
@@ -186,6 +186,8 @@ fn rounds_that_are_long_enough_tell_the_energy_of_an_iteration() {
         / 1e9;
     let watts = joules / seconds;
     assert!((0.5..=15.0).contains(&watts), "{watts} W");
+    let per_item = energy["per_item"]["estimate"].as_f64().unwrap();
+    assert!((per_item * 4.0 / joules - 1.0).abs() < 1e-12, "{per_item}");
     assert!(energy["error"].as_f64().unwrap() <= 0.05);
 }
 

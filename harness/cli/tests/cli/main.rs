@@ -14,6 +14,10 @@ mod confirm;
 mod containers;
 mod cuda;
 mod disturbed;
+#[expect(
+    dead_code,
+    reason = "mistakes in sources are tried by the tests of `suites` alone"
+)]
 #[path = "../../../../suites/tests/driver/emulated.rs"]
 mod emulated;
 #[path = "../../../machine/tests/machine/fake.rs"]
@@ -33,6 +37,7 @@ mod publishing;
 mod reproduce;
 mod synth;
 mod tools;
+mod training;
 mod wording;
 mod worker_check;
 mod workers;

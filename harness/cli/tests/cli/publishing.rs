@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use assay_record::Purpose;
 use assay_store::synthetic::Recipe;
 
 use crate::helpers::{Place, spin};
@@ -37,6 +38,8 @@ fn published(place: &Place) -> Vec<String> {
         BTreeMap::new()
     };
     place.assay("report --out site").exits(0);
+    // From nothing: from what nothing was kept of either.
+    std::fs::remove_file(place.path("assay-data/assay.duckdb.series")).unwrap();
     place.assay("report --out fresh").exits(0);
     let (again, fresh) = (files(place, "site"), files(place, "fresh"));
     let names = |of: &BTreeMap<String, (Vec<u8>, u64)>| of.keys().cloned().collect::<Vec<_>>();
@@ -115,6 +118,115 @@ fn only_pages_of_something_new_are_written() {
         (count(&titled, "runs/"), count(&titled, "series/")),
         (26, 10)
     );
+}
+
+/// What somebody may set and write, each after those before it, and in which file.
+const SETTINGS: [(&str, &str, &str); 11] = [
+    (
+        "a mark",
+        "marks.toml",
+        "schema = 1\n[[mark]]\nkind = \"ignore\"\ncase = \"*\"\nuntil = \"2030-01-01\"\nreason = \"noisy\"\n",
+    ),
+    (
+        "another mark",
+        "marks.toml",
+        "schema = 1\n[[mark]]\nkind = \"ignore\"\ncase = \"*\"\nuntil = \"2031-01-01\"\nreason = \"noisy\"\n",
+    ),
+    ("a title", "assay.toml", "title = \"Lab\"\n"),
+    (
+        "a base",
+        "assay.toml",
+        "title = \"Lab\"\nbase = \"https://example.org\"\n",
+    ),
+    (
+        "a repository",
+        "assay.toml",
+        "title = \"Lab\"\ncommits = \"https://example.org/p\"\n",
+    ),
+    (
+        "records",
+        "assay.toml",
+        "title = \"Lab\"\npublish_records = \"newest:3\"\n",
+    ),
+    ("a baseline", "assay.toml", "baseline = \"last:6\"\n"),
+    (
+        "templates and a logo",
+        "assay.toml",
+        "logo = \"mark.svg\"\ntemplates = \"own\"\n",
+    ),
+    ("another template", "own/about.html", "second"),
+    ("a stylesheet", "own/assay.css", "body { color: red }"),
+    ("another logo", "mark.svg", "<svg/>"),
+];
+
+#[test]
+fn whatever_a_site_is_made_of_makes_it_anew() {
+    let nights: Vec<Recipe> = (1..10)
+        .flat_map(|n| [night("one", n), night("two", n)])
+        .collect();
+    let place = Place::with_records(&nights);
+    let records = place.path("assay-data/records");
+    let more = |recipe: &Recipe| {
+        recipe.write(&records, None).unwrap();
+        place.assay("ingest").exits(0);
+    };
+    let is_news = |what: &str| {
+        assert!(!published(&place).is_empty(), "{what}");
+        // What comes out the same is not even written.
+        let before = files(&place, "site");
+        place.assay("report --out site").exits(0);
+        assert!(files(&place, "site") == before, "after {what}");
+    };
+    is_news("the first");
+    more(&night("one", 10));
+    is_news("a run more");
+    more(&night("two", 0));
+    is_news("a run from before all others");
+    let changed = |n: u32| Recipe {
+        kernel: "6.2.0".into(),
+        ..night("two", n)
+    };
+    more(&changed(10));
+    is_news("a change of the machine");
+    let suite = Recipe {
+        suite: "another".into(),
+        ..night("one", 11)
+    };
+    more(&suite);
+    is_news("a suite");
+    let slow = Recipe {
+        slowdown: 1.3,
+        ..night("one", 12)
+    };
+    slow.write(&records, Some(7)).unwrap();
+    place.assay("ingest").exits(0);
+    is_news("a part of a run");
+    more(&slow);
+    is_news("the rest of it");
+    let confirmation = Recipe {
+        seed: 2,
+        purpose: Purpose::Confirmation { of: slow.run() },
+        ..slow
+    };
+    more(&confirmation);
+    is_news("a confirmation");
+    place.write("mark.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"/>");
+    place.write("own/about.html", "first");
+    for (what, file, text) in SETTINGS {
+        place.write(file, text);
+        is_news(what);
+    }
+    let chosen = "report --out site --compare latest~1,latest";
+    place.assay(chosen).exits(0);
+    is_news("no comparison that somebody chose");
+    // Somebody else was here.
+    place.write("site/of-another.html", "");
+    assert!(!published(&place).is_empty());
+    place.write("site/index.html", "");
+    is_news("a page that somebody emptied");
+    std::fs::remove_file(place.path("assay-data/assay.duckdb")).unwrap();
+    place.assay("ingest").exits(0);
+    is_news("a database that was built anew");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use assay_record::{Record, Timestamp};
 use assay_store::synthetic::Recipe;
 
-use crate::helpers::{ASSAY, Place, have, spin, suite, suite_with};
+use crate::helpers::{ASSAY, Place, benchmark, have, spin, suite, suite_with};
 
 /// Enough rounds and time for a tenth to show.
 const POLICY: &str = "rounds = 6, max_rounds = 6, min_samples = 10, max_samples = 400, warmup_ms = 40, round_ms = 100";
@@ -128,6 +128,81 @@ fn changed_inputs_are_found_before_anything_runs() {
         .assay("plan ./tiny.toml")
         .refuses(&["tiny.toml", "{dir}/data.txt"]);
     assert_eq!(place.runs().len(), runs);
+}
+
+#[test]
+fn a_folder_that_is_named_is_pinned_with_all_its_files() {
+    let place = Place::new();
+    let tool = "[benchmark.command]\nargv = [\"sh\", \"-c\", \"cat $0/one $0/deeper/two\", \"{dir}/data\"]\n";
+    place.write("tiny.toml", suite("tiny", &[benchmark("tool", tool)]));
+    place.write("data/one", "1");
+    place.write("data/deeper/two", "2");
+    place.assay("run ./tiny.toml").exits(0);
+    place
+        .assay("reproduce latest --no-confirm")
+        .says("inputs:  identical");
+    let differs = || {
+        place
+            .assay("reproduce latest")
+            .exits(1)
+            .says("inputs:  DIFFER")
+    };
+    // What a program keeps beside what it reads is no input.
+    place.write("data/__pycache__/two.pyc", "compiled");
+    place
+        .assay("reproduce latest --no-confirm")
+        .says("inputs:  identical");
+    std::fs::remove_dir_all(place.path("data/__pycache__")).unwrap();
+    place.write("data/deeper/two", "3");
+    differs().says("data/deeper/two");
+    place.write("data/deeper/two", "2");
+    place.write("data/three", "more");
+    differs().says("data/three");
+    std::fs::remove_file(place.path("data/three")).unwrap();
+    std::fs::remove_file(place.path("data/one")).unwrap();
+    place.assay("reproduce latest").refuses(&["data/one"]);
+    place.write("data/one", "1");
+    place
+        .assay("bundle latest -o run.bundle")
+        .exits(0)
+        .says("data data/deeper/two");
+    let elsewhere = place.beside("elsewhere");
+    elsewhere
+        .assay("reproduce ../run.bundle --no-confirm")
+        .says("inputs:  identical")
+        .says("outputs: identical");
+    std::os::unix::fs::symlink("..", place.path("data/up")).unwrap();
+    place
+        .assay("run ./tiny.toml")
+        .refuses(&["{dir}/data/up", "neither a file nor a folder"]);
+}
+
+#[test]
+fn reproductions_are_listed_each_and_a_confirmation_with_what_it_confirms() {
+    let (place, run) = measured();
+    place.script(
+        "slower.sh",
+        &format!("ASSAY_SPIN_EXTRA_PERMILLE=500 exec {ASSAY} worker \"$@\""),
+    );
+    for _ in 0..2 {
+        place.assay(&format!("reproduce {run} --worker slower.sh --no-confirm"));
+    }
+    let listed = || {
+        place.assay("report").exits(0);
+        let page = place.read("assay-data/site/reproductions.html");
+        place
+            .runs()
+            .iter()
+            .filter(|again| **again != run && page.contains(&format!("{again}.html")))
+            .count()
+    };
+    assert_eq!(listed(), 2);
+    // Half as much again is a suspect, and is run once more: one reproduction, two runs.
+    place
+        .assay(&format!("reproduce {run} --worker slower.sh"))
+        .exits(1);
+    assert_eq!(place.runs().len(), 5);
+    assert_eq!(listed(), 3);
 }
 
 #[test]

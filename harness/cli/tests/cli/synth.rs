@@ -1,5 +1,12 @@
-//! Synthetic data on their own: learned tables, items of recipes, tables of schemas, and what is refused.
+//! Synthetic data on their own: learned tables, tables of schemas, and what is refused.
 
+mod declared;
+mod demands;
+mod forms;
+mod items;
+mod schemas;
+
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::helpers::Place;
@@ -53,12 +60,19 @@ fn a_table_is_learned_made_in_parts_and_scored() {
         assert_eq!(head, "age,job,pay");
     }
     assert_eq!(parts, place.read("all.csv"), "parts are the whole");
-    let card: serde_json::Value = serde_json::from_str(&place.read("all.card.json")).unwrap();
+    let card: serde_json::Value = serde_json::from_str(&place.read("all.csv.card.json")).unwrap();
     assert_eq!(
         (&card["rows"], &card["generator"]),
         (&300.into(), &"copula".into())
     );
     assert_eq!(card["learned"]["table"], "people.csv");
+    let [age, job, pay] = [0, 1, 2].map(|column| &card["columns"][column]);
+    let range = [0, 1].map(|end| age["range"][end].as_f64().unwrap());
+    assert!(18.0 <= range[0] && range[0] < 25.0 && 70.0 < range[1] && range[1] <= 77.0);
+    assert_eq!((&age["missing"], &job["labels"]), (&0.into(), &3.into()));
+    let text = place.read("all.csv");
+    let missing = text.lines().filter(|row| row.ends_with(',')).count();
+    assert!(missing > 0 && pay["missing"] == missing && job.get("range").is_none());
     insta::assert_snapshot!(
         place
             .assay("synth score people.csv all.csv")
@@ -98,6 +112,122 @@ fn scores_are_a_page_that_needs_no_other_file() {
 }
 
 #[test]
+fn copies_are_told_of_wherever_they_lie_and_can_be_required_away() {
+    let place = Place::new();
+    // As many rows before the copied ones as are compared one by one, all different.
+    let rows = |from: u32, to: u32| {
+        let mut text = String::from("number,kind\n");
+        for row in from..to {
+            writeln!(text, "{}.5,{}", row, ["a", "b", "c"][row as usize % 3]).unwrap();
+        }
+        text
+    };
+    place.write("real.csv", rows(0, 5200));
+    place.write("copied.csv", rows(5100, 5200));
+    place.write("fresh.csv", rows(10_000, 10_100));
+    place
+        .assay("synth score real.csv copied.csv --require exact_copies<=0.01 --html page.html")
+        .exits(1)
+        .says("copies: 100 of the synthetic rows are a row of the real table, 0 occurred before")
+        .says("100 synthetic rows drawn at random beside 5000 real ones")
+        .says("exact_copies: 1, required at most 0.01");
+    let page = place.read("page.html");
+    assert!(page.contains("exact_copies") && page.contains("h-utility") && page.contains("Kept"));
+    place
+        .assay("synth score real.csv fresh.csv --require exact_copies<=0 --require duplicates<=0 --require auc<=1")
+        .exits(0);
+    for (require, words) in [
+        ("exact_copies=0", "exact_copies<=VALUE"),
+        ("overfit_protection=0.9", "--held-out"),
+        ("quality=nan", "no number"),
+    ] {
+        place
+            .assay(&format!(
+                "synth score real.csv fresh.csv --require {require}"
+            ))
+            .refuses(&[words]);
+    }
+    place
+        .assay(
+            "synth score real.csv copied.csv --held-out fresh.csv --require overfit_protection=0.9",
+        )
+        .exits(1)
+        .says("overfit_protection: 0, required at least 0.9");
+}
+
+#[test]
+fn scores_come_on_the_card_of_the_file_that_they_are_of() {
+    let place = with_people();
+    place.assay("synth fit people.csv -o model.json").exits(0);
+    place
+        .assay("synth sample model.json --rows 300 -o all.csv")
+        .exits(0);
+    let card = |name: &str| -> serde_json::Value {
+        serde_json::from_str(&place.read(&format!("{name}.card.json"))).unwrap()
+    };
+    assert!(card("all.csv")["quality"].is_null());
+    place
+        .assay("synth score people.csv all.csv --card --json")
+        .exits(0);
+    let found = card("all.csv");
+    assert_eq!(
+        (&found["rows"], &found["quality"]["real_rows"]),
+        (&300.into(), &400.into())
+    );
+    assert_eq!(found["quality"]["real"], "people.csv");
+    let scores = &found["quality"]["scores"];
+    assert_eq!(scores.as_object().unwrap().len(), 14);
+    assert_eq!(scores["exact_copies"]["bootstrap"], 1.0);
+    assert!(scores["utility"]["independent"].is_number());
+    assert!(scores["overfit_protection"]["value"].is_null());
+    assert!(found.get("privacy").unwrap().is_null());
+    // What was changed since, or has no card, gets none.
+    place.write("all.csv", place.read("all.csv") + "20,clerk,1000\n");
+    place
+        .assay("synth score people.csv all.csv --card")
+        .refuses(&["all.csv.card.json", "changed since"]);
+    place
+        .assay("synth score people.csv people.csv --card")
+        .refuses(&["people.csv.card.json", "assay synth sample"]);
+    // Of a private model they are outside of what it paid for, which is said once.
+    place
+        .assay("synth fit people.csv --generator mst --epsilon 1 -o private.json")
+        .exits(0);
+    place
+        .assay("synth sample private.json --rows 300 -o private.csv")
+        .exits(0);
+    for _ in 0..2 {
+        place
+            .assay("synth score people.csv private.csv --card")
+            .exits(0)
+            .says("the guarantee does not cover these scores");
+    }
+    let caveats = card("private.csv")["privacy"]["caveats"].to_string();
+    assert_eq!(caveats.matches("does not cover these scores").count(), 1);
+}
+
+#[test]
+fn files_of_two_forms_have_two_cards() {
+    let place = with_people();
+    place.assay("synth fit people.csv -o model.json").exits(0);
+    for (ending, rows) in [("csv", 20), ("parquet", 30)] {
+        place
+            .assay(&format!(
+                "synth sample model.json --rows {rows} -o rows.{ending}"
+            ))
+            .exits(0);
+    }
+    for (ending, rows) in [("csv", 20), ("parquet", 30)] {
+        let card = place.read(&format!("rows.{ending}.card.json"));
+        let card: serde_json::Value = serde_json::from_str(&card).unwrap();
+        assert_eq!(
+            (&card["file"], &card["rows"]),
+            (&format!("rows.{ending}").into(), &rows.into())
+        );
+    }
+}
+
+#[test]
 fn a_private_model_says_what_it_spent_and_what_it_does_not_cover() {
     let place = with_people();
     place
@@ -110,31 +240,49 @@ fn a_private_model_says_what_it_spent_and_what_it_does_not_cover() {
     place
         .assay("synth sample model.json --rows 50 -o rows.jsonl")
         .exits(0);
-    let card: serde_json::Value = serde_json::from_str(&place.read("rows.card.json")).unwrap();
+    let card: serde_json::Value =
+        serde_json::from_str(&place.read("rows.jsonl.card.json")).unwrap();
     assert_eq!(
         card["privacy"]["ledger"].as_array().unwrap().len(),
         3 + 2 + 2
     );
     assert_eq!(card["privacy"]["caveats"].as_array().unwrap().len(), 2);
-    for budget in [
-        "--epsilon 0",
-        "--epsilon=-1",
-        "--epsilon 1 --delta 0",
-        "--epsilon 1 --delta 1",
+    for (budget, words) in [
+        ("--epsilon 0", "epsilon is 0"),
+        ("--epsilon=-1", "epsilon is -1"),
+        ("--epsilon -1", "epsilon is -1"),
+        ("--epsilon 1 --delta 0", "delta is 0"),
+        ("--epsilon 1 --delta 1", "delta is 1"),
+        ("--epsilon 1 --delta -0.5", "delta is -0.5"),
     ] {
         place
             .assay(&format!(
                 "synth fit people.csv --generator mst {budget} -o x.json"
             ))
-            .refuses(&[if budget.contains("delta") {
-                "delta"
-            } else {
-                "epsilon"
-            }]);
+            .refuses(&[words]);
     }
     place
         .assay("synth fit people.csv --generator copula --epsilon 1 -o x.json")
         .refuses(&["not private at all"]);
+}
+
+#[test]
+fn the_census_has_the_rows_of_its_seed() {
+    let place = Place::new();
+    place
+        .assay("synth census --rows 70000 -o long.csv")
+        .exits(0)
+        .says("70000 rows");
+    place.assay("synth census --rows 100 -o short.csv").exits(0);
+    let (long, short) = (place.read("long.csv"), place.read("short.csv"));
+    assert!(long.starts_with(&short) && long.lines().count() == 70_001);
+    assert_eq!(short.lines().next().unwrap().split(',').count(), 15);
+    place
+        .assay("synth census --rows 0 -o x.csv")
+        .refuses(&["--rows"]);
+    place
+        .assay("synth census --rows 5 -o x.txt")
+        .refuses(&[".csv, .jsonl or .parquet"]);
 }
 
 #[test]
@@ -151,6 +299,7 @@ fn tables_that_cannot_be_learned_are_refused_and_odd_ones_are_not() {
     refused("head.csv", b"a,b\n", &["head.csv", "no rows"]);
     refused("ragged.csv", b"a,b\n1,2\n3\n", &["ragged.csv", "line 3"]);
     refused("broken.csv", b"a,b\n1,\xff\xfe\n", &["broken.csv", "UTF-8"]);
+    refused("wide.csv", b"\0a\0\n\0" as &[u8], &["wide.csv", "UTF-16"]);
     refused(
         "latin.jsonl",
         b"{\"a\": \"caf\xe9\"}\n",
@@ -206,6 +355,139 @@ fn tables_that_cannot_be_learned_are_refused_and_odd_ones_are_not() {
 }
 
 #[test]
+fn a_million_categories_are_keys_and_that_is_said() {
+    let place = Place::new();
+    let mut many = String::from("user,group\n");
+    for row in 0..1_200_000_u32 {
+        writeln!(many, "user {},{}", row % 1_000_000, row % 3).unwrap();
+    }
+    place.write("many.csv", many);
+    for generator in ["independent", "copula", "mst"] {
+        place
+            .assay(&format!(
+                "synth fit many.csv --generator {generator} -o model.json"
+            ))
+            .exits(0)
+            .says("column `user`")
+            .says("made anew");
+        place
+            .assay("synth sample model.json --rows 1000 -o made.csv")
+            .exits(0);
+        let made = place.read("made.csv");
+        let users: BTreeSet<&str> = made
+            .lines()
+            .skip(1)
+            .filter_map(|row| row.split(',').next())
+            .collect();
+        assert!(users.len() > 900, "{generator}: {} users", users.len());
+        assert!(
+            users.iter().all(|user| user.starts_with("key-")),
+            "{generator}: nothing of a user is in it"
+        );
+    }
+}
+
+#[test]
+fn a_private_model_tells_nothing_exact_of_its_table_and_damaged_ones_are_refused() {
+    let place = with_people();
+    place
+        .assay("synth fit people.csv --generator mst --epsilon 1 --noise-seed 5 -o private.json")
+        .exits(0)
+        .says("the noise comes of a seed");
+    let model = place.read("private.json");
+    for fact in ["digest", "\"rows\""] {
+        assert!(!model.contains(fact), "{fact}");
+    }
+    place
+        .assay("synth sample private.json --rows 5 -o made.csv")
+        .exits(0);
+    let card: serde_json::Value = serde_json::from_str(&place.read("made.csv.card.json")).unwrap();
+    let privacy = card["privacy"].to_string();
+    assert!(
+        privacy.contains("a row more") && privacy.contains("of a seed"),
+        "{privacy}"
+    );
+    place.write(
+        "private.json",
+        model.replacen("\"column\":1,", "\"column\":99,", 1),
+    );
+    place
+        .assay("synth sample private.json --rows 5 -o x.csv")
+        .refuses(&["private.json: a damaged model", "column"]);
+    assert!(!place.path("x.csv").exists());
+}
+
+#[test]
+fn what_is_private_keeps_the_number_of_rows_to_itself() {
+    let place = Place::new();
+    // A prime above 256: no place of a cell, and no number of pairs of levels.
+    place.write("people.csv", people(401));
+    place
+        .assay("synth fit people.csv --generator mst --epsilon 1 --delta 0.1 --noise-seed 5 -o private.json")
+        .exits(0)
+        .says("delta 0.1 is above one over the number of rows");
+    place
+        .assay("synth sample private.json --rows 50 -o made.csv")
+        .exits(0);
+    place
+        .assay("synth score people.csv made.csv --card")
+        .exits(0);
+    for file in ["private.json", "made.csv.card.json"] {
+        let text = place.read(file);
+        assert!(text.contains("above one over the number of rows"), "{file}");
+        let is_part = |letter: char| letter.is_alphanumeric() || letter == '.' || letter == '-';
+        let mut words = text.split(|letter| !is_part(letter));
+        assert!(
+            words.all(|word| word != "401" && word != "2.49e-3"),
+            "{file}: {text}"
+        );
+        assert!(!text.contains("real_rows"), "{file}");
+    }
+}
+
+#[test]
+fn what_the_machine_lacks_is_told_apart_from_bad_input() {
+    let place = with_people();
+    place
+        .assay("synth score people.csv people.csv --device cuda:99")
+        .exits(3)
+        .says("--device cuda:99");
+    std::os::unix::fs::symlink("/dev/full", place.path("rows.csv.unfinished")).unwrap();
+    place
+        .assay("synth census --rows 100 -o rows.csv")
+        .exits(3)
+        .says("rows.csv: ")
+        .says("No space left");
+    for name in ["rows.csv", "rows.csv.unfinished"] {
+        assert!(place.path(name).symlink_metadata().is_err(), "{name}");
+    }
+}
+
+#[test]
+fn outputs_that_do_not_do_are_refused_before_the_work() {
+    let place = with_people();
+    let before = place.read("people.csv");
+    place
+        .assay("synth fit people.csv -o people.csv")
+        .refuses(&["people.csv", "would be overwritten"]);
+    place
+        .assay("synth fit people.csv -o absent/model.json")
+        .refuses(&["absent/model.json"]);
+    place
+        .assay("synth score people.csv people.csv --html absent/x.html")
+        .refuses(&["absent/x.html"])
+        .lacks("copies:");
+    place
+        .assay("synth score people.csv people.csv --html people.csv")
+        .refuses(&["would be overwritten"]);
+    place
+        .assay("synth make spectra --items 2 -o s.npy --labels s.xlsx")
+        .refuses(&["s.xlsx", ".csv, .jsonl or .parquet"]);
+    assert!(!place.path("s.npy").exists());
+    assert_eq!(place.read("people.csv"), before);
+}
+
+#[test]
 fn models_and_sizes_that_do_not_do_are_refused() {
     let place = with_people();
     place.assay("synth fit people.csv -o model.json").exits(0);
@@ -246,199 +528,4 @@ fn models_and_sizes_that_do_not_do_are_refused() {
         .assay("synth score people.csv people.csv --require fame=1")
         .refuses(&["fame", "quality"]);
     assert!(!place.path("x.csv").exists());
-}
-
-#[test]
-fn items_come_in_parts_with_labels_and_a_card() {
-    let place = Place::new();
-    for (generator, ending) in [
-        ("grammar", "txt"),
-        ("markov", "txt"),
-        ("instructions", "jsonl"),
-    ] {
-        let make = |more: &str, output: &str| {
-            place
-                .assay(&format!(
-                    "synth make {generator} --items 30 --seed 4 {more} -o {output}.{ending}"
-                ))
-                .exits(0);
-            place.read(&format!("{output}.{ending}"))
-        };
-        let all = make("", "all");
-        assert_eq!(all.lines().count(), 30);
-        assert_eq!(
-            make("--shard 1/2", "a") + &make("--shard 2/2", "b"),
-            all,
-            "{generator}"
-        );
-    }
-    place
-        .assay("synth make spectra --items 6 --set points=256 -o s.npy --labels s.csv")
-        .exits(0)
-        .says("6 items");
-    let bytes = std::fs::read(place.path("s.npy")).unwrap();
-    assert_eq!(bytes.len(), 128 + 6 * 2 * 256 * 4);
-    assert!(String::from_utf8_lossy(&bytes[..128]).contains("'shape': (6, 2, 256)"));
-    let labels = place.read("s.csv");
-    assert!(
-        labels.starts_with("kind,redshift,") && labels.lines().count() == 7,
-        "{labels}"
-    );
-    let card: serde_json::Value = serde_json::from_str(&place.read("s.card.json")).unwrap();
-    assert_eq!(card["recipe"]["spectra"]["points"], 256);
-    assert_eq!(card["labels"]["file"], "s.csv");
-    place
-        .assay("synth make pictures --items 3 --set size=72 -o p.npy --labels p.jsonl")
-        .exits(0);
-    assert!(place.read("p.jsonl").contains("\"caption\":\"a "));
-    place
-        .assay("synth make grammar --items 5 -o g.parquet")
-        .exits(0)
-        .says("entropy: ");
-}
-
-#[test]
-fn own_texts_and_grammars_are_learned_and_what_is_wrong_with_them_is_said() {
-    let place = Place::new();
-    place.write("corpus.txt", "the cat sat\nthe dog sat\n");
-    place
-        .assay("synth make markov --items 20 --corpus corpus.txt --set order=1 -o t.txt")
-        .exits(0);
-    let words = ["the", "cat", "dog", "sat"];
-    assert!(
-        place
-            .read("t.txt")
-            .split_whitespace()
-            .all(|word| words.contains(&word))
-    );
-    place.write(
-        "grammar.json",
-        r#"{"start": "s", "symbols": {"s": ["{n} runs", ["{n} walks", 3]], "n": ["Ada", "Alan"]}}"#,
-    );
-    place
-        .assay("synth make grammar --recipe grammar.json --items 9 -o g.txt")
-        .exits(0)
-        // One bit of who, and 0.8113 of what.
-        .says("entropy: 1.8113 bits a text");
-    place.write("bad.txt", b"fine\n\xff\xfe\n");
-    let make = |arguments: &str| place.assay(&format!("synth make {arguments} -o x.txt"));
-    make("markov --items 1 --corpus bad.txt").refuses(&["bad.txt", "line 2", "UTF-8"]);
-    make("grammar --items 1 --corpus corpus.txt").refuses(&["learns nothing"]);
-    make("grammar --items 1 --set start=nobody").refuses(&["`nobody`"]);
-    make("grammar --items 1 --set colour=red").refuses(&["colour"]);
-    make("grammar --items 1 --set start").refuses(&["KEY=VALUE"]);
-    make("grammar --items 1 --labels l.csv").refuses(&["--labels"]);
-    make("grammar --items 0").refuses(&["--items"]);
-    make("spectra --items 1").refuses(&[".npy"]);
-    make("instructions --items 1").refuses(&[".jsonl"]);
-    make("novels --items 1").refuses(&["novels", "spectra"]);
-    assert!(!place.path("x.txt").exists());
-}
-
-const SHOP: &str = r#"
-schema = 1
-[[table]]
-name = "orders"
-rows = 200
-column = [
-  { type = "key", name = "id" },
-  { type = "foreign", name = "customer", table = "customers", column = "number" },
-  { type = "number", name = "opened", low = 0, high = 100 },
-  { type = "number", name = "closed", low = 0, high = 100, missing = 0.1 },
-]
-constraint = [{ less = ["opened", "closed"] }]
-[[table]]
-name = "customers"
-rows = 50
-column = [
-  { type = "number", name = "number", low = 1000, high = 1999 },
-  { type = "category", name = "plan", labels = ["free", "paid"], weights = [3, 1] },
-]
-constraint = [{ unique = "number" }]
-"#;
-
-#[test]
-fn tables_of_a_schema_keep_to_it_and_changed_ones_are_found_out() {
-    let place = Place::new();
-    place.write("shop.toml", SHOP);
-    place
-        .assay("synth tables shop.toml -o shop")
-        .exits(0)
-        .says("200 rows")
-        .says("50 rows");
-    let check = "synth check shop.toml shop/orders.csv shop/customers.csv";
-    place
-        .assay(check)
-        .exits(0)
-        .says("2 tables keep to shop.toml");
-    for part in [1, 2] {
-        place
-            .assay(&format!(
-                "synth tables shop.toml --shard {part}/2 -o part{part}"
-            ))
-            .exits(0);
-    }
-    let second = place.read("part2/orders.csv");
-    let (_, rows) = second.split_once('\n').unwrap();
-    assert_eq!(
-        place.read("part1/orders.csv") + rows,
-        place.read("shop/orders.csv")
-    );
-    let spoiled = place.read("shop/customers.csv").replacen("paid", "gold", 1);
-    place.write("shop/customers.csv", spoiled);
-    let first = place
-        .read("shop/orders.csv")
-        .lines()
-        .nth(1)
-        .unwrap()
-        .to_owned();
-    let orders = place.read("shop/orders.csv") + &first + "\n";
-    place.write("shop/orders.csv", orders);
-    place
-        .assay(check)
-        .exits(1)
-        .says("table orders: `id` unique does not hold in 1 rows, the first of them row 201")
-        .says("table customers: `plan` one of its labels does not hold in 1 rows");
-    let json = place.assay(&format!("{check} --json")).exits(1).json();
-    assert_eq!(json.as_array().unwrap().len(), 2);
-    place
-        .assay("synth check shop.toml shop.toml")
-        .refuses(&["declares no table `shop`"]);
-}
-
-#[test]
-fn a_schema_that_cannot_hold_is_refused_by_name() {
-    let place = Place::new();
-    let refused = |from: &str, to: &str, words: &[&str]| {
-        assert!(SHOP.contains(from), "{from}");
-        place.write("shop.toml", SHOP.replacen(from, to, 1));
-        place.assay("synth tables shop.toml -o shop").refuses(words);
-        assert!(!place.path("shop").exists());
-    };
-    refused(
-        "name = \"opened\", low = 0",
-        "name = \"opened\", low = 100",
-        &["table `orders`", "`opened` < `closed` cannot hold"],
-    );
-    refused(
-        "rows = 50",
-        "rows = 1001",
-        &[
-            "table `customers`",
-            "`number` unique cannot hold: 1001 rows, and 1000 values",
-        ],
-    );
-    refused(
-        "unique = \"number\"",
-        "unique = \"plan\"",
-        &["`plan` unique cannot hold"],
-    );
-    refused(
-        "column = \"number\" }",
-        "column = \"name\" }",
-        &["`customer`", "no column `name`"],
-    );
-    refused("rows = 200", "rows = -1", &["shop.toml"]);
-    refused("low = 1000", "lowest = 1000", &["shop.toml", "lowest"]);
-    refused("schema = 1", "schema = 7", &["version 7"]);
 }

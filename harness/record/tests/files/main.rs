@@ -58,7 +58,7 @@ fn manifest() -> Manifest {
         workers: BTreeMap::new(),
         sources: BTreeMap::new(),
         order_seed: U64(1 << 60),
-        cases: vec![case("a@cpu"), case("b@cpu")],
+        cases: vec![case("a@cpu"), case("b@cpu")].into(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Records that are known beforehand, and written whole.
 
 use assay_record::{
-    Body, Footer, Header, Record, RecordError, RunId, RunStatus, Timestamp,
+    Body, CaseLists, Footer, Header, Record, RecordError, RunId, RunStatus, Timestamp,
     whole::{self, Draft},
 };
 
@@ -23,7 +23,7 @@ fn a_record_that_is_known_beforehand_is_written_whole() {
     let blocks = ["a@cpu", "b@cpu"].map(|case| Body::Block(Box::new(block(case, 0))));
     let bodies = || blocks.iter().cloned().chain([footer(2)]);
     let write = |header: Header, bodies: Vec<Body>| {
-        let draft = Draft::write(folder.path(), header, bodies)?;
+        let draft = Draft::write(folder.path(), header, bodies, &CaseLists::default())?;
         whole::publish(folder.path(), vec![draft])?.remove(0)
     };
     let (written, path) = write(header(), bodies().collect()).unwrap();
@@ -46,7 +46,7 @@ fn a_record_with_an_impossible_block_leaves_nothing() {
     let mut bad = block("b@cpu", 0);
     bad.samples.host_ns[1] = 0;
     let bodies = [block("a@cpu", 0), bad].map(|block| Body::Block(Box::new(block)));
-    let error = Draft::write(folder.path(), header(), bodies).unwrap_err();
+    let error = Draft::write(folder.path(), header(), bodies, &CaseLists::default()).unwrap_err();
     assert!(error.to_string().contains("zero time"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
@@ -58,7 +58,7 @@ fn drafts_have_no_names_until_all_are_published() {
         let mut header = header();
         header.started = Timestamp::from_unix_ns(second * 1_000_000_000).unwrap();
         header.run = RunId::new(header.started, b"test");
-        Draft::write(folder.path(), header, [footer(0)]).unwrap()
+        Draft::write(folder.path(), header, [footer(0)], &CaseLists::default()).unwrap()
     };
     let count = || {
         let entries = std::fs::read_dir(folder.path()).unwrap();

@@ -37,11 +37,13 @@ pub(super) fn cleaned(values: &[f64]) -> Option<Vec<f64>> {
 
 /// The median of each value and its neighbours; at the ends, of the outermost full window.
 fn running_median(values: &[f64]) -> Vec<f64> {
-    let width = (2 * NEIGHBOURS + 1).min(values.len());
+    let mut window = [0.0; 2 * NEIGHBOURS + 1];
+    let width = window.len().min(values.len());
     (0..values.len())
         .map(|index| {
             let start = index.saturating_sub(NEIGHBOURS).min(values.len() - width);
-            median_in_place(&mut values[start..start + width].to_vec())
+            window[..width].copy_from_slice(&values[start..start + width]);
+            median_in_place(&mut window[..width])
         })
         .collect()
 }

@@ -1,9 +1,8 @@
 //! What is derived of the blocks of a record: which of them count, and the values of their rounds.
 
-use std::collections::HashMap;
-
 use assay_protocol::{Metric, MetricKind, Prepared};
 use assay_record::{Block, BlockStatus};
+use foldhash::{HashMap, HashMapExt as _};
 
 /// Value of each metric in a round: the median over its samples after warm-up, or the round's own value.
 pub fn round_values(block: &Block) -> Vec<(&str, f64)> {
@@ -41,7 +40,7 @@ pub fn median(values: &[f64]) -> Option<f64> {
 
 /// What the worker declared of each case and arm, first.
 pub fn declared(blocks: &[Block]) -> HashMap<(&str, &str), &Prepared> {
-    let mut found = HashMap::new();
+    let mut found = HashMap::with_capacity(blocks.len());
     for block in blocks {
         if let Some(prepared) = &block.prepared {
             found
@@ -60,7 +59,7 @@ pub fn visit(block: &Block) -> Visit<'_> {
 
 /// The attempt of each visit that counts: the last one that is ok.
 pub fn counting(blocks: &[Block]) -> HashMap<Visit<'_>, u32> {
-    let mut last = HashMap::new();
+    let mut last = HashMap::with_capacity(blocks.len());
     for block in blocks
         .iter()
         .filter(|block| block.status == BlockStatus::Ok)

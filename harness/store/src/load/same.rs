@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use assay_record::{Case, Record};
+use assay_record::{Case, Recent, Record, Shared};
 use duckdb::arrow::array::ArrayRef;
 
 use super::{Fault, key_of, name_of};
@@ -65,14 +65,14 @@ impl Same {
     }
 }
 
-/// That of the last record.
+/// That of the last records.
 #[derive(Default)]
-pub struct LastSame(Option<(Asked, Arc<Same>)>);
+pub struct LastSame(Recent<(Asked, Arc<Same>)>);
 
 /// What it follows from.
 #[derive(PartialEq)]
 struct Asked {
-    cases: Vec<Case>,
+    cases: Shared<Vec<Case>>,
     arms: Vec<String>,
     suite: String,
     machine: String,
@@ -83,15 +83,14 @@ impl LastSame {
     pub fn of(&mut self, record: &Record) -> Result<Arc<Same>, Fault> {
         let header = &record.header;
         let manifest = &header.manifest;
-        if let Some((asked, same)) = &self.0
-            && asked.suite == manifest.suite.name
-            && asked.machine == header.machine.name
-            && asked
-                .arms
-                .iter()
-                .eq(manifest.arms.iter().map(|arm| &arm.name))
-            && asked.cases == manifest.cases
-        {
+        let known = self.0.find(|(asked, _)| {
+            let arms = manifest.arms.iter().map(|arm| &arm.name);
+            asked.suite == manifest.suite.name
+                && asked.machine == header.machine.name
+                && asked.arms.iter().eq(arms)
+                && asked.cases == manifest.cases
+        });
+        if let Some((_, same)) = known {
             return Ok(Arc::clone(same));
         }
         let same = Arc::new(Same::of(record)?);
@@ -101,7 +100,7 @@ impl LastSame {
             suite: manifest.suite.name.clone(),
             machine: header.machine.name.clone(),
         };
-        self.0 = Some((asked, Arc::clone(&same)));
+        self.0.add((asked, Arc::clone(&same)), same.series.len());
         Ok(same)
     }
 }

@@ -1,15 +1,16 @@
 //! The cases of a run with their rounds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_protocol::{
     ArithmeticUnit, Bound, Digest, MemoryLevel, Metric, Params, TimingMode, Verification, Work,
 };
-use assay_record::{BlockStatus, RunId};
+use assay_record::{BlockStatus, RunId, Shared};
 use duckdb::arrow::array::{
     Array, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray, UInt64Array,
 };
 use duckdb::arrow::record_batch::RecordBatch;
+use foldhash::{HashMap, HashMapExt as _};
 use serde::de::DeserializeOwned;
 
 use super::{Distinct, Fault, Places, column, named, time};
@@ -28,8 +29,9 @@ type Visit = (Place, i32, RoundRow);
 
 impl Store {
     /// Cases of a run in the order of its manifest, each on every arm, with all rounds that were tried.
-    pub fn cases(&self, run: &RunId) -> Result<Vec<CaseRow>, StoreError> {
-        let mut found = self.cases_of(std::slice::from_ref(run))?;
+    pub fn cases(&self, run: &RunId) -> Result<Vec<Shared<CaseRow>>, StoreError> {
+        let places = Places::of(std::slice::from_ref(run));
+        let mut found = self.which_cases(&places, Which::All, Facts::Read)?;
         let cases = found.pop().unwrap_or_default();
         if cases.is_empty() {
             self.run(run)?;
@@ -37,27 +39,52 @@ impl Store {
         Ok(cases)
     }
 
-    /// The same of several runs, in their order: a few scans for all of them.
-    pub fn cases_of(&self, runs: &[RunId]) -> Result<Vec<Vec<CaseRow>>, StoreError> {
-        self.which_cases(&Places::of(runs), Which::All)
+    /// The same of several runs, in their order, without their facts, which no comparison asks for: a few scans for all of them. Where
+    /// nobody can write meanwhile, each run is read once, however many ask for it.
+    pub fn cases_of(&self, runs: &[RunId]) -> Result<Vec<Vec<Shared<CaseRow>>>, StoreError> {
+        let Some(known) = &self.known else {
+            return self.which_cases(&Places::of(runs), Which::All, Facts::LeftOut);
+        };
+        let is_new = |run: &&RunId| !known.cases().contains_key(*run);
+        let new: BTreeSet<&RunId> = runs.iter().filter(is_new).collect();
+        let new: Vec<RunId> = new.into_iter().cloned().collect();
+        if !new.is_empty() {
+            let found = self.which_cases(&Places::of(&new), Which::All, Facts::LeftOut)?;
+            known.cases().extend(new.into_iter().zip(found));
+        }
+        let known = known.cases();
+        let of_run = |run| known.get(run).cloned().unwrap_or_default();
+        Ok(runs.iter().map(of_run).collect())
     }
 
-    /// Of several runs, in their order, the cases that did not go well: those with a round that is not ok, or with none.
-    pub fn troubled_cases_of(&self, runs: &[RunId]) -> Result<Vec<Vec<CaseRow>>, StoreError> {
-        self.which_cases(&Places::of(runs), Which::Troubled)
+    /// Of several runs, in their order, the cases that did not go well, without facts: those with a round that is not ok, or with none.
+    pub fn troubled_cases_of(
+        &self,
+        runs: &[RunId],
+    ) -> Result<Vec<Vec<Shared<CaseRow>>>, StoreError> {
+        self.which_cases(&Places::of(runs), Which::Troubled, Facts::LeftOut)
     }
 
-    fn which_cases(&self, runs: &Places, which: Which) -> Result<Vec<Vec<CaseRow>>, StoreError> {
+    fn which_cases(
+        &self,
+        runs: &Places,
+        which: Which,
+        facts: Facts,
+    ) -> Result<Vec<Vec<Shared<CaseRow>>>, StoreError> {
         let (of_cases, of_results) = (self.rows_of("cases", runs)?, self.rows_of("results", runs)?);
         let meant = |rows: &str| which.among(rows, &of_cases, &of_results);
-        let (places, mut cases) = self.unvisited(runs, &meant(&of_cases))?;
+        let (places, mut cases) = self.unvisited(runs, &meant(&of_cases), facts)?;
         // Of each block, its case and its place among the rounds of that.
         let mut blocks = HashMap::new();
         for (place, block, mut round) in self.visits(runs, &meant(&of_results))? {
             if let Ok(at) = places.binary_search(&place) {
-                round.values = vec![None; cases[at].metrics.len()];
-                blocks.insert((place.0, block), (at, cases[at].rounds.len()));
-                cases[at].rounds.push(round);
+                let case = &mut *cases[at];
+                round.values = vec![None; case.metrics.len()];
+                blocks.insert((place.0, block), (at, case.rounds.len()));
+                // An imported case has one round, and a site thousands of such cases.
+                case.rounds
+                    .reserve_exact(usize::from(case.rounds.is_empty()));
+                case.rounds.push(round);
             }
         }
         let mut of_values = self.rows_of("round_values", runs)?;
@@ -68,7 +95,7 @@ impl Store {
             );
         }
         self.fill_values(runs, &of_values, &blocks, &mut cases)?;
-        let mut by_run: Vec<Vec<CaseRow>> = Vec::new();
+        let mut by_run: Vec<Vec<Shared<CaseRow>>> = Vec::new();
         by_run.resize_with(runs.0.len(), Vec::new);
         for ((run, ..), case) in places.into_iter().zip(cases) {
             by_run[run].push(case);
@@ -102,12 +129,17 @@ impl Store {
         &self,
         runs: &Places,
         rows: &str,
-    ) -> Result<(Vec<Place>, Vec<CaseRow>), StoreError> {
+        facts: Facts,
+    ) -> Result<(Vec<Place>, Vec<Shared<CaseRow>>), StoreError> {
+        let facts = match facts {
+            Facts::Read => "facts",
+            Facts::LeftOut => "'{}'",
+        };
         let sql = format!(
-            "SELECT run_key, case_no, arm_no, case_id, arm, benchmark, workload, params, device, timing, definition, work, deterministic, metrics, memory_level, arithmetic_unit, clock_resolution_ns, facts
+            "SELECT run_key, case_no, arm_no, case_id, arm, benchmark, workload, params, device, timing, definition, work, deterministic, metrics, memory_level, arithmetic_unit, clock_resolution_ns, {facts}
              FROM {rows}"
         );
-        let mut found: Vec<(Place, CaseRow)> = Vec::new();
+        let mut found = Vec::new();
         let mut known = KnownOfCases::default();
         self.batches(&sql, [], |batch| {
             read_cases(batch, runs, &mut known, &mut found)
@@ -136,7 +168,7 @@ impl Store {
         runs: &Places,
         rows: &str,
         blocks: &HashMap<(usize, i32), (usize, usize)>,
-        cases: &mut [CaseRow],
+        cases: &mut [Shared<CaseRow>],
     ) -> Result<(), StoreError> {
         let sql = format!("SELECT run_key, block, metric, number FROM {rows}");
         self.batches(&sql, [], |batch| {
@@ -149,7 +181,7 @@ impl Store {
                 let Some((case, round)) = blocks.get(&block) else {
                     continue;
                 };
-                let (case, metric) = (&mut cases[*case], metrics.value(row));
+                let (case, metric) = (&mut *cases[*case], metrics.value(row));
                 let place = case.metrics.iter().position(|have| have.name == metric);
                 if let Some(place) = place {
                     case.rounds[*round].values[place] = Some(numbers.value(row));
@@ -158,6 +190,13 @@ impl Store {
             Ok(())
         })
     }
+}
+
+/// Whether facts of cases are read: an imported case has some of its own, and they are most of what there is to read of it.
+#[derive(Clone, Copy)]
+enum Facts {
+    Read,
+    LeftOut,
 }
 
 /// Which cases of runs are meant.
@@ -186,19 +225,19 @@ impl Which {
 /// Texts that many cases share, each parsed once.
 #[derive(Default)]
 struct KnownOfCases {
-    params: Distinct<Params>,
+    params: Distinct<Shared<Params>>,
     timings: Distinct<TimingMode>,
     definitions: Distinct<Digest>,
-    works: Distinct<Work>,
-    metrics: Distinct<Vec<Metric>>,
-    facts: Distinct<BTreeMap<String, String>>,
+    works: Distinct<Shared<Work>>,
+    metrics: Distinct<Shared<Vec<Metric>>>,
+    facts: Distinct<Shared<BTreeMap<String, String>>>,
 }
 
 fn read_cases(
     batch: &RecordBatch,
     runs: &Places,
     known: &mut KnownOfCases,
-    found: &mut Vec<(Place, CaseRow)>,
+    found: &mut Vec<(Place, Shared<CaseRow>)>,
 ) -> Result<(), Fault> {
     let int = |at| column::<Int32Array>(batch, at);
     let text = |at| column::<StringArray>(batch, at);
@@ -233,12 +272,13 @@ fn read_cases(
             metrics: known.metrics.read(metrics.value(row), |text| {
                 let mut metrics = vec![Metric::time()];
                 metrics.extend(parsed::<Vec<Metric>>(text)?);
-                Ok(metrics)
+                Ok(metrics.into())
             })?,
             rounds: Vec::new(),
         };
         let run = runs.at(keys.value(row))?;
-        found.push(((run, numbers.value(row), arm_numbers.value(row)), case));
+        let place = (run, numbers.value(row), arm_numbers.value(row));
+        found.push((place, case.into()));
     }
     Ok(())
 }

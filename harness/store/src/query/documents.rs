@@ -1,50 +1,45 @@
 //! Manifests and fingerprints by their digests.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use assay_protocol::Digest;
-use assay_record::{Case, Fingerprint, Manifest, ManifestFile, Origin};
+use assay_record::{Case, Fingerprint, Manifest, ManifestFile, Origin, Shared};
 use duckdb::params;
 use serde::de::DeserializeOwned;
 
 use super::json;
 use crate::Store;
 use crate::error::StoreError;
-use crate::rows::{ImportRow, Planned};
+use crate::rows::ImportRow;
 
 impl Store {
     /// A manifest, sealed with its digest.
     pub fn manifest(&self, digest: &Digest) -> Result<ManifestFile, StoreError> {
         let found = self.manifests(&BTreeSet::from([*digest]))?;
-        let planned = found.into_values().next();
-        planned
-            .map(|planned| ManifestFile {
+        let found = found.into_values().next();
+        found
+            .map(|manifest| ManifestFile {
                 digest: *digest,
-                manifest: planned.whole(),
+                manifest,
             })
             .ok_or_else(|| self.unknown("manifest", digest))
     }
 
-    /// Several manifests: as one scan, since a scan reads all of them.
+    /// Several manifests: as one scan, since a scan reads all of them. Those that have the same cases share them.
     pub fn manifests(
         &self,
         digests: &BTreeSet<Digest>,
-    ) -> Result<BTreeMap<Digest, Planned>, StoreError> {
+    ) -> Result<BTreeMap<Digest, Manifest>, StoreError> {
         let frames = self.frames(digests)?;
         let wanted = frames.values().map(|frame| frame.cases).collect();
-        let lists: BTreeMap<Digest, Vec<Case>> =
+        let lists: BTreeMap<Digest, Shared<Vec<Case>>> =
             self.documents(("case_lists", "list of cases"), &wanted)?;
-        let lists: BTreeMap<Digest, Arc<Vec<Case>>> = lists
-            .into_iter()
-            .map(|(digest, cases)| (digest, Arc::new(cases)))
-            .collect();
         let with_cases = |(digest, frame): (Digest, Frame)| {
-            let planned = Planned {
-                cases: Arc::clone(&lists[&frame.cases]),
-                frame: frame.manifest,
+            let manifest = Manifest {
+                cases: lists[&frame.cases].clone(),
+                ..frame.manifest
             };
-            (digest, planned)
+            (digest, manifest)
         };
         Ok(frames.into_iter().map(with_cases).collect())
     }
@@ -74,7 +69,20 @@ impl Store {
         &self,
         digests: &BTreeSet<Digest>,
     ) -> Result<BTreeMap<Digest, Fingerprint>, StoreError> {
-        self.documents(("fingerprints", "fingerprint"), digests)
+        let read =
+            |digests: &BTreeSet<Digest>| self.documents(("fingerprints", "fingerprint"), digests);
+        let Some(known) = &self.known else {
+            return read(digests);
+        };
+        let is_new = |digest: &&Digest| !known.fingerprints().contains_key(*digest);
+        let new: BTreeSet<Digest> = digests.iter().filter(is_new).copied().collect();
+        let found = read(&new)?;
+        let mut known = known.fingerprints();
+        known.extend(found);
+        let asked = digests
+            .iter()
+            .map(|digest| (*digest, known[digest].clone()));
+        Ok(asked.collect())
     }
 
     fn documents<T: DeserializeOwned>(

@@ -17,7 +17,7 @@ const COLUMNS: &str = "run, suite, manifest, started, finished, status, machine,
 impl Store {
     /// Every run, oldest first.
     pub fn runs(&self) -> Result<Vec<RunRow>, StoreError> {
-        let known = self.runs.as_deref();
+        let known = self.known.as_deref().map(|known| &known.runs);
         if let Some(known) = known.and_then(OnceLock::get) {
             return Ok(known.clone());
         }
@@ -31,6 +31,11 @@ impl Store {
 
     /// The runs of a machine that measured its ceilings, oldest first.
     pub fn ceilings_runs(&self, machine: &str) -> Result<Vec<RunRow>, StoreError> {
+        if let Some(runs) = self.known.as_deref().and_then(|known| known.runs.get()) {
+            let is_meant =
+                |row: &&RunRow| row.purpose == Purpose::Ceilings && row.machine == machine;
+            return Ok(runs.iter().filter(is_meant).cloned().collect());
+        }
         let sql = format!(
             "SELECT {COLUMNS} FROM runs WHERE purpose = 'ceilings' AND machine = ? ORDER BY started, run"
         );

@@ -1,25 +1,33 @@
-//! Series: histories of cases, read in bulk with two statements whatever their number.
+//! Series: histories of cases, read in bulk with two statements whatever their number; where all are asked for, of the runs alone
+//! that were not read before (`kept`).
 
-use std::collections::HashMap;
+mod gathered;
+mod kept;
 
-use assay_protocol::{Metric, Work};
+pub use kept::{Identity, path as kept_series};
+use std::collections::HashSet;
+
+use assay_protocol::Metric;
 use assay_record::RunId;
 use duckdb::Row;
 use duckdb::arrow::array::{Float64Array, Int32Array, Int64Array, StringArray};
 
+use self::gathered::{Gathered, Group, Origin, Value};
 use super::cases::bound;
-use super::{Fault, column, json, named};
+use super::{Fault, Places, column, json, named};
 use crate::Store;
 use crate::error::StoreError;
 use crate::rows::{Limited, SeriesKey, SeriesRow};
 
+/// From how many runs on that are not among those that were kept, all are kept anew.
+const WORTH: usize = 16;
+
 impl Store {
     /// What makes each series, of all that were ever measured, whether they have points or not; in order.
     pub fn series_keys(&self) -> Result<Vec<SeriesKey>, StoreError> {
-        let groups = self.groups(Which::default())?.into_values();
-        let mut keys: Vec<SeriesKey> = groups.flat_map(Group::keys).collect();
-        keys.sort_unstable();
-        Ok(keys)
+        let mut found = Gathered::default();
+        self.add_groups(&mut found, "cases", Which::default())?;
+        Ok(found.keys())
     }
 
     /// Every series with at least one point, in the order of their keys.
@@ -27,7 +35,34 @@ impl Store {
     /// A point has the values of the rounds that count: failed, wrong and skipped ones never do. Metric and work are
     /// those of the last run.
     pub fn series(&self) -> Result<Vec<SeriesRow>, StoreError> {
-        self.series_where(Which::default())
+        if self.known.is_none() {
+            return self.series_where(Which::default());
+        }
+        let (runs, numbers) = self.origins()?;
+        let mut found = kept::read(&self.path, &runs).unwrap_or_default();
+        let old: HashSet<&RunId> = found.runs.iter().map(|origin| &origin.run).collect();
+        let all = runs.iter().map(|origin| &origin.run);
+        let new: Vec<RunId> = all.filter(|run| !old.contains(run)).cloned().collect();
+        let is_first = old.is_empty();
+        found.runs = runs;
+        let [cases, values] = if is_first {
+            ["cases", "round_values"].map(str::to_owned)
+        } else {
+            let of_new = Places::of(&new);
+            [
+                self.rows_of("cases", &of_new)?,
+                self.rows_of("round_values", &of_new)?,
+            ]
+        };
+        if !new.is_empty() {
+            self.add_groups(&mut found, &cases, Which::default())?;
+            self.add_values(&mut found, &values, &numbers, Which::default())?;
+        }
+        // To write all of it takes longer than to read a few runs once more.
+        if is_first || new.len() >= WORTH {
+            kept::write(&self.path, &mut found);
+        }
+        self.put_together(found)
     }
 
     /// The series of one case, on every machine and arm, of every metric.
@@ -52,55 +87,103 @@ impl Store {
     }
 
     fn series_where(&self, which: Which<'_>) -> Result<Vec<SeriesRow>, StoreError> {
-        let runs: Vec<(i64, RunId)> = self.rows(
-            "SELECT run_key, run FROM runs ORDER BY started, run",
-            [],
-            |row| Ok((row.get(0)?, row.get::<_, String>(1)?.parse()?)),
-        )?;
-        let order: HashMap<i64, usize> = runs.iter().map(|(key, _)| *key).zip(0..).collect();
-        let mut groups = self.groups(which)?;
-        let sql = "SELECT series, run_key, metric, round, number FROM round_values
-                   WHERE counts AND ((?1 IS NULL AND ?2 IS NULL AND ?3 IS NULL) OR series IN (
-                       SELECT c.series FROM cases c JOIN runs r USING (run_key)
-                       WHERE (?1 IS NULL OR c.case_id = ?1) AND (?2 IS NULL OR r.suite = ?2) AND (?3 IS NULL OR r.machine = ?3)))";
-        self.batches(sql, which.params(), |batch| {
+        let (runs, numbers) = self.origins()?;
+        let mut found = Gathered {
+            runs,
+            ..Gathered::default()
+        };
+        self.add_groups(&mut found, "cases", which)?;
+        self.add_values(&mut found, "round_values", &numbers, which)?;
+        self.put_together(found)
+    }
+
+    fn put_together(&self, found: Gathered) -> Result<Vec<SeriesRow>, StoreError> {
+        let series = found.into_series();
+        series.ok_or_else(|| self.fault("a round of no case".into()))
+    }
+
+    /// Every run by its start, and its number by its key.
+    fn origins(&self) -> Result<(Vec<Origin>, Numbers), StoreError> {
+        let sql = "SELECT run_key, run, head FROM runs ORDER BY started, run";
+        let runs: Vec<(i64, Origin)> = self.rows(sql, [], |row| {
+            let origin = Origin {
+                run: row.get::<_, String>(1)?.parse()?,
+                head: row.get(2)?,
+            };
+            Ok((row.get(0)?, origin))
+        })?;
+        let numbers = runs.iter().map(|(key, _)| *key).zip(0..).collect();
+        Ok((runs.into_iter().map(|(_, run)| run).collect(), numbers))
+    }
+
+    /// Adds the values in some rows of `round_values`.
+    fn add_values(
+        &self,
+        found: &mut Gathered,
+        rows: &str,
+        numbers: &Numbers,
+        which: Which<'_>,
+    ) -> Result<(), StoreError> {
+        let sql = format!(
+            "SELECT series, run_key, metric, round, number FROM {rows}
+             WHERE counts AND ((?1 IS NULL AND ?2 IS NULL AND ?3 IS NULL) OR series IN (
+                 SELECT c.series FROM cases c JOIN runs r USING (run_key)
+                 WHERE (?1 IS NULL OR c.case_id = ?1) AND (?2 IS NULL OR r.suite = ?2) AND (?3 IS NULL OR r.machine = ?3)))"
+        );
+        self.batches(&sql, which.params(), |batch| {
             let of_series: &Int64Array = column(batch, 0)?;
             let keys: &Int64Array = column(batch, 1)?;
             let metrics: &StringArray = column(batch, 2)?;
             let rounds: &Int32Array = column(batch, 3)?;
-            let numbers: &Float64Array = column(batch, 4)?;
+            let values: &Float64Array = column(batch, 4)?;
+            // Rows of one run lie together.
+            let mut last = None;
             for row in 0..batch.num_rows() {
-                let group = groups.get_mut(&of_series.value(row));
-                let group = group.ok_or("a round of no case")?;
-                let run = *order.get(&keys.value(row)).ok_or("a round of no run")?;
-                let round = rounds.value(row).try_into()?;
-                group.add(metrics.value(row), (run, round, numbers.value(row)));
+                let key = keys.value(row);
+                let known = last.filter(|(of, _)| *of == key).map(|(_, run)| run);
+                let run = known.or_else(|| numbers.get(&key).copied());
+                let run = run.ok_or("a round of no run")?;
+                last = Some((key, run));
+                let value = Value {
+                    run,
+                    round: rounds.value(row).try_into()?,
+                    number: values.value(row),
+                };
+                found.add(of_series.value(row), metrics.value(row), value);
             }
             Ok(())
-        })?;
-        let mut series: Vec<SeriesRow> = groups
-            .into_values()
-            .flat_map(|group| group.into_series(&runs))
-            .collect();
-        series.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        Ok(series)
+        })
     }
 
-    fn groups(&self, which: Which<'_>) -> Result<HashMap<i64, Group>, StoreError> {
+    /// Adds what series are, as some rows of `cases` have it.
+    fn add_groups(
+        &self,
+        found: &mut Gathered,
+        rows: &str,
+        which: Which<'_>,
+    ) -> Result<(), StoreError> {
         // A run that never came to a case declares nothing of it; the last that did is asked. Numbers find it: of texts, what
         // all runs have in common would be read for every one of them.
-        let sql = "WITH numbered AS (
-                       SELECT run_key, suite, machine, row_number() OVER (ORDER BY run) AS number FROM runs),
-                   newest AS (
-                       SELECT c.series, max(n.number) AS number FROM cases c JOIN numbered n USING (run_key)
-                       WHERE c.declared AND (?1 IS NULL OR c.case_id = ?1) AND (?2 IS NULL OR n.suite = ?2) AND (?3 IS NULL OR n.machine = ?3)
-                       GROUP BY c.series)
-                   SELECT c.series, n.suite, c.case_id, c.timing, c.definition, n.machine, c.arm, c.work, c.metrics, c.device, c.memory_level, c.arithmetic_unit, c.clock_resolution_ns
-                   FROM newest JOIN numbered n USING (number) JOIN cases c ON c.run_key = n.run_key AND c.series = newest.series";
-        let groups = self.rows(sql, which.params(), |row| Ok((row.get(0)?, group(row)?)))?;
-        Ok(groups.into_iter().collect())
+        let sql = format!(
+            "WITH numbered AS (
+                 SELECT run_key, run, suite, machine, row_number() OVER (ORDER BY run) AS number FROM runs),
+             newest AS (
+                 SELECT c.series, max(n.number) AS number FROM {rows} c JOIN numbered n USING (run_key)
+                 WHERE c.declared AND (?1 IS NULL OR c.case_id = ?1) AND (?2 IS NULL OR n.suite = ?2) AND (?3 IS NULL OR n.machine = ?3)
+                 GROUP BY c.series)
+             SELECT c.series, n.suite, c.case_id, c.timing, c.definition, n.machine, c.arm, c.work, c.metrics, c.device, c.memory_level, c.arithmetic_unit, c.clock_resolution_ns, n.run
+             FROM newest JOIN numbered n USING (number) JOIN {rows} c ON c.run_key = n.run_key AND c.series = newest.series"
+        );
+        let groups = self.rows(&sql, which.params(), |row| Ok((row.get(0)?, group(row)?)))?;
+        for (series, group) in groups {
+            found.declare(series, group);
+        }
+        Ok(())
     }
 }
+
+/// Numbers of runs, by their keys.
+type Numbers = foldhash::HashMap<i64, u32>;
 
 /// Which series are asked for: those that have all that is given.
 #[derive(Clone, Copy, Default)]
@@ -115,17 +198,6 @@ impl<'a> Which<'a> {
     fn params(self) -> [Option<&'a str>; 3] {
         [self.case, self.suite, self.machine]
     }
-}
-
-/// A value of one metric: place of its run in time, round, number.
-type Value = (usize, u32, f64);
-
-/// What all metrics of one series have in common, and their values in any order.
-struct Group {
-    key: SeriesKey,
-    work: Work,
-    limited: Limited,
-    metrics: Vec<(Metric, Vec<Value>)>,
 }
 
 fn group(row: &Row<'_>) -> Result<Group, Fault> {
@@ -147,57 +219,7 @@ fn group(row: &Row<'_>) -> Result<Group, Fault> {
             bound: bound(row.get(10)?, row.get(11)?)?,
             clock_resolution_ns: row.get(12)?,
         },
-        metrics: metrics.map(|metric| (metric, Vec::new())).collect(),
+        metrics: metrics.collect(),
+        declared_by: row.get::<_, String>(13)?.parse()?,
     })
-}
-
-impl Group {
-    /// A metric that the last run no longer declares has no unit any more: it is left out.
-    fn add(&mut self, metric: &str, value: Value) {
-        let values = self
-            .metrics
-            .iter_mut()
-            .find(|(have, _)| have.name == metric);
-        if let Some((_, values)) = values {
-            values.push(value);
-        }
-    }
-
-    fn keys(self) -> impl Iterator<Item = SeriesKey> {
-        let key = self.key;
-        self.metrics.into_iter().map(move |(metric, _)| SeriesKey {
-            metric: metric.name,
-            ..key.clone()
-        })
-    }
-
-    fn into_series(self, runs: &[(i64, RunId)]) -> impl Iterator<Item = SeriesRow> {
-        let (key, work, limited) = (self.key, self.work, self.limited);
-        let observed = self
-            .metrics
-            .into_iter()
-            .filter(|(_, values)| !values.is_empty());
-        observed.map(move |(metric, values)| SeriesRow {
-            key: SeriesKey {
-                metric: metric.name.clone(),
-                ..key.clone()
-            },
-            metric,
-            work: work.clone(),
-            limited: limited.clone(),
-            points: points(values, runs),
-        })
-    }
-}
-
-/// Values by run, oldest first, and by round.
-fn points(mut values: Vec<Value>, runs: &[(i64, RunId)]) -> Vec<(RunId, Vec<f64>)> {
-    values.sort_unstable_by_key(|(run, round, _)| (*run, *round));
-    values
-        .chunk_by(|a, b| a.0 == b.0)
-        .map(|of_run| {
-            let numbers = of_run.iter().map(|(_, _, number)| *number).collect();
-            (runs[of_run[0].0].1.clone(), numbers)
-        })
-        .collect()
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use assay_protocol::Metric;
 use assay_record::whole::{self, Draft};
-use assay_record::{Body, Record};
+use assay_record::{Body, CaseLists, Record};
 use assay_store::synthetic::Recipe;
 use assay_store::{Ingested, Store, StoreError};
 use proptest::prelude::*;
@@ -48,7 +48,7 @@ fn saved(folder: &Path, record: Record) -> (Record, PathBuf) {
         .into_iter()
         .map(|footer| Body::Footer(Box::new(footer)));
     let bodies = workers.chain(blocks).chain(events).chain(footer);
-    let draft = Draft::write(folder, record.header, bodies).unwrap();
+    let draft = Draft::write(folder, record.header, bodies, &CaseLists::default()).unwrap();
     let mut published = whole::publish(folder, vec![draft]).unwrap();
     published.remove(0).unwrap()
 }

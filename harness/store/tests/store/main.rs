@@ -3,6 +3,7 @@
 mod access;
 mod export;
 mod ingest;
+mod kept;
 mod kill;
 mod queries;
 mod rebuild;

@@ -6,7 +6,7 @@ use assay_stats::{Judged, Rules, rounds_needed, runs_needed};
 use super::judging::Finding;
 use super::pairing::Item;
 use super::{Basis, Question};
-use crate::effect::{Effect, percent};
+use crate::effect::{Effect, percent, runs_of_rounds};
 use crate::few_runs::RUN_SD;
 use crate::{CONFIDENCE, Verdict};
 
@@ -144,7 +144,7 @@ impl Speaker {
                 .map(|rounds| format!("{rounds} rounds of each arm"))
         } else {
             runs_needed(taken, USUAL_ROUNDS, taken, margin, CONFIDENCE)
-                .map(|runs| format!("{runs} runs per side of {USUAL_ROUNDS} rounds"))
+                .map(|runs| runs_of_rounds(runs, USUAL_ROUNDS))
         };
         needed.map_or_else(
             || {

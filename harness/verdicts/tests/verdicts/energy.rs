@@ -14,6 +14,9 @@ const UUID: &str = "GPU-0a";
 fn measure(block: &mut Block, second: u64) {
     let begin = second * SECOND;
     block.device = Some("0A".into());
+    if let Some(prepared) = &mut block.prepared {
+        prepared.work.items = Some(8);
+    }
     block.warmup = 1;
     block.samples = Samples::default();
     for i in 0..31 {
@@ -64,6 +67,9 @@ fn verdicts_energy_is_told_where_rounds_were_long_enough() {
     assert_eq!(energy.rounds.len(), 4);
     // 200 W for 0.1 s, over 100 iterations.
     assert!((energy.estimate.estimate - 0.2).abs() < 1e-9);
+    let per_item = energy.per_item.as_ref().unwrap();
+    assert!((per_item.estimate - 0.2 / 8.0).abs() < 1e-9);
+    assert!(per_item.low <= per_item.estimate && per_item.estimate <= per_item.high);
     assert!((energy.error - 0.1 / 3.0).abs() < 1e-9);
     assert!(summary.cases[1].energy.is_none());
 }

@@ -65,8 +65,8 @@ fn history_finds_a_step_in_both_directions_with_its_commits() {
         for spot in [before, after] {
             let recipe = night(spot.index as u32, slowdown);
             assert_eq!(
-                (&spot.run, spot.commit.as_ref()),
-                (&recipe.run(), Some(&recipe.commit()))
+                (&spot.run, spot.commit.as_deref()),
+                (&recipe.run(), Some(recipe.commit().as_str()))
             );
         }
         assert_eq!(change.machine.len(), 1);

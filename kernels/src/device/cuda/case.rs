@@ -8,12 +8,12 @@ use assay_protocol::{
 };
 
 use super::driver::{Cuda, DeviceMemory};
-use super::modules::{Modules, ReadyLaunch};
+use super::modules::Modules;
+use super::select;
+use super::steps::{Memories, Ready};
 use super::timing::{SM_CLOCK, Timer};
-use super::{LibraryCall, select};
 use crate::buffer::{Buffer, Buffers};
 use crate::device::{Team, host, memory, outcome};
-use crate::fill;
 use crate::program::{Fill, Program, Role, Step, Traffic};
 
 /// A prepared case on a GPU.
@@ -21,8 +21,7 @@ pub struct CudaCase {
     program: Program,
     steps: Vec<Ready>,
     timer: Timer,
-    buffers: Vec<DeviceMemory>,
-    addresses: Vec<u64>,
+    memories: Memories,
     pristine: BTreeMap<usize, DeviceMemory>,
     iterations: u64,
     distinct: outcome::Distinct,
@@ -31,14 +30,6 @@ pub struct CudaCase {
     // After what uses them: fields are dropped in this order.
     _modules: Modules,
     cuda: Cuda,
-}
-
-/// A step that can be enqueued at once.
-enum Ready {
-    Launch(ReadyLaunch),
-    Set { buffer: usize, byte: u8 },
-    Copy { from: usize, to: usize },
-    Library(Box<dyn LibraryCall>),
 }
 
 impl CudaCase {
@@ -54,27 +45,30 @@ impl CudaCase {
         cuda.ensure_fits(program.footprint())?;
         memory::ensure_fits(program.footprint())?;
         let team = Team::new(host::usable_cpus())?;
-        let buffers = fill_all(&cuda, &team, &program, case.seed.0)?;
-        let addresses: Vec<u64> = buffers.iter().map(DeviceMemory::address).collect();
+        let memories = fill_all(&cuda, &team, &program, case.seed.0)?;
         let mut modules = Modules::default();
         let mut facts = modules.load(&cuda, &program.launches().collect::<Vec<_>>())?;
         let mut make_ready = |steps: Vec<Step>| {
             let steps = steps.into_iter();
-            let ready = steps.map(|step| ready(step, &cuda, &modules, &addresses, &mut facts));
+            let ready =
+                steps.map(|step| Ready::new(step, (&cuda, &modules), &memories, &mut facts));
             ready.collect::<Result<Vec<_>, _>>()
         };
         let mut setup = make_ready(std::mem::take(&mut program.setup))?;
         let mut steps = make_ready(std::mem::take(&mut program.cuda))?;
-        let pristine = pristine(&cuda, &program, &buffers)?;
-        let inputs = outcome::digests(&program, &download(&cuda, &team, &program, &buffers, true)?);
-        enqueue(&cuda, &mut setup, &buffers, &addresses)?;
-        enqueue(&cuda, &mut steps, &buffers, &addresses)?;
+        let pristine = pristine(&cuda, &program, &memories.all)?;
+        let inputs = outcome::digests(
+            &program,
+            &download(&cuda, &team, &program, &memories.all, true)?,
+        );
+        enqueue(&cuda, &mut setup, &memories)?;
+        enqueue(&cuda, &mut steps, &memories)?;
         cuda.synchronize()?;
         let timer = {
-            let mut once = |cuda: &Cuda| enqueue(cuda, &mut steps, &buffers, &addresses);
+            let mut once = |cuda: &Cuda| enqueue(cuda, &mut steps, &memories);
             Timer::new(&cuda, case.timing, &mut once)?
         };
-        poison(&cuda, &team, &program, &buffers)?;
+        poison(&cuda, &team, &program, &memories.all)?;
         let prepared = Prepared {
             inputs,
             device: Some(cuda.description.uuid.clone()),
@@ -87,8 +81,7 @@ impl CudaCase {
             program,
             steps,
             timer,
-            buffers,
-            addresses,
+            memories,
             pristine,
             iterations: 0,
             distinct: outcome::Distinct::default(),
@@ -103,62 +96,19 @@ impl CudaCase {
     }
 }
 
-/// Every buffer, filled: random numbers on the device, what only the host can make from there.
-fn fill_all(
-    cuda: &Cuda,
-    team: &Team,
-    program: &Program,
-    seed: u64,
-) -> Result<Vec<DeviceMemory>, Failure> {
-    let mut memories = vec![];
-    for spec in &program.buffers {
-        let memory = DeviceMemory::new(spec.bytes())?;
-        if matches!(spec.fill, Fill::Host(_) | Fill::Poison) {
-            memory.upload(cuda.stream(), fill::buffer(team, spec, seed)?.bytes())?;
-        } else {
-            super::filler::fill(cuda, &memory, spec, seed)?;
-        }
-        memories.push(memory);
+/// Every buffer, filled.
+fn fill_all(cuda: &Cuda, team: &Team, program: &Program, seed: u64) -> Result<Memories, Failure> {
+    let memories = Memories::new(&program.buffers)?;
+    for (index, spec) in program.buffers.iter().enumerate() {
+        memories.fill((cuda, team), index, spec, seed)?;
     }
-    cuda.synchronize()?;
     Ok(memories)
 }
 
-fn ready(
-    step: Step,
-    cuda: &Cuda,
-    modules: &Modules,
-    addresses: &[u64],
-    facts: &mut BTreeMap<String, String>,
-) -> Result<Ready, Failure> {
-    Ok(match step {
-        Step::Launch(launch) => Ready::Launch(modules.ready(&launch, addresses)?),
-        Step::Set { buffer, byte } => Ready::Set { buffer, byte },
-        Step::Copy { from, to } => Ready::Copy { from, to },
-        Step::Library(mut call) => {
-            facts.extend(call.prepare(cuda, addresses)?);
-            Ready::Library(call)
-        }
-    })
-}
-
 /// Puts one iteration on the device's stream.
-fn enqueue(
-    cuda: &Cuda,
-    steps: &mut [Ready],
-    buffers: &[DeviceMemory],
-    addresses: &[u64],
-) -> Result<(), Failure> {
-    let stream = cuda.stream();
-    for step in steps {
-        match step {
-            Ready::Launch(launch) => launch.enqueue(stream)?,
-            Ready::Set { buffer, byte } => buffers[*buffer].set(stream, *byte)?,
-            Ready::Copy { from, to } => buffers[*to].copy_from(stream, &buffers[*from])?,
-            Ready::Library(call) => call.enqueue(cuda, addresses)?,
-        }
-    }
-    Ok(())
+fn enqueue(cuda: &Cuda, steps: &mut [Ready], memories: &Memories) -> Result<(), Failure> {
+    let mut steps = steps.iter_mut();
+    steps.try_for_each(|step| step.enqueue(cuda, memories))
 }
 
 /// Copies of the inputs that iterations change, on the device.
@@ -242,7 +192,8 @@ fn bound(program: &Program, cuda: &Cuda, timing: TimingMode) -> Bound {
     }
 }
 
-fn sm_clock() -> Metric {
+/// The metric of the multiprocessors' clock.
+pub fn sm_clock() -> Metric {
     Metric {
         name: SM_CLOCK.into(),
         unit: Unit::from("MHz"),
@@ -254,13 +205,7 @@ fn sm_clock() -> Metric {
 impl CudaCase {
     /// Entries of the stream's queue that one iteration takes, at most.
     fn launches(&self) -> usize {
-        /// A call of a library may launch several kernels.
-        const OF_A_CALL: usize = 8;
-        let launches = |step: &Ready| match step {
-            Ready::Library(_) => OF_A_CALL,
-            _ => 1,
-        };
-        self.steps.iter().map(launches).sum()
+        self.steps.iter().map(Ready::launches).sum()
     }
 }
 
@@ -277,7 +222,7 @@ impl Workload for CudaCase {
 
     fn restore(&mut self) -> Result<(), Failure> {
         for (index, copy) in &self.pristine {
-            self.buffers[*index].copy_from(self.cuda.stream(), copy)?;
+            self.memories.all[*index].copy_from(self.cuda.stream(), copy)?;
         }
         self.cuda.synchronize()
     }
@@ -287,24 +232,24 @@ impl Workload for CudaCase {
             timer,
             cuda,
             steps,
-            buffers,
-            addresses,
+            memories,
             ..
         } = self;
-        let mut once = |cuda: &Cuda| enqueue(cuda, steps, buffers, addresses);
+        let mut once = |cuda: &Cuda| enqueue(cuda, steps, memories);
         let measured = timer.sample(cuda, iterations, &mut once)?;
         self.iterations = iterations;
         if let Some(output) = self.program.distinct {
             let spec = &self.program.buffers[output];
             let mut buffer = Buffer::zeroed(&self.team, spec.dtype, spec.len)?;
-            self.buffers[output].download(self.cuda.stream(), buffer.bytes_mut())?;
+            self.memories.all[output].download(self.cuda.stream(), buffer.bytes_mut())?;
             self.distinct.note(&buffer);
         }
         Ok(measured)
     }
 
     fn verify(&mut self) -> Result<Verification, Failure> {
-        let buffers = download(&self.cuda, &self.team, &self.program, &self.buffers, false)?;
+        let memories = &self.memories.all;
+        let buffers = download(&self.cuda, &self.team, &self.program, memories, false)?;
         let mut initial = BTreeMap::new();
         for (index, copy) in &self.pristine {
             let spec = &self.program.buffers[*index];

@@ -30,6 +30,10 @@ const HEADERS: &[(&str, &str)] = &[
         include_str!("../../../cuda/common/cuda.cuh"),
     ),
     (
+        "common/exact.cuh",
+        include_str!("../../../cuda/common/exact.cuh"),
+    ),
+    (
         "common/half.cuh",
         include_str!("../../../cuda/common/half.cuh"),
     ),

@@ -70,6 +70,7 @@ impl Attention {
             },
             inner: self.heads,
             counts: None,
+            scales: None,
         };
         multiply.launch()
     }

@@ -14,7 +14,7 @@ use super::{Attention, Given, Position};
 use crate::buffer::Buffers;
 use crate::device::Team;
 use crate::lane::{self, Lane};
-use crate::math::exp;
+use crate::math::exp_beneath;
 use crate::matrix::{Matrix, MatrixMut, Store, multiply};
 use crate::ml::position::rotate_head;
 use crate::simd::wide;
@@ -218,18 +218,18 @@ wide! {
         lanes.into_iter().chain(rest).fold(least, larger)
     }
 
-    /// Replaces scores by their exponentials beneath `top`, and gives the sum of them.
+    /// Replaces scores by their exponentials beneath `top`, which is the largest, or more, and gives the sum of them.
     fn exponentials(row: &mut [f32], top: f32) -> f32 {
         let mut lanes = [0.0; LANES];
         let mut chunks = row.chunks_exact_mut(LANES);
         for chunk in &mut chunks {
             for (lane, x) in lanes.iter_mut().zip(chunk) {
-                *x = exp(*x - top);
+                *x = exp_beneath(*x - top);
                 *lane += *x;
             }
         }
         for (lane, x) in lanes.iter_mut().zip(chunks.into_remainder()) {
-            *x = exp(*x - top);
+            *x = exp_beneath(*x - top);
             *lane += *x;
         }
         sum_of(&lanes)
@@ -419,7 +419,7 @@ fn fused_block<T: Lane>(
             unseen.fill(0.0);
             let top = head.top(seen, block.start + i, part.start, tops[i]);
             let sum = exponentials(seen, top);
-            let less = exp(tops[i] - top);
+            let less = exp_beneath(tops[i] - top);
             sums[i] = if part.start == 0 {
                 sum
             } else {

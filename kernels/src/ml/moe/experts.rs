@@ -154,6 +154,7 @@ impl Mixture {
             count: experts,
             inner: 1,
             counts: Some(kept),
+            scales: None,
         };
         let host = Host {
             form,

@@ -15,22 +15,20 @@
 //! sums. A gradient is relative to `p (|dp| + sum p |dp|)`.
 
 mod check;
+mod host;
+mod tile;
 
 use assay_protocol::{Failure, Work};
 
-use super::{MOST_CHOSEN, Mixture, choices_of, mixture};
+use super::{Mixture, choices_of, mixture};
 use crate::element::DType;
-use crate::math::exp;
 use crate::ml::column_sum::{ColumnSum, Order};
 use crate::ml::{expect, workspace};
 use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Fill, Launch, Program, Source, Step, cuda_source};
-use crate::simd::wide;
 
 pub(super) static SOURCE: Source = cuda_source!("ml/moe.cu");
-/// Tokens of a task of the host.
-const TOKENS: usize = 64;
 /// Inputs are this many times a number on [-1, 1).
 const SPREAD: f32 = 4.0;
 
@@ -71,10 +69,7 @@ impl Mixture {
     pub fn gate(&self, program: &mut Program, logits: usize, gate: &Gate, loss: usize) {
         let (shape, gate) = (*self, *gate);
         let Self {
-            tokens,
-            experts,
-            chosen,
-            ..
+            tokens, experts, ..
         } = shape;
         self.expect_gate(program, &gate);
         expect(
@@ -93,32 +88,15 @@ impl Mixture {
                 weights,
                 counts,
             } = gate;
-            let [logits, p, choices, weights, counts] =
-                buffers.many([logits, p, choices, weights, counts]);
-            let logits = logits.get::<f32>().chunks(TOKENS * experts);
-            let tasks = p.get_mut::<f32>().chunks_mut(TOKENS * experts).zip(logits);
-            let chosen_by = choices.get_mut::<u32>().chunks_mut(TOKENS * chosen);
-            let weights = weights.get_mut::<f32>().chunks_mut(TOKENS * chosen);
-            let tasks = tasks.zip(chosen_by.zip(weights)).collect();
-            team.deal(tasks, |((p, logits), (choices, weights)): Task| {
-                let rows = p
-                    .chunks_exact_mut(experts)
-                    .zip(logits.chunks_exact(experts));
-                let of_choices = choices
-                    .chunks_exact_mut(chosen)
-                    .zip(weights.chunks_exact_mut(chosen));
-                for ((p, logits), (choices, weights)) in rows.zip(of_choices) {
-                    softmax(p, logits);
-                    choose(choices, logits);
-                    weigh(weights, choices, p, shape.is_renormalized);
-                }
-            });
-            let counts = counts.get_mut::<u32>();
-            counts.fill(0);
-            choices
-                .get::<u32>()
-                .iter()
-                .for_each(|expert| counts[*expert as usize] += 1);
+            let [logits, p, choices, weights, counts, sums] =
+                buffers.many([logits, p, choices, weights, counts, sums]);
+            let made = host::Made {
+                p: p.get_mut(),
+                choices: choices.get_mut(),
+                weights: weights.get_mut(),
+            };
+            let (counts, sums) = (counts.get_mut(), sums.get_mut());
+            host::forward(team, &shape, logits.get(), made, counts, sums);
         });
         program.cuda.push(Step::Set {
             buffer: gate.counts,
@@ -132,7 +110,7 @@ impl Mixture {
             dtype: DType::F32,
             order: Order::Fixed,
         };
-        of_experts.forward(program, gate.p, sums);
+        of_experts.on_cuda(program, gate.p, sums);
         program.step_on_cpu(move |_, buffers| {
             let [counts, sums, loss] = buffers.many([gate.counts, sums, loss]);
             let counts = counts.get::<u32>();
@@ -157,10 +135,7 @@ impl Mixture {
     ) {
         let (shape, gate) = (*self, *gate);
         let Self {
-            tokens,
-            experts,
-            chosen,
-            ..
+            tokens, experts, ..
         } = shape;
         self.expect_gate(program, &gate);
         expect(
@@ -185,26 +160,13 @@ impl Mixture {
                 .iter()
                 .map(|count| shape.balance_factor() * *count as f32)
                 .collect();
-            let rows = d_logits.get_mut::<f32>().chunks_mut(TOKENS * experts);
-            let (p, choices) = (p.get::<f32>(), choices.get::<u32>());
-            let (weights, d_weights) = (weights.get::<f32>(), d_weights.get::<f32>());
-            team.deal(
-                rows.enumerate().collect(),
-                |(index, rows): (usize, &mut [f32])| {
-                    for (row, out) in rows.chunks_exact_mut(experts).enumerate() {
-                        let token = index * TOKENS + row;
-                        let of_token = token * chosen..(token + 1) * chosen;
-                        let token = Token {
-                            p: &p[token * experts..][..experts],
-                            choices: &choices[of_token.clone()],
-                            weights: &weights[of_token.clone()],
-                            d_weights: &d_weights[of_token],
-                        };
-                        out.copy_from_slice(&of_counts);
-                        token.gradient(out, shape.is_renormalized);
-                    }
-                },
-            );
+            let given = host::Given {
+                p: p.get(),
+                choices: choices.get(),
+                weights: weights.get(),
+                d_weights: d_weights.get(),
+            };
+            host::backward(team, &shape, given, &of_counts, d_logits.get_mut());
         });
         let buffers = [
             d_logits,
@@ -235,94 +197,6 @@ impl Mixture {
             .args(buffers.iter().copied().map(Arg::Buffer))
             .args(sizes.map(|size| Arg::U32(size as u32)))
             .args(more)
-    }
-}
-
-/// Probabilities and logits of some tokens, their choices and weights.
-type Task<'a> = ((&'a mut [f32], &'a [f32]), (&'a mut [u32], &'a mut [f32]));
-
-wide! {
-    fn softmax(out: &mut [f32], logits: &[f32]) {
-        let larger = |a: f32, b: f32| if a > b { a } else { b };
-        let top = logits.iter().copied().fold(f32::NEG_INFINITY, larger);
-        for (out, x) in out.iter_mut().zip(logits) {
-            *out = exp(*x - top);
-        }
-        let factor = 1.0 / out.iter().sum::<f32>();
-        for out in out.iter_mut() {
-            *out *= factor;
-        }
-    }
-}
-
-/// A key that rises with a logit, and of equal ones falls with the expert's number.
-fn key(logit: f32, expert: usize) -> u64 {
-    let bits = logit.to_bits();
-    let rising = if bits >> 31 == 0 {
-        bits | 1 << 31
-    } else {
-        !bits
-    };
-    u64::from(rising) << 32 | u64::from(!(expert as u32))
-}
-
-/// The experts with the largest keys, the largest first.
-fn choose(choices: &mut [u32], logits: &[f32]) {
-    let mut best = [0_u64; MOST_CHOSEN];
-    let best = &mut best[..choices.len()];
-    for (expert, logit) in logits.iter().enumerate() {
-        let mut key = key(*logit, expert);
-        for best in best.iter_mut() {
-            if key > *best {
-                std::mem::swap(best, &mut key);
-            }
-        }
-    }
-    for (choice, best) in choices.iter_mut().zip(best) {
-        *choice = !(*best as u32);
-    }
-}
-
-fn weigh(weights: &mut [f32], choices: &[u32], p: &[f32], is_renormalized: bool) {
-    for (weight, expert) in weights.iter_mut().zip(choices) {
-        *weight = p[*expert as usize];
-    }
-    if is_renormalized {
-        let sum: f32 = weights.iter().sum();
-        for weight in weights {
-            *weight /= sum;
-        }
-    }
-}
-
-/// What the backward pass knows of a token.
-struct Token<'a> {
-    p: &'a [f32],
-    choices: &'a [u32],
-    weights: &'a [f32],
-    d_weights: &'a [f32],
-}
-
-impl Token<'_> {
-    /// Makes the gradient of logits of `dp`, which holds the part of it that comes from the loss.
-    fn gradient(&self, dp: &mut [f32], is_renormalized: bool) {
-        let (mut mean, mut of_chosen) = (0.0, 1.0);
-        if is_renormalized {
-            let products = self.weights.iter().zip(self.d_weights);
-            mean = products.map(|(w, dw)| w * dw).sum();
-            of_chosen = self
-                .choices
-                .iter()
-                .map(|expert| self.p[*expert as usize])
-                .sum();
-        }
-        for (expert, dw) in self.choices.iter().zip(self.d_weights) {
-            dp[*expert as usize] += (dw - mean) / of_chosen;
-        }
-        let sum: f32 = dp.iter().zip(self.p).map(|(dp, p)| dp * p).sum();
-        for (dp, p) in dp.iter_mut().zip(self.p) {
-            *dp = p * (*dp - sum);
-        }
     }
 }
 
@@ -458,22 +332,4 @@ fn backward(program: &mut Program, shape: Mixture) {
     let d_logits = program.output("dlogits", DType::F32, tokens * experts);
     shape.gate_backward(program, &gate, d_weights, d_logits);
     program.check(move |outcome| check::backward(outcome, &shape, &gate, d_weights, d_logits));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::choose;
-
-    #[test]
-    fn of_equal_logits_the_first_is_chosen() {
-        let mut choices = [9; 3];
-        choose(&mut choices, &[1.0, -2.0, 3.0, 1.0, 3.0]);
-        assert_eq!(choices, [2, 4, 0]);
-        let mut all = [9; 4];
-        choose(
-            &mut all,
-            &[f32::NEG_INFINITY, f32::from_bits(0x7fff_ffff), 0.0, -0.0],
-        );
-        assert_eq!(all, [1, 2, 3, 0]);
-    }
 }

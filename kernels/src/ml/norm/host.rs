@@ -6,7 +6,7 @@ use crate::device::Team;
 use crate::lane::Lane;
 use crate::matrix::Store;
 use crate::ml::column_sum::{self, rows_per_block};
-use crate::ml::host::{BLOCK, Sink, fetch, rows_ahead};
+use crate::ml::host::{Each, Sink, pointwise, rows_ahead};
 use crate::ops::reduce::{self, LANES, fold_lanes};
 use crate::program::Program;
 use crate::simd::wide;
@@ -33,16 +33,15 @@ pub fn forward<T: Lane>(program: &mut Program, norm: Norm, buffers: [usize; 4]) 
                     let [mean, scale] = moments(norm.kind, x, &mut sums);
                     statistics[0] = mean;
                     statistics[kept - 1] = scale;
-                    sink.compute(r * cols, cols, |range, out| {
-                        fetch(&next[range.clone()]);
-                        let (x, gains) = (&x[range.clone()], &gains[range.clone()]);
-                        match norm.kind {
-                            Kind::Layer => {
-                                scaled_and_shifted(out, x, [mean, scale], gains, &shifts[range]);
-                            }
-                            Kind::Rms => scaled(out, x, scale, gains),
+                    match norm.kind {
+                        Kind::Layer => {
+                            let kernel = Each(ScaledAndShifted { mean, scale });
+                            sink.row(r * cols, &kernel, [x, gains, shifts], [next]);
                         }
-                    });
+                        Kind::Rms => {
+                            sink.row(r * cols, &Each(Scaled(scale)), [x, gains], [next]);
+                        }
+                    }
                 }
             },
         );
@@ -61,58 +60,112 @@ fn moments(kind: Kind, x: &[f32], sums: &mut Vec<f32>) -> [f32; 2] {
     [mean, 1.0 / (variance + EPSILON).sqrt()]
 }
 
+/// Layernorm of a number, its gain and its shift.
+struct ScaledAndShifted {
+    mean: f32,
+    scale: f32,
+}
+
+pointwise!(ScaledAndShifted, |this, [x, gain, shift], 3 => 1| {
+    [(x - this.mean) * this.scale * gain + shift]
+});
+
+/// Rmsnorm of a number and its gain.
+struct Scaled(f32);
+
+pointwise!(Scaled, |Scaled(scale), [x, gain], 2 => 1| [x * scale * gain]);
+
+/// The gradient of a number, of it, that of its result, and its gain: `scale (gain dy - level - v along)`.
+struct Combined {
+    of_row: [f32; 2],
+    means: [f32; 2],
+}
+
+pointwise!(Combined, |this, [x, dy, gain], 3 => 1| {
+    let ([mean, scale], [along, level]) = (this.of_row, this.means);
+    let normal = (x - mean) * scale;
+    [scale * (dy * gain - level - normal * along)]
+});
+
 wide! {
     /// The sum of the squares of differences from a mean, of at most [`reduce::BLOCK`] numbers.
     fn squares(x: &[f32], mean: f32) -> f32 {
         let mut lanes = [0.0; LANES];
-        for x in x.chunks(LANES) {
-            for (lane, x) in lanes.iter_mut().zip(x) {
+        let (rows, rest) = x.as_chunks::<LANES>();
+        for row in rows {
+            for (lane, x) in lanes.iter_mut().zip(row) {
                 *lane += (*x - mean) * (*x - mean);
             }
+        }
+        for (lane, x) in lanes.iter_mut().zip(rest) {
+            *lane += (*x - mean) * (*x - mean);
         }
         fold_lanes(&mut lanes)
     }
 
-    fn scaled_and_shifted(out: &mut [f32], x: &[f32], of_row: [f32; 2], gains: &[f32], shifts: &[f32]) {
-        let [mean, scale] = of_row;
-        let parameters = gains.iter().zip(shifts);
-        for ((out, x), (gain, shift)) in out.iter_mut().zip(x).zip(parameters) {
-            *out = (*x - mean) * scale * *gain + *shift;
-        }
-    }
-
-    fn scaled(out: &mut [f32], x: &[f32], scale: f32, gains: &[f32]) {
-        for ((out, x), gain) in out.iter_mut().zip(x).zip(gains) {
-            *out = *x * scale * *gain;
-        }
-    }
-
     /// Adds `dy v` to the gradient of the gains, with `v` the normal row, and to the partial sums of the row `gain dy v` and
-    /// `gain dy`.
-    fn add_products(x: &[f32], dy: &[f32], of_row: [f32; 2], gains: &[f32], dgains: &mut [f32], sums: &mut [[f32; LANES]; 2]) {
-        let [mean, scale] = of_row;
-        let [along, level] = sums;
-        let rows = x.chunks(LANES).zip(dy.chunks(LANES)).zip(gains.chunks(LANES));
-        for (((x, dy), gains), dgains) in rows.zip(dgains.chunks_mut(LANES)) {
-            let lanes = along.iter_mut().zip(level.iter_mut()).zip(dgains);
-            for (((along, level), dgain), ((x, dy), gain)) in lanes.zip(x.iter().zip(dy).zip(gains)) {
-                let normal = (*x - mean) * scale;
-                let wanted = *dy * *gain;
-                *dgain += *dy * normal;
-                *along += wanted * normal;
-                *level += wanted;
+    /// `gain dy`; and if there is one, `dy` to the gradient of the shifts.
+    fn add_products<S: Shifts>(x: &[f32], dy: &[f32], of_row: [f32; 2], gains: &[f32], gradients: [&mut [f32]; 2], sums: &mut [[f32; LANES]; 2]) {
+        let whole = x.len() / LANES * LANES;
+        let [dgains, dshifts] = gradients;
+        let [mut along, mut level] = *sums;
+        let rows = x.as_chunks::<LANES>().0.iter().zip(dy.as_chunks::<LANES>().0);
+        let rows = rows.zip(gains.as_chunks::<LANES>().0.iter().zip(dgains.as_chunks_mut::<LANES>().0));
+        for (index, ((x, dy), (gains, dgains))) in rows.enumerate() {
+            for lane in 0..LANES {
+                let [of_gain, of_along, of_level] = products(x[lane], dy[lane], of_row, gains[lane]);
+                dgains[lane] += of_gain;
+                along[lane] += of_along;
+                level[lane] += of_level;
+            }
+            if S::ARE_THERE {
+                let dshifts = &mut dshifts[index * LANES..][..LANES];
+                for (dshift, dy) in dshifts.iter_mut().zip(dy) {
+                    *dshift += *dy;
+                }
             }
         }
-    }
-
-    /// `scale (gain dy - level - v along)`.
-    fn combine(dx: &mut [f32], x: &[f32], dy: &[f32], gains: &[f32], of_row: [f32; 2], means: [f32; 2]) {
-        let ([mean, scale], [along, level]) = (of_row, means);
-        for ((dx, x), (dy, gain)) in dx.iter_mut().zip(x).zip(dy.iter().zip(gains)) {
-            let normal = (*x - mean) * scale;
-            *dx = scale * (*dy * *gain - level - normal * along);
+        let lanes = along.iter_mut().zip(level.iter_mut()).zip(&mut dgains[whole..]);
+        let rest = x[whole..].iter().zip(&dy[whole..]).zip(&gains[whole..]);
+        for (((along, level), dgain), ((x, dy), gain)) in lanes.zip(rest) {
+            let [of_gain, of_along, of_level] = products(*x, *dy, of_row, *gain);
+            *dgain += of_gain;
+            *along += of_along;
+            *level += of_level;
         }
+        if S::ARE_THERE {
+            for (dshift, dy) in dshifts[whole..].iter_mut().zip(&dy[whole..]) {
+                *dshift += *dy;
+            }
+        }
+        *sums = [along, level];
     }
+}
+
+/// Whether a norm shifts.
+trait Shifts {
+    /// Whether it does.
+    const ARE_THERE: bool;
+}
+
+struct Shifted;
+struct Unshifted;
+
+impl Shifts for Shifted {
+    const ARE_THERE: bool = true;
+}
+
+impl Shifts for Unshifted {
+    const ARE_THERE: bool = false;
+}
+
+/// `dy v`, `gain dy v` and `gain dy`.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn products(x: f32, dy: f32, [mean, scale]: [f32; 2], gain: f32) -> [f32; 3] {
+    let normal = (x - mean) * scale;
+    let wanted = dy * gain;
+    [dy * normal, wanted * normal, wanted]
 }
 
 /// The means over a row of `gain dy v` and of `gain dy`; adds to the sums of the parameters' gradient. The room is for sums of
@@ -128,14 +181,13 @@ fn means(
     sums.clear();
     for block in reduce::blocks(x.len()) {
         let mut lanes = [[0.0; LANES]; 2];
-        // So few at a time that they are still in the first cache for the second function.
-        for first in block.clone().step_by(BLOCK) {
-            let run = first..block.end.min(first + BLOCK);
-            let (x, dy, gains) = (&x[run.clone()], &dy[run.clone()], &gains[run.clone()]);
-            add_products(x, dy, of_row, gains, &mut dgains[run.clone()], &mut lanes);
-            if !dshifts.is_empty() {
-                column_sum::add(&mut dshifts[run], dy);
-            }
+        let (x, dy, gains) = (&x[block.clone()], &dy[block.clone()], &gains[block.clone()]);
+        let dgains = &mut dgains[block.clone()];
+        if dshifts.is_empty() {
+            add_products::<Unshifted>(x, dy, of_row, gains, [dgains, &mut []], &mut lanes);
+        } else {
+            let gradients = [dgains, &mut dshifts[block]];
+            add_products::<Shifted>(x, dy, of_row, gains, gradients, &mut lanes);
         }
         sums.push(lanes.each_mut().map(fold_lanes));
     }
@@ -176,12 +228,8 @@ pub fn backward<T: Lane>(program: &mut Program, norm: Norm, buffers: [usize; 7])
                     if norm.kind == Kind::Rms {
                         means[1] = 0.0;
                     }
-                    sink.compute(r * cols, cols, |range, dx| {
-                        fetch(&next_x[range.clone()]);
-                        fetch(&next_dy[range.clone()]);
-                        let (x, dy) = (&x[range.clone()], &dy[range.clone()]);
-                        combine(dx, x, dy, &gains[range], of_row, means);
-                    });
+                    let kernel = Each(Combined { of_row, means });
+                    sink.row(r * cols, &kernel, [x, dy, gains], [next_x, next_dy]);
                 }
             },
         );

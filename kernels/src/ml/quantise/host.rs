@@ -4,11 +4,13 @@ use super::code::{Code, bits_of};
 use super::{Per, Quantised};
 use crate::buffer::granule;
 use crate::device::Team;
+use crate::lane::WIDTH;
+use crate::ml::host::fetch;
 use crate::simd::wide;
 use crate::store::{Around, goes_around};
 
-/// Codes that are computed at a time, before they go off.
-const BLOCK: usize = 4096;
+/// Codes that are computed at a time, before they go off: few, so that memory and arithmetic go on together.
+const BLOCK: usize = 512;
 
 /// Codes of some rows, their numbers, and their scales.
 type Rows<'a> = ((&'a mut [u8], &'a [f32]), &'a mut [f32]);
@@ -32,7 +34,7 @@ pub fn quantise(
             let parts = team.split_mut(codes, granule).into_iter();
             let parts = parts.zip(team.split(input, granule)).collect();
             team.each(parts, |(codes, input): &mut (&mut [u8], &[f32])| {
-                encode_part(shape.code, input, inverse, codes, is_large);
+                encode_part(shape.code, [input, &[]], inverse, codes, is_large);
             });
         }
         Per::Row => {
@@ -49,6 +51,28 @@ pub fn quantise(
     }
 }
 
+/// Quantises what shares a scale, one group after the other, by this thread.
+pub fn quantise_groups(shape: Quantised, input: &[f32], codes: &mut [u8], scales: &mut [f32]) {
+    let groups = input
+        .chunks(shape.group())
+        .zip(codes.chunks_mut(shape.group()));
+    for ((input, codes), scale) in groups.zip(scales) {
+        let inverse;
+        (*scale, inverse) = shape.code.scaling(largest(input));
+        encode(shape.code, input, inverse, codes);
+    }
+}
+
+/// Gives the numbers of what shares a scale back, one group after the other, by this thread.
+pub fn dequantise_groups(shape: Quantised, codes: &[u8], scales: &[f32], out: &mut [f32]) {
+    let groups = codes
+        .chunks(shape.group())
+        .zip(out.chunks_mut(shape.group()));
+    for ((codes, out), scale) in groups.zip(scales) {
+        decode(shape.code, codes, *scale, out);
+    }
+}
+
 fn quantise_rows(
     shape: Quantised,
     input: &[f32],
@@ -58,10 +82,18 @@ fn quantise_rows(
 ) {
     for (row, scale) in scales.iter_mut().enumerate() {
         let place = row * shape.cols..(row + 1) * shape.cols;
+        // What comes next is on its way while this is gone over again.
+        let (_, next) = input.split_at(place.end);
         let input = &input[place.clone()];
         let inverse;
         (*scale, inverse) = shape.code.scaling(largest(input));
-        encode_part(shape.code, input, inverse, &mut codes[place], is_large);
+        encode_part(
+            shape.code,
+            [input, next],
+            inverse,
+            &mut codes[place],
+            is_large,
+        );
     }
 }
 
@@ -73,8 +105,14 @@ fn largest_of_all(team: &Team, input: &[f32]) -> u32 {
     found.iter().map(|(_, found)| *found).fold(0, u32::max)
 }
 
-/// Codes of some numbers, around the caches where they are large.
-fn encode_part(code: Code, input: &[f32], inverse: f32, codes: &mut [u8], is_large: bool) {
+/// Codes of some numbers, around the caches where they are large; then as many of those that come `next` are fetched.
+fn encode_part(
+    code: Code,
+    [input, next]: [&[f32]; 2],
+    inverse: f32,
+    codes: &mut [u8],
+    is_large: bool,
+) {
     if !is_large {
         encode(code, input, inverse, codes);
         return;
@@ -82,9 +120,14 @@ fn encode_part(code: Code, input: &[f32], inverse: f32, codes: &mut [u8], is_lar
     let mut block = [0_u8; BLOCK];
     let mut around = Around::new(codes);
     for (index, input) in input.chunks(BLOCK).enumerate() {
+        let first = index * BLOCK;
+        fetch(
+            next.get(first..)
+                .map_or(&[], |next| &next[..next.len().min(input.len())]),
+        );
         let block = &mut block[..input.len()];
         encode(code, input, inverse, block);
-        around.send(index * BLOCK, block);
+        around.send(first, block);
     }
 }
 
@@ -104,27 +147,27 @@ pub fn dequantise(team: &Team, shape: Quantised, codes: &[u8], scales: &[f32], o
     };
     let group = shape.group();
     team.each(parts, |((out, codes), scales)| {
-        for (row, scale) in scales.iter().enumerate() {
-            let end = out.len().min((row + 1).saturating_mul(group));
-            let place = (row * group).min(end)..end;
-            let (out, codes) = (&mut out[place.clone()], &codes[place]);
-            decode_part(shape.code, codes, *scale, out, is_large);
+        let len = out.len();
+        let rows = scales.iter().enumerate().map(|(row, scale)| {
+            let end = len.min((row + 1).saturating_mul(group));
+            ((row * group).min(end)..end, *scale)
+        });
+        if is_large {
+            let mut around = Around::new(out);
+            for (place, scale) in rows {
+                let codes = &codes[place.clone()];
+                match shape.code {
+                    Code::I8 => decode_around::<I8>(codes, scale, &mut around, place.start),
+                    Code::E4m3 => decode_around::<E4m3>(codes, scale, &mut around, place.start),
+                    Code::E5m2 => decode_around::<E5m2>(codes, scale, &mut around, place.start),
+                }
+            }
+        } else {
+            for (place, scale) in rows {
+                decode(shape.code, &codes[place.clone()], scale, &mut out[place]);
+            }
         }
     });
-}
-
-fn decode_part(code: Code, codes: &[u8], scale: f32, out: &mut [f32], is_large: bool) {
-    if !is_large {
-        decode(code, codes, scale, out);
-        return;
-    }
-    let mut block = [0.0_f32; BLOCK];
-    let mut around = Around::new(out);
-    for (index, codes) in codes.chunks(BLOCK).enumerate() {
-        let block = &mut block[..codes.len()];
-        decode(code, codes, scale, block);
-        around.send(index * BLOCK, block);
-    }
 }
 
 wide! {
@@ -143,16 +186,69 @@ wide! {
 
     fn decode(code: Code, codes: &[u8], scale: f32, out: &mut [f32]) {
         match code {
-            Code::I8 => out.iter_mut().zip(codes).for_each(|(out, code)| {
-                *out = f32::from(code.cast_signed()) * scale;
-            }),
-            Code::E4m3 => out.iter_mut().zip(codes).for_each(|(out, code)| {
-                *out = widened::<3, 7, 0x7f>(*code) * scale;
-            }),
-            Code::E5m2 => out.iter_mut().zip(codes).for_each(|(out, code)| {
-                *out = widened::<2, 15, 0x7c>(*code) * scale;
-            }),
+            Code::I8 => decode_some::<I8>(codes, scale, out),
+            Code::E4m3 => decode_some::<E4m3>(codes, scale, out),
+            Code::E5m2 => decode_some::<E5m2>(codes, scale, out),
         }
+    }
+
+    /// Gives numbers back from `first` on, around the caches: from registers, so that memory and arithmetic go on together.
+    fn decode_around<F: Format>(codes: &[u8], scale: f32, out: &mut Around<f32>, first: usize) {
+        let head = out.to_line(first).min(codes.len());
+        let whole = head + (codes.len() - head) / WIDTH * WIDTH;
+        for range in [0..head, whole..codes.len()] {
+            let mut values = [0.0; WIDTH];
+            decode_some::<F>(&codes[range.clone()], scale, &mut values);
+            out.send(first + range.start, &values[..range.len()]);
+        }
+        for start in (head..whole).step_by(WIDTH) {
+            let line = codes[start..].first_chunk::<WIDTH>().expect("a whole line");
+            let mut values = [0.0; WIDTH];
+            decode_some::<F>(line, scale, &mut values);
+            out.put(first + start, &values);
+        }
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn decode_some<F: Format>(codes: &[u8], scale: f32, out: &mut [f32]) {
+    for (out, code) in out.iter_mut().zip(codes) {
+        *out = F::number(*code) * scale;
+    }
+}
+
+/// What codes stand for.
+trait Format {
+    /// The number of one.
+    fn number(code: u8) -> f32;
+}
+
+struct I8;
+struct E4m3;
+struct E5m2;
+
+impl Format for I8 {
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as above
+    fn number(code: u8) -> f32 {
+        code.cast_signed().into()
+    }
+}
+
+impl Format for E4m3 {
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as above
+    fn number(code: u8) -> f32 {
+        widened::<3, 7, 0x7f>(code)
+    }
+}
+
+impl Format for E5m2 {
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as above
+    fn number(code: u8) -> f32 {
+        widened::<2, 15, 0x7c>(code)
     }
 }
 
@@ -217,7 +313,8 @@ fn widened<const FRACTION: u32, const BIAS: u32, const SPECIAL: u32>(code: u8) -
 #[cfg(test)]
 mod tests {
     use super::super::code::{Code, Table};
-    use super::{decode, encode};
+    use super::{E4m3, E5m2, I8, decode, decode_around, encode};
+    use crate::store::Around;
 
     /// Numbers around every code and between them, and a stride through all there are.
     #[test]
@@ -253,6 +350,33 @@ mod tests {
                     is_same || (found.is_nan() && exact.is_nan()),
                     "{code:?} {bits:#x}"
                 );
+            }
+        }
+    }
+
+    /// From any place, of any length, and nothing beside them.
+    #[test]
+    fn around_the_caches_come_the_same_numbers() {
+        let codes: Vec<u8> = (0..700_u16).map(|i| (i % 251) as u8).collect();
+        for code in Code::ALL {
+            for (first, len) in [(0, 700), (3, 5), (16, 64), (17, 513), (100, 31), (0, 0)] {
+                let mut right = vec![-1.0; 800];
+                decode(code, &codes[..len], 0.5, &mut right[first..first + len]);
+                let mut out = vec![-1.0_f32; 800];
+                let mut around = Around::new(&mut out);
+                match code {
+                    Code::I8 => decode_around::<I8>(&codes[..len], 0.5, &mut around, first),
+                    Code::E4m3 => decode_around::<E4m3>(&codes[..len], 0.5, &mut around, first),
+                    Code::E5m2 => decode_around::<E5m2>(&codes[..len], 0.5, &mut around, first),
+                }
+                drop(around);
+                for (found, right) in out.iter().zip(&right) {
+                    let is_same = found.to_bits() == right.to_bits();
+                    assert!(
+                        is_same || (found.is_nan() && right.is_nan()),
+                        "{code:?} {first} {len}"
+                    );
+                }
             }
         }
     }

@@ -63,7 +63,7 @@ impl Nearest {
     }
 
     /// The largest score that may still be among them, as it rises.
-    fn bound(&self) -> u32 {
+    pub fn bound(&self) -> u32 {
         (self.bound >> 32) as u32
     }
 }
@@ -243,7 +243,7 @@ const LANES: usize = 32;
 
 wide! {
     /// Inner product of two vectors.
-    pub fn dot(left: &[f32], right: &[f32]) -> f32 {
+    fn dot(left: &[f32], right: &[f32]) -> f32 {
         let mut lanes = [0.0_f32; LANES];
         let mut rows = left.chunks_exact(LANES).zip(right.chunks_exact(LANES));
         for (left, right) in &mut rows {
@@ -255,23 +255,12 @@ wide! {
         for (lane, (x, y)) in lanes.iter_mut().zip(left[whole..].iter().zip(&right[whole..])) {
             *lane += x * y;
         }
-        lanes.iter().sum()
+        in_pairs(&lanes)
     }
 
-    /// Squared distance of two vectors.
-    pub fn distance(left: &[f32], right: &[f32]) -> f32 {
-        let mut lanes = [0.0_f32; LANES];
-        let mut rows = left.chunks_exact(LANES).zip(right.chunks_exact(LANES));
-        for (left, right) in &mut rows {
-            for (lane, (x, y)) in lanes.iter_mut().zip(left.iter().zip(right)) {
-                *lane += (x - y) * (x - y);
-            }
-        }
-        let whole = left.len() / LANES * LANES;
-        for (lane, (x, y)) in lanes.iter_mut().zip(left[whole..].iter().zip(&right[whole..])) {
-            *lane += (x - y) * (x - y);
-        }
-        lanes.iter().sum()
+    /// The least of some scores, as it rises. One that is no number is as little as can be.
+    pub fn least(scores: &[f32]) -> u32 {
+        scores.iter().map(|score| looked_at(*score)).fold(u32::MAX, u32::min)
     }
 
     /// Makes distances of products; gives the least, as it rises. One that is no number is as little as can be.
@@ -301,6 +290,21 @@ wide! {
             *sum += x;
         }
     }
+}
+
+/// The sum of the lanes: one after the other, each addition would wait for the one before.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn in_pairs(lanes: &[f32; LANES]) -> f32 {
+    let mut lanes = *lanes;
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 /// The score as it rises; what is no number is to be looked at in any case.

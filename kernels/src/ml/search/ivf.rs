@@ -2,13 +2,13 @@
 
 use assay_protocol::{Failure, Work};
 
-use super::host::{self, Nearest};
+use super::lists;
 use super::{
     Found, MOST, Metric, SOURCE, Search, THREADS, add_merge, at_most_as_many, check, check_sizes,
     eighths,
 };
-use crate::device::Team;
 use crate::element::DType;
+use crate::ml::groups::Groups;
 use crate::ml::{expect, workspace};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Fill, Launch, Program};
@@ -85,6 +85,7 @@ impl IvfScan {
             places: chosen,
         };
         coarse.add(program, found);
+        let mut groups = Groups::default();
         program.step_on_cpu(move |team, buffers| {
             let Lists {
                 queries,
@@ -103,13 +104,8 @@ impl IvfScan {
                 offsets: offsets.get(),
             };
             let queries = (queries.get(), chosen.get());
-            scan(
-                team,
-                self,
-                queries,
-                file,
-                (values.get_mut(), places.get_mut()),
-            );
+            let results = (values.get_mut(), places.get_mut());
+            lists::scan(team, self, queries, file, &mut groups, results);
         });
         let keys = workspace(program, "keys", DType::U64, probes * self.k);
         let keys = Arg::Buffer(keys);
@@ -159,49 +155,6 @@ impl File<'_> {
         };
         self.offsets[list as usize] as usize..*end as usize
     }
-}
-
-/// Results, and the queries with their lists that they are of.
-type Part<'a> = (((&'a mut [f32], &'a mut [u32]), &'a [f32]), &'a [u32]);
-
-/// Scans the lists of each query, each query by one thread.
-fn scan(
-    team: &Team,
-    shape: IvfScan,
-    (queries, probed): (&[f32], &[u32]),
-    file: File,
-    (values, places): (&mut [f32], &mut [u32]),
-) {
-    let IvfScan {
-        width, k, nprobe, ..
-    } = shape;
-    let parts = team.split_mut(values, k).into_iter();
-    let parts = parts
-        .zip(team.split_mut(places, k))
-        .zip(team.split(queries, width))
-        .zip(team.split(probed, nprobe))
-        .collect();
-    team.each(parts, |(((values, places), queries), probed): &mut Part| {
-        let mut scores = vec![];
-        let results = values.chunks_exact_mut(k).zip(places.chunks_exact_mut(k));
-        let inputs = queries.chunks_exact(width).zip(probed.chunks_exact(nprobe));
-        for ((values, places), (query, probed)) in results.zip(inputs) {
-            let mut nearest = Nearest::new(k);
-            for list in probed {
-                let rows = file.list(*list);
-                let vectors = &file.vectors[rows.start * width..rows.end * width];
-                scores.clear();
-                scores.extend(vectors.chunks_exact(width).map(|x| match shape.metric {
-                    Metric::L2 => host::distance(query, x),
-                    Metric::InnerProduct => -host::dot(query, x),
-                }));
-                let ids = &file.ids[rows];
-                nearest.fill(&scores, |index| ids[index]);
-            }
-            nearest.shrink();
-            host::write(shape.metric, std::iter::once(&nearest), values, places);
-        }
-    });
 }
 
 /// Where lists begin: as long as each other, but for those that have up to half of the next one's.

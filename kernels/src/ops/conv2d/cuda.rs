@@ -35,7 +35,7 @@ pub fn step(arguments: &Arguments, shape: &Shape, tensors: Tensors) -> Result<St
 }
 
 /// Every size, as kernels take it.
-fn sizes(shape: &Shape) -> Result<[u32; 10], Failure> {
+pub fn sizes(shape: &Shape) -> Result<[u32; 10], Failure> {
     const MOST: usize = i32::MAX as usize;
     // A tile's last window may begin behind the border, by less than a tile.
     let beyond = (16_usize.saturating_mul(shape.stride)).saturating_add(shape.kernel);
@@ -64,7 +64,8 @@ fn sizes(shape: &Shape) -> Result<[u32; 10], Failure> {
     Ok(sizes.map(|size| u32::try_from(size).unwrap_or(u32::MAX)))
 }
 
-fn implicit(shape: &Shape) -> Result<Launch, Failure> {
+/// The tiled product, without arguments.
+pub fn implicit(shape: &Shape) -> Result<Launch, Failure> {
     let tiles = [
         shape.pixels().div_ceil(TILE[0]),
         shape.filters.div_ceil(TILE[1]),

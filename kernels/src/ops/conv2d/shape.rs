@@ -55,8 +55,15 @@ impl Shape {
             out_height: outputs("height")?,
             out_width: outputs("width")?,
         };
+        shape.checked()
+    }
+
+    /// The same, if its buffers can be counted.
+    pub fn checked(self) -> Result<Self, Failure> {
+        let shape = self;
         let Self {
             batch,
+            kernel,
             channels,
             filters,
             ..
@@ -171,7 +178,7 @@ pub struct Window {
 }
 
 /// Windows along a side of `size`.
-fn outputs(
+pub fn outputs(
     name: &str,
     size: usize,
     kernel: usize,

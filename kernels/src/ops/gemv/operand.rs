@@ -36,8 +36,8 @@ pub trait Operand: Real {
     }
 
     /// [`columns::add_lines`] likewise.
-    fn add_lines(sums: &mut [Self::Sum], lines: &[&[Self]], factors: &[Self::Sum]) {
-        columns::add_lines::<Plain<Self>>(sums, lines, factors);
+    fn add_lines(sums: &mut [Self::Sum], lines: &[&[Self]], factors: &[Self::Sum], ahead: usize) {
+        columns::add_lines::<Plain<Self>>(sums, lines, factors, ahead);
     }
 }
 
@@ -193,11 +193,11 @@ narrow_operand! {
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn add_lines(sums: &mut [f32], lines: &[&[f16]], factors: &[f32]) {
+    fn add_lines(sums: &mut [f32], lines: &[&[f16]], factors: &[f32], ahead: usize) {
         if crate::simd::has_avx512() {
-            columns::add_lines::<ByInstruction>(sums, lines, factors);
+            columns::add_lines::<ByInstruction>(sums, lines, factors, ahead);
         } else {
-            columns::add_lines::<Plain<f16>>(sums, lines, factors);
+            columns::add_lines::<Plain<f16>>(sums, lines, factors, ahead);
         }
     }
 }

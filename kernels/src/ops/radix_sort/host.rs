@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicU32;
 use super::{Columns, DIGITS, Places};
 use crate::buffer::{Buffers, granule};
 use crate::device::{Member, Team, chunk};
+use crate::simd::wide;
 use crate::store::{self, LINE_WORDS as LINE, SharedAround};
 use crate::word::Word;
 
@@ -66,8 +67,8 @@ impl Sorter<'_> {
         let len = self.places.input.keys.len();
         let part = chunk(len, granule::<u32>(), self.threads, member.index);
         for (pass, [from, to]) in self.places.passes().into_iter().enumerate() {
-            let digit = |key| digit(key, 8 * pass as u32);
-            let counts = count(&from.keys[part.clone()], digit);
+            let shift = 8 * pass as u32;
+            let counts = count(&from.keys[part.clone()], |key| digit(key, shift));
             let own = &self.counts[member.index * DIGITS..][..DIGITS];
             own.iter()
                 .zip(counts)
@@ -75,9 +76,9 @@ impl Sorter<'_> {
             member.meet();
             let begins = self.begins(member.index);
             if self.around {
-                distribute_around(from, to, part.clone(), &begins, digit);
+                distribute_around(from, to, part.clone(), &begins, shift);
             } else {
-                distribute(from, to, part.clone(), begins, digit);
+                distribute(from, to, part.clone(), begins, |key| digit(key, shift));
             }
             member.meet();
         }
@@ -167,7 +168,8 @@ impl<'a> Lines<'a> {
     }
 
     /// Keeps an element for its place, and sends the line off if it is the last in there.
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // takes on the features of its caller
     fn put(&mut self, digit: usize, place: usize, begins: &[usize; DIGITS], value: u32) {
         let Line(line) = &mut self.lines[digit];
         line[place % LINE] = value;
@@ -177,6 +179,8 @@ impl<'a> Lines<'a> {
     }
 
     /// Writes what was kept for the places before `end`, in the line that ends there or later, from `begin` on.
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as above
     fn send(&self, digit: usize, begin: usize, end: usize) {
         let (first, Line(line)) = ((end - 1) / LINE * LINE, &self.lines[digit]);
         if first >= begin && end == first + LINE {
@@ -199,39 +203,35 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// As [`distribute`], around the caches.
-fn distribute_around(
-    from: Table,
-    to: Table,
-    part: Range<usize>,
-    begins: &[usize; DIGITS],
-    digit: impl Fn(u32) -> usize,
-) {
-    let mut next = *begins;
-    let mut keys = Lines::new(to.keys);
-    let from_keys = &from.keys[part.clone()];
-    let mut place = |digit: usize| {
-        next[digit] += 1;
-        next[digit] - 1
-    };
-    if let (Some(payload), Some(to_payload)) = (from.payload, to.payload) {
-        let mut payloads = Lines::new(to_payload);
-        for (key, payload) in from_keys.iter().zip(&payload[part]) {
-            let (key, payload) = (u32::load(key), u32::load(payload));
-            let digit = digit(key);
-            let place = place(digit);
-            keys.put(digit, place, begins, key);
-            payloads.put(digit, place, begins, payload);
+wide! {
+    /// As [`distribute`], around the caches.
+    fn distribute_around(from: Table, to: Table, part: Range<usize>, begins: &[usize; DIGITS], shift: u32) {
+        let mut next = *begins;
+        let mut keys = Lines::new(to.keys);
+        let from_keys = &from.keys[part.clone()];
+        let mut place = |digit: usize| {
+            next[digit] += 1;
+            next[digit] - 1
+        };
+        if let (Some(payload), Some(to_payload)) = (from.payload, to.payload) {
+            let mut payloads = Lines::new(to_payload);
+            for (key, payload) in from_keys.iter().zip(&payload[part]) {
+                let (key, payload) = (u32::load(key), u32::load(payload));
+                let digit = digit(key, shift);
+                let place = place(digit);
+                keys.put(digit, place, begins, key);
+                payloads.put(digit, place, begins, payload);
+            }
+            payloads.finish(begins, &next);
+        } else {
+            for key in from_keys {
+                let key = u32::load(key);
+                let digit = digit(key, shift);
+                keys.put(digit, place(digit), begins, key);
+            }
         }
-        payloads.finish(begins, &next);
-    } else {
-        for key in from_keys {
-            let key = u32::load(key);
-            let digit = digit(key);
-            keys.put(digit, place(digit), begins, key);
-        }
+        keys.finish(begins, &next);
     }
-    keys.finish(begins, &next);
 }
 
 #[cfg(test)]
@@ -284,7 +284,7 @@ mod tests {
                 };
                 let begins = std::array::from_fn(before);
                 distribute(from, to_plain, part.clone(), begins, digit);
-                distribute_around(from, to_lines, part.clone(), &begins, digit);
+                distribute_around(from, to_lines, part.clone(), &begins, 0);
             }
             let same = |(a, b): (&super::AtomicU32, &super::AtomicU32)| {
                 a.load(Ordering::Relaxed) == b.load(Ordering::Relaxed)

@@ -7,10 +7,13 @@ use crate::device::{Team, host};
 use crate::simd::wide;
 use crate::store::{self, Around};
 
-/// Rows and columns of the input that are done before the next: as much of the output's pages is touched at a time
-/// as of the input's, and every row is read far enough for the processor to see that it is read in order.
-const ROWS: usize = 64;
+/// Rows and columns of the input that are done before the next: down the rows first, so that two lines of a row of the output are
+/// written one after the other.
+const ROWS: usize = 32;
 const COLS: usize = 256;
+/// How far ahead in a row of the input blocks are fetched: too few lines of it are read at a time for the processor to see what comes
+/// next.
+const AHEAD: usize = 64;
 /// The same where they go through a buffer, 64 KiB with the rows of one more block.
 const BUFFERED_ROWS: usize = 256 - SIDE;
 const BUFFERED_COLS: usize = 64;
@@ -146,7 +149,11 @@ fn by_blocks(part: &mut Part) {
             let size = [ROWS.min(rows - row), COLS.min(width - column)];
             let from = &part.input[row * cols + part.first + column..];
             let out = &mut part.out[column * rows + row..];
-            pieces::<0>(block, (out, rows), (from, cols), size);
+            if part.streams {
+                pieces::<AHEAD>(block, (out, rows), (from, cols), size);
+            } else {
+                pieces::<0>(block, (out, rows), (from, cols), size);
+            }
         }
     }
     Block::finish();
@@ -174,8 +181,7 @@ fn by_lines(part: &mut Part) {
 }
 
 /// Transposes the first rows and columns of `input`, whose rows are `cols` apart, to `out`, whose rows are `pitch` apart.
-/// Of each block the one `AHEAD` columns further on is fetched, if that is any: too few lines of a row are read at a time for
-/// the processor to see what comes next.
+/// Of each block the one `AHEAD` columns further on is fetched, if that is any.
 #[inline]
 fn pieces<const AHEAD: usize>(
     block: Block,
@@ -183,8 +189,8 @@ fn pieces<const AHEAD: usize>(
     (input, cols): (&[f32], usize),
     [height, width]: [usize; 2],
 ) {
-    for row in (0..height).step_by(SIDE) {
-        for column in (0..width).step_by(SIDE) {
+    for column in (0..width).step_by(SIDE) {
+        for row in (0..height).step_by(SIDE) {
             let (out, input) = (
                 &mut out[column * pitch + row..],
                 &input[row * cols + column..],

@@ -1,8 +1,7 @@
 //! What determined a run, as tables: arms, how cases were measured, the cases with their digests, the files.
 
 use assay_record::manifest::{Diff, GitState};
-use assay_record::{Arm, Case, Image, Policy, Source};
-use assay_store::Planned;
+use assay_record::{Arm, Case, Image, Manifest, Policy, Source};
 use serde::Serialize;
 
 use crate::model::Library;
@@ -69,8 +68,8 @@ struct CaseLine {
 }
 
 /// The manifest of a run; its cases are listed where the page has all else of them.
-pub fn view(library: &Library<'_>, planned: &Planned, is_whole: bool) -> ManifestView {
-    let (manifest, cases) = (&planned.frame, &planned.cases);
+pub fn view(library: &Library<'_>, manifest: &Manifest, is_whole: bool) -> ManifestView {
+    let cases = &manifest.cases;
     let listed = if is_whole { CASES } else { 0 };
     let is_open = library.settings.publish_source;
     let git = manifest.project.git();

@@ -62,7 +62,7 @@ pub fn view(library: &Library<'_>, troubles: &RunSummary) -> ValuesView {
     tally.ok += own.count();
     tally.wrong += beyond.difference(&known).count();
     let planned = library.manifest(&run.manifest);
-    let planned = planned.map_or(0, |planned| planned.cases.len() * planned.frame.arms.len());
+    let planned = planned.map_or(0, |planned| planned.cases.len() * planned.arms.len());
     let told = tally.ok + tally.failed + tally.wrong + tally.skipped;
     ValuesView {
         rows,

@@ -92,7 +92,7 @@ pub fn last(library: &Library<'_>, history: &CaseHistory) -> Result<Option<Last>
     let behind = Behind {
         library,
         detail,
-        case: library.latest_case(series).map(|(_, case)| &case.case),
+        case: library.latest_case(series).map(|(_, case)| &*case.case),
         history,
     };
     let page = address::series(key);

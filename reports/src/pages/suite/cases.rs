@@ -12,7 +12,7 @@ use crate::format::Quantity;
 use crate::model::{Library, Night, Place};
 use crate::pages::judged::{self, Effect};
 use crate::pages::part::{self, Badge, Link, cell};
-use crate::text::clip;
+use crate::text::{breakable, clip};
 
 /// Longest reason in a row, in characters.
 const REASON: usize = 200;
@@ -20,6 +20,7 @@ const REASON: usize = 200;
 /// A row.
 #[derive(Serialize)]
 pub struct CaseLine {
+    /// As HTML.
     case: String,
     /// The series' page, or the run's where the case has never been measured.
     href: String,
@@ -80,13 +81,13 @@ pub fn lines(
     let mut lines = Vec::new();
     let mut seen = BTreeSet::new();
     for (place, history) in own {
-        seen.insert((place.machine, place.case, place.arm));
-        lines.push(of_series(
-            library,
-            place,
-            history,
-            tonight.get(place.machine),
-        )?);
+        let is_first = seen.insert((place.machine, place.case, place.arm));
+        let mut line = of_series(library, place, history, tonight.get(place.machine))?;
+        // Why a case went wrong is said once, whatever its metrics.
+        if !is_first {
+            line.reason.clear();
+        }
+        lines.push(line);
     }
     for (&machine, tonight) in &tonight {
         for (&(case, arm), &(at, summary)) in &tonight.cases {
@@ -179,7 +180,7 @@ fn of_series(
     let judged = verdict.zip(tonight);
     let is_tonight = last.is_none_or(|last| tonight.is_some_and(|t| t.run.run == last.run));
     Ok(CaseLine {
-        case: cell(place.case),
+        case: breakable(&cell(place.case)),
         metric: part::metric(place.metric),
         arm: cell(part::arm(place.arm)),
         machine: part::machine_link(place.machine),
@@ -208,7 +209,7 @@ fn of_series(
 /// A case that no run has measured yet.
 fn unmeasured(tonight: &Tonight<'_>, summary: &CaseSummary, at: usize) -> CaseLine {
     CaseLine {
-        case: cell(&summary.case.case),
+        case: breakable(&cell(&summary.case.case)),
         href: tonight
             .summary
             .map_or(String::new(), |run| part::case_href(run, at)),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::super::table::{Values, schema};
 use super::{ColumnMaker, ColumnSchema, Constraint, Kind, SCHEMA, Schema, TableMaker, TableSchema};
 
 /// Most digits behind the point.
@@ -140,6 +141,11 @@ fn column(schema: &Schema, column: &ColumnSchema) -> Result<ColumnMaker, String>
     })
 }
 
+/// The first and the last step from `low` to `high`, of which `scale` go to 1.
+pub fn steps_between(low: f64, high: f64, scale: f64) -> (f64, f64) {
+    ((low * scale - 1e-6).ceil(), (high * scale + 1e-6).floor())
+}
+
 fn steps(low: f64, high: f64, decimals: u8, normal: Option<[f64; 2]>) -> Result<Kind, String> {
     if decimals > MOST_DECIMALS {
         return Err(format!(
@@ -147,7 +153,7 @@ fn steps(low: f64, high: f64, decimals: u8, normal: Option<[f64; 2]>) -> Result<
         ));
     }
     let scale = 10_f64.powi(decimals.into());
-    let (first, last) = ((low * scale - 1e-6).ceil(), (high * scale + 1e-6).floor());
+    let (first, last) = steps_between(low, high, scale);
     if !(first.abs() < MOST_STEPS && last.abs() < MOST_STEPS) {
         return Err(format!(
             "`low` {low} or `high` {high} is beyond what {decimals} digits leave"
@@ -178,6 +184,25 @@ fn steps(low: f64, high: f64, decimals: u8, normal: Option<[f64; 2]>) -> Result<
 fn labels(labels: &[String], weights: &[f64]) -> Result<Kind, String> {
     if labels.is_empty() || labels.iter().any(|label| label.trim().is_empty()) {
         return Err("`labels`: expected at least one, and none of them empty".into());
+    }
+    // They are written as texts and read back, as a check of the table has to.
+    let read_back = |label: &&String| {
+        let alone = schema::learn(vec![(*label).clone(), "a word".into()]);
+        matches!(alone, Values::Category { labels, .. } if labels.contains(label))
+    };
+    if let Some(label) = labels.iter().find(|label| !read_back(label)) {
+        return Err(format!(
+            "`labels` has {label:?}, which reads back as another value, or as a missing one: take one without blanks around it that stands for nothing else"
+        ));
+    }
+    if labels
+        .iter()
+        .all(|label| label.trim().parse::<f64>().is_ok())
+    {
+        return Err(
+            "`labels` are all numbers, and would read back as such: make it a column of numbers"
+                .into(),
+        );
     }
     if let Some(label) = twice(labels.iter().map(String::as_str)) {
         return Err(format!("`labels` has `{label}` twice"));

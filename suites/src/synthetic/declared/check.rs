@@ -21,6 +21,17 @@ pub struct Violation {
     pub first_row: usize,
 }
 
+/// Something that ought to hold in every row of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// What.
+    pub what: String,
+    /// Whether a row alone says if it holds in it: not so of what is to be unique.
+    pub is_of_row: bool,
+    /// The rows in which it does not, from 0 on, in ascending order.
+    pub broken: Vec<usize>,
+}
+
 /// What does not hold in some tables of a schema. Keys of a table that is not there are not looked at.
 ///
 /// # Errors
@@ -34,42 +45,94 @@ pub fn violations(
         let Some(table) = tables.get(&of_schema.name) else {
             continue;
         };
-        let mut note = |what: String, wrong: &dyn Fn(usize) -> bool| {
-            let mut rows = (0..table.rows()).filter(|row| wrong(*row));
-            if let Some(first) = rows.next() {
-                all.push(Violation {
-                    table: of_schema.name.clone(),
-                    what,
-                    rows: 1 + rows.count(),
-                    first_row: first + 1,
-                });
-            }
-        };
-        for column in &of_schema.column {
-            let values = values(of_schema, table, column.name())?;
-            of_column(column, values, tables, &mut note)?;
-        }
-        for constraint in &of_schema.constraint {
-            match constraint {
-                Constraint::Unique(name) => {
-                    let repeated = repeated(values(of_schema, table, name)?);
-                    note(words(constraint), &|row| repeated[row]);
-                }
-                Constraint::Less([a, b]) | Constraint::AtMost([a, b]) => {
-                    let (a, b) = (numbers(of_schema, table, a)?, numbers(of_schema, table, b)?);
-                    let is_strict = matches!(constraint, Constraint::Less(_));
-                    // Missing values compare as nothing, and break nothing.
-                    note(words(constraint), &|row| {
-                        a[row] > b[row] || (is_strict && a[row] >= b[row])
-                    });
-                }
-            }
+        for rule in rules(of_schema, table, tables)? {
+            all.extend(rule.broken.first().map(|first| Violation {
+                table: of_schema.name.clone(),
+                what: rule.what.clone(),
+                rows: rule.broken.len(),
+                first_row: first + 1,
+            }));
         }
     }
     Ok(all)
 }
 
-type Note<'a> = dyn FnMut(String, &dyn Fn(usize) -> bool) + 'a;
+/// All that a table is declared to keep to, and where it does not. Keys of a table that is not among `tables` are not looked at:
+/// [`unchecked`] names them.
+///
+/// # Errors
+/// If it lacks a column, or holds another kind of values in it.
+pub fn rules(
+    of_schema: &TableSchema,
+    table: &Table,
+    tables: &BTreeMap<String, Table>,
+) -> Result<Vec<Rule>, TableError> {
+    let mut rules = Vec::new();
+    let rows = table.rows();
+    for column in &of_schema.column {
+        let values = values(of_schema, table, column.name())?;
+        let mut note = |what: String, is_of_row, wrong: &dyn Fn(usize) -> bool| {
+            let broken = (0..rows).filter(|row| wrong(*row)).collect();
+            rules.push(Rule {
+                what,
+                is_of_row,
+                broken,
+            });
+        };
+        of_column(column, values, tables, &mut note)?;
+    }
+    for constraint in &of_schema.constraint {
+        rules.push(of_constraint(of_schema, table, constraint)?);
+    }
+    Ok(rules)
+}
+
+/// The keys of a table whose own table is not among some, in words.
+pub fn unchecked(of_schema: &TableSchema, tables: &BTreeMap<String, Table>) -> Vec<String> {
+    let lost = |column: &ColumnSchema| match column {
+        ColumnSchema::Foreign {
+            name,
+            table,
+            column,
+            ..
+        } if !tables.contains_key(table) => Some(of_key(name, column, table)),
+        _ => None,
+    };
+    of_schema.column.iter().filter_map(lost).collect()
+}
+
+fn of_key(name: &str, column: &str, table: &str) -> String {
+    format!("`{name}` a key of `{column}` in `{table}`")
+}
+
+fn of_constraint(
+    of_schema: &TableSchema,
+    table: &Table,
+    constraint: &Constraint,
+) -> Result<Rule, TableError> {
+    let is_of_row = !matches!(constraint, Constraint::Unique(_));
+    let broken = match constraint {
+        Constraint::Unique(name) => {
+            let repeated = repeated(values(of_schema, table, name)?);
+            (0..table.rows()).filter(|row| repeated[*row]).collect()
+        }
+        Constraint::Less([a, b]) | Constraint::AtMost([a, b]) => {
+            let (a, b) = (numbers(of_schema, table, a)?, numbers(of_schema, table, b)?);
+            let is_strict = matches!(constraint, Constraint::Less(_));
+            // Missing values compare as nothing, and break nothing.
+            let is_broken = |row: &usize| a[*row] > b[*row] || (is_strict && a[*row] >= b[*row]);
+            (0..table.rows()).filter(is_broken).collect()
+        }
+    };
+    Ok(Rule {
+        what: words(constraint),
+        is_of_row,
+        broken,
+    })
+}
+
+/// What ought to hold, whether a row alone says so, and whether it does not hold in a row.
+type Note<'a> = dyn FnMut(String, bool, &dyn Fn(usize) -> bool) + 'a;
 
 fn of_column(
     column: &ColumnSchema,
@@ -78,15 +141,19 @@ fn of_column(
     note: &mut Note<'_>,
 ) -> Result<(), TableError> {
     let name = column.name();
+    let is_missing = |row: usize| values.is_missing(row);
     match column {
         ColumnSchema::Key { .. } => {
             let repeated = repeated(values);
-            note(format!("`{name}` unique"), &|row| {
-                repeated[row] || values.text(row).is_empty()
-            });
+            note(format!("`{name}` unique"), false, &|row| repeated[row]);
+            note(format!("`{name}` never missing"), true, &is_missing);
+            return Ok(());
         }
         ColumnSchema::Number {
-            low, high, missing, ..
+            low,
+            high,
+            decimals,
+            ..
         } => {
             let Values::Number { values, .. } = values else {
                 return Err(TableError::Table(format!(
@@ -94,45 +161,58 @@ fn of_column(
                     values.kind()
                 )));
             };
-            note(format!("`{name}` from {low} to {high}"), &|row| {
+            note(format!("`{name}` from {low} to {high}"), true, &|row| {
                 values[row] < *low || values[row] > *high
             });
-            note(format!("`{name}` never missing"), &|row| {
-                *missing == 0.0 && values[row].is_nan()
-            });
+            let what = format!("`{name}` of at most {decimals} digits behind the point");
+            note(what, true, &|row| !is_step(values[row], *decimals));
         }
-        ColumnSchema::Category {
-            labels, missing, ..
-        } => {
-            let known: HashSet<&str> = labels.iter().map(String::as_str).collect();
-            let is_strange = |row| {
-                let text = values.text(row);
-                !text.is_empty() && !known.contains(text.as_ref())
-            };
-            note(format!("`{name}` one of its labels"), &is_strange);
-            note(format!("`{name}` never missing"), &|row| {
-                *missing == 0.0 && values.text(row).is_empty()
+        ColumnSchema::Category { labels, .. } => {
+            let strange = strange(values, labels);
+            note(format!("`{name}` one of its labels"), true, &|row| {
+                strange[row]
             });
         }
         ColumnSchema::Foreign { table, column, .. } => {
-            let Some(other) = tables.get(table) else {
-                return Ok(());
-            };
-            let keys = other.column(column).ok_or_else(|| {
-                TableError::Table(format!("table `{table}` lacks column `{column}`"))
-            })?;
-            let keys: HashSet<_> = (0..other.rows()).map(|row| keys.values.text(row)).collect();
-            let is_lost = |row| {
-                let text = values.text(row);
-                !text.is_empty() && !keys.contains(&text)
-            };
-            note(
-                format!("`{name}` a key of `{column}` in `{table}`"),
-                &is_lost,
-            );
+            if let Some(other) = tables.get(table) {
+                let keys = other.column(column).ok_or_else(|| {
+                    TableError::Table(format!("table `{table}` lacks column `{column}`"))
+                })?;
+                let keys: HashSet<_> = (0..other.rows()).map(|row| keys.values.text(row)).collect();
+                let is_lost = |row| {
+                    let text = values.text(row);
+                    !text.is_empty() && !keys.contains(&text)
+                };
+                note(of_key(name, column, table), true, &is_lost);
+            }
         }
     }
+    if column.missing() <= 0.0 {
+        note(format!("`{name}` never missing"), true, &is_missing);
+    }
     Ok(())
+}
+
+/// For each row whether it has a text that is none of some labels.
+fn strange(values: &Values, labels: &[String]) -> Vec<bool> {
+    let known: HashSet<&str> = labels.iter().map(String::as_str).collect();
+    let is_strange = |text: &str| !text.is_empty() && !known.contains(text);
+    if let Values::Category { codes, labels } = values {
+        // Text by text, not row by row.
+        let of_codes: Vec<bool> = labels.iter().map(|label| is_strange(label)).collect();
+        let of_code = |code: &u32| of_codes.get(*code as usize).is_some_and(|is| *is);
+        return codes.iter().map(of_code).collect();
+    }
+    (0..values.len())
+        .map(|row| is_strange(&values.text(row)))
+        .collect()
+}
+
+/// Whether a number, if it is one, has no more digits behind the point than so many, but for what `f64` rounds.
+fn is_step(x: f64, decimals: u8) -> bool {
+    let steps = x * 10_f64.powi(decimals.into());
+    let rounded = (4.0 * f64::EPSILON * steps.abs()).max(1e-6);
+    x.is_nan() || (steps - steps.round()).abs() <= rounded
 }
 
 fn values<'a>(

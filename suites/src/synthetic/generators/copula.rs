@@ -17,7 +17,7 @@ mod score;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Cell, Named, assemble, marginals};
+use super::{Cell, Named, assemble, marginals, places};
 use crate::synthetic::random::{Bits as _, Draws};
 use crate::synthetic::table::{Table, TableError};
 use score::Latent;
@@ -66,13 +66,39 @@ impl Copula {
         })
     }
 
+    /// Whether its parts go together.
+    ///
+    /// # Errors
+    /// What does not.
+    pub fn check(&self) -> Result<(), String> {
+        super::check(&self.columns)?;
+        let columns = self.columns.len();
+        let variables = self.factor.len();
+        let is_row = |(place, row): (usize, &Vec<f64>)| {
+            row.len() == place + 1 && row.iter().all(|x| x.is_finite())
+        };
+        if variables < columns || !self.factor.iter().enumerate().all(is_row) {
+            return Err("`factor` is no lower triangle of numbers, a row for each variable".into());
+        }
+        let is_variable = |place: &Option<usize>| place.is_none_or(|place| place < variables);
+        if self.indicators.len() != columns || !self.indicators.iter().all(is_variable) {
+            return Err("`indicators` name variables that are not there".into());
+        }
+        Ok(())
+    }
+
     /// Rows from `first` on.
     pub fn rows(&self, seed: u64, first: u64, rows: usize) -> Table {
-        let cells: Vec<Vec<Cell>> = (0..rows as u64)
-            .into_par_iter()
-            .map(|row| self.row(&mut Draws::of_row(seed, STREAM, first + row)))
+        self.rows_at(seed, &places(first, rows))
+    }
+
+    /// The rows of some numbers.
+    pub fn rows_at(&self, seed: u64, places: &[u64]) -> Table {
+        let cells: Vec<Vec<Cell>> = places
+            .par_iter()
+            .map(|row| self.row(&mut Draws::of_row(seed, STREAM, *row)))
             .collect();
-        assemble(&self.columns, first, &cells)
+        assemble(&self.columns, places, &cells)
     }
 
     fn row(&self, draws: &mut Draws) -> Vec<Cell> {

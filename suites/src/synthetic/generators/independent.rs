@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Cell, Named, assemble, marginals};
+use super::{Cell, Named, assemble, marginals, places};
 use crate::synthetic::random::{Bits as _, Draws};
 use crate::synthetic::table::{Table, TableError};
 
@@ -25,10 +25,23 @@ impl Independent {
         })
     }
 
+    /// Whether its parts go together.
+    ///
+    /// # Errors
+    /// What does not.
+    pub fn check(&self) -> Result<(), String> {
+        super::check(&self.columns)
+    }
+
     /// Rows from `first` on.
     pub fn rows(&self, seed: u64, first: u64, rows: usize) -> Table {
-        let row = |row: u64| {
-            let mut draws = Draws::of_row(seed, STREAM, first + row);
+        self.rows_at(seed, &places(first, rows))
+    }
+
+    /// The rows of some numbers.
+    pub fn rows_at(&self, seed: u64, places: &[u64]) -> Table {
+        let row = |row: &u64| {
+            let mut draws = Draws::of_row(seed, STREAM, *row);
             let cells = self.columns.iter().map(|column| {
                 // Both are drawn, so that no column depends on what another one lacks.
                 let (missing, place) = (draws.unit(), draws.unit());
@@ -40,7 +53,7 @@ impl Independent {
             });
             cells.collect()
         };
-        let cells: Vec<Vec<Cell>> = (0..rows as u64).into_par_iter().map(row).collect();
-        assemble(&self.columns, first, &cells)
+        let cells: Vec<Vec<Cell>> = places.par_iter().map(row).collect();
+        assemble(&self.columns, places, &cells)
     }
 }

@@ -69,6 +69,27 @@ impl Marginal {
         }
     }
 
+    /// Whether its numbers are such as are learned.
+    ///
+    /// # Errors
+    /// What they are not.
+    pub fn check(&self) -> Result<(), String> {
+        if !(0.0..=1.0).contains(&self.missing()) {
+            return Err("`missing` is no probability".into());
+        }
+        match self {
+            Self::Number { knots, .. } if knots.iter().any(|x| !x.is_finite()) => {
+                Err("a quantile that is no number".into())
+            }
+            Self::Category { labels, shares, .. } if labels.len() != shares.len() => Err(format!(
+                "{} labels of {} shares",
+                labels.len(),
+                shares.len()
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Probability of a missing value.
     pub fn missing(&self) -> f64 {
         match self {
@@ -78,8 +99,8 @@ impl Marginal {
         }
     }
 
-    /// The values of cells, from row `first` on.
-    pub fn values(&self, first: u64, cells: impl Iterator<Item = Cell>) -> Values {
+    /// The values of cells, of the rows of these numbers.
+    pub fn values(&self, places: &[u64], cells: impl Iterator<Item = Cell>) -> Values {
         match self {
             Self::Number {
                 knots, decimals, ..
@@ -110,7 +131,7 @@ impl Marginal {
             }
             Self::Key { .. } => Values::Key {
                 values: cells
-                    .zip(first..)
+                    .zip(places)
                     .map(|(cell, row)| (cell != Cell::Missing).then(|| format!("key-{row:09}")))
                     .collect(),
             },
@@ -171,7 +192,7 @@ mod tests {
 
     fn drawn(marginal: &Marginal, n: u32) -> Values {
         let cells = (0..n).map(|i| Cell::At((f64::from(i) + 0.5) / f64::from(n)));
-        marginal.values(0, cells)
+        marginal.values(&super::super::places(0, n as usize), cells)
     }
 
     #[test]

@@ -6,18 +6,18 @@
 //! events in adaptive text compression", IEEE Trans. Information Theory 37(4), 1991. Units are words with the blank before them,
 //! or characters. A text is a line: its end is a unit too, and so is its beginning, as the past of what comes first.
 
+mod walk;
+
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use super::super::items::{Form, Items};
 use super::super::random::alias::{self, Slot};
-use super::super::random::{Bits as _, Draws};
 use super::super::table::Table;
 
-/// Random stream of its items.
-const STREAM: u64 = 24;
 /// The end of a text, which is also what lies before its beginning.
 const END: u32 = 0;
 /// How often a context of more than one unit must have been seen: behind one that was seen once, the corpus would be copied.
@@ -63,28 +63,36 @@ impl Default for Markov {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     slot: Slot,
-    /// Where the text of a unit lies among all.
+    /// Where the text of a unit lies among all. Falling back has none, and neither has the end.
     from: u32,
     len: u32,
-    /// The context that the past is then.
-    next: u32,
+    /// The context that the past is then; none behind the end.
+    next: Context,
 }
 
-/// A length that no text has: of the end of a text, and of falling back.
-const ENDS: u32 = u32::MAX;
-const FALLS_BACK: u32 = u32::MAX - 1;
+/// A context, by where the entries of what may come behind it begin, and how many there are: so a walk asks memory once for each unit.
+#[derive(Clone, Copy, Debug)]
+struct Context {
+    first: u32,
+    entries: u32,
+}
+
+/// Behind the end of a text.
+const NOTHING: Context = Context {
+    first: 0,
+    entries: 0,
+};
 
 /// A chain that was learned.
 pub struct Maker {
     recipe: Markov,
     units: Vec<String>,
-    /// The texts of all units, one behind the other.
+    /// The texts of all units, one behind the other, and as many bytes more as a walk copies at once.
     texts: Vec<u8>,
-    /// For each context where what may come behind it begins and ends among the entries.
-    contexts: Vec<(u32, u32)>,
+    contexts: usize,
     entries: Vec<Entry>,
     /// Where texts begin.
-    start: u32,
+    start: Context,
     learned_texts: usize,
 }
 
@@ -211,25 +219,36 @@ impl Maker {
             known.copied().unwrap_or(0)
         };
         let (texts, ranges) = joined(&units);
-        let mut entries = Vec::new();
-        let contexts = all.iter().map(|context| {
-            let first = entries.len() as u32;
+        let behind_of = |context: &Vec<u32>| {
             let mut behind: Vec<(u32, u32)> =
-                counts[*context].iter().map(|(u, c)| (*u, *c)).collect();
+                counts[context].iter().map(|(u, c)| (*u, *c)).collect();
             behind.sort_unstable_by_key(|(unit, count)| (Reverse(*count), *unit));
+            behind
+        };
+        // Without a past there is nothing to fall back on.
+        let mut first = 0;
+        let place = |context: &&Vec<u32>| {
+            let entries = (counts[*context].len() + usize::from(!context.is_empty())) as u32;
+            let of = Context { first, entries };
+            first += entries;
+            of
+        };
+        let contexts: Vec<Context> = all.iter().map(place).collect();
+        let mut entries = Vec::with_capacity(first as usize);
+        for context in &all {
+            let behind = behind_of(context);
             let mut weights: Vec<f64> = behind.iter().map(|(_, count)| f64::from(*count)).collect();
-            // Without a past there is nothing to fall back on.
             if !context.is_empty() {
                 weights.push(behind.len() as f64);
             }
             let shorter = context.get(1..).map_or(0, |shorter| places[shorter]);
             for (place, slot) in alias::slots(&weights).into_iter().enumerate() {
                 let ((from, len), next) = match behind.get(place) {
-                    None => ((0, FALLS_BACK), shorter),
-                    Some((END, _)) => ((0, ENDS), 0),
+                    None => ((0, 0), contexts[shorter as usize]),
+                    Some((END, _)) => ((0, 0), NOTHING),
                     Some((unit, _)) => {
                         let past = [context.as_slice(), &[*unit]].concat();
-                        (ranges[*unit as usize], longest(&past))
+                        (ranges[*unit as usize], contexts[longest(&past) as usize])
                     }
                 };
                 entries.push(Entry {
@@ -239,44 +258,16 @@ impl Maker {
                     next,
                 });
             }
-            (first, entries.len() as u32)
-        });
-        let contexts = contexts.collect();
-        let start = longest(&vec![END; recipe.order]);
+        }
+        let start = contexts[longest(&vec![END; recipe.order]) as usize];
         Self {
             recipe,
             units,
             texts,
-            contexts,
+            contexts: contexts.len(),
             entries,
             start,
             learned_texts,
-        }
-    }
-
-    /// Appends a text, without the end of its line.
-    fn append_text(&self, seed: u64, item: u64, out: &mut Vec<u8>) {
-        let mut draws = Draws::of_row(seed, STREAM, item);
-        let (mut context, mut written) = (self.start, 0);
-        while written < self.recipe.most_units {
-            let (first, end) = self.contexts[context as usize];
-            let behind = &self.entries[first as usize..end as usize];
-            let entry = behind[alias::draw(behind, draws.word())];
-            context = entry.next;
-            if entry.len == FALLS_BACK {
-                continue;
-            }
-            if entry.len == ENDS {
-                break;
-            }
-            let text = &self.texts[entry.from as usize..(entry.from + entry.len) as usize];
-            let is_first_word = written == 0 && self.recipe.unit == Unit::Word;
-            let text = text
-                .strip_prefix(b" ")
-                .filter(|_| is_first_word)
-                .unwrap_or(text);
-            out.extend_from_slice(text);
-            written += 1;
         }
     }
 }
@@ -290,6 +281,7 @@ fn joined(texts: &[String]) -> (Vec<u8>, Vec<(u32, u32)>) {
         (from, text.len() as u32)
     };
     let ranges = texts.iter().map(range).collect();
+    all.resize(all.len() + walk::PIECE, 0);
     (all, ranges)
 }
 
@@ -305,17 +297,18 @@ impl Items for Maker {
     }
 
     fn append(&self, seed: u64, item: u64, out: &mut Vec<u8>) {
-        self.append_text(seed, item, out);
-        out.push(b'\n');
+        self.append_texts(seed, item..item + 1, out);
+    }
+
+    fn append_range(&self, seed: u64, items: Range<u64>, out: &mut Vec<u8>) {
+        self.append_texts(seed, items, out);
     }
 
     fn table(&self, seed: u64, first: u64, items: usize) -> Table {
-        let text = |item| {
-            let mut out = Vec::new();
-            self.append_text(seed, item, &mut out);
-            String::from_utf8_lossy(&out).into_owned()
-        };
-        Table::of_texts("text", (first..first + items as u64).map(text))
+        let mut lines = Vec::new();
+        self.append_texts(seed, first..first + items as u64, &mut lines);
+        let lines = String::from_utf8_lossy(&lines);
+        Table::of_texts("text", lines.split_terminator('\n').map(ToOwned::to_owned))
     }
 
     /// That a text ends, and is made of learned units alone: where it can be cut, it goes on from there.
@@ -353,7 +346,7 @@ impl Items for Maker {
     fn facts(&self) -> Vec<(String, String)> {
         vec![
             ("learned.texts".into(), self.learned_texts.to_string()),
-            ("contexts".into(), self.contexts.len().to_string()),
+            ("contexts".into(), self.contexts.to_string()),
         ]
     }
 }

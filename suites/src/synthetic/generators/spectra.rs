@@ -8,7 +8,9 @@
 //! by what kind of galaxy it is (J. Baldwin, M. Phillips, R. Terlevich, PASP 93, 5, 1981, figure 5).
 
 mod check;
+mod device;
 
+use assay_kernels::program::Program;
 use serde::{Deserialize, Serialize};
 
 use super::super::items::{Form, Items, append_f32};
@@ -21,6 +23,9 @@ const STREAM: u64 = 21;
 const LIGHT_KM_S: f64 = 299_792.458;
 /// Half the width of a line that is drawn, in standard deviations: what is left out is 4e-6 of its height.
 const REACH: f64 = 5.0;
+/// Least and largest standard deviation of lines, and equivalent width of H beta at rest in Ångström.
+const WIDTHS_KM_S: [f64; 2] = [50.0, 400.0];
+const EQUIVALENT_WIDTHS: [f64; 2] = [2.0, 60.0];
 /// Lines of the night sky, in Ångström, which are where the noise is highest.
 const SKY: [f64; 12] = [
     5578.9, 5891.6, 6302.1, 6365.5, 6865.7, 7278.3, 7342.9, 7752.6, 8346.6, 8401.5, 8887.9, 8922.0,
@@ -77,7 +82,7 @@ pub struct Spectra {
     pub least_snr: f64,
     /// and the most.
     pub most_snr: f64,
-    /// How many runs of masked pixels there are on average.
+    /// How many runs of masked pixels there are on average: at most one in [`PIXELS_PER_MASK`].
     pub masks: f64,
 }
 
@@ -113,6 +118,7 @@ struct Truth {
 }
 
 /// A recipe with what all spectra share.
+#[derive(Clone)]
 pub struct Maker {
     recipe: Spectra,
     /// Logarithm of the first wavelength, and from pixel to pixel.
@@ -122,7 +128,20 @@ pub struct Maker {
     sky: Vec<f32>,
 }
 
+/// Pixels that a run of masked ones has around it, at least on average.
+const PIXELS_PER_MASK: f64 = 64.0;
+
 impl Spectra {
+    /// With no more masks than so many pixels have room for: what a recipe has that says nothing of them.
+    #[must_use]
+    pub fn with_room_for_masks(self) -> Self {
+        let most = self.points as f64 / PIXELS_PER_MASK;
+        Self {
+            masks: self.masks.min(most),
+            ..self
+        }
+    }
+
     /// What makes them.
     ///
     /// # Errors
@@ -147,7 +166,7 @@ impl Spectra {
         within("most_redshift", self.most_redshift, 0.0, 20.0)?;
         within("least_snr", self.least_snr, 1e-3, 1e6)?;
         within("most_snr", self.most_snr, self.least_snr, 1e6)?;
-        within("masks", self.masks, 0.0, points as f64 / 64.0)?;
+        within("masks", self.masks, 0.0, points as f64 / PIXELS_PER_MASK)?;
         let log_from = libm::log(from);
         let log_step = (libm::log(to) - log_from) / (points - 1) as f64;
         let mut sky = vec![1.0_f32; points];
@@ -193,8 +212,8 @@ impl Maker {
         let mut truth = Truth {
             kind: draws.below(KINDS.len() as u64) as usize,
             redshift: recipe.most_redshift * draws.unit(),
-            width_km_s: between(50.0, 400.0, draws.unit()),
-            equivalent_width: between(2.0, 60.0, draws.unit()),
+            width_km_s: between(WIDTHS_KM_S[0], WIDTHS_KM_S[1], draws.unit()),
+            equivalent_width: between(EQUIVALENT_WIDTHS[0], EQUIVALENT_WIDTHS[1], draws.unit()),
             slope: -1.5 + 3.0 * draws.unit(),
             curvature: 0.4 * draws.normal(),
             snr: between(recipe.least_snr, recipe.most_snr, draws.unit()),
@@ -302,7 +321,7 @@ impl Items for Maker {
         let mut noise = vec![0.0; flux.len()];
         draws.normals(&mut noise);
         let scale = (1.0 / truth.snr) as f32;
-        let inverse = scale.powi(-2);
+        let inverse = 1.0 / (scale * scale);
         for ((flux, noise), sky) in flux.iter_mut().zip(&mut noise).zip(&self.sky) {
             *flux += scale * sky * *noise;
             // The noise is spent: its place takes the inverse variance.
@@ -348,6 +367,10 @@ impl Items for Maker {
                 number("masked", Some(0), masked),
             ],
         }
+    }
+
+    fn program(&self, seed: u64, items: usize) -> Option<Program> {
+        Some(device::program(self, seed, items))
     }
 
     fn check(&self, seed: u64, item: u64, bytes: &[u8]) -> Result<(), String> {

@@ -6,17 +6,19 @@ use serde_json::{Map, Value};
 use super::Items;
 use crate::synthetic::generators::grammar::Grammar;
 use crate::synthetic::generators::instructions::Instructions;
+use crate::synthetic::generators::language::Language;
 use crate::synthetic::generators::markov::Markov;
 use crate::synthetic::generators::pictures::Pictures;
 use crate::synthetic::generators::series::Series;
 use crate::synthetic::generators::spectra::Spectra;
 
 /// Names of the generators of items, the first being the default.
-pub const NAMES: [&str; 6] = [
+pub const NAMES: [&str; 7] = [
     "spectra",
     "series",
     "grammar",
     "markov",
+    "language",
     "instructions",
     "pictures",
 ];
@@ -36,6 +38,8 @@ pub enum Recipe {
     Grammar(Grammar),
     /// Texts of a Markov chain.
     Markov(Markov),
+    /// Texts of a language model.
+    Language(Language),
     /// Instruction records.
     Instructions(Instructions),
     /// Pictures with captions.
@@ -54,10 +58,15 @@ impl Recipe {
                 NAMES.join(", ")
             ));
         }
+        let says_masks = parameters.contains_key("masks");
         let object: Map<String, Value> = [(name.to_owned(), Value::Object(parameters))]
             .into_iter()
             .collect();
-        serde_json::from_value(Value::Object(object)).map_err(|error| format!("{name}: {error}"))
+        let recipe = serde_json::from_value(Value::Object(object));
+        Ok(match recipe.map_err(|error| format!("{name}: {error}"))? {
+            Self::Spectra(recipe) if !says_masks => Self::Spectra(recipe.with_room_for_masks()),
+            recipe => recipe,
+        })
     }
 
     /// Its name.
@@ -67,6 +76,7 @@ impl Recipe {
             Self::Series(_) => "series",
             Self::Grammar(_) => "grammar",
             Self::Markov(_) => "markov",
+            Self::Language(_) => "language",
             Self::Instructions(_) => "instructions",
             Self::Pictures(_) => "pictures",
         }
@@ -88,6 +98,7 @@ impl Recipe {
                 };
                 learned.map(|maker| Box::new(maker) as _)
             }
+            Self::Language(recipe) => recipe.build().map(|maker| Box::new(maker) as _),
             Self::Instructions(recipe) => recipe.build().map(|maker| Box::new(maker) as _),
             Self::Pictures(recipe) => recipe.build().map(|maker| Box::new(maker) as _),
         };
@@ -150,6 +161,12 @@ mod tests {
         assert!(of("series", json!({"points": "many"})).contains("invalid type"));
         assert!(of("series", json!({"points": 4})).starts_with("series: `points` is 4"));
         assert_eq!(of("pictures", json!({"size": 72})), "");
+        // As many masks as there is room for, unless more are asked for.
+        for points in [64, 128, 4096] {
+            assert_eq!(of("spectra", json!({"points": points})), "", "{points}");
+        }
+        let masks = of("spectra", json!({"points": 128, "masks": 4}));
+        assert!(masks.contains("`masks` is 4: expected 0 to 2"), "{masks}");
         let back: Recipe = serde_json::from_str("{\"markov\":{\"order\":2}}").unwrap();
         assert_eq!(
             back,

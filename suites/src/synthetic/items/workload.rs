@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use assay_kernels::{device, parameters};
 use assay_protocol::{
-    CaseSpec, Catalog, DeviceKind, Digest, Failure, Measured, ParamValue, ParameterInfo,
-    ParameterKind, Prepared, TimingMode, Verification, Work, Workload, WorkloadInfo,
+    CaseSpec, Catalog, DeviceKind, Digest, Direction, Failure, Measured, Metric, MetricKind,
+    ParamValue, ParameterInfo, ParameterKind, Prepared, TimingMode, Unit, Verification, Work,
+    Workload, WorkloadInfo,
 };
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::recipe::NAMES;
 use super::{Form, Items, Recipe, append_all, bytes};
+use crate::memory;
+use crate::synthetic::workload::MOST_ROWS;
 
 /// Items that are checked: each takes longer than it took to make.
 const CHECKED: u64 = 64;
@@ -41,19 +45,35 @@ impl Catalog for MakeItems {
             name: "synth-items".into(),
             summary: "makes spectra, series, texts, instruction records or pictures".into(),
             definition: 1,
-            parameters: vec![
-                integer("items", None),
-                generator,
-                integer("threads", Some(1)),
+            parameters: vec![integer("items", None), generator, parameters::threads()],
+            timing: vec![
+                TimingMode::Hot,
+                TimingMode::Cold,
+                TimingMode::Graph,
+                TimingMode::Host,
             ],
-            timing: vec![TimingMode::Hot],
-            devices: vec![DeviceKind::Cpu],
+            devices: vec![DeviceKind::Cpu, DeviceKind::Cuda],
         }
     }
 
     fn prepare(&self, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
-        Ok(Box::new(Case::new(case)?))
+        match case.device.kind {
+            DeviceKind::Cpu => Ok(Box::new(Case::new(case)?)),
+            DeviceKind::Cuda => on_cuda(case),
+        }
     }
+}
+
+/// Fails if items are more than memory holds, or than a seed has.
+fn check_size(items: u64, form: &Form) -> Result<(), Failure> {
+    if items >= MOST_ROWS {
+        return Err(Failure::Failed(format!(
+            "parameter `items` is {items}: expected fewer than 2^44, which is as many as a seed has"
+        )));
+    }
+    // Half of them are made once more to be compared.
+    let bytes = items.saturating_mul(form.bytes() as u64);
+    device::memory::ensure_fits(bytes.saturating_add(bytes / 2))
 }
 
 struct Case {
@@ -63,28 +83,63 @@ struct Case {
     pool: ThreadPool,
     prepared: Prepared,
     made: Vec<u8>,
+    /// Whether [`memory::peak`] tells of it alone.
+    is_watched: bool,
+    /// Most bytes held while it was timed.
+    peak: Option<f64>,
+}
+
+/// A parameter that is a count.
+fn count(case: &CaseSpec, name: &str) -> Result<u64, Failure> {
+    let value = case.params.get(name).and_then(ParamValue::as_u64);
+    value.filter(|n| *n >= 1).ok_or_else(|| {
+        Failure::Failed(format!(
+            "parameter `{name}`: expected an integer of at least 1"
+        ))
+    })
+}
+
+fn recipe(case: &CaseSpec) -> Result<Recipe, Failure> {
+    let generator = case.params.get("generator").and_then(ParamValue::as_str);
+    let recipe = Recipe::of(generator.unwrap_or(NAMES[0]), serde_json::Map::new());
+    recipe.map_err(|what| Failure::Failed(format!("parameter `generator`: {what}")))
+}
+
+/// Items that a device makes where they are to be used: they stay there.
+fn on_cuda(case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
+    let (items, recipe) = (count(case, "items")?, recipe(case)?);
+    let alone = || {
+        Failure::Skipped(format!(
+            "`{}` are made by the host alone: none of their kernels are written for CUDA devices",
+            recipe.name()
+        ))
+    };
+    if !matches!(recipe, Recipe::Spectra(_)) {
+        return Err(alone());
+    }
+    let maker = recipe.build(None).map_err(Failure::Failed)?;
+    check_size(items, &maker.form())?;
+    let program = maker.program(case.seed.0, items as usize);
+    device::prepare(case, program.ok_or_else(alone)?)
 }
 
 impl Case {
     fn new(case: &CaseSpec) -> Result<Self, Failure> {
-        let count = |name: &str| {
-            let value = case.params.get(name).and_then(ParamValue::as_u64);
-            value.filter(|n| *n >= 1).ok_or_else(|| {
-                Failure::Failed(format!(
-                    "parameter `{name}`: expected an integer of at least 1"
-                ))
-            })
-        };
-        let (items, threads) = (count("items")?, count("threads")?);
-        let generator = case.params.get("generator").and_then(ParamValue::as_str);
-        let recipe = Recipe::of(generator.unwrap_or(NAMES[0]), serde_json::Map::new());
-        let recipe =
-            recipe.map_err(|what| Failure::Failed(format!("parameter `generator`: {what}")))?;
+        if case.timing != TimingMode::Hot {
+            return Err(Failure::Skipped(format!(
+                "timing mode `{}` is for CUDA devices",
+                case.timing
+            )));
+        }
+        let (items, threads) = (count(case, "items")?, count(case, "threads")?);
+        let recipe = recipe(case)?;
+        let is_watched = memory::watch();
         let maker = recipe.build(None).map_err(Failure::Failed)?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads as usize)
             .build()
             .map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?;
+        check_size(items, &maker.form())?;
         let seed = case.seed.0;
         // How many bytes lines have is known when they are made.
         let made = pool.install(|| bytes(&*maker, seed, 0, items));
@@ -97,6 +152,7 @@ impl Case {
                 formula: "bytes = those of the items; items = items".into(),
                 ..Work::default()
             },
+            metrics: is_watched.then(peak_memory).into_iter().collect(),
             deterministic: true,
             facts,
             ..Prepared::default()
@@ -108,6 +164,8 @@ impl Case {
             pool,
             prepared,
             made,
+            is_watched,
+            peak: None,
         })
     }
 
@@ -145,6 +203,7 @@ impl Workload for Case {
 
     /// That the first items are what their labels say, and that one thread makes the same from the middle on.
     fn verify(&mut self) -> Result<Verification, Failure> {
+        self.peak = memory::peak().filter(|_| self.is_watched);
         let first = self.first_items();
         let wrong: Vec<String> = (0..)
             .zip(&first)
@@ -177,7 +236,18 @@ impl Workload for Case {
     }
 
     fn finish(&mut self) -> Result<BTreeMap<String, f64>, Failure> {
-        Ok(BTreeMap::new())
+        let peak = self.peak.map(|peak| ("peak_memory".to_owned(), peak));
+        Ok(peak.into_iter().collect())
+    }
+}
+
+/// Resident memory at its most while it was timed, with all that was made.
+fn peak_memory() -> Metric {
+    Metric {
+        name: "peak_memory".into(),
+        unit: Unit::from("B"),
+        direction: Direction::Lower,
+        kind: MetricKind::Case,
     }
 }
 
@@ -220,5 +290,19 @@ mod tests {
         let error = |case: &CaseSpec| format!("{:?}", MakeItems.prepare(case).err().unwrap());
         assert!(error(&case("spectra", 0)).contains("`items`"));
         assert!(error(&case("novels", 1)).contains("`generator`"));
+        let mut elsewhere = case("grammar", 1);
+        elsewhere.device = "cuda".parse().unwrap();
+        assert!(error(&elsewhere).contains("`grammar` are made by the host alone"));
+        let mut cold = case("grammar", 1);
+        cold.timing = TimingMode::Cold;
+        assert!(error(&cold).contains("for CUDA devices"));
+        assert!(error(&case("spectra", 1 << 44)).contains("as many as a seed has"));
+        for generator in ["spectra", "grammar"] {
+            let large = error(&case(generator, 1 << 43));
+            assert!(
+                large.contains("Skipped") && large.contains("not enough memory"),
+                "{large}"
+            );
+        }
     }
 }

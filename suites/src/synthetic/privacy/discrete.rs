@@ -25,7 +25,7 @@ impl Rational {
             return Err(PrivacyError::Parameter {
                 name: "the squared scale of noise",
                 value,
-                expected: "a number above 0 and at most 2^40",
+                expected: "a number above 0 and at most 2^40; more epsilon takes less noise",
             });
         }
         Ok(Self {

@@ -68,6 +68,10 @@ pub fn epsilon(rho: f64, delta_allowed: f64) -> f64 {
     }
     while most - least > 1e-12 * most {
         let middle = f64::midpoint(least, most);
+        // Among the least numbers that there are, none lies between.
+        if middle <= least || middle >= most {
+            break;
+        }
         if is_enough(middle) {
             most = middle;
         } else {
@@ -86,6 +90,9 @@ pub fn rho(budget: Budget) -> f64 {
     }
     while most - least > 1e-12 * most {
         let middle = f64::midpoint(least, most);
+        if middle <= least || middle >= most {
+            break;
+        }
         if keeps(middle) {
             least = middle;
         } else {
@@ -101,14 +108,22 @@ mod tests {
 
     use super::super::Budget;
     use super::super::gaussian::analytic_delta;
-    use super::{delta, epsilon, of_gaussian, rho, variance_for};
+    use super::{
+        delta, epsilon, exponential_for, of_exponential, of_gaussian, of_pure, rho, variance_for,
+    };
 
     #[test]
     fn known_answers() {
-        // cdp2adp.py, which the authors published with their paper: cdp_rho(1, 1e-9) = 0.0122..., cdp_eps(0.5, 1e-6).
+        // cdp2adp.py, which the authors published with their paper: cdp_rho(1, 1e-9), cdp_eps(0.5, 1e-6).
         let budget = Budget::new(1.0, 1e-9).unwrap();
         let spent = rho(budget);
-        assert!((delta(spent, 1.0) / 1e-9 - 1.0).abs() < 1e-6);
+        assert!((spent - 0.014_973_06).abs() < 1e-8, "{spent}");
+        let needed = epsilon(0.5, 1e-6);
+        assert!((needed - 5.221_534_4).abs() < 1e-6, "{needed}");
+        // Bun and Steinke, proposition 1.4; Cesar and Rogers, lemma 3.2.
+        assert!((of_pure(0.5) - 0.125).abs() < 1e-15);
+        assert!((of_exponential(2.0) - 0.5).abs() < 1e-15);
+        assert!((exponential_for(0.5) - 2.0).abs() < 1e-15);
         // Bun and Steinke's own conversion, proposition 1.3, is never better.
         let simple = spent + 2.0 * (spent * 1e9_f64.ln()).sqrt();
         assert!(simple > 1.0 && simple < 1.2, "{simple}");

@@ -51,7 +51,8 @@ pub fn tv_complement(real: &[u32], synthetic: &[u32]) -> Option<f64> {
     let distance: f64 = (0..a.len().max(b.len()))
         .map(|place| (share(&a, total_a, place) - share(&b, total_b, place)).abs())
         .sum();
-    Some(1.0 - distance / 2.0)
+    // Many roundings may add up to a little more than all.
+    Some((1.0 - distance / 2.0).max(0.0))
 }
 
 /// How much of the real range the synthetic values span; `None` where there is no range. `SDMetrics`: `RangeCoverage`.

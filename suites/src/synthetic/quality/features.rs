@@ -216,6 +216,41 @@ fn sums(rows: &[f64], width: usize, targets: &[f64], weights: &[f64]) -> (Vec<f6
     total
 }
 
+/// How many features are independent of one another: the rank of the rows as a matrix, a feature counting as a combination of
+/// others where these leave less than one part in 10^9 of its sum of squares.
+///
+/// By a Cholesky decomposition of the matrix of products with complete pivoting (N. Higham, "Accuracy and Stability of Numerical
+/// Algorithms", 2002, section 10.3).
+pub fn rank(rows: &[f64], width: usize) -> usize {
+    const LEAST: f64 = 1e-9;
+    let targets = vec![0.0; rows.len() / width];
+    // The Hessian where all weights are 0 is the matrix of products, times 1/4.
+    let (_, mut products) = sums(rows, width, &targets, &vec![0.0; width]);
+    let scales: Vec<f64> = (0..width).map(|i| products[i * width + i].sqrt()).collect();
+    for (place, value) in products.iter_mut().enumerate() {
+        let scale = scales[place / width] * scales[place % width];
+        *value = if scale > 0.0 { *value / scale } else { 0.0 };
+    }
+    let mut left: Vec<usize> = (0..width).collect();
+    while let Some(place) = (0..left.len()).max_by(|a, b| {
+        let diagonal = |place: usize| products[left[place] * (width + 1)];
+        diagonal(*a).total_cmp(&diagonal(*b))
+    }) {
+        let pivot = left[place];
+        if products[pivot * (width + 1)] <= LEAST {
+            break;
+        }
+        left.swap_remove(place);
+        for i in &left {
+            let factor = products[i * width + pivot] / products[pivot * (width + 1)];
+            for j in &left {
+                products[i * width + j] -= factor * products[pivot * width + j];
+            }
+        }
+    }
+    width - left.len()
+}
+
 /// The probability that each row's target is 1.
 pub fn probabilities(rows: &[f64], width: usize, weights: &[f64]) -> Vec<f64> {
     rows.par_chunks_exact(width)
@@ -258,7 +293,22 @@ pub fn auc(scores: &[f64], targets: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{auc, logistic, probabilities};
+    use super::{auc, logistic, probabilities, rank};
+
+    #[test]
+    fn combinations_of_others_do_not_count() {
+        // Two labels and a one; a sum; nothing but zeros.
+        let row = |i: u32| {
+            let (label, x) = (f64::from(i % 2), f64::from(i % 7));
+            [label, 1.0 - label, x, x + 3.0 * label, 0.0, 1.0]
+        };
+        let rows: Vec<f64> = (0..100).flat_map(row).collect();
+        assert_eq!(rank(&rows, 6), 3);
+        // Where a label is missing once, two labels and a one are three things.
+        let mut gap = rows.clone();
+        (gap[0], gap[1]) = (0.0, 0.0);
+        assert_eq!(rank(&gap, 6), 4);
+    }
 
     #[test]
     fn areas_by_hand() {

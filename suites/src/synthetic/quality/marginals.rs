@@ -1,6 +1,6 @@
 //! Marginals of several columns at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 
@@ -10,30 +10,29 @@ use crate::synthetic::table::{MISSING, Table, Values};
 /// Bins of a column of numbers, each with as many real rows.
 const BINS: usize = 16;
 
-/// Mean total-variation distance between the `k`-way marginals of two tables, over all sets of `k` columns or, where there are
+/// Mean total-variation distance between the `K`-way marginals of two tables, over all sets of `K` columns or, where there are
 /// more, `most` of them drawn at random: 0 is best, 1 worst. Numbers are in 16 bins of equally many real rows; a missing value is a
-/// value; keys are left out. `None` where there are fewer than `k` columns, or no rows.
+/// value; keys are left out. `None` where there are fewer than `K` columns, or no rows.
 ///
 /// This is the error that R. `McKenna`, G. Miklau and D. Sheldon report ("Winning the NIST Contest", 2021, section 5).
-pub fn error(real: &Table, synthetic: &Table, k: usize, most: usize, seed: u64) -> Option<f64> {
+pub fn error<const K: usize>(
+    real: &Table,
+    synthetic: &Table,
+    most: usize,
+    seed: u64,
+) -> Option<f64> {
     let columns: Vec<[Vec<u32>; 2]> = real
         .columns
         .iter()
         .zip(&synthetic.columns)
         .filter_map(|(a, b)| levels(&a.values, &b.values))
         .collect();
-    if columns.len() < k || real.rows() == 0 || synthetic.rows() == 0 {
+    if columns.len() < K || real.rows() == 0 || synthetic.rows() == 0 {
         return None;
     }
-    let sets = sets(columns.len(), k, most, seed);
-    let distance = |set: &Vec<usize>| {
-        let of = |table: usize| {
-            let chosen: Vec<&[u32]> = set
-                .iter()
-                .map(|column| columns[*column][table].as_slice())
-                .collect();
-            shares(&chosen)
-        };
+    let sets: Vec<[usize; K]> = sets(columns.len(), most, seed);
+    let distance = |set: &[usize; K]| {
+        let of = |table: usize| shares(set.map(|column| columns[column][table].as_slice()));
         let (a, b) = (of(0), of(1));
         let shared: f64 = a
             .iter()
@@ -52,20 +51,25 @@ pub fn error(real: &Table, synthetic: &Table, k: usize, most: usize, seed: u64) 
     Some((mean * 1e12).round() / 1e12)
 }
 
-/// The share of rows with each combination of codes, which are below 2^16 or missing.
-fn shares(columns: &[&[u32]]) -> HashMap<u64, f64> {
+/// The share of rows with each combination of codes.
+fn shares<const K: usize>(columns: [&[u32]; K]) -> HashMap<[u32; K], f64> {
     let rows = columns[0].len();
-    let mut counts: HashMap<u64, f64> = HashMap::new();
+    let mut counts: HashMap<[u32; K], f64> = HashMap::new();
     for row in 0..rows {
-        let key = columns.iter().fold(0_u64, |key, column| {
-            key << 16 | u64::from(column[row] & 0xFFFF)
-        });
+        let key = columns.map(|column| column[row]);
         *counts.entry(key).or_default() += 1.0;
     }
     for count in counts.values_mut() {
         *count /= rows as f64;
     }
     counts
+}
+
+/// Whether a table has `K` columns whose values can be counted: keys cannot.
+pub fn has_sets<const K: usize>(table: &Table) -> bool {
+    let is_key = |values: &Values| matches!(values, Values::Key { .. });
+    let counted = table.columns.iter().filter(|one| !is_key(&one.values));
+    counted.count() >= K && table.rows() > 0
 }
 
 /// The levels of a column in both tables; `None` of keys.
@@ -94,50 +98,112 @@ pub fn levels(real: &Values, synthetic: &Values) -> Option<[Vec<u32>; 2]> {
     }
 }
 
-/// All sets of `k` of `n` columns, or `most` of them drawn at random without repetition.
-fn sets(n: usize, k: usize, most: usize, seed: u64) -> Vec<Vec<usize>> {
-    let mut all: Vec<Vec<usize>> = vec![vec![]];
-    for _ in 0..k {
-        all = all
-            .into_iter()
-            .flat_map(|set| {
-                let from = set.last().map_or(0, |last| last + 1);
-                (from..n).map(move |next| [set.clone(), vec![next]].concat())
-            })
-            .collect();
+/// All sets of `K` of `n` columns, or `most` of them drawn at random without repetition; each in ascending order.
+fn sets<const K: usize>(n: usize, most: usize, seed: u64) -> Vec<[usize; K]> {
+    if count(n, K) <= most as u128 {
+        return all_sets(n);
     }
-    if all.len() > most {
-        let mut draws = Draws::of_row(seed, 0, 0);
-        for place in 0..most {
-            let other = place + draws.below((all.len() - place) as u64) as usize;
-            all.swap(place, other);
+    let mut draws = Draws::of_row(seed, 0, 0);
+    let (mut sets, mut known) = (vec![], HashSet::new());
+    while sets.len() < most {
+        let mut set = [0; K];
+        for place in 0..K {
+            // One of the columns that are not in it yet, counted past those that are.
+            let mut column = draws.below((n - place) as u64) as usize;
+            for before in &set[..place] {
+                column += usize::from(column >= *before);
+            }
+            set[place] = column;
+            set[..=place].sort_unstable();
         }
-        all.truncate(most);
+        if known.insert(set) {
+            sets.push(set);
+        }
     }
-    all
+    sets
+}
+
+/// How many sets of `k` of `n` things there are, or the largest number where that is more.
+fn count(n: usize, k: usize) -> u128 {
+    (0..k).fold(1_u128, |sets, place| {
+        sets.saturating_mul((n - place) as u128) / (place as u128 + 1)
+    })
+}
+
+/// All of them, in the order of a dictionary.
+fn all_sets<const K: usize>(n: usize) -> Vec<[usize; K]> {
+    let mut sets = vec![];
+    let mut set: [usize; K] = std::array::from_fn(|place| place);
+    loop {
+        sets.push(set);
+        let Some(place) = (0..K).rev().find(|place| set[*place] < n - K + place) else {
+            return sets;
+        };
+        set[place] += 1;
+        for next in place + 1..K {
+            set[next] = set[next - 1] + 1;
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{error, sets};
-    use crate::synthetic::table::census;
+    use crate::synthetic::table::{Column, Table, categories, census};
 
     #[test]
     fn sets_are_all_or_different() {
-        assert_eq!(sets(5, 3, 100, 0).len(), 10);
-        let mut some = sets(15, 3, 50, 3);
-        assert_eq!(some.len(), 50);
-        some.sort();
-        some.dedup();
-        assert_eq!(some.len(), 50);
+        let all = sets::<3>(5, 100, 0);
+        assert_eq!((all.len(), all[0], all[9]), (10, [0, 1, 2], [2, 3, 4]));
+        // One fewer than there are: nearly all must be met.
+        for (n, most) in [(15, 50), (15, 454), (3, 1)] {
+            let mut some = sets::<2>(n, most.min(n * (n - 1) / 2 - 1), 3);
+            let drawn = some.len();
+            assert!(some.iter().all(|[a, b]| a < b && *b < n));
+            some.sort_unstable();
+            some.dedup();
+            assert_eq!(some.len(), drawn);
+        }
+    }
+
+    #[test]
+    fn of_many_columns_sets_are_drawn_evenly_without_making_all() {
+        // 166 billion sets: whoever made them would not come to an end.
+        let some = sets::<3>(10_000, 455, 1);
+        assert_eq!(some.len(), 455);
+        let low = some.iter().flatten().filter(|column| **column < 5_000);
+        assert!((600..765).contains(&low.count()));
+        // Of 4 columns there are 4 sets of 3: each is left out about as often.
+        let mut counts = [0; 4];
+        for seed in 0..4_000 {
+            counts[6 - sets::<3>(4, 1, seed)[0].iter().sum::<usize>()] += 1;
+        }
+        assert!(counts.iter().all(|n| (900..1100).contains(n)), "{counts:?}");
+    }
+
+    #[test]
+    fn labels_beyond_sixteen_bits_are_told_apart() {
+        let table = |shift: u32| {
+            // Code `i + 65536` where the other table has code `i`.
+            let texts = (0..70_000_u32).chain((0..100).map(|i| i + shift));
+            let texts = texts.map(|i| i.to_string());
+            let column = |name: &str| Column {
+                name: name.into(),
+                values: categories(texts.clone()),
+            };
+            Table::new(vec![column("a"), column("b")]).unwrap()
+        };
+        let rows: Vec<usize> = (70_000..70_100).collect();
+        let (real, made) = (table(0).select(&rows), table(65_536).select(&rows));
+        assert_eq!(error::<2>(&real, &made, 1, 0), Some(1.0));
     }
 
     #[test]
     fn a_table_is_no_distance_from_itself_and_some_from_another() {
         let (a, b) = (census::rows(1, 0, 2000), census::rows(2, 0, 2000));
-        assert!(error(&a, &a, 2, 30, 0).unwrap() < 1e-15);
-        let other = error(&a, &b, 2, 30, 0).unwrap();
+        assert!(error::<2>(&a, &a, 30, 0).unwrap() < 1e-15);
+        let other = error::<2>(&a, &b, 30, 0).unwrap();
         assert!((0.01..0.2).contains(&other), "{other}");
-        assert!(error(&a, &b, 16, 30, 0).is_none());
+        assert!(error::<16>(&a, &b, 30, 0).is_none());
     }
 }

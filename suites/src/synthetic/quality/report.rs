@@ -1,21 +1,32 @@
 //! All scores of a synthetic table beside its floors.
 
+use assay_protocol::{DeviceSelector, Failure};
 use serde::Serialize;
 
-use super::copies::{Closeness, closeness};
+use super::closeness::{Closeness, Yardstick};
+use super::constraints::{Constraints, Declared, constraints};
+use super::copies::{Copies, copies};
 use super::detection::{Detection, detect};
 use super::utility::{Utility, utility};
-use super::{columns, marginals, pairs};
+use super::{columns, marginals, pairs, some_places, some_rows};
 use crate::synthetic::generators::independent::Independent;
 use crate::synthetic::random::{Bits as _, Draws};
 use crate::synthetic::table::{Table, TableError};
 
 /// Sets of columns whose marginals are compared, at most.
 const SETS: usize = 455;
-/// Rows that are compared one with another, at most: the work grows with the square.
-const CLOSE_ROWS: usize = 5_000;
 /// Rows of which detection and utility learn, at most.
 const LEARNED_ROWS: usize = 20_000;
+/// Columns that detection and utility see, at most, and of which utility is taken: their work goes with the square of the first (with
+/// its cube, where there are fewer rows), and with the second.
+const LEARNED_COLUMNS: usize = 100;
+const TARGETS: usize = 25;
+/// Random streams of those columns.
+const COLUMNS_STREAM: u64 = 20;
+const TARGETS_STREAM: u64 = 21;
+/// Random stream of a bootstrap, and the first of those of the rows that are learned of.
+const BOOTSTRAP_STREAM: u64 = 4;
+const LEARNED_STREAM: u64 = 10;
 
 /// What a table scores.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -24,6 +35,12 @@ pub struct Report {
     pub columns: Vec<ColumnScore>,
     /// Each pair of columns that has a score.
     pub pairs: Vec<PairScore>,
+    /// Columns of the synthetic table that the real one has not: nothing is said of them.
+    pub extra_columns: Vec<String>,
+    /// How many columns detection and utility see, and of how many; absent where they see all.
+    pub learned_columns: Option<[usize; 2]>,
+    /// Of how many columns utility is taken, and of how many; absent where it is of all that they see.
+    pub utility_targets: Option<[usize; 2]>,
     /// The scores in short.
     pub scores: Scores,
     /// What as many rows drawn from the real ones score: the best that can be hoped for.
@@ -32,10 +49,24 @@ pub struct Report {
     pub independent: Scores,
     /// Whether a classifier tells rows apart.
     pub detection: Option<Detection>,
+    /// Whether it tells those of the bootstrap apart, and independent columns.
+    pub detection_floors: [Option<Detection>; 2],
     /// What can be learned from them, for each column.
     pub utility: Vec<Utility>,
-    /// What they give away.
+    /// Mean of what is [kept](Utility::kept), over columns from which there is something to learn.
+    pub utility_kept: Option<f64>,
+    /// The same of the bootstrap, and of independent columns.
+    pub utility_floors: [Option<f64>; 2],
+    /// Rows that are no new ones.
+    pub copies: Copies,
+    /// The same of the bootstrap, which has nothing else, and of independent columns.
+    pub copies_floors: [Copies; 2],
+    /// How close they come to real ones.
     pub closeness: Option<Closeness>,
+    /// How close the bootstrap comes, whose rows are real ones, and independent columns.
+    pub closeness_floors: [Option<Closeness>; 2],
+    /// What rows break of what is declared; absent where nothing is.
+    pub constraints: Option<Constraints>,
 }
 
 /// Means over columns and pairs, and errors of marginals.
@@ -45,7 +76,9 @@ pub struct Scores {
     pub shapes: f64,
     /// Mean of the pairs' trends.
     pub trends: f64,
-    /// Mean of both, as `SDMetrics`' quality report takes it.
+    /// Mean of both. The quality report of `SDMetrics` takes it over the same scores, but for two things: by default it leaves out pairs
+    /// that hang together weakly in the real table (its thresholds), and where one column of a pair has numbers and the other categories, it
+    /// puts the numbers of either table in bins of its own range, not, as here and in its `ContingencySimilarity`, of the real one's.
     pub quality: f64,
     /// Mean coverage of ranges and categories.
     pub coverage: f64,
@@ -78,54 +111,156 @@ pub struct PairScore {
 }
 
 /// Scores a synthetic table against the real one it was learned from. `held_out` are real rows that it was not learned from,
-/// where there are some; without them, utility is tested on the rows that were learned from, and nothing is said of closeness.
+/// where there are some; without them, utility is tested on the rows that were learned from, and nothing is said of overfitting.
+/// Rows of large tables, and columns of wide ones, are drawn at random where work would grow too much with them; copies are looked for
+/// among all.
 ///
 /// # Errors
-/// If the tables have other columns.
+/// If the tables have other columns, or no rows.
 pub fn report(
     real: &Table,
     held_out: Option<&Table>,
     synthetic: &Table,
     seed: u64,
 ) -> Result<Report, TableError> {
+    report_on(&DeviceSelector::CPU, real, held_out, synthetic, None, seed)
+}
+
+/// As [`report`], with distances taken by a device: a CUDA device compares more rows. `declared` is what rows are to keep to, if that is
+/// known.
+///
+/// # Errors
+/// If the tables have other columns or no rows, or if the device cannot.
+pub fn report_on(
+    device: &DeviceSelector,
+    real: &Table,
+    held_out: Option<&Table>,
+    synthetic: &Table,
+    declared: Option<Declared<'_>>,
+    seed: u64,
+) -> Result<Report, TableError> {
+    // Before columns are compared: those of a table without rows hold nothing that could fit.
+    ensure_rows("real", Some(real))?;
+    ensure_rows("synthetic", Some(synthetic))?;
+    ensure_rows("held-out", held_out)?;
+    let extra_columns = real.lacks(synthetic);
+    let real = real.with_keys_of(synthetic);
+    let real = real.as_ref();
     let synthetic = &real.align(synthetic)?;
-    if real.rows() == 0 || synthetic.rows() == 0 {
-        return Err(TableError::Table(
-            "a table without rows has no scores".into(),
-        ));
-    }
     let held_out = held_out.map(|table| real.align(table)).transpose()?;
     let rows = synthetic.rows();
     let independent = Independent::fit(real)?.rows(seed, 0, rows);
     let independent = real.align(&independent)?;
-    let bootstrap = real.select(&drawn(real.rows(), rows, seed));
-    let first =
-        |table: &Table, most: usize| table.select(&(0..table.rows().min(most)).collect::<Vec<_>>());
-    let [train, made] = [real, synthetic].map(|table| first(table, LEARNED_ROWS));
+    let drawn = drawn(real.rows(), rows, seed);
+    let bootstrap = real.select(&drawn);
+    let constraints = declared
+        .map(|declared| constraints(declared, [real, synthetic, &independent], &drawn))
+        .transpose()?;
     let test = held_out.as_ref().unwrap_or(real);
-    let test = first(test, LEARNED_ROWS);
-    let close = held_out.as_ref().and_then(|held_out| {
-        let [train, held_out, made, random] =
-            [real, held_out, synthetic, &independent].map(|table| first(table, CLOSE_ROWS));
-        closeness(&train, &held_out, &made, &random)
-    });
+    let learned = learned([real, synthetic, test, &bootstrap, &independent], seed);
+    let close = closeness(
+        device,
+        [real, synthetic, &bootstrap, &independent],
+        held_out.as_ref(),
+        seed,
+    );
+    let [close, of_bootstrap, of_independent] = close.map_err(|failure| {
+        TableError::Table(format!("distances to the closest record: {failure}"))
+    })?;
     Ok(Report {
+        extra_columns,
+        learned_columns: learned.columns,
+        utility_targets: learned.targets,
         columns: column_scores(real, synthetic),
         pairs: pair_scores(real, synthetic),
         scores: scores(real, synthetic, seed),
         bootstrap: scores(real, &bootstrap, seed),
         independent: scores(real, &independent, seed),
-        detection: detect(&train, &made),
-        utility: (0..real.columns.len())
-            .filter_map(|column| utility(&train, &made, &test, column))
-            .collect(),
+        utility_kept: learned.kept(0),
+        utility_floors: [learned.kept(1), learned.kept(2)],
+        utility: learned.utility,
+        detection: learned.detection,
+        detection_floors: learned.detection_floors,
+        copies: copies(real, synthetic),
+        copies_floors: [&bootstrap, &independent].map(|table| copies(real, table)),
         closeness: close,
+        closeness_floors: [of_bootstrap, of_independent],
+        constraints,
     })
+}
+
+/// What classifiers learn.
+struct Learned {
+    columns: Option<[usize; 2]>,
+    targets: Option<[usize; 2]>,
+    detection: Option<Detection>,
+    detection_floors: [Option<Detection>; 2],
+    utility: Vec<Utility>,
+}
+
+impl Learned {
+    /// Mean of what synthetic rows, a bootstrap or independent columns keep.
+    fn kept(&self, which: usize) -> Option<f64> {
+        let of_columns = self.utility.iter().filter_map(Utility::kept);
+        Some(mean(of_columns.map(|kept| kept[which]))).filter(|mean| !mean.is_nan())
+    }
+}
+
+/// Detection and utility of the real table, the synthetic one, what utility is tested on, a bootstrap and independent columns; of some
+/// rows and columns, where there are many.
+fn learned(tables: [&Table; 5], seed: u64) -> Learned {
+    let all = tables[0].columns.len();
+    let columns = some_places(all, LEARNED_COLUMNS, seed, COLUMNS_STREAM);
+    let targets = some_places(columns.len(), TARGETS, seed, TARGETS_STREAM);
+    let mut stream = LEARNED_STREAM;
+    let [train, made, test, again, apart] = tables.map(|table| {
+        stream += 1;
+        some_rows(table, LEARNED_ROWS, seed, stream).columns_at(&columns)
+    });
+    let of = |some: usize, all: usize| (some < all).then_some([some, all]);
+    let utility = targets
+        .iter()
+        .filter_map(|column| utility(&train, [&made, &again, &apart], &test, *column));
+    Learned {
+        utility: utility.collect(),
+        columns: of(columns.len(), all),
+        targets: of(targets.len(), columns.len()),
+        detection: detect(&train, &made),
+        detection_floors: [&again, &apart].map(|table| detect(&train, table)),
+    }
+}
+
+/// That a table, if there is one, has rows.
+fn ensure_rows(which: &str, table: Option<&Table>) -> Result<(), TableError> {
+    if table.is_some_and(|table| table.rows() == 0) {
+        return Err(TableError::Table(format!(
+            "the {which} table has no rows: there is nothing to score"
+        )));
+    }
+    Ok(())
+}
+
+/// How close three tables come to the first.
+fn closeness(
+    device: &DeviceSelector,
+    [real, synthetic, bootstrap, independent]: [&Table; 4],
+    held_out: Option<&Table>,
+    seed: u64,
+) -> Result<[Option<Closeness>; 3], Failure> {
+    let yardstick = Yardstick::new(device, real, held_out, synthetic.rows(), seed)?;
+    let Some(yardstick) = yardstick else {
+        return Ok([None; 3]);
+    };
+    Ok([
+        yardstick.closeness(synthetic)?,
+        yardstick.closeness(bootstrap)?,
+        yardstick.closeness(independent)?,
+    ])
 }
 
 /// `rows` of `of` rows, with repetition.
 fn drawn(of: usize, rows: usize, seed: u64) -> Vec<usize> {
-    let row = |row| Draws::of_row(seed, 4, row).below(of as u64) as usize;
+    let row = |row| Draws::of_row(seed, BOOTSTRAP_STREAM, row).below(of as u64) as usize;
     (0..rows as u64).map(row).collect()
 }
 
@@ -161,14 +296,13 @@ pub fn scores(real: &Table, synthetic: &Table, seed: u64) -> Scores {
     let columns = column_scores(real, synthetic);
     let shapes = mean(columns.iter().filter_map(|column| column.shape));
     let trends = mean(pair_scores(real, synthetic).iter().map(|pair| pair.trend));
-    let error = |k| marginals::error(real, synthetic, k, SETS, seed).unwrap_or(f64::NAN);
     Scores {
         shapes,
         trends,
         quality: mean([shapes, trends].into_iter().filter(|score| !score.is_nan())),
         coverage: mean(columns.iter().filter_map(|column| column.coverage)),
-        two_way: error(2),
-        three_way: error(3),
+        two_way: marginals::error::<2>(real, synthetic, SETS, seed).unwrap_or(f64::NAN),
+        three_way: marginals::error::<3>(real, synthetic, SETS, seed).unwrap_or(f64::NAN),
     }
 }
 
@@ -201,7 +335,67 @@ mod tests {
             report.scores.three_way < report.independent.three_way,
             "{report:?}"
         );
-        assert!(report.closeness.unwrap().exact_copies < 0.01);
+        assert!(report.copies.exact_copies < 0.01);
+        let [bootstrap, independent] = report.detection_floors.map(Option::unwrap);
+        let detection = report.detection.unwrap();
+        assert!(detection.pmse_ratio < independent.pmse_ratio + 1.0 && bootstrap.pmse_ratio < 1.5);
+        let kept = report.utility_kept.unwrap();
+        let [best, worst] = report.utility_floors.map(Option::unwrap);
+        assert!(worst + 0.1 < kept && kept < best, "{worst} {kept} {best}");
+        // A bootstrap gives rows away; columns that are independent give away nothing but ranges.
+        let [bootstrap, independent] = report.copies_floors;
+        assert_eq!((bootstrap.copied_rows, independent.copied_rows), (2000, 0));
+        let [bootstrap, independent] = report.closeness_floors.map(Option::unwrap);
+        let close = report.closeness.unwrap();
+        assert!(bootstrap.distance < 1e-9 && close.distance < independent.distance);
+        // A quarter of the rows learned from are compared, as many as are held out; of the rest nothing is told.
+        assert!(
+            bootstrap.overfit_protection.unwrap() < 0.85,
+            "{bootstrap:?}"
+        );
+        for protected in [close, independent] {
+            assert!(
+                protected.overfit_protection.unwrap() > 0.85,
+                "{protected:?}"
+            );
+        }
         assert_eq!((report.columns.len(), report.pairs.len()), (15, 105));
+    }
+
+    #[test]
+    fn of_wide_tables_some_columns_are_learned_of_and_that_is_said() {
+        let table = |from: u64| census::households_from(1, from, 120, 130);
+        let found = report(&table(0), None, &table(120), 7).unwrap();
+        assert_eq!(found.learned_columns, Some([100, 130]));
+        assert_eq!(found.utility_targets, Some([25, 100]));
+        assert!(found.utility.len() <= 25 && found.utility.len() > 15);
+        let different: std::collections::HashSet<_> =
+            found.utility.iter().map(|one| &one.target).collect();
+        assert_eq!(different.len(), found.utility.len());
+        assert_eq!(found.columns.len(), 130, "all else is of all");
+        let narrow = report(&census::rows(1, 0, 60), None, &table(0), 7).unwrap();
+        assert_eq!(
+            (narrow.learned_columns, narrow.utility_targets),
+            (None, None)
+        );
+        assert_eq!(narrow.extra_columns.len(), 115);
+    }
+
+    #[test]
+    fn copies_are_found_wherever_they_lie_and_without_rows_held_out() {
+        // Beyond the first five thousand rows, which are as many as are compared one by one.
+        let real = census::rows(1, 0, 5600);
+        let places: Vec<usize> = (5400..5500).chain(5400..5450).collect();
+        let copied = real.select(&places);
+        let found = report(&real, None, &copied, 7).unwrap();
+        assert_eq!(
+            (found.copies.copied_rows, found.copies.repeated_rows),
+            (150, 50)
+        );
+        let closeness = found.closeness.unwrap();
+        assert_eq!((closeness.real_rows, closeness.synthetic_rows), (5000, 150));
+        // Most of the rows that were copied are among those drawn, wherever they lie.
+        assert!(closeness.distance < 1e-9, "{closeness:?}");
+        assert!(closeness.overfit_protection.is_none());
     }
 }

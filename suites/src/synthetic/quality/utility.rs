@@ -1,4 +1,4 @@
-//! Utility: train on synthetic rows, test on real ones.
+//! Utility: train on synthetic rows, test on real ones; beside both floors, a bootstrap of the real rows and independent columns.
 
 use super::features::{Encoder, auc, logistic, probabilities};
 use crate::synthetic::table::{MISSING, Table, Values};
@@ -14,25 +14,29 @@ pub struct Utility {
     pub synthetic: f64,
     /// The same, trained on real rows.
     pub real: f64,
+    /// The same, trained on rows drawn from the real ones.
+    pub bootstrap: f64,
+    /// The same, trained on independent columns.
+    pub independent: f64,
 }
 
 impl Utility {
-    /// What is kept of the gain over chance; 1 where synthetic rows teach as much as real ones, and where there is nothing to
-    /// learn.
-    pub fn kept(&self) -> f64 {
-        let gain = (self.real - 0.5).max(0.0);
-        if gain < 0.01 {
-            return 1.0;
-        }
-        ((self.synthetic - 0.5) / gain).clamp(0.0, 1.0)
+    /// What synthetic rows, a bootstrap and independent columns keep of the gain over chance that real rows teach, 0 to 1: 1 where
+    /// they teach as much; `None` where there is nothing to learn.
+    pub fn kept(&self) -> Option<[f64; 3]> {
+        let gain = self.real - 0.5;
+        let of = |area: f64| ((area - 0.5) / gain).clamp(0.0, 1.0);
+        (gain >= 0.01).then(|| [self.synthetic, self.bootstrap, self.independent].map(of))
     }
 }
 
 /// Foretells whether a column lies above its median, or has its most frequent label, by logistic regression; C. Esteban, S.
 /// Hyland, G. Rätsch, "Real-valued (Medical) Time Series Generation with Recurrent Conditional GANs", 2017, section 4.2 (train on
-/// synthetic, test on real). `None` where the column does not vary, or tables are too small.
-pub fn utility(train: &Table, synthetic: &Table, test: &Table, column: usize) -> Option<Utility> {
+/// synthetic, test on real). `of` are the synthetic rows, a bootstrap and independent columns. `None` where the column does not vary, or
+/// tables are too small.
+pub fn utility(train: &Table, of: [&Table; 3], test: &Table, column: usize) -> Option<Utility> {
     const LEAST: usize = 30;
+    let [synthetic, bootstrap, independent] = of;
     if [train, synthetic, test]
         .iter()
         .any(|table| table.rows() < LEAST)
@@ -58,6 +62,8 @@ pub fn utility(train: &Table, synthetic: &Table, test: &Table, column: usize) ->
         question,
         synthetic: area(synthetic),
         real: area(train),
+        bootstrap: area(bootstrap),
+        independent: area(independent),
     })
 }
 
@@ -103,10 +109,14 @@ mod tests {
             .position(|c| c.name == "income")
             .unwrap();
         let other = census::rows(9, 0, 2000);
-        let good = utility(&train, &other, &test, place).unwrap();
-        assert!(good.kept() > 0.95 && good.real > 0.7, "{good:?}");
+        let again = train.select(&(0..2000).map(|row| row * 7 % 2000).collect::<Vec<_>>());
         let alone = Independent::fit(&train).unwrap().rows(1, 0, 2000);
-        let bad = utility(&train, &alone, &test, place).unwrap();
-        assert!(bad.kept() < 0.6, "{bad:?}");
+        let alone = train.align(&alone).unwrap();
+        let found = utility(&train, [&other, &again, &alone], &test, place).unwrap();
+        let [good, bootstrap, independent] = found.kept().unwrap();
+        assert!(good > 0.95 && found.real > 0.7, "{found:?}");
+        // The same rows in another order.
+        assert!((bootstrap - 1.0).abs() < 1e-6, "{found:?}");
+        assert!(independent < 0.6, "{found:?}");
     }
 }

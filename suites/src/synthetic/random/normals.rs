@@ -19,6 +19,11 @@ static QUANTILES: LazyLock<Vec<f32>> = LazyLock::new(|| {
     (0..=CELLS - COMPUTED).map(quantile).collect()
 });
 
+/// The table that [`Draws::normals`] is made of: whoever has it, and the words, has the same numbers.
+pub fn quantiles() -> &'static [f32] {
+    &QUANTILES
+}
+
 impl Draws {
     /// Fills `out` with standard normal numbers, one of each word, from a block of words on that nothing else has drawn from.
     ///

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::super::declared::{ColumnSchema, Constraint, TableSchema};
 use super::super::generators::marginal::rounded;
 use super::super::random::{Bits, Draws};
 use super::{Column, MISSING, Table, Values};
@@ -65,11 +66,102 @@ const OCCUPATIONS: [&str; 8] = [
 ];
 const HEALTHS: [&str; 4] = ["good", "fair", "poor", "bad"];
 
+/// Columns of the table.
+pub const COLUMNS: usize = 15;
+/// Place of the column of children.
+const CHILDREN: usize = 7;
+/// Random stream of the first person of a household; the others' follow that of the second.
+const FIRST: u64 = 0;
+const SECOND: u64 = 1 << 20;
+
 /// `rows` rows of the table, from row `first` on.
 pub fn rows(seed: u64, first: u64, rows: usize) -> Table {
+    of_person(seed, FIRST, first, rows)
+}
+
+/// `rows` rows of the first `columns` columns of a table of households: those of a person, and then of others, who have nothing to
+/// do with each other. The second person's age is `age-2`, and so on. How cost goes with columns is measured on it.
+pub fn households(seed: u64, rows: usize, columns: usize) -> Table {
+    households_from(seed, 0, rows, columns)
+}
+
+/// The same, from row `first` on.
+pub fn households_from(seed: u64, first: u64, rows: usize, columns: usize) -> Table {
+    let mut all = Vec::with_capacity(columns);
+    for person in 0..columns.div_ceil(COLUMNS) as u64 {
+        let stream = person.checked_sub(1).map_or(FIRST, |other| SECOND + other);
+        for mut column in of_person(seed, stream, first, rows).columns {
+            if person > 0 {
+                column.name = format!("{}-{}", column.name, person + 1);
+            }
+            all.push(column);
+        }
+    }
+    all.truncate(columns);
+    Table { columns: all }
+}
+
+/// What its first columns, at most all of a person's, keep to.
+///
+/// # Panics
+/// Never: it is a constant.
+pub fn declared(columns: usize) -> TableSchema {
+    let number = |name: &str, high: f64, decimals: u8, missing: f64| ColumnSchema::Number {
+        name: name.into(),
+        low: 0.0,
+        high,
+        decimals,
+        normal: None,
+        missing,
+    };
+    let category = |name: &str, labels: &[&str], missing: f64| ColumnSchema::Category {
+        name: name.into(),
+        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        weights: vec![],
+        missing,
+    };
+    let mut column = vec![
+        ColumnSchema::Number {
+            name: "age".into(),
+            low: 18.0,
+            high: 95.0,
+            decimals: 0,
+            normal: None,
+            missing: 0.0,
+        },
+        category("sex", &SEXES, 0.0),
+        category("region", &REGIONS.map(|(name, _)| name), 0.0),
+        category("education", &EDUCATIONS, 0.0),
+        category("marital", &MARITALS, 0.0),
+        category("employment", &EMPLOYMENTS, 0.0),
+        category("occupation", &OCCUPATIONS, 0.0),
+        number("children", 9.0, 0, 0.0),
+        number("hours", 168.0, 0, 0.0),
+        number("income", 1e9, 0, 0.04),
+        number("rent", 1e9, 2, 0.0),
+        number("savings", 1e9, 2, 0.0),
+        number("commute", 1e6, 1, 0.5),
+        category("health", &HEALTHS, 0.02),
+        number("height", 300.0, 1, 0.0),
+    ];
+    column.truncate(columns);
+    let constraint = if columns > CHILDREN {
+        vec![Constraint::Less(["children".into(), "age".into()])]
+    } else {
+        vec![]
+    };
+    TableSchema {
+        name: "census".into(),
+        rows: 1,
+        column,
+        constraint,
+    }
+}
+
+fn of_person(seed: u64, stream: u64, first: u64, rows: usize) -> Table {
     let people: Vec<Person> = (0..rows as u64)
         .into_par_iter()
-        .map(|row| Person::draw(&mut Draws::of_row(seed, 0, first + row)))
+        .map(|row| Person::draw(&mut Draws::of_row(seed, stream, first + row)))
         .collect();
     let number = |name, decimals, value: fn(&Person) -> f64| Column {
         name: String::from(name),
@@ -324,7 +416,7 @@ fn health(draws: &mut Draws, age: f64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{EDGES, rows};
+    use super::{COLUMNS, EDGES, households, rows};
 
     #[test]
     fn a_part_of_the_table_is_the_same_rows() {
@@ -337,7 +429,7 @@ mod tests {
     #[test]
     fn the_columns_are_as_promised() {
         let table = rows(1, 0, 5000);
-        assert_eq!(table.columns.len(), 15);
+        assert_eq!(table.columns.len(), COLUMNS);
         for (from, to) in EDGES {
             assert!(
                 table.column(from).is_some() && table.column(to).is_some(),
@@ -346,5 +438,15 @@ mod tests {
         }
         let missing = |name| table.column(name).unwrap().values.missing();
         assert!(missing("income") > 100 && missing("health") > 50 && missing("age") == 0);
+    }
+
+    #[test]
+    fn households_begin_with_the_table_and_go_on_with_others() {
+        assert_eq!(households(3, 50, COLUMNS), rows(3, 0, 50));
+        let table = households(3, 50, 32);
+        assert_eq!(table.columns.len(), 32);
+        assert_eq!(table.columns[31].name, "sex-3");
+        let ages = ["age", "age-2", "age-3"].map(|name| &table.column(name).unwrap().values);
+        assert!(ages[0] != ages[1] && ages[1] != ages[2]);
     }
 }

@@ -7,27 +7,48 @@ use std::path::Path;
 
 use csv_core::{ReadRecordResult, WriteResult};
 
-use super::{Column, Table, TableError, schema};
+use super::file::Reading;
+use super::{CELL_BYTES, Table, TableError, ensure_fits};
 
 /// What some programs put before the first line.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Reads a file. Nothing is guessed and nothing left out: a line with more or fewer fields than the first, or with bytes that
-/// are no UTF-8, is an error that names it.
-pub fn read(path: &Path) -> Result<Table, TableError> {
+/// What separates fields where nobody says otherwise.
+const COMMA: u8 = b',';
+/// What may have been meant to, in a first line that has no comma, and what options call it.
+const OTHERS: [(u8, &str); 3] = [(b';', "';'"), (b'\t', "tab"), (b'|', "'|'")];
+
+/// Reads a file. Nothing is guessed and nothing left out: a line with more or fewer fields than the first, with bytes that
+/// are no UTF-8, or a first line that other signs than commas seem to separate, is an error that names it.
+pub fn read(path: &Path, reading: &Reading) -> Result<Table, TableError> {
     let file = std::fs::File::open(path).map_err(TableError::io(path))?;
-    read_from(file, path)
+    read_from(file, path, reading)
 }
 
 /// As [`read`], of anything that is read; `path` is for messages.
-pub fn read_from(mut input: impl Read, path: &Path) -> Result<Table, TableError> {
+pub fn read_from(
+    mut input: impl Read,
+    path: &Path,
+    reading: &Reading,
+) -> Result<Table, TableError> {
     let mut bytes = Vec::new();
     input
         .read_to_end(&mut bytes)
         .map_err(TableError::io(path))?;
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
     let wrong = |what: String| TableError::format(path, what);
-    let mut records = Records::of(text);
+    let delimiter = delimiter(text, reading).map_err(wrong)?;
+    let ends = text
+        .iter()
+        .filter(|byte| **byte == delimiter || **byte == b'\n');
+    ensure_fits(path, CELL_BYTES * ends.count() as u64)?;
+    if let Some(place) = text.iter().position(|byte| *byte == 0) {
+        let line = text[..place].split(|byte| *byte == b'\n').count();
+        return Err(wrong(format!(
+            "line {line} has a byte of 0, as UTF-16 has them and text does not; convert the file first, as with `iconv -f utf-16 -t utf-8`"
+        )));
+    }
+    let mut records = Records::of(text, delimiter);
     let Some(header) = records.next().transpose().map_err(wrong)? else {
         return Err(TableError::format(
             path,
@@ -39,20 +60,87 @@ pub fn read_from(mut input: impl Read, path: &Path) -> Result<Table, TableError>
         let Record { line, fields } = record.map_err(wrong)?;
         if fields.len() != texts.len() {
             return Err(wrong(format!(
-                "line {line} has {} fields, the first line {}: mend it, or quote what contains commas",
+                "line {line} has {} fields, the first line {}: mend it, or quote what contains {}",
                 fields.len(),
-                texts.len()
+                texts.len(),
+                if delimiter == COMMA {
+                    "commas"
+                } else {
+                    "what separates fields"
+                }
             )));
         }
         for (column, field) in texts.iter_mut().zip(fields) {
             column.push(field);
         }
     }
-    let columns = header.fields.iter().zip(texts).map(|(name, texts)| Column {
-        name: name.trim().to_owned(),
-        values: schema::learn(texts),
-    });
-    Table::new(columns.collect()).map_err(|error| TableError::format(path, error.to_string()))
+    let odd = Odd::of(text, delimiter);
+    if let (1, Some(line)) = (texts.len(), odd.blank) {
+        return Err(wrong(format!(
+            "line {line} is empty, which may be a missing value or nothing at all where there is one column: write NA, or take the line out"
+        )));
+    }
+    if let Some(line) = odd.unclosed {
+        return Err(wrong(format!(
+            "line {line} opens a quote that is never closed, so that all behind it is one field: close it, or double a quote that is text"
+        )));
+    }
+    let columns = header.fields.iter().map(|name| name.trim().to_owned());
+    Table::of_columns(columns.zip(texts).collect(), &reading.types)
+        .map_err(|error| TableError::format(path, error.to_string()))
+}
+
+/// What separates the fields of a text.
+fn delimiter(text: &[u8], reading: &Reading) -> Result<u8, String> {
+    let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if let Some(given) = reading.delimiter
+        && first.contains(&given)
+    {
+        return Ok(given);
+    }
+    // A name within quotes is meant as it is.
+    if first.contains(&COMMA) || first.starts_with(b"\"") {
+        return Ok(COMMA);
+    }
+    let other = OTHERS.into_iter().find(|(other, _)| first.contains(other));
+    match other {
+        None => Ok(COMMA),
+        Some((_, name)) => Err(format!(
+            "the first line has no comma, and {name}: say --delimiter {name} if that separates its fields, or quote the line if it is one name"
+        )),
+    }
+}
+
+/// What the parser passes over in silence.
+#[derive(Default)]
+struct Odd {
+    /// The line of a quote that the text ends within: the end of a file is taken for its end.
+    unclosed: Option<u64>,
+    /// The first line without anything.
+    blank: Option<u64>,
+}
+
+impl Odd {
+    fn of(text: &[u8], delimiter: u8) -> Self {
+        let mut odd = Self::default();
+        let (mut line, mut is_blank, mut begins_field) = (1, true, true);
+        let mut bytes = text.iter().peekable();
+        while let Some(byte) = bytes.next() {
+            match (byte, odd.unclosed) {
+                (b'"', Some(_)) if bytes.peek() == Some(&&b'"') => drop(bytes.next()),
+                (b'"', Some(_)) => odd.unclosed = None,
+                (b'"', None) if begins_field => odd.unclosed = Some(line),
+                (b'\n', None) if is_blank => odd.blank = odd.blank.or(Some(line)),
+                _ => {}
+            }
+            let is_end = *byte == b'\n';
+            line += u64::from(is_end);
+            is_blank = odd.unclosed.is_none() && (is_end || (is_blank && *byte == b'\r'));
+            begins_field =
+                odd.unclosed.is_none() && (*byte == delimiter || matches!(byte, b'\n' | b'\r'));
+        }
+        odd
+    }
 }
 
 /// The records of a text.
@@ -71,9 +159,9 @@ struct Record {
 }
 
 impl<'a> Records<'a> {
-    fn of(text: &'a [u8]) -> Self {
+    fn of(text: &'a [u8], delimiter: u8) -> Self {
         Self {
-            reader: csv_core::Reader::new(),
+            reader: csv_core::ReaderBuilder::new().delimiter(delimiter).build(),
             rest: text,
             text: vec![0; 1 << 10],
             ends: vec![0; 1 << 6],
@@ -211,7 +299,13 @@ fn failed(error: &std::io::Error) -> TableError {
 mod tests {
     use std::path::Path;
 
-    use super::{read_from, write_to};
+    use super::super::Table;
+    use super::super::file::Reading;
+    use super::write_to;
+
+    fn read_from(bytes: &[u8], path: &Path) -> Result<Table, super::TableError> {
+        super::read_from(bytes, path, &Reading::default())
+    }
 
     fn error(bytes: &[u8]) -> String {
         read_from(bytes, Path::new("t.csv"))
@@ -232,7 +326,52 @@ mod tests {
             broken.contains("line 3, field 2: bytes that are no UTF-8"),
             "{broken}"
         );
+        let open = error(b"a,b\n1,\"x\n2,y\n3,z\n");
+        assert!(
+            open.contains("line 2 opens a quote that is never closed"),
+            "{open}"
+        );
+        let blank = error(b"a\n1\n\n2\n");
+        assert!(blank.contains("line 3 is empty"), "{blank}");
+        let wide: Vec<u8> = "a,b\n1,2\n".bytes().flat_map(|byte| [0, byte]).collect();
+        assert!(
+            error(&wide).contains("line 1 has a byte of 0"),
+            "{}",
+            error(&wide)
+        );
+        // One line of another encoding in a file of UTF-8.
+        let mixed = error(b"a,b\ncaf\xc3\xa9,1\ncaf\xe9,2\n");
+        assert!(
+            mixed.contains("line 3, field 1: bytes that are no UTF-8"),
+            "{mixed}"
+        );
         assert!(error(b"a,a\n1,2\n").contains("columns 1 and 2 are both called `a`"));
+    }
+
+    #[test]
+    fn other_separators_are_refused_until_they_are_said() {
+        for (delimiter, name) in [(b';', "';'"), (b'\t', "tab"), (b'|', "'|'")] {
+            let text = "a,b\n1,\"x\"\n2,\n".replace(',', &char::from(delimiter).to_string());
+            let refused = error(text.as_bytes());
+            assert!(
+                refused.contains(&format!("--delimiter {name}")),
+                "{refused}"
+            );
+            let reading = Reading {
+                delimiter: Some(delimiter),
+                ..Reading::default()
+            };
+            let read = |text: &str| super::read_from(text.as_bytes(), Path::new("t.csv"), &reading);
+            let with_commas = "a,b\n1,x\n2,\n";
+            assert_eq!(read(&text).unwrap(), read(with_commas).unwrap());
+            let ragged = read(&format!("{text}3\n")).unwrap_err().to_string();
+            assert!(ragged.contains("line 4 has 1 fields"), "{ragged}");
+        }
+        // Decimal commas, which would be fields too many.
+        assert!(error(b"a;b\n1,5;2,5\n").contains("--delimiter ';'"));
+        for one in [&b"\"a;b\"\n1\n"[..], b"a b\n1\n"] {
+            assert_eq!(read_from(one, Path::new("t.csv")).unwrap().columns.len(), 1);
+        }
     }
 
     #[test]
@@ -265,8 +404,14 @@ mod tests {
         let table = read_from(text.as_bytes(), Path::new("t.csv")).unwrap();
         assert_eq!((table.rows(), table.columns.len()), (1, 300));
         assert_eq!(table.columns[299].values.text(0), long);
+        let lines = read_from(b"a\n\"x\n\ny\"\nz\"w\n", Path::new("t.csv")).unwrap();
+        assert_eq!(
+            lines.rows(),
+            2,
+            "a blank line within quotes, a quote within a text"
+        );
         // A line of one missing value is no empty line.
-        let one = read_from(&b"a\n1\n\"\"\n3"[..], Path::new("t.csv")).unwrap();
+        let one = read_from(b"a\n1\n\"\"\n3", Path::new("t.csv")).unwrap();
         let mut written = Vec::new();
         write_to(&mut written, &one).unwrap();
         assert_eq!(written, b"a\n1\n\"\"\n3\n");

@@ -1,6 +1,6 @@
 //! Tables in files, whose form the name's ending says: `.csv`, `.jsonl` or `.parquet`.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use assay_protocol::Digest;
 use sha2::{Digest as _, Sha256};
 
-use super::{Table, TableError, csv, jsonl, parquet};
+use super::schema::Types;
+use super::{Table, TableError, csv, ensure_fits, jsonl, parquet};
 
 /// What a file's name may end with.
 const ENDINGS: &str = ".csv, .jsonl or .parquet";
@@ -34,21 +35,83 @@ impl Form {
     }
 }
 
-/// Reads a table.
+/// How a file is read, where it does not say it itself.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// What separates the fields of a CSV file, if its first line has it; otherwise commas do.
+    pub delimiter: Option<u8>,
+    /// What columns hold.
+    pub types: Types,
+}
+
+/// Reads a table, if it fits into memory; what its columns hold is learned.
 pub fn read(path: &Path) -> Result<Table, TableError> {
-    match Form::of(path)? {
-        Form::Csv => csv::read(path),
-        Form::JsonLines => jsonl::read(path),
-        Form::Parquet => parquet::read(path),
+    read_as(path, &Reading::default())
+}
+
+/// Reads a table, if it fits into memory.
+pub fn read_as(path: &Path, reading: &Reading) -> Result<Table, TableError> {
+    let form = Form::of(path)?;
+    if form != Form::Parquet {
+        let length = std::fs::metadata(path).map_err(TableError::io(path))?.len();
+        // Its text, and the same once more as texts of cells.
+        ensure_fits(path, length.saturating_mul(2))?;
+    }
+    match form {
+        Form::Csv => csv::read(path, reading),
+        Form::JsonLines => jsonl::read(path, &reading.types),
+        Form::Parquet => parquet::read(path, &reading.types),
     }
 }
 
-/// A file that grows by tables of the same columns, or by bytes, and has its name only when it is whole.
+/// A file that grows by tables of the same columns, or by bytes, and has its name only when it is whole. One that is given up leaves
+/// nothing.
 pub struct Sink {
     path: PathBuf,
-    unfinished: PathBuf,
+    unfinished: Unfinished,
+    /// Bytes that an earlier run left.
+    leftover: u64,
     hasher: Arc<Mutex<Sha256>>,
     writer: Writer,
+}
+
+/// What is written to until it is whole. Once it has its name there is nothing to take away.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Where a file grows until it is whole.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".unfinished");
+    path.with_file_name(name)
+}
+
+/// An empty file for this process alone, and how many bytes it had: what an earlier one left that did not end is used up, and what
+/// another one is writing is not.
+fn begun(path: &Path) -> Result<(File, u64), TableError> {
+    let options = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .clone();
+    let file = options.open(path).map_err(TableError::io(path))?;
+    // Where files cannot be locked, nothing is known of others.
+    if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+        return Err(TableError::format(
+            path,
+            "another process is writing it: wait for that, or choose another name",
+        ));
+    }
+    let found = file.metadata().map_err(TableError::io(path))?;
+    if found.is_file() {
+        file.set_len(0).map_err(TableError::io(path))?;
+    }
+    Ok((file, found.len()))
 }
 
 enum Writer {
@@ -102,10 +165,9 @@ impl Sink {
         path: &Path,
         writer: impl FnOnce(Hashed) -> Result<Writer, TableError>,
     ) -> Result<Self, TableError> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".unfinished");
-        let unfinished = path.with_file_name(name);
-        let file = File::create(&unfinished).map_err(TableError::io(&unfinished))?;
+        let unfinished = unfinished(path);
+        let (file, leftover) = begun(&unfinished)?;
+        let unfinished = Unfinished(unfinished);
         let hasher = Arc::new(Mutex::new(Sha256::new()));
         let output = Hashed {
             output: BufWriter::with_capacity(1 << 20, file),
@@ -114,9 +176,15 @@ impl Sink {
         Ok(Self {
             path: path.into(),
             unfinished,
+            leftover,
             hasher,
             writer: writer(output)?,
         })
+    }
+
+    /// What a run that did not end had left in its place, if any did.
+    pub fn leftover(&self) -> Option<&Path> {
+        (self.leftover > 0).then_some(self.unfinished.0.as_path())
     }
 
     /// Adds bytes to a file of bytes.
@@ -152,7 +220,7 @@ impl Sink {
             }
             Writer::Parquet(writer) => writer.finish()?,
         }
-        std::fs::rename(&self.unfinished, &self.path).map_err(TableError::io(&self.path))?;
+        std::fs::rename(&self.unfinished.0, &self.path).map_err(TableError::io(&self.path))?;
         let hasher = self.hasher.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: [u8; 32] = hasher.clone().finalize().into();
         Ok(bytes.into())
@@ -180,6 +248,45 @@ mod tests {
             assert_eq!(digest, super::Digest::of(std::fs::read(&path).unwrap()));
             let back = table.align(&read(&path).unwrap()).unwrap();
             assert_eq!(back, table, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_another_one_is_writing_is_left_alone_and_what_one_left_is_used_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        let rows = census::rows(1, 0, 3);
+        let first = Sink::create(&path, &rows).unwrap();
+        let error = Sink::create(&path, &rows).err().unwrap().to_string();
+        assert!(
+            error.contains("t.csv.unfinished: another process"),
+            "{error}"
+        );
+        drop(first);
+        std::fs::write(super::unfinished(&path), "x".repeat(10_000)).unwrap();
+        let mut sink = Sink::create(&path, &rows).unwrap();
+        assert_eq!(sink.leftover(), Some(super::unfinished(&path).as_path()));
+        sink.append(&rows).unwrap();
+        sink.finish().unwrap();
+        assert_eq!(read(&path).unwrap().rows(), 3);
+    }
+
+    #[test]
+    fn what_does_not_fit_into_memory_is_refused_before_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["t.csv", "t.jsonl"] {
+            let path = folder.path().join(name);
+            // Eight terabytes of nothing, which take no room.
+            std::fs::File::create(&path)
+                .unwrap()
+                .set_len(1 << 43)
+                .unwrap();
+            let error = read(&path).unwrap_err().to_string();
+            assert!(
+                error.contains(name) && error.contains("not enough memory"),
+                "{error}"
+            );
+            assert!(error.contains("a sample of its rows"), "{error}");
         }
     }
 

@@ -8,19 +8,21 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::{Column, MISSING, Table, TableError, Values, schema};
+use super::csv::BYTE_ORDER_MARK;
+use super::schema::Types;
+use super::{Table, TableError, Values};
 
 /// Longest line, in bytes.
 const MAX_LINE: u64 = 1 << 20;
 
 /// Reads a file. Every line is an object of numbers, texts, truth values and nulls; a key that a line lacks is missing there.
-pub fn read(path: &Path) -> Result<Table, TableError> {
+pub fn read(path: &Path, types: &Types) -> Result<Table, TableError> {
     let file = std::fs::File::open(path).map_err(TableError::io(path))?;
-    read_from(file, path)
+    read_from(file, path, types)
 }
 
 /// As [`read`], of anything that is read; `path` is for messages.
-pub fn read_from(input: impl Read, path: &Path) -> Result<Table, TableError> {
+pub fn read_from(input: impl Read, path: &Path, types: &Types) -> Result<Table, TableError> {
     let mut reader = BufReader::new(input);
     let mut names: HashMap<String, usize> = HashMap::new();
     let mut columns: Vec<(String, Vec<String>)> = Vec::new();
@@ -36,6 +38,9 @@ pub fn read_from(input: impl Read, path: &Path) -> Result<Table, TableError> {
         }
         if line.len() as u64 > MAX_LINE {
             return Err(wrong(format!("longer than {MAX_LINE} bytes")));
+        }
+        if number == 1 && line.starts_with(BYTE_ORDER_MARK) {
+            line.drain(..BYTE_ORDER_MARK.len());
         }
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
@@ -62,16 +67,16 @@ pub fn read_from(input: impl Read, path: &Path) -> Result<Table, TableError> {
         }
     }
     if columns.is_empty() {
-        return Err(TableError::format(
-            path,
-            "is empty: expected an object in each line",
-        ));
+        let what = if rows == 0 {
+            "is empty: expected an object in each line".to_owned()
+        } else {
+            format!(
+                "all of its {rows} objects are without members, and so it has no column: expected a member for each value, as in {{\"name\": 1}}"
+            )
+        };
+        return Err(TableError::format(path, what));
     }
-    let columns = columns.into_iter().map(|(name, texts)| Column {
-        name,
-        values: schema::learn(texts),
-    });
-    Table::new(columns.collect()).map_err(|error| TableError::format(path, error.to_string()))
+    Table::of_columns(columns, types).map_err(|error| TableError::format(path, error.to_string()))
 }
 
 /// The members of an object, in the order of the file.
@@ -109,7 +114,7 @@ fn text(value: &Value) -> Result<String, &'static str> {
     }
 }
 
-/// Writes the rows of a table, one object a line, in the order of its columns.
+/// Writes the rows of a table, one object a line, in the order of its columns; columns of nothing but `true` and `false` as truth values.
 ///
 /// # Panics
 /// Never: text is always JSON.
@@ -137,15 +142,11 @@ pub fn write_to(mut output: impl Write, table: &Table) -> Result<(), TableError>
 }
 
 fn push_value(line: &mut String, values: &Values, row: usize) {
-    let is_missing = match values {
-        Values::Number { values, .. } => values[row].is_nan(),
-        Values::Category { codes, .. } => codes[row] == MISSING,
-        Values::Key { values } => values[row].is_none(),
-    };
     let text = values.text(row);
     match values {
-        _ if is_missing => line.push_str("null"),
+        _ if values.is_missing(row) => line.push_str("null"),
         Values::Number { .. } => line.push_str(&text),
+        _ if values.are_truths() => line.push_str(&text),
         _ => line.push_str(&serde_json::to_string(&*text).expect("text")),
     }
 }
@@ -154,11 +155,16 @@ fn push_value(line: &mut String, values: &Values, row: usize) {
 mod tests {
     use std::path::Path;
 
-    use super::{read_from, write_to};
+    use super::super::{Table, TableError};
+    use super::write_to;
+
+    fn read_from(bytes: &[u8], path: &Path) -> Result<Table, TableError> {
+        super::read_from(bytes, path, &super::Types::new())
+    }
 
     #[test]
     fn what_is_written_is_read_again() {
-        let text = "{\"age\":31,\"job\":\"a \\\"b\\\"\"}\n\n{\"age\":null,\"job\":\"c\",\"new\":1.5}\n{}\n";
+        let text = "\u{feff}{\"age\":31,\"job\":\"a \\\"b\\\"\"}\n\n{\"age\":null,\"job\":\"c\",\"new\":1.5}\n{}\n";
         let table = read_from(text.as_bytes(), Path::new("t.jsonl")).unwrap();
         assert_eq!((table.rows(), table.columns.len()), (3, 3));
         assert_eq!(table.column("new").unwrap().values.missing(), 2);
@@ -172,14 +178,30 @@ mod tests {
     }
 
     #[test]
+    fn truth_values_come_back_as_such() {
+        let text = "{\"is\":true,\"word\":\"true\"}\n{\"is\":null,\"word\":\"maybe\"}\n{\"is\":false,\"word\":null}\n";
+        let table = read_from(text.as_bytes(), Path::new("t.jsonl")).unwrap();
+        let mut written = Vec::new();
+        write_to(&mut written, &table).unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), text);
+    }
+
+    #[test]
     fn bad_lines_are_refused_with_their_number() {
         let error = |text: &str| {
             let error = read_from(text.as_bytes(), Path::new("t.jsonl")).unwrap_err();
             error.to_string()
         };
         assert!(error("").contains("is empty"));
+        assert!(error("{}\n\n{}\n").contains("all of its 2 objects are without members"));
         assert!(error("{\"a\":1}\n[1]\n").contains("line 2: expected an object"));
         assert!(error("{\"a\":1,\"a\":2}\n").contains("line 1: `a` twice"));
         assert!(error("{\"a\":[1]}\n").contains("line 1: `a`: expected a number"));
+        let broken = read_from(
+            b"{\"a\":\"x\"}\n{\"a\":\"caf\xe9\"}\n",
+            Path::new("t.jsonl"),
+        );
+        let broken = broken.unwrap_err().to_string();
+        assert!(broken.contains("line 2"), "{broken}");
     }
 }

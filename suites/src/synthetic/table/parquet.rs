@@ -8,23 +8,29 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type};
 use arrow_array::types::{UInt8Type, UInt16Type, UInt32Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+};
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
-use super::{Column, MISSING, Table, TableError, Values, schema};
+use super::schema::Types;
+use super::{CELL_BYTES, MISSING, TRUTHS, Table, TableError, Values, ensure_fits};
 
 /// Reads a file of columns of numbers, texts and truth values.
-pub fn read(path: &Path) -> Result<Table, TableError> {
+pub fn read(path: &Path, types: &Types) -> Result<Table, TableError> {
     let file = File::open(path).map_err(TableError::io(path))?;
     let wrong = |error: &dyn std::fmt::Display| {
         TableError::format(path, format!("no whole Parquet file: {error}"))
     };
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(&error))?;
     let fields = builder.schema().fields().clone();
+    let rows = builder.metadata().file_metadata().num_rows();
+    let cells = (fields.len() as u64).saturating_mul(u64::try_from(rows).unwrap_or(u64::MAX));
+    ensure_fits(path, CELL_BYTES.saturating_mul(cells))?;
     let mut texts: Vec<Vec<String>> = vec![Vec::new(); fields.len()];
     let batches = builder.build().map_err(|error| wrong(&error))?;
     for batch in batches {
@@ -39,11 +45,9 @@ pub fn read(path: &Path) -> Result<Table, TableError> {
     if fields.is_empty() {
         return Err(TableError::format(path, "has no columns"));
     }
-    let columns = fields.iter().zip(texts).map(|(field, texts)| Column {
-        name: field.name().clone(),
-        values: schema::learn(texts),
-    });
-    Table::new(columns.collect()).map_err(|error| TableError::format(path, error.to_string()))
+    let names = fields.iter().map(|field| field.name().clone());
+    Table::of_columns(names.zip(texts).collect(), types)
+        .map_err(|error| TableError::format(path, error.to_string()))
 }
 
 /// The values of a column as texts; `None` where it is of another type.
@@ -145,6 +149,7 @@ fn data_type(values: &Values) -> DataType {
             decimals: Some(0), ..
         } => DataType::Int64,
         Values::Number { .. } => DataType::Float64,
+        values if values.are_truths() => DataType::Boolean,
         _ => DataType::Utf8,
     }
 }
@@ -159,6 +164,13 @@ fn array(values: &Values) -> ArrayRef {
             } else {
                 Arc::new(present.collect::<Float64Array>())
             }
+        }
+        Values::Category { codes, labels } if values.are_truths() => {
+            let truths = codes.iter().map(|code| {
+                let is_there = *code != MISSING;
+                is_there.then(|| labels[*code as usize] == TRUTHS[0])
+            });
+            Arc::new(truths.collect::<BooleanArray>())
         }
         Values::Category { codes, labels } => {
             let texts = codes.iter().map(|code| {
@@ -182,12 +194,14 @@ mod tests {
     use std::path::Path;
 
     use super::super::csv;
-    use super::{read, write_to};
+    use super::super::file::{Reading, read};
+    use super::write_to;
 
     #[test]
     fn what_is_written_is_read_again_and_half_of_it_is_refused() {
-        let text = "age,job,pay\n31,x,1.5\n,y,2.25\n45,,\n";
-        let table = csv::read_from(text.as_bytes(), Path::new("t.csv")).unwrap();
+        let text = "age,job,pay,is\n31,x,1.5,true\n,y,2.25,\n45,,,false\n";
+        let table =
+            csv::read_from(text.as_bytes(), Path::new("t.csv"), &Reading::default()).unwrap();
         let (mut bytes, mut again) = (Vec::new(), Vec::new());
         write_to(&mut bytes, &table).unwrap();
         write_to(&mut again, &table).unwrap();
@@ -196,6 +210,10 @@ mod tests {
         let path = folder.path().join("t.parquet");
         std::fs::write(&path, &bytes).unwrap();
         assert_eq!(read(&path).unwrap(), table);
+        assert_eq!(
+            super::data_type(&table.columns[3].values),
+            super::DataType::Boolean
+        );
         for len in [0, 3, bytes.len() / 2, bytes.len() - 1] {
             std::fs::write(&path, &bytes[..len]).unwrap();
             let error = read(&path).unwrap_err().to_string();

@@ -1,42 +1,129 @@
-//! What the texts of a column mean: numbers, categories or keys; learned from the column alone.
+//! What the texts of a column mean: numbers, categories or keys; learned from the column alone, where nobody declared it.
 //!
 //! A column is of numbers if every value that is not missing is one. It is of keys if it has more than
-//! [`MOST_CATEGORIES`] different texts, or if nearly all of at least [`LEAST_KEYS`] differ: such texts are no
-//! categories, and learning them would copy them. Everything else is of categories.
+//! [`MOST_CATEGORIES`] different texts, if all of at least [`LEAST_KEYS`] differ, or if nearly all of at least
+//! [`LEAST_NEAR_KEYS`] do: such texts are no categories, and learning them would copy them. Everything else is of
+//! categories; what of it may be a mistake, [`super::doubts`] says.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use super::{Values, categories};
+use super::{Values, categories, categories_after};
 
 /// Most different texts of a column of categories.
 pub const MOST_CATEGORIES: usize = 10_000;
-/// Values from which on a column may be of keys because nearly all differ.
-const LEAST_KEYS: usize = 50;
+/// Values from which on a column is of keys because all differ.
+const LEAST_KEYS: usize = 10;
+/// Values from which on a column is of keys because nearly all differ.
+const LEAST_NEAR_KEYS: usize = 50;
 /// How many of a hundred must differ.
 const KEY_PERCENT: usize = 95;
 /// Integers from it on are not all numbers of 64 bits: identifiers, taken for text.
 const MOST_INTEGER: f64 = (1_u64 << 53) as f64;
+/// Larger ones are taken for text too: the range of a column is to be a number.
+const MOST_NUMBER: f64 = 1e300;
 /// Digits behind the point beyond which a column is written with all digits.
 const MOST_DECIMALS: usize = 12;
 
 /// Texts that stand for a missing value, besides the empty one.
 const MISSING_TEXTS: [&str; 6] = ["NA", "N/A", "NaN", "nan", "null", "?"];
 
+/// What a column is declared to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// Numbers with so many digits behind the point.
+    Number {
+        /// The digits.
+        decimals: u8,
+    },
+    /// Texts, of which these are known.
+    Category {
+        /// The texts.
+        labels: Vec<String>,
+    },
+    /// Texts that name rows.
+    Key,
+    /// Texts that name rows of another table, and occur again: categories, or keys where there are more than
+    /// [`MOST_CATEGORIES`] of them.
+    Foreign,
+}
+
+/// Types of columns by their names; those of others are learned.
+pub type Types = BTreeMap<String, Type>;
+
+/// A column of texts as what it is declared to hold, or else as what its texts mean.
+///
+/// # Errors
+/// The first text that is no number, in a column of such.
+pub fn read(types: &Types, name: &str, texts: Vec<String>) -> Result<Values, String> {
+    let Some(declared) = types.get(name) else {
+        return Ok(learn(texts));
+    };
+    let texts: Vec<String> = texts.into_iter().map(cleaned).collect();
+    match declared {
+        Type::Number { decimals } => declared_numbers(name, &texts, *decimals),
+        Type::Category { labels } => Ok(declared_labels(labels, texts)),
+        Type::Foreign if different(&texts) <= MOST_CATEGORIES => Ok(categories(texts)),
+        Type::Key | Type::Foreign => Ok(keys(texts)),
+    }
+}
+
+fn declared_numbers(name: &str, texts: &[String], decimals: u8) -> Result<Values, String> {
+    let parse = |(row, text): (usize, &String)| {
+        if text.is_empty() {
+            return Ok(f64::NAN);
+        }
+        number(text).ok_or_else(|| {
+            format!(
+                "row {} of column `{name}` has {text:?}, and numbers are declared: mend it, or leave it empty",
+                row + 1
+            )
+        })
+    };
+    Ok(Values::Number {
+        values: texts
+            .iter()
+            .enumerate()
+            .map(parse)
+            .collect::<Result<_, _>>()?,
+        decimals: Some(decimals),
+    })
+}
+
+/// Labels that occur come in the order in which they are declared, others behind them.
+fn declared_labels(labels: &[String], texts: Vec<String>) -> Values {
+    let present: HashSet<&str> = texts.iter().map(String::as_str).collect();
+    let known = labels
+        .iter()
+        .filter(|label| present.contains(label.as_str()));
+    let known = known.cloned().collect();
+    categories_after(known, texts)
+}
+
 /// A column of texts as what they mean. Surrounding blanks are no part of a value.
 pub fn learn(texts: Vec<String>) -> Values {
     let texts: Vec<String> = texts.into_iter().map(cleaned).collect();
     numbers(&texts).unwrap_or_else(|| {
         if is_of_keys(&texts) {
-            let values = texts
-                .into_iter()
-                .map(|text| Some(text).filter(|t| !t.is_empty()));
-            Values::Key {
-                values: values.collect(),
-            }
+            keys(texts)
         } else {
             categories(texts)
         }
     })
+}
+
+fn keys(texts: Vec<String>) -> Values {
+    let values = texts
+        .into_iter()
+        .map(|text| Some(text).filter(|t| !t.is_empty()));
+    Values::Key {
+        values: values.collect(),
+    }
+}
+
+/// How many different texts there are, empty ones aside.
+fn different(texts: &[String]) -> usize {
+    let present = texts.iter().filter(|text| !text.is_empty());
+    present.collect::<HashSet<_>>().len()
 }
 
 /// Without surrounding blanks; empty where it stands for nothing.
@@ -72,6 +159,11 @@ fn numbers(texts: &[String]) -> Option<Values> {
     })
 }
 
+/// Whether a text alone would be a number.
+pub(super) fn is_number(text: &str) -> bool {
+    number(text).is_some()
+}
+
 /// A finite number as people and programs write it; leading zeros mark an identifier, such as a postal code.
 fn number(text: &str) -> Option<f64> {
     let unsigned = text.trim_start_matches(['-', '+']);
@@ -87,7 +179,8 @@ fn number(text: &str) -> Option<f64> {
     }
     let value: f64 = text.parse().ok()?;
     let is_integer = bytes.iter().all(u8::is_ascii_digit);
-    (value.is_finite() && !(is_integer && value.abs() >= MOST_INTEGER)).then_some(value)
+    let is_told_apart = !(is_integer && value.abs() >= MOST_INTEGER);
+    (value.abs() <= MOST_NUMBER && is_told_apart).then_some(value)
 }
 
 /// Digits behind the point; `None` where there are too many, or where an exponent says otherwise.
@@ -100,17 +193,17 @@ fn digits_behind_point(text: &str) -> Option<usize> {
 }
 
 fn is_of_keys(texts: &[String]) -> bool {
-    let present = texts.iter().filter(|text| !text.is_empty());
-    let different: HashSet<&str> = present.clone().map(String::as_str).collect();
-    let present = present.count();
-    different.len() > MOST_CATEGORIES
-        || (present >= LEAST_KEYS && different.len() * 100 >= present * KEY_PERCENT)
+    let present = texts.iter().filter(|text| !text.is_empty()).count();
+    let different = different(texts);
+    different > MOST_CATEGORIES
+        || (present >= LEAST_KEYS && different == present)
+        || (present >= LEAST_NEAR_KEYS && different * 100 >= present * KEY_PERCENT)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{MISSING, Values};
-    use super::{MOST_CATEGORIES, learn};
+    use super::{MOST_CATEGORIES, Type, Types, learn, read};
 
     fn of(texts: &[&str]) -> Values {
         learn(texts.iter().map(|text| (*text).to_owned()).collect())
@@ -138,6 +231,8 @@ mod tests {
             ["1,5", "2", "3"],
             ["9007199254740993", "1", "2"],
             ["0x10", "1", "2"],
+            ["1e301", "1", "2"],
+            ["-1e999", "1", "2"],
         ] {
             assert!(matches!(of(&texts), Values::Category { .. }), "{texts:?}");
         }
@@ -150,11 +245,56 @@ mod tests {
     #[test]
     fn texts_that_all_differ_are_keys() {
         let names = |n: usize, of: usize| learn((0..n).map(|i| format!("n{}", i % of)).collect());
-        assert!(matches!(names(49, 49), Values::Category { .. }));
-        assert!(matches!(names(50, 50), Values::Key { .. }));
+        assert!(matches!(names(9, 9), Values::Category { .. }));
+        assert!(matches!(names(10, 10), Values::Key { .. }));
+        assert!(matches!(names(49, 48), Values::Category { .. }));
+        assert!(matches!(names(50, 48), Values::Key { .. }));
         assert!(matches!(names(1000, 900), Values::Category { .. }));
         let many = MOST_CATEGORIES + 1;
         assert!(matches!(names(10 * many, many), Values::Key { .. }));
+    }
+
+    #[test]
+    fn what_is_declared_goes_before_what_could_be_learned() {
+        let declared = |kind: Type, texts: &[&str]| {
+            let types: Types = [("c".to_owned(), kind)].into();
+            let texts = texts.iter().map(|text| (*text).to_owned()).collect();
+            read(&types, "c", texts)
+        };
+        let labels = |labels: &[&str]| Type::Category {
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        };
+        // All of these would be numbers, or keys.
+        let Values::Category {
+            codes,
+            labels: found,
+        } = declared(labels(&["x", "2", "1"]), &["1", " 2 ", "NA", "3"]).unwrap()
+        else {
+            panic!("categories")
+        };
+        assert_eq!(
+            (codes, found.join(" ")),
+            (vec![1, 0, MISSING, 2], "2 1 3".into())
+        );
+        assert_eq!(declared(Type::Key, &["7", "8"]).unwrap().text(1), "8");
+        let decimals = Type::Number { decimals: 1 };
+        assert_eq!(
+            declared(decimals.clone(), &["1", "NA"]).unwrap().text(0),
+            "1.0"
+        );
+        let error = declared(decimals, &["1", "x"]).unwrap_err();
+        assert!(error.contains("row 2 of column `c` has \"x\""), "{error}");
+        let many: Vec<String> = (0..=MOST_CATEGORIES).map(|i| format!("n{i}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let foreign = |texts: &[&str]| declared(Type::Foreign, texts).unwrap().kind();
+        assert_eq!(
+            (foreign(&many), foreign(&many[1..])),
+            ("keys", "categories")
+        );
+        assert_eq!(
+            read(&Types::new(), "c", vec!["1".into()]).unwrap().kind(),
+            "numbers"
+        );
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use assay_suites::synthetic::declared::violations;
-use assay_suites::synthetic::table::file;
+use assay_suites::synthetic::declared::{Schema, Violation, unchecked, violations};
+use assay_suites::synthetic::table::Table;
 
-use super::{files, tables};
+use super::{declared, tables};
 use crate::errors::Exit;
 
 /// Which tables.
@@ -18,6 +18,9 @@ pub struct Args {
     /// The tables, each in a file of its name: `orders.csv` is table `orders`.
     #[arg(required = true)]
     tables: Vec<PathBuf>,
+    /// What separates the fields of CSV files, such as `;` or `tab`. A file whose first line has none of it is read with commas.
+    #[arg(long, value_name = "CHARACTER", value_parser = declared::delimiter)]
+    delimiter: Option<u8>,
     /// Machine output on standard output.
     #[arg(long)]
     json: bool,
@@ -26,40 +29,67 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Exit> {
     let (schema, _) = tables::read(&args.schema)?;
     schema
-        .build()
+        .check()
         .with_context(|| args.schema.display().to_string())?;
     let mut read = BTreeMap::new();
     for path in &args.tables {
-        let name = path.with_extension("");
-        let name = files::name(&name);
+        let schema_name = args.schema.display().to_string();
+        let (name, table) = tables::read_one(&schema, &schema_name, path, args.delimiter)?;
         ensure!(
-            schema.table.iter().any(|table| table.name == name),
-            "{}: {} declares no table `{name}`",
-            path.display(),
-            args.schema.display()
+            read.insert(name.clone(), table).is_none(),
+            "{}: table `{name}` is given twice",
+            path.display()
         );
-        read.insert(name, file::read(path)?);
     }
     let found = violations(&schema, &read)?;
     if args.json {
         crate::say!("{}", serde_json::to_string_pretty(&found)?);
     } else {
-        for violation in &found {
-            crate::say!(
-                "table {}: {} does not hold in {} rows, the first of them row {}",
-                violation.table,
-                violation.what,
-                violation.rows,
-                violation.first_row
-            );
-        }
-        if found.is_empty() {
-            crate::say!("{} tables keep to {}", read.len(), args.schema.display());
-        }
+        show(args, &schema, &read, &found);
     }
     Ok(if found.is_empty() {
         Exit::Fine
     } else {
         Exit::Found
     })
+}
+
+fn show(args: &Args, schema: &Schema, read: &BTreeMap<String, Table>, found: &[Violation]) {
+    let plural = |count: usize, one: &str| {
+        if count == 1 {
+            format!("1 {one}")
+        } else {
+            format!("{count} {one}s")
+        }
+    };
+    for violation in found {
+        crate::say!(
+            "table {}: {} does not hold in {}, the first of them row {}",
+            violation.table,
+            violation.what,
+            plural(violation.rows, "row"),
+            violation.first_row
+        );
+    }
+    let given = schema
+        .table
+        .iter()
+        .filter(|table| read.contains_key(&table.name));
+    for of_schema in given {
+        for what in unchecked(of_schema, read) {
+            crate::say!(
+                "table {}: not looked at whether {what}: that table was not given",
+                of_schema.name
+            );
+        }
+    }
+    if found.is_empty() {
+        let keeps = if read.len() == 1 { "keeps" } else { "keep" };
+        crate::say!(
+            "{} of {} {keeps} to {}",
+            read.len(),
+            plural(schema.table.len(), "table"),
+            args.schema.display()
+        );
+    }
 }

@@ -7,19 +7,21 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use assay_protocol::Digest;
 use assay_suites::synthetic::items::recipe::NAMES;
 use assay_suites::synthetic::items::{Form, Items, Recipe, append_all, npy};
-use assay_suites::synthetic::table::file::Sink;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::files::{self, CardColumn, Part};
+use super::card::{self, CardColumn, CardColumns};
+use super::files::{self, Part};
+use super::sink::Sink;
 use crate::errors::Exit;
 
-/// About how many bytes are made at a time, and how many a line is taken to have.
+/// About how many bytes are made at a time.
 const BATCH_BYTES: usize = 1 << 26;
-const LINE_BYTES: usize = 256;
 /// Longest recipe and corpus that are read, in bytes.
 const MAX_RECIPE: u64 = 1 << 24;
 const MAX_CORPUS: u64 = 1 << 30;
+/// Items that are read back and compared with their labels, at most: a large language model takes long for each.
+const CHECKED: u64 = 8;
 
 /// What is made.
 #[derive(Debug, clap::Args)]
@@ -68,6 +70,14 @@ struct Card<'a> {
     corpus: Option<Digest>,
     facts: std::collections::BTreeMap<String, String>,
     labels: Option<Labels>,
+    quality: Quality,
+}
+
+/// That items are what they should be. None was found that is not: it would have been an error.
+#[derive(Debug, Serialize)]
+struct Quality {
+    /// Items that were read back and agree with their labels or fields.
+    checked_items: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -88,16 +98,18 @@ pub fn run(args: &Args) -> Result<Exit> {
         "--corpus is of markov: `{}` learns nothing",
         args.generator
     );
+    ensure_outputs(args)?;
     let corpus = args.corpus.as_deref().map(corpus).transpose()?;
     let maker = recipe
         .build(corpus.as_deref())
         .map_err(|what| anyhow!(what))?;
     let items = args.shard.unwrap_or(Part::WHOLE).of(args.items);
-    let digest = write_items(args, &*maker, items.clone())?;
-    let labels = args
-        .labels
-        .as_deref()
-        .map(|path| write_labels(args, path, &*maker, items.clone()));
+    // Whatever is wrong with a name is said before the first item is made.
+    let target = target(&args.output, &maker.form())?;
+    let labels = begin_labels(args, &*maker, items.start)?;
+    let quality = checked(args.seed, &*maker, items.clone())?;
+    let digest = write_items(args, &target, &*maker, items.clone())?;
+    let labels = labels.map(|(path, sink)| write_labels(args, path, sink, &*maker, items.clone()));
     let card = Card {
         schema: 1,
         file: files::name(&args.output),
@@ -110,13 +122,24 @@ pub fn run(args: &Args) -> Result<Exit> {
         corpus: corpus.as_ref().map(Digest::of),
         facts: maker.facts().into_iter().collect(),
         labels: labels.transpose()?,
+        quality,
     };
-    files::write_card(&args.output, &card)?;
+    card::write(&args.output, &card)?;
     crate::say!("{}: {} items, {digest}", args.output.display(), card.items);
     for (name, value) in &card.facts {
         crate::say!("{name}: {value}");
     }
     Ok(Exit::Fine)
+}
+
+/// That outputs have a place, and take that of nothing that is read.
+fn ensure_outputs(args: &Args) -> Result<()> {
+    let inputs = args.recipe.iter().chain(&args.corpus);
+    let inputs: Vec<&Path> = inputs.map(PathBuf::as_path).collect();
+    files::ensure_output(&args.output, &inputs)?;
+    args.labels
+        .as_deref()
+        .map_or(Ok(()), |labels| files::ensure_output(labels, &inputs))
 }
 
 /// The parameters of the recipe's file, and those that are set.
@@ -194,14 +217,18 @@ fn target(path: &Path, form: &Form) -> Result<Target> {
     }
 }
 
-fn write_items(args: &Args, maker: &dyn Items, items: Range<u64>) -> Result<Digest> {
+fn write_items(
+    args: &Args,
+    target: &Target,
+    maker: &dyn Items,
+    items: Range<u64>,
+) -> Result<Digest> {
     let form = maker.form();
-    ensure!(
-        args.labels.is_none() || matches!(form, Form::Array { .. }),
-        "--labels is of arrays: lines have no others"
-    );
-    match target(&args.output, &form)? {
-        Target::Table => write_table(&args.output, args.seed, maker, items, batch(&form)),
+    match target {
+        Target::Table => {
+            let sink = Sink::create(&args.output, &maker.table(args.seed, items.start, 1))?;
+            Ok(write_table(sink, args.seed, maker, items, batch(&form))?.0)
+        }
         Target::Bytes => {
             let mut sink = Sink::of_bytes(&args.output)?;
             sink.append_bytes(&npy::header(&form, items.end - items.start).unwrap_or_default())?;
@@ -211,41 +238,77 @@ fn write_items(args: &Args, maker: &dyn Items, items: Range<u64>) -> Result<Dige
                 append_all(maker, args.seed, at, count, &mut bytes);
                 sink.append_bytes(&bytes)?;
             }
-            Ok(sink.finish()?)
+            sink.finish()
         }
     }
 }
 
-fn write_labels(args: &Args, path: &Path, maker: &dyn Items, items: Range<u64>) -> Result<Labels> {
-    let digest = write_table(path, args.seed, maker, items.clone(), 1 << 14)?;
+/// Checks some items, from all over.
+fn checked(seed: u64, maker: &dyn Items, items: Range<u64>) -> Result<Quality> {
+    let count = items.end - items.start;
+    let checked_items = count.min(CHECKED);
+    for place in 0..checked_items {
+        let item = items.start + place * (count / checked_items);
+        let mut bytes = Vec::new();
+        maker.append(seed, item, &mut bytes);
+        maker
+            .check(seed, item, &bytes)
+            .map_err(|what| anyhow!("item {item} is not what it should be: {what}"))?;
+    }
+    Ok(Quality { checked_items })
+}
+
+/// Where labels go, if anywhere: a file that is begun.
+fn begin_labels<'a>(
+    args: &'a Args,
+    maker: &dyn Items,
+    first: u64,
+) -> Result<Option<(&'a Path, Sink)>> {
+    let Some(path) = args.labels.as_deref() else {
+        return Ok(None);
+    };
+    ensure!(
+        matches!(maker.form(), Form::Array { .. }),
+        "--labels is of arrays: lines have no others"
+    );
+    let sink = Sink::create(path, &maker.table(args.seed, first, 1))?;
+    Ok(Some((path, sink)))
+}
+
+fn write_labels(
+    args: &Args,
+    path: &Path,
+    sink: Sink,
+    maker: &dyn Items,
+    items: Range<u64>,
+) -> Result<Labels> {
+    let (digest, columns) = write_table(sink, args.seed, maker, items, 1 << 14)?;
     Ok(Labels {
         file: files::name(path),
         digest,
-        columns: CardColumn::of(&maker.table(args.seed, items.start, 1)),
+        columns,
     })
 }
 
 fn write_table(
-    path: &Path,
+    mut sink: Sink,
     seed: u64,
     maker: &dyn Items,
     items: Range<u64>,
     batch: u64,
-) -> Result<Digest> {
-    let mut sink = Sink::create(path, &maker.table(seed, items.start, 1))?;
+) -> Result<(Digest, Vec<CardColumn>)> {
+    let mut columns = CardColumns::default();
     for (at, count) in batches(items, batch) {
-        sink.append(&maker.table(seed, at, count as usize))?;
+        let rows = maker.table(seed, at, count as usize);
+        sink.append(&rows)?;
+        columns.see(&rows);
     }
-    Ok(sink.finish()?)
+    Ok((sink.finish()?, columns.finish()))
 }
 
 /// How many items are made at a time.
 fn batch(form: &Form) -> u64 {
-    let each = match form {
-        Form::Array { bytes, shape, .. } => bytes * shape.iter().product::<usize>(),
-        Form::Line { .. } => LINE_BYTES,
-    };
-    (BATCH_BYTES / each).max(1) as u64
+    (BATCH_BYTES / form.bytes()).max(1) as u64
 }
 
 /// Where each batch begins, and how many it has.

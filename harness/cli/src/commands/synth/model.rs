@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use assay_protocol::Digest;
+use assay_suites::synthetic::declared::{Drawn, Keeper, TableSchema};
 use assay_suites::synthetic::generators::{MODEL_SCHEMA, Model};
+use assay_suites::synthetic::table::Table;
 use serde::{Deserialize, Serialize};
 
 /// Longest model that is read, in bytes.
@@ -20,6 +22,61 @@ pub struct ModelFile {
     pub learned: Learned,
     /// What was learned.
     pub model: Model,
+    /// What rows keep to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Declared>,
+}
+
+/// What was declared of the table that was learned.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declared {
+    /// SHA-256 of the file that it was declared in.
+    pub declared_in: Digest,
+    /// The table.
+    pub table: TableSchema,
+}
+
+impl ModelFile {
+    /// A model in the oldest form that has all of it.
+    pub fn new(learned: Learned, model: Model, declared: Option<Declared>) -> Self {
+        Self {
+            schema: if declared.is_some() { MODEL_SCHEMA } else { 1 },
+            learned,
+            model,
+            declared,
+        }
+    }
+
+    /// Whatever makes `rows` rows of it, in any parts.
+    pub fn maker(&self, rows: u64) -> Result<Maker<'_>> {
+        let Some(declared) = &self.declared else {
+            return Ok(Maker::Free(&self.model));
+        };
+        let keeper = Keeper::new(&self.model, &declared.table, rows);
+        Ok(Maker::Keeping(keeper.map_err(|what| anyhow!(what))?))
+    }
+}
+
+/// What makes rows of a model.
+pub enum Maker<'a> {
+    /// As they come.
+    Free(&'a Model),
+    /// As they are declared.
+    Keeping(Keeper<'a>),
+}
+
+impl Maker<'_> {
+    /// Some rows, and how they were drawn where they keep to something.
+    pub fn rows(&self, seed: u64, first: u64, rows: usize) -> Result<(Table, Option<Drawn>)> {
+        match self {
+            Self::Free(model) => Ok((model.rows(seed, first, rows), None)),
+            Self::Keeping(keeper) => {
+                let (table, drawn) = keeper.rows(seed, first, rows)?;
+                Ok((table, Some(drawn)))
+            }
+        }
+    }
 }
 
 /// What a model was learned from.
@@ -28,10 +85,12 @@ pub struct ModelFile {
 pub struct Learned {
     /// The file's name.
     pub table: String,
-    /// Of its rows as CSV.
-    pub digest: Digest,
-    /// How many.
-    pub rows: u64,
+    /// Of its rows as CSV; of a private table none, for whoever knows all rows but one could try that one out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// How many; nor this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
 }
 
 /// The bytes of a model.
@@ -61,5 +120,11 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<ModelFile> {
         path.display(),
         version.schema
     );
-    serde_json::from_slice(bytes).with_context(in_path)
+    let file: ModelFile = serde_json::from_slice(bytes).with_context(in_path)?;
+    file.model
+        .check()
+        .map_err(|what| anyhow!("{}: a damaged model: {what}", path.display()))?;
+    file.maker(1)
+        .map_err(|what| anyhow!("{}: a damaged model: {what}", path.display()))?;
+    Ok(file)
 }

@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use assay_protocol::Digest;
+use assay_suites::synthetic::declared::{Drawn, MOST_DRAWS};
 use assay_suites::synthetic::generators::Model;
 use assay_suites::synthetic::privacy::accountant::Entry;
-use assay_suites::synthetic::table::file::Sink;
+use assay_suites::synthetic::quality::figures::Quality;
 use serde::Serialize;
 
-use super::files::{self, CardColumn, Part};
-use super::model::{self, Learned};
+use super::card::{self, CardColumn, CardColumns};
+use super::files::{self, Part};
+use super::model::{self, Declared, Learned};
+use super::sink::Sink;
 use crate::errors::Exit;
 
 /// Rows that are made at a time.
@@ -48,12 +51,62 @@ struct Card<'a> {
     generator: &'static str,
     model: Digest,
     learned: &'a Learned,
+    /// What rows keep to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    declared: Option<CardDeclared<'a>>,
     columns: Vec<CardColumn>,
     privacy: Option<Privacy<'a>>,
+    /// Nothing yet: `assay synth score --card` puts it there.
+    quality: Option<Quality>,
+}
+
+/// What was declared of the table, and how rows came to keep to it.
+#[derive(Debug, Serialize)]
+struct CardDeclared<'a> {
+    #[serde(flatten)]
+    of: &'a Declared,
+    /// How often a row that breaks something is drawn at most.
+    most_draws: u64,
+    drawn: Drawn,
+    /// What nobody saw to.
+    not_kept: Vec<String>,
+}
+
+impl<'a> CardDeclared<'a> {
+    fn of(of: &'a Declared, drawn: Drawn) -> Self {
+        Self {
+            of,
+            most_draws: MOST_DRAWS,
+            drawn,
+            not_kept: of.table.not_kept(),
+        }
+    }
+
+    fn tell(&self) {
+        let Drawn {
+            rows,
+            drawn_again,
+            in_vain,
+        } = self.drawn;
+        crate::note!(
+            "{drawn_again} of {rows} rows broke what is declared of table `{}`, and were drawn again",
+            self.of.table.name
+        );
+        if in_vain > 0 {
+            crate::note!(
+                "warning: {in_vain} of {rows} rows break it still, after {MOST_DRAWS} draws: the model hardly makes rows that do not"
+            );
+        }
+        for what in &self.not_kept {
+            crate::note!("warning: nobody sees to it that {what}");
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
 struct Privacy<'a> {
+    /// Which tables are hardly told apart.
+    neighbours: &'static str,
     epsilon: f64,
     delta: f64,
     ledger: &'a [Entry],
@@ -66,18 +119,26 @@ pub fn run(args: &Args) -> Result<Exit> {
         args.rows < 1 << 44,
         "--rows: expected fewer than 2^44, which is as many as a seed has"
     );
+    files::ensure_output(&args.output, &[&args.model])?;
     let bytes = model::read(&args.model)?;
     let file = model::parse(&args.model, &bytes)?;
     let rows = args.shard.unwrap_or(Part::WHOLE).of(args.rows);
-    let like = file.model.rows(args.seed, rows.start, 1);
+    let maker = file.maker(args.rows)?;
+    let (like, mut drawn) = maker.rows(args.seed, rows.start, 1)?;
+    drawn = drawn.map(|_| Drawn::default());
     let mut sink = Sink::create(&args.output, &like)?;
+    let mut columns = CardColumns::default();
     for at in rows.clone().step_by(BATCH as usize) {
         let count = (rows.end - at).min(BATCH);
-        sink.append(&file.model.rows(args.seed, at, count as usize))?;
+        let (batch, of_batch) = maker.rows(args.seed, at, count as usize)?;
+        drawn = drawn.zip(of_batch).map(|(all, batch)| all.and(batch));
+        sink.append(&batch)?;
+        columns.see(&batch);
     }
     let digest = sink.finish()?;
     let privacy = match &file.model {
         Model::Mst(mst) => Some(Privacy {
+            neighbours: "tables of which one has a row more",
             epsilon: mst.epsilon,
             delta: mst.delta,
             ledger: &mst.ledger,
@@ -96,10 +157,19 @@ pub fn run(args: &Args) -> Result<Exit> {
         generator: file.model.name(),
         model: Digest::of(&bytes),
         learned: &file.learned,
-        columns: CardColumn::of(&like),
+        declared: file
+            .declared
+            .as_ref()
+            .zip(drawn)
+            .map(|(of, drawn)| CardDeclared::of(of, drawn)),
+        columns: columns.finish(),
         privacy,
+        quality: None,
     };
-    files::write_card(&args.output, &card)?;
+    card::write(&args.output, &card)?;
+    if let Some(declared) = &card.declared {
+        declared.tell();
+    }
     crate::say!(
         "{}: {} rows, {digest}",
         args.output.display(),

@@ -1,13 +1,20 @@
 //! `assay synth score`: synthetic rows beside the real ones that they were learned from.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
-use assay_suites::synthetic::quality::report::{Report, Scores, report};
-use assay_suites::synthetic::table::file;
+use anyhow::{Result, anyhow, ensure};
+use assay_protocol::DeviceSelector;
+use assay_suites::synthetic::quality::closeness::distances_on;
+use assay_suites::synthetic::quality::constraints::{Constraints, Declared};
+use assay_suites::synthetic::quality::figures::{FIGURES, Quality, card_scores};
+use assay_suites::synthetic::quality::report::{Report, report_on};
+use assay_suites::synthetic::quality::requirement::Requirement;
+use assay_suites::synthetic::table::{Table, census};
 
-use super::{files, sheet};
-use crate::errors::Exit;
+use super::declared::{self, Declaration};
+use super::{card, files, sheet, tables};
+use crate::errors::{CouldNotRun, Exit};
 
 /// Which rows, and what they must reach.
 #[derive(Debug, clap::Args)]
@@ -19,12 +26,25 @@ pub struct Args {
     /// Real rows that were not learned from: for what is given away, and for utility.
     #[arg(long, value_name = "FILE")]
     held_out: Option<PathBuf>,
-    /// What must be reached, such as `quality=0.9`, or at most, such as `three_way<0.1`; otherwise the exit code is 1.
+    #[command(flatten)]
+    declared: declared::Args,
+    /// Another table of the schema, in a file of its name, that keys of the synthetic rows are looked up in.
+    #[arg(long, value_name = "FILE", requires = "schema")]
+    with: Vec<PathBuf>,
+    /// What must be reached: `quality=0.9` (at least), `exact_copies<=0.001` (at most) or `auc<0.6` (below), of any score that is shown;
+    /// otherwise the exit code is 1.
     #[arg(long, value_name = "SCORE=VALUE")]
     require: Vec<String>,
     /// A page with the scores, and distributions side by side, in a file of its own.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// What takes the distances to the closest record: `cpu`, of 5,000 rows of each table drawn at random, or a CUDA device (`cuda`,
+    /// `cuda:1`), of 100,000.
+    #[arg(long, default_value = "cpu", value_name = "DEVICE")]
+    device: DeviceSelector,
+    /// Put the scores on the data card beside the synthetic rows.
+    #[arg(long)]
+    card: bool,
     /// Machine output on standard output.
     #[arg(long)]
     json: bool,
@@ -33,14 +53,38 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Exit> {
     /// Draws of scores are the same each time.
     const SEED: u64 = 1;
-    let required = args
-        .require
-        .iter()
-        .map(|text| Requirement::parse(text))
-        .collect::<Result<Vec<_>>>()?;
-    let (real, synthetic) = (file::read(&args.real)?, file::read(&args.synthetic)?);
-    let held_out = args.held_out.as_deref().map(file::read).transpose()?;
-    let report = report(&real, held_out.as_ref(), &synthetic, SEED)?;
+    let required = required(args)?;
+    ensure_page(args)?;
+    ensure_device(&args.device)?;
+    let declaration = args.declared.declaration(&args.real)?;
+    let declaration = declaration.as_ref();
+    let reading = args.declared.reading(declaration);
+    let table = |path: &Path| declared::read(path, &reading, declaration);
+    let (real, synthetic) = (table(&args.real)?, table(&args.synthetic)?);
+    let held_out = args.held_out.as_deref().map(table).transpose()?;
+    let others = others(args, declaration)?;
+    let card = args.card.then(|| card::of_file(&args.synthetic));
+    let card = card.transpose()?;
+    let declared = declaration.map(|of| Declared {
+        table: &of.table,
+        others: &others,
+    });
+    let report = report_on(
+        &args.device,
+        &real,
+        held_out.as_ref(),
+        &synthetic,
+        declared,
+        SEED,
+    )?;
+    if let Some(card) = card {
+        card.add_quality(&Quality {
+            real: files::name(&args.real),
+            real_rows: real.rows(),
+            held_out_rows: held_out.as_ref().map(Table::rows),
+            scores: card_scores(&report),
+        })?;
+    }
     if args.json {
         crate::say!("{}", serde_json::to_string_pretty(&report)?);
     } else {
@@ -66,34 +110,100 @@ pub fn run(args: &Args) -> Result<Exit> {
     })
 }
 
-/// A score among several.
-pub type Reading = fn(&Scores) -> f64;
+/// What must be reached, and can be told of what is given.
+fn required(args: &Args) -> Result<Vec<Requirement>> {
+    let of_text = |text: &String| {
+        let one = Requirement::parse(text).map_err(|what| anyhow!("--require {what}"))?;
+        let name = one.figure().name;
+        ensure!(
+            !one.needs_held_out() || args.held_out.is_some(),
+            "--require {text}: `{name}` needs real rows that were not learned from; give them with --held-out"
+        );
+        ensure!(
+            !one.needs_schema() || args.declared.schema.is_some(),
+            "--require {text}: `{name}` needs to know what rows are to keep to; give it with --schema"
+        );
+        Ok(one)
+    };
+    args.require.iter().map(of_text).collect()
+}
 
-/// The scores that can be required.
-pub const SCORES: [(&str, Reading); 6] = [
-    ("quality", |scores| scores.quality),
-    ("shapes", |scores| scores.shapes),
-    ("trends", |scores| scores.trends),
-    ("coverage", |scores| scores.coverage),
-    ("two_way", |scores| scores.two_way),
-    ("three_way", |scores| scores.three_way),
-];
+/// Other tables of the schema, by their names.
+fn others(args: &Args, declaration: Option<&Declaration>) -> Result<BTreeMap<String, Table>> {
+    let mut others = BTreeMap::new();
+    let Some(declaration) = declaration else {
+        return Ok(others);
+    };
+    for path in &args.with {
+        let (name, table) = tables::read_one(
+            &declaration.schema,
+            &declaration.name(),
+            path,
+            args.declared.delimiter,
+        )?;
+        others.insert(name, table);
+    }
+    Ok(others)
+}
+
+/// That the page has a place, and takes that of no table.
+fn ensure_page(args: &Args) -> Result<()> {
+    let Some(page) = &args.html else {
+        return Ok(());
+    };
+    let mut inputs: Vec<&Path> = vec![&args.real, &args.synthetic];
+    inputs.extend(args.held_out.as_deref());
+    inputs.extend(args.declared.schema.as_deref());
+    inputs.extend(args.with.iter().map(PathBuf::as_path));
+    files::ensure_output(page, &inputs)
+}
+
+/// That a device takes distances at all: it is tried with two rows, before any table is read.
+fn ensure_device(device: &DeviceSelector) -> Result<()> {
+    let rows = census::rows(1, 0, 2);
+    distances_on(device, &rows, &rows)
+        .map_err(|failure| CouldNotRun(format!("--device {device}: {failure}")))?;
+    Ok(())
+}
 
 fn show(report: &Report) {
-    crate::say!(
-        "{:<12} {:>9} {:>10} {:>12}",
-        "",
-        "synthetic",
-        "bootstrap",
-        "independent"
-    );
-    for (name, value) in SCORES {
-        let [a, b, c] = [&report.scores, &report.bootstrap, &report.independent].map(value);
-        crate::say!("{name:<12} {a:>9.4} {b:>10.4} {c:>12.4}");
+    let line = |name: &str, [a, b, c]: [&str; 3]| {
+        crate::say!("{name:<20} {a:>9} {b:>10} {c:>12}");
+    };
+    line("", ["synthetic", "bootstrap", "independent"]);
+    for figure in &FIGURES {
+        let words = figure.words(report);
+        line(figure.name, words.each_ref().map(String::as_str));
     }
-    crate::say!("two_way and three_way are errors, 0 being best; of the others 1 is best");
+    crate::say!(
+        "two_way and three_way are errors, 0 being best, as of copies, duplicates and constraints; auc is best at 0.5, pmse_ratio at 1; of the others 1 is best"
+    );
     for words in notes(report) {
         crate::say!("{words}");
+    }
+    for rule in report.constraints.iter().flat_map(|all| &all.rules) {
+        let [synthetic, bootstrap, independent] = rule.broken;
+        if let Some(first) = rule.first_row {
+            crate::say!(
+                "constraint {}: broken by {synthetic:.4} of the rows, the first of them row {first}; by {bootstrap:.4} of a bootstrap, {independent:.4} of independent columns",
+                rule.what
+            );
+        }
+    }
+    for one in &report.utility {
+        let kept = one.kept().map_or_else(
+            || "nothing to learn".into(),
+            |[kept, ..]| format!("{kept:.4} kept"),
+        );
+        crate::say!(
+            "utility {:<23} {kept}: AUC {:.4}, of real rows {:.4}, of a bootstrap {:.4}, of independent columns {:.4}, for {}",
+            one.target,
+            one.synthetic,
+            one.real,
+            one.bootstrap,
+            one.independent,
+            one.question
+        );
     }
     for column in &report.columns {
         if let Some(shape) = column.shape {
@@ -114,70 +224,72 @@ fn show(report: &Report) {
 
 /// What was found beside scores, a sentence each.
 pub fn notes(report: &Report) -> Vec<String> {
-    let mut notes = Vec::new();
-    if let Some(detection) = &report.detection {
+    let copies = &report.copies;
+    let mut notes: Vec<String> = ignored(report).collect();
+    notes.push(format!(
+        "copies: {} of the synthetic rows are a row of the real table, {} occurred before among themselves; all rows were compared",
+        copies.copied_rows, copies.repeated_rows
+    ));
+    if let Some(close) = &report.closeness {
+        let others = close
+            .held_out_rows
+            .map_or(String::new(), |rows| format!(" and {rows} held out"));
         notes.push(format!(
-            "detection: AUC {:.3} (0.5: not told apart), pMSE ratio {:.2} (1: as it should be)",
-            detection.auc, detection.pmse_ratio
+            "closeness: median distance {:.4} to the closest real row, {:.4} of uniform values; {} synthetic rows drawn at random beside {} real ones{others}",
+            close.distance, close.random_distance, close.synthetic_rows, close.real_rows
         ));
     }
-    notes.push(match &report.closeness {
-        Some(close) => format!(
-            "copies: {:.2} % exact, {:.2} % duplicates; protection {:.3} against a random baseline, {:.3} against overfitting",
-            100.0 * close.exact_copies,
-            100.0 * close.duplicates,
-            close.baseline_protection,
-            close.overfit_protection
-        ),
-        None => "copies: nothing is said without rows held out; give them with --held-out".into(),
-    });
+    if report
+        .closeness
+        .is_none_or(|close| close.held_out_rows.is_none())
+    {
+        notes.push(
+            "without rows held out nothing is said of overfitting, and utility is tested on rows that were learned from; give them with --held-out"
+                .into(),
+        );
+    }
+    match &report.constraints {
+        None => notes
+            .push("without a schema nothing is said of constraints; give it with --schema".into()),
+        Some(constraints) => notes.extend(of_constraints(constraints)),
+    }
     notes
 }
 
-/// What a score must reach.
-struct Requirement {
-    name: &'static str,
-    value: Reading,
-    at_least: bool,
-    bound: f64,
+/// What was not scored.
+fn ignored(report: &Report) -> impl Iterator<Item = String> {
+    let extra = &report.extra_columns;
+    let extra = (!extra.is_empty()).then(|| {
+        format!(
+            "columns that the real table has not are not scored: `{}`",
+            extra.join("`, `")
+        )
+    });
+    let drawn = report.learned_columns.map(|[drawn, all]| {
+        format!(
+            "detection and utility see {drawn} of the {all} columns, drawn at random under a fixed seed; the others have no part in them"
+        )
+    });
+    let targets = report.utility_targets.map(|[drawn, all]| {
+        format!("utility is of {drawn} of {all} columns, drawn at random under a fixed seed")
+    });
+    extra.into_iter().chain(drawn).chain(targets)
 }
 
-impl Requirement {
-    fn parse(text: &str) -> Result<Self> {
-        let Some((place, sign)) = text.char_indices().find(|(_, c)| matches!(c, '=' | '<')) else {
-            bail!(
-                "--require {text}: expected SCORE=VALUE for at least, or SCORE<VALUE for at most"
-            );
-        };
-        let (name, bound) = (&text[..place], &text[place + 1..]);
-        let known = SCORES.iter().find(|(known, _)| *known == name);
-        let (name, value) = known.with_context(|| {
-            let names: Vec<_> = SCORES.iter().map(|(name, _)| *name).collect();
-            format!(
-                "--require {text}: no score is called `{name}`: there are {}",
-                names.join(", ")
-            )
-        })?;
-        let bound: f64 = bound
-            .parse()
-            .with_context(|| format!("--require {text}: `{bound}` is no number"))?;
-        Ok(Self {
-            name,
-            value: *value,
-            at_least: sign == '=',
-            bound,
-        })
-    }
-
-    /// In words, if it is not met; a score that is not there meets nothing.
-    fn missed(&self, report: &Report) -> Option<String> {
-        let found = (self.value)(&report.scores);
-        let is_met = if self.at_least {
-            found >= self.bound
-        } else {
-            found <= self.bound
-        };
-        let word = if self.at_least { "at least" } else { "at most" };
-        (!is_met).then(|| format!("{}: {found:.4}, required {word} {}", self.name, self.bound))
-    }
+/// How many rules were looked at, and which were not.
+fn of_constraints(constraints: &Constraints) -> impl Iterator<Item = String> {
+    let rules = &constraints.rules;
+    let kept = rules.iter().filter(|rule| rule.first_row.is_none()).count();
+    let found = format!(
+        "constraints: {kept} of the {} that are declared hold in every synthetic row; all rows were looked at",
+        rules.len()
+    );
+    let unchecked = &constraints.unchecked;
+    let lost = (!unchecked.is_empty()).then(|| {
+        format!(
+            "not looked at, for the other table was not given with --with: {}",
+            unchecked.join(", ")
+        )
+    });
+    [found].into_iter().chain(lost)
 }

@@ -1,25 +1,18 @@
 //! Scores of synthetic rows as a page.
 
 use anyhow::Result;
-use assay_reports::scores::{ColumnLine, Distribution, PairLine, ScoreLine, ScoreSheet, render};
+use assay_reports::scores::{
+    ColumnLine, ConstraintLine, Distribution, PairLine, ScoreLine, ScoreSheet, UtilityLine, render,
+};
+use assay_suites::synthetic::quality::constraints::RuleScore;
+use assay_suites::synthetic::quality::figures::FIGURES;
 use assay_suites::synthetic::quality::profile::{associations, distributions};
 use assay_suites::synthetic::quality::report::Report;
+use assay_suites::synthetic::quality::utility::Utility;
 use assay_suites::synthetic::table::{Table, Values};
-
-use super::score::SCORES;
 
 /// Pairs that are listed.
 const WORST: usize = 10;
-
-/// What each score means, in the order of [`SCORES`].
-const MEANINGS: [&str; 6] = [
-    "Mean of shapes and trends; 1 is best",
-    "How alike the distributions of columns are; 1 is best",
-    "How alike pairs of columns hang together; 1 is best",
-    "How much of the ranges and categories occurs; 1 is best",
-    "Distance of joint distributions of two columns; 0 is best",
-    "The same of three columns; 0 is best",
-];
 
 /// The page of a report on two tables, the real one first, called by the names of their files.
 pub fn page(
@@ -29,15 +22,11 @@ pub fn page(
     missed: Vec<String>,
 ) -> Result<String> {
     let synthetic = real.align(synthetic)?;
-    let lines = SCORES
-        .iter()
-        .zip(MEANINGS)
-        .map(|((name, value), meaning)| ScoreLine {
-            name: (*name).into(),
-            meaning: meaning.into(),
-            values: [&report.scores, &report.bootstrap, &report.independent]
-                .map(|of| score(Some(value(of)))),
-        });
+    let lines = FIGURES.iter().map(|figure| ScoreLine {
+        name: figure.name.into(),
+        meaning: figure.meaning.into(),
+        values: figure.words(report),
+    });
     let shape = |name: &str| {
         let column = report.columns.iter().find(|column| column.name == name);
         column.and_then(|column| column.shape)
@@ -64,6 +53,7 @@ pub fn page(
     };
     let pairs = associations(real, &synthetic).into_iter();
     let pairs = pairs.map(|pair| (pair.columns.map(place), pair.strength));
+    let (constraints, kept_constraints) = constraints(report);
     Ok(render(&ScoreSheet {
         title: format!("{} beside {}", names[1], names[0]),
         lead: format!(
@@ -75,6 +65,9 @@ pub fn page(
         missed,
         scores: lines.collect(),
         notes: super::score::notes(report),
+        utility: report.utility.iter().map(utility).collect(),
+        constraints,
+        kept_constraints,
         columns: report.columns.iter().map(line).collect(),
         more_columns: 0,
         distributions: drawn.collect(),
@@ -95,6 +88,32 @@ fn line(column: &assay_suites::synthetic::quality::report::ColumnScore) -> Colum
         missing: column
             .missing
             .map(|share| format!("{:.1} %", 100.0 * share)),
+    }
+}
+
+/// What is declared and does not hold everywhere, what is broken most first; and how much else is declared.
+fn constraints(report: &Report) -> (Vec<ConstraintLine>, usize) {
+    let rules = report.constraints.iter().flat_map(|all| &all.rules);
+    let (mut broken, kept): (Vec<_>, Vec<_>) =
+        rules.partition(|rule| rule.broken.iter().any(|share| *share > 0.0));
+    broken.sort_by(|a, b| b.broken[0].total_cmp(&a.broken[0]));
+    let line = |rule: &&RuleScore| ConstraintLine {
+        what: rule.what.replace('`', ""),
+        broken: rule.broken.map(|share| score(Some(share))),
+        first_row: rule
+            .first_row
+            .map_or_else(|| "none".into(), |row| row.to_string()),
+    };
+    (broken.iter().map(line).collect(), kept.len())
+}
+
+fn utility(one: &Utility) -> UtilityLine {
+    UtilityLine {
+        column: one.target.clone(),
+        question: one.question.clone(),
+        synthetic: score(Some(one.synthetic)),
+        real: score(Some(one.real)),
+        kept: score(one.kept().map(|[kept, ..]| kept)),
     }
 }
 

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use assay_protocol::Digest;
 use assay_suites::synthetic::declared::{Maker, Schema, TableSchema};
-use assay_suites::synthetic::table::file::Sink;
+use assay_suites::synthetic::table::Table;
+use assay_suites::synthetic::table::file::{Reading, read_as};
 use serde::Serialize;
 
+use super::card;
 use super::files::{self, Part};
+use super::sink::Sink;
 use crate::errors::Exit;
 
 /// Rows that are made at a time.
@@ -54,7 +57,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let maker = schema
         .build()
         .with_context(|| args.schema.display().to_string())?;
-    std::fs::create_dir_all(&args.output).with_context(|| args.output.display().to_string())?;
+    std::fs::create_dir_all(&args.output).map_err(files::failed(&args.output))?;
     for place in 0..schema.table.len() {
         write(args, &maker, place, digest)?;
     }
@@ -65,6 +68,7 @@ fn write(args: &Args, maker: &Maker, place: usize, declared_in: Digest) -> Resul
     let table = &maker.schema().table[place];
     let path = args.output.join(format!("{}.{}", table.name, args.form));
     let rows = args.shard.unwrap_or(Part::WHOLE).of(table.rows);
+    files::ensure_output(&path, &[&args.schema])?;
     let mut sink = Sink::create(&path, &maker.rows(place, args.seed, rows.start, 1))?;
     for at in rows.clone().step_by(BATCH as usize) {
         let count = (rows.end - at).min(BATCH);
@@ -81,9 +85,37 @@ fn write(args: &Args, maker: &Maker, place: usize, declared_in: Digest) -> Resul
         declared_in,
         declared: table,
     };
-    files::write_card(&path, &card)?;
+    card::write(&path, &card)?;
     crate::say!("{}: {} rows, {digest}", path.display(), card.rows);
     Ok(())
+}
+
+/// A table of a schema in a file of its name, and that name.
+pub fn read_one(
+    schema: &Schema,
+    schema_name: &str,
+    path: &Path,
+    delimiter: Option<u8>,
+) -> Result<(String, Table)> {
+    let name = files::name(&path.with_extension(""));
+    let of_schema = schema.table.iter().find(|table| table.name == name);
+    let of_schema = of_schema.with_context(|| {
+        let names: Vec<&str> = schema
+            .table
+            .iter()
+            .map(|table| table.name.as_str())
+            .collect();
+        format!(
+            "{}: {schema_name} declares no table `{name}`: there are {}",
+            path.display(),
+            names.join(", ")
+        )
+    })?;
+    let reading = Reading {
+        delimiter,
+        types: of_schema.types(),
+    };
+    Ok((name, read_as(path, &reading)?))
 }
 
 /// A schema, and the digest of its file.

@@ -6,7 +6,7 @@ use assay_record::{Image, Limits, OciDigests};
 use serde_json::{Value, json};
 
 use super::{Stored, compare, ending, run};
-use crate::engines::{Mismatch, Sandbox, Start, podman};
+use crate::engines::{Mismatch, Ran, Sandbox, Start, podman};
 
 fn image() -> Image {
     Image {
@@ -33,6 +33,8 @@ fn sandbox() -> Sandbox {
         dir: Some("/the/suite".into()),
         cache: None,
         gpus: vec!["--device=nvidia.com/gpu=all".into()],
+        env: BTreeMap::from([("OMP_NUM_THREADS".to_owned(), "1,2".to_owned())]),
+        image_env: vec!["PATH=/opt/bin".into(), "LANG=C".into()],
     }
 }
 
@@ -48,6 +50,18 @@ fn described(field: &str, value: Value) -> Value {
     });
     said[field] = value;
     said
+}
+
+/// What `container inspect` says of a container that was given what was asked for, beside its image.
+fn given() -> Value {
+    let suite =
+        json!({"Type": "bind", "Source": "/the/suite", "Destination": "/suite", "RW": false});
+    json!({
+        "State": {"Pid": 7},
+        "HostConfig": {"Memory": 4096},
+        "Mounts": [suite],
+        "Config": {"Env": ["OMP_NUM_THREADS=1,2", "PATH=/opt/bin", "LANG=C", "HOSTNAME=x", "NVIDIA_VISIBLE_DEVICES=void"]},
+    })
 }
 
 fn checked(said: &Value) -> Result<(), String> {
@@ -92,7 +106,12 @@ fn an_image_is_the_pinned_one_by_configuration_manifest_and_platform() {
 #[test]
 fn a_container_that_runs_another_image_is_a_mismatch() {
     let config = Digest::of("config");
-    let container = |image: &str, manifest: Value| json!({"Image": image, "ImageDigest": manifest, "State": {"Pid": 7}});
+    let container = |image: &str, manifest: Value| {
+        let mut found = given();
+        found["Image"] = json!(image);
+        found["ImageDigest"] = manifest;
+        found
+    };
     let manifest = json!(Digest::of("manifest").to_string());
     let ran = compare(
         &podman::CLIENT,
@@ -108,7 +127,7 @@ fn a_container_that_runs_another_image_is_a_mismatch() {
     for found in [
         container(&other.to_string(), manifest),
         container(&config.hex(), json!(other.to_string())),
-        json!({"State": {"Pid": 7}}),
+        given(),
     ] {
         let known = |_: &Digest| Ok(vec![other]);
         let error = compare(&podman::CLIENT, &sandbox(), &found, "4.3.1", known).unwrap_err();
@@ -122,14 +141,13 @@ fn a_container_that_runs_another_image_is_a_mismatch() {
 
 #[test]
 fn a_container_gets_nothing_but_what_is_listed() {
-    let env = BTreeMap::from([("OMP_NUM_THREADS".to_owned(), "1,2".to_owned())]);
     let prefix = ["taskset".to_owned(), "-c".to_owned(), "1".to_owned()];
     let start = Start {
         name: "assay-x-0",
         prefix: &prefix,
         argv: vec!["/usr/local/bin/assay-worker".into(), "worker".into()],
         is_strange: false,
-        env: &env,
+        env: &BTreeMap::new(),
     };
     let argv = run(&sandbox(), &start, &["--own"]).unwrap();
     let words: Vec<&str> = argv.iter().filter_map(|word| word.to_str()).collect();
@@ -140,6 +158,7 @@ fn a_container_gets_nothing_but_what_is_listed() {
         "--read-only",
         "--cap-drop all",
         "--security-opt no-new-privileges",
+        "--no-healthcheck",
         "--memory=1073741824 --memory-swap=1073741824 --pids-limit=50",
         "--device=nvidia.com/gpu=all",
         "--mount=type=bind,source=/the/suite,target=/suite,readonly",
@@ -151,6 +170,64 @@ fn a_container_gets_nothing_but_what_is_listed() {
     let mounts = words.iter().filter(|word| word.starts_with("--mount"));
     assert_eq!(mounts.count(), 1);
     assert_eq!(argv.last(), Some(&OsString::from("worker")));
+}
+
+/// What is found of a container of the pinned image with one thing otherwise than it should be.
+fn found_with(pointer: &str, value: Value) -> anyhow::Result<Ran> {
+    let mut found = given();
+    found["Image"] = json!(Digest::of("config").hex());
+    match found.pointer_mut(pointer) {
+        Some(Value::Array(list)) if !value.is_array() => list.push(value),
+        Some(place) => *place = value,
+        None => panic!("no {pointer} in {found}"),
+    }
+    compare(&podman::CLIENT, &sandbox(), &found, "4.3.1", |_| Ok(vec![]))
+}
+
+#[test]
+fn a_container_that_was_given_something_else_is_a_mismatch() {
+    let bounded = found_with("/HostConfig/Memory", json!(4096)).unwrap();
+    assert!(!bounded.words.contains("not bounded"));
+    let unbounded = found_with("/HostConfig/Memory", json!(0)).unwrap();
+    assert!(
+        unbounded
+            .words
+            .contains("memory and processes are not bounded")
+    );
+    let tmp = json!({"Type": "tmpfs", "Destination": "/tmp"});
+    found_with("/Mounts", tmp).unwrap();
+    let volume = json!({"Type": "volume", "Destination": "/data", "RW": true});
+    for (pointer, value, expected) in [
+        ("/Mounts", volume, "a folder /data"),
+        ("/Mounts/0/RW", json!(true), "a folder /suite"),
+        ("/Mounts/0/Source", json!("/etc"), "a folder /suite"),
+        (
+            "/Mounts",
+            json!([]),
+            "has no /suite, which should be /the/suite",
+        ),
+        ("/Config/Env", json!("LEAK=secret"), "`LEAK`"),
+        (
+            "/Config/Env/0",
+            json!("OMP_NUM_THREADS=7"),
+            "`OMP_NUM_THREADS`",
+        ),
+        (
+            "/Config/Env/0",
+            json!("LANG=C"),
+            "lacks the variable `OMP_NUM_THREADS`",
+        ),
+        ("/Config/Env/1", json!("PATH=/evil"), "`PATH`"),
+        ("/Config/Env/2", json!("LANG=de"), "`LANG`"),
+    ] {
+        let error = found_with(pointer, value).unwrap_err();
+        assert!(error.is::<Mismatch>(), "{error}");
+        let error = error.to_string();
+        assert!(
+            error.contains(expected) && !error.contains("secret"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -217,6 +218,23 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
         files.extend(results.into_iter().filter(is_result));
     }
     Ok(files)
+}
+
+/// The files by the dates that they seem to have: runs of neighbouring nights then lie together in the database, where they
+/// are looked for together. A file that does not tell at once comes first, and every file says its date itself when it is read.
+pub fn by_date(mut files: Vec<PathBuf>) -> Vec<PathBuf> {
+    files.sort_by_cached_key(|path| likely_date(path));
+    files
+}
+
+/// What stands behind the first `"date":` near the beginning of a file.
+fn likely_date(path: &Path) -> Option<u64> {
+    let mut beginning = [0; 1024];
+    let read = fs::File::open(path).and_then(|mut file| file.read(&mut beginning));
+    let text = String::from_utf8_lossy(&beginning[..read.ok()?]);
+    let (_, rest) = text.split_once("\"date\":")?;
+    let digits = rest.trim_start().split(|c: char| !c.is_ascii_digit());
+    digits.into_iter().next()?.parse().ok()
 }
 
 fn entries(folder: &Path, wanted: impl Fn(fs::FileType) -> bool) -> Result<Vec<PathBuf>> {

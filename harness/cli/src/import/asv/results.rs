@@ -130,11 +130,12 @@ impl<'a> Row<'a> {
         };
         let duration = self.cell("duration").map(Json::number).transpose();
         let duration = duration.context("column `duration`")?;
+        let definition = definition(version);
         for (at, point) in points.into_iter().enumerate() {
             let outcome = values.outcome(at);
             all.measurements.push(Measurement {
                 benchmark: name.to_owned(),
-                definition: definition(version),
+                definition,
                 outcome: outcome.with_context(|| format!("result {at}"))?,
                 facts: values.facts(at, duration),
                 point,

@@ -167,6 +167,17 @@ fn what_would_lie_elsewhere_is_refused_in_words() {
         let error = error(entries);
         assert!(error.contains(words), "{entries:?}: {error}");
     }
+    // Nobody reads what would not be believed: a header may say what it likes.
+    let mut header = Header::new_gnu();
+    header.set_path("x").unwrap();
+    header.set_entry_type(Regular);
+    header.set_mode(0o644);
+    header.set_size(2 << 30);
+    header.set_cksum();
+    let large = header.as_bytes();
+    let failed = unpack(&into, &commit, &object, &Submodules::new(), &large[..]);
+    let failed = format!("{:#}", failed.unwrap_err());
+    assert!(failed.contains("a file of 2147483648 bytes"), "{failed}");
     // A link within the tree is fine: that this is another tree is all that is wrong with it.
     let fine = error(&[("a/x", Symlink, "../y"), ("y", Regular, "")]);
     assert!(fine.contains("not what the commit holds"), "{fine}");

@@ -170,6 +170,11 @@ fn a_suite_is_run_as_far_as_its_image_goes() {
         .exits(3)
         .says("no case is left")
         .says("on the host");
+    // What is lacking before any case is known counts as well.
+    harbour
+        .assay("run smoke --env box --filter python")
+        .exits(3)
+        .says("no case is left");
     harbour
         .assay("run smoke --env box --filter control --filter command --filter ml/softmax")
         .exits(0)

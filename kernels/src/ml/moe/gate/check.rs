@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::{Gate, Mixture, SPREAD, choose};
+use super::tile::key;
+use super::{Gate, Mixture, SPREAD};
 use crate::bound::{gamma, likely_gamma};
 use crate::check;
 use crate::element::Real;
@@ -73,6 +74,13 @@ pub fn forward(
                  k = 2 (range + E) + experts + 2, and more for sums; infinite if other experts were chosen or counted"
             .into(),
     }
+}
+
+/// The experts with the largest keys, the largest first; of equal ones the first.
+pub fn choose(choices: &mut [u32], logits: &[f32]) {
+    let mut experts: Vec<u32> = (0..logits.len() as u32).collect();
+    experts.sort_by_key(|expert| std::cmp::Reverse(key(logits[*expert as usize])));
+    choices.copy_from_slice(&experts[..choices.len()]);
 }
 
 fn exact_softmax(logits: &[f32]) -> Vec<f64> {
@@ -180,7 +188,7 @@ pub fn backward(
 
 #[cfg(test)]
 mod tests {
-    use super::{ExactToken, exact_gradient};
+    use super::{ExactToken, choose, exact_gradient};
     use crate::gradient::{assert_gradient, numbers};
 
     /// The loss is weights times some numbers, and probabilities times others, as functions of the logits.
@@ -212,5 +220,18 @@ mod tests {
             let (found, _) = exact_gradient(&token, &load, is_renormalized);
             assert_gradient("dlogits", &found, loss, &logits);
         }
+    }
+
+    #[test]
+    fn of_equal_logits_the_first_is_chosen() {
+        let mut choices = [9; 3];
+        choose(&mut choices, &[1.0, -2.0, 3.0, 1.0, 3.0]);
+        assert_eq!(choices, [2, 4, 0]);
+        let mut all = [9; 4];
+        choose(
+            &mut all,
+            &[f32::NEG_INFINITY, f32::from_bits(0x7fff_ffff), 0.0, -0.0],
+        );
+        assert_eq!(all, [1, 2, 3, 0]);
     }
 }

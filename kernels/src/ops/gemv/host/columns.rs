@@ -4,6 +4,7 @@ use super::{LANES, Product, Room, Unit};
 use crate::ops::gemv::Shape;
 use crate::ops::gemv::operand::{Operand, Sum, Widening};
 use crate::simd::wide;
+use crate::store;
 
 /// Rows that are added together: sums are loaded and stored once for all of them.
 const ROWS: usize = 8;
@@ -73,8 +74,8 @@ fn add_rows<T: Operand>(
         }
         let place = first - unit.lines.start..first - unit.lines.start + columns.len();
         if width == 1 {
-            // Each is needed once.
-            T::add_lines(&mut sums[place], &elements[..count], factors);
+            // Each is needed once, and the rows that come next after these.
+            T::add_lines(&mut sums[place], &elements[..count], factors, ROWS * cols);
             continue;
         }
         let mut lines: [&[T::Sum]; ROWS] = [&[]; ROWS];
@@ -84,16 +85,21 @@ fn add_rows<T: Operand>(
         }
         let vectors = sums.chunks_exact_mut(product.division.tile);
         for (factors, sums) in factors.chunks_exact(count).zip(vectors) {
-            T::Sum::add_lines(&mut sums[place.clone()], &lines[..count], factors);
+            T::Sum::add_lines(&mut sums[place.clone()], &lines[..count], factors, 0);
         }
     }
 }
 
 wide! {
-    /// Adds lines, each times its factor: all of [`ROWS`] together, or one after the other.
-    pub fn add_lines<W: Widening>(sums: &mut [W::To], lines: &[&[W::From]], factors: &[W::To]) {
+    /// Adds lines, each times its factor: all of [`ROWS`] together, or one after the other. Meanwhile what lies `ahead` elements behind
+    /// those is fetched, unless that is 0: too little of a line is read at a time for the processor to see where it goes on.
+    pub fn add_lines<W: Widening>(sums: &mut [W::To], lines: &[&[W::From]], factors: &[W::To], ahead: usize) {
         if let (Ok(lines), Some(factors)) = (<&[&[W::From]; ROWS]>::try_from(lines), factors.first_chunk::<ROWS>()) {
-            add_together::<W>(sums, lines, factors);
+            if ahead > 0 {
+                add_together::<W, true>(sums, lines, factors, ahead);
+            } else {
+                add_together::<W, false>(sums, lines, factors, ahead);
+            }
         } else {
             for (line, factor) in lines.iter().zip(factors) {
                 add_rest(sums, line, *factor);
@@ -105,16 +111,23 @@ wide! {
 /// Adds to each sum the elements of all lines, in their order.
 #[inline(always)]
 #[allow(clippy::inline_always)] // takes on the features of its caller
-fn add_together<W: Widening>(
+fn add_together<W: Widening, const FETCHES: bool>(
     sums: &mut [W::To],
     lines: &[&[W::From]; ROWS],
     factors: &[W::To; ROWS],
+    ahead: usize,
 ) {
     let whole = sums.len() / LANES * LANES;
     for (index, sums) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
         let mut added = *sums;
         for (line, factor) in lines.iter().zip(factors) {
-            let line = W::widen(&line.as_chunks::<LANES>().0[index]);
+            let line = &line.as_chunks::<LANES>().0[index];
+            if FETCHES {
+                for part in line.chunks(store::LINE / size_of::<W::From>()) {
+                    store::fetch_behind(&part[0], ahead);
+                }
+            }
+            let line = W::widen(line);
             for (sum, x) in added.iter_mut().zip(&line) {
                 *sum = x.multiply_add(*factor, *sum);
             }

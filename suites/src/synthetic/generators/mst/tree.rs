@@ -89,6 +89,42 @@ impl Tree {
         Self { nodes }
     }
 
+    /// Whether each of some columns, of so many levels, is drawn once, after what it is drawn given.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn check(&self, sizes: &[usize]) -> Result<(), String> {
+        let mut drawn = vec![false; sizes.len()];
+        for Node {
+            column,
+            given,
+            bounds,
+        } in &self.nodes
+        {
+            let of_given = match given {
+                None => 1,
+                Some(given) if drawn.get(*given) == Some(&true) => sizes[*given],
+                Some(given) => {
+                    return Err(format!("column {column} is given {given}, not drawn yet"));
+                }
+            };
+            if drawn.get(*column) != Some(&false) {
+                return Err(format!("column {column} is drawn twice, or is none"));
+            }
+            drawn[*column] = true;
+            let is_whole = |row: &Vec<f64>| row.len() == sizes[*column];
+            if bounds.len() != of_given || !bounds.iter().all(is_whole) {
+                return Err(format!(
+                    "column {column} has other levels than its probabilities"
+                ));
+            }
+        }
+        match drawn.iter().position(|drawn| !drawn) {
+            Some(column) => Err(format!("column {column} is never drawn")),
+            None => Ok(()),
+        }
+    }
+
     /// A level for each column, with a number on (0, 1) that says where in it.
     pub fn draw(&self, draws: &mut Draws) -> Vec<(u32, f64)> {
         let mut row = vec![(0, 0.0); self.nodes.len()];

@@ -1,20 +1,22 @@
-//! Training, from outside: what holds for whole models: gradients, bits, learning, and what is said where something is wrong.
+//! Language models: gradients, bits, learning, and what is said where something is wrong.
 
 use assay_kernels::ml::norm::Kind;
-use assay_protocol::{
-    CaseSpec, Catalog as _, Failure, MetricKind, ParamValue, Params, Philox, Workload,
-};
+use assay_protocol::{CaseSpec, Catalog as _, Failure, ParamValue};
 
 use assay_suites::training::checkpoint;
 use assay_suites::training::decoder::{Places, Shape};
+use assay_suites::training::language::{self, Judge, TrainLm};
 use assay_suites::training::layers::Activation;
 use assay_suites::training::reference;
-use assay_suites::training::run::{Judge, Training};
+use assay_suites::training::run::{Together, Training};
+use assay_suites::training::session::Device;
 use assay_suites::training::setup::{Setup, infos};
-use assay_suites::training::workload::TrainLm;
+
+use crate::cases::{self, float, int, text};
+use crate::gradients;
 
 /// A case of `train-lm` with these parameters, and defaults for others.
-fn case(params: &[(&str, ParamValue)]) -> CaseSpec {
+pub fn case(params: &[(&str, ParamValue)]) -> CaseSpec {
     let sizes = [
         ("batch", 3),
         ("length", 6),
@@ -24,40 +26,11 @@ fn case(params: &[(&str, ParamValue)]) -> CaseSpec {
         ("steps", 4),
         ("corpus", 3000),
     ];
-    let mut all: Params = infos()
-        .into_iter()
-        .filter_map(|info| Some((info.name, info.default?)))
-        .collect();
-    all.extend(sizes.map(|(name, size)| (name.to_owned(), ParamValue::Int(size))));
-    all.extend(
-        params
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone())),
-    );
-    CaseSpec {
-        workload: "train-lm".into(),
-        params: all,
-        seed: 5.into(),
-        device: assay_protocol::DeviceSelector::CPU,
-        timing: assay_protocol::TimingMode::Hot,
-        command: None,
-        kernel: None,
-    }
+    let sizes = sizes.map(|(name, size)| (name, int(size)));
+    cases::case("train-lm", infos(), &[&sizes[..], params].concat())
 }
 
-fn int(value: i64) -> ParamValue {
-    ParamValue::Int(value)
-}
-
-fn float(value: f64) -> ParamValue {
-    ParamValue::Float(value)
-}
-
-fn text(value: &str) -> ParamValue {
-    ParamValue::Text(value.into())
-}
-
-fn setup(params: &[(&str, ParamValue)]) -> Setup {
+pub fn setup(params: &[(&str, ParamValue)]) -> Setup {
     Setup::of(&case(params)).unwrap()
 }
 
@@ -83,93 +56,27 @@ fn mean_loss(shape: &Shape, parameters: &[Vec<f64>], [ids, labels]: [&[u32]; 2])
     windows.map(of_window).sum()
 }
 
-/// Adds noise to all parameters, so that none is 0, or 1.
-fn disturb(training: &mut Training) {
-    let random = Philox::new(9, 9);
-    let mut tensors: Vec<Vec<u8>> = training
-        .tensors()
-        .map(|(_, _, buffer)| buffer.bytes().to_vec())
-        .collect();
-    let count = training.parameters.len();
-    for (number, tensor) in tensors.iter_mut().enumerate().take(count) {
-        for (i, bytes) in tensor.chunks_exact_mut(4).enumerate() {
-            let x = f32::from_le_bytes(bytes.try_into().unwrap());
-            let noise = random.signed_f32((number * 10_000 + i) as u64);
-            bytes.copy_from_slice(&(x + 0.25 * noise).to_le_bytes());
-        }
-    }
-    training.set_tensors(&tensors.iter().map(Vec::as_slice).collect::<Vec<_>>());
-}
-
-/// The largest distance of gradients from those by central differences of fourth order, relative to the largest of their
-/// tensor; of every seventh element of what has many.
-fn gradient_error(setup: &Setup, change: impl Fn(&str, f64) -> f64) -> (f64, String) {
+/// The largest distance of gradients from those by differences, of a batch of the corpus.
+pub fn gradient_error(setup: &Setup, change: impl Fn(&str, f64) -> f64) -> (f64, String) {
     let corpus = setup.corpus().unwrap();
-    let mut training = Training::new(setup, &corpus, 1).unwrap();
-    disturb(&mut training);
+    let mut training = language::training(setup, &corpus, &Together::alone(1)).unwrap();
+    gradients::disturb(&mut training);
     // The rate is 0: parameters stay.
     let found = training.step().unwrap();
-    let numbers: std::collections::BTreeMap<_, _> = training
-        .session()
-        .names()
-        .map(|(index, name)| (name.to_owned(), index))
-        .collect();
-    let buffers = &training.session().buffers;
-    let given = ["ids", "labels"].map(|name| buffers.get::<u32>(numbers[name]));
-    let mut parameters: Vec<Vec<f64>> = training
-        .parameters
-        .iter()
-        .map(|parameter| {
-            training
-                .values(parameter)
-                .iter()
-                .map(|x| f64::from(*x))
-                .collect()
-        })
-        .collect();
-    let balance = mean_loss(&setup.shape, &parameters, given) - found.loss;
-    assert!(
-        balance.abs()
-            < if setup.shape.routing.is_some() {
-                0.1
-            } else {
-                1e-5
-            }
-    );
-    let mut worst = (0.0, String::new());
-    for (number, parameter) in training.parameters.iter().enumerate() {
-        let Some(gradient) = parameter.gradient else {
-            continue;
-        };
-        let gradient = buffers.get::<f32>(gradient);
-        let largest = gradient
-            .iter()
-            .fold(0.0_f64, |most, g| most.max(f64::from(g.abs())));
-        let apart = if parameter.len() > 40 { 7 } else { 1 };
-        for i in (0..parameter.len()).step_by(apart) {
-            const STEP: f64 = 2e-4;
-            let mut at = |steps: f64| {
-                let before = parameters[number][i];
-                parameters[number][i] += steps * STEP;
-                let loss = mean_loss(&setup.shape, &parameters, given);
-                parameters[number][i] = before;
-                loss
-            };
-            let exact = (8.0 * (at(1.0) - at(-1.0)) - (at(2.0) - at(-2.0))) / (12.0 * STEP);
-            let found = change(&parameter.name, gradient[i].into());
-            let error = (found - exact).abs() / largest.max(1e-4);
-            if error > worst.0 || error.is_nan() {
-                worst = (
-                    error,
-                    format!("{}[{i}]: {found}, by differences {exact}", parameter.name),
-                );
-            }
-        }
-    }
-    worst
+    let given = ["ids", "labels"].map(|name| gradients::buffer::<u32>(&training, name));
+    let loss =
+        |parameters: &[Vec<f64>]| mean_loss(&setup.shape, parameters, [&given[0], &given[1]]);
+    let balance = loss(&gradients::parameters(&training)) - found.loss;
+    let most = if setup.shape.routing.is_some() {
+        0.1
+    } else {
+        1e-5
+    };
+    assert!(balance.abs() < most);
+    gradients::worst(&training, loss, change)
 }
 
-fn still(
+pub fn still(
     places: Places,
     norm: Kind,
     activation: Activation,
@@ -217,10 +124,10 @@ fn gradients_are_those_by_differences() {
         &[("accumulation", int(2)), ("batch", int(2))],
     );
     let corpus = setup.corpus().unwrap();
-    let mut turns = Training::new(&setup, &corpus, 1).unwrap();
+    let mut turns = language::training(&setup, &corpus, &Together::alone(1)).unwrap();
     let mut whole = setup.clone();
-    (whole.shape.batch, whole.recipe.accumulation) = (4, 1);
-    let mut whole = Training::new(&whole, &corpus, 1).unwrap();
+    (whole.shape.batch, whole.plan.recipe.accumulation) = (4, 1);
+    let mut whole = language::training(&whole, &corpus, &Together::alone(1)).unwrap();
     let [a, b] = [turns.step().unwrap(), whole.step().unwrap()];
     assert!(
         (a.loss - b.loss).abs() < 1e-6 && (a.norm / b.norm - 1.0).abs() < 1e-4,
@@ -237,7 +144,7 @@ fn a_wrong_sign_in_any_gradient_shows() {
         &[("layers", int(1)), ("batch", int(1))],
     );
     let corpus = setup.corpus().unwrap();
-    let training = Training::new(&setup, &corpus, 1).unwrap();
+    let training = language::training(&setup, &corpus, &Together::alone(1)).unwrap();
     for parameter in &training.parameters {
         // A shift of all keys alike changes no softmax, so that its gradient is 0.
         if parameter.name.ends_with("attention.k.bias") {
@@ -270,7 +177,8 @@ fn bits_of_losses_do_not_depend_on_threads() {
         };
         let corpus = setup.corpus().unwrap();
         let curve = |threads: usize| -> Vec<u64> {
-            let mut training = Training::new(&setup, &corpus, threads).unwrap();
+            let mut training =
+                language::training(&setup, &corpus, &Together::alone(threads)).unwrap();
             (0..2)
                 .map(|_| training.step().unwrap().loss.to_bits())
                 .collect()
@@ -296,14 +204,15 @@ fn a_model_learns_the_grammar() {
         ("corpus", int(300_000)),
     ]);
     let corpus = setup.corpus().unwrap();
-    let mut training = Training::new(&setup, &corpus, 1).unwrap();
+    let mut training = language::training(&setup, &corpus, &Together::alone(1)).unwrap();
     let first = training.step().unwrap().loss;
-    for _ in 1..setup.steps {
+    for _ in 1..setup.plan.steps {
         training.step().unwrap();
     }
-    let judged = Judge::new(setup.seed, setup.shape, 1)
+    let judged = Judge::new(setup.plan.seed, setup.shape, &Device::Host(1))
         .unwrap()
-        .judge(&training, &corpus);
+        .judge(&training, &corpus)
+        .unwrap();
     let floor = corpus.floor.unwrap();
     assert!(first > 3.0 * floor, "{first} {floor}");
     assert!(
@@ -321,7 +230,7 @@ fn checkpoints_go_on_and_damage_is_named() {
     let path = folder.path().join("half.safetensors");
     let setup = setup(&[("experts", int(3)), ("optimizer", text("adan"))]);
     let corpus = setup.corpus().unwrap();
-    let begin = || Training::new(&setup, &corpus, 1).unwrap();
+    let begin = || language::training(&setup, &corpus, &Together::alone(1)).unwrap();
     let mut whole = begin();
     for _ in 0..2 {
         whole.step().unwrap();
@@ -330,7 +239,7 @@ fn checkpoints_go_on_and_damage_is_named() {
     assert_eq!(std::fs::metadata(&path).unwrap().len(), bytes);
     let mut resumed = begin();
     checkpoint::load(&mut resumed, &path).unwrap();
-    assert_eq!(resumed.at, 2);
+    assert_eq!(resumed.at(), 2);
     for _ in 0..2 {
         let [a, b] = [&mut whole, &mut resumed].map(|training| training.step().unwrap());
         assert_eq!(
@@ -364,7 +273,7 @@ fn checkpoints_go_on_and_damage_is_named() {
                 "{words}"
             );
         }
-        assert_eq!(training.at, 0);
+        assert_eq!(training.at(), 0);
     }
     std::fs::write(&path, &good[..good.len() - 100]).unwrap();
     let error = checkpoint::load(&mut begin(), &path)
@@ -374,8 +283,11 @@ fn checkpoints_go_on_and_damage_is_named() {
     std::fs::write(&path, &good).unwrap();
     let mut other = setup.clone();
     other.shape.width = 12;
-    let error =
-        checkpoint::load(&mut Training::new(&other, &corpus, 1).unwrap(), &path).unwrap_err();
+    let error = checkpoint::load(
+        &mut language::training(&other, &corpus, &Together::alone(1)).unwrap(),
+        &path,
+    )
+    .unwrap_err();
     assert!(
         error.to_string().contains("it is of another model"),
         "{error}"
@@ -397,17 +309,17 @@ fn adapters_learn_and_their_base_stays() {
     ];
     let base = setup(&sizes);
     let corpus = base.corpus().unwrap();
-    let mut trained = Training::new(&base, &corpus, 1).unwrap();
+    let mut trained = language::training(&base, &corpus, &Together::alone(1)).unwrap();
     for _ in 0..100 {
         trained.step().unwrap();
     }
     checkpoint::save(&trained, &path).unwrap();
     let base_text = text(path.to_str().unwrap());
     let tuned = setup(&[&sizes[..], &[("rank", int(4)), ("base", base_text)]].concat());
-    let mut tuning = Training::new(&tuned, &corpus, 1).unwrap();
+    let mut tuning = language::training(&tuned, &corpus, &Together::alone(1)).unwrap();
     let mut still = tuned.clone();
-    (still.recipe.clock.peak, still.recipe.clock.floor) = (0.0, 0.0);
-    let mut still = Training::new(&still, &corpus, 1).unwrap();
+    (still.plan.recipe.clock.peak, still.plan.recipe.clock.floor) = (0.0, 0.0);
+    let mut still = language::training(&still, &corpus, &Together::alone(1)).unwrap();
     // On the same windows, the last third of them.
     let mut last = |training: &mut Training| -> f64 {
         let losses = (0..60).map(|_| training.step().unwrap().loss);
@@ -418,14 +330,14 @@ fn adapters_learn_and_their_base_stays() {
     let of_base = trained
         .parameters
         .iter()
-        .map(|parameter| (parameter.name.as_str(), trained.values(parameter)));
+        .map(|parameter| (parameter.name.as_str(), trained.values(parameter).unwrap()));
     let of_base: std::collections::BTreeMap<_, _> = of_base.collect();
     let (frozen, adapters): (Vec<_>, Vec<_>) =
         tuning.parameters.iter().partition(|p| p.gradient.is_none());
     assert_eq!(adapters.len(), 2 * 4);
     for parameter in frozen {
         assert_eq!(
-            tuning.values(parameter),
+            tuning.values(parameter).unwrap(),
             of_base[parameter.name.as_str()],
             "{}",
             parameter.name
@@ -437,7 +349,7 @@ fn adapters_learn_and_their_base_stays() {
 fn a_loss_that_is_no_number_names_step_and_tensor() {
     let setup = setup(&[("rate", float(1e30)), ("steps", int(20))]);
     let corpus = setup.corpus().unwrap();
-    let mut training = Training::new(&setup, &corpus, 1).unwrap();
+    let mut training = language::training(&setup, &corpus, &Together::alone(1)).unwrap();
     let failure = (0..20).find_map(|_| training.step().err()).unwrap();
     let words = failure.to_string();
     assert!(
@@ -493,7 +405,7 @@ fn bad_cases_are_refused_in_words() {
     let huge = setup(&[("batch", int(1 << 30)), ("length", int(1 << 10))]);
     let corpus = huge.corpus();
     let huge = corpus
-        .and_then(|corpus| Training::new(&huge, &corpus, 1))
+        .and_then(|corpus| language::training(&huge, &corpus, &Together::alone(1)))
         .err();
     assert!(matches!(
         huge,
@@ -501,43 +413,14 @@ fn bad_cases_are_refused_in_words() {
     ));
 }
 
-fn run(workload: &mut dyn Workload, steps: usize) -> Vec<f64> {
-    (0..steps)
-        .map(|_| {
-            workload.restore().unwrap();
-            workload.run(1).unwrap().values["loss"]
-        })
-        .collect()
-}
-
 #[test]
 fn a_training_is_the_same_whatever_is_sampled() {
-    let prepare = || TrainLm.prepare(&case(&[("threads", int(2))])).unwrap();
-    let mut digests = vec![];
-    // Less than one training, and more than two.
-    for samples in [1, 4, 9] {
-        let mut workload = prepare();
-        let losses = run(workload.as_mut(), samples);
-        assert!(
-            losses
-                .iter()
-                .enumerate()
-                .all(|(i, loss)| loss.to_bits() == losses[i % 4].to_bits())
-        );
-        let verification = workload.verify().unwrap();
-        assert!(verification.passed, "{verification:?}");
-        digests.push(verification.output.unwrap());
-        let values = workload.finish().unwrap();
-        for metric in workload
-            .prepared()
-            .metrics
-            .iter()
-            .filter(|m| m.kind == MetricKind::Case)
-        {
-            assert!(values[&metric.name].is_finite(), "{}", metric.name);
-        }
-    }
-    assert!(digests.iter().all(|digest| *digest == digests[0]));
+    cases::assert_same_bits(4, |params| {
+        let own = [("accumulation", int(1))];
+        TrainLm
+            .prepare(&case(&[&own[..], params].concat()))
+            .unwrap()
+    });
 }
 
 #[test]
@@ -546,7 +429,7 @@ fn a_quality_that_is_not_reached_fails() {
         let mut workload = TrainLm
             .prepare(&case(&[("quality", float(quality))]))
             .unwrap();
-        run(workload.as_mut(), 2);
+        cases::run(workload.as_mut(), 2);
         workload.verify().unwrap()
     };
     assert!(verify(6.0).passed);
@@ -558,4 +441,37 @@ fn a_quality_that_is_not_reached_fails() {
                 .contains("did not come down to 0.1 in 4 steps"),
         "{missed:?}"
     );
+}
+
+/// Activations that are computed again have the bits of those that were kept, in less memory.
+#[test]
+fn recomputed_activations_give_the_same_bits() {
+    for ((places, norm, activation), experts) in
+        [(shapes()[0], 0), (shapes()[1], 0), (shapes()[2], 4)]
+    {
+        let train = |recompute: &str| {
+            let params = [
+                ("layers", int(4)),
+                ("experts", int(experts)),
+                ("recompute", text(recompute)),
+            ];
+            let mut setup = setup(&params);
+            setup.shape = Shape {
+                places,
+                norm,
+                activation,
+                ..setup.shape
+            };
+            let corpus = setup.corpus().unwrap();
+            let mut training = language::training(&setup, &corpus, &Together::alone(1)).unwrap();
+            let bits: Vec<_> = (0..3)
+                .map(|_| training.step().unwrap())
+                .map(|step| [step.loss.to_bits(), step.norm.to_bits()])
+                .collect();
+            (bits, training.bytes())
+        };
+        let [(kept, bytes), (recomputed, fewer)] = ["no", "yes"].map(train);
+        assert_eq!(kept, recomputed);
+        assert!(fewer < bytes, "{fewer} {bytes}");
+    }
 }

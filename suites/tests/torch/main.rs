@@ -1,11 +1,15 @@
 //! Losses of whole trainings agree with those of `PyTorch`, from the same beginnings on the same text. `torch/golden.py` made
 //! the values.
 
+mod models;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use assay_protocol::{CaseSpec, DeviceSelector, ParamValue, TimingMode};
-use assay_suites::training::run::{Judge, Training};
+use assay_suites::training::language::{self, Judge};
+use assay_suites::training::run::Together;
+use assay_suites::training::session::Device;
 use assay_suites::training::setup::{Setup, infos};
 
 #[derive(serde::Deserialize)]
@@ -34,16 +38,20 @@ fn setup(params: &BTreeMap<String, ParamValue>) -> Setup {
     .unwrap()
 }
 
+/// The values of a file beside this one.
+fn golden<T: serde::de::DeserializeOwned>(name: &str) -> T {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/torch");
+    serde_json::from_slice(&std::fs::read(path.join(name)).unwrap()).unwrap()
+}
+
 #[test]
 fn trainings_go_as_in_pytorch() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/torch/golden.json");
-    let golden: BTreeMap<String, Golden> =
-        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    assert_eq!(golden.len(), 4);
+    let golden: BTreeMap<String, Golden> = golden("golden.json");
+    assert_eq!(golden.len(), 6);
     for (name, golden) in golden {
         let setup = setup(&golden.params);
         let corpus = setup.corpus().unwrap();
-        let mut training = Training::new(&setup, &corpus, 1).unwrap();
+        let mut training = language::training(&setup, &corpus, &Together::alone(1)).unwrap();
         for (step, (loss, norm)) in golden.losses.iter().zip(&golden.norms).enumerate() {
             let found = training.step().unwrap();
             let off = [found.loss / loss - 1.0, found.norm / norm - 1.0];
@@ -54,9 +62,10 @@ fn trainings_go_as_in_pytorch() {
                 step + 1
             );
         }
-        let judged = Judge::new(setup.seed, setup.shape, 1)
+        let judged = Judge::new(setup.plan.seed, setup.shape, &Device::Host(1))
             .unwrap()
-            .judge(&training, &corpus);
+            .judge(&training, &corpus)
+            .unwrap();
         assert!(
             (judged.loss / golden.held_out - 1.0).abs() < 1e-3,
             "{name}: {judged:?}, in PyTorch {}",

@@ -1,0 +1,171 @@
+//! Data cards: what the files beside them are. Written with the file; scores come on it when they are taken.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use assay_protocol::Digest;
+use assay_suites::synthetic::quality::figures::Quality;
+use assay_suites::synthetic::table::{MISSING, Table, Values};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::files;
+
+/// Longest card that is read, in bytes: the ledger of a private model of a thousand columns has a tenth of it.
+const MAX_CARD: u64 = 1 << 24;
+/// What scores of a private model's rows are worth: said on the card, and when they are put there.
+const OUTSIDE: &str = "quality was measured on the table itself: the guarantee does not cover these scores, so whoever publishes \
+     them tells more of it than the budget paid for";
+
+/// A column, as a card has it.
+#[derive(Debug, Serialize)]
+pub struct CardColumn {
+    name: String,
+    holds: &'static str,
+    /// The least and the largest number of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    range: Option<[f64; 2]>,
+    /// How many different texts the file has, of categories.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<usize>,
+    /// How many values are missing.
+    missing: usize,
+    #[serde(skip)]
+    known: BTreeSet<String>,
+}
+
+/// The columns of a file, as its card has them: what is written is shown to it, batch by batch.
+#[derive(Debug, Default)]
+pub struct CardColumns(Vec<CardColumn>);
+
+impl CardColumns {
+    /// Takes in some rows; all batches have the same columns.
+    pub fn see(&mut self, rows: &Table) {
+        if self.0.is_empty() {
+            self.0 = rows.columns.iter().map(CardColumn::of).collect();
+        }
+        for (card, column) in self.0.iter_mut().zip(&rows.columns) {
+            card.see(&column.values);
+        }
+    }
+
+    /// Of all that was seen.
+    pub fn finish(self) -> Vec<CardColumn> {
+        self.0
+    }
+}
+
+impl CardColumn {
+    fn of(column: &assay_suites::synthetic::table::Column) -> Self {
+        Self {
+            name: column.name.clone(),
+            holds: column.values.kind(),
+            range: None,
+            labels: None,
+            missing: 0,
+            known: BTreeSet::new(),
+        }
+    }
+
+    fn see(&mut self, values: &Values) {
+        self.missing += values.missing();
+        match values {
+            Values::Number { values, .. } => {
+                for x in values.iter().filter(|x| !x.is_nan()) {
+                    let [low, high] = self.range.unwrap_or([*x, *x]);
+                    self.range = Some([low.min(*x), high.max(*x)]);
+                }
+            }
+            Values::Category { codes, labels } => {
+                let mut occurs = vec![false; labels.len()];
+                for code in codes.iter().filter(|code| **code != MISSING) {
+                    occurs[*code as usize] = true;
+                }
+                for (label, _) in labels.iter().zip(&occurs).filter(|(_, occurs)| **occurs) {
+                    if !self.known.contains(label) {
+                        self.known.insert(label.clone());
+                    }
+                }
+                self.labels = Some(self.known.len());
+            }
+            Values::Key { .. } => {}
+        }
+    }
+}
+
+/// Where the data card of a file lies: beside it, by its whole name, so that files of two forms have two.
+fn card_path(of: &Path) -> PathBuf {
+    let mut name: OsString = of.file_name().unwrap_or_default().into();
+    name.push(".card.json");
+    of.with_file_name(name)
+}
+
+/// Writes the data card of a file beside it.
+pub fn write(of: &Path, card: &impl Serialize) -> Result<()> {
+    files::write(&card_path(of), &serde_json::to_vec_pretty(card)?)
+}
+
+/// A card that was read again, of a file that is still what it says.
+pub struct Card {
+    path: PathBuf,
+    members: Map<String, Value>,
+}
+
+/// The card beside a file.
+///
+/// # Errors
+/// If there is none, or if it is of another file.
+pub fn of_file(file: &Path) -> Result<Card> {
+    let path = card_path(file);
+    let in_path = || path.display().to_string();
+    let size = std::fs::metadata(&path)
+        .with_context(|| format!("{}: `assay synth sample` writes one", path.display()))?
+        .len();
+    ensure!(
+        size <= MAX_CARD,
+        "{}: longer than a card can be",
+        path.display()
+    );
+    let members: Map<String, Value> =
+        serde_json::from_slice(&std::fs::read(&path).with_context(in_path)?)
+            .with_context(|| format!("{}: no data card", path.display()))?;
+    ensure!(
+        members.get("schema") == Some(&1.into()),
+        "{}: no data card of schema 1; use a newer assay",
+        path.display()
+    );
+    let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
+    let digest = Value::String(Digest::of(bytes).to_string());
+    ensure!(
+        members.get("digest") == Some(&digest),
+        "{}: it is of another file, or the rows were changed since: {} has digest {digest}",
+        path.display(),
+        file.display()
+    );
+    Ok(Card { path, members })
+}
+
+impl Card {
+    /// Puts scores on it, in the place of those that are there. That of a private model does not tell how many rows were learned from.
+    pub fn add_quality(mut self, quality: &Quality) -> Result<()> {
+        let mut quality = serde_json::to_value(quality)?;
+        if let Some(Value::Object(privacy)) = self.members.get_mut("privacy") {
+            crate::note!("warning: {OUTSIDE}");
+            let caveats = privacy
+                .entry("caveats")
+                .or_insert_with(|| Value::Array(vec![]));
+            if let Value::Array(caveats) = caveats
+                && !caveats.contains(&OUTSIDE.into())
+            {
+                caveats.push(OUTSIDE.into());
+            }
+            if let Value::Object(quality) = &mut quality {
+                quality.remove("real_rows");
+            }
+        }
+        self.members.insert("quality".into(), quality);
+        files::write(&self.path, &serde_json::to_vec_pretty(&self.members)?)
+    }
+}

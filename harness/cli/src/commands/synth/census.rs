@@ -1,0 +1,44 @@
+//! `assay synth census`: the table that generators of tables are timed on, so that others can be measured on the same one.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use assay_suites::synthetic::table::census;
+use assay_suites::synthetic::workload::MOST_ROWS;
+
+use super::files;
+use super::sink::Sink;
+use crate::errors::Exit;
+
+/// Rows that are made at a time.
+const BATCH: u64 = 1 << 16;
+
+/// How much of it.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How many rows.
+    #[arg(long, value_name = "N")]
+    rows: u64,
+    /// Which rows.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Where they go: .csv, .jsonl or .parquet.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+pub fn run(args: &Args) -> Result<Exit> {
+    ensure!(
+        (1..MOST_ROWS).contains(&args.rows),
+        "--rows: expected 1 to 2^44 - 1, which is as many as a seed has"
+    );
+    files::ensure_output(&args.output, &[])?;
+    let mut sink = Sink::create(&args.output, &census::rows(args.seed, 0, 1))?;
+    for at in (0..args.rows).step_by(BATCH as usize) {
+        let count = (args.rows - at).min(BATCH);
+        sink.append(&census::rows(args.seed, at, count as usize))?;
+    }
+    let digest = sink.finish()?;
+    crate::say!("{}: {} rows, {digest}", args.output.display(), args.rows);
+    Ok(Exit::Fine)
+}

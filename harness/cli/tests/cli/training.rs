@@ -1,0 +1,110 @@
+//! Files of the user's that a training reads: text and tokenizer are files of the suite, pinned and carried as others are.
+
+use std::fs;
+
+use crate::helpers::{Place, benchmark, have, suite};
+
+/// Characters of words, a space and an end of line, with two merges.
+const TOKENIZER: &str = r#"{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+    "post_processor": null, "decoder": null,
+    "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 2, "Ġ": 3, "Ċ": 4, "ab": 5, "Ġab": 6}, "merges": [["a", "b"], ["Ġ", "ab"]]}}"#;
+
+/// A place with a suite of one training, with its text and its tokenizer in folders beside it.
+fn place() -> Place {
+    let place = Place::new();
+    let training = "workload = \"train-lm\"\nparams = { batch = 2, length = 8, layers = 1, width = 16, heads = 2, steps = 4, text = \
+                    \"{dir}/texts/words.txt\", tokenizer = \"{dir}/tokenizer.json\" }\n";
+    place.write(
+        "suites/tiny.toml",
+        suite("tiny", &[benchmark("lm", training)]),
+    );
+    place.write("suites/texts/words.txt", "ab abc cab c\n".repeat(40));
+    place.write("suites/tokenizer.json", TOKENIZER);
+    place
+}
+
+#[test]
+fn a_checkpoint_is_not_written_into_the_folder_that_is_pinned() {
+    let place = place();
+    let suite = place.read("suites/tiny.toml");
+    let saved = suite.replace("steps = 4", "steps = 4, save = \"{dir}/made.safetensors\"");
+    place.write("suites/tiny.toml", saved);
+    place
+        .assay("list ./suites/tiny.toml")
+        .refuses(&["parameter `save`: {dir}/made.safetensors", "outside"]);
+}
+
+#[test]
+fn text_and_tokenizer_are_pinned() {
+    let place = place();
+    place.assay("run ./suites/tiny.toml").exits(0);
+    let manifest = place.record().header.manifest;
+    let pinned: Vec<_> = manifest.sources.keys().map(String::as_str).collect();
+    assert_eq!(pinned, ["{dir}/texts/words.txt", "{dir}/tokenizer.json"]);
+    let run = place.assay("show --json").exits(0).json();
+    let metrics = run["cases"][0]["metrics"].to_string();
+    assert!(metrics.contains("bits_per_byte"), "{run:#}");
+    let again = || place.assay("reproduce latest --no-confirm");
+    again()
+        .says("inputs:  identical")
+        .says("outputs: identical");
+    place.write(
+        "suites/tokenizer.json",
+        TOKENIZER.replace(", [\"Ġ\", \"ab\"]", ""),
+    );
+    again()
+        .exits(1)
+        .says("suites/tokenizer.json is not what the manifest pins")
+        .says("nothing was run");
+}
+
+#[test]
+fn a_bundle_carries_text_and_tokenizer() {
+    if !have("git") {
+        return;
+    }
+    let place = place();
+    for arguments in [
+        &["init", "-q", "-b", "main", "."][..],
+        &["add", "suites"],
+        &[
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.org",
+            "commit",
+            "-q",
+            "-m",
+            "first",
+        ],
+    ] {
+        let status = place.program("git").args(arguments).status();
+        assert!(status.unwrap().success(), "{arguments:?}");
+    }
+    place.assay("run ./suites/tiny.toml").exits(0);
+    place.assay("bundle latest -o run.bundle").exits(0);
+    let elsewhere = Place::new();
+    fs::rename(place.path("run.bundle"), elsewhere.path("run.bundle")).unwrap();
+    drop(place);
+    elsewhere
+        .assay("reproduce run.bundle --no-confirm")
+        .says("inputs:  identical")
+        .says("outputs: identical");
+}
+
+#[test]
+fn a_folder_in_the_middle_of_a_parameter_is_refused() {
+    let place = place();
+    let text = place.read("suites/tiny.toml");
+    let wrong = text.replace("{dir}/tokenizer.json", "x/{dir}/tokenizer.json");
+    place.write("suites/tiny.toml", wrong);
+    place
+        .assay("run ./suites/tiny.toml")
+        .refuses(&["{dir} stands at the start of an argument, variable or parameter"]);
+    place.write("suites/tiny.toml", text);
+    fs::remove_file(place.path("suites/tokenizer.json")).unwrap();
+    place
+        .assay("run ./suites/tiny.toml")
+        .refuses(&["file {dir}/tokenizer.json that the suite names"]);
+}

@@ -1,0 +1,293 @@
+//! `train-vae`: a beta-VAE that learns spectra.
+//!
+//! It is judged by the loss of spectra that were held out, with noise in their codes as in training, of which some are compared with the
+//! [reference](super::reference). Among its metrics are the two parts of that loss: what is lost of a spectrum, and the divergence, both
+//! in nats a number.
+//!
+//! Work: `6 N - 2 P W` flops a spectrum, with `N` weights of products: forward, and twice as much backward, but for the `P` by `W` weights of
+//! the first layer, whose input has no gradient.
+
+use assay_kernels::element::DType;
+use assay_kernels::ml::optimizer::Optimizer;
+use assay_kernels::parameters::{self, Arguments, size_product, wrong};
+use assay_kernels::program::{Fill, Role};
+use assay_protocol::{
+    CaseSpec, Catalog, Direction, Failure, MetricKind, ParameterInfo, Workload, WorkloadInfo,
+};
+
+use super::{Autoencoder, Shape, reference};
+use crate::training::draw::Draw;
+use crate::training::evaluation::{Evaluation, largest_difference};
+use crate::training::model::Model;
+use crate::training::network::Network;
+use crate::training::plan::{self, Plan, float, number};
+use crate::training::run::{Begin, Together, Training};
+use crate::training::spectra::{POINTS, Spectra, Weighted};
+#[cfg(test)]
+use crate::training::step::TrainingStep;
+use crate::training::workload::{self, Description, Judged, Subject, metric};
+
+/// Spectra whose losses are compared with the reference.
+const REFERENCE_SPECTRA: usize = 16;
+/// The turn whose noise the first held-out spectra get: no training comes so far.
+const HELD_OUT_TURN: u64 = 1 << 40;
+
+/// An autoencoder, and the spectra that it is trained on.
+struct Learner {
+    network: Autoencoder,
+    draw: Draw,
+    /// Numbers and weights of all spectra.
+    set: [usize; 2],
+    /// Those of a turn.
+    given: [usize; 2],
+}
+
+impl Learner {
+    fn new(plan: &Plan, shape: Shape, spectra: &Weighted) -> (Model, Self) {
+        let mut model = plan.model();
+        let draw = Draw {
+            rows: spectra.x.len() / shape.points,
+            batch: shape.batch,
+            seed: plan.seed,
+        };
+        let learner = Self {
+            network: Autoencoder::new(&mut model, shape, plan.seed),
+            draw,
+            set: [
+                draw.add(&mut model, "all-x", &spectra.x),
+                draw.add(&mut model, "all-w", &spectra.w),
+            ],
+            given: given(&mut model, &shape),
+        };
+        (model, learner)
+    }
+}
+
+fn given(model: &mut Model, shape: &Shape) -> [usize; 2] {
+    ["x", "w"].map(|name| {
+        let (len, role) = (shape.batch * shape.points, Role::Scratch);
+        model.program.add(name, DType::F32, len, role, Fill::Zero)
+    })
+}
+
+impl Network for Learner {
+    fn losses(&self) -> usize {
+        self.draw.batch
+    }
+
+    fn turn(&self, model: &mut Model, turn: usize, losses: usize, scale: f32) {
+        for (set, given) in self.set.into_iter().zip(self.given) {
+            self.draw.append(model, turn, set, given);
+        }
+        self.network.forward(model, turn, self.given, losses);
+        self.network.backward(model, self.given, scale);
+        Draw::count(model, turn);
+    }
+}
+
+/// Begins a training on spectra.
+///
+/// # Errors
+/// If it does not fit into memory.
+pub fn training(
+    plan: &Plan,
+    shape: Shape,
+    spectra: &Weighted,
+    team: &Together,
+) -> Result<Training, Failure> {
+    let (model, learner) = Learner::new(plan, shape, spectra);
+    Training::new(model, &learner, plan, team, Begin::default())
+}
+
+/// A step of a training, for which nothing is allocated.
+#[cfg(test)]
+pub fn step(plan: &Plan, shape: Shape, spectra: &Weighted) -> TrainingStep {
+    let (model, learner) = Learner::new(plan, shape, spectra);
+    TrainingStep::new(model, &learner, &plan.recipe, None)
+}
+
+/// Judges a training by spectra: the mean of their losses, and of the parts of these.
+///
+/// # Errors
+/// If that takes more memory than there is, or if a device fails.
+pub fn judge(
+    training: &Training,
+    plan: &Plan,
+    shape: &Shape,
+    spectra: &Weighted,
+) -> Result<Judged, Failure> {
+    let mut model = Model::new(0, false);
+    let network = Autoencoder::new(&mut model, *shape, plan.seed);
+    let given = given(&mut model, shape);
+    let program = &mut model.program;
+    let turn = program.add("turn", DType::U64, 1, Role::Scratch, Fill::Zero);
+    let losses = model.kept("losses", shape.batch);
+    network.forward(&mut model, turn, given, losses);
+    let divergences = model.kept("divergences", shape.batch);
+    let mut evaluation = Evaluation::new(model, 0, &plan.device)?;
+    evaluation.adopt(training)?;
+    let len = shape.batch * shape.points;
+    let (mut found, mut diverged) = (vec![], vec![]);
+    let batches = spectra.x.chunks(len).zip(spectra.w.chunks(len));
+    for (number, (x, w)) in (0..).zip(batches) {
+        let session = evaluation.session();
+        // What is behind the last spectra stays as it was.
+        for (buffer, numbers) in given.into_iter().zip([x, w]) {
+            session.write_first(buffer, numbers)?;
+        }
+        session.write_first(turn, &[HELD_OUT_TURN + number])?;
+        session.run()?;
+        let rows = x.len() / shape.points;
+        found.extend_from_slice(&session.read(losses)?.get::<f32>()[..rows]);
+        diverged.extend_from_slice(&session.read(divergences)?.get::<f32>()[..rows]);
+    }
+    let mean =
+        |values: &[f32]| values.iter().map(|x| f64::from(*x)).sum::<f64>() / values.len() as f64;
+    let (loss, divergence) = (mean(&found), mean(&diverged) / shape.points as f64);
+    let parameters = evaluation.exact_parameters()?;
+    let wide = |values: &[f32]| values.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
+    let rows = spectra.x.chunks_exact(shape.points);
+    let rows = rows.zip(spectra.w.chunks_exact(shape.points)).enumerate();
+    let exact = rows
+        .take(REFERENCE_SPECTRA.min(shape.batch))
+        .map(|(b, (x, w))| {
+            let noise = wide(&network.noise(HELD_OUT_TURN, b));
+            reference(shape, &parameters, [&wide(x), &wide(w)], &noise)
+        });
+    Ok(Judged {
+        loss,
+        error: largest_difference(&found, &exact.collect::<Vec<_>>()),
+        values: [
+            ("divergence".to_owned(), divergence),
+            (
+                "reconstruction".to_owned(),
+                loss - f64::from(shape.beta) * divergence,
+            ),
+        ]
+        .into(),
+        missed: None,
+    })
+}
+
+/// The catalog entry.
+pub struct TrainVae;
+
+fn infos() -> Vec<ParameterInfo> {
+    let of_model = vec![
+        parameters::integer_or("batch", 32),
+        parameters::integer_or("points", 256),
+        parameters::integer_or("layers", 2),
+        parameters::integer_or("width", 128),
+        parameters::integer_or("code", 8),
+        float("beta", 1.0),
+        parameters::integer_or("spectra", 2000),
+        float("redshift", 0.2),
+        float("held_out_quality", 0.0),
+    ];
+    [of_model, plan::infos()].concat()
+}
+
+fn shape(case: &CaseSpec) -> Result<Shape, Failure> {
+    let arguments = Arguments(case);
+    let shape = Shape {
+        batch: arguments.count("batch")?,
+        points: arguments.count("points")?,
+        width: arguments.count("width")?,
+        layers: arguments.at_most("layers", 1024)?,
+        code: arguments.count("code")?,
+        beta: number(case, "beta", 0.0)? as f32,
+    };
+    if !POINTS.contains(&shape.points) {
+        let expected = format!("{} to {}", POINTS.start(), POINTS.end());
+        return Err(wrong("points", &expected, case.params.get("points")));
+    }
+    let widest = shape.width.max(shape.points);
+    if shape.code > widest {
+        let expected = format!("at most the larger of `width` and `points`, {widest}");
+        return Err(wrong("code", &expected, case.params.get("code")));
+    }
+    size_product("`batch` and `width`", &[shape.batch, widest, 16])?;
+    size_product(
+        "`layers` and `width`",
+        &[2 * shape.layers + 2, widest, widest, 64],
+    )?;
+    Ok(shape)
+}
+
+impl Catalog for TrainVae {
+    fn info(&self) -> WorkloadInfo {
+        let summary = "a step of training a beta-VAE on spectra, while it learns";
+        workload::info("train-vae", summary, infos())
+    }
+
+    fn prepare(&self, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
+        let (plan, shape) = (Plan::of(case)?, shape(case)?);
+        if let Optimizer::SophiaG(_) = plan.recipe.optimizer {
+            let expected = "another optimizer: this one draws labels, and spectra have none";
+            return Err(wrong("optimizer", expected, case.params.get("optimizer")));
+        }
+        let count = Arguments(case).at_most("spectra", 1 << 24)?;
+        size_product("`spectra` and `points`", &[count, shape.points, 16])?;
+        let redshift = number(case, "redshift", 0.0)?;
+        let spectra = Spectra::new(plan.seed, count, shape.points, redshift)
+            .map_err(|what| Failure::Failed(format!("spectra: {what}")))?;
+        workload::prepare(
+            case,
+            Observed {
+                quality: number(case, "held_out_quality", 0.0)?,
+                plan,
+                shape,
+                spectra,
+            },
+        )
+    }
+}
+
+struct Observed {
+    plan: Plan,
+    shape: Shape,
+    spectra: Spectra,
+    /// Loss of held-out spectra that it has to come to; 0 for any.
+    quality: f64,
+}
+
+impl Subject for Observed {
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn begin(&self, team: &Together) -> Result<Training, Failure> {
+        training(&self.plan, self.shape, &self.spectra.train, team)
+    }
+
+    fn judge(&mut self, training: &Training) -> Result<Judged, Failure> {
+        let judged = judge(training, &self.plan, &self.shape, &self.spectra.held_out)?;
+        let (loss, quality) = (judged.loss, self.quality);
+        let missed = quality > 0.0 && (loss > quality || loss.is_nan());
+        Ok(Judged {
+            missed: missed
+                .then(|| format!("the held-out loss is {loss:.4}: expected at most {quality}")),
+            ..judged
+        })
+    }
+
+    fn describe(&self, _: &Training) -> Description {
+        let shape = &self.shape;
+        let items = shape.batch * self.plan.recipe.accumulation;
+        let flops = 6 * shape.weights() - 2 * shape.points * shape.width;
+        let counts = [&self.spectra.train, &self.spectra.held_out];
+        let [train, held_out] = counts.map(|part| (part.x.len() / shape.points).to_string());
+        let of_loss = |name| metric(name, "nats", Direction::Lower, MetricKind::Case);
+        Description {
+            items,
+            formula: "items = spectra = batch accumulation, flops = (6 N - 2 P W) spectra; N weights of products, P = points, W = width",
+            flops: vec![("mfu", flops * items)],
+            inputs: vec![("spectra", self.spectra.digest)],
+            metrics: vec![
+                of_loss("reconstruction"),
+                metric("divergence", "nats", Direction::Neutral, MetricKind::Case),
+            ],
+            facts: vec![("spectra.train", train), ("spectra.held_out", held_out)],
+        }
+    }
+}

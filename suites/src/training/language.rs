@@ -1,0 +1,379 @@
+//! `train-lm`: a language model that learns text, byte by byte, or token by token of a tokenizer's file.
+//!
+//! It is judged by text that was held out, of which its losses are compared with those of a [reference](super::reference) in
+//! `f64`.
+//!
+//! Work: `6 N + 12 L W S` flops a token, with `N` parameters that multiply, `L` layers of width `W` and sequences of `S` (A. Chowdhery et
+//! al., "`PaLM`", 2022, appendix B), the attention of which is counted whole, without its mask. `mfu_palm` is this, `mfu_6n` the `6 N` alone
+//! (J. Kaplan et al., "Scaling laws for neural language models", 2020, section 2.1). Of a mixture `N` has the experts that a token goes to;
+//! of parameters that are not trained it is `4 N`, for they have no gradient.
+
+use std::collections::BTreeMap;
+
+use assay_kernels::element::DType;
+use assay_kernels::ml::moe::NOWHERE;
+use assay_kernels::ml::windows::Windows;
+use assay_kernels::program::{Fill, Role};
+use assay_protocol::{CaseSpec, Catalog, Direction, Failure, MetricKind, Workload, WorkloadInfo};
+
+use super::corpus::Corpus;
+use super::decoder::{Decoder, Shape};
+use super::draw;
+use super::evaluation::{Evaluation, largest_difference};
+use super::model::{Model, Parameter};
+use super::network::Network;
+use super::plan::Plan;
+use super::reference;
+use super::run::{Begin, Together, Training};
+use super::session::Device;
+use super::setup::{self, Setup};
+use super::step::TrainingStep;
+use super::tokens::Tokens;
+use super::workload::{self, Description, Judged, Subject, metric};
+
+/// Stream of the places of windows.
+const WINDOW_STREAM: u64 = 1 << 42;
+/// Windows of the held-out part that a model is judged by, at most.
+const HELD_OUT_WINDOWS: usize = 256;
+/// Products and sums that the reference may take for the tokens that it computes.
+const REFERENCE_FLOPS: usize = 1 << 31;
+
+/// A decoder, and the windows of a corpus that it is trained on.
+struct Language {
+    decoder: Decoder,
+    windows: Windows,
+    corpus: usize,
+    /// Tokens, and those that follow them.
+    given: [usize; 2],
+}
+
+impl Language {
+    fn new(model: &mut Model, setup: &Setup, corpus: &[u32]) -> Self {
+        let shape = setup.shape;
+        let decoder = Decoder::new(model, shape);
+        let windows = Windows {
+            corpus: corpus.len(),
+            batch: shape.batch,
+            length: shape.length,
+            seed: setup.plan.seed,
+            stream: WINDOW_STREAM,
+        };
+        let tokens = corpus.to_vec();
+        let fill = Fill::Host(Box::new(move |buffer, _| {
+            buffer.get_mut::<u32>().copy_from_slice(&tokens);
+        }));
+        let program = &mut model.program;
+        let corpus = program.add("corpus", DType::U32, corpus.len(), Role::Input, fill);
+        Self {
+            decoder,
+            windows,
+            corpus,
+            given: given(model, &shape),
+        }
+    }
+}
+
+/// Buffers of tokens, and of those that follow them.
+fn given(model: &mut Model, shape: &Shape) -> [usize; 2] {
+    ["ids", "labels"].map(|name| {
+        let (len, role) = (shape.tokens(), Role::Scratch);
+        model.program.add(name, DType::U32, len, role, Fill::Zero)
+    })
+}
+
+impl Network for Language {
+    fn losses(&self) -> usize {
+        self.decoder.shape.tokens()
+    }
+
+    fn turn(&self, model: &mut Model, turn: usize, losses: usize, scale: f32) {
+        let Self { corpus, given, .. } = *self;
+        model.program.belongs_to("data");
+        self.windows
+            .forward(&mut model.program, corpus, turn, given);
+        self.decoder.forward(model, given, losses);
+        self.decoder.backward(model, given, scale);
+    }
+
+    fn curvature(&self, model: &mut Model, turn: usize) -> Option<usize> {
+        let Self { corpus, given, .. } = *self;
+        let rows = self.losses();
+        let shape = [rows, self.decoder.shape.vocabulary];
+        let losses = model.kept("losses.drawn", rows);
+        let drawn = model.kept_as("labels.drawn", DType::U32, rows);
+        model.program.belongs_to("data");
+        self.windows
+            .forward(&mut model.program, corpus, turn, given);
+        let logits = self.decoder.forward(model, given, losses);
+        draw::labels(model, (self.windows.seed, shape), turn, [logits, drawn]);
+        let scale = 1.0 / rows as f32;
+        self.decoder.backward(model, [given[0], drawn], scale);
+        Some(rows)
+    }
+
+    /// The slots that choices of mixtures found.
+    fn watched(&self, model: &mut Model) -> Vec<usize> {
+        self.decoder.slots(model)
+    }
+}
+
+/// Begins a training.
+///
+/// # Errors
+/// If it does not fit into memory, or if its base cannot be had.
+pub fn training(setup: &Setup, corpus: &Corpus, team: &Together) -> Result<Training, Failure> {
+    let mut model = setup.plan.model();
+    let network = Language::new(&mut model, setup, &corpus.train);
+    let begin = Begin {
+        facts: vec![(setup::MODEL, setup.words.clone())],
+        base: setup.base.clone(),
+    };
+    Training::new(model, &network, &setup.plan, team, begin)
+}
+
+/// A step of a training, for which nothing is allocated.
+pub fn step(setup: &Setup, corpus: &Corpus) -> TrainingStep {
+    let mut model = setup.plan.model();
+    let network = Language::new(&mut model, setup, &corpus.train);
+    TrainingStep::new(model, &network, &setup.plan.recipe, None)
+}
+
+/// Bytes of all buffers of a training.
+pub fn footprint(setup: &Setup, corpus: &Corpus) -> u64 {
+    step(setup, corpus).model.program.footprint()
+}
+
+/// The forward pass alone, on windows that are held out.
+pub struct Judge {
+    evaluation: Evaluation,
+    shape: Shape,
+    given: [usize; 2],
+    losses: usize,
+}
+
+impl Judge {
+    /// A judge of models of a shape.
+    ///
+    /// # Errors
+    /// If it does not fit into memory.
+    pub fn new(seed: u64, shape: Shape, device: &Device) -> Result<Self, Failure> {
+        let mut model = Model::new(seed, false);
+        let decoder = Decoder::new(&mut model, shape);
+        let given = given(&mut model, &shape);
+        let losses = model.kept("losses", shape.tokens());
+        decoder.forward(&mut model, given, losses);
+        Ok(Self {
+            evaluation: Evaluation::new(model, seed, device)?,
+            shape,
+            given,
+            losses,
+        })
+    }
+
+    /// Judges what a training has come to: the mean loss of held-out tokens that have at least half a window before them.
+    ///
+    /// # Errors
+    /// If a device fails.
+    pub fn judge(&mut self, training: &Training, corpus: &Corpus) -> Result<Judged, Failure> {
+        self.evaluation.adopt(training)?;
+        let length = self.shape.length;
+        let windows = corpus.windows(length, HELD_OUT_WINDOWS);
+        let (mut sum, mut count) = (0.0, 0);
+        for batch in windows.chunks(self.shape.batch) {
+            self.load(batch)?;
+            let session = self.evaluation.session();
+            session.run()?;
+            let losses = session.read(self.losses)?;
+            for losses in losses.get::<f32>().chunks_exact(length).take(batch.len()) {
+                let last = &losses[length / 2..];
+                sum += last.iter().map(|loss| f64::from(*loss)).sum::<f64>();
+                count += last.len();
+            }
+        }
+        let loss = sum / f64::from(count as u32);
+        let mut values: BTreeMap<_, _> = [("perplexity".to_owned(), loss.exp())].into();
+        // Nats of a byte, whatever it is cut into, so that tokenisations compare.
+        if let Some(of_byte) = corpus.tokens_per_byte().map(|tokens| loss * tokens) {
+            values.insert("bits_per_byte".into(), of_byte / std::f64::consts::LN_2);
+            let floor = corpus.floor.map(|floor| of_byte / floor);
+            values.extend(floor.map(|share| ("loss_over_entropy".to_owned(), share)));
+        }
+        Ok(Judged {
+            loss,
+            error: self.error()?,
+            values,
+            missed: None,
+        })
+    }
+
+    /// Windows at the first places of the batch; what is behind them stays as it was.
+    fn load(&mut self, windows: &[[&[u32]; 2]]) -> Result<(), Failure> {
+        let session = self.evaluation.session();
+        let mut parts = self.given.into_iter().enumerate();
+        parts.try_for_each(|(part, buffer)| {
+            let tokens: Vec<u32> = windows
+                .iter()
+                .flat_map(|window| window[part])
+                .copied()
+                .collect();
+            session.write_first(buffer, &tokens)
+        })
+    }
+
+    /// The largest difference of a loss of the first window from the reference, of as many tokens as that can compute.
+    fn error(&mut self) -> Result<f64, Failure> {
+        let parameters = self.evaluation.exact_parameters()?;
+        let size: usize = parameters.iter().map(Vec::len).sum();
+        let tokens = (REFERENCE_FLOPS / (2 * size)).clamp(1, self.shape.length);
+        let session = self.evaluation.session();
+        let [ids, labels] = self.given;
+        let (ids, labels) = (session.read(ids)?, session.read(labels)?);
+        let [ids, labels] = [&ids, &labels].map(|given| &given.get::<u32>()[..tokens]);
+        let (exact, _) = reference::losses(&self.shape, &parameters, ids, labels);
+        let losses = session.read(self.losses)?;
+        Ok(largest_difference(losses.get(), &exact))
+    }
+}
+
+/// The catalog entry.
+pub struct TrainLm;
+
+impl Catalog for TrainLm {
+    fn info(&self) -> WorkloadInfo {
+        let summary = "a step of training a language model on text, while it learns";
+        workload::info("train-lm", summary, setup::infos())
+    }
+
+    fn prepare(&self, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
+        let setup = Setup::of(case)?;
+        let corpus = setup.corpus()?;
+        let judge = Judge::new(setup.plan.seed, setup.shape, &setup.plan.device)?;
+        let subject = Text {
+            setup,
+            corpus,
+            judge,
+        };
+        workload::prepare(case, subject)
+    }
+}
+
+struct Text {
+    setup: Setup,
+    corpus: Corpus,
+    judge: Judge,
+}
+
+impl Text {
+    /// Flops of a token, by both formulas: without those of attention, and with.
+    fn flops_per_token(&self, training: &Training) -> [usize; 2] {
+        let shape = &self.setup.shape;
+        let idle = training.parameters.iter();
+        let idle = idle.filter(|p| p.gradient.is_none() && p.is_matrix() && p.name != "places");
+        let frozen: usize = idle.map(Parameter::len).sum();
+        let of_products = 6 * self.multiplying() - 2 * frozen;
+        let of_attention = 12 * shape.layers * shape.width * shape.length;
+        [of_products, of_products + of_attention]
+    }
+
+    /// How large a part of the corpus is, in words.
+    fn size(&self, part: usize) -> String {
+        let bytes = self.corpus.bytes[part];
+        let tokens = [&self.corpus.train, &self.corpus.held_out][part].len();
+        match self.setup.tokens {
+            Tokens::Bytes => format!("{bytes} bytes"),
+            Tokens::Of(_) => format!("{tokens} tokens of {bytes} bytes"),
+        }
+    }
+
+    /// How many parameters multiply a token.
+    fn multiplying(&self) -> usize {
+        let mut model = Model::new(0, false);
+        let decoder = Decoder::new(&mut model, self.setup.shape);
+        decoder.multiplying(&model)
+    }
+}
+
+impl Subject for Text {
+    fn plan(&self) -> &Plan {
+        &self.setup.plan
+    }
+
+    fn begin(&self, team: &Together) -> Result<Training, Failure> {
+        training(&self.setup, &self.corpus, team)
+    }
+
+    fn judge(&mut self, training: &Training) -> Result<Judged, Failure> {
+        self.judge.judge(training, &self.corpus)
+    }
+
+    /// The share of choices of the last turn that found no slot, where there are mixtures.
+    fn observe(&self, training: &Training) -> Result<Vec<(&'static str, f64)>, Failure> {
+        let watched = training.watched()?;
+        let slots = || watched.iter().flat_map(|slots| slots.get::<u32>());
+        let count = slots().count();
+        let dropped = slots().filter(|slot| **slot == NOWHERE).count();
+        let share = dropped as f64 / count.max(1) as f64;
+        Ok(Vec::from_iter(
+            (count > 0).then_some(("dropped_choices", share)),
+        ))
+    }
+
+    fn describe(&self, training: &Training) -> Description {
+        let tokens = self.setup.shape.tokens() * self.setup.plan.recipe.accumulation;
+        let [of_products, of_all] = self.flops_per_token(training).map(|flops| flops * tokens);
+        let corpus = &self.corpus;
+        let (lower, of_case) = (Direction::Lower, MetricKind::Case);
+        let mut metrics = vec![metric("perplexity", "1", lower, of_case)];
+        if corpus.tokens_per_byte().is_some() {
+            metrics.push(metric("bits_per_byte", "bits/B", lower, of_case));
+        }
+        if self.setup.shape.routing.is_some() {
+            let kind = MetricKind::Sample;
+            metrics.push(metric("dropped_choices", "1", Direction::Lower, kind));
+        }
+        let mut facts = vec![
+            ("parameters.multiplying", self.multiplying().to_string()),
+            ("corpus.train", self.size(0)),
+            ("corpus.held_out", self.size(1)),
+            (
+                "corpus.leaked",
+                format!("{:.4} of held-out lines are trained on", corpus.leaked),
+            ),
+        ];
+        if let Tokens::Of(_) = self.setup.tokens {
+            let count = self.setup.tokens.vocabulary();
+            facts.push(("vocabulary", format!("{count} tokens")));
+        }
+        if self.setup.text.is_some() {
+            facts.push((
+                "corpus.corrupt",
+                format!("{} rows left out", corpus.corrupt),
+            ));
+        }
+        if corpus.dropped > 0 {
+            let of = corpus.bytes[1];
+            facts.push((
+                "corpus.dropped",
+                format!(
+                    "{} of {of} held-out bytes have no token, so no bits per byte are told",
+                    corpus.dropped
+                ),
+            ));
+        }
+        if let Some(floor) = corpus.floor {
+            if corpus.dropped == 0 {
+                metrics.push(metric("loss_over_entropy", "1", lower, of_case));
+            }
+            facts.push(("corpus.entropy", format!("{floor:.6} nats a byte")));
+        }
+        Description {
+            items: tokens,
+            formula: "items = tokens = batch length accumulation, flops = (6 N + 12 L W S) tokens; N parameters that multiply, \
+                      L = layers, W = width, S = length",
+            flops: vec![("mfu_6n", of_products), ("mfu_palm", of_all)],
+            inputs: self.setup.inputs(corpus),
+            metrics,
+            facts,
+        }
+    }
+}

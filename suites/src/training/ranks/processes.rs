@@ -1,0 +1,180 @@
+//! The other ranks of a training: workers like this one, which it starts and asks for a sample when it takes a step itself.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use assay_protocol::message::Line;
+use assay_protocol::{CaseSpec, Failure, ParamValue, Reply, Request, SampleRequest};
+
+use super::{Place, Ranks};
+
+/// One sample.
+const ONE: SampleRequest = SampleRequest {
+    max_samples: 1,
+    max_ns: u64::MAX,
+    min_sample_ns: 0,
+};
+
+/// A folder that nobody else can look into, which is removed in the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self, Failure> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let say = |what: String| Failure::Failed(format!("the folder where ranks meet: {what}"));
+        let random = getrandom::u64().map_err(|error| say(error.to_string()))?;
+        let path = std::env::temp_dir().join(format!("assay-ranks-{random:016x}"));
+        let mut builder = std::fs::DirBuilder::new();
+        let made = builder.mode(0o700).create(&path);
+        made.map_err(|error| say(format!("{}: {error}", path.display())))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed is empty: sockets go as soon as ranks have met.
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// Another rank.
+struct Process {
+    rank: usize,
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Process {
+    fn start(program: &Path, rank: usize) -> Result<Self, Failure> {
+        let say =
+            |what: &str| Failure::Failed(format!("rank {rank}: {}: {what}", program.display()));
+        let mut child = Command::new(program)
+            .arg("worker")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| say(&error.to_string()))?;
+        let streams = child.stdin.take().zip(child.stdout.take());
+        let (input, output) = streams.ok_or_else(|| say("it has no pipes"))?;
+        Ok(Self {
+            rank,
+            child,
+            input: Some(input),
+            output: BufReader::new(output),
+        })
+    }
+
+    fn fail(&self, what: &str) -> Failure {
+        Failure::Failed(format!("rank {}: {what}", self.rank))
+    }
+
+    fn ask(&mut self, request: &Request) -> Result<(), Failure> {
+        let line = serde_json::to_string(request).map_err(|error| self.fail(&error.to_string()))?;
+        let input = self.input.as_mut();
+        let written = input.map(|input| writeln!(input, "{line}").and_then(|()| input.flush()));
+        match written {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(self.fail(&error.to_string())),
+            None => Err(self.fail("it was ended")),
+        }
+    }
+
+    /// Waits for the end of a reply.
+    fn wait(&mut self) -> Result<(), Failure> {
+        loop {
+            let mut line = String::new();
+            let read = self.output.read_line(&mut line);
+            let read = read.map_err(|error| self.fail(&error.to_string()))?;
+            if read == 0 {
+                return Err(self.fail("it ended"));
+            }
+            let line: Line =
+                serde_json::from_str(&line).map_err(|error| self.fail(&error.to_string()))?;
+            match line.reply {
+                Reply::Sample(_) | Reply::Progress { .. } => {}
+                Reply::Skipped { reason } => {
+                    let rank = self.rank;
+                    return Err(Failure::Skipped(format!("rank {rank}: {reason}")));
+                }
+                Reply::Failed { reason } => return Err(self.fail(&reason)),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A worker ends when its input does; one that is in the middle of something is not waited for.
+        self.input = None;
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The other ranks of a training, which go step by step with it.
+pub struct Processes {
+    others: Vec<Process>,
+    /// Kept until they have ended.
+    _folder: Folder,
+}
+
+impl Processes {
+    /// Starts the other ranks of a case, each as this worker's own program, and meets them.
+    ///
+    /// # Errors
+    /// If one cannot be started, or does not come.
+    pub fn start(case: &CaseSpec, of: usize) -> Result<(Self, Ranks), Failure> {
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::Failed(format!("this worker's own program: {error}")))?;
+        let folder = Folder::new()?;
+        let mut others = vec![];
+        for rank in 1..of {
+            let mut process = Process::start(&program, rank)?;
+            process.ask(&Request::Prepare {
+                case: case_of(case, rank, &folder.0),
+            })?;
+            others.push(process);
+        }
+        let ranks = Ranks::meet(&folder.0, Place { rank: 0, of })?;
+        for process in &mut others {
+            process.wait()?;
+        }
+        let processes = Self {
+            others,
+            _folder: folder,
+        };
+        Ok((processes, ranks))
+    }
+
+    /// Lets all of them take a step, while `own` does.
+    ///
+    /// # Errors
+    /// If that fails, or one of theirs.
+    pub fn step<T>(&mut self, own: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        for process in &mut self.others {
+            process.ask(&Request::Sample(ONE))?;
+        }
+        let done = own()?;
+        for process in &mut self.others {
+            process.wait()?;
+        }
+        Ok(done)
+    }
+}
+
+/// The case of another rank: it has no files of its own to write, and nothing that it has to come to.
+fn case_of(case: &CaseSpec, rank: usize, folder: &Path) -> CaseSpec {
+    let mut case = case.clone();
+    let mut set = |name: &str, value: ParamValue| case.params.insert(name.to_owned(), value);
+    set(
+        "peer",
+        ParamValue::Text(format!("{rank}:{}", folder.display())),
+    );
+    set("save", ParamValue::Text(String::new()));
+    set("quality", ParamValue::Float(0.0));
+    case
+}

@@ -1,0 +1,13 @@
+//! Training, from outside: what holds for whole models: gradients, bits, learning, and what is said where something is wrong.
+
+mod autoencoder;
+mod base;
+mod batches;
+mod cases;
+mod convnet;
+mod gradients;
+mod language;
+mod perceptron;
+mod ranks;
+mod stored;
+mod tokens;

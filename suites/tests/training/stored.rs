@@ -1,0 +1,144 @@
+//! Linear layers that multiply numbers of 16 bits: gradients near those in `f64`, losses near those in `f32`, and scaled losses.
+
+use assay_protocol::{CaseSpec, Catalog as _, ParamValue};
+use assay_suites::training::language::{self, Judge};
+use assay_suites::training::perceptron::{Shape, TrainMlp, reference, training};
+use assay_suites::training::plan::Plan;
+use assay_suites::training::rows::Labelled;
+use assay_suites::training::run::{Together, Training};
+use assay_suites::training::session::Device;
+use assay_suites::training::setup::{Setup, infos};
+
+use crate::cases::{self, float, int, text};
+use crate::gradients;
+
+fn of_text(params: &[(&str, ParamValue)]) -> CaseSpec {
+    let sizes = [
+        ("batch", int(8)),
+        ("length", int(32)),
+        ("width", int(32)),
+        ("heads", int(4)),
+        ("steps", int(120)),
+        ("rate", float(1e-2)),
+        ("corpus", int(100_000)),
+    ];
+    cases::case("train-lm", infos(), &[&sizes[..], params].concat())
+}
+
+const SHAPE: Shape = Shape {
+    batch: 9,
+    features: 7,
+    width: 11,
+    layers: 2,
+    classes: 4,
+};
+
+fn still(stored: &str) -> Training {
+    let params = [
+        ("rate", float(0.0)),
+        ("clip", float(0.0)),
+        ("stored", text(stored)),
+    ];
+    let infos = TrainMlp.info().parameters;
+    let plan = Plan::of(&cases::case("train-mlp", infos, &params)).unwrap();
+    let mut x = vec![0.0; 40 * SHAPE.features];
+    assay_protocol::Philox::new(1, 2).fill_signed_f32(0, &mut x);
+    let rows = Labelled {
+        x,
+        labels: (0..40).map(|i| i % 4).collect(),
+    };
+    let mut training = training(&plan, SHAPE, &rows, &Together::alone(1)).unwrap();
+    gradients::disturb(&mut training);
+    training
+}
+
+/// Numbers of `f16` have eight times as fine steps as those of `bf16`, and gradients show which were multiplied.
+#[test]
+fn gradients_are_as_near_as_their_types_allow() {
+    for (stored, least, most) in [("bf16", 1e-3, 4e-2), ("f16", 1e-4, 5e-3)] {
+        let mut training = still(stored);
+        training.step().unwrap();
+        let x = gradients::buffer::<f32>(&training, "x").into_iter();
+        let x: Vec<f64> = x.map(f64::from).collect();
+        let labels = gradients::buffer::<u32>(&training, "labels");
+        let loss = |parameters: &[Vec<f64>]| {
+            let losses = reference(&SHAPE, parameters, &x, &labels);
+            losses.iter().sum::<f64>() / losses.len() as f64
+        };
+        let (error, what) = gradients::worst(&training, loss, |_, g| g);
+        assert!((least..most).contains(&error), "{stored}: {error}, {what}");
+    }
+}
+
+/// Roundings lead trainings apart, for better or worse; none is left behind.
+#[test]
+fn losses_come_down_as_in_f32() {
+    let held_out = |stored: &str, threads: usize| {
+        let setup = Setup::of(&of_text(&[("stored", text(stored))])).unwrap();
+        let corpus = setup.corpus().unwrap();
+        let mut training = language::training(&setup, &corpus, &Together::alone(threads)).unwrap();
+        for _ in 0..setup.plan.steps {
+            training.step().unwrap();
+        }
+        let mut judge = Judge::new(setup.plan.seed, setup.shape, &Device::Host(2)).unwrap();
+        judge.judge(&training, &corpus).unwrap().loss
+    };
+    let full = held_out("f32", 2);
+    for stored in ["bf16", "f16"] {
+        let [one, two] = [1, 2].map(|threads| held_out(stored, threads));
+        assert_eq!(one.to_bits(), two.to_bits(), "{stored}");
+        assert!(one.to_bits() != full.to_bits());
+        assert!(one < 1.05 * full, "{stored}: {one}, in f32 {full}");
+    }
+}
+
+/// A scale that is too large makes gradients infinite: the step is passed over, and the scale halved.
+#[test]
+fn steps_that_overflow_are_passed_over() {
+    let setup = Setup::of(&of_text(&[("stored", text("f16"))])).unwrap();
+    let corpus = setup.corpus().unwrap();
+    let mut training = language::training(&setup, &corpus, &Together::alone(1)).unwrap();
+    let tensors = training.tensors();
+    let mut tensors: Vec<_> = tensors
+        .map(|(name, _, buffer)| {
+            let bytes = training.session().read(buffer).unwrap();
+            (name.to_owned(), bytes.bytes().to_vec())
+        })
+        .collect();
+    let (_, scale) = tensors
+        .iter_mut()
+        .find(|(name, _)| name == "loss-scale")
+        .unwrap();
+    scale[..4].copy_from_slice(&1e30_f32.to_le_bytes());
+    let tensors: Vec<_> = tensors.iter().map(|(_, bytes)| &bytes[..]).collect();
+    training.set_tensors(&tensors).unwrap();
+    let before = gradients::parameters(&training);
+    let step = training.step().unwrap();
+    assert!(
+        step.loss.is_finite() && step.norm.abs() < 1e-300,
+        "{step:?}"
+    );
+    assert!((step.scale.unwrap() / 5e29 - 1.0).abs() < 1e-6, "{step:?}");
+    assert_eq!(gradients::parameters(&training), before);
+    // Halved often enough, it goes on.
+    let goes = (0..100).find(|_| training.step().unwrap().norm > 0.0);
+    assert!(goes.is_some_and(|steps| steps > 40), "{goes:?}");
+    assert_ne!(gradients::parameters(&training), before);
+}
+
+#[test]
+fn what_is_not_scaled_is_refused() {
+    let refuse = |params: &[(&str, ParamValue)], words: &str| {
+        let failure = Setup::of(&of_text(params)).err().unwrap().to_string();
+        assert!(failure.contains(words), "{failure}");
+    };
+    refuse(
+        &[("stored", text("f16")), ("experts", int(4))],
+        "`stored`: expected bf16 or f32 with `experts`",
+    );
+    refuse(
+        &[("stored", text("f16")), ("optimizer", text("sophia-g"))],
+        "with `sophia-g`",
+    );
+    refuse(&[("stored", text("f8"))], "`stored`");
+}
