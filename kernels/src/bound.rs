@@ -4,7 +4,20 @@
 //! Unless they say otherwise, bounds are worst cases: a correct implementation cannot exceed them, whatever
 //! its inputs, and a result that does is wrong.
 
+use assay_protocol::ArithmeticUnit;
+
 use crate::element::Real;
+
+/// Stands for the unit roundoff of sums on tensor cores, see `Kind::tolerance` of [GEMM](crate::ops).
+pub const TENSOR_ROUNDOFF: f64 = 1.0 / (1 << 22) as f64;
+
+/// Unit roundoff of the sums of a unit that adds up in `f32`: lanes, or tensor cores.
+pub fn roundoff_of_sums(unit: ArithmeticUnit) -> f64 {
+    match unit {
+        ArithmeticUnit::F32 => f32::UNIT_ROUNDOFF,
+        _ => TENSOR_ROUNDOFF,
+    }
+}
 
 /// `gamma_n = n u / (1 - n u)`, Higham equation (3.1) and lemma 3.1: the largest relative change that
 /// `n` roundings in a row can make. Infinite where `n u >= 1`, since nothing can be said there.

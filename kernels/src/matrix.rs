@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::device::Team;
+use crate::lane::{self, Lane};
 
 /// Rows and columns at most of what one thread computes at a time in [`multiply_by`]: large enough that packing operands is
 /// little beside multiplying them, small enough that there are several for each thread.
@@ -146,6 +147,19 @@ impl<'a, T> Matrix<'a, T> {
         );
         // SAFETY: the row is within the elements, which outlive the result.
         unsafe { std::slice::from_raw_parts(self.start.add(index * self.down), self.cols) }
+    }
+}
+
+impl<T: Lane> Matrix<'_, T> {
+    /// The same numbers in `f32`, in a room of their own, line after line as they lie here.
+    fn widened<'room>(&self, room: &'room mut Vec<f32>) -> Matrix<'room> {
+        let is_turned = self.right != 1;
+        let plain = if is_turned { self.transposed() } else { *self };
+        room.resize(plain.rows * plain.cols, 0.0);
+        let lines = room.chunks_exact_mut(plain.cols.max(1)).enumerate();
+        lines.for_each(|(row, line)| lane::widen(line, plain.row(row)));
+        let wide = Matrix::whole(room, plain.rows, plain.cols);
+        if is_turned { wide.transposed() } else { wide }
     }
 }
 
@@ -287,22 +301,22 @@ fn even(side: usize, most: usize, granule: usize) -> usize {
 }
 
 /// A part of a product, as one thread computes it.
-pub struct Part<'a, B = f32> {
+pub struct Part<'a, B = f32, A = f32> {
     /// Rows and columns of the product that it has.
     pub c: MatrixMut<'a>,
-    a: Matrix<'a>,
+    a: Matrix<'a, A>,
     /// The columns of the right operand that it needs.
     pub b: Matrix<'a, B>,
     /// Where its columns begin.
     pub first_col: usize,
 }
 
-impl<'a, B: Copy> Part<'a, B> {
+impl<'a, B: Copy, A: Copy> Part<'a, B, A> {
     /// All parts of a product.
     ///
     /// # Panics
     /// If the sides of the matrices do not match.
-    pub fn all(c: MatrixMut<'a>, a: Matrix<'a>, b: Matrix<'a, B>) -> Vec<Self> {
+    pub fn all(c: MatrixMut<'a>, a: Matrix<'a, A>, b: Matrix<'a, B>) -> Vec<Self> {
         let (rows, cols) = (c.rows, c.cols);
         assert!(
             a.rows == rows && b.cols == cols && a.cols == b.rows,
@@ -328,7 +342,9 @@ impl<'a, B: Copy> Part<'a, B> {
             .map(part)
             .collect()
     }
+}
 
+impl<B> Part<'_, B> {
     /// Multiplies it by what `b` stands for.
     pub fn multiply_by(&mut self, b: Matrix, store: Store) {
         multiply(&mut self.c, self.a, b, store);
@@ -342,6 +358,13 @@ impl Part<'_> {
     }
 }
 
+impl<T: Lane> Part<'_, T, T> {
+    /// Multiplies it in `f32`, with room for both sides.
+    pub fn multiply_widened(&mut self, [a, b]: &mut [Vec<f32>; 2], store: Store) {
+        multiply(&mut self.c, self.a.widened(a), self.b.widened(b), store);
+    }
+}
+
 /// `c = a b`, or `c += a b`, by a team. The bits do not depend on how many threads it has.
 ///
 /// # Panics
@@ -352,7 +375,7 @@ pub fn multiply_by(team: &Team, c: MatrixMut, a: Matrix, b: Matrix, store: Store
 
 #[cfg(test)]
 mod tests {
-    use super::{Matrix, MatrixMut, Store, multiply_by};
+    use super::{Matrix, MatrixMut, Part, Store, multiply_by};
     use crate::device::Team;
 
     fn numbers(count: usize) -> Vec<f32> {
@@ -381,6 +404,46 @@ mod tests {
                 let old = if is_kept { before[index] } else { 0.0 };
                 assert!((*found - (old + sum)).abs() < 1e-9, "{store:?} {row} {col}");
             }
+        }
+    }
+
+    /// Parts of every form, of numbers of 16 bits that are exact, as those of `f32`.
+    #[test]
+    fn widened_parts_are_those_of_f32() {
+        let (rows, cols, depth) = (390, 17, 5);
+        let (a, b) = (numbers(rows * depth), numbers(cols * depth));
+        let [half_a, half_b] = [&a, &b].map(|x| {
+            let narrow = x.iter().map(|x| half::f16::from_f32(*x));
+            narrow.collect::<Vec<_>>()
+        });
+        for turned in [false, true] {
+            let mut found = [vec![0.0; rows * cols], vec![0.0; rows * cols]];
+            let [of_half, of_f32] = &mut found;
+            let c = MatrixMut::whole(of_half, rows, cols);
+            let (left, right) = if turned {
+                let left = Matrix::whole(&half_a, depth, rows).transposed();
+                (left, Matrix::whole(&half_b, cols, depth).transposed())
+            } else {
+                let left = Matrix::whole(&half_a, rows, depth);
+                (left, Matrix::whole(&half_b, depth, cols))
+            };
+            let parts = Part::all(c, left, right);
+            let mut rooms = [vec![], vec![]];
+            parts
+                .into_iter()
+                .for_each(|mut part| part.multiply_widened(&mut rooms, Store::Set));
+            let (left, right) = if turned {
+                let left = Matrix::whole(&a, depth, rows).transposed();
+                (left, Matrix::whole(&b, cols, depth).transposed())
+            } else {
+                (
+                    Matrix::whole(&a, rows, depth),
+                    Matrix::whole(&b, depth, cols),
+                )
+            };
+            let c = MatrixMut::whole(of_f32, rows, cols);
+            multiply_by(&Team::new(1).unwrap(), c, left, right, Store::Set);
+            assert_eq!(found[0], found[1], "turned: {turned}");
         }
     }
 

@@ -144,7 +144,8 @@ const OPS: &[&dyn Op] = &[
     &moe::gate::GateOp,
     &moe::routing::RoutingOp::Dispatch,
     &moe::routing::RoutingOp::Combine,
-    &moe::experts::ExpertsOp,
+    &moe::experts::ExpertsOp::Full,
+    &moe::experts::ExpertsOp::Mixed,
 ];
 
 /// Every op, and every workload that is no op, as an entry of a worker's catalog.

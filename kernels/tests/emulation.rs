@@ -20,7 +20,7 @@ use assay_kernels::program::{BufferSpec, Fill, Program, Role, Step};
 use assay_protocol::{CaseSpec, DeviceKind, ParamValue};
 use rayon::prelude::*;
 
-use emulation::compiled::{Compiled, Watch, has_compiler};
+use emulation::compiled::{Compiled, Kernels, Watch, has_compiler};
 use emulation::job::{Order, Session};
 use emulation::mutants;
 use emulation::transform::{self, transform};
@@ -288,20 +288,23 @@ fn mutants_are_caught() {
         return;
     }
     let all: Vec<_> = mutants::all().collect();
+    let cases = emulated_cases(&[67, 300]);
     let survivors: Vec<&str> = all
         .into_par_iter()
-        .filter(|mutant| !is_caught(mutant))
+        .filter(|mutant| !is_caught(mutant, cases.clone()))
         .map(|mutant| mutant.what)
         .collect();
     assert!(survivors.is_empty(), "not caught: {survivors:?}");
 }
 
 /// Whether some case of a mutant's op fails in some way, of those that pass with the source as it is.
-fn is_caught(mutant: &mutants::Mutant) -> bool {
+fn is_caught(
+    mutant: &mutants::Mutant,
+    mut groups: BTreeMap<Vec<&'static str>, Vec<CaseSpec>>,
+) -> bool {
     let kind = std::path::Path::new(mutant.path).extension();
     let is_header = kind.is_some_and(|kind| kind == "cuh");
     // Each with all sources that its cases need: what is missing would fail, too.
-    let mut groups = emulated_cases(&[67, 300]);
     for (paths, cases) in &mut groups {
         cases.retain(|case| {
             case.workload == mutant.op && (is_header || paths.contains(&mutant.path))
@@ -314,20 +317,34 @@ fn is_caught(mutant: &mutants::Mutant) -> bool {
         mutant.op,
         mutant.path
     );
-    groups.iter().any(|(paths, cases)| {
+    groups.values().any(|cases| {
+        let kernels = launched(cases);
         WAYS.iter()
-            .any(|(watch, orders)| is_caught_by(mutant, paths, cases, *watch, orders))
+            .any(|(watch, orders)| is_caught_by(mutant, &kernels, cases, *watch, orders))
     })
+}
+
+/// The kernels that cases launch: a mutant is compiled with no others.
+fn launched(cases: &[CaseSpec]) -> Kernels {
+    let mut kernels = Kernels::new();
+    for case in cases {
+        let program = ops::program(case).expect("a program, as before");
+        for launch in program.launches() {
+            let names = kernels.entry(launch.source.path).or_default();
+            names.insert(launch.kernel.clone());
+        }
+    }
+    kernels
 }
 
 fn is_caught_by(
     mutant: &mutants::Mutant,
-    paths: &[&'static str],
+    kernels: &Kernels,
     cases: &[CaseSpec],
     watch: Watch,
     orders: &[Order],
 ) -> bool {
-    let compiled = Compiled::of_mutant(paths, mutant, watch)
+    let compiled = Compiled::of_mutant(kernels, mutant, watch)
         .unwrap_or_else(|reason| panic!("{}: {reason}", mutant.what));
     let fails =
         |case: &CaseSpec, order: &Order| run(&mut Session::start(&compiled), case, *order).is_err();

@@ -32,6 +32,7 @@ pub mod layers;
 pub mod mixture;
 pub mod model;
 pub mod network;
+pub mod origin;
 pub mod perceptron;
 pub mod plan;
 pub mod ranks;

@@ -1,5 +1,6 @@
 //! Verdict values as text for a terminal, or as JSON.
 
+pub mod figures;
 pub mod junit;
 pub mod markdown;
 mod matrix;
@@ -68,6 +69,10 @@ pub fn run(summary: &RunSummary) {
     let width = names.iter().map(String::len).max().unwrap_or(0);
     for (case, name) in summary.cases.iter().zip(&names) {
         crate::say!("  {name:<width$}  {}", case_line(case));
+        let others = measured_by(case).map(|one| figures::lines(case, one));
+        for line in others.into_iter().flatten() {
+            crate::say!("{line}");
+        }
     }
     let count =
         |of: fn(&CaseState) -> bool| summary.cases.iter().filter(|case| of(&case.state)).count();
@@ -90,10 +95,13 @@ fn case_line(case: &CaseSummary) -> String {
     }
 }
 
+/// The metric of a case that its line shows. What was measured may be no time at all.
+fn measured_by(case: &CaseSummary) -> Option<&MetricSummary> {
+    case.metrics.iter().find(|one| one.estimate.is_some())
+}
+
 fn measured(case: &CaseSummary) -> String {
-    // What was measured may be no time at all.
-    let has_estimate = |metric: &&MetricSummary| metric.estimate.is_some();
-    let measured = case.metrics.iter().find(has_estimate);
+    let measured = measured_by(case);
     let Some((time, estimate)) = measured.and_then(|one| Some((one, one.estimate.as_ref()?)))
     else {
         return "no estimate".into();

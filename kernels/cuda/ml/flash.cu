@@ -1,5 +1,5 @@
-// Attention without scores in memory, forward (f32, bf16 and f16, computed in f32) and backward (f32): tiles of queries and keys in shared memory, a softmax that is
-// corrected as it goes, probabilities computed again for gradients.
+// Attention without scores in memory, forward and backward, of f32, bf16 and f16, computed in f32: tiles of queries and keys in shared
+// memory, a softmax that is corrected as it goes, probabilities computed again for gradients.
 //
 // All matrices are [batch, length, heads, width]. A block has a tile of queries (or, for gradients of keys and values, of keys)
 // of one head and goes over all tiles of the other side; nobody adds to what another block adds to, so every sum has one
@@ -197,11 +197,15 @@ __global__ void __launch_bounds__(256)
 }
 
 /// For each row of each head the sum of the products of output and its gradient. A warp a row.
-__global__ void __launch_bounds__(256) flash_dots(float* dots, const float* out, const float* d_out, u32 rows, u32 width) {
+template <class T>
+__global__ void __launch_bounds__(256) flash_dots(float* dots, const T* out, const T* d_out, u32 rows, u32 width) {
     const u32 row = blockIdx.x * 8 + warp_number();
     if (row >= rows) return;
     float sum = 0;
-    for (u32 i = lane_number(); i < width; i += WARP) sum += out[u64(row) * width + i] * d_out[u64(row) * width + i];
+    for (u32 i = lane_number(); i < width; i += WARP) {
+        const u64 at = u64(row) * width + i;
+        sum += static_cast<float>(out[at]) * static_cast<float>(d_out[at]);
+    }
     sum = warp_sum(sum);
     if (lane_number() == 0) dots[row] = sum;
 }
@@ -233,8 +237,8 @@ ASSAY_DEVICE void accumulate(float (&sums)[4][DEPTH / 8], const float* weights, 
 }
 
 /// Stores gradients of four rows times a factor, with their pairs rotated back if there are `angles`. All threads call.
-template <u32 DEPTH>
-ASSAY_DEVICE void store(float* to, const float (&sums)[4][DEPTH / 8], const Head& head, u32 place, float factor,
+template <u32 DEPTH, class T>
+ASSAY_DEVICE void store(T* to, const float (&sums)[4][DEPTH / 8], const Head& head, u32 place, float factor,
                         const float* angles) {
     const u32 x = threadIdx.x % 8;
 #pragma unroll
@@ -252,7 +256,7 @@ ASSAY_DEVICE void store(float* to, const float (&sums)[4][DEPTH / 8], const Head
                     value = value * angle[0] + (column % 2 == 0 ? other : -other) * angle[1];
                 }
             }
-            if (is_there && column < head.width) to[head.row(place + r) + column] = value;
+            if (is_there && column < head.width) to[head.row(place + r) + column] = T(value);
         }
     }
 }
@@ -262,11 +266,11 @@ ASSAY_DEVICE void store(float* to, const float (&sums)[4][DEPTH / 8], const Head
 /// Gradients of keys and values (OF_KEYS: `d_first` and `d_second`), or of queries (`d_first`). Blocks of 8 by 8 threads have 32
 /// keys or queries and go over the tiles of the other side; a thread has 4 queries by 4 keys, and 4 rows of gradients by DEPTH / 8
 /// columns.
-template <u32 DEPTH, bool OF_KEYS>
+template <class T, u32 DEPTH, bool OF_KEYS>
 __global__ void __launch_bounds__(flash::BACK_THREADS)
-    flash_backward(float* d_first, float* d_second, const float* q, const float* k, const float* v, const float* table,
-                   const float* d_out, const float* log_sums, const float* dots, u32 position, u32 causal, u32 length, u32 heads,
-                   u32 width, float scale) {
+    flash_backward(T* d_first, T* d_second, const T* q, const T* k, const T* v, const float* table, const T* d_out,
+                   const float* log_sums, const float* dots, u32 position, u32 causal, u32 length, u32 heads, u32 width,
+                   float scale) {
     using namespace flash;
     constexpr u32 SIDE = BACK_SIDE, LINE = BACK_LINE, THREADS = BACK_THREADS;
     ASSAY_DYNAMIC_SHARED(float, shared);

@@ -72,13 +72,15 @@ __global__ void __launch_bounds__(32) moe_balance(float* loss, const u32* counts
     if (lane_number() == 0) *loss = factor * sum;
 }
 
-/// Gradients of logits, given those of weights; `factor` times an expert's count is that of its probability for the loss. A
-/// warp a token.
+/// Gradients of logits, given those of weights; `factor` times an expert's count is that of its probability for the loss, times what
+/// losses are multiplied by, if they are `scaled`. A warp a token.
 __global__ void __launch_bounds__(256)
     moe_gate_backward(float* d_logits, const float* p, const u32* choices, const float* weights, const u32* counts,
-                      const float* d_weights, u32 tokens, u32 experts, u32 chosen, u32 renormalized, float factor) {
+                      const float* d_weights, const float* scale, u32 tokens, u32 experts, u32 chosen, u32 renormalized, float factor,
+                      u32 scaled) {
     const u32 token = blockIdx.x * 8 + warp_number(), lane = lane_number();
     if (token >= tokens) return;
+    if (scaled != 0) factor *= *scale;
     const u64 first = u64(token) * experts, first_choice = u64(token) * chosen;
     float mean = 0, of_chosen = 1;
     if (renormalized != 0) {
@@ -175,31 +177,33 @@ __global__ void __launch_bounds__(256)
 }
 
 /// What experts do between their products: `out = silu(gate) up`, for the rows that each has. A block strides over rows.
+template <class T>
 __global__ void __launch_bounds__(256)
-    moe_swiglu(float* out, const float* gate, const float* up, const u32* counts, u32 rows, u32 capacity, u32 width) {
+    moe_swiglu(T* out, const float* gate, const float* up, const u32* counts, u32 rows, u32 capacity, u32 width) {
     for (u32 row = blockIdx.x; row < rows; row += gridDim.x) {
         if (row % capacity >= counts[row / capacity]) continue;
         const u64 first = u64(row) * width;
         for (u32 i = threadIdx.x; i < width; i += 256) {
             const float g = gate[first + i];
-            out[first + i] = g / (1.0f + expf(-g)) * up[first + i];
+            out[first + i] = T(g / (1.0f + expf(-g)) * up[first + i]);
         }
     }
 }
 
-/// Gradients of `gate` and `up`, given that of their product; also that product. In place: `d_gate` holds the gradient.
+/// Gradients of `gate` and `up`, given that of their product; also that product. Of f32, `d_gate` and `d_hidden` may be one buffer.
+template <class T>
 __global__ void __launch_bounds__(256)
-    moe_swiglu_backward(float* d_gate, float* d_up, float* hidden, const float* gate, const float* up, const u32* counts, u32 rows,
-                        u32 capacity, u32 width) {
+    moe_swiglu_backward(T* d_gate, T* d_up, T* hidden, const float* d_hidden, const float* gate, const float* up,
+                        const u32* counts, u32 rows, u32 capacity, u32 width) {
     for (u32 row = blockIdx.x; row < rows; row += gridDim.x) {
         if (row % capacity >= counts[row / capacity]) continue;
         const u64 first = u64(row) * width;
         for (u32 i = threadIdx.x; i < width; i += 256) {
-            const float g = gate[first + i], u = up[first + i], d = d_gate[first + i];
+            const float g = gate[first + i], u = up[first + i], d = d_hidden[first + i];
             const float sigmoid = 1.0f / (1.0f + expf(-g)), silu = g * sigmoid;
-            hidden[first + i] = silu * u;
-            d_up[first + i] = d * silu;
-            d_gate[first + i] = d * u * (sigmoid + silu * (1.0f - sigmoid));
+            hidden[first + i] = T(silu * u);
+            d_up[first + i] = T(d * silu);
+            d_gate[first + i] = T(d * u * (sigmoid + silu * (1.0f - sigmoid)));
         }
     }
 }

@@ -26,7 +26,8 @@
 //! output is a mean of values with these weights: relative to `sum p |v|` it is off by `rho + gamma(S)`. In the backward pass
 //! `ds = p (dp - d)` has such an error three times, relative to `p` times the magnitudes of `dp` and `d`, and the products
 //! that it enters add theirs: `3 rho + gamma(2 D + 2 S)`. Of long sums the tolerance takes what is
-//! [likely](crate::bound::likely_gamma). An output of 16 bits is rounded once more, to its type.
+//! [likely](crate::bound::likely_gamma). An output of 16 bits is rounded once more, to its type; so was the one that `d` is the
+//! sum of in the backward pass, which adds as much to it.
 
 mod check;
 mod cuda;
@@ -197,10 +198,7 @@ impl Attention {
 
     /// Computes `out` and `kept`. Fused, queries, keys, values and outputs may be of 16 bits, all of one type; else they are `f32`.
     pub fn forward(&self, program: &mut Program, given: &Given) {
-        let dtype = match self.variant {
-            Variant::Fused => program.buffers[given.q].dtype,
-            Variant::Naive => DType::F32,
-        };
+        let dtype = self.dtype(program, given);
         self.expect(program, given, dtype);
         match self.variant {
             Variant::Fused => with_lane!(dtype, fused_on_cpu(program, *self, *given)),
@@ -215,7 +213,7 @@ impl Attention {
         }
     }
 
-    /// Computes the gradients of queries, keys and values, given that of the output: all are `f32`.
+    /// Computes the gradients of queries, keys and values, given that of the output: all are of the type of queries.
     pub fn backward(
         &self,
         program: &mut Program,
@@ -223,13 +221,14 @@ impl Attention {
         d_out: usize,
         [dq, dk, dv]: [usize; 3],
     ) {
-        self.expect(program, given, DType::F32);
+        let dtype = self.dtype(program, given);
+        self.expect(program, given, dtype);
         let len = self.len();
         let all = [("dout", d_out), ("dq", dq), ("dk", dk), ("dv", dv)];
         expect(
             program,
             "attention",
-            &all.map(|(name, buffer)| (name, buffer, DType::F32, len)),
+            &all.map(|(name, buffer)| (name, buffer, dtype, len)),
         );
         let (shape, given) = (*self, *given);
         let of_work = match self.variant {
@@ -239,23 +238,47 @@ impl Attention {
             Variant::Naive => self.kept_len(),
         };
         let work = workspace(program, "attention-work", DType::F32, of_work);
-        program.step_on_cpu(move |team, buffers| match shape.variant {
+        let gradients = [dq, dk, dv];
+        match self.variant {
             Variant::Fused => {
-                host::fused_backward(&shape, given, d_out, [dq, dk, dv], team, buffers);
+                let of_output = (d_out, gradients);
+                with_lane!(
+                    dtype,
+                    fused_backward_on_cpu(program, shape, given, of_output)
+                );
+                cuda::fused_backward(self, given, d_out, gradients, work, program);
             }
             Variant::Naive => {
-                host::naive_backward(&shape, given, d_out, [dq, dk, dv, work], team, buffers);
+                program.step_on_cpu(move |team, buffers| {
+                    host::naive_backward(&shape, given, d_out, [dq, dk, dv, work], team, buffers);
+                });
+                cuda::naive_backward(self, given, d_out, gradients, work, program);
             }
-        });
+        }
+    }
+
+    /// The type of all that attention reads and writes but what it keeps.
+    fn dtype(&self, program: &Program, given: &Given) -> DType {
         match self.variant {
-            Variant::Fused => cuda::fused_backward(self, given, d_out, [dq, dk, dv], work, program),
-            Variant::Naive => cuda::naive_backward(self, given, d_out, [dq, dk, dv], work, program),
+            Variant::Fused => program.buffers[given.q].dtype,
+            Variant::Naive => DType::F32,
         }
     }
 }
 
 fn fused_on_cpu<T: Lane>(program: &mut Program, shape: Attention, given: Given) {
     program.step_on_cpu(move |team, buffers| host::fused::<T>(&shape, given, team, buffers));
+}
+
+fn fused_backward_on_cpu<T: Lane>(
+    program: &mut Program,
+    shape: Attention,
+    given: Given,
+    (d_out, gradients): (usize, [usize; 3]),
+) {
+    program.step_on_cpu(move |team, buffers| {
+        host::fused_backward::<T>(&shape, given, d_out, gradients, team, buffers);
+    });
 }
 
 const PASSES: [(&str, bool); 2] = [("forward", false), ("backward", true)];
@@ -275,7 +298,7 @@ const HALVES: &[DType] = &[DType::Bf16, DType::F16];
 pub enum AttentionOp {
     /// `attention`: all of it, in `f32`.
     Full,
-    /// `attention-half`: what there is of 16 bits, the fused forward pass.
+    /// `attention-half`: what there is of 16 bits, the fused one.
     Half,
 }
 
@@ -288,9 +311,9 @@ impl Op for AttentionOp {
             "position",
             &POSITIONS.map(|(name, _)| name),
         ));
+        parameters.push(parameters::choice("pass", &PASSES.map(|(name, _)| name)));
         let (name, summary) = match self {
             Self::Full => {
-                parameters.push(parameters::choice("pass", &PASSES.map(|(name, _)| name)));
                 parameters.push(parameters::choice(
                     "variant",
                     &VARIANTS.map(|(name, _)| name),
@@ -314,24 +337,22 @@ impl Op for AttentionOp {
     }
 
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
-        let (shape, is_backward, dtype) = match self {
-            Self::Full => {
-                let variant = arguments.choice("variant", &VARIANTS)?;
-                let is_backward = arguments.choice("pass", &PASSES)?;
-                (shape(arguments, variant)?, is_backward, DType::F32)
-            }
-            Self::Half => {
-                let shape = shape(arguments, Variant::Fused)?;
-                (shape, false, arguments.dtype(HALVES)?)
-            }
+        let (variant, dtype) = match self {
+            Self::Full => (arguments.choice("variant", &VARIANTS)?, DType::F32),
+            Self::Half => (Variant::Fused, arguments.dtype(HALVES)?),
         };
+        let shape = shape(arguments, variant)?;
+        let is_backward = arguments.choice("pass", &PASSES)?;
         let mut program = Program::new(work(&shape, is_backward, dtype)?);
         program.unit = Some(ArithmeticUnit::F32);
         let seed = arguments.0.seed.0;
         if is_backward {
             let inputs = add_inputs(&mut program, shape, dtype);
             let table = shape.table(&mut program);
-            add_backward(&mut program, shape, inputs, table, seed);
+            with_lane!(
+                dtype,
+                add_backward(&mut program, shape, inputs, table, seed)
+            );
             return Ok(program);
         }
         let given = add_forward(&mut program, shape, dtype);
@@ -439,7 +460,7 @@ fn work(shape: &Attention, is_backward: bool, dtype: DType) -> Result<Work, Fail
 }
 
 /// Adds the backward pass. What it is given of the forward one, the host has computed before.
-fn add_backward(
+fn add_backward<T: Lane>(
     program: &mut Program,
     shape: Attention,
     [q, k, v]: [usize; 3],
@@ -447,16 +468,16 @@ fn add_backward(
     seed: u64,
 ) {
     let len = shape.len();
-    let d_out = program.input("dout", DType::F32, len, Fill::signed(3));
-    let mut given = |name: &'static str, len, which: usize| {
+    let d_out = program.input("dout", T::DTYPE, len, Fill::signed(3));
+    let mut given = |name: &'static str, dtype, len, which: usize| {
         let fill = Fill::Host(Box::new(move |buffer, seed| {
-            buffer
-                .get_mut::<f32>()
-                .copy_from_slice(&forward_on_host(shape, seed)[which]);
+            let made = &forward_on_host(shape, T::DTYPE, seed)[which];
+            buffer.bytes_mut().copy_from_slice(made);
         }));
-        program.add(name, DType::F32, len, Role::Scratch, fill)
+        program.add(name, dtype, len, Role::Scratch, fill)
     };
-    let (out, kept) = (given("out", len, 0), given("kept", shape.kept_len(), 1));
+    let out = given("out", T::DTYPE, len, 0);
+    let kept = given("kept", DType::F32, shape.kept_len(), 1);
     let given = Given {
         q,
         k,
@@ -465,22 +486,24 @@ fn add_backward(
         out,
         kept,
     };
-    let gradients = ["dq", "dk", "dv"].map(|name| program.output(name, DType::F32, len));
+    let gradients = ["dq", "dk", "dv"].map(|name| program.output(name, T::DTYPE, len));
     shape.backward(program, &given, d_out, gradients);
-    program.check(move |outcome| check::backward(outcome, &shape, &given, d_out, gradients, seed));
+    program.check(move |outcome| {
+        check::backward::<T>(outcome, &shape, &given, d_out, gradients, seed)
+    });
 }
 
-/// The output of a case's forward pass and what it keeps.
-fn forward_on_host(shape: Attention, seed: u64) -> [Vec<f32>; 2] {
+/// The bytes of the output of a case's forward pass, and of what it keeps.
+fn forward_on_host(shape: Attention, dtype: DType, seed: u64) -> [Vec<u8>; 2] {
     let mut program = Program::new(Work::default());
-    let given = add_forward(&mut program, shape, DType::F32);
+    let given = add_forward(&mut program, shape, dtype);
     shape.forward(&mut program, &given);
     // A team, and as much memory as the case itself has already.
     let team = Team::new(usable_cpus()).expect("threads");
     let mut buffers = program.host_buffers(&team, seed).expect("memory");
     let mut run = program.take_cpu().expect("steps for the host");
     run(&team, &mut buffers, 1);
-    [given.out, given.kept].map(|buffer| buffers.get::<f32>(buffer).to_vec())
+    [given.out, given.kept].map(|buffer| buffers.0[buffer].bytes().to_vec())
 }
 
 /// Adds the buffers of a forward pass.

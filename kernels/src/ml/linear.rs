@@ -10,7 +10,7 @@
 //! weights and biases are `f32`. Weights that are not trained may be kept in [8 bits](codes).
 //!
 //! On the host the products are the `gemm` crate's, in [tiles](crate::matrix) of fixed size that threads take in turn; on
-//! CUDA devices those of `ml/product.cu`, or cuBLASLt's. The tolerance is that of a [product](crate::ops): the smaller of `gamma_k`
+//! CUDA devices those of `ml/product.cu`, of 16 bits those of `ml/product_tensor.cu`, or cuBLASLt's. The tolerance is that of a [product](crate::ops): the smaller of `gamma_k`
 //! and its probabilistic counterpart, relative to the sum of magnitudes; a bias is one more product, by 1.
 
 pub mod codes;
@@ -19,7 +19,7 @@ use assay_protocol::{ArithmeticUnit, Failure, Work};
 use half::{bf16, f16};
 
 use super::column_sum::{ColumnSum, Order};
-use super::product::{Engine, Form, Product};
+use super::product::{self, Engine, Form, Product};
 use crate::element::DType;
 use crate::lane::Lane;
 use crate::matrix::Store;
@@ -216,8 +216,9 @@ impl Op for LinearOp {
             DType::F32
         };
         let mut program = Program::new(work(&layer, pass, has_bias, [dtype, result])?);
-        program.unit = Some(ArithmeticUnit::F32);
-        let case = (layer, pass, has_bias, arguments.0.seed.0);
+        let unit = product::unit(dtype, arguments.is_cuda());
+        program.unit = Some(unit);
+        let case = (layer, pass, has_bias, (unit, arguments.0.seed.0));
         match (dtype, result) {
             (DType::Bf16, DType::F32) => add_pass::<bf16, f32>(&mut program, case),
             (DType::F16, DType::F32) => add_pass::<f16, f32>(&mut program, case),
@@ -232,7 +233,7 @@ impl Op for LinearOp {
         // Tiles and a bit more on every side, once in lines of whole vectors.
         match (parameter, size) {
             ("inputs", 2..100) => 72,
-            ("outputs", 2..100) => 132,
+            ("outputs", 2..100) => 136,
             ("rows", 100..) => 261,
             ("inputs", 100..) => 69,
             ("outputs", 100..) => 137,
@@ -297,7 +298,7 @@ fn work(
 /// Adds the operands, the result and the check of a pass.
 fn add_pass<T: Lane, R: Lane>(
     program: &mut Program,
-    (layer, pass, has_bias, seed): (Linear, Pass, bool, u64),
+    (layer, pass, has_bias, (unit, seed)): (Linear, Pass, bool, (ArithmeticUnit, u64)),
 ) {
     let Linear {
         rows,
@@ -322,7 +323,7 @@ fn add_pass<T: Lane, R: Lane>(
                 let bias = bias.map(|bias| outcome.get::<f32>(bias));
                 let [x, w] = [left, right].map(|buffer| wide::<T>(outcome, buffer));
                 let (sides, x, w) = with_bias([rows, outputs, inputs], x, w, bias);
-                gemm::compare(sides, &x, &w, outcome.get::<R>(y), seed)
+                gemm::compare(unit, sides, &x, &w, outcome.get::<R>(y), seed)
             });
         }
         Pass::Input => {
@@ -331,7 +332,14 @@ fn add_pass<T: Lane, R: Lane>(
             program.check(move |outcome| {
                 let [dy, w] = [left, right].map(|buffer| wide::<T>(outcome, buffer));
                 let w = turned(&w, outputs);
-                gemm::compare([rows, inputs, outputs], &dy, &w, outcome.get::<R>(dx), seed)
+                gemm::compare(
+                    unit,
+                    [rows, inputs, outputs],
+                    &dy,
+                    &w,
+                    outcome.get::<R>(dx),
+                    seed,
+                )
             });
         }
         Pass::Weights => {
@@ -343,11 +351,18 @@ fn add_pass<T: Lane, R: Lane>(
             }
             program.check(move |outcome| {
                 let [x, dy] = [left, right].map(|buffer| wide::<T>(outcome, buffer));
-                let compare = |sides, x: &[f32], buffer| {
-                    gemm::compare(sides, x, &dy, outcome.get::<f32>(buffer), seed)
+                let compare = |unit, sides, x: &[f32], buffer| {
+                    gemm::compare(unit, sides, x, &dy, outcome.get::<f32>(buffer), seed)
                 };
-                let of_weights = compare([inputs, outputs, rows], &turned(&x, inputs), dw);
-                let of_bias = db.map(|db| compare([1, outputs, rows], &vec![1.0; rows], db));
+                let of_weights = compare(unit, [inputs, outputs, rows], &turned(&x, inputs), dw);
+                let of_bias = db.map(|db| {
+                    compare(
+                        ArithmeticUnit::F32,
+                        [1, outputs, rows],
+                        &vec![1.0; rows],
+                        db,
+                    )
+                });
                 Checked {
                     error: of_bias.map_or(0.0, |bias| bias.error).max(of_weights.error),
                     ..of_weights

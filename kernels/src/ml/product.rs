@@ -2,11 +2,13 @@
 //! added to what is there, several at once, and of as few rows as a device has counted. The right operand may be [codes](codes) of 8
 //! bits with scales.
 //!
-//! On the host they are products of [views](crate::matrix); here is what CUDA devices launch (`ml/product.cu`), and the brick
+//! On the host they are products of [views](crate::matrix); here is what CUDA devices launch (`ml/product.cu`, and of 16 bits, on tensor
+//! cores, `ml/product_tensor.cu`), and the brick
 //! of one product, which models call for what is no linear layer: `x E^T` with the table of an embedding, say.
 
 mod codes;
 
+use assay_protocol::ArithmeticUnit;
 use half::{bf16, f16};
 
 use super::expect;
@@ -19,9 +21,12 @@ use crate::ops::gemm::Multiplication;
 use crate::program::{Arg, Launch, Program, Source, Step, cuda_source};
 
 static SOURCE: Source = cuda_source!("ml/product.cu");
+static TENSOR: Source = cuda_source!("ml/product_tensor.cu");
 /// Rows and columns of the product that a block computes, and its threads.
 const SIDE: usize = 128;
 const THREADS: u32 = 256;
+/// Bytes of shared memory of a block that multiplies on tensor cores: four stages of two tiles, 32 deep.
+const TENSOR_BYTES: usize = 4 * 2 * SIDE * 32 * 2;
 
 /// How operands lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +42,7 @@ pub enum Form {
 /// Who multiplies on a CUDA device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// Our kernel: tiles in shared memory, then in registers.
+    /// Our kernel: tiles in shared memory, then in registers; of 16 bits, on tensor cores.
     Ours,
     /// cuBLASLt.
     Library,
@@ -170,6 +175,15 @@ fn add_bias<B>(part: &mut Part<B>, bias: &[f32]) {
     }
 }
 
+/// What multiplies operands of a type: lanes, or, of 16 bits, tensor cores where a device has some.
+pub fn unit(dtype: DType, is_cuda: bool) -> ArithmeticUnit {
+    match dtype {
+        DType::Bf16 if is_cuda => ArithmeticUnit::Bf16Tensor,
+        DType::F16 if is_cuda => ArithmeticUnit::F16Tensor,
+        _ => ArithmeticUnit::F32,
+    }
+}
+
 /// The type of a product's operands.
 fn half_or_f32(program: &Program, a: usize) -> DType {
     match program.buffers[a].dtype {
@@ -262,10 +276,11 @@ impl Operand {
         }
     }
 
-    fn is_aligned(&self) -> bool {
+    /// Whether all its lines begin at a multiple of so many elements.
+    fn is_aligned(&self, elements: usize) -> bool {
         [self.stride, self.outer_step, self.inner_step]
             .iter()
-            .all(|step| step.is_multiple_of(4))
+            .all(|step| step.is_multiple_of(elements))
     }
 }
 
@@ -298,7 +313,7 @@ impl Multiply {
     }
 
     /// The launch, of operands of `dtype`, but for codes, and results of another.
-    fn launch_of(&self, dtype: DType, result: DType) -> Launch {
+    pub fn launch_of(&self, dtype: DType, result: DType) -> Launch {
         let [m, n, k] = self.sides;
         let Self { a, b, c, .. } = *self;
         let small = |size: usize| {
@@ -312,23 +327,17 @@ impl Multiply {
         let blocks = i32::try_from(blocks)
             .expect("fewer tiles than 2^31")
             .cast_unsigned();
-        // What lies along a line is read four at a time.
+        let is_tensor = self.scales.is_none() && unit(dtype, true) != ArithmeticUnit::F32;
+        // What lies along a line is read four at a time, or 16 bytes.
         let along = match self.form {
             Form::Plain | Form::RightTurned => [k, n],
             Form::LeftTurned => [m, n],
         };
-        let is_vector = along.iter().all(|side| side.is_multiple_of(4))
-            && [a, b, c].iter().all(Operand::is_aligned);
-        let of_b = if self.scales.is_some() {
-            DType::I8
-        } else {
-            dtype
-        };
-        let kernel = format!(
-            "multiply<{}, {}, {}, {}, {}, {}, {is_vector}>",
-            dtype.cuda(),
-            of_b.cuda(),
-            result.cuda(),
+        let at_once = if is_tensor { 8 } else { 4 };
+        let is_vector = along.iter().all(|side| side.is_multiple_of(at_once))
+            && [a, b, c].iter().all(|operand| operand.is_aligned(at_once));
+        let how = format!(
+            "{}, {}, {}, {is_vector}",
             self.form == Form::LeftTurned,
             self.form == Form::RightTurned,
             self.counts.is_some()
@@ -339,11 +348,30 @@ impl Multiply {
             Begin::Bias(bias) => (2, bias),
         };
         // Without scales, a bias or counts, any buffer stands in for them: nobody reads it.
-        let [scales, counts] = [self.scales, self.counts].map(|given| given.unwrap_or(c.buffer));
-        let buffers = [c.buffer, a.buffer, b.buffer, scales, bias, counts].map(Arg::Buffer);
+        let counts = self.counts.unwrap_or(c.buffer);
+        let [of_a, of_c] = [dtype, result].map(DType::cuda);
+        let (launch, buffers) = if is_tensor {
+            let kind = if dtype == DType::F16 {
+                "F16Tensor"
+            } else {
+                "Bf16Tensor"
+            };
+            let kernel = format!("multiply_tensor<{kind}, {of_a}, {of_c}, {how}>");
+            let launch = Launch {
+                shared_bytes: TENSOR_BYTES as u32,
+                ..Launch::new(&TENSOR, kernel, blocks, THREADS)
+            };
+            (launch, vec![c.buffer, a.buffer, b.buffer, bias, counts])
+        } else {
+            let of_b = self.scales.map_or(of_a, |_| DType::I8.cuda());
+            let kernel = format!("multiply<{of_a}, {of_b}, {of_c}, {how}>");
+            let scales = self.scales.unwrap_or(c.buffer);
+            let buffers = vec![c.buffer, a.buffer, b.buffer, scales, bias, counts];
+            (Launch::new(&SOURCE, kernel, blocks, THREADS), buffers)
+        };
         let steps = [a, b, c].map(|operand| [operand.outer_step, operand.inner_step]);
-        Launch::new(&SOURCE, kernel, blocks, THREADS)
-            .args(buffers)
+        launch
+            .args(buffers.into_iter().map(Arg::Buffer))
             .args([Arg::U32(begin)])
             .args([m, n, k, a.stride, b.stride, c.stride, self.inner].map(small))
             .args(steps.concat().into_iter().map(Arg::size))

@@ -41,6 +41,7 @@ const OPS: &[&str] = &[
     "attention-half",
     "moe-gate",
     "moe-experts",
+    "moe-experts-mixed",
 ];
 
 fn cases() -> Vec<CaseSpec> {
@@ -201,6 +202,8 @@ fn attention_and_experts_of_nothing_are_nothing() {
         ("moe-experts", "width"),
         ("moe-experts", "hidden"),
         ("moe-experts", "capacity"),
+        ("moe-experts-mixed", "hidden"),
+        ("moe-experts-mixed", "tokens"),
         ("moe-gate", "tokens"),
     ] {
         let mut cases = ops::cases(DeviceKind::Cpu, 67);

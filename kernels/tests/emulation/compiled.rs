@@ -1,5 +1,6 @@
 //! Programs compiled from CUDA sources, kept by the digest of everything that went into them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
@@ -47,6 +48,9 @@ impl Watch {
     }
 }
 
+/// Names of kernels by the paths of their sources.
+pub type Kernels = BTreeMap<&'static str, BTreeSet<String>>;
+
 /// A program that serves jobs.
 pub struct Compiled {
     /// Where it is.
@@ -77,11 +81,14 @@ pub fn has_compiler() -> bool {
 impl Compiled {
     /// With all kernels that ops launch of some sources.
     pub fn of_ops(paths: &[&str], watch: Watch) -> Result<Self, String> {
-        Self::new(paths, &kernels_folder().join("cuda"), watch)
+        let all = ops::kernels();
+        let of = |path: &&str| (all[path].0.path, all[path].1.iter().cloned().collect());
+        let kernels = paths.iter().map(of).collect();
+        Self::new(&kernels, &kernels_folder().join("cuda"), watch)
     }
 
-    /// The same, where a source or header was changed.
-    pub fn of_mutant(paths: &[&str], mutant: &Mutant, watch: Watch) -> Result<Self, String> {
+    /// With some kernels, where a source or header was changed.
+    pub fn of_mutant(kernels: &Kernels, mutant: &Mutant, watch: Watch) -> Result<Self, String> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("mutants/{}", Digest::of(mutant.what)));
         copy_tree(&kernels_folder().join("cuda"), &folder).map_err(|error| error.to_string())?;
@@ -93,12 +100,12 @@ impl Compiled {
         }
         fs::write(&path, text.replace(mutant.from, mutant.to))
             .map_err(|error| error.to_string())?;
-        Self::new(paths, &folder, watch)
+        Self::new(kernels, &folder, watch)
     }
 
-    fn new(paths: &[&str], cuda: &Path, watch: Watch) -> Result<Self, String> {
+    fn new(kernels: &Kernels, cuda: &Path, watch: Watch) -> Result<Self, String> {
         let emulation = kernels_folder().join("emulation");
-        let main = main_program(paths);
+        let main = main_program(kernels);
         let key = key(&format!("{watch:?} {main}"), &[cuda, &emulation]);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulation");
         fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
@@ -113,17 +120,14 @@ impl Compiled {
 }
 
 /// The program's text: the sources, and a table of their kernels.
-fn main_program(paths: &[&str]) -> String {
-    let all = ops::kernels();
+fn main_program(kernels: &Kernels) -> String {
     let mut text = "#include \"emulation.hpp\"\n".to_owned();
-    for path in paths {
+    for path in kernels.keys() {
         let _ = writeln!(text, "#include \"{path}\"");
     }
     text.push_str("static const assay::emulation::Kernel kernels[] = {\n");
-    for path in paths {
-        for kernel in &all[path].1 {
-            let _ = writeln!(text, "    ASSAY_KERNEL(\"{kernel}\", ({kernel})),");
-        }
+    for kernel in kernels.values().flatten() {
+        let _ = writeln!(text, "    ASSAY_KERNEL(\"{kernel}\", ({kernel})),");
     }
     text.push_str("};\nint main() { return assay::emulation::serve(kernels, sizeof kernels / sizeof *kernels); }\n");
     text

@@ -15,6 +15,7 @@ use assay_protocol::{Digest, Failure};
 use serde::{Deserialize, Serialize};
 
 use super::model::Parameter;
+use super::origin::{ORIGIN, Origin};
 use super::run::Training;
 use super::setup;
 
@@ -75,10 +76,10 @@ pub fn save(training: &Training, path: &Path) -> Result<u64, CheckpointError> {
     let (mut header, mut metadata, mut at) = (serde_json::Map::new(), BTreeMap::new(), 0);
     metadata.insert("format".to_owned(), FORMAT.to_owned());
     metadata.insert("step".to_owned(), training.at().to_string());
-    let facts = training.facts.iter();
-    for (name, fact) in facts {
-        metadata.insert(format!("sha256:{name}"), Digest::of(fact).to_string());
-        metadata.insert((*name).to_owned(), fact.clone());
+    let facts = training.facts.iter().cloned();
+    for (name, fact) in facts.chain([(ORIGIN, training.origin.words())]) {
+        metadata.insert(format!("sha256:{name}"), Digest::of(&fact).to_string());
+        metadata.insert(name.to_owned(), fact);
     }
     for (name, shape, buffer) in training.tensors() {
         let buffer = training.session().read(buffer).map_err(on_device)?;
@@ -129,6 +130,8 @@ pub fn save(training: &Training, path: &Path) -> Result<u64, CheckpointError> {
 struct Contents {
     entries: BTreeMap<String, Entry>,
     metadata: BTreeMap<String, String>,
+    /// Of the header, which has the digests of all tensors.
+    digest: Digest,
     bytes: Vec<u8>,
 }
 
@@ -148,7 +151,7 @@ fn read(path: &Path) -> Result<Contents, CheckpointError> {
     let length = u64::from_le_bytes(length);
     if length > MOST_HEADER_BYTES {
         return Err(refused(format!(
-            "a header of {length} bytes: expected at most {MOST_HEADER_BYTES}"
+            "a header of {length} bytes: expected at most {MOST_HEADER_BYTES}; it is no safetensors file, or damaged"
         )));
     }
     let mut text = vec![0; length as usize];
@@ -172,6 +175,7 @@ fn read(path: &Path) -> Result<Contents, CheckpointError> {
     Ok(Contents {
         entries,
         metadata,
+        digest: Digest::of(&text),
         bytes,
     })
 }
@@ -243,6 +247,30 @@ impl Contents {
         ))
     }
 
+    /// What made it, where it tells: checkpoints of before there was more to tell than a model do not.
+    fn origin(&self) -> Result<Option<Origin>, String> {
+        let words = self.metadata.get(ORIGIN);
+        let origin = words.map(|words| serde_json::from_str(words)).transpose();
+        origin.map_err(|error| format!("what it says of its `{ORIGIN}` is unreadable: {error}"))
+    }
+
+    /// The bytes of all that a training goes on from, in its order.
+    fn tensors(&self, training: &Training) -> Result<Vec<&[u8]>, String> {
+        let mut found = vec![];
+        for (name, shape, buffer) in training.tensors() {
+            let dtype = training.session().spec(buffer).dtype;
+            found.push(self.tensor(name, &shape, dtype)?);
+        }
+        if self.entries.len() > found.len() {
+            let known: Vec<_> = training.tensors().map(|(name, ..)| name).collect();
+            let mut others = self.entries.keys();
+            let other = others.find(|name| !known.contains(&name.as_str()));
+            let other = other.map_or("", String::as_str);
+            return Err(format!("tensor `{other}` is not of this training"));
+        }
+        Ok(found)
+    }
+
     /// Whether all tensors are as they were written, those among them that nobody asks for.
     fn check(&self) -> Result<(), String> {
         let mut all = self.entries.iter();
@@ -284,21 +312,14 @@ pub fn load(training: &mut Training, path: &Path) -> Result<(), CheckpointError>
     };
     let step = contents.step().map_err(refused)?;
     contents.check_tokens(training).map_err(refused)?;
-    let mut found = vec![];
-    for (name, shape, buffer) in training.tensors() {
-        let dtype = training.session().spec(buffer).dtype;
-        let tensor = contents.tensor(name, &shape, dtype);
-        found.push(tensor.map_err(refused)?);
+    let written = contents.origin().map_err(refused)?;
+    if let Some(written) = &written {
+        training.origin.check(written).map_err(refused)?;
     }
-    if contents.entries.len() > found.len() {
-        let known: Vec<_> = training
-            .tensors()
-            .map(|(name, ..)| name.to_owned())
-            .collect();
-        let other = contents.entries.keys().find(|name| !known.contains(name));
-        let other = other.map_or("", String::as_str);
-        return Err(refused(format!("tensor `{other}` is not of this training")));
-    }
+    let found = contents.tensors(training).map_err(|what| {
+        let why = written.and_then(|written| training.origin.of_tensors(&written));
+        refused(why.map_or(what.clone(), |why| format!("{why}: {what}")))
+    })?;
     training
         .go_on(step, &found)
         .map_err(CheckpointError::Device)
@@ -330,11 +351,11 @@ fn numbers(bytes: &[u8]) -> Vec<f32> {
 }
 
 /// Takes the parameters that are not trained, where some are, from a checkpoint of a model without adapters; what is kept as codes is
-/// quantised.
+/// quantised. Says what names that checkpoint.
 ///
 /// # Errors
 /// If the file cannot be read, is damaged, or lacks one of them.
-pub fn load_base(training: &mut Training, path: &Path) -> Result<(), CheckpointError> {
+pub fn load_base(training: &mut Training, path: &Path) -> Result<Digest, CheckpointError> {
     let contents = read(path)?;
     let refused = |what: String| CheckpointError::Refused {
         path: path.to_owned(),
@@ -343,6 +364,9 @@ pub fn load_base(training: &mut Training, path: &Path) -> Result<(), CheckpointE
     contents.step().map_err(refused)?;
     contents.check().map_err(refused)?;
     contents.check_tokens(training).map_err(refused)?;
+    if let Some(written) = contents.origin().map_err(refused)? {
+        training.origin.check_model(&written).map_err(refused)?;
+    }
     let mut found = vec![];
     for parameter in training.parameters.iter().filter(|p| p.gradient.is_none()) {
         let bytes = contents.tensor(&parameter.name, &parameter.sides(), DType::F32);
@@ -351,7 +375,8 @@ pub fn load_base(training: &mut Training, path: &Path) -> Result<(), CheckpointE
     let mut found = found.into_iter();
     found
         .try_for_each(|(buffer, bytes)| training.write(buffer, &bytes))
-        .map_err(CheckpointError::Device)
+        .map_err(CheckpointError::Device)?;
+    Ok(contents.digest)
 }
 
 /// What goes to the buffers of a parameter, given its numbers.

@@ -136,6 +136,8 @@ struct SelfAttention {
     table: Option<usize>,
     inputs: [Linear; 3],
     output: Linear,
+    /// Whether adapters add to queries and values, which are `f32` then.
+    has_adapters: bool,
 }
 
 impl SelfAttention {
@@ -167,20 +169,31 @@ impl SelfAttention {
             table,
             inputs: [q, k, v],
             output,
+            has_adapters: shape.rank > 0,
+        }
+    }
+
+    /// The type of queries, keys, values and what comes of them.
+    fn dtype(&self, model: &Model) -> DType {
+        if self.has_adapters {
+            DType::F32
+        } else {
+            model.stored
         }
     }
 
     /// Queries, keys, values and their output, and what the backward pass needs besides.
     fn given(&self, model: &mut Model) -> Given {
-        let len = self.brick.len();
-        let mut kept = |part: &str, len| model.kept(&format!("{}.{part}", self.name), len);
+        let (len, dtype) = (self.brick.len(), self.dtype(model));
+        let mut kept =
+            |part: &str, dtype, len| model.kept_as(&format!("{}.{part}", self.name), dtype, len);
         Given {
-            q: kept("queries", len),
-            k: kept("keys", len),
-            v: kept("values", len),
+            q: kept("queries", dtype, len),
+            k: kept("keys", dtype, len),
+            v: kept("values", dtype, len),
             table: self.table,
-            out: kept("mixed", len),
-            kept: kept("logsums", self.brick.kept_len()),
+            out: kept("mixed", dtype, len),
+            kept: kept("logsums", DType::F32, self.brick.kept_len()),
         }
     }
 
@@ -196,9 +209,9 @@ impl SelfAttention {
 
     fn backward(&self, model: &mut Model, [x, dy]: [usize; 2], dx: usize) {
         let given = self.given(model);
-        let len = self.brick.len();
-        let d_out = model.take(len);
-        let gradients = [(); 3].map(|()| model.take(len));
+        let (len, dtype) = (self.brick.len(), self.dtype(model));
+        let d_out = model.take_as(dtype, len);
+        let gradients = [(); 3].map(|()| model.take_as(dtype, len));
         self.output
             .backward(model, [given.out, dy], d_out, Store::Set);
         model.program.belongs_to("attention");

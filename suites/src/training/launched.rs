@@ -54,7 +54,7 @@ fn unknown(steps: &Steps) -> Vec<String> {
 
 #[test]
 fn language_models_launch_what_ops_launch() {
-    let variants: [&[(&str, &str)]; 9] = [
+    let variants: [&[(&str, &str)]; 11] = [
         &[],
         &[
             ("position", "rope"),
@@ -80,6 +80,8 @@ fn language_models_launch_what_ops_launch() {
             ("width", "192"),
         ],
         &[("experts", "4"), ("accumulation", "2"), ("length", "33")],
+        &[("experts", "4"), ("stored", "f16"), ("position", "rope")],
+        &[("experts", "4"), ("stored", "bf16"), ("width", "36")],
         &[
             ("rank", "4"),
             ("base_stored", "int8"),

@@ -37,10 +37,31 @@ fn cast(model: &mut Model, from: usize, to: usize) {
     brick.forward(&mut model.program, from, to);
 }
 
+/// Appends the rounding of numbers to where they are multiplied, unless they are multiplied where they are.
+pub fn store(model: &mut Model, from: usize, to: usize) {
+    if from != to {
+        cast(model, from, to);
+    }
+}
+
+/// A gradient as it is multiplied: rounded, where a model [stores](Model::stored) such in 16 bits, and it is not of that type already.
+pub fn stored_gradient(model: &mut Model, dy: usize) -> usize {
+    let (dtype, spec) = (model.stored, &model.program.buffers[dy]);
+    if spec.dtype == dtype {
+        return dy;
+    }
+    // One for all layers: it is used at once.
+    let len = spec.len;
+    let stored = model.kept_as(&format!("stored-gradient.{len}"), dtype, len);
+    cast(model, dy, stored);
+    stored
+}
+
 /// A linear layer: `y = x W + b`, and `x A B` of an adapter.
 ///
-/// Where a model [stores](Model::stored) in 16 bits what is multiplied, `x`, `W` and the gradient of `y` are rounded first; sums are of `f32`, and so
-/// are `y`, the gradients of `W` and of `x`, and adapters. Weights that are codes of 8 bits are not rounded once more.
+/// Where a model [stores](Model::stored) in 16 bits what is multiplied, `x`, `W` and the gradient of `y` are rounded first, unless they are of that type;
+/// sums are of `f32`, and so are the gradients of `W` and adapters. `y` and the gradient of `x` are `f32` or of that type, as their buffers are.
+/// Weights that are codes of 8 bits are not rounded once more.
 #[derive(Clone, Debug)]
 pub struct Linear {
     name: String,
@@ -88,11 +109,9 @@ impl Linear {
         let bias = self.bias.map(|bias| model.buffer(bias));
         let of_x = self.stored_input(model, x);
         let weights = self.stored_weights(model);
-        if model.stored != DType::F32 {
-            cast(model, x, of_x);
-            if let Weights::Numbers(stored) = weights {
-                cast(model, model.buffer(self.weight), stored);
-            }
+        store(model, x, of_x);
+        if let Weights::Numbers(stored) = weights {
+            store(model, model.buffer(self.weight), stored);
         }
         model.program.belongs_to("linear");
         let (brick, program) = (&self.brick, &mut model.program);
@@ -117,7 +136,7 @@ impl Linear {
     /// Where `x` is, as it is multiplied.
     fn stored_input(&self, model: &mut Model, x: usize) -> usize {
         let (dtype, brick) = (model.stored, self.brick);
-        if dtype == DType::F32 {
+        if model.program.buffers[x].dtype == dtype {
             return x;
         }
         let name = format!("{}.stored-x", self.name);
@@ -135,21 +154,9 @@ impl Linear {
         Weights::Numbers(model.kept_as(&name, dtype, brick.inputs * brick.outputs))
     }
 
-    /// The gradient of `y`, as it is multiplied.
-    fn stored_gradient(&self, model: &mut Model, dy: usize) -> usize {
-        let (dtype, len) = (model.stored, self.brick.rows * self.brick.outputs);
-        if dtype == DType::F32 {
-            return dy;
-        }
-        // One for all layers: it is used at once.
-        let stored = model.kept_as(&format!("stored-gradient.{len}"), dtype, len);
-        cast(model, dy, stored);
-        stored
-    }
-
     /// Computes the gradients of the parameters and, as `store` says, of `x`.
     pub fn backward(&self, model: &mut Model, [x, dy]: [usize; 2], dx: usize, store: Store) {
-        let stored = self.stored_gradient(model, dy);
+        let stored = stored_gradient(model, dy);
         self.backward_weight(model, x, stored);
         if let Some(gradient) = self.bias.and_then(|bias| model.gradient(bias)) {
             model.program.belongs_to("linear");
@@ -440,7 +447,7 @@ impl FeedForward {
                 let bias = model.buffer(bias);
                 model.program.belongs_to("activation");
                 brick.backward(&mut model.program, [up, bias, d_between], d_up, gradient);
-                let stored = self.up.stored_gradient(model, d_up);
+                let stored = stored_gradient(model, d_up);
                 self.up.backward_weight(model, x, stored);
                 self.up.backward_input(model, stored, dx, Store::Set);
             }
@@ -553,7 +560,7 @@ impl Hidden {
         model.program.belongs_to("activation");
         let given = [product, bias, d_out];
         brick.backward(&mut model.program, given, d_product, gradient);
-        let stored = self.linear.stored_gradient(model, d_product);
+        let stored = stored_gradient(model, d_product);
         self.linear.backward_weight(model, x, stored);
         if let Some(dx) = dx {
             self.linear.backward_input(model, stored, dx, Store::Set);

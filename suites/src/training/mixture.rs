@@ -1,7 +1,8 @@
 //! The feed-forward layer of a mixture: a gate sends each token to a few of many experts, each with `SwiGLU`.
 //!
 //! `out = sum over the experts chosen of weight (silu(x W1) (x W3)) W2`, see [`assay_kernels::ml::moe`]. A choice for which its expert
-//! has no slot left adds nothing. The gradient is that of the loss of tokens and of load balancing together.
+//! has no slot left adds nothing. The gradient is that of the loss of tokens and of load balancing together. Where a model
+//! [stores](Model::stored) in 16 bits what is multiplied, rows and weights of experts are rounded first.
 
 use assay_kernels::element::DType;
 use assay_kernels::matrix::Store;
@@ -10,7 +11,7 @@ use assay_kernels::ml::moe::experts::{ExpertGradients, Experts};
 use assay_kernels::ml::moe::gate::Gate;
 use assay_kernels::ml::moe::routing::Places;
 
-use super::layers::{Activation, Linear};
+use super::layers::{self, Activation, Linear};
 use super::model::{Model, Start, Tensor, Units};
 
 /// How tokens go to experts.
@@ -117,17 +118,37 @@ impl MixtureLayer {
         }
     }
 
+    /// Rows of slots, as they are dispatched.
+    fn rows(&self, model: &mut Model) -> usize {
+        let len = self.brick.slots() * self.brick.width;
+        self.kept(model, "rows", DType::F32, len)
+    }
+
+    /// Rows and weights as they are multiplied, and what comes of them.
     fn experts_of(&self, model: &mut Model) -> Experts {
         let (brick, real) = (self.brick, DType::F32);
-        let [w1, w3, w2] = self.weights.map(|tensor| model.buffer(tensor));
+        let [w1, w3, w2] = [("w1", 0), ("w3", 1), ("w2", 2)].map(|(part, index)| {
+            let parameter = model.parameter_of(self.weights[index]);
+            let (len, buffer) = (parameter.len(), parameter.buffer);
+            self.stored(model, part, len, buffer)
+        });
+        let rows = self.rows(model);
         Experts {
-            rows: self.kept(model, "rows", real, brick.slots() * brick.width),
+            rows: self.stored(model, "rows", brick.slots() * brick.width, rows),
             kept: self.places_of(model).kept,
             w1,
             w3,
             w2,
             gate: self.kept(model, "gate-product", real, brick.slots() * brick.hidden),
             up: self.kept(model, "up-product", real, brick.slots() * brick.hidden),
+        }
+    }
+
+    /// Where numbers of `f32` are as they are multiplied.
+    fn stored(&self, model: &mut Model, part: &str, len: usize, buffer: usize) -> usize {
+        match model.stored {
+            DType::F32 => buffer,
+            dtype => self.kept(model, &format!("stored-{part}"), dtype, len),
         }
     }
 
@@ -151,7 +172,17 @@ impl MixtureLayer {
         self.gate.forward(model, x, logits);
         model.program.belongs_to("routing");
         brick.gate(&mut model.program, logits, &gate, balance);
-        brick.dispatch(&mut model.program, gate.choices, &places, x, experts.rows);
+        let rows = self.rows(model);
+        brick.dispatch(&mut model.program, gate.choices, &places, x, rows);
+        let [w1, w3, w2] = self.weights.map(|tensor| model.buffer(tensor));
+        for (from, to) in [
+            (rows, experts.rows),
+            (w1, experts.w1),
+            (w3, experts.w3),
+            (w2, experts.w2),
+        ] {
+            layers::store(model, from, to);
+        }
         model.program.belongs_to("experts");
         brick.experts(&mut model.program, &experts, results);
         model.program.belongs_to("routing");
@@ -174,14 +205,16 @@ impl MixtureLayer {
         model.program.belongs_to("routing");
         let given = [dy, results, gate.weights];
         brick.combine_backward(&mut model.program, &places, given, [d_results, d_weights]);
+        let stored = layers::stored_gradient(model, d_results);
         model.program.belongs_to("experts");
         let [w1, w3, w2] = gradients;
         let rows = d_rows;
         let d = ExpertGradients { rows, w1, w3, w2 };
-        brick.experts_backward(&mut model.program, &experts, d_results, &d);
+        brick.experts_backward(&mut model.program, &experts, stored, &d);
         model.program.belongs_to("routing");
         brick.dispatch_backward(&mut model.program, &places, d_rows, dx);
-        brick.gate_backward(&mut model.program, &gate, d_weights, d_logits);
+        let scale = model.loss_scale;
+        brick.gate_backward(&mut model.program, &gate, [d_weights, d_logits], scale);
         self.gate.backward(model, [x, d_logits], dx, Store::Add);
         for buffer in [d_results, d_rows, d_weights, d_logits] {
             model.give(buffer);

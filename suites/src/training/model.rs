@@ -129,7 +129,7 @@ pub struct Model {
     pub quantises: bool,
     /// Whether activations within [segments](Self::enter) are computed again for the backward pass, rather than kept.
     pub recomputes: bool,
-    /// Type of what linear layers multiply: parameters, activations and their gradients are rounded to it.
+    /// Type of what linear layers, attention and experts multiply: parameters, activations and their gradients are rounded to it.
     pub stored: DType,
     /// The buffer of what losses are multiplied by for the backward pass, if they are.
     pub loss_scale: Option<usize>,
@@ -137,7 +137,7 @@ pub struct Model {
     segment: Option<String>,
     seed: u64,
     kept: BTreeMap<String, usize>,
-    free: BTreeMap<usize, Vec<usize>>,
+    free: BTreeMap<(DType, usize), Vec<usize>>,
 }
 
 impl Model {
@@ -327,17 +327,23 @@ impl Model {
 
     /// Memory for a while, until it is [given back](Self::give).
     pub fn take(&mut self, len: usize) -> usize {
-        if let Some(buffer) = self.free.get_mut(&len).and_then(Vec::pop) {
+        self.take_as(DType::F32, len)
+    }
+
+    /// As [`Self::take`], of any type.
+    pub fn take_as(&mut self, dtype: DType, len: usize) -> usize {
+        if let Some(buffer) = self.free.get_mut(&(dtype, len)).and_then(Vec::pop) {
             return buffer;
         }
         let name = format!("scratch-{}", self.program.buffers.len());
-        self.add(name, DType::F32, len)
+        self.add(name, dtype, len)
     }
 
     /// Gives memory back, for what comes later in the program.
     pub fn give(&mut self, buffer: usize) {
-        let len = self.program.buffers[buffer].len;
-        self.free.entry(len).or_default().push(buffer);
+        let spec = &self.program.buffers[buffer];
+        let place = (spec.dtype, spec.len);
+        self.free.entry(place).or_default().push(buffer);
     }
 
     /// Whether a buffer holds something of its own after a step: no scratch memory.

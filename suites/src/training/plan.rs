@@ -12,6 +12,7 @@ use assay_kernels::parameters::{self, Arguments, wrong};
 use assay_protocol::{CaseSpec, Failure, ParamValue, ParameterInfo, ParameterKind, TimingMode};
 
 use super::model::Model;
+use super::origin::Origin;
 use super::ranks::MOST;
 use super::session::Device;
 use super::step::Recipe;
@@ -44,6 +45,8 @@ pub struct Plan {
     pub device: Device,
     /// Seed of parameters, data and places.
     pub seed: u64,
+    /// What its checkpoints say of it.
+    pub origin: Origin,
 }
 
 /// A parameter that is a number.
@@ -93,7 +96,7 @@ pub fn given(case: &CaseSpec, name: &str) -> Result<Option<String>, Failure> {
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
-/// Types of what linear layers multiply.
+/// Types of what linear layers, attention and experts multiply.
 pub const STORED: [(&str, DType); 3] = [
     ("f32", DType::F32),
     ("bf16", DType::Bf16),
@@ -154,6 +157,7 @@ impl Plan {
             resume: resume(case, ranks)?,
             device: device(case)?,
             seed: case.seed.0,
+            origin: Origin::of(case),
         })
     }
 }

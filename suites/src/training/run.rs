@@ -11,6 +11,7 @@ use assay_protocol::{Failure, Work};
 use super::checkpoint;
 use super::model::{Model, Parameter};
 use super::network::Network;
+use super::origin::Origin;
 use super::plan::Plan;
 use super::ranks::Ranks;
 use super::session::{Device, Seen, Session, Took};
@@ -56,6 +57,8 @@ pub struct Training {
     pub parameters: Vec<Parameter>,
     /// What a checkpoint says of the model, for others that are to use it.
     pub facts: Vec<(&'static str, String)>,
+    /// What another training has to have in common with it to go on from its checkpoints.
+    pub origin: Origin,
     /// The ranks that it is trained by, if it is by several.
     ranks: Option<Ranks>,
     /// The checkpoint that has the parameters which are not trained, if it is from one.
@@ -104,6 +107,7 @@ impl Training {
         let step = TrainingStep::new(model, network, &plan.recipe, ranks.as_ref());
         let mut training = Self {
             facts: begin.facts,
+            origin: plan.origin.clone(),
             ranks,
             parameters: step.model.parameters,
             session: Session::of_steps(
@@ -130,8 +134,9 @@ impl Training {
     /// Takes what it begins with from files, where it does.
     fn load(&mut self) -> Result<(), Failure> {
         if let Some(path) = self.base.clone() {
-            checkpoint::load_base(self, &path)
+            let digest = checkpoint::load_base(self, &path)
                 .map_err(|error| Failure::Failed(format!("parameter `base`: {error}")))?;
+            self.origin.set_base(&digest);
         }
         if let Some(path) = self.resume.clone() {
             checkpoint::load(self, &path)
@@ -207,11 +212,14 @@ impl Training {
                 && !parameters.contains(index)
                 && !gradients.contains(index)
         });
-        let activations: Vec<_> = activations.map(|(index, _)| index).collect();
+        let activations = activations.map(|(index, _)| index);
+        // Losses come of all others, whenever they were added.
+        let is_loss = |index: &usize| self.losses.contains(index);
+        let (losses, others): (Vec<_>, Vec<_>) = activations.partition(is_loss);
         let tensor = if loss.is_finite() {
             self.session.find_bad(gradients.into_iter())?
         } else {
-            self.session.find_bad(activations.into_iter())?
+            self.session.find_bad(others.into_iter().chain(losses))?
         };
         Ok(format!(
             "step {}: the loss is {loss}, the norm of the gradients {norm}; the first tensor that is not finite is `{}`; lower the \
@@ -350,15 +358,21 @@ pub fn product_side(device: &Device, flops: usize) -> usize {
     side.next_multiple_of(128).min(MOST_SIDE)
 }
 
-/// Products and sums a second of our own product on a device, of matrices of this side, in f32: the best of some.
+/// The type of that product's operands: what a model's layers multiply, but `f32` on the host, which computes in it whatever is stored.
+pub fn product_type(device: &Device, stored: DType) -> DType {
+    if device.is_cuda() { stored } else { DType::F32 }
+}
+
+/// Products and sums a second of our own product on a device, of matrices of this side and type, added up in f32: the best of some.
 ///
 /// # Errors
 /// If threads cannot be started, or if the device fails.
-pub fn product_rate(device: &Device, side: usize) -> Result<f64, Failure> {
+pub fn product_rate(device: &Device, stored: DType, side: usize) -> Result<f64, Failure> {
+    let dtype = product_type(device, stored);
     let mut program = Program::new(Work::default());
     let len = side * side;
     let [a, b] = [("a", 0), ("b", 1)]
-        .map(|(name, stream)| program.input(name, DType::F32, len, Fill::signed(stream)));
+        .map(|(name, stream)| program.input(name, dtype, len, Fill::signed(stream)));
     let c = program.output("c", DType::F32, len);
     let product = Product {
         form: Form::Plain,

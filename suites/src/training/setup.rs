@@ -103,10 +103,6 @@ impl Setup {
             ));
         }
         let plan = Plan::of(case)?;
-        if plan.recipe.stored == DType::F16 && shape.routing.is_some() {
-            let expected = "bf16 or f32 with `experts`, whose loss of load balancing is not scaled";
-            return Err(wrong("stored", expected, case.params.get("stored")));
-        }
         Ok(Self {
             shape,
             words: words(case, &tokens),

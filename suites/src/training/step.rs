@@ -28,7 +28,7 @@ const CURVATURE_TURNS: u64 = 1 << 40;
 /// How parameters follow their gradients.
 #[derive(Clone, Copy, Debug)]
 pub struct Recipe {
-    /// Type of what linear layers multiply. Of `f16` losses are scaled.
+    /// Type of what linear layers, attention and experts multiply. Of `f16` losses are scaled.
     pub stored: DType,
     /// What is done with matrices; others do not decay.
     pub optimizer: Optimizer,

@@ -25,7 +25,7 @@ use super::checkpoint;
 use super::plan::Plan;
 use super::ranks::processes::Processes;
 use super::ranks::{Place, Ranks};
-use super::run::{Stepped, Together, Training, product_rate, product_side};
+use super::run::{Stepped, Together, Training, product_rate, product_side, product_type};
 use super::session::Device;
 
 /// Steps that are done once more: by one thread, or by the GPU and by the host.
@@ -332,8 +332,9 @@ impl<S: Subject> Case<S> {
         let mut times: Vec<u64> = self.curve.iter().map(|step| step.took.ns()).collect();
         times.sort_unstable();
         let seconds = times[times.len() / 2].max(1) as f64 / 1e9;
-        let device = &self.subject.plan().device;
-        let rate = product_rate(device, product_side(device, most(&self.flops)))?;
+        let plan = self.subject.plan();
+        let side = product_side(&plan.device, most(&self.flops));
+        let rate = product_rate(&plan.device, plan.recipe.stored, side)?;
         let of = |(name, flops): &(&'static str, usize)| (*name, *flops as f64 / seconds / rate);
         Ok(self.flops.iter().map(of).collect())
     }
@@ -384,7 +385,7 @@ fn prepared(plan: &Plan, training: &Training, description: Description) -> Prepa
     let own = |(name, value): (&str, String)| (name.to_owned(), value);
     let mut facts: BTreeMap<_, _> = description.facts.into_iter().map(own).collect();
     facts.insert("parameters".into(), training.size().to_string());
-    facts.insert("mfu".into(), over(&plan.device, &description.flops));
+    facts.insert("mfu".into(), over(plan, &description.flops));
     if let Some((_, of_kernels)) = training.session().gpu() {
         facts.extend(of_kernels.clone());
         let compared = if is_compared(&description.flops) {
@@ -420,14 +421,15 @@ fn prepared(plan: &Plan, training: &Training, description: Description) -> Prepa
 }
 
 /// What utilisation is over, in words.
-fn over(device: &Device, flops: &[(&'static str, usize)]) -> String {
-    let side = product_side(device, most(flops));
-    let by = if device.is_cuda() {
-        "our own kernel in f32"
+fn over(plan: &Plan, flops: &[(&'static str, usize)]) -> String {
+    let side = product_side(&plan.device, most(flops));
+    let by = if plan.device.is_cuda() {
+        "our own kernel"
     } else {
         "the same threads"
     };
-    format!("over the rate of a product of {side} cubed by {by}")
+    let dtype = product_type(&plan.device, plan.recipe.stored);
+    format!("over the rate of a product of {side} cubed in {dtype} by {by}")
 }
 
 impl<S: Subject> Workload for Case<S> {

@@ -185,6 +185,15 @@ fn variants() -> Vec<(&'static str, f64, Vec<Given<'static>>)> {
             APART_STORED,
             vec![("stored", text("f16")), ("optimizer", text("adan"))],
         ),
+        (
+            "experts of 16 bits",
+            APART_STORED,
+            vec![
+                ("stored", text("f16")),
+                ("experts", int(4)),
+                ("position", text("rope")),
+            ],
+        ),
     ]
 }
 

@@ -34,6 +34,13 @@ pub fn setup(params: &[(&str, ParamValue)]) -> Setup {
     Setup::of(&case(params)).unwrap()
 }
 
+/// A training of these parameters, before its first step.
+pub fn begin(params: &[(&str, ParamValue)]) -> Training {
+    let setup = setup(params);
+    let corpus = setup.corpus().unwrap();
+    language::training(&setup, &corpus, &Together::alone(1)).unwrap()
+}
+
 /// Every choice once, in three shapes.
 fn shapes() -> [(Places, Kind, Activation); 4] {
     [
@@ -45,7 +52,7 @@ fn shapes() -> [(Places, Kind, Activation); 4] {
 }
 
 /// The mean loss of a batch in `f64`.
-fn mean_loss(shape: &Shape, parameters: &[Vec<f64>], [ids, labels]: [&[u32]; 2]) -> f64 {
+pub fn mean_loss(shape: &Shape, parameters: &[Vec<f64>], [ids, labels]: [&[u32]; 2]) -> f64 {
     let windows = ids
         .chunks_exact(shape.length)
         .zip(labels.chunks_exact(shape.length));
@@ -294,6 +301,89 @@ fn checkpoints_go_on_and_damage_is_named() {
     );
 }
 
+/// A checkpoint of another training says of what it is, even where its tensors would fit.
+#[test]
+fn checkpoints_of_other_trainings_say_what_made_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path_of = |name: &str| folder.path().join(name);
+    let whole = begin(&[]);
+    let plain = path_of("plain.safetensors");
+    checkpoint::save(&whole, &plain).unwrap();
+    let base = |name: &str| ("base", text(path_of(name).to_str().unwrap()));
+    let mut other = begin(&[]);
+    other.step().unwrap();
+    checkpoint::save(&other, &path_of("other.safetensors")).unwrap();
+    let of_base = [("rank", int(2)), base("plain.safetensors")];
+    let tuned = path_of("tuned.safetensors");
+    checkpoint::save(&begin(&of_base), &tuned).unwrap();
+    let refused = |path: &std::path::Path, params: &[(&str, ParamValue)]| {
+        let error = checkpoint::load(&mut begin(params), path).unwrap_err();
+        error.to_string().split_once(": ").unwrap().1.to_owned()
+    };
+    let made = "the checkpoint was made with";
+    for (params, words) in [
+        (
+            ("optimizer", text("lion")),
+            "`optimizer` adamw, this run uses lion",
+        ),
+        (("heads", int(4)), "`heads` 2, this run uses 4"),
+        (("width", int(12)), "`width` 8, this run uses 12"),
+        (
+            ("position", text("alibi")),
+            "`position` learned, this run uses alibi",
+        ),
+        (("rank", int(2)), "`rank` 0, this run uses 2"),
+    ] {
+        assert_eq!(refused(&plain, &[params]), format!("{made} {words}"));
+    }
+    let words = refused(&plain, &[("stored", text("f16"))]);
+    let expected = format!("{made} `stored` f32, this run uses f16: tensor `loss-scale`");
+    assert!(words.starts_with(&expected), "{words}");
+    let words = refused(&tuned, &[("rank", int(2)), base("other.safetensors")]);
+    assert!(words.starts_with(&format!("{made} `base` ")), "{words}");
+    // What may change from one run to the next.
+    for params in [&[("rate", float(0.5)), ("batch", int(2))], &of_base] {
+        let path = if params[0].0 == "rank" {
+            &tuned
+        } else {
+            &plain
+        };
+        checkpoint::load(&mut begin(params), path).unwrap();
+    }
+    // A base of a model that is read otherwise.
+    let setup = setup(&[&of_base[..], &[("heads", int(4))]].concat());
+    let corpus = setup.corpus().unwrap();
+    let error = language::training(&setup, &corpus, &Together::alone(1)).err();
+    let Some(Failure::Failed(words)) = error else {
+        panic!("a base of other heads");
+    };
+    assert!(words.contains("`heads` 2, this run uses 4"), "{words}");
+}
+
+/// One of before checkpoints said what made them is judged by its tensors.
+#[test]
+fn checkpoints_that_tell_nothing_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old.safetensors");
+    checkpoint::save(&begin(&[]), &path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let end = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut header: serde_json::Value = serde_json::from_slice(&bytes[8..end]).unwrap();
+    let metadata = header["__metadata__"].as_object_mut().unwrap();
+    for name in ["training", "sha256:training"] {
+        assert!(metadata.remove(name).is_some(), "{name}");
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    let length = (header.len() as u64).to_le_bytes();
+    std::fs::write(&path, [&length[..], &header, &bytes[end..]].concat()).unwrap();
+    checkpoint::load(&mut begin(&[]), &path).unwrap();
+    let error = checkpoint::load(&mut begin(&[("optimizer", text("lion"))]), &path).unwrap_err();
+    assert!(
+        error.to_string().contains("is not of this training"),
+        "{error}"
+    );
+}
+
 /// Adapters learn beside a base that stays as it was written.
 #[test]
 fn adapters_learn_and_their_base_stays() {
@@ -356,7 +446,12 @@ fn a_loss_that_is_no_number_names_step_and_tensor() {
         words.contains("step ") && words.contains("is not finite is `"),
         "{words}"
     );
-    assert!(!words.contains("`a parameter`"), "{words}");
+    // What came of a tensor is not blamed for it.
+    let of_others = ["`a parameter`", "`losses"];
+    assert!(
+        of_others.iter().all(|name| !words.contains(name)),
+        "{words}"
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! Linear layers that multiply numbers of 16 bits: gradients near those in `f64`, losses near those in `f32`, and scaled losses.
+//! Layers that multiply numbers of 16 bits: gradients near those in `f64`, losses near those in `f32`, and scaled losses.
 
+use assay_kernels::element::DType;
 use assay_protocol::{CaseSpec, Catalog as _, ParamValue};
 use assay_suites::training::language::{self, Judge};
 use assay_suites::training::perceptron::{Shape, TrainMlp, reference, training};
@@ -11,6 +12,7 @@ use assay_suites::training::setup::{Setup, infos};
 
 use crate::cases::{self, float, int, text};
 use crate::gradients;
+use crate::language as language_cases;
 
 fn of_text(params: &[(&str, ParamValue)]) -> CaseSpec {
     let sizes = [
@@ -70,11 +72,89 @@ fn gradients_are_as_near_as_their_types_allow() {
     }
 }
 
+/// A decoder whose parameters stay, after its first step, and the mean loss of that step in `f64`.
+fn still_decoder(params: &[(&str, ParamValue)]) -> (Training, impl Fn(&[Vec<f64>]) -> f64) {
+    let still = [("rate", float(0.0)), ("clip", float(0.0))];
+    let setup = language_cases::setup(&[params, &still].concat());
+    let corpus = setup.corpus().unwrap();
+    let mut training = language::training(&setup, &corpus, &Together::alone(1)).unwrap();
+    gradients::disturb(&mut training);
+    training.step().unwrap();
+    let given = ["ids", "labels"].map(|name| gradients::buffer::<u32>(&training, name));
+    let loss = move |parameters: &[Vec<f64>]| {
+        let given = [&given[0][..], &given[1]];
+        language_cases::mean_loss(&setup.shape, parameters, given)
+    };
+    (training, loss)
+}
+
+/// Gradients of whole decoders, dense ones and mixtures: attention and experts multiply numbers of 16 bits too. A wrong sign of any
+/// parameter's is far outside of what roundings do. Of a mixture all experts are chosen, for roundings may choose others.
+#[test]
+fn gradients_of_decoders_are_as_near_as_their_types_allow() {
+    for (experts, stored, least, most) in [
+        (0, "bf16", 1e-3, 4e-2),
+        (0, "f16", 1e-4, 5e-3),
+        (3, "bf16", 1e-3, 4e-2),
+        (3, "f16", 1e-4, 5e-3),
+    ] {
+        let params = [
+            ("experts", int(experts)),
+            ("chosen", int(experts.max(1))),
+            ("capacity", float(3.0)),
+            ("position", text("rope")),
+            ("stored", text(stored)),
+        ];
+        let (training, loss) = still_decoder(&params);
+        let (error, what) = gradients::worst(&training, &loss, |_, g| g);
+        println!("{experts} experts, {stored}: {error}, {what}");
+        assert!((least..most).contains(&error), "{stored}: {error}, {what}");
+        for name in gradients::names(&training) {
+            let turned = |parameter: &str, g: f64| if parameter == name { -g } else { g };
+            let (error, _) = gradients::worst(&training, &loss, turned);
+            assert!(error > 0.1, "{name} turned around: {error}");
+        }
+    }
+}
+
+/// Attention and experts read and write numbers of 16 bits, but for adapters, whose queries and values are `f32`.
+#[test]
+fn what_is_multiplied_is_of_the_type() {
+    for (params, dtype) in [
+        (&[("stored", text("bf16"))][..], DType::Bf16),
+        (&[("stored", text("f16")), ("rank", int(2))], DType::F32),
+        (&[], DType::F32),
+    ] {
+        let training = language_cases::begin(params);
+        let session = training.session();
+        for name in ["queries", "mixed"] {
+            let name = format!("layers.0.attention.{name}");
+            let (buffer, _) = session.names().find(|(_, found)| **found == name).unwrap();
+            assert_eq!(session.spec(buffer).dtype, dtype, "{name}");
+        }
+    }
+}
+
 /// Roundings lead trainings apart, for better or worse; none is left behind.
 #[test]
 fn losses_come_down_as_in_f32() {
+    come_down_as_in_f32(&[]);
+}
+
+/// A mixture needs longer until all are where they can come to.
+#[test]
+fn losses_of_mixtures_come_down_as_in_f32() {
+    come_down_as_in_f32(&[
+        ("experts", int(4)),
+        ("position", text("rope")),
+        ("steps", int(300)),
+    ]);
+}
+
+fn come_down_as_in_f32(params: &[(&str, ParamValue)]) {
     let held_out = |stored: &str, threads: usize| {
-        let setup = Setup::of(&of_text(&[("stored", text(stored))])).unwrap();
+        let params = [params, &[("stored", text(stored))]].concat();
+        let setup = Setup::of(&of_text(&params)).unwrap();
         let corpus = setup.corpus().unwrap();
         let mut training = language::training(&setup, &corpus, &Together::alone(threads)).unwrap();
         for _ in 0..setup.plan.steps {
@@ -132,10 +212,6 @@ fn what_is_not_scaled_is_refused() {
         let failure = Setup::of(&of_text(params)).err().unwrap().to_string();
         assert!(failure.contains(words), "{failure}");
     };
-    refuse(
-        &[("stored", text("f16")), ("experts", int(4))],
-        "`stored`: expected bf16 or f32 with `experts`",
-    );
     refuse(
         &[("stored", text("f16")), ("optimizer", text("sophia-g"))],
         "with `sophia-g`",

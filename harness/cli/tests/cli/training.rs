@@ -59,6 +59,36 @@ fn text_and_tokenizer_are_pinned() {
         .says("nothing was run");
 }
 
+/// What a training came to is told where it is run and where it is shown, and not its time alone.
+#[test]
+fn a_run_says_what_its_training_came_to() {
+    let place = place();
+    let run = place.assay("run ./suites/tiny.toml").exits(0);
+    let shown = place.assay("show").exits(0);
+    let figures = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with("      "));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(figures(&run.stdout), figures(&shown.stdout));
+    let found = figures(&shown.stdout).join("\n");
+    for figure in [
+        "items/s",
+        "final_loss ",
+        "held_out_loss ",
+        "perplexity ",
+        "bits_per_byte ",
+        "mfu_6n ",
+        "mfu_palm ",
+        "peak_memory ",
+        "gradient_norm ",
+        "time_attention ",
+        "output ",
+    ] {
+        assert_eq!(found.matches(figure).count(), 1, "{figure}: {shown}");
+    }
+    assert!(found.lines().all(|line| line.len() <= 120), "{found}");
+}
+
 #[test]
 fn a_bundle_carries_text_and_tokenizer() {
     if !have("git") {

@@ -180,7 +180,7 @@ fn kept(
 }
 
 /// Compares the gradients. Each error is relative to its tolerance.
-pub fn backward(
+pub fn backward<T: Lane>(
     outcome: &Outcome,
     shape: &Attention,
     given: &Given,
@@ -190,16 +190,17 @@ pub fn backward(
 ) -> Checked {
     let heads = heads(shape, seed);
     let of_head = |number: &usize| {
-        let head = head::<f32>(outcome, shape, given, *number);
+        let head = head::<T>(outcome, shape, given, *number);
         let forward = head.forward();
-        let d_out = gathered::<f32>(outcome, shape, d_out, *number);
+        let d_out = gathered::<T>(outcome, shape, d_out, *number);
         let exact = head.backward(&forward, &d_out);
         let sums = 2 * (shape.head_width() + shape.length) as u64;
-        let tolerance =
+        let of_sums =
             3.0 * of_probabilities(shape, &forward) + likely_gamma(sums, f32::UNIT_ROUNDOFF);
-        let errors = [(dq, &exact.dq), (dk, &exact.dk), (dv, &exact.dv)].map(|(buffer, exact)| {
-            compare(&gathered::<f32>(outcome, shape, buffer, *number), exact)
-        });
+        // The output that `d` is the sum of was rounded, and gradients are.
+        let tolerance = stored::<T>(stored::<T>(of_sums));
+        let errors = [(dq, &exact.dq), (dk, &exact.dk), (dv, &exact.dv)]
+            .map(|(buffer, exact)| compare(&gathered::<T>(outcome, shape, buffer, *number), exact));
         errors.into_iter().fold(0.0, f64::max) / tolerance
     };
     let error = heads.par_iter().map(of_head).reduce(|| 0.0, f64::max);

@@ -141,14 +141,16 @@ pub fn fused_backward(
     } else {
         shape.batch * shape.length * shape.heads
     };
+    let dtype = program.buffers[q].dtype.cuda();
+    let of_rows = format!("flash_dots<{dtype}>");
     program.launch(
-        Launch::new(&FLASH, "flash_dots", rows.div_ceil(8) as u32, 256)
+        Launch::new(&FLASH, of_rows, rows.div_ceil(8) as u32, 256)
             .args([dots, out, d_out].map(Arg::Buffer))
             .args([rows, shape.head_width()].map(|size| Arg::U32(size as u32))),
     );
     let floats = (4 * shape.depth() + 2 * BACK_SIDE) * (BACK_SIDE + PADDING);
     for (is_of_keys, first, second) in [(true, dk, dv), (false, dq, dq)] {
-        let kernel = format!("flash_backward<{}, {is_of_keys}>", shape.depth());
+        let kernel = format!("flash_backward<{dtype}, {}, {is_of_keys}>", shape.depth());
         let buffers = [
             first,
             second,

@@ -296,6 +296,8 @@ struct Room {
     d_values: Vec<f32>,
     values: Vec<f32>,
     out: Vec<f32>,
+    d_out: Vec<f32>,
+    row: Vec<f32>,
 }
 
 fn sized(room: &mut Vec<f32>, len: usize) -> &mut [f32] {
@@ -441,7 +443,7 @@ fn fused_block<T: Lane>(
 }
 
 /// The backward pass, fused: probabilities are computed again from what the forward pass kept.
-pub fn fused_backward(
+pub fn fused_backward<T: Lane>(
     shape: &Attention,
     given: Given,
     d_out: usize,
@@ -457,8 +459,8 @@ pub fn fused_backward(
     } = given;
     let [q, k, v, out, kept, d_out, dq, dk, dv] =
         buffers.many([q, k, v, out, kept, d_out, dq, dk, dv]);
-    let inputs = [q.get::<f32>(), k.get(), v.get()];
-    let (out, d_out, kept) = (out.get::<f32>(), d_out.get::<f32>(), kept.get::<f32>());
+    let inputs = [q.get::<T>(), k.get(), v.get()];
+    let (out, d_out, kept) = (out.get::<T>(), d_out.get::<T>(), kept.get::<f32>());
     let width = shape.head_width();
     let [dq, dk, dv] = [dq, dk, dv].map(|d| parts(shape, d.get_mut(), width, shape.length.max(1)));
     let tasks = dq.into_iter().zip(dk).zip(dv).enumerate().collect();
@@ -477,16 +479,28 @@ pub fn fused_backward(
 }
 
 /// What the backward pass knows of the forward one.
-struct Rows<'a> {
-    out: Matrix<'a>,
-    d_out: Matrix<'a>,
+struct Rows<'a, T> {
+    out: Matrix<'a, T>,
+    d_out: Matrix<'a, T>,
     log_sum: &'a dyn Fn(usize) -> f32,
 }
 
-fn fused_head_backward(
-    head: &Head,
-    rows: &Rows,
-    [mut dq, mut dk, mut dv]: [MatrixMut; 3],
+impl<T: Lane> Rows<'_, T> {
+    /// Gradients of outputs of some queries, and for each of these the sum of the products of output and gradient.
+    fn gather(&self, queries: Range<usize>, d_out: &mut [f32], sums: &mut [f32], row: &mut [f32]) {
+        let width = self.out.cols();
+        let gradients = d_out.chunks_exact_mut(width).zip(sums);
+        for (query, (d_out, sum)) in queries.zip(gradients) {
+            lane::widen(d_out, self.d_out.row(query));
+            *sum = dot(d_out, T::widen_all(self.out.row(query), row));
+        }
+    }
+}
+
+fn fused_head_backward<T: Lane>(
+    head: &Head<T>,
+    rows: &Rows<T>,
+    [mut dq, mut dk, mut dv]: [MatrixMut<T>; 3],
     room: &mut Room,
 ) {
     let (width, length) = (head.width(), head.length());
@@ -500,8 +514,9 @@ fn fused_head_backward(
     let keys_turned = Matrix::whole(keys_turned, width, length);
     let values_turned = sized(&mut room.values_turned, width * length);
     turn(values_turned, length, width, |row, out| {
-        out.copy_from_slice(head.v.row(row));
+        lane::widen(out, head.v.row(row));
     });
+    let row = sized(&mut room.row, width);
     let values_turned = Matrix::whole(values_turned, width, length);
     let mut d_keys = MatrixMut::whole(sized(&mut room.d_keys, width * length), length, width);
     let mut d_values = MatrixMut::whole(sized(&mut room.d_values, width * length), length, width);
@@ -514,7 +529,10 @@ fn fused_head_backward(
         let query = sized(&mut room.query, count * width);
         head.gather(query, head.q, block.clone(), head.scale());
         let query = Matrix::whole(query, count, width);
-        let d_out = rows.d_out.block(block.clone(), 0..width);
+        let d_out = sized(&mut room.d_out, count * width);
+        let sums = sized(&mut room.sums, count);
+        rows.gather(block.clone(), d_out, sums, row);
+        let d_out = Matrix::whole(d_out, count, width);
         let mut d_query = MatrixMut::whole(sized(&mut room.d_query, count * width), count, width);
         for keys in blocks(0..head.seen(&block), KEYS) {
             let scores = sized(&mut room.scores, count * keys.len());
@@ -538,8 +556,7 @@ fn fused_head_backward(
                 let seen = head.finish_scores(p, query, keys.start);
                 exponentials(&mut p[..seen], (rows.log_sum)(query));
                 p[seen..].fill(0.0);
-                let sum = dot(rows.d_out.row(query), rows.out.row(query));
-                gradients(&mut dp[..seen], &p[..seen], sum, 1.0);
+                gradients(&mut dp[..seen], &p[..seen], sums[i], 1.0);
                 dp[seen..].fill(0.0);
             }
             let p = Matrix::whole(scores, count, keys.len());
@@ -570,11 +587,13 @@ fn fused_head_backward(
         }
         for (i, query) in block.enumerate() {
             multiply_row(d_query.row(i), head.scale());
-            head.rotated(d_query.row(i), query, dq.row(query), -1.0);
+            head.rotated(d_query.row(i), query, row, -1.0);
+            lane::narrow(dq.row(query), row);
         }
     }
-    for row in 0..length {
-        head.rotated(d_keys.row(row), row, dk.row(row), -1.0);
-        dv.row(row).copy_from_slice(d_values.row(row));
+    for key in 0..length {
+        head.rotated(d_keys.row(key), key, row, -1.0);
+        lane::narrow(dk.row(key), row);
+        lane::narrow(dv.row(key), d_values.row(key));
     }
 }

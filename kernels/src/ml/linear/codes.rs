@@ -177,7 +177,14 @@ fn add<T: Lane>(program: &mut Program, case: Case) {
             let bias = bias.map(|bias| outcome.get::<f32>(bias));
             let (x, w) = (wide::<T>(outcome, x), numbers(outcome, weights, outputs));
             let (sides, x, w) = with_bias([rows, outputs, inputs], x, w, bias);
-            gemm::compare(sides, &x, &w, outcome.get::<f32>(y), seed)
+            gemm::compare(
+                ArithmeticUnit::F32,
+                sides,
+                &x,
+                &w,
+                outcome.get::<f32>(y),
+                seed,
+            )
         });
     } else {
         let dy = program.input("dy", T::DTYPE, of_y, Fill::signed(3));
@@ -186,7 +193,14 @@ fn add<T: Lane>(program: &mut Program, case: Case) {
         program.check(move |outcome| {
             let w = turned(&numbers(outcome, weights, outputs), outputs);
             let (sides, dy) = ([rows, inputs, outputs], wide::<T>(outcome, dy));
-            gemm::compare(sides, &dy, &w, outcome.get::<f32>(dx), seed)
+            gemm::compare(
+                ArithmeticUnit::F32,
+                sides,
+                &dy,
+                &w,
+                outcome.get::<f32>(dx),
+                seed,
+            )
         });
     }
 }

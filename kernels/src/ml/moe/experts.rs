@@ -9,9 +9,13 @@
 //! Work: `6 M d f` flops forward, twice as much backward, of the `M` choices that found a slot (`T k` of them where all did), with
 //! `d` and `f` the widths. Bytes: all weights and the rows that are taken, read and written once; backward the gradients too.
 //!
+//! Rows, weights and gradients of results may be stored in 16 bits, with what is between an expert's products and its gradients, which are multiplied
+//! too; sums are of `f32`, and so are all results.
+//!
 //! Errors: a product is off by `gamma_d` times its magnitudes. What enters the next has an error of at most that times
 //! `1.1 |up| Cgate + |silu(gate)| Cup` (1.1 is more than the largest slope of `silu`), and some roundings of the activation; so relative
-//! to the sum of `|W2|` times that and `|h|`, results are off by `gamma_d + gamma_f` and those roundings. Gradients likewise.
+//! to the sum of `|W2|` times that and `|h|`, results are off by `gamma_d + gamma_f` and those roundings. Gradients likewise. What is rounded to 16
+//! bits in between adds a rounding of the type.
 
 mod check;
 
@@ -24,10 +28,11 @@ use crate::buffer::Buffers;
 use crate::device::Team;
 use crate::device::host::usable_cpus;
 use crate::element::DType;
+use crate::lane::{self, Lane};
 use crate::math;
 use crate::matrix::{Matrix, MatrixMut, Part, Store};
-use crate::ml::product::{Begin, Form, Multiply, Operand};
-use crate::ml::{expect, workspace};
+use crate::ml::product::{self, Begin, Form, Multiply, Operand};
+use crate::ml::{expect, with_lane, workspace};
 use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Fill, Launch, Program, Role, Step, blocks};
@@ -36,7 +41,7 @@ use crate::simd::wide;
 /// Blocks that stride over rows.
 const MOST_BLOCKS: u32 = 1 << 16;
 
-/// The experts' buffers, by their numbers.
+/// The experts' buffers, by their numbers. Rows and weights are of one type, `f32` or one of 16 bits.
 #[derive(Clone, Copy, Debug)]
 pub struct Experts {
     /// Rows of slots: `[experts, capacity, width]`.
@@ -79,23 +84,31 @@ struct Grouped {
 }
 
 impl Mixture {
-    fn expect_experts(&self, program: &Program, given: &Experts, out: usize) {
+    /// Makes sure of the buffers, and gives the type of what is multiplied.
+    fn expect_experts(&self, program: &Program, given: &Experts) -> DType {
+        let dtype = program.buffers[given.rows].dtype;
         let (rows, hidden) = (self.slots() * self.width, self.slots() * self.hidden);
         let weights = self.experts * self.width * self.hidden;
         expect(
             program,
             "experts",
             &[
-                ("rows", given.rows, DType::F32, rows),
+                ("rows", given.rows, dtype, rows),
                 ("kept", given.kept, DType::U32, self.experts),
-                ("w1", given.w1, DType::F32, weights),
-                ("w3", given.w3, DType::F32, weights),
-                ("w2", given.w2, DType::F32, weights),
+                ("w1", given.w1, dtype, weights),
+                ("w3", given.w3, dtype, weights),
+                ("w2", given.w2, dtype, weights),
                 ("gate", given.gate, DType::F32, hidden),
                 ("up", given.up, DType::F32, hidden),
-                ("rows of results", out, DType::F32, rows),
             ],
         );
+        dtype
+    }
+
+    /// Makes sure of a buffer as long as the rows of all slots.
+    fn expect_of_slots(&self, program: &Program, name: &str, buffer: usize, dtype: DType) {
+        let len = self.slots() * self.width;
+        expect(program, "experts", &[(name, buffer, dtype, len)]);
     }
 
     /// Columns of the left side, of the result, and of the weights, of a product with rows of `from` and `to` columns.
@@ -164,8 +177,14 @@ impl Mixture {
             steps: [a, b, c].map(|operand| operand.outer_step),
         };
         let places = [a.buffer, b.buffer, c.buffer, kept];
-        program.step_on_cpu(move |team, buffers| host.multiply(team, buffers, places));
-        program.launch(multiply.launch());
+        let dtype = program.buffers[a.buffer].dtype;
+        match dtype {
+            DType::F32 => {
+                program.step_on_cpu(move |team, buffers| host.multiply(team, buffers, places));
+            }
+            _ => with_lane!(dtype, multiply_widened(program, host, places)),
+        }
+        program.launch(multiply.launch_of(dtype, DType::F32));
     }
 
     /// Sets rows to 0 that no expert writes; on CUDA devices all, before they are written.
@@ -185,16 +204,16 @@ impl Mixture {
 
     /// What experts make of the rows of their slots.
     pub fn experts(&self, program: &mut Program, given: &Experts, out: usize) {
-        self.expect_experts(program, given, out);
-        let (shape, given) = (*self, *given);
-        let Self { width, hidden, .. } = shape;
+        let dtype = self.expect_experts(program, given);
+        self.expect_of_slots(program, "rows of results", out, DType::F32);
+        let Self { width, hidden, .. } = *self;
         let Experts {
             rows,
             kept,
             gate,
             up,
             ..
-        } = given;
+        } = *given;
         for (weights, c) in [(given.w1, gate), (given.w3, up)] {
             let product = Grouped {
                 form: Form::Plain,
@@ -205,16 +224,11 @@ impl Mixture {
             };
             self.grouped(program, product, kept, [width, hidden]);
         }
-        let activated = workspace(program, "experts-hidden", DType::F32, self.slots() * hidden);
-        program.step_on_cpu(move |team, buffers| {
-            let [gate, up, kept, activated] = buffers.many([gate, up, kept, activated]);
-            let (gate, up, kept) = (gate.get::<f32>(), up.get::<f32>(), kept.get::<u32>());
-            let rows = shape.taken(kept, activated.get_mut());
-            team.deal(rows, |(first, out): (usize, &mut [f32])| {
-                swiglu(out, &gate[first..][..out.len()], &up[first..][..out.len()]);
-            });
-        });
-        program.launch(self.pointwise("moe_swiglu", &[activated, gate, up, kept]));
+        let activated = workspace(program, "experts-hidden", dtype, self.slots() * hidden);
+        let places = [gate, up, kept, activated];
+        with_lane!(dtype, activate(program, *self, places));
+        let kernel = format!("moe_swiglu<{}>", dtype.cuda());
+        program.launch(self.pointwise(&kernel, &[activated, gate, up, kept]));
         self.clear(program, out, kept);
         let product = Grouped {
             form: Form::Plain,
@@ -226,7 +240,7 @@ impl Mixture {
         self.grouped(program, product, kept, [hidden, width]);
     }
 
-    /// Gradients of rows and weights, given those of the results.
+    /// Gradients of rows and weights, in `f32`, given those of the results, which are of the type of rows and weights.
     pub fn experts_backward(
         &self,
         program: &mut Program,
@@ -234,9 +248,10 @@ impl Mixture {
         d_out: usize,
         gradients: &ExpertGradients,
     ) {
-        self.expect_experts(program, given, d_out);
-        let (shape, given, d) = (*self, *given, *gradients);
-        let Self { width, hidden, .. } = shape;
+        let dtype = self.expect_experts(program, given);
+        self.expect_of_slots(program, "gradients of results", d_out, dtype);
+        let (given, d) = (*given, *gradients);
+        let Self { width, hidden, .. } = *self;
         let Experts {
             rows,
             kept,
@@ -244,8 +259,14 @@ impl Mixture {
             up,
             ..
         } = given;
+        let between = self.slots() * hidden;
         let [d_gate, d_up, activated] = ["experts-dgate", "experts-dup", "experts-hidden"]
-            .map(|name| workspace(program, name, DType::F32, shape.slots() * hidden));
+            .map(|name| workspace(program, name, dtype, between));
+        // The gradient of what is between the products, where that of one factor will be, if that is of the same type.
+        let d_hidden = match dtype {
+            DType::F32 => d_gate,
+            _ => workspace(program, "experts-dhidden", DType::F32, between),
+        };
         let product = |form, a, b, c, store| Grouped {
             form,
             a,
@@ -253,32 +274,19 @@ impl Mixture {
             c,
             store,
         };
-        let of_hidden = product(Form::RightTurned, d_out, given.w2, d_gate, Store::Set);
+        let of_hidden = product(Form::RightTurned, d_out, given.w2, d_hidden, Store::Set);
         self.grouped(program, of_hidden, kept, [width, hidden]);
-        program.step_on_cpu(move |team, buffers| {
-            let [gate, up, kept, d_gate, d_up, activated] =
-                buffers.many([gate, up, kept, d_gate, d_up, activated]);
-            let (gate, up, kept) = (gate.get::<f32>(), up.get::<f32>(), kept.get::<u32>());
-            let tasks = shape.taken(kept, d_gate.get_mut()).into_iter();
-            let tasks = tasks.zip(
-                shape
-                    .taken(kept, d_up.get_mut())
-                    .into_iter()
-                    .zip(shape.taken(kept, activated.get_mut())),
-            );
-            team.deal(
-                tasks.collect(),
-                |((first, d_gate), ((_, d_up), (_, activated))): Task| {
-                    let (gate, up) = (&gate[first..][..d_up.len()], &up[first..][..d_up.len()]);
-                    swiglu(activated, gate, up);
-                    swiglu_backward(d_gate, d_up, gate, up);
-                },
-            );
-        });
-        program.launch(self.pointwise(
-            "moe_swiglu_backward",
-            &[d_gate, d_up, activated, gate, up, kept],
-        ));
+        let places = [gate, up, kept, d_gate, d_up, activated];
+        match dtype {
+            DType::F32 => activate_backward(program, *self, places),
+            _ => with_lane!(
+                dtype,
+                activate_backward_stored(program, *self, places, d_hidden)
+            ),
+        }
+        let kernel = format!("moe_swiglu_backward<{}>", dtype.cuda());
+        let places = [d_gate, d_up, activated, d_hidden, gate, up, kept];
+        program.launch(self.pointwise(&kernel, &places));
         let of_w2 = product(Form::LeftTurned, activated, d_out, d.w2, Store::Set);
         self.grouped(program, of_w2, kept, [hidden, width]);
         for (from, to) in [(d_gate, d.w1), (d_up, d.w3)] {
@@ -294,7 +302,7 @@ impl Mixture {
     }
 
     /// Rows between layers that are taken, an expert's sixteen at a time, with the place of their first element.
-    fn taken<'a>(&self, kept: &[u32], rows: &'a mut [f32]) -> Vec<(usize, &'a mut [f32])> {
+    fn taken<'a, T>(&self, kept: &[u32], rows: &'a mut [T]) -> Vec<(usize, &'a mut [T])> {
         let of_expert = self.capacity * self.hidden;
         let mut tasks = vec![];
         for (expert, rows) in rows.chunks_mut(of_expert.max(1)).enumerate() {
@@ -314,11 +322,89 @@ impl Mixture {
     }
 }
 
-/// Parts of gradients, each with the place of its first element.
-type Task<'a> = (
-    (usize, &'a mut [f32]),
-    ((usize, &'a mut [f32]), (usize, &'a mut [f32])),
+/// Parts of `dgate`, `dup` and what is between the products, each with the place of its first element.
+type Task<'a, T> = (
+    (usize, &'a mut [T]),
+    ((usize, &'a mut [T]), (usize, &'a mut [T])),
 );
+
+impl Mixture {
+    /// The same rows of three buffers.
+    fn tasks<'a, T>(&self, kept: &[u32], buffers: [&'a mut [T]; 3]) -> Vec<Task<'a, T>> {
+        let [a, b, c] = buffers.map(|buffer| self.taken(kept, buffer).into_iter());
+        a.zip(b.zip(c)).collect()
+    }
+}
+
+/// What is between the products, on the host.
+fn activate<T: Lane>(program: &mut Program, shape: Mixture, places: [usize; 4]) {
+    program.step_on_cpu(move |team, buffers| {
+        let [gate, up, kept, activated] = buffers.many(places);
+        let (gate, up, kept) = (gate.get::<f32>(), up.get::<f32>(), kept.get::<u32>());
+        let rows = shape.taken(kept, activated.get_mut::<T>());
+        team.deal_with(rows, Vec::new, |room: &mut Vec<f32>, (first, out)| {
+            let (gate, up) = (&gate[first..][..out.len()], &up[first..][..out.len()]);
+            room.resize(out.len(), 0.0);
+            swiglu(room, gate, up);
+            lane::narrow(out, room);
+        });
+    });
+}
+
+/// Gradients of both factors, of which one is where that of their product was, and that product.
+fn activate_backward(program: &mut Program, shape: Mixture, places: [usize; 6]) {
+    program.step_on_cpu(move |team, buffers| {
+        let [gate, up, kept, d_gate, d_up, activated] = buffers.many(places);
+        let (gate, up, kept) = (gate.get::<f32>(), up.get::<f32>(), kept.get::<u32>());
+        let made = [d_gate.get_mut(), d_up.get_mut(), activated.get_mut()];
+        let tasks = shape.tasks(kept, made);
+        team.deal(
+            tasks,
+            |((first, d_gate), ((_, d_up), (_, activated))): Task<f32>| {
+                let (gate, up) = (&gate[first..][..d_up.len()], &up[first..][..d_up.len()]);
+                swiglu(activated, gate, up);
+                swiglu_backward(d_gate, d_up, gate, up);
+            },
+        );
+    });
+}
+
+/// The same, rounded, given the gradient of their product.
+fn activate_backward_stored<T: Lane>(
+    program: &mut Program,
+    shape: Mixture,
+    places: [usize; 6],
+    d_hidden: usize,
+) {
+    program.step_on_cpu(move |team, buffers| {
+        let [gate, up, kept, d_gate, d_up, activated] = places;
+        let [gate, up, kept, d_gate, d_up, activated, d_hidden] =
+            buffers.many([gate, up, kept, d_gate, d_up, activated, d_hidden]);
+        let (gate, up, kept) = (gate.get::<f32>(), up.get::<f32>(), kept.get::<u32>());
+        let d_hidden = d_hidden.get::<f32>();
+        let made = [d_gate.get_mut(), d_up.get_mut(), activated.get_mut()];
+        let tasks = shape.tasks::<T>(kept, made);
+        team.deal_with(
+            tasks,
+            Default::default,
+            |rooms: &mut [Vec<f32>; 2], task| {
+                let ((first, d_gate), ((_, d_up), (_, activated))) = task;
+                let part = |x| -> &[f32] { &<[f32]>::split_at(x, first).1[..d_up.len()] };
+                let (gate, up) = (part(gate), part(up));
+                rooms
+                    .iter_mut()
+                    .for_each(|room| room.resize(gate.len(), 0.0));
+                let [one, other] = rooms;
+                swiglu(one, gate, up);
+                lane::narrow(activated, one);
+                one.copy_from_slice(part(d_hidden));
+                swiglu_backward(one, other, gate, up);
+                lane::narrow(d_gate, one);
+                lane::narrow(d_up, other);
+            },
+        );
+    });
+}
 
 wide! {
     /// `silu(gate) up`.
@@ -350,15 +436,35 @@ struct Host {
     steps: [usize; 3],
 }
 
+/// A product of every expert of numbers of 16 bits on the host, by threads that widen what they multiply.
+fn multiply_widened<T: Lane>(program: &mut Program, host: Host, places: [usize; 4]) {
+    program.step_on_cpu(move |team, buffers| {
+        let [left, right, results, kept] = buffers.many(places);
+        let parts = host.parts::<T>(left.get(), right.get(), results.get_mut(), kept.get());
+        team.deal_with(parts, Default::default, |rooms, mut part| {
+            part.multiply_widened(rooms, host.store);
+        });
+    });
+}
+
 impl Host {
     fn multiply(&self, team: &Team, buffers: &mut Buffers, places: [usize; 4]) {
         let [left, right, results, kept] = buffers.many(places);
-        let (left, right) = (left.get::<f32>(), right.get::<f32>());
-        let kept = kept.get::<u32>();
+        let parts = self.parts(left.get(), right.get(), results.get_mut(), kept.get());
+        team.deal(parts, |mut part| part.multiply(self.store));
+    }
+
+    fn parts<'a, T: Copy>(
+        &self,
+        left: &'a [T],
+        right: &'a [T],
+        results: &'a mut [f32],
+        kept: &[u32],
+    ) -> Vec<Part<'a, T, T>> {
         let [m, n, k] = self.sides;
         let [step_a, step_b, step_c] = self.steps;
-        let results = results.get_mut::<f32>().chunks_mut(step_c.max(1));
-        let parts = results
+        let results = results.chunks_mut(step_c.max(1));
+        results
             .enumerate()
             .take(self.experts)
             .flat_map(|(expert, c)| {
@@ -382,8 +488,8 @@ impl Host {
                         Matrix::whole(right, count, n),
                     ),
                 }
-            });
-        team.deal(parts.collect(), |mut part| part.multiply(self.store));
+            })
+            .collect()
     }
 }
 
@@ -391,23 +497,46 @@ const PASSES: [(&str, bool); 2] = [("forward", false), ("backward", true)];
 /// Sizes beside experts and choices.
 const NAMES: &[&str] = &["width", "hidden", "capacity"];
 
+/// Types of the mixed op.
+const HALVES: &[DType] = &[DType::Bf16, DType::F16];
+
 /// Experts as an op.
-pub struct ExpertsOp;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpertsOp {
+    /// `moe-experts`: in `f32`.
+    Full,
+    /// `moe-experts-mixed`: what is multiplied is stored in 16 bits, results are `f32`: as trainings have it.
+    Mixed,
+}
 
 impl Op for ExpertsOp {
     fn info(&self) -> OpInfo {
+        let mut parameters = vec![
+            parameters::integer("tokens"),
+            parameters::integer("width"),
+            parameters::integer("hidden"),
+            parameters::integer("experts"),
+            parameters::integer("capacity"),
+            parameters::integer_or("chosen", 2),
+            parameters::choice("pass", &PASSES.map(|(name, _)| name)),
+        ];
+        let (name, summary) = match self {
+            Self::Full => (
+                "moe-experts",
+                "grouped products of experts with SwiGLU, f32",
+            ),
+            Self::Mixed => {
+                parameters.push(parameters::dtype(HALVES));
+                (
+                    "moe-experts-mixed",
+                    "grouped products of experts with SwiGLU, of numbers of 16 bits to f32",
+                )
+            }
+        };
         OpInfo {
-            name: "moe-experts",
-            summary: "grouped products of experts with SwiGLU, f32",
-            parameters: vec![
-                parameters::integer("tokens"),
-                parameters::integer("width"),
-                parameters::integer("hidden"),
-                parameters::integer("experts"),
-                parameters::integer("capacity"),
-                parameters::integer_or("chosen", 2),
-                parameters::choice("pass", &PASSES.map(|(name, _)| name)),
-            ],
+            name,
+            summary,
+            parameters,
             devices: EVERYWHERE,
         }
     }
@@ -416,16 +545,27 @@ impl Op for ExpertsOp {
         let shape = mixture(arguments, NAMES)?;
         let is_backward = arguments.choice("pass", &PASSES)?;
         let seed = arguments.0.seed.0;
-        let mut program = Program::new(work(&shape, is_backward, seed)?);
-        program.unit = Some(ArithmeticUnit::F32);
-        let given = add_inputs(&mut program, shape);
+        let dtype = match self {
+            Self::Full => DType::F32,
+            Self::Mixed => arguments.dtype(HALVES)?,
+        };
+        let mut program = Program::new(work(&shape, is_backward, dtype, seed)?);
+        let unit = product::unit(dtype, arguments.is_cuda());
+        program.unit = Some(unit);
+        let given = add_inputs(&mut program, shape, dtype);
         if is_backward {
-            add_backward(&mut program, shape, given, seed);
+            let how = (unit, seed);
+            with_lane!(dtype, add_backward(&mut program, shape, given, how));
             return Ok(program);
         }
         let out = program.output("out", DType::F32, shape.slots() * shape.width);
         shape.experts(&mut program, &given, out);
-        program.check(move |outcome| check::forward(outcome, &shape, &given, out, seed));
+        program.check(move |outcome| {
+            with_lane!(
+                dtype,
+                check::forward(outcome, &shape, &given, out, (unit, seed))
+            )
+        });
         Ok(program)
     }
 
@@ -436,16 +576,16 @@ impl Op for ExpertsOp {
             ("capacity", 2..100) => size / 2 + 3,
             ("capacity", 100..) => 131,
             ("tokens", 100..) => 130,
-            ("width", 2..100) => 20,
+            ("width", 2..100) => 24,
             ("width", 100..) => 33,
-            ("hidden", 2..100) => 132,
+            ("hidden", 2..100) => 136,
             ("hidden", 100..) => 21,
             _ => size,
         }
     }
 }
 
-fn work(shape: &Mixture, is_backward: bool, seed: u64) -> Result<Work, Failure> {
+fn work(shape: &Mixture, is_backward: bool, dtype: DType, seed: u64) -> Result<Work, Failure> {
     const ALL: &str = "`tokens`, `width` and `hidden`";
     // What is too large to count is refused before it is counted.
     let most = shape.choices() as u64;
@@ -461,14 +601,17 @@ fn work(shape: &Mixture, is_backward: bool, seed: u64) -> Result<Work, Failure> 
     };
     let times = if is_backward { 2 } else { 1 };
     let weights = 3 * shape.experts as u64 * width * hidden;
-    let formula = if is_backward {
-        "bytes = (6 E d f + 3 M d + 2 M f) sizeof(f32), flops = 12 M d f"
-    } else {
-        "bytes = (3 E d f + 2 M d + 2 M f) sizeof(f32), flops = 6 M d f"
+    let formula = match (dtype, is_backward) {
+        (DType::F32, false) => "bytes = (3 E d f + 2 M d + 2 M f) 4, flops = 6 M d f",
+        (DType::F32, true) => "bytes = (6 E d f + 3 M d + 2 M f) 4, flops = 12 M d f",
+        (_, false) => "bytes = (3 E d f + M d) 2 + (M d + 2 M f) 4, flops = 6 M d f",
+        (_, true) => "bytes = (3 E d f + 2 M d) 2 + (3 E d f + M d + 2 M f) 4, flops = 12 M d f",
     };
-    let rows = taken * ((1 + times) * width + 2 * hidden);
+    // What is multiplied, and what comes of it: weights and rows, with the gradients of results; results or gradients, and what is kept.
+    let multiplied = weights + times * taken * width;
+    let made = (times - 1) * weights + taken * (width + 2 * hidden);
     Ok(Work {
-        bytes: Some(4 * (times * weights + rows)),
+        bytes: Some(dtype.bytes() as u64 * multiplied + 4 * made),
         flops: Some(6 * times * taken * width * hidden),
         items: Some(taken),
         formula: format!(
@@ -478,7 +621,7 @@ fn work(shape: &Mixture, is_backward: bool, seed: u64) -> Result<Work, Failure> 
 }
 
 /// Adds inputs, and `gate` and `up`, which nobody compares: what is made of them is.
-fn add_inputs(program: &mut Program, shape: Mixture) -> Experts {
+fn add_inputs(program: &mut Program, shape: Mixture, dtype: DType) -> Experts {
     let weights = shape.experts * shape.width * shape.hidden;
     let kept = Fill::Host(Box::new(move |buffer, seed| {
         buffer
@@ -486,7 +629,7 @@ fn add_inputs(program: &mut Program, shape: Mixture) -> Experts {
             .copy_from_slice(&kept_of(&shape, seed));
     }));
     let input = |program: &mut Program, name, stream, len| {
-        program.input(name, DType::F32, len, Fill::signed(stream))
+        program.input(name, dtype, len, Fill::signed(stream))
     };
     let rows = input(program, "rows", 0, shape.slots() * shape.width);
     let [w1, w3, w2] = [("w1", 1), ("w3", 2), ("w2", 3)]
@@ -503,18 +646,23 @@ fn add_inputs(program: &mut Program, shape: Mixture) -> Experts {
 }
 
 /// Adds the backward pass. What the forward one keeps, the host has computed before.
-fn add_backward(program: &mut Program, shape: Mixture, given: Experts, seed: u64) {
+fn add_backward<T: Lane>(
+    program: &mut Program,
+    shape: Mixture,
+    given: Experts,
+    (unit, seed): (ArithmeticUnit, u64),
+) {
     for (place, is_up) in [(given.gate, false), (given.up, true)] {
         program.buffers[place].fill = Fill::Host(Box::new(move |buffer, seed| {
             buffer
                 .get_mut::<f32>()
-                .copy_from_slice(&kept_on_host(shape, seed, is_up));
+                .copy_from_slice(&kept_on_host::<T>(shape, seed, is_up));
         }));
         program.buffers[place].role = Role::Scratch;
     }
     let d_out = program.input(
         "dout",
-        DType::F32,
+        T::DTYPE,
         shape.slots() * shape.width,
         Fill::signed(4),
     );
@@ -526,13 +674,15 @@ fn add_backward(program: &mut Program, shape: Mixture, given: Experts, seed: u64
         w2: program.output("dw2", DType::F32, weights),
     };
     shape.experts_backward(program, &given, d_out, &gradients);
-    program.check(move |outcome| check::backward(outcome, &shape, &given, d_out, &gradients, seed));
+    program.check(move |outcome| {
+        check::backward::<T>(outcome, &shape, &given, d_out, &gradients, (unit, seed))
+    });
 }
 
 /// `gate` or `up` of a case.
-fn kept_on_host(shape: Mixture, seed: u64, is_up: bool) -> Vec<f32> {
+fn kept_on_host<T: Lane>(shape: Mixture, seed: u64, is_up: bool) -> Vec<f32> {
     let mut program = Program::new(Work::default());
-    let given = add_inputs(&mut program, shape);
+    let given = add_inputs(&mut program, shape, T::DTYPE);
     let out = program.output("out", DType::F32, shape.slots() * shape.width);
     shape.experts(&mut program, &given, out);
     let team = Team::new(usable_cpus()).expect("threads");

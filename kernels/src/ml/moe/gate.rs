@@ -125,13 +125,14 @@ impl Mixture {
         );
     }
 
-    /// Computes the gradient of logits, given that of the weights; that of the loss of load balancing is added.
+    /// Computes the gradient of logits, given that of the weights; that of the loss of load balancing is added, times what `scale` holds,
+    /// where losses are multiplied by that.
     pub fn gate_backward(
         &self,
         program: &mut Program,
         gate: &Gate,
-        d_weights: usize,
-        d_logits: usize,
+        [d_weights, d_logits]: [usize; 2],
+        scale: Option<usize>,
     ) {
         let (shape, gate) = (*self, *gate);
         let Self {
@@ -153,13 +154,12 @@ impl Mixture {
                 weights,
                 counts,
             } = gate;
+            let scale = scale.map_or(1.0, |scale| buffers.get::<f32>(scale)[0]);
+            let factor = shape.balance_factor() * scale;
             let [p, choices, weights, counts, d_weights, d_logits] =
                 buffers.many([p, choices, weights, counts, d_weights, d_logits]);
-            let of_counts: Vec<f32> = counts
-                .get::<u32>()
-                .iter()
-                .map(|count| shape.balance_factor() * *count as f32)
-                .collect();
+            let counts = counts.get::<u32>().iter();
+            let of_counts: Vec<f32> = counts.map(|count| factor * *count as f32).collect();
             let given = host::Given {
                 p: p.get(),
                 choices: choices.get(),
@@ -175,9 +175,14 @@ impl Mixture {
             gate.weights,
             gate.counts,
             d_weights,
+            // Without a scale, any buffer stands in for it.
+            scale.unwrap_or(d_weights),
         ];
-        let factor = [Arg::F32(self.balance_factor())];
-        program.launch(self.of_tokens("moe_gate_backward", &buffers, factor));
+        let more = [
+            Arg::F32(self.balance_factor()),
+            Arg::U32(scale.is_some().into()),
+        ];
+        program.launch(self.of_tokens("moe_gate_backward", &buffers, more));
     }
 
     /// A warp a token.
@@ -330,6 +335,59 @@ fn backward(program: &mut Program, shape: Mixture) {
     };
     let d_weights = program.input("dweights", DType::F32, shape.choices(), Fill::signed(3));
     let d_logits = program.output("dlogits", DType::F32, tokens * experts);
-    shape.gate_backward(program, &gate, d_weights, d_logits);
+    shape.gate_backward(program, &gate, [d_weights, d_logits], None);
     program.check(move |outcome| check::backward(outcome, &shape, &gate, d_weights, d_logits));
+}
+
+#[cfg(test)]
+mod tests {
+    use assay_protocol::Work;
+
+    use super::super::tests::mixture;
+    use super::{Gate, choices_of};
+    use crate::device::Team;
+    use crate::element::DType;
+    use crate::program::{Fill, Program};
+
+    fn constant(value: f32) -> Fill {
+        Fill::Host(Box::new(move |buffer, _| {
+            buffer.get_mut::<f32>().fill(value);
+        }))
+    }
+
+    /// Gradients of logits, with what losses are multiplied by.
+    fn d_logits(scale: Option<f32>) -> Vec<f32> {
+        let shape = mixture();
+        let (len, choices) = (shape.tokens * shape.experts, shape.choices());
+        let factor = scale.unwrap_or(1.0);
+        let of_counts = Fill::Below {
+            stream: 1,
+            bound: 9,
+        };
+        let mut program = Program::new(Work::default());
+        let gate = Gate {
+            p: program.input("p", DType::F32, len, constant(0.125)),
+            choices: program.input("choices", DType::U32, choices, choices_of(shape)),
+            weights: program.input("weights", DType::F32, choices, constant(0.5)),
+            counts: program.input("counts", DType::U32, shape.experts, of_counts),
+        };
+        let d_weights = program.input("dweights", DType::F32, choices, constant(factor));
+        let d_logits = program.output("dlogits", DType::F32, len);
+        let of_losses = program.input("scale", DType::F32, 1, constant(factor));
+        let scale = scale.map(|_| of_losses);
+        shape.gate_backward(&mut program, &gate, [d_weights, d_logits], scale);
+        let team = Team::new(1).unwrap();
+        let mut buffers = program.host_buffers(&team, 3).unwrap();
+        program.take_cpu().unwrap()(&team, &mut buffers, 1);
+        buffers.get::<f32>(d_logits).to_vec()
+    }
+
+    /// With losses times a power of two all gradients are times it, to the bit: that of load balancing too.
+    #[test]
+    fn the_loss_of_load_balancing_is_scaled_as_others_are() {
+        let (plain, scaled) = (d_logits(None), d_logits(Some(1024.0)));
+        assert!(plain.iter().any(|d| d.abs() > 1e-9));
+        let times: Vec<f32> = plain.iter().map(|d| d * 1024.0).collect();
+        assert_eq!(times, scaled);
+    }
 }

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use assay_protocol::ArithmeticUnit;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::kind::{self, Kind};
 use super::{Shape, reference};
+use crate::bound::{likely_gamma, roundoff_of_sums};
 use crate::buffer::Buffer;
 use crate::check;
 use crate::element::{DType, Real};
@@ -141,8 +143,9 @@ impl Matrices {
 }
 
 /// Compares a product of `f32` matrices with the reference: of `m` by `n`, with sums over `k`, as `sides` are in this order.
-/// The result was computed in `f32`, whatever it is stored as.
+/// The result was computed in `f32` by a `unit` of lanes or of tensor cores, whatever it is stored as.
 pub fn compare<T: Real>(
+    unit: ArithmeticUnit,
     sides: [usize; 3],
     a: &[f32],
     b: &[f32],
@@ -156,7 +159,8 @@ pub fn compare<T: Real>(
         k: sides[2],
     };
     let judge = Judge {
-        tolerance: Kind::F32.tolerance(sides[2] as u64, true),
+        tolerance: likely_gamma(sides[2] as u64, roundoff_of_sums(unit))
+            + likely_gamma(sides[2] as u64, f64::UNIT_ROUNDOFF),
         rounding: match T::DTYPE {
             DType::F16 => Kind::F16.rounding(),
             DType::Bf16 => Kind::Bf16.rounding(),
@@ -179,7 +183,7 @@ pub fn compare<T: Real>(
         error,
         tolerance: judge.tolerance,
         detail: "largest |found - exact|, beyond one rounding where it has 16 bits, / sum of magnitudes, as of a GEMM; bound: the smaller of gamma_k and \
-                 10 sqrt(k) u"
+                 10 sqrt(k) u, or what tensor cores cut off"
             .into(),
     }
 }

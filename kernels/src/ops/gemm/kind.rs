@@ -2,7 +2,7 @@
 
 use assay_protocol::{ArithmeticUnit, Philox};
 
-use crate::bound::likely_gamma;
+use crate::bound::{TENSOR_ROUNDOFF, likely_gamma};
 use crate::element::{DType, Real};
 use crate::program::Fill;
 
@@ -121,7 +121,6 @@ impl Kind {
     /// they are, each product is off by up to `2^-9`: some `15` times `2^-9 / sqrt(k)` at most of a random sum, with the
     /// loss of 4/3 from magnitudes to squares, since errors of products are independent.
     pub fn tolerance(self, k: u64, is_rounded: bool) -> f64 {
-        const CUT: f64 = 1.0 / (1 << 22) as f64;
         let reference = likely_gamma(k, f64::UNIT_ROUNDOFF);
         let root = (k.max(1) as f64).sqrt();
         let sum = match self {
@@ -129,9 +128,9 @@ impl Kind {
             Self::F32 => likely_gamma(k, f32::UNIT_ROUNDOFF),
             Self::Tf32 if !is_rounded => {
                 let operands = (20.0 / root).min(1.01) / 512.0;
-                operands + likely_gamma(k, CUT)
+                operands + likely_gamma(k, TENSOR_ROUNDOFF)
             }
-            Self::Tf32 | Self::F16 | Self::Bf16 => likely_gamma(k, CUT),
+            Self::Tf32 | Self::F16 | Self::Bf16 => likely_gamma(k, TENSOR_ROUNDOFF),
             Self::F8 => (1.0 / 64.0_f64).min(crate::bound::gamma(k, 1.0 / 4096.0)),
         };
         sum + reference

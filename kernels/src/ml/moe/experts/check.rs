@@ -1,12 +1,13 @@
 //! Experts in `f64`, and how far results may be from them.
 
-use assay_protocol::Philox;
+use assay_protocol::{ArithmeticUnit, Philox};
 use rayon::prelude::*;
 
 use super::{ExpertGradients, Experts, Mixture};
-use crate::bound::{gamma, likely_gamma};
+use crate::bound::{gamma, likely_gamma, roundoff_of_sums};
 use crate::check;
-use crate::element::Real;
+use crate::element::{DType, Real};
+use crate::lane::Lane;
 use crate::math;
 use crate::program::{Checked, Outcome};
 
@@ -149,18 +150,18 @@ impl Exact {
 }
 
 /// Part `number` of a buffer of so many parts: the first `count` elements of it.
-fn wide_part(
+fn wide_part<T: Lane>(
     outcome: &Outcome,
     buffer: usize,
     step: usize,
     number: usize,
     count: usize,
 ) -> Vec<f64> {
-    let part = &outcome.get::<f32>(buffer)[number * step..][..count];
+    let part = &outcome.get::<T>(buffer)[number * step..][..count];
     part.iter().map(|x| (*x).into()).collect()
 }
 
-fn exact(outcome: &Outcome, shape: &Mixture, given: &Experts, expert: usize) -> Exact {
+fn exact<T: Lane>(outcome: &Outcome, shape: &Mixture, given: &Experts, expert: usize) -> Exact {
     let Mixture {
         width,
         hidden,
@@ -168,12 +169,12 @@ fn exact(outcome: &Outcome, shape: &Mixture, given: &Experts, expert: usize) -> 
         ..
     } = *shape;
     let rows = outcome.get::<u32>(given.kept)[expert] as usize;
-    let weights = |buffer| wide_part(outcome, buffer, width * hidden, expert, width * hidden);
+    let weights = |buffer| wide_part::<T>(outcome, buffer, width * hidden, expert, width * hidden);
     Exact {
         rows,
         width,
         hidden,
-        x: wide_part(outcome, given.rows, capacity * width, expert, rows * width),
+        x: wide_part::<T>(outcome, given.rows, capacity * width, expert, rows * width),
         w1: weights(given.w1),
         w3: weights(given.w3),
         w2: weights(given.w2),
@@ -188,50 +189,56 @@ fn worst(found: &[f64], (exact, magnitude): &Pair) -> f64 {
     })
 }
 
-fn tolerance(sums: [usize; 3]) -> f64 {
+fn tolerance<T: Lane>(unit: ArithmeticUnit, sums: [usize; 3]) -> f64 {
     // The activation: a sigmoid and up to six products and sums.
     let activation = math::SIGMOID.max(2 * math::ON_CUDA) + 6;
-    let of_sums = sums.map(|count| likely_gamma(count as u64, f32::UNIT_ROUNDOFF));
-    of_sums.iter().sum::<f64>() + gamma(activation, f32::UNIT_ROUNDOFF)
+    let of_sums = sums.map(|count| likely_gamma(count as u64, roundoff_of_sums(unit)));
+    let error = of_sums.iter().sum::<f64>() + gamma(activation, f32::UNIT_ROUNDOFF);
+    // What is multiplied next is rounded to its type.
+    match T::DTYPE {
+        DType::F32 => error,
+        _ => error + T::UNIT_ROUNDOFF * (1.0 + error),
+    }
 }
 
 fn summary(shape: &Mixture, compared: usize, what: &str) -> String {
     format!(
         "largest |{what} - exact| / sum of magnitudes, of {compared} of {} experts; bound: gamma of each sum, \
-         the smaller of gamma_k and 10 sqrt(k) u, and of the activation",
+         the smaller of gamma_k and 10 sqrt(k) u, or what tensor cores cut off, and of the activation, rounded to its type",
         shape.experts
     )
 }
 
 /// Compares the results.
-pub fn forward(
+pub fn forward<T: Lane>(
     outcome: &Outcome,
     shape: &Mixture,
     given: &Experts,
     out: usize,
-    seed: u64,
+    (unit, seed): (ArithmeticUnit, u64),
 ) -> Checked {
     let experts = compared(shape, seed);
     let of_rows = shape.capacity * shape.width;
     let errors = experts.iter().map(|expert| {
-        let right = exact(outcome, shape, given, *expert).forward();
-        worst(&wide_part(outcome, out, of_rows, *expert, of_rows), &right)
+        let right = exact::<T>(outcome, shape, given, *expert).forward();
+        let found = wide_part::<f32>(outcome, out, of_rows, *expert, of_rows);
+        worst(&found, &right)
     });
     Checked {
         error: errors.fold(0.0, f64::max),
-        tolerance: tolerance([shape.width, shape.hidden, 0]),
+        tolerance: tolerance::<T>(unit, [shape.width, shape.hidden, 0]),
         detail: summary(shape, experts.len(), "result"),
     }
 }
 
 /// Compares the gradients.
-pub fn backward(
+pub fn backward<T: Lane>(
     outcome: &Outcome,
     shape: &Mixture,
     given: &Experts,
     d_out: usize,
     gradients: &ExpertGradients,
-    seed: u64,
+    (unit, seed): (ArithmeticUnit, u64),
 ) -> Checked {
     let experts = compared(shape, seed);
     let Mixture {
@@ -245,17 +252,17 @@ pub fn backward(
         .get::<f32>(
         buffer,
     ) {
-        [] => super::kept_on_host(*shape, seed, is_up),
+        [] => super::kept_on_host::<T>(*shape, seed, is_up),
         found => found.to_vec(),
     });
     let errors = experts.iter().map(|expert| {
-        let right = exact(outcome, shape, given, *expert);
+        let right = exact::<T>(outcome, shape, given, *expert);
         let [gate, up] = [&gates, &ups].map(|values| {
             let first = *expert * capacity * hidden;
             let part = &values[first..][..right.rows * hidden];
             part.iter().map(|x| f64::from(*x)).collect::<Vec<_>>()
         });
-        let d_out = wide_part(
+        let d_out = wide_part::<T>(
             outcome,
             d_out,
             capacity * width,
@@ -271,13 +278,14 @@ pub fn backward(
             (w2, width * hidden),
         ];
         let errors = steps.iter().zip(&right).map(|((buffer, step), right)| {
-            worst(&wide_part(outcome, *buffer, *step, *expert, *step), right)
+            let found = wide_part::<f32>(outcome, *buffer, *step, *expert, *step);
+            worst(&found, right)
         });
         errors.fold(0.0, f64::max)
     });
     Checked {
         error: errors.fold(0.0, f64::max),
-        tolerance: tolerance([width, 2 * hidden, capacity]),
+        tolerance: tolerance::<T>(unit, [width, 2 * hidden, capacity]),
         detail: summary(shape, experts.len(), "gradient"),
     }
 }
