@@ -10,6 +10,7 @@ pub mod items;
 #[cfg(test)]
 mod odd;
 pub mod privacy;
+pub mod progress;
 pub mod quality;
 pub mod random;
 pub mod table;

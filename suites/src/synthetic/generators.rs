@@ -18,11 +18,12 @@ pub mod spectra;
 use serde::{Deserialize, Serialize};
 
 use super::privacy::PrivacyError;
+use super::progress::Progress;
 use super::table::{Column, Table, TableError};
 use marginal::Marginal;
 
-/// Version of a model on disk: 2 where a declared table is in it, and otherwise 1.
-pub const MODEL_SCHEMA: u32 = 2;
+/// Version of a model on disk: 3 where types of a file's columns are in it, 2 where a declared table is, and otherwise 1.
+pub const MODEL_SCHEMA: u32 = 3;
 
 /// Why nothing can be learned.
 #[derive(Debug, thiserror::Error)]
@@ -112,15 +113,20 @@ fn check(columns: &[Named]) -> Result<(), String> {
 ///
 /// # Errors
 /// If there is nothing to learn from.
-pub fn marginals(table: &Table) -> Result<Vec<Named>, TableError> {
+pub fn marginals(table: &Table, progress: &Progress) -> Result<Vec<Named>, TableError> {
     if table.rows() == 0 {
         return Err(TableError::Table(
             "the table has no rows: nothing can be learned from it".into(),
         ));
     }
-    let learn = |column: &Column| Named {
-        name: column.name.clone(),
-        marginal: Marginal::learn(&column.values),
+    progress.begin("distributions of columns", table.columns.len());
+    let learn = |column: &Column| {
+        let marginal = Marginal::learn(&column.values);
+        progress.step();
+        Named {
+            name: column.name.clone(),
+            marginal,
+        }
     };
     Ok(table.columns.iter().map(learn).collect())
 }

@@ -112,19 +112,36 @@ impl Bits for Draws {
     }
 }
 
-/// Bits of the operating system that nobody can foresee: what noise must be made of, where data are private.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Secret;
+/// Bits of the operating system that nobody can foresee: what noise must be made of, where data are private. They are asked for some
+/// thousand at a time, for to ask takes longer than all else that noise needs. Neither copied nor shown: no bit is used twice.
+pub struct Secret {
+    bytes: [u8; 1 << 12],
+    used: usize,
+}
+
+impl Default for Secret {
+    fn default() -> Self {
+        let bytes = [0; 1 << 12];
+        Self {
+            used: bytes.len(),
+            bytes,
+        }
+    }
+}
 
 impl Bits for Secret {
     /// # Panics
     /// If the system has no random numbers.
     fn word(&mut self) -> u32 {
-        getrandom::u32().expect("random bits of the operating system")
-    }
-
-    fn long(&mut self) -> u64 {
-        getrandom::u64().expect("random bits of the operating system")
+        if self.used == self.bytes.len() {
+            getrandom::fill(&mut self.bytes).expect("random bits of the operating system");
+            self.used = 0;
+        }
+        let word = &mut self.bytes[self.used..][..4];
+        self.used += 4;
+        let drawn = u32::from_ne_bytes([word[0], word[1], word[2], word[3]]);
+        word.fill(0);
+        drawn
     }
 }
 
@@ -132,7 +149,7 @@ impl Bits for Secret {
 mod tests {
     use statrs::distribution::{ContinuousCDF as _, Normal};
 
-    use super::{Bits as _, Draws, normal_quantile};
+    use super::{Bits as _, Draws, Secret, normal_quantile};
 
     #[test]
     fn rows_have_draws_of_their_own() {
@@ -141,6 +158,18 @@ mod tests {
         assert_ne!(first(1, 2, 3), first(1, 2, 4));
         assert_ne!(first(1, 2, 3), first(1, 3, 3));
         assert_ne!(first(1, 2, 3), first(2, 2, 3));
+    }
+
+    #[test]
+    fn secret_bits_are_all_new_and_half_of_them_are_set() {
+        let mut secret = Secret::default();
+        let words: Vec<u32> = (0..5000).map(|_| secret.word()).collect();
+        let different: std::collections::HashSet<_> = words.iter().collect();
+        // Two of 5000 words are the same in one test of 340; two pairs are no chance.
+        assert!(different.len() > 4997, "{}", different.len());
+        let ones: u32 = words.iter().map(|word| word.count_ones()).sum();
+        // Six standard deviations of 160,000 bits.
+        assert!(ones.abs_diff(80_000) < 1200, "{ones}");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Tables of mixed columns, as generators learn from them and make them.
 //!
 //! A column holds numbers, categories, or keys (text of which nearly every value is different). What a file's text
-//! means is decided once, by [`schema`]; [`csv`], [`jsonl`] and [`parquet`] only carry it. What may not have been meant,
-//! [`doubts`] says.
+//! means is decided once, by [`schema`]; [`csv`], [`jsonl`] and [`parquet`] only carry it, with the types that the latter two
+//! have ([`cells`]). What may not have been meant, [`doubts`] says.
 
+pub mod cells;
 pub mod census;
 pub mod csv;
 pub mod doubts;
@@ -18,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use assay_protocol::{Digest, Failure};
+use cells::Cells;
 use rayon::prelude::*;
 use schema::Types;
 use thiserror::Error;
@@ -75,15 +77,27 @@ const CELL_BYTES: u64 = 48;
 
 /// That reading a file, which takes about so many bytes of memory, will not end this process.
 fn ensure_fits(path: &Path, bytes: u64) -> Result<(), TableError> {
-    assay_kernels::device::memory::ensure_fits(bytes).map_err(|failure| {
-        let words = match failure {
-            Failure::Skipped(words) | Failure::Failed(words) => words,
-        };
-        TableError::format(
-            path,
-            format!("{words}; take a sample of its rows, or a machine with more"),
-        )
+    lacking_memory(bytes).map_or(Ok(()), |words| {
+        let what = format!("{words}; take a sample of its rows, or a machine with more");
+        Err(TableError::format(path, what))
     })
+}
+
+/// That what is made of pairs of columns, which takes about so many bytes of memory, will not end this process.
+pub(super) fn ensure_pairs_fit(columns: usize, bytes: u64) -> Result<(), TableError> {
+    lacking_memory(bytes).map_or(Ok(()), |words| {
+        Err(TableError::Table(format!(
+            "{words}, for pairs of {columns} columns; leave columns out, or take the generator `independent`, which has no pairs"
+        )))
+    })
+}
+
+/// Why so many bytes are not to be had, in words.
+fn lacking_memory(bytes: u64) -> Option<String> {
+    match assay_kernels::device::memory::ensure_fits(bytes) {
+        Ok(()) => None,
+        Err(Failure::Skipped(words) | Failure::Failed(words)) => Some(words),
+    }
 }
 
 /// Columns of one length.
@@ -287,13 +301,14 @@ impl Table {
         Ok(Self { columns })
     }
 
-    /// A table of named columns of texts, as they are declared or else as what they mean.
+    /// A table of a file's columns, as they are declared or else as what they mean.
     ///
     /// # Errors
     /// If two have one name, or if texts are not what is declared of them.
-    fn of_columns(columns: Vec<(String, Vec<String>)>, types: &Types) -> Result<Self, TableError> {
-        let columns = columns.into_par_iter().map(|(name, texts)| {
-            let values = schema::read(types, &name, texts).map_err(TableError::Table)?;
+    fn of_columns(columns: Vec<Cells>, types: &Types) -> Result<Self, TableError> {
+        let columns = columns.into_par_iter().map(|column| {
+            let name = column.name.clone();
+            let values = schema::read(types, column).map_err(TableError::Table)?;
             Ok(Column { name, values })
         });
         Self::new(columns.collect::<Result<_, TableError>>()?)
@@ -392,7 +407,7 @@ impl Table {
             })?;
             let values = recoded(&column.values, &theirs.values).ok_or_else(|| {
                 TableError::Table(format!(
-                    "column `{name}` holds {} in one table and {} in the other",
+                    "column `{name}` holds {} in one table and {} in the other: declare what it holds, or mend one",
                     column.values.kind(),
                     theirs.values.kind()
                 ))
@@ -447,14 +462,6 @@ impl Values {
             Self::Category { .. } => "categories",
             Self::Key { .. } => "keys",
         }
-    }
-
-    /// Whether its categories are nothing but truth values: files whose form knows such have them so.
-    fn are_truths(&self) -> bool {
-        let Self::Category { labels, .. } = self else {
-            return false;
-        };
-        !labels.is_empty() && labels.iter().all(|label| TRUTHS.contains(&label.as_str()))
     }
 
     /// How many categories occur; `None` where it holds none.

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use assay_kernels::device;
 use assay_protocol::{
     CaseSpec, Catalog, DeviceKind, DeviceSelector, Digest, Direction, Failure, Measured, Metric,
-    MetricKind, ParamValue, ParameterInfo, ParameterKind, Prepared, TimingMode, Unit, Verification,
-    Work, Workload, WorkloadInfo,
+    MetricKind, ParamValue, ParameterInfo, ParameterKind, Params, Prepared, TimingMode, Unit,
+    Verification, Work, Workload, WorkloadInfo,
 };
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -23,6 +23,7 @@ use super::generators::independent::Independent;
 use super::generators::mst::Mst;
 use super::generators::{FitError, Model};
 use super::privacy::Budget;
+use super::progress::Progress;
 use super::quality::constraints::Declared;
 use super::quality::copies;
 use super::quality::marginals;
@@ -64,10 +65,11 @@ pub fn fit(
     budget: Option<Budget>,
     noise: Noise,
 ) -> Result<Model, FitError> {
-    fit_declared(generator, table, &[], budget, noise)
+    fit_declared(generator, table, &[], budget, noise, &Progress::default())
 }
 
-/// As [`fit`], where some columns are declared: `mst` then takes nothing from the table that the declaration says.
+/// As [`fit`], where some columns are declared: `mst` then takes nothing from the table that the declaration says. `progress` says how
+/// far it is.
 ///
 /// # Errors
 /// As [`fit`].
@@ -77,17 +79,23 @@ pub fn fit_declared(
     declared: &[ColumnSchema],
     budget: Option<Budget>,
     noise: Noise,
+    progress: &Progress,
 ) -> Result<Model, FitError> {
     match generator {
-        "independent" => Ok(Model::Independent(Independent::fit(table)?)),
-        "copula" => Ok(Model::Copula(Copula::fit(table)?)),
+        "independent" => Ok(Model::Independent(Independent::fit_telling(
+            table, progress,
+        )?)),
+        "copula" => Ok(Model::Copula(Copula::fit_telling(table, progress)?)),
         "mst" => {
             let budget = budget.map_or_else(|| Budget::usual(1.0, table.rows()), Ok)?;
             let model = match noise {
-                Noise::Secret => Mst::fit_declared(table, declared, budget, &mut Secret)?,
+                Noise::Secret => {
+                    Mst::fit_declared(table, declared, budget, &mut Secret::default(), progress)?
+                }
                 Noise::Seeded(seed) => {
                     let mut draws = Draws::of_row(seed, NOISE_STREAM, 0);
-                    let mut model = Mst::fit_declared(table, declared, budget, &mut draws)?;
+                    let mut model =
+                        Mst::fit_declared(table, declared, budget, &mut draws, progress)?;
                     model.caveats.push(SEEDED.into());
                     model
                 }
@@ -111,14 +119,21 @@ pub enum Synthesis {
     Rows,
 }
 
+impl Synthesis {
+    /// What suites call it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fit => "synth-fit",
+            Self::Rows => "synth-rows",
+        }
+    }
+}
+
 impl Catalog for Synthesis {
     fn info(&self) -> WorkloadInfo {
-        let (name, summary) = match self {
-            Self::Fit => ("synth-fit", "learns a census-like table of mixed columns"),
-            Self::Rows => (
-                "synth-rows",
-                "makes rows of a census-like table that was learned",
-            ),
+        let summary = match self {
+            Self::Fit => "learns a census-like table of mixed columns",
+            Self::Rows => "makes rows of a census-like table that was learned",
         };
         let integer = |name: &str, default: Option<i64>| ParameterInfo {
             name: name.into(),
@@ -156,7 +171,7 @@ impl Catalog for Synthesis {
             devices: vec![],
         };
         WorkloadInfo {
-            name: name.into(),
+            name: self.name().into(),
             summary: summary.into(),
             definition: 1,
             parameters: vec![
@@ -207,19 +222,47 @@ struct Case {
     peak: Option<f64>,
 }
 
+/// Whether parameters of a workload are such as it takes, as far as their types and choices do not say: what a suite demands, within which
+/// budget. Asked when a suite is planned; of other workloads than these two there is nothing to be asked.
+///
+/// # Errors
+/// The parameter, and what is wrong with it.
+pub fn check_parameters(workload: &str, params: &Params) -> Result<(), String> {
+    if ![Synthesis::Fit, Synthesis::Rows]
+        .map(Synthesis::name)
+        .contains(&workload)
+    {
+        return Ok(());
+    }
+    let rows = params.get("rows").and_then(ParamValue::as_u64);
+    check_rows(rows.unwrap_or(1))?;
+    budget(params, rows.unwrap_or(1))?;
+    demands(params).map(drop)
+}
+
+fn check_rows(rows: u64) -> Result<(), String> {
+    if rows < MOST_ROWS {
+        return Ok(());
+    }
+    Err(format!(
+        "parameter `rows` is {rows}: expected fewer than 2^44, which is as many as a seed has"
+    ))
+}
+
+/// What may be spent on privacy. Manifests of before have no such parameter.
+fn budget(params: &Params, rows: u64) -> Result<Budget, String> {
+    let epsilon = params.get("epsilon").and_then(ParamValue::as_f64);
+    Budget::usual(epsilon.unwrap_or(1.0), rows as usize)
+        .map_err(|error| format!("parameter `epsilon`: {error}"))
+}
+
 /// What a case demands of scores. Manifests of before have neither parameter.
-fn demands(case: &CaseSpec) -> Result<Vec<Requirement>, String> {
-    let text = case
-        .params
-        .get("require")
-        .map_or(Some(""), ParamValue::as_str);
+fn demands(params: &Params) -> Result<Vec<Requirement>, String> {
+    let text = params.get("require").map_or(Some(""), ParamValue::as_str);
     let text = text.ok_or("parameter `require`: expected a text")?;
     let mut demands = Requirement::parse_all(text)
         .map_err(|what| format!("parameter `require`: {what}; several are separated by commas"))?;
-    let quality = case
-        .params
-        .get("quality")
-        .map_or(Some(0.0), ParamValue::as_f64);
+    let quality = params.get("quality").map_or(Some(0.0), ParamValue::as_f64);
     let quality = quality
         .filter(|quality| (0.0..=1.0).contains(quality))
         .ok_or("parameter `quality`: expected a number from 0, for nothing demanded, to 1")?;
@@ -233,11 +276,7 @@ fn demands(case: &CaseSpec) -> Result<Vec<Requirement>, String> {
 fn check_size(rows: u64, columns: usize) -> Result<(), Failure> {
     /// Of a cell in the table, in what is made of it, and on the way there.
     const CELL_BYTES: u64 = 48;
-    if rows >= MOST_ROWS {
-        return Err(Failure::Failed(format!(
-            "parameter `rows` is {rows}: expected fewer than 2^44, which is as many as a seed has"
-        )));
-    }
+    check_rows(rows).map_err(Failure::Failed)?;
     let cells = rows.saturating_mul(columns as u64);
     device::memory::ensure_fits(cells.saturating_mul(CELL_BYTES))
 }
@@ -268,14 +307,8 @@ impl Case {
             .get("generator")
             .and_then(ParamValue::as_str)
             .unwrap_or(GENERATORS[0]);
-        let epsilon = case
-            .params
-            .get("epsilon")
-            .and_then(ParamValue::as_f64)
-            .unwrap_or(1.0);
-        let budget = Budget::usual(epsilon, rows as usize)
-            .map_err(|error| Failure::Failed(format!("parameter `epsilon`: {error}")))?;
-        let demands = demands(case).map_err(Failure::Failed)?;
+        let budget = budget(&case.params, rows).map_err(Failure::Failed)?;
+        let demands = demands(&case.params).map_err(Failure::Failed)?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads as usize)
             .build()

@@ -9,6 +9,7 @@ mod files;
 mod fit;
 mod make;
 mod model;
+mod progress;
 mod sample;
 mod score;
 mod sheet;

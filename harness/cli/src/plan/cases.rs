@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, ensure};
 use assay_protocol::{
     DeviceKind, DeviceSelector, Digest, Hello, ParamValue, Params, TimingMode, U64, WorkloadInfo,
 };
 use assay_record::manifest::BUILTIN_WORKER;
 use assay_record::validate::MAX_CASES;
 use assay_record::{Case, Policy, WorkloadRef, canonical};
+use assay_suites::synthetic::workload::check_parameters;
 use serde_json::json;
 
 use super::parameters::{Parameters, closest};
@@ -271,10 +272,11 @@ fn make_case(
     timing: TimingMode,
     policy: Policy,
 ) -> Result<Case> {
-    if let WorkloadRef::Worker { worker, .. } = &workload {
+    if let WorkloadRef::Worker { worker, name, .. } = &workload {
         sources::texts(&params).try_for_each(|text| sources::check(text))?;
         if worker == BUILTIN_WORKER {
             check_save(&params)?;
+            check_parameters(name, &params).map_err(Error::msg)?;
         }
     }
     // A command has one mode, which goes without saying.

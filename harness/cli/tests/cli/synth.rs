@@ -464,6 +464,69 @@ fn what_the_machine_lacks_is_told_apart_from_bad_input() {
 }
 
 #[test]
+fn what_has_no_room_on_the_disk_is_refused_with_how_much_is_missing() {
+    let place = with_people();
+    place.assay("synth fit people.csv -o model.json").exits(0);
+    place.write("t.toml", "schema = 1\n[[table]]\nname = \"t\"\nrows = 9999999999999\ncolumn = [{ type = \"key\", name = \"id\" }]\n");
+    let many = 9_999_999_999_999_u64;
+    for (command, file, words) in [
+        // Known before the first is made.
+        (
+            format!("make spectra --items {many} -o x.npy"),
+            "x.npy",
+            "9999999999999 items take ",
+        ),
+        (
+            format!("make pictures --items {many} -o x.npy --labels x.csv"),
+            "x.npy",
+            "items take ",
+        ),
+        // Known by the first ones.
+        (
+            format!("make grammar --items {many} -o x.txt"),
+            "x.txt",
+            " take about ",
+        ),
+        (
+            format!("make grammar --items {many} -o x.jsonl"),
+            "x.jsonl",
+            " take about ",
+        ),
+        (
+            format!("census --rows {many} -o x.csv"),
+            "x.csv",
+            " take about ",
+        ),
+        (
+            format!("sample model.json --rows {many} -o x.parquet"),
+            "x.parquet",
+            " take about ",
+        ),
+        ("tables t.toml -o .".into(), "t.csv", " take about "),
+    ] {
+        place
+            .assay(&format!("synth {command}"))
+            .exits(3)
+            .says(file)
+            .says(words)
+            .says("are missing");
+        for left in [
+            file.to_owned(),
+            format!("{file}.unfinished"),
+            "x.csv".into(),
+        ] {
+            assert!(!place.path(&left).exists(), "{command}: {left}");
+        }
+    }
+    // More bytes than there are numbers for.
+    place
+        .assay(&format!(
+            "synth make spectra --items {many} --set points=1048576 -o x.npy"
+        ))
+        .refuses(&["x.npy", "more than a file can hold"]);
+}
+
+#[test]
 fn outputs_that_do_not_do_are_refused_before_the_work() {
     let place = with_people();
     let before = place.read("people.csv");

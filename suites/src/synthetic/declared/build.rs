@@ -185,7 +185,7 @@ fn labels(labels: &[String], weights: &[f64]) -> Result<Kind, String> {
     if labels.is_empty() || labels.iter().any(|label| label.trim().is_empty()) {
         return Err("`labels`: expected at least one, and none of them empty".into());
     }
-    // They are written as texts and read back, as a check of the table has to.
+    // They are written as texts and read back, as a check of the table has to; that they are labels, and no numbers, it is told.
     let read_back = |label: &&String| {
         let alone = schema::learn(vec![(*label).clone(), "a word".into()]);
         matches!(alone, Values::Category { labels, .. } if labels.contains(label))
@@ -194,15 +194,6 @@ fn labels(labels: &[String], weights: &[f64]) -> Result<Kind, String> {
         return Err(format!(
             "`labels` has {label:?}, which reads back as another value, or as a missing one: take one without blanks around it that stands for nothing else"
         ));
-    }
-    if labels
-        .iter()
-        .all(|label| label.trim().parse::<f64>().is_ok())
-    {
-        return Err(
-            "`labels` are all numbers, and would read back as such: make it a column of numbers"
-                .into(),
-        );
     }
     if let Some(label) = twice(labels.iter().map(String::as_str)) {
         return Err(format!("`labels` has `{label}` twice"));

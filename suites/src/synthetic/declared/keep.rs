@@ -191,8 +191,11 @@ impl TableSchema {
 mod tests {
     use serde_json::json;
 
-    use super::{Drawn, Keeper, MOST_DRAWS, Table, TableSchema, Values, rules};
+    use super::{
+        ColumnSchema, Drawn, Keeper, MOST_DRAWS, Model, Table, TableSchema, Values, rules,
+    };
     use crate::synthetic::privacy::Budget;
+    use crate::synthetic::progress::Progress;
     use crate::synthetic::table::{categories, census, table_of};
     use crate::synthetic::workload::{GENERATORS, Noise, fit_declared};
 
@@ -229,6 +232,24 @@ mod tests {
         .unwrap()
     }
 
+    fn fitted(
+        generator: &str,
+        table: &Table,
+        declared: &[ColumnSchema],
+        budget: Option<Budget>,
+    ) -> Model {
+        let progress = Progress::default();
+        fit_declared(
+            generator,
+            table,
+            declared,
+            budget,
+            Noise::Seeded(1),
+            &progress,
+        )
+        .unwrap()
+    }
+
     #[test]
     fn rows_of_every_generator_keep_to_what_is_declared_whoever_makes_them() {
         let (real, declared) = (close(2000), declared());
@@ -236,8 +257,7 @@ mod tests {
         for generator in GENERATORS {
             let learned = declared.learnable(&real);
             let columns = &declared.column;
-            let model =
-                fit_declared(generator, &learned, columns, budget, Noise::Seeded(1)).unwrap();
+            let model = fitted(generator, &learned, columns, budget);
             let keeper = Keeper::new(&model, &declared, 5000).unwrap();
             let (all, drawn) = keeper.rows(7, 0, 3000).unwrap();
             let broken = rules(&declared, &all, &[].into()).unwrap();
@@ -265,14 +285,7 @@ mod tests {
     fn what_keeps_to_nothing_comes_out_as_it_is_drawn_and_is_counted() {
         let mut declared = declared();
         let real = close(200);
-        let model = fit_declared(
-            "independent",
-            &declared.learnable(&real),
-            &[],
-            None,
-            Noise::Secret,
-        );
-        let model = model.unwrap();
+        let model = fitted("independent", &declared.learnable(&real), &[], None);
         // No row has the one label that there is.
         let other = json!({"type": "category", "name": "kind", "labels": ["d"]});
         declared.column[3] = serde_json::from_value(other).unwrap();
@@ -292,8 +305,7 @@ mod tests {
     #[test]
     fn too_many_rows_and_other_columns_are_refused() {
         let declared = declared();
-        let model =
-            |table: &Table| fit_declared("copula", table, &[], None, Noise::Secret).unwrap();
+        let model = |table: &Table| fitted("copula", table, &[], None);
         let own = model(&declared.learnable(&close(100)));
         let error = Keeper::new(&own, &declared, 10_001).err().unwrap();
         assert!(

@@ -18,6 +18,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Cell, Named, assemble, marginals, places};
+use crate::synthetic::progress::Progress;
 use crate::synthetic::random::{Bits as _, Draws};
 use crate::synthetic::table::{Table, TableError};
 use score::Latent;
@@ -41,16 +42,27 @@ pub struct Copula {
 impl Copula {
     /// Learns the columns of a table and how they hang together.
     pub fn fit(table: &Table) -> Result<Self, TableError> {
-        let mut columns = marginals(table)?;
+        Self::fit_telling(table, &Progress::default())
+    }
+
+    /// As [`Copula::fit`], and says how far it is.
+    pub fn fit_telling(table: &Table, progress: &Progress) -> Result<Self, TableError> {
+        let mut columns = marginals(table, progress)?;
+        progress.begin("order of labels", 0);
         let orders = score::orders(table);
         for (column, order) in columns.iter_mut().zip(&orders) {
             score::reorder(&mut column.marginal, order);
         }
+        progress.begin("scores of columns", table.columns.len());
         let mut latents: Vec<Latent> = table
             .columns
             .par_iter()
             .zip(&orders)
-            .map(|(column, order)| Latent::of_values(&column.values, order))
+            .map(|(column, order)| {
+                let latent = Latent::of_values(&column.values, order);
+                progress.step();
+                latent
+            })
             .collect();
         let mut indicators = Vec::new();
         for column in &table.columns {
@@ -62,7 +74,7 @@ impl Copula {
             columns,
             indicators,
             orders,
-            factor: correlation::factor(&latents),
+            factor: correlation::factor(&latents, progress)?,
         })
     }
 

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Cell, Named, assemble, marginals, places};
+use crate::synthetic::progress::Progress;
 use crate::synthetic::random::{Bits as _, Draws};
 use crate::synthetic::table::{Table, TableError};
 
@@ -20,8 +21,13 @@ pub struct Independent {
 impl Independent {
     /// Learns each column of a table.
     pub fn fit(table: &Table) -> Result<Self, TableError> {
+        Self::fit_telling(table, &Progress::default())
+    }
+
+    /// As [`Independent::fit`], and says how far it is.
+    pub fn fit_telling(table: &Table, progress: &Progress) -> Result<Self, TableError> {
         Ok(Self {
-            columns: marginals(table)?,
+            columns: marginals(table, progress)?,
         })
     }
 

@@ -196,6 +196,7 @@ mod tests {
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     use super::table_of;
+    use crate::synthetic::table::cells::CellTypes;
     use crate::synthetic::table::{Values, csv, jsonl, parquet as table_parquet};
 
     /// A line, as whoever reads a file makes it of both fields.
@@ -229,7 +230,7 @@ mod tests {
         );
         let table = table_of(lines.clone());
         let mut written = Vec::new();
-        jsonl::write_to(&mut written, &table).unwrap();
+        jsonl::write_to(&mut written, &table, &CellTypes::new()).unwrap();
         let written = String::from_utf8(written).unwrap();
         let found = written.lines().map(|row| {
             let row: serde_json::Value = serde_json::from_str(row).unwrap();

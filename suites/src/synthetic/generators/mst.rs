@@ -24,9 +24,11 @@ use crate::synthetic::declared::ColumnSchema;
 use crate::synthetic::privacy::accountant::{Accountant, Entry};
 use crate::synthetic::privacy::discrete::{self, Rational};
 use crate::synthetic::privacy::{Budget, zcdp};
+use crate::synthetic::progress::Progress;
 use crate::synthetic::random::{Bits, Draws};
 use crate::synthetic::table::{Column, Table};
 use domain::Domain;
+use select::Levels;
 use tree::Tree;
 
 /// Random stream of its rows.
@@ -65,15 +67,17 @@ struct Measured {
 impl Mst {
     /// Learns a table within a budget. `bits` decide the noise: [`super::super::random::Secret`] where the table is private.
     pub fn fit(table: &Table, budget: Budget, bits: &mut impl Bits) -> Result<Self, FitError> {
-        Self::fit_declared(table, &[], budget, bits)
+        Self::fit_declared(table, &[], budget, bits, &Progress::default())
     }
 
     /// As [`Mst::fit`], where some columns are declared: their ranges and texts are those of the declaration, whatever the table has.
+    /// `progress` says how far it is.
     pub fn fit_declared(
         table: &Table,
         declared: &[ColumnSchema],
         budget: Budget,
         bits: &mut impl Bits,
+        progress: &Progress,
     ) -> Result<Self, FitError> {
         let of_name = |name: &str| declared.iter().find(|column| column.name() == name);
         let mut domains: Vec<Domain> = table
@@ -82,7 +86,7 @@ impl Mst {
             .map(|c| Domain::of(&c.values, of_name(&c.name)))
             .collect();
         // Nothing is kept of it but that there are rows.
-        marginals(table)?;
+        marginals(table, progress)?;
         let mut accountant = Accountant::new(budget);
         // Where there are no pairs, all is for the one column.
         let third = match table.columns.len() {
@@ -91,11 +95,13 @@ impl Mst {
         };
         let fine: Vec<Vec<u32>> = levels(table, &domains);
         let mut singles = Vec::new();
+        progress.begin("counts of columns", table.columns.len());
         for ((column, domain), levels) in table.columns.iter().zip(&domains).zip(&fine) {
             let what = format!("marginal of `{}`", column.name);
             let share = third / table.columns.len() as f64;
             let counts = histogram(levels, domain.levels());
             singles.push(measure(&counts, &what, share, &mut accountant, bits)?);
+            progress.step();
         }
         for (domain, single) in domains.iter_mut().zip(&mut singles) {
             domain.compress(single);
@@ -105,7 +111,13 @@ impl Mst {
         let mut edges = Vec::new();
         let mut pairs = Vec::new();
         if table.columns.len() > 1 {
-            edges = select::tree(&coarse, &sizes, &singles, third, &mut accountant, bits)?;
+            let columns = Levels {
+                of_rows: &coarse,
+                sizes: &sizes,
+                singles: &singles,
+            };
+            edges = select::tree(&columns, third, &mut accountant, bits, progress)?;
+            progress.begin("counts along the edges", edges.len());
             for (a, b) in &edges {
                 let what = format!(
                     "marginal of `{}` and `{}`",
@@ -114,6 +126,7 @@ impl Mst {
                 let share = third / edges.len() as f64;
                 let counts = select::joint(&coarse[*a], &coarse[*b], sizes[*a], sizes[*b]);
                 pairs.push(measure(&counts, &what, share, &mut accountant, bits)?);
+                progress.step();
             }
         }
         let columns = table

@@ -7,11 +7,17 @@ use std::path::Path;
 
 use csv_core::{ReadRecordResult, WriteResult};
 
+use super::cells::{Cells, Source};
 use super::file::Reading;
 use super::{CELL_BYTES, Table, TableError, ensure_fits};
 
 /// What some programs put before the first line.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What to say of bytes that are no text.
+pub(super) const NO_UTF_8: &str =
+    "bytes that are no UTF-8; convert the file first, as with `iconv -f latin1 -t utf-8`";
+pub(super) const UTF_16: &str = "has a byte of 0, as UTF-16 has them and text does not; convert the file first, as with `iconv -f utf-16 -t utf-8`";
 
 /// What separates fields where nobody says otherwise.
 const COMMA: u8 = b',';
@@ -20,7 +26,7 @@ const OTHERS: [(u8, &str); 3] = [(b';', "';'"), (b'\t', "tab"), (b'|', "'|'")];
 
 /// Reads a file. Nothing is guessed and nothing left out: a line with more or fewer fields than the first, with bytes that
 /// are no UTF-8, or a first line that other signs than commas seem to separate, is an error that names it.
-pub fn read(path: &Path, reading: &Reading) -> Result<Table, TableError> {
+pub fn read(path: &Path, reading: &Reading) -> Result<Source, TableError> {
     let file = std::fs::File::open(path).map_err(TableError::io(path))?;
     read_from(file, path, reading)
 }
@@ -30,7 +36,7 @@ pub fn read_from(
     mut input: impl Read,
     path: &Path,
     reading: &Reading,
-) -> Result<Table, TableError> {
+) -> Result<Source, TableError> {
     let mut bytes = Vec::new();
     input
         .read_to_end(&mut bytes)
@@ -44,9 +50,7 @@ pub fn read_from(
     ensure_fits(path, CELL_BYTES * ends.count() as u64)?;
     if let Some(place) = text.iter().position(|byte| *byte == 0) {
         let line = text[..place].split(|byte| *byte == b'\n').count();
-        return Err(wrong(format!(
-            "line {line} has a byte of 0, as UTF-16 has them and text does not; convert the file first, as with `iconv -f utf-16 -t utf-8`"
-        )));
+        return Err(wrong(format!("line {line} {UTF_16}")));
     }
     let mut records = Records::of(text, delimiter);
     let Some(header) = records.next().transpose().map_err(wrong)? else {
@@ -85,8 +89,12 @@ pub fn read_from(
             "line {line} opens a quote that is never closed, so that all behind it is one field: close it, or double a quote that is text"
         )));
     }
-    let columns = header.fields.iter().map(|name| name.trim().to_owned());
-    Table::of_columns(columns.zip(texts).collect(), &reading.types)
+    let columns = header.fields.iter().zip(texts).map(|(name, texts)| Cells {
+        name: name.trim().to_owned(),
+        texts,
+        ..Cells::default()
+    });
+    Source::of(columns.collect(), &reading.types)
         .map_err(|error| TableError::format(path, error.to_string()))
 }
 
@@ -171,15 +179,15 @@ impl<'a> Records<'a> {
     /// Fields `0..count`, which end where it is noted.
     fn fields(&self, count: usize, line: u64) -> Result<Record, String> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let fields = starts.zip(&self.ends).take(count).enumerate().map(|(index, (start, end))| {
-            let field = std::str::from_utf8(&self.text[start..*end]).map_err(|_| {
-                format!(
-                    "line {line}, field {}: bytes that are no UTF-8; convert the file first, as with `iconv -f latin1 -t utf-8`",
-                    index + 1
-                )
-            })?;
-            Ok(field.to_owned())
-        });
+        let fields = starts
+            .zip(&self.ends)
+            .take(count)
+            .enumerate()
+            .map(|(index, (start, end))| {
+                let field = std::str::from_utf8(&self.text[start..*end])
+                    .map_err(|_| format!("line {line}, field {}: {NO_UTF_8}", index + 1))?;
+                Ok(field.to_owned())
+            });
         let fields = fields.collect::<Result<_, String>>()?;
         Ok(Record { line, fields })
     }
@@ -304,7 +312,7 @@ mod tests {
     use super::write_to;
 
     fn read_from(bytes: &[u8], path: &Path) -> Result<Table, super::TableError> {
-        super::read_from(bytes, path, &Reading::default())
+        super::read_from(bytes, path, &Reading::default()).map(|source| source.table)
     }
 
     fn error(bytes: &[u8]) -> String {
@@ -361,7 +369,10 @@ mod tests {
                 delimiter: Some(delimiter),
                 ..Reading::default()
             };
-            let read = |text: &str| super::read_from(text.as_bytes(), Path::new("t.csv"), &reading);
+            let read = |text: &str| {
+                super::read_from(text.as_bytes(), Path::new("t.csv"), &reading)
+                    .map(|source| source.table)
+            };
             let with_commas = "a,b\n1,x\n2,\n";
             assert_eq!(read(&text).unwrap(), read(with_commas).unwrap());
             let ragged = read(&format!("{text}3\n")).unwrap_err().to_string();

@@ -1,9 +1,11 @@
-//! What the owner of a table should hear before it is learned: texts that would be given out, and columns of numbers that
-//! bad cells make text.
+//! What the owner of a table should hear before it is learned: texts that would be given out, and columns that may have been meant
+//! for others than they are taken for.
 //!
 //! The words name rows and values: they are for who holds the table, and never for a model or a card.
 
-use super::{Column, Table, Values, schema};
+use super::cells::{CellType, Seen, Source};
+use super::schema::Types;
+use super::{Column, Values, schema};
 
 /// Values from which on a column of text may have been meant for one of numbers.
 const LEAST_NUMBERS: usize = 10;
@@ -14,34 +16,152 @@ const NAME_PERCENT: usize = 80;
 /// Characters of a text that are shown.
 const SHOWN: usize = 40;
 
-/// A sentence for each, in the order of columns.
-pub fn doubts(table: &Table) -> Vec<String> {
-    let of_column = |column| [bad_cells(column), given_out(column)];
-    table.columns.iter().flat_map(of_column).flatten().collect()
+/// A sentence for each, in the order of columns. Of what is declared it is not asked what else it may be.
+pub fn doubts(source: &Source, declared: &Types) -> Vec<String> {
+    let of_column = |(column, seen): (&Column, &Seen)| {
+        let is_declared = declared.contains_key(&column.name);
+        let taken = taken_for_text(column, seen).filter(|_| !is_declared);
+        [empty(column), mixed(column, seen), taken, given_out(column)]
+    };
+    let columns = source.table.columns.iter().zip(&source.seen);
+    columns.flat_map(of_column).flatten().collect()
 }
 
-/// That most values of a column of text are numbers, and where the first is that is none.
-fn bad_cells(column: &Column) -> Option<String> {
+/// That a column has no value at all.
+fn empty(column: &Column) -> Option<String> {
     let Column { name, values } = column;
-    if matches!(values, Values::Number { .. }) {
+    (values.missing() == values.len())
+        .then(|| format!("column `{name}` has no value in any row, and none will be made"))
+}
+
+/// That a file has numbers, texts and truth values in one column.
+fn mixed(column: &Column, seen: &Seen) -> Option<String> {
+    let Column { name, values } = column;
+    let first = seen.first_other.filter(|_| seen.is_mixed())?;
+    let counts = seen.counts();
+    let present = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = present
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    let taken = match values {
+        Values::Number { .. } => "taken for numbers, as declared",
+        _ => "taken for text, and made as text",
+    };
+    Some(format!(
+        "column `{name}` mixes {}, row {} being the first that differs from those before it: all are {taken}; write all as one type if that is not meant",
+        counts.join(" and "),
+        first + 1
+    ))
+}
+
+/// That a column that is no column of numbers looks like one, or nearly.
+fn taken_for_text(column: &Column, seen: &Seen) -> Option<String> {
+    if matches!(column.values, Values::Number { .. }) || seen.is_mixed() {
         return None;
     }
-    let is_there = |row: &usize| !values.text(*row).is_empty();
-    let is_bad = |row: &usize| !schema::is_number(&values.text(*row));
-    let present = (0..values.len()).filter(is_there).count();
-    let mut bad = (0..values.len()).filter(is_there).filter(is_bad);
-    let first = bad.next()?;
-    let count = 1 + bad.count();
-    let is_meant_for_numbers =
-        present >= LEAST_NUMBERS && (present - count) * 100 >= present * NUMBER_PERCENT;
-    is_meant_for_numbers.then(|| {
-        let text: String = values.text(first).chars().take(SHOWN).collect();
+    match seen.cell_type() {
+        Some(CellType::Text) => quoted(column),
+        Some(CellType::Truth) => None,
+        Some(CellType::Integer | CellType::Float) => unfit(column),
+        None => bad_cells(column),
+    }
+}
+
+/// The rows of a column that have a value, with it.
+fn present(values: &Values) -> impl Iterator<Item = (usize, std::borrow::Cow<'_, str>)> {
+    let texts = (0..values.len()).map(|row| (row, values.text(row)));
+    texts.filter(|(_, text)| !text.is_empty())
+}
+
+/// That so many of as many values are numbers that the column may have been meant for one of such.
+fn are_most(numbers: usize, of: usize) -> bool {
+    of >= LEAST_NUMBERS && numbers * 100 >= of * NUMBER_PERCENT
+}
+
+fn shown(text: &str) -> String {
+    format!("{:?}", text.chars().take(SHOWN).collect::<String>())
+}
+
+/// That the texts of a file with types are mostly numbers.
+fn quoted(column: &Column) -> Option<String> {
+    let Column { name, values } = column;
+    let is_number = |text: &str| schema::is_number(text) || schema::not_a_number(text).is_some();
+    let count = present(values).filter(|(_, text)| is_number(text)).count();
+    let of = present(values).count();
+    let (row, first) = present(values).find(|(_, text)| is_number(text))?;
+    (count == of || are_most(count, of)).then(|| {
         format!(
-            "column `{name}` is taken for {}, though all but {count} of its {present} values are numbers: row {} has {text:?}, the first that is none; mend it, or leave it empty, if the column is one of numbers",
-            values.kind(),
-            first + 1
+            "column `{name}` holds texts in the file, {count} of {of} of which look like numbers, such as {} in row {}: they stay text, taken for {}; make them numbers in the file, or declare numbers with --schema, if they are meant to be",
+            shown(&first),
+            row + 1,
+            values.kind()
         )
     })
+}
+
+/// Why the numbers of a file with types are taken for text.
+fn unfit(column: &Column) -> Option<String> {
+    let Column { name, values } = column;
+    let (row, text) = present(values).find(|(_, text)| !schema::is_number(text))?;
+    let why = schema::not_a_number(&text).unwrap_or("it is no finite number");
+    Some(format!(
+        "column `{name}` holds numbers in the file and is taken for {}, for row {} has {}: {why}{}",
+        values.kind(),
+        row + 1,
+        text,
+        match values {
+            Values::Key { .. } => "; keys that are made are texts",
+            _ => "",
+        }
+    ))
+}
+
+/// That most values of a column of text are numbers, and where the first is that is none; or that its digits would lose something as
+/// numbers.
+fn bad_cells(column: &Column) -> Option<String> {
+    let Column { name, values } = column;
+    let of = present(values).count();
+    let bad = || present(values).filter(|(_, text)| !schema::is_number(text));
+    let (row, first) = bad().next()?;
+    let (count, text) = (bad().count(), shown(&first));
+    let why = schema::not_a_number(&first);
+    if let Some(why) = why
+        && bad().all(|(_, text)| schema::not_a_number(&text).is_some())
+    {
+        return Some(format!(
+            "column `{name}` is of digits, but {count} of its {of} values, row {} with {text} being the first, are none as numbers ({why}): it is taken for {}",
+            row + 1,
+            match values {
+                Values::Key { .. } => "keys, which are made anew",
+                _ => "categories, which are made as they are written",
+            }
+        ));
+    }
+    if are_most(of - count, of) {
+        return Some(format!(
+            "column `{name}` is taken for {}, though all but {count} of its {of} values are numbers: row {} has {text}, the first that is none; mend it, or leave it empty, if the column is one of numbers",
+            values.kind(),
+            row + 1
+        ));
+    }
+    let decorated = present(values)
+        .filter(|(_, text)| is_decorated(text))
+        .count();
+    are_most(decorated, of).then(|| {
+        format!(
+            "column `{name}` is taken for {}, though {decorated} of its {of} values would be numbers without the signs around or between their digits, as row {} with {text}: take these out if the column is one of numbers",
+            values.kind(),
+            row + 1
+        )
+    })
+}
+
+/// Whether a text is a number but for a currency, a percent sign, or marks between thousands.
+fn is_decorated(text: &str) -> bool {
+    let is_plain =
+        |letter: &char| !matches!(letter, '$' | '€' | '£' | '¥' | '%' | ',' | '\'' | '_' | ' ');
+    let plain: String = text.chars().filter(is_plain).collect();
+    schema::is_number(&plain)
 }
 
 /// That the texts of a column of categories mostly differ, as keys do, and are learned all the same.
@@ -58,15 +178,133 @@ fn given_out(column: &Column) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Column, Table, schema};
-    use super::doubts;
+    use super::super::cells::Cells;
+    use super::super::schema::Type;
+    use super::{CellType, Seen, Source, Types, doubts};
 
-    fn of(texts: impl IntoIterator<Item = String>) -> Vec<String> {
-        let column = Column {
+    fn source(texts: impl IntoIterator<Item = String>, seen: Seen, types: &Types) -> Source {
+        let cells = Cells {
             name: "c".into(),
-            values: schema::learn(texts.into_iter().collect()),
+            texts: texts.into_iter().collect(),
+            seen,
         };
-        doubts(&Table::new(vec![column]).unwrap())
+        Source::of(vec![cells], types).unwrap()
+    }
+
+    /// Of a file that has no types.
+    fn of(texts: impl IntoIterator<Item = String>) -> Vec<String> {
+        doubts(
+            &source(texts, Seen::default(), &Types::new()),
+            &Types::new(),
+        )
+    }
+
+    /// Of a file that has them.
+    fn of_typed<const N: usize>(cells: [(CellType, &str); N], types: &Types) -> Vec<String> {
+        let mut seen = Seen::default();
+        for (row, (cell_type, text)) in cells.iter().enumerate() {
+            seen.add(*cell_type, text, row);
+        }
+        let texts = cells.map(|(_, text)| text.to_owned());
+        doubts(&source(texts, seen, types), types)
+    }
+
+    #[test]
+    fn digits_that_numbers_would_lose_are_text_and_that_is_said() {
+        let words = |texts: &[&str]| of(texts.iter().map(|text| (*text).to_owned())).join("\n");
+        let padded = words(&["12", "007", "007", "12", "12"]);
+        for part in [
+            "column `c` is of digits",
+            "2 of its 5",
+            "row 2 with \"007\"",
+            "leading zeros",
+            "categories",
+        ] {
+            assert!(padded.contains(part), "{padded}");
+        }
+        let large = words(&["9007199254740993", "1", "1", "1", "1"]);
+        assert!(large.contains("2^53"), "{large}");
+        assert_eq!(words(&["12", "7", "x", "12", "x", "12"]), "");
+        assert_eq!(
+            words(&["", "NA"]),
+            "column `c` has no value in any row, and none will be made"
+        );
+    }
+
+    #[test]
+    fn numbers_with_signs_are_named() {
+        for form in ["$ {}", "{}%", "1,{}", "{} €"] {
+            let found = of((0..40).map(|row| form.replace("{}", &(100 + row % 9).to_string())));
+            let first = form.replace("{}", "100");
+            assert!(
+                found.len() == 1
+                    && found[0].contains("40 of its 40 values would be numbers")
+                    && found[0].contains(&first),
+                "{form}: {found:?}"
+            );
+        }
+        assert!(of((0..40).map(|row| format!("{} m", row % 9))).is_empty());
+    }
+
+    #[test]
+    fn what_a_file_says_is_not_changed_without_a_word() {
+        use CellType::{Float, Integer, Text, Truth};
+        let none = Types::new();
+        let quoted = of_typed([(Text, "12"), (Text, "12"), (Text, "7")], &none).join("\n");
+        assert!(
+            quoted.contains("3 of 3 of which look like numbers, such as \"12\" in row 1"),
+            "{quoted}"
+        );
+        let mixed = of_typed(
+            [(Integer, "1"), (Text, "NA"), (Text, "x"), (Integer, "1")],
+            &none,
+        )
+        .join("\n");
+        assert!(
+            mixed.contains("mixes 2 numbers and 1 texts, row 3 being the first"),
+            "{mixed}"
+        );
+        let mixed = of_typed(
+            [
+                (Truth, "true"),
+                (Text, "true"),
+                (Float, "1.5"),
+                (Truth, "true"),
+            ],
+            &none,
+        )
+        .join("\n");
+        assert!(
+            mixed.contains("1 numbers and 1 texts and 2 truth values, row 2"),
+            "{mixed}"
+        );
+        let large = of_typed(
+            [
+                (Integer, "9007199254740993"),
+                (Integer, "1"),
+                (Integer, "1"),
+            ],
+            &none,
+        )
+        .join("\n");
+        assert!(
+            large.contains("holds numbers in the file and is taken for categories")
+                && large.contains("2^53"),
+            "{large}"
+        );
+        let infinite = of_typed([(Float, "1"), (Float, "1"), (Float, "inf")], &none).join("\n");
+        assert!(
+            infinite.contains("row 3 has inf: it is no finite number"),
+            "{infinite}"
+        );
+        // A text for what is missing is none.
+        assert!(of_typed([(Integer, "1"), (Text, "NA"), (Integer, "2")], &none).is_empty());
+        let labels = vec!["12".to_owned(), "7".to_owned()];
+        let declared: Types = [("c".to_owned(), Type::Category { labels })].into();
+        assert!(of_typed([(Text, "12"), (Text, "12"), (Text, "7")], &declared).is_empty());
+        let numbers: Types = [("c".to_owned(), Type::Number { decimals: 0 })].into();
+        let mixed = of_typed([(Integer, "1"), (Text, "2")], &numbers).join("\n");
+        assert!(mixed.contains("taken for numbers, as declared"), "{mixed}");
     }
 
     /// Numbers of a few kinds or all different, and a word in place of some.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use assay_protocol::Digest;
 use sha2::{Digest as _, Sha256};
 
+use super::cells::{CellTypes, Source};
 use super::schema::Types;
 use super::{Table, TableError, csv, ensure_fits, jsonl, parquet};
 
@@ -46,11 +47,11 @@ pub struct Reading {
 
 /// Reads a table, if it fits into memory; what its columns hold is learned.
 pub fn read(path: &Path) -> Result<Table, TableError> {
-    read_as(path, &Reading::default())
+    Ok(read_as(path, &Reading::default())?.table)
 }
 
-/// Reads a table, if it fits into memory.
-pub fn read_as(path: &Path, reading: &Reading) -> Result<Table, TableError> {
+/// Reads a table, if it fits into memory, with what the file says of its columns.
+pub fn read_as(path: &Path, reading: &Reading) -> Result<Source, TableError> {
     let form = Form::of(path)?;
     if form != Form::Parquet {
         let length = std::fs::metadata(path).map_err(TableError::io(path))?.len();
@@ -71,8 +72,15 @@ pub struct Sink {
     unfinished: Unfinished,
     /// Bytes that an earlier run left.
     leftover: u64,
-    hasher: Arc<Mutex<Sha256>>,
+    written: Arc<Mutex<Written>>,
     writer: Writer,
+}
+
+/// What was written of a file.
+#[derive(Default)]
+struct Written {
+    hasher: Sha256,
+    bytes: u64,
 }
 
 /// What is written to until it is whole. Once it has its name there is nothing to take away.
@@ -117,22 +125,23 @@ fn begun(path: &Path) -> Result<(File, u64), TableError> {
 enum Writer {
     Bytes(Hashed),
     Csv(csv::Writer<Hashed>),
-    JsonLines(Hashed),
+    JsonLines(Hashed, CellTypes),
     Parquet(parquet::Writer<Hashed>),
 }
 
-/// A file whose bytes are hashed on their way. The hash is shared, since a writer keeps the file to its end.
+/// A file whose bytes are hashed and counted on their way. Both are shared, since a writer keeps the file to its end.
 struct Hashed {
     output: BufWriter<File>,
-    hasher: Arc<Mutex<Sha256>>,
+    written: Arc<Mutex<Written>>,
 }
 
 impl Write for Hashed {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.output.write(bytes)?;
-        let mut hasher = self.hasher.lock().unwrap_or_else(PoisonError::into_inner);
-        hasher.update(&bytes[..written]);
-        Ok(written)
+        let count = self.output.write(bytes)?;
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.hasher.update(&bytes[..count]);
+        written.bytes += count as u64;
+        Ok(count)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -141,8 +150,8 @@ impl Write for Hashed {
 }
 
 impl Sink {
-    /// Begins a file for tables with the columns of `like`.
-    pub fn create(path: &Path, like: &Table) -> Result<Self, TableError> {
+    /// Begins a file for tables with the columns of `like`. Where its form has types, columns have these if their values are such.
+    pub fn create(path: &Path, like: &Table, types: &CellTypes) -> Result<Self, TableError> {
         let form = Form::of(path)?;
         Self::begin(path, |output| {
             Ok(match form {
@@ -150,8 +159,8 @@ impl Sink {
                     output,
                     like.columns.iter().map(|c| c.name.as_str()),
                 )?),
-                Form::JsonLines => Writer::JsonLines(output),
-                Form::Parquet => Writer::Parquet(parquet::Writer::new(output, like)?),
+                Form::JsonLines => Writer::JsonLines(output, types.clone()),
+                Form::Parquet => Writer::Parquet(parquet::Writer::new(output, like, types)?),
             })
         })
     }
@@ -168,16 +177,16 @@ impl Sink {
         let unfinished = unfinished(path);
         let (file, leftover) = begun(&unfinished)?;
         let unfinished = Unfinished(unfinished);
-        let hasher = Arc::new(Mutex::new(Sha256::new()));
+        let written = Arc::new(Mutex::new(Written::default()));
         let output = Hashed {
             output: BufWriter::with_capacity(1 << 20, file),
-            hasher: Arc::clone(&hasher),
+            written: Arc::clone(&written),
         };
         Ok(Self {
             path: path.into(),
             unfinished,
             leftover,
-            hasher,
+            written,
             writer: writer(output)?,
         })
     }
@@ -185,6 +194,12 @@ impl Sink {
     /// What a run that did not end had left in its place, if any did.
     pub fn leftover(&self) -> Option<&Path> {
         (self.leftover > 0).then_some(self.unfinished.0.as_path())
+    }
+
+    /// How many bytes were written.
+    pub fn bytes(&self) -> u64 {
+        let written = self.written.lock();
+        written.unwrap_or_else(PoisonError::into_inner).bytes
     }
 
     /// Adds bytes to a file of bytes.
@@ -206,7 +221,7 @@ impl Sink {
         match &mut self.writer {
             Writer::Bytes(_) => panic!("a table for a file of bytes"),
             Writer::Csv(writer) => writer.append(table),
-            Writer::JsonLines(output) => jsonl::write_to(output, table),
+            Writer::JsonLines(output, types) => jsonl::write_to(output, table, types),
             Writer::Parquet(writer) => writer.append(table),
         }
     }
@@ -215,14 +230,14 @@ impl Sink {
     pub fn finish(self) -> Result<Digest, TableError> {
         match self.writer {
             Writer::Csv(writer) => writer.finish()?,
-            Writer::Bytes(mut output) | Writer::JsonLines(mut output) => {
+            Writer::Bytes(mut output) | Writer::JsonLines(mut output, _) => {
                 output.flush().map_err(TableError::io(&self.path))?;
             }
             Writer::Parquet(writer) => writer.finish()?,
         }
         std::fs::rename(&self.unfinished.0, &self.path).map_err(TableError::io(&self.path))?;
-        let hasher = self.hasher.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes: [u8; 32] = hasher.clone().finalize().into();
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: [u8; 32] = written.hasher.clone().finalize().into();
         Ok(bytes.into())
     }
 }
@@ -230,7 +245,11 @@ impl Sink {
 #[cfg(test)]
 mod tests {
     use super::super::census;
-    use super::{Sink, read};
+    use super::{CellTypes, Path, Sink, Table, TableError, read};
+
+    fn created(path: &Path, like: &Table) -> Result<Sink, TableError> {
+        Sink::create(path, like, &CellTypes::new())
+    }
 
     #[test]
     fn every_form_holds_the_same_table_whatever_its_parts() {
@@ -238,7 +257,7 @@ mod tests {
         let table = census::rows(1, 0, 300);
         for name in ["t.csv", "t.jsonl", "t.parquet"] {
             let path = folder.path().join(name);
-            let mut sink = Sink::create(&path, &table).unwrap();
+            let mut sink = created(&path, &table).unwrap();
             assert!(!path.exists(), "not before it is whole");
             for part in [0..100, 100..300] {
                 sink.append(&table.select(&part.collect::<Vec<_>>()))
@@ -256,15 +275,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.csv");
         let rows = census::rows(1, 0, 3);
-        let first = Sink::create(&path, &rows).unwrap();
-        let error = Sink::create(&path, &rows).err().unwrap().to_string();
+        let first = created(&path, &rows).unwrap();
+        let error = created(&path, &rows).err().unwrap().to_string();
         assert!(
             error.contains("t.csv.unfinished: another process"),
             "{error}"
         );
         drop(first);
         std::fs::write(super::unfinished(&path), "x".repeat(10_000)).unwrap();
-        let mut sink = Sink::create(&path, &rows).unwrap();
+        let mut sink = created(&path, &rows).unwrap();
         assert_eq!(sink.leftover(), Some(super::unfinished(&path).as_path()));
         sink.append(&rows).unwrap();
         sink.finish().unwrap();

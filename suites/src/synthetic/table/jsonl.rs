@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::csv::BYTE_ORDER_MARK;
+use super::cells::{CellType, CellTypes, Cells, Source, written};
+use super::csv::{BYTE_ORDER_MARK, NO_UTF_8, UTF_16};
 use super::schema::Types;
 use super::{Table, TableError, Values};
 
@@ -16,16 +17,16 @@ use super::{Table, TableError, Values};
 const MAX_LINE: u64 = 1 << 20;
 
 /// Reads a file. Every line is an object of numbers, texts, truth values and nulls; a key that a line lacks is missing there.
-pub fn read(path: &Path, types: &Types) -> Result<Table, TableError> {
+pub fn read(path: &Path, types: &Types) -> Result<Source, TableError> {
     let file = std::fs::File::open(path).map_err(TableError::io(path))?;
     read_from(file, path, types)
 }
 
 /// As [`read`], of anything that is read; `path` is for messages.
-pub fn read_from(input: impl Read, path: &Path, types: &Types) -> Result<Table, TableError> {
+pub fn read_from(input: impl Read, path: &Path, types: &Types) -> Result<Source, TableError> {
     let mut reader = BufReader::new(input);
     let mut names: HashMap<String, usize> = HashMap::new();
-    let mut columns: Vec<(String, Vec<String>)> = Vec::new();
+    let mut columns: Vec<Cells> = Vec::new();
     let mut rows = 0;
     for number in 1_u64.. {
         let mut line = Vec::new();
@@ -45,25 +46,30 @@ pub fn read_from(input: impl Read, path: &Path, types: &Types) -> Result<Table, 
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let row: Row = serde_json::from_slice(&line)
-            .map_err(|error| wrong(format!("expected an object: {error}")))?;
+        let row: Row = parse(&line).map_err(wrong)?;
         for (name, value) in row.0 {
-            let text = text(&value).map_err(|what| wrong(format!("`{name}`: {what}")))?;
+            let (cell_type, text) =
+                cell(&value).map_err(|what| wrong(format!("`{name}`: {what}")))?;
             if names
                 .get(&name)
-                .is_some_and(|column| columns[*column].1.len() > rows)
+                .is_some_and(|column| columns[*column].texts.len() > rows)
             {
                 return Err(wrong(format!("`{name}` twice")));
             }
             let column = *names.entry(name).or_insert_with_key(|name| {
-                columns.push((name.clone(), vec![String::new(); rows]));
+                columns.push(Cells {
+                    name: name.clone(),
+                    texts: vec![String::new(); rows],
+                    ..Cells::default()
+                });
                 columns.len() - 1
             });
-            columns[column].1.push(text);
+            columns[column].seen.add(cell_type, &text, rows);
+            columns[column].texts.push(text);
         }
         rows += 1;
-        for (_, texts) in &mut columns {
-            texts.resize(rows, String::new());
+        for column in &mut columns {
+            column.texts.resize(rows, String::new());
         }
     }
     if columns.is_empty() {
@@ -76,7 +82,23 @@ pub fn read_from(input: impl Read, path: &Path, types: &Types) -> Result<Table, 
         };
         return Err(TableError::format(path, what));
     }
-    Table::of_columns(columns, types).map_err(|error| TableError::format(path, error.to_string()))
+    Source::of(columns, types).map_err(|error| TableError::format(path, error.to_string()))
+}
+
+/// The object of a line.
+fn parse(line: &[u8]) -> Result<Row, String> {
+    let text = std::str::from_utf8(line);
+    if line.contains(&0) {
+        return Err(UTF_16.into());
+    }
+    serde_json::from_str(text.map_err(|_| NO_UTF_8)?).map_err(|error| {
+        let words = error.to_string();
+        // It counts lines from this one on.
+        let what = words
+            .split_once(" at line ")
+            .map_or(&*words, |(what, _)| what);
+        format!("expected an object: {what}, at column {}", error.column())
+    })
 }
 
 /// The members of an object, in the order of the file.
@@ -102,36 +124,47 @@ impl<'de> Deserialize<'de> for Row {
     }
 }
 
-fn text(value: &Value) -> Result<String, &'static str> {
+/// The type of a value, and its text. Nothing is a text that stands for nothing.
+fn cell(value: &Value) -> Result<(CellType, String), &'static str> {
     match value {
-        Value::Null => Ok(String::new()),
-        Value::Bool(truth) => Ok(truth.to_string()),
-        Value::Number(number) => Ok(number.to_string()),
-        Value::String(text) => Ok(text.clone()),
+        Value::Null => Ok((CellType::Text, String::new())),
+        Value::Bool(truth) => Ok((CellType::Truth, truth.to_string())),
+        Value::Number(number) if number.is_f64() => Ok((CellType::Float, number.to_string())),
+        Value::Number(number) => Ok((CellType::Integer, number.to_string())),
+        Value::String(text) => Ok((CellType::Text, text.clone())),
         Value::Array(_) | Value::Object(_) => {
             Err("expected a number, a text, a truth value or null")
         }
     }
 }
 
-/// Writes the rows of a table, one object a line, in the order of its columns; columns of nothing but `true` and `false` as truth values.
+/// Writes the rows of a table, one object a line, in the order of its columns, which have these types where their values are such;
+/// others are what they hold, and of nothing but `true` and `false` truth values.
 ///
 /// # Panics
 /// Never: text is always JSON.
-pub fn write_to(mut output: impl Write, table: &Table) -> Result<(), TableError> {
-    let names: Vec<String> = table
+pub fn write_to(
+    mut output: impl Write,
+    table: &Table,
+    types: &CellTypes,
+) -> Result<(), TableError> {
+    let columns: Vec<(String, &Values, CellType)> = table
         .columns
         .iter()
-        .map(|column| serde_json::to_string(&column.name).expect("text"))
+        .map(|column| {
+            let name = serde_json::to_string(&column.name).expect("text");
+            let cell_type = written(&column.values, types.get(&column.name).copied());
+            (name, &column.values, cell_type)
+        })
         .collect();
     let mut line = String::new();
     for row in 0..table.rows() {
         line.clear();
-        for (column, name) in table.columns.iter().zip(&names) {
+        for (name, values, cell_type) in &columns {
             line.push(if line.is_empty() { '{' } else { ',' });
             line.push_str(name);
             line.push(':');
-            push_value(&mut line, &column.values, row);
+            push_value(&mut line, values, *cell_type, row);
         }
         line.push_str("}\n");
         output
@@ -141,13 +174,12 @@ pub fn write_to(mut output: impl Write, table: &Table) -> Result<(), TableError>
     Ok(())
 }
 
-fn push_value(line: &mut String, values: &Values, row: usize) {
+fn push_value(line: &mut String, values: &Values, cell_type: CellType, row: usize) {
     let text = values.text(row);
-    match values {
+    match cell_type {
         _ if values.is_missing(row) => line.push_str("null"),
-        Values::Number { .. } => line.push_str(&text),
-        _ if values.are_truths() => line.push_str(&text),
-        _ => line.push_str(&serde_json::to_string(&*text).expect("text")),
+        CellType::Text => line.push_str(&serde_json::to_string(&*text).expect("text")),
+        CellType::Integer | CellType::Float | CellType::Truth => line.push_str(&text),
     }
 }
 
@@ -156,10 +188,17 @@ mod tests {
     use std::path::Path;
 
     use super::super::{Table, TableError};
-    use super::write_to;
 
     fn read_from(bytes: &[u8], path: &Path) -> Result<Table, TableError> {
+        read_typed(bytes, path).map(|source| source.table)
+    }
+
+    fn read_typed(bytes: &[u8], path: &Path) -> Result<super::Source, TableError> {
         super::read_from(bytes, path, &super::Types::new())
+    }
+
+    fn write_to(written: &mut Vec<u8>, table: &Table) -> Result<(), TableError> {
+        super::write_to(written, table, &super::CellTypes::new())
     }
 
     #[test]
@@ -187,6 +226,19 @@ mod tests {
     }
 
     #[test]
+    fn cells_come_back_with_their_types() {
+        let text = "{\"digits\":\"12\",\"word\":\"true\",\"is\":true,\"id\":9007199254740993,\"mixed\":\"x\"}\n".to_owned()
+            + "{\"digits\":\"007\",\"word\":\"false\",\"is\":null,\"id\":1,\"mixed\":\"7\"}\n";
+        let mixed = text.replace("\"7\"", "7");
+        for read in [&text, &mixed] {
+            let source = read_typed(read.as_bytes(), Path::new("t.jsonl")).unwrap();
+            let mut written = Vec::new();
+            super::write_to(&mut written, &source.table, &source.cell_types()).unwrap();
+            assert_eq!(String::from_utf8(written).unwrap(), text);
+        }
+    }
+
+    #[test]
     fn bad_lines_are_refused_with_their_number() {
         let error = |text: &str| {
             let error = read_from(text.as_bytes(), Path::new("t.jsonl")).unwrap_err();
@@ -202,6 +254,22 @@ mod tests {
             Path::new("t.jsonl"),
         );
         let broken = broken.unwrap_err().to_string();
-        assert!(broken.contains("line 2"), "{broken}");
+        assert!(
+            broken.contains("line 2: bytes that are no UTF-8"),
+            "{broken}"
+        );
+        let cut = error("{\"a\":1}\n{\"a\":2");
+        assert!(
+            cut.contains("line 2: expected an object: EOF") && cut.ends_with("at column 6"),
+            "{cut}"
+        );
+        let wide: Vec<u8> = "{}\n".bytes().flat_map(|byte| [byte, 0]).collect();
+        let wide = read_from(&wide, Path::new("t.jsonl"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            wide.contains("line 1: has a byte of 0, as UTF-16"),
+            "{wide}"
+        );
     }
 }

@@ -17,11 +17,12 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
+use super::cells::{CellType, CellTypes, Cells, Source, written};
 use super::schema::Types;
-use super::{CELL_BYTES, MISSING, TRUTHS, Table, TableError, Values, ensure_fits};
+use super::{CELL_BYTES, TRUTHS, Table, TableError, Values, ensure_fits};
 
 /// Reads a file of columns of numbers, texts and truth values.
-pub fn read(path: &Path, types: &Types) -> Result<Table, TableError> {
+pub fn read(path: &Path, types: &Types) -> Result<Source, TableError> {
     let file = File::open(path).map_err(TableError::io(path))?;
     let wrong = |error: &dyn std::fmt::Display| {
         TableError::format(path, format!("no whole Parquet file: {error}"))
@@ -31,13 +32,17 @@ pub fn read(path: &Path, types: &Types) -> Result<Table, TableError> {
     let rows = builder.metadata().file_metadata().num_rows();
     let cells = (fields.len() as u64).saturating_mul(u64::try_from(rows).unwrap_or(u64::MAX));
     ensure_fits(path, CELL_BYTES.saturating_mul(cells))?;
-    let mut texts: Vec<Vec<String>> = vec![Vec::new(); fields.len()];
+    let cells = |field: &Arc<Field>| Cells {
+        name: field.name().clone(),
+        ..Cells::default()
+    };
+    let mut columns: Vec<Cells> = fields.iter().map(cells).collect();
     let batches = builder.build().map_err(|error| wrong(&error))?;
     for batch in batches {
         let batch = batch.map_err(|error| wrong(&error))?;
-        for ((field, column), texts) in fields.iter().zip(batch.columns()).zip(&mut texts) {
-            push_texts(texts, column).ok_or_else(|| {
-                let (name, data_type) = (field.name(), field.data_type());
+        for (array, column) in batch.columns().iter().zip(&mut columns) {
+            push_cells(column, array).ok_or_else(|| {
+                let (name, data_type) = (&column.name, array.data_type());
                 TableError::format(path, format!("column `{name}` is of type {data_type}: expected numbers, texts or truth values; cast it first"))
             })?;
         }
@@ -45,13 +50,21 @@ pub fn read(path: &Path, types: &Types) -> Result<Table, TableError> {
     if fields.is_empty() {
         return Err(TableError::format(path, "has no columns"));
     }
-    let names = fields.iter().map(|field| field.name().clone());
-    Table::of_columns(names.zip(texts).collect(), types)
-        .map_err(|error| TableError::format(path, error.to_string()))
+    Source::of(columns, types).map_err(|error| TableError::format(path, error.to_string()))
 }
 
-/// The values of a column as texts; `None` where it is of another type.
-fn push_texts(texts: &mut Vec<String>, column: &ArrayRef) -> Option<()> {
+/// The values of an array as cells of a column; `None` where it is of another type.
+fn push_cells(column: &mut Cells, array: &ArrayRef) -> Option<()> {
+    let before = column.texts.len();
+    let cell_type = push_texts(&mut column.texts, array)?;
+    for (row, text) in column.texts.iter().enumerate().skip(before) {
+        column.seen.add(cell_type, text, row);
+    }
+    Some(())
+}
+
+/// The values of an array as texts, and what they are; `None` where it is of another type.
+fn push_texts(texts: &mut Vec<String>, column: &ArrayRef) -> Option<CellType> {
     macro_rules! numbers {
         ($type:ty) => {{
             let values = column.as_primitive::<$type>();
@@ -92,22 +105,34 @@ fn push_texts(texts: &mut Vec<String>, column: &ArrayRef) -> Option<()> {
         DataType::Null => texts.extend(std::iter::repeat_n(String::new(), column.len())),
         _ => return None,
     }
-    Some(())
+    Some(match column.data_type() {
+        DataType::Boolean => CellType::Truth,
+        DataType::Float32 | DataType::Float64 => CellType::Float,
+        integer if integer.is_integer() => CellType::Integer,
+        _ => CellType::Text,
+    })
 }
 
 /// Writes tables of the same columns, each a row group.
 pub struct Writer<W: Write + Send> {
     inner: ArrowWriter<W>,
     schema: Arc<Schema>,
+    types: Vec<CellType>,
 }
 
 impl<W: Write + Send> Writer<W> {
-    /// For tables with the columns of `like`.
-    pub fn new(output: W, like: &Table) -> Result<Self, TableError> {
+    /// For tables with the columns of `like`, which have these types where their values are such; others are what they hold.
+    pub fn new(output: W, like: &Table, types: &CellTypes) -> Result<Self, TableError> {
+        let types: Vec<CellType> = like
+            .columns
+            .iter()
+            .map(|column| written(&column.values, types.get(&column.name).copied()))
+            .collect();
         let fields: Vec<Field> = like
             .columns
             .iter()
-            .map(|column| Field::new(&column.name, data_type(&column.values), true))
+            .zip(&types)
+            .map(|(column, cell_type)| Field::new(&column.name, data_type(*cell_type), true))
             .collect();
         let schema = Arc::new(Schema::new(fields));
         let properties = WriterProperties::builder()
@@ -117,12 +142,17 @@ impl<W: Write + Send> Writer<W> {
             .build();
         let inner = ArrowWriter::try_new(output, Arc::clone(&schema), Some(properties))
             .map_err(|error| failed(&error))?;
-        Ok(Self { inner, schema })
+        Ok(Self {
+            inner,
+            schema,
+            types,
+        })
     }
 
     /// Adds rows, as a row group.
     pub fn append(&mut self, table: &Table) -> Result<(), TableError> {
-        let arrays = table.columns.iter().map(|column| array(&column.values));
+        let columns = table.columns.iter().zip(&self.types);
+        let arrays = columns.map(|(column, cell_type)| array(&column.values, *cell_type));
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays.collect())
             .map_err(|error| failed(&error))?;
         self.inner.write(&batch).map_err(|error| failed(&error))?;
@@ -138,50 +168,46 @@ impl<W: Write + Send> Writer<W> {
 
 /// Writes a table in one row group.
 pub fn write_to(output: impl Write + Send, table: &Table) -> Result<(), TableError> {
-    let mut writer = Writer::new(output, table)?;
+    let mut writer = Writer::new(output, table, &CellTypes::new())?;
     writer.append(table)?;
     writer.finish()
 }
 
-fn data_type(values: &Values) -> DataType {
-    match values {
-        Values::Number {
-            decimals: Some(0), ..
-        } => DataType::Int64,
-        Values::Number { .. } => DataType::Float64,
-        values if values.are_truths() => DataType::Boolean,
-        _ => DataType::Utf8,
+fn data_type(cell_type: CellType) -> DataType {
+    match cell_type {
+        CellType::Text => DataType::Utf8,
+        CellType::Integer => DataType::Int64,
+        CellType::Float => DataType::Float64,
+        CellType::Truth => DataType::Boolean,
     }
 }
 
-fn array(values: &Values) -> ArrayRef {
-    match values {
-        Values::Number { values, decimals } => {
-            let present = values.iter().map(|x| (!x.is_nan()).then_some(*x));
-            if *decimals == Some(0) {
-                let integers = present.map(|x| x.map(|x| x.round() as i64));
-                Arc::new(integers.collect::<Int64Array>())
-            } else {
-                Arc::new(present.collect::<Float64Array>())
-            }
+/// Values of a type that [`written`] says they are such of.
+fn array(values: &Values, cell_type: CellType) -> ArrayRef {
+    let rows = 0..values.len();
+    let text = |row: usize| (!values.is_missing(row)).then(|| values.text(row));
+    match (values, cell_type) {
+        (Values::Number { values, .. }, CellType::Integer) => {
+            let integer = |x: &f64| (!x.is_nan()).then(|| x.round() as i64);
+            Arc::new(values.iter().map(integer).collect::<Int64Array>())
         }
-        Values::Category { codes, labels } if values.are_truths() => {
-            let truths = codes.iter().map(|code| {
-                let is_there = *code != MISSING;
-                is_there.then(|| labels[*code as usize] == TRUTHS[0])
-            });
-            Arc::new(truths.collect::<BooleanArray>())
+        (Values::Number { values, .. }, CellType::Float) => {
+            let number = |x: &f64| (!x.is_nan()).then_some(*x);
+            Arc::new(values.iter().map(number).collect::<Float64Array>())
         }
-        Values::Category { codes, labels } => {
-            let texts = codes.iter().map(|code| {
-                let is_there = *code != MISSING;
-                is_there.then(|| labels[*code as usize].as_str())
-            });
-            Arc::new(texts.collect::<StringArray>())
+        (_, CellType::Integer) => {
+            let integer = |row| text(row)?.parse::<i64>().ok();
+            Arc::new(rows.map(integer).collect::<Int64Array>())
         }
-        Values::Key { values } => {
-            Arc::new(values.iter().map(Option::as_deref).collect::<StringArray>())
+        (_, CellType::Float) => {
+            let number = |row| text(row)?.parse::<f64>().ok();
+            Arc::new(rows.map(number).collect::<Float64Array>())
         }
+        (_, CellType::Truth) => {
+            let truth = |row| text(row).map(|text| text == TRUTHS[0]);
+            Arc::new(rows.map(truth).collect::<BooleanArray>())
+        }
+        (_, CellType::Text) => Arc::new(rows.map(text).collect::<StringArray>()),
     }
 }
 
@@ -194,14 +220,15 @@ mod tests {
     use std::path::Path;
 
     use super::super::csv;
-    use super::super::file::{Reading, read};
-    use super::write_to;
+    use super::super::file::{Reading, read, read_as};
+    use super::{CellType, write_to};
 
     #[test]
     fn what_is_written_is_read_again_and_half_of_it_is_refused() {
         let text = "age,job,pay,is\n31,x,1.5,true\n,y,2.25,\n45,,,false\n";
-        let table =
-            csv::read_from(text.as_bytes(), Path::new("t.csv"), &Reading::default()).unwrap();
+        let table = csv::read_from(text.as_bytes(), Path::new("t.csv"), &Reading::default())
+            .unwrap()
+            .table;
         let (mut bytes, mut again) = (Vec::new(), Vec::new());
         write_to(&mut bytes, &table).unwrap();
         write_to(&mut again, &table).unwrap();
@@ -210,10 +237,15 @@ mod tests {
         let path = folder.path().join("t.parquet");
         std::fs::write(&path, &bytes).unwrap();
         assert_eq!(read(&path).unwrap(), table);
-        assert_eq!(
-            super::data_type(&table.columns[3].values),
-            super::DataType::Boolean
-        );
+        let types = ["integer", "text", "float", "truth"]
+            .map(|cell_type| serde_json::from_value::<CellType>(cell_type.into()).unwrap());
+        let back = read_as(&path, &Reading::default()).unwrap();
+        let found = back
+            .table
+            .columns
+            .iter()
+            .map(|column| back.cell_types()[&column.name]);
+        assert_eq!(found.collect::<Vec<_>>(), types);
         for len in [0, 3, bytes.len() / 2, bytes.len() - 1] {
             std::fs::write(&path, &bytes[..len]).unwrap();
             let error = read(&path).unwrap_err().to_string();

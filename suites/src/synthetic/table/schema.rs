@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::cells::{CellType, Cells};
 use super::{Values, categories, categories_after};
 
 /// Most different texts of a column of categories.
@@ -50,17 +51,21 @@ pub enum Type {
 /// Types of columns by their names; those of others are learned.
 pub type Types = BTreeMap<String, Type>;
 
-/// A column of texts as what it is declared to hold, or else as what its texts mean.
+/// A column of a file as what it is declared to hold, or else as what the file says and its texts mean.
 ///
 /// # Errors
 /// The first text that is no number, in a column of such.
-pub fn read(types: &Types, name: &str, texts: Vec<String>) -> Result<Values, String> {
-    let Some(declared) = types.get(name) else {
-        return Ok(learn(texts));
+pub(super) fn read(types: &Types, column: Cells) -> Result<Values, String> {
+    let Cells { name, texts, seen } = column;
+    let Some(declared) = types.get(&name) else {
+        return Ok(match seen.cell_type() {
+            Some(CellType::Text) => learn_text(texts.into_iter().map(cleaned).collect()),
+            _ => learn(texts),
+        });
     };
     let texts: Vec<String> = texts.into_iter().map(cleaned).collect();
     match declared {
-        Type::Number { decimals } => declared_numbers(name, &texts, *decimals),
+        Type::Number { decimals } => declared_numbers(&name, &texts, *decimals),
         Type::Category { labels } => Ok(declared_labels(labels, texts)),
         Type::Foreign if different(&texts) <= MOST_CATEGORIES => Ok(categories(texts)),
         Type::Key | Type::Foreign => Ok(keys(texts)),
@@ -102,13 +107,16 @@ fn declared_labels(labels: &[String], texts: Vec<String>) -> Values {
 /// A column of texts as what they mean. Surrounding blanks are no part of a value.
 pub fn learn(texts: Vec<String>) -> Values {
     let texts: Vec<String> = texts.into_iter().map(cleaned).collect();
-    numbers(&texts).unwrap_or_else(|| {
-        if is_of_keys(&texts) {
-            keys(texts)
-        } else {
-            categories(texts)
-        }
-    })
+    numbers(&texts).unwrap_or_else(|| learn_text(texts))
+}
+
+/// Cleaned texts as categories or keys, whatever they look like.
+fn learn_text(texts: Vec<String>) -> Values {
+    if is_of_keys(&texts) {
+        keys(texts)
+    } else {
+        categories(texts)
+    }
 }
 
 fn keys(texts: Vec<String>) -> Values {
@@ -126,10 +134,16 @@ fn different(texts: &[String]) -> usize {
     present.collect::<HashSet<_>>().len()
 }
 
+/// Whether a text stands for a missing value.
+pub(super) fn is_missing(text: &str) -> bool {
+    let trimmed = text.trim();
+    trimmed.is_empty() || MISSING_TEXTS.contains(&trimmed)
+}
+
 /// Without surrounding blanks; empty where it stands for nothing.
 fn cleaned(text: String) -> String {
     let trimmed = text.trim();
-    if MISSING_TEXTS.contains(&trimmed) {
+    if is_missing(trimmed) {
         return String::new();
     }
     if trimmed.len() == text.len() {
@@ -164,23 +178,40 @@ pub(super) fn is_number(text: &str) -> bool {
     number(text).is_some()
 }
 
-/// A finite number as people and programs write it; leading zeros mark an identifier, such as a postal code.
+/// A finite number as people and programs write it.
 fn number(text: &str) -> Option<f64> {
+    digits(text)?.ok()
+}
+
+/// Why digits are taken for text all the same; `None` of a number, and of what are no digits.
+pub(super) fn not_a_number(text: &str) -> Option<&'static str> {
+    digits(text)?.err()
+}
+
+/// The number that digits stand for, or why they stand for none; `None` where there are others than those of a number.
+fn digits(text: &str) -> Option<Result<f64, &'static str>> {
     let unsigned = text.trim_start_matches(['-', '+']);
     let bytes = unsigned.as_bytes();
-    let is_padded = bytes.len() > 1 && bytes[0] == b'0' && bytes[1].is_ascii_digit();
     // `inf` and hexadecimal digits are words here.
-    if is_padded
-        || !bytes
-            .first()
-            .is_some_and(|b| b.is_ascii_digit() || *b == b'.')
+    if !bytes
+        .first()
+        .is_some_and(|b| b.is_ascii_digit() || *b == b'.')
     {
         return None;
     }
     let value: f64 = text.parse().ok()?;
+    let is_padded = bytes.len() > 1 && bytes[0] == b'0' && bytes[1].is_ascii_digit();
     let is_integer = bytes.iter().all(u8::is_ascii_digit);
-    let is_told_apart = !(is_integer && value.abs() >= MOST_INTEGER);
-    (value.abs() <= MOST_NUMBER && is_told_apart).then_some(value)
+    Some(if is_padded {
+        // They mark an identifier, such as a postal code.
+        Err("numbers would lose the leading zeros")
+    } else if is_integer && value.abs() >= MOST_INTEGER {
+        Err("numbers of 64 bits do not tell integers from 2^53 on apart")
+    } else if value.abs() > MOST_NUMBER {
+        Err("they are beyond 1e300")
+    } else {
+        Ok(value)
+    })
 }
 
 /// Digits behind the point; `None` where there are too many, or where an exponent says otherwise.
@@ -202,11 +233,20 @@ fn is_of_keys(texts: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cells::Cells;
     use super::super::{MISSING, Values};
     use super::{MOST_CATEGORIES, Type, Types, learn, read};
 
     fn of(texts: &[&str]) -> Values {
         learn(texts.iter().map(|text| (*text).to_owned()).collect())
+    }
+
+    fn cells(texts: Vec<String>) -> Cells {
+        Cells {
+            name: "c".into(),
+            texts,
+            ..Cells::default()
+        }
     }
 
     #[test]
@@ -259,7 +299,7 @@ mod tests {
         let declared = |kind: Type, texts: &[&str]| {
             let types: Types = [("c".to_owned(), kind)].into();
             let texts = texts.iter().map(|text| (*text).to_owned()).collect();
-            read(&types, "c", texts)
+            read(&types, cells(texts))
         };
         let labels = |labels: &[&str]| Type::Category {
             labels: labels.iter().map(|label| (*label).to_owned()).collect(),
@@ -292,7 +332,7 @@ mod tests {
             ("keys", "categories")
         );
         assert_eq!(
-            read(&Types::new(), "c", vec!["1".into()]).unwrap().kind(),
+            read(&Types::new(), cells(vec!["1".into()])).unwrap().kind(),
             "numbers"
         );
     }

@@ -22,6 +22,16 @@ fn columns_that_do_not_fit_are_named() {
 }
 
 #[test]
+fn pairs_of_columns_that_memory_does_not_hold_are_refused_in_words() {
+    assert!(super::ensure_pairs_fit(10, 1000).is_ok());
+    let error = super::ensure_pairs_fit(1_000_000, 1 << 60).unwrap_err();
+    let words = error.to_string();
+    for part in ["not enough memory", "1000000 columns", "`independent`"] {
+        assert!(words.contains(part), "{words}");
+    }
+}
+
+#[test]
 fn bytes_are_those_of_the_file() {
     let table = super::census::rows(1, 0, 50);
     let mut written = Vec::new();

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
+use assay_suites::synthetic::table::cells::CellTypes;
 use assay_suites::synthetic::table::census;
 use assay_suites::synthetic::workload::MOST_ROWS;
 
@@ -33,7 +34,8 @@ pub fn run(args: &Args) -> Result<Exit> {
         "--rows: expected 1 to 2^44 - 1, which is as many as a seed has"
     );
     files::ensure_output(&args.output, &[])?;
-    let mut sink = Sink::create(&args.output, &census::rows(args.seed, 0, 1))?;
+    let like = census::rows(args.seed, 0, 1);
+    let mut sink = Sink::create(&args.output, &like, &CellTypes::new(), args.rows)?;
     for at in (0..args.rows).step_by(BATCH as usize) {
         let count = (args.rows - at).min(BATCH);
         sink.append(&census::rows(args.seed, at, count as usize))?;

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use assay_protocol::Digest;
 use assay_suites::synthetic::declared::{ColumnSchema, Schema, TableSchema};
 use assay_suites::synthetic::table::Table;
+use assay_suites::synthetic::table::cells::Source;
 use assay_suites::synthetic::table::file::{Reading, read_as};
 
 use super::{files, tables};
@@ -114,12 +115,12 @@ impl Declaration {
 }
 
 /// A table as it is declared, or as what it holds.
-pub fn read(path: &Path, reading: &Reading, declaration: Option<&Declaration>) -> Result<Table> {
-    let table = read_as(path, reading)?;
+pub fn read(path: &Path, reading: &Reading, declaration: Option<&Declaration>) -> Result<Source> {
+    let source = read_as(path, reading)?;
     if let Some(declaration) = declaration {
-        declaration.ensure_columns(path, &table)?;
+        declaration.ensure_columns(path, &source.table)?;
     }
-    Ok(table)
+    Ok(source)
 }
 
 /// A separator as the command line has it.

@@ -77,6 +77,40 @@ pub fn ensure_output(path: &Path, inputs: &[&Path]) -> Result<()> {
     Ok(())
 }
 
+/// That the file system of a path has room for so many bytes more, which `what` takes; where it does not say how much there is, that is
+/// found out by writing.
+pub fn ensure_room(path: &Path, bytes: u64, what: &str) -> Result<()> {
+    match room(path) {
+        Some(room) if bytes > room => Err(CouldNotRun(format!(
+            "{}: {what} {}, and its file system has room for {}: {} are missing; make fewer, a part of them, or choose another place",
+            path.display(),
+            in_words(bytes),
+            in_words(room),
+            in_words(bytes - room)
+        ))
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes that can still be written where a path lies, without what is kept for root.
+fn room(path: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(folder(path)).ok()?;
+    (found.f_blocks > 0).then(|| found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Bytes in a unit that leaves up to three digits before the point.
+fn in_words(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    let mut value = bytes as f64 / 1e3;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1e3;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
 fn is_same(input: &Path, there: &Metadata) -> bool {
     let place = |of: &Metadata| (of.dev(), of.ino());
     std::fs::metadata(input).is_ok_and(|input| place(&input) == place(there))
@@ -111,7 +145,7 @@ mod tests {
     use std::io::{Error, ErrorKind};
     use std::path::Path;
 
-    use super::{ensure_output, failed};
+    use super::{ensure_output, ensure_room, failed, in_words};
     use crate::errors::{Exit, exit_of};
 
     #[test]
@@ -124,6 +158,28 @@ mod tests {
             assert_eq!(exit_of(&error), exit);
             assert!(error.to_string().starts_with("rows.csv: "), "{error}");
         }
+    }
+
+    #[test]
+    fn what_has_no_room_is_told_with_how_much_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        assert!(ensure_room(&path, 1, "a row takes").is_ok());
+        let error = ensure_room(&path, 1 << 62, "many rows take").unwrap_err();
+        assert_eq!(exit_of(&error), Exit::CouldNotRun);
+        let words = error.to_string();
+        assert!(
+            words.contains("rows.csv: many rows take 4.6 EB") && words.contains("missing"),
+            "{words}"
+        );
+        assert!(
+            ensure_room(Path::new("/proc/rows.csv"), 1 << 62, "rows take").is_ok(),
+            "it does not say"
+        );
+        assert_eq!(
+            [0, 999_499, 999_500, u64::MAX].map(in_words),
+            ["0.0 kB", "999.5 kB", "1.0 MB", "18.4 EB"]
+        );
     }
 
     #[test]

@@ -8,14 +8,16 @@ use assay_suites::synthetic::declared::{MOST_DRAWS, rules};
 use assay_suites::synthetic::generators::Model;
 use assay_suites::synthetic::generators::mst::Mst;
 use assay_suites::synthetic::privacy::Budget;
+use assay_suites::synthetic::progress::Progress;
 use assay_suites::synthetic::table::doubts::doubts;
 use assay_suites::synthetic::table::schema::MOST_CATEGORIES;
 use assay_suites::synthetic::table::{Table, Values};
-use assay_suites::synthetic::workload::{GENERATORS, Noise, fit, fit_declared};
+use assay_suites::synthetic::workload::{GENERATORS, Noise, fit_declared};
 
 use super::declared::{self, Declaration};
 use super::files;
 use super::model::{Declared, Learned, ModelFile};
+use super::progress::telling;
 use crate::errors::Exit;
 
 /// Rows that are made to see how many of them keep to what is declared, at most, and their seed.
@@ -62,13 +64,18 @@ pub fn run(args: &Args) -> Result<Exit> {
     files::ensure_output(&args.output, &inputs)?;
     let declaration = args.declared.declaration(&args.table)?;
     let reading = args.declared.reading(declaration.as_ref());
-    let table = declared::read(&args.table, &reading, declaration.as_ref())?;
-    let model = learn(args, &table, declaration.as_ref())?;
+    let (source, model) = telling(|progress| {
+        progress.begin(&format!("reading {}", args.table.display()), 0);
+        let source = declared::read(&args.table, &reading, declaration.as_ref())?;
+        let model = learn(args, &source.table, declaration.as_ref(), progress)?;
+        anyhow::Ok((source, model))
+    })?;
+    let table = &source.table;
     if let Model::Mst(mst) = &model {
         tell_privacy(mst);
     }
-    tell_keys(&table, declaration.as_ref());
-    for doubt in doubts(&table) {
+    tell_keys(table, declaration.as_ref());
+    for doubt in doubts(&source, &reading.types) {
         crate::note!("note: {doubt}");
     }
     let rows = table.rows() as u64;
@@ -83,11 +90,11 @@ pub fn run(args: &Args) -> Result<Exit> {
         declared_in: of.digest,
         table: of.table.clone(),
     });
-    let model = ModelFile::new(learned, model, declared);
+    let model = ModelFile::new(learned, model, declared, source.cell_types());
     if let Some(declaration) = &declaration {
-        tell_declared(declaration, &table, &model)?;
+        tell_declared(declaration, table, &model)?;
     }
-    files::write(&args.output, &serde_json::to_vec(&model)?)?;
+    files::write(&args.output, &model.bytes()?)?;
     crate::say!(
         "{}: {} of {rows} rows, {} columns",
         args.output.display(),
@@ -97,7 +104,12 @@ pub fn run(args: &Args) -> Result<Exit> {
     Ok(Exit::Fine)
 }
 
-fn learn(args: &Args, table: &Table, declaration: Option<&Declaration>) -> Result<Model> {
+fn learn(
+    args: &Args,
+    table: &Table,
+    declaration: Option<&Declaration>,
+    progress: &Progress,
+) -> Result<Model> {
     let budget = match args.epsilon {
         None => None,
         Some(epsilon) => Some(match args.delta {
@@ -106,20 +118,26 @@ fn learn(args: &Args, table: &Table, declaration: Option<&Declaration>) -> Resul
         }),
     };
     let noise = args.noise_seed.map_or(Noise::Secret, Noise::Seeded);
-    let model = match declaration {
-        None => fit(&args.generator, table, budget, noise),
-        Some(of) => {
-            let learnable = of.table.learnable(table);
-            fit_declared(&args.generator, &learnable, &of.table.column, budget, noise)
-        }
-    };
+    let learnable = declaration.map(|of| of.table.learnable(table));
+    let model = fit_declared(
+        &args.generator,
+        learnable.as_ref().unwrap_or(table),
+        declaration.map_or(&[], |of| &of.table.column),
+        budget,
+        noise,
+        progress,
+    );
     model.with_context(|| args.table.display().to_string())
 }
 
 fn tell_privacy(mst: &Mst) {
     crate::note!(
-        "spent epsilon {:.6} at delta {:.3e} in {} measurements",
-        mst.epsilon,
+        "spent epsilon {} at delta {:.3e} in {} measurements",
+        if mst.epsilon < 1e6 {
+            format!("{:.6}", mst.epsilon)
+        } else {
+            format!("{:.3e}", mst.epsilon)
+        },
         mst.delta,
         mst.ledger.len()
     );

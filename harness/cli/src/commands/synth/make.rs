@@ -7,11 +7,14 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use assay_protocol::Digest;
 use assay_suites::synthetic::items::recipe::NAMES;
 use assay_suites::synthetic::items::{Form, Items, Recipe, append_all, npy};
+use assay_suites::synthetic::progress::Progress;
+use assay_suites::synthetic::table::cells::CellTypes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::card::{self, CardColumn, CardColumns};
 use super::files::{self, Part};
+use super::progress::telling;
 use super::sink::Sink;
 use crate::errors::Exit;
 
@@ -100,14 +103,18 @@ pub fn run(args: &Args) -> Result<Exit> {
     );
     ensure_outputs(args)?;
     let corpus = args.corpus.as_deref().map(corpus).transpose()?;
-    let maker = recipe
-        .build(corpus.as_deref())
-        .map_err(|what| anyhow!(what))?;
+    // Some learn first, and some take long for each item.
+    let maker = telling(|progress| {
+        progress.begin(&format!("making the generator `{}`", args.generator), 0);
+        recipe.build(corpus.as_deref())
+    })
+    .map_err(|what| anyhow!(what))?;
     let items = args.shard.unwrap_or(Part::WHOLE).of(args.items);
     // Whatever is wrong with a name is said before the first item is made.
     let target = target(&args.output, &maker.form())?;
-    let labels = begin_labels(args, &*maker, items.start)?;
-    let quality = checked(args.seed, &*maker, items.clone())?;
+    let labels = begin_labels(args, &*maker, &items)?;
+    ensure_size(&args.output, &maker.form(), items.end - items.start)?;
+    let quality = telling(|progress| checked(args.seed, &*maker, items.clone(), progress))?;
     let digest = write_items(args, &target, &*maker, items.clone())?;
     let labels = labels.map(|(path, sink)| write_labels(args, path, sink, &*maker, items.clone()));
     let card = Card {
@@ -226,27 +233,55 @@ fn write_items(
     let form = maker.form();
     match target {
         Target::Table => {
-            let sink = Sink::create(&args.output, &maker.table(args.seed, items.start, 1))?;
+            let like = maker.table(args.seed, items.start, 1);
+            let count = items.end - items.start;
+            let sink = Sink::create(&args.output, &like, &CellTypes::new(), count)?;
             Ok(write_table(sink, args.seed, maker, items, batch(&form))?.0)
         }
         Target::Bytes => {
-            let mut sink = Sink::of_bytes(&args.output)?;
-            sink.append_bytes(&npy::header(&form, items.end - items.start).unwrap_or_default())?;
+            let mut sink = Sink::of_bytes(&args.output, items.end - items.start)?;
+            sink.append_bytes(
+                &npy::header(&form, items.end - items.start).unwrap_or_default(),
+                0,
+            )?;
             let mut bytes = Vec::new();
             for (at, count) in batches(items, batch(&form)) {
                 bytes.clear();
                 append_all(maker, args.seed, at, count, &mut bytes);
-                sink.append_bytes(&bytes)?;
+                sink.append_bytes(&bytes, count)?;
             }
             sink.finish()
         }
     }
 }
 
+/// That items have room: of arrays how much they take is known before the first is made, and of lines behind the first ones.
+fn ensure_size(output: &Path, form: &Form, items: u64) -> Result<()> {
+    let Some(header) = npy::header(form, items) else {
+        return Ok(());
+    };
+    let bytes = items.checked_mul(form.bytes() as u64);
+    let bytes = bytes.and_then(|bytes| bytes.checked_add(header.len() as u64));
+    let bytes = bytes.with_context(|| {
+        format!(
+            "{}: {items} items of {} bytes are more than a file can hold; make parts of it with --shard",
+            output.display(),
+            form.bytes()
+        )
+    })?;
+    files::ensure_room(output, bytes, &format!("{items} items take"))
+}
+
 /// Checks some items, from all over.
-fn checked(seed: u64, maker: &dyn Items, items: Range<u64>) -> Result<Quality> {
+fn checked(
+    seed: u64,
+    maker: &dyn Items,
+    items: Range<u64>,
+    progress: &Progress,
+) -> Result<Quality> {
     let count = items.end - items.start;
     let checked_items = count.min(CHECKED);
+    progress.begin("items that are checked", checked_items as usize);
     for place in 0..checked_items {
         let item = items.start + place * (count / checked_items);
         let mut bytes = Vec::new();
@@ -254,6 +289,7 @@ fn checked(seed: u64, maker: &dyn Items, items: Range<u64>) -> Result<Quality> {
         maker
             .check(seed, item, &bytes)
             .map_err(|what| anyhow!("item {item} is not what it should be: {what}"))?;
+        progress.step();
     }
     Ok(Quality { checked_items })
 }
@@ -262,7 +298,7 @@ fn checked(seed: u64, maker: &dyn Items, items: Range<u64>) -> Result<Quality> {
 fn begin_labels<'a>(
     args: &'a Args,
     maker: &dyn Items,
-    first: u64,
+    items: &Range<u64>,
 ) -> Result<Option<(&'a Path, Sink)>> {
     let Some(path) = args.labels.as_deref() else {
         return Ok(None);
@@ -271,7 +307,8 @@ fn begin_labels<'a>(
         matches!(maker.form(), Form::Array { .. }),
         "--labels is of arrays: lines have no others"
     );
-    let sink = Sink::create(path, &maker.table(args.seed, first, 1))?;
+    let like = maker.table(args.seed, items.start, 1);
+    let sink = Sink::create(path, &like, &CellTypes::new(), items.end - items.start)?;
     Ok(Some((path, sink)))
 }
 

@@ -7,6 +7,7 @@ use assay_protocol::Digest;
 use assay_suites::synthetic::declared::{Drawn, Keeper, TableSchema};
 use assay_suites::synthetic::generators::{MODEL_SCHEMA, Model};
 use assay_suites::synthetic::table::Table;
+use assay_suites::synthetic::table::cells::CellTypes;
 use serde::{Deserialize, Serialize};
 
 /// Longest model that is read, in bytes.
@@ -25,6 +26,9 @@ pub struct ModelFile {
     /// What rows keep to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declared: Option<Declared>,
+    /// Types of the columns of its file, which rows are written with.
+    #[serde(default, skip_serializing_if = "CellTypes::is_empty")]
+    pub types: CellTypes,
 }
 
 /// What was declared of the table that was learned.
@@ -39,13 +43,37 @@ pub struct Declared {
 
 impl ModelFile {
     /// A model in the oldest form that has all of it.
-    pub fn new(learned: Learned, model: Model, declared: Option<Declared>) -> Self {
+    pub fn new(
+        learned: Learned,
+        model: Model,
+        declared: Option<Declared>,
+        types: CellTypes,
+    ) -> Self {
         Self {
-            schema: if declared.is_some() { MODEL_SCHEMA } else { 1 },
+            schema: match (&declared, types.is_empty()) {
+                (_, false) => MODEL_SCHEMA,
+                (Some(_), true) => 2,
+                (None, true) => 1,
+            },
             learned,
             model,
             declared,
+            types,
         }
+    }
+
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// If nobody could read it.
+    pub fn bytes(&self) -> Result<Vec<u8>> {
+        let bytes = serde_json::to_vec(self)?;
+        ensure!(
+            bytes.len() as u64 <= MAX_MODEL,
+            "the model has {} bytes, and one of more than {MAX_MODEL} is not read: leave columns out, or take the generator `independent`",
+            bytes.len()
+        );
+        Ok(bytes)
     }
 
     /// Whatever makes `rows` rows of it, in any parts.

@@ -16,8 +16,9 @@ use super::model::{self, Declared, Learned};
 use super::sink::Sink;
 use crate::errors::Exit;
 
-/// Rows that are made at a time.
+/// Rows that are made at a time, and cells, where there are many columns.
 const BATCH: u64 = 1 << 16;
+const BATCH_CELLS: u64 = 1 << 23;
 
 /// Which model, and how many rows.
 #[derive(Debug, clap::Args)]
@@ -113,6 +114,11 @@ struct Privacy<'a> {
     caveats: &'a [String],
 }
 
+/// How many rows of so many columns are made at a time: memory holds them several times.
+fn batch(columns: usize) -> u64 {
+    (BATCH_CELLS / columns.max(1) as u64).clamp(1, BATCH)
+}
+
 pub fn run(args: &Args) -> Result<Exit> {
     ensure!(args.rows > 0, "--rows: expected at least 1");
     ensure!(
@@ -126,10 +132,11 @@ pub fn run(args: &Args) -> Result<Exit> {
     let maker = file.maker(args.rows)?;
     let (like, mut drawn) = maker.rows(args.seed, rows.start, 1)?;
     drawn = drawn.map(|_| Drawn::default());
-    let mut sink = Sink::create(&args.output, &like)?;
+    let mut sink = Sink::create(&args.output, &like, &file.types, rows.end - rows.start)?;
     let mut columns = CardColumns::default();
-    for at in rows.clone().step_by(BATCH as usize) {
-        let count = (rows.end - at).min(BATCH);
+    let batch = batch(like.columns.len());
+    for at in rows.clone().step_by(batch as usize) {
+        let count = (rows.end - at).min(batch);
         let (batch, of_batch) = maker.rows(args.seed, at, count as usize)?;
         drawn = drawn.zip(of_batch).map(|(all, batch)| all.and(batch));
         sink.append(&batch)?;

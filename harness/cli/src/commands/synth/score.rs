@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use assay_protocol::DeviceSelector;
 use assay_suites::synthetic::quality::closeness::distances_on;
 use assay_suites::synthetic::quality::constraints::{Constraints, Declared};
@@ -59,7 +59,8 @@ pub fn run(args: &Args) -> Result<Exit> {
     let declaration = args.declared.declaration(&args.real)?;
     let declaration = declaration.as_ref();
     let reading = args.declared.reading(declaration);
-    let table = |path: &Path| declared::read(path, &reading, declaration);
+    let table =
+        |path: &Path| declared::read(path, &reading, declaration).map(|source| source.table);
     let (real, synthetic) = (table(&args.real)?, table(&args.synthetic)?);
     let held_out = args.held_out.as_deref().map(table).transpose()?;
     let others = others(args, declaration)?;
@@ -76,7 +77,14 @@ pub fn run(args: &Args) -> Result<Exit> {
         &synthetic,
         declared,
         SEED,
-    )?;
+    )
+    .with_context(|| {
+        format!(
+            "{} beside {}",
+            args.synthetic.display(),
+            args.real.display()
+        )
+    })?;
     if let Some(card) = card {
         card.add_quality(&Quality {
             real: files::name(&args.real),

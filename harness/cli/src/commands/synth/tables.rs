@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use assay_protocol::Digest;
 use assay_suites::synthetic::declared::{Maker, Schema, TableSchema};
 use assay_suites::synthetic::table::Table;
+use assay_suites::synthetic::table::cells::CellTypes;
 use assay_suites::synthetic::table::file::{Reading, read_as};
 use serde::Serialize;
 
@@ -69,7 +70,8 @@ fn write(args: &Args, maker: &Maker, place: usize, declared_in: Digest) -> Resul
     let path = args.output.join(format!("{}.{}", table.name, args.form));
     let rows = args.shard.unwrap_or(Part::WHOLE).of(table.rows);
     files::ensure_output(&path, &[&args.schema])?;
-    let mut sink = Sink::create(&path, &maker.rows(place, args.seed, rows.start, 1))?;
+    let like = maker.rows(place, args.seed, rows.start, 1);
+    let mut sink = Sink::create(&path, &like, &CellTypes::new(), rows.end - rows.start)?;
     for at in rows.clone().step_by(BATCH as usize) {
         let count = (rows.end - at).min(BATCH);
         sink.append(&maker.rows(place, args.seed, at, count as usize))?;
@@ -115,7 +117,7 @@ pub fn read_one(
         delimiter,
         types: of_schema.types(),
     };
-    Ok((name, read_as(path, &reading)?))
+    Ok((name, read_as(path, &reading)?.table))
 }
 
 /// A schema, and the digest of its file.

@@ -300,3 +300,94 @@ fn rows_that_break_what_is_declared_are_told_of_and_come_out_if_nothing_else_doe
     let card = json(&place, "made.csv.card.json");
     assert_eq!(card["declared"]["drawn"]["in_vain"], 50);
 }
+
+/// A flag and a truth value that only a declaration tells from numbers and words.
+const FLAGS: &str = r#"
+schema = 1
+[[table]]
+name = "flags"
+rows = 200
+column = [
+  { type = "category", name = "flag", labels = ["0", "1"], weights = [3, 1] },
+  { type = "category", name = "is", labels = ["true", "false"] },
+  { type = "number", name = "x", low = 0, high = 99 },
+]
+"#;
+
+#[test]
+fn labels_that_look_like_numbers_are_labels_where_they_are_declared() {
+    let place = Place::new();
+    place.write("flags.toml", FLAGS);
+    for form in ["csv", "jsonl", "parquet"] {
+        place
+            .assay(&format!("synth tables flags.toml --form {form} -o made"))
+            .exits(0);
+        let real = format!("made/flags.{form}");
+        place
+            .assay(&format!("synth check flags.toml {real}"))
+            .exits(0);
+        for generator in ["copula", "mst --epsilon 20 --noise-seed 3"] {
+            place
+                .assay(&format!(
+                    "synth fit {real} --schema flags.toml --generator {generator} -o model.json"
+                ))
+                .exits(0)
+                .lacks("does not hold");
+            for other in ["csv", "jsonl", "parquet"] {
+                place
+                    .assay(&format!(
+                        "synth sample model.json --rows 60 -o rows.{other}"
+                    ))
+                    .exits(0);
+                place
+                    .assay(&format!(
+                        "synth score {real} rows.{other} --schema flags.toml --require constraints<=0 --json"
+                    ))
+                    .exits(0);
+            }
+        }
+    }
+    let rows = place.read("rows.csv");
+    let flags = rows.lines().skip(1).map(|row| &row[..2]);
+    assert!(flags.clone().all(|flag| flag == "0," || flag == "1,"));
+    assert!(flags.clone().any(|flag| flag == "0,"), "{rows}");
+}
+
+#[test]
+fn declared_labels_are_written_as_the_numbers_and_truth_values_that_they_were() {
+    let place = Place::new();
+    place.write("flags.toml", FLAGS);
+    let mut rows = String::new();
+    for row in 0..60 {
+        let line = serde_json::json!({"flag": row % 3 % 2, "is": row % 2 == 0, "x": row});
+        writeln!(rows, "{line}").unwrap();
+    }
+    place.write("flags.jsonl", rows);
+    // The same as Parquet, whose columns are integers and truth values.
+    place.assay("synth fit flags.jsonl -o plain.json").exits(0);
+    place
+        .assay("synth sample plain.json --rows 60 -o flags.parquet")
+        .exits(0);
+    for form in ["jsonl", "parquet"] {
+        place
+            .assay(&format!(
+                "synth fit flags.{form} --schema flags.toml -o model.json"
+            ))
+            .exits(0);
+        place
+            .assay("synth sample model.json --rows 40 -o rows.jsonl")
+            .exits(0);
+        for line in place.read("rows.jsonl").lines() {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(
+                row["flag"].is_u64() && row["is"].is_boolean() && row["x"].is_u64(),
+                "{form}: {line}"
+            );
+        }
+        place
+            .assay(&format!(
+                "synth score flags.{form} rows.jsonl --schema flags.toml --require constraints<=0"
+            ))
+            .exits(0);
+    }
+}

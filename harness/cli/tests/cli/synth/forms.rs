@@ -84,6 +84,86 @@ fn truth_values_of_json_lines_stay_what_they_are() {
         .refuses(&["empty.jsonl", "2 objects are without members"]);
 }
 
+/// The members of the rows of a file of JSON lines.
+fn members(place: &Place, file: &str, name: &str) -> Vec<serde_json::Value> {
+    let member = |line: &str| -> serde_json::Value {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        row[name].clone()
+    };
+    place.read(file).lines().map(member).collect()
+}
+
+#[test]
+fn texts_of_a_file_with_types_stay_texts_and_what_was_mixed_is_told() {
+    let place = Place::new();
+    let rows = lines(60, |row| {
+        let mixed = ["1", "\"x\"", "2"][row as usize % 3];
+        format!(
+            "{{\"zip\":\"00{}\",\"size\":\"{}\",\"word\":\"{}\",\"mixed\":{mixed},\"x\":{row}}}",
+            row % 5,
+            row % 4,
+            row % 2 == 0,
+        )
+    });
+    place.write("texts.jsonl", rows);
+    place
+        .assay("synth fit texts.jsonl -o model.json")
+        .exits(0)
+        .says("column `zip` holds texts in the file, 60 of 60 of which look like numbers, such as \"000\" in row 1")
+        .says("column `size` holds texts in the file")
+        .says("column `mixed` mixes 40 numbers and 20 texts, row 2 being the first")
+        .lacks("`x`")
+        .lacks("`word`");
+    place
+        .assay("synth sample model.json --rows 50 -o made.parquet")
+        .exits(0);
+    // What the Parquet file says is seen by what is made of it.
+    place.assay("synth fit made.parquet -o again.json").exits(0);
+    for model in ["model", "again"] {
+        place
+            .assay(&format!(
+                "synth sample {model}.json --rows 50 -o made.jsonl"
+            ))
+            .exits(0);
+        for name in ["zip", "size", "word", "mixed"] {
+            let made = members(&place, "made.jsonl", name);
+            assert!(made.iter().all(serde_json::Value::is_string), "{made:?}");
+        }
+        let made = members(&place, "made.jsonl", "x");
+        assert!(made.iter().all(serde_json::Value::is_u64), "{made:?}");
+        let zips = members(&place, "made.jsonl", "zip");
+        assert!(
+            zips.iter()
+                .all(|zip| zip.as_str().unwrap().starts_with("00"))
+        );
+        place.assay("synth score texts.jsonl made.jsonl").exits(0);
+    }
+    // A model that an older assay cannot read says so by its schema.
+    assert!(place.read("model.json").starts_with("{\"schema\":3,"));
+}
+
+#[test]
+fn digits_with_leading_zeros_are_text_and_that_is_said() {
+    let place = Place::new();
+    let rows = lines(60, |row| format!("{:03},{row}", row % 12));
+    place.write("codes.csv", format!("code,x\n{rows}"));
+    place
+        .assay("synth fit codes.csv -o model.json")
+        .exits(0)
+        .says("column `code` is of digits, but 60 of its 60 values, row 1 with \"000\" being the first")
+        .says("numbers would lose the leading zeros")
+        .says("taken for categories, which are made as they are written");
+    place
+        .assay("synth sample model.json --rows 40 -o made.csv")
+        .exits(0);
+    let made = place.read("made.csv");
+    assert!(
+        made.lines()
+            .skip(1)
+            .all(|row| row.starts_with('0') && &row[3..4] == ",")
+    );
+}
+
 #[test]
 fn columns_that_are_not_scored_are_named() {
     let place = Place::new();

@@ -1,5 +1,7 @@
 //! Scores: where in a standard normal distribution a column's values lie, and what that hides.
 
+use rayon::prelude::*;
+
 use crate::synthetic::generators::marginal::{Marginal, cumulative};
 use crate::synthetic::random::normal_quantile;
 use crate::synthetic::table::{MISSING, Table, Values};
@@ -80,6 +82,15 @@ impl Latent {
 
 /// Of values that have an order.
 fn of_ranked(values: &[f64]) -> Latent {
+    let (scores, atoms) = scores(values);
+    Latent {
+        scores,
+        hermite: hermite(&atoms),
+    }
+}
+
+/// The score of each value, and the values that are frequent.
+fn scores(values: &[f64]) -> (Vec<f64>, Vec<Atom>) {
     let mut rows: Vec<usize> = (0..values.len())
         .filter(|row| !values[*row].is_nan())
         .collect();
@@ -105,10 +116,7 @@ fn of_ranked(values: &[f64]) -> Latent {
         }
         start = end;
     }
-    Latent {
-        scores,
-        hermite: hermite(&atoms),
-    }
+    (scores, atoms)
 }
 
 /// Coefficients of a score that is constant over each atom, and the variable itself elsewhere.
@@ -181,16 +189,17 @@ fn order(codes: &[u32], labels: usize, component: Option<&[f64]>) -> Vec<u32> {
 /// average.
 fn component(table: &Table) -> Option<Vec<f64>> {
     const STEPS: usize = 50;
+    let of_numbers = |values: &Vec<f64>| -> Vec<f64> {
+        let (scores, _) = scores(values);
+        let present = |s: f64| if s.is_nan() { 0.0 } else { s };
+        scores.into_iter().map(present).collect()
+    };
     let scores: Vec<Vec<f64>> = table
         .columns
-        .iter()
-        .filter(|column| matches!(column.values, Values::Number { .. }))
-        .map(|column| {
-            let scores = Latent::of_values(&column.values, &[]).scores;
-            scores
-                .into_iter()
-                .map(|s| if s.is_nan() { 0.0 } else { s })
-                .collect()
+        .par_iter()
+        .filter_map(|column| match &column.values {
+            Values::Number { values, .. } => Some(of_numbers(values)),
+            _ => None,
         })
         .collect();
     if scores.is_empty() {

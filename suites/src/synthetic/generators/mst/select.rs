@@ -6,55 +6,109 @@ use super::Measured;
 use crate::synthetic::generators::FitError;
 use crate::synthetic::privacy::accountant::Accountant;
 use crate::synthetic::privacy::{discrete, zcdp};
+use crate::synthetic::progress::Progress;
 use crate::synthetic::random::Bits;
+use crate::synthetic::table::ensure_pairs_fit;
+
+/// Columns as they are measured.
+pub struct Levels<'a> {
+    /// For each column the level of each row.
+    pub of_rows: &'a [Vec<u32>],
+    /// For each column how many levels it has.
+    pub sizes: &'a [usize],
+    /// For each column its noisy counts.
+    pub singles: &'a [Measured],
+}
+
+impl Levels<'_> {
+    /// The score of a pair.
+    fn score(&self, a: usize, b: usize) -> i64 {
+        let joint = joint(
+            &self.of_rows[a],
+            &self.of_rows[b],
+            self.sizes[a],
+            self.sizes[b],
+        );
+        distance(&joint, &expected(&self.singles[a], &self.singles[b]))
+    }
+}
+
+/// Pairs of columns that no edges join yet, with their scores.
+struct Open {
+    pairs: Vec<(u32, u32)>,
+    scores: Vec<i64>,
+}
+
+impl Open {
+    /// Takes out the pairs of columns that are in one part.
+    fn keep_apart(&mut self, part: &[u32]) {
+        let mut kept = 0;
+        for place in 0..self.pairs.len() {
+            let (a, b) = self.pairs[place];
+            if part[a as usize] != part[b as usize] {
+                self.pairs[kept] = (a, b);
+                self.scores[kept] = self.scores[place];
+                kept += 1;
+            }
+        }
+        self.pairs.truncate(kept);
+        self.scores.truncate(kept);
+    }
+}
 
 /// The edges of a tree over all columns. The score of a pair is the distance in the 1-norm between its counts and what its
 /// columns, if independent, would give: one row more or less changes it by at most one (`McKenna` and others, algorithm
 /// 3). What independent columns would give is rounded to integers, so that a score is a sum of integers, and that holds to the bit.
 pub fn tree(
-    levels: &[Vec<u32>],
-    sizes: &[usize],
-    singles: &[Measured],
+    levels: &Levels,
     rho: f64,
     accountant: &mut Accountant,
     bits: &mut impl Bits,
+    progress: &Progress,
 ) -> Result<Vec<(usize, usize)>, FitError> {
-    let columns = sizes.len();
-    let pairs: Vec<(usize, usize)> = (0..columns)
-        .flat_map(|b| (0..b).map(move |a| (a, b)))
-        .collect();
-    let scores: Vec<i64> = pairs
-        .par_iter()
-        .map(|(a, b)| {
-            distance(
-                &joint(&levels[*a], &levels[*b], sizes[*a], sizes[*b]),
-                &expected(&singles[*a], &singles[*b]),
-            )
-        })
-        .collect();
+    let columns = levels.sizes.len();
     let share = rho / (columns - 1) as f64;
     let epsilon = zcdp::exponential_for(share);
-    let mut part: Vec<usize> = (0..columns).collect();
+    let mut open = scored(levels, progress)?;
+    let mut part: Vec<u32> = (0..columns as u32).collect();
     let mut edges = Vec::new();
+    progress.begin("edges of the tree", columns - 1);
     while edges.len() + 1 < columns {
-        let open: Vec<usize> = (0..pairs.len())
-            .filter(|p| part[pairs[*p].0] != part[pairs[*p].1])
-            .collect();
-        let of_open: Vec<i64> = open.iter().map(|pair| scores[*pair]).collect();
         let what = format!("edge {} of {}", edges.len() + 1, columns - 1);
         let mechanism = format!(
             "exponential mechanism, epsilon {epsilon:.6}, among {} pairs",
-            open.len()
+            open.pairs.len()
         );
         accountant.spend(what, mechanism, zcdp::of_exponential(epsilon))?;
-        let (a, b) = pairs[open[discrete::choose(bits, &of_open, epsilon)]];
-        let (kept, joined) = (part[a], part[b]);
+        let (a, b) = open.pairs[discrete::choose(bits, &open.scores, epsilon)];
+        let (kept, joined) = (part[a as usize], part[b as usize]);
         part.iter_mut()
             .filter(|p| **p == joined)
             .for_each(|p| *p = kept);
-        edges.push((a, b));
+        open.keep_apart(&part);
+        edges.push((a as usize, b as usize));
+        progress.step();
     }
     Ok(edges)
+}
+
+/// All pairs with their scores.
+fn scored(levels: &Levels, progress: &Progress) -> Result<Open, FitError> {
+    /// Of a pair, its score, and of both once more while they are put together.
+    const PAIR_BYTES: u64 = 32;
+    let columns = levels.sizes.len();
+    let count = columns * (columns - 1) / 2;
+    ensure_pairs_fit(columns, PAIR_BYTES * count as u64)?;
+    progress.begin("scores of pairs", count);
+    let pairs: Vec<(u32, u32)> = (0..columns as u32)
+        .flat_map(|b| (0..b).map(move |a| (a, b)))
+        .collect();
+    let scores = pairs.par_iter().map(|(a, b)| {
+        progress.step();
+        levels.score(*a as usize, *b as usize)
+    });
+    let scores = scores.collect();
+    Ok(Open { pairs, scores })
 }
 
 /// How many rows have each pair of levels, row-major.

@@ -1,0 +1,67 @@
+//! How far a long piece of work is: set by whoever does it, read by whoever waits for it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// The stage that work is in, and how much of that is done.
+#[derive(Debug, Default)]
+pub struct Progress {
+    stage: Mutex<String>,
+    of: AtomicUsize,
+    done: AtomicUsize,
+}
+
+impl Progress {
+    /// Begins a stage of so many steps; 0 where they cannot be counted.
+    pub fn begin(&self, stage: &str, of: usize) {
+        stage.clone_into(&mut self.stage.lock().unwrap_or_else(PoisonError::into_inner));
+        self.of.store(of, Ordering::Relaxed);
+        self.done.store(0, Ordering::Relaxed);
+    }
+
+    /// Ends one step.
+    pub fn step(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Such as `correlations of pairs, 1200 of 4950`.
+    pub fn words(&self) -> String {
+        let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let [of, done] = [&self.of, &self.done].map(|count| count.load(Ordering::Relaxed));
+        if of == 0 {
+            return stage.clone();
+        }
+        format!("{stage}, {} of {of}", done.min(of))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Progress;
+    use crate::synthetic::table::census;
+    use crate::synthetic::workload::{GENERATORS, Noise, fit_declared};
+
+    #[test]
+    fn words_are_of_the_stage_that_goes_on() {
+        let progress = Progress::default();
+        progress.begin("reading", 0);
+        assert_eq!(progress.words(), "reading");
+        progress.begin("pairs", 3);
+        progress.step();
+        assert_eq!(progress.words(), "pairs, 1 of 3");
+    }
+
+    #[test]
+    fn every_generator_counts_its_last_stage_to_the_end() {
+        let table = census::rows(1, 0, 60);
+        for (generator, last) in GENERATORS.into_iter().zip([
+            "factor of the correlations",
+            "distributions of columns, 15 of 15",
+            "counts along the edges, 14 of 14",
+        ]) {
+            let progress = Progress::default();
+            fit_declared(generator, &table, &[], None, Noise::Seeded(1), &progress).unwrap();
+            assert_eq!(progress.words(), last, "{generator}");
+        }
+    }
+}
