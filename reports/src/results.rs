@@ -5,8 +5,8 @@
 use assay_record::RunId;
 use assay_store::RunRow;
 
-/// Runs of one file.
-const RUNS: usize = 100;
+/// Runs of one file: half as many are written anew each night, on average.
+const RUNS: usize = 25;
 
 /// Name of the first file, from the site's root.
 pub const RESULTS: &str = "results.parquet";

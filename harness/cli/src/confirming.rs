@@ -9,10 +9,10 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use assay_record::{Manifest, ManifestFile, Purpose, RunId, RunStatus};
 use assay_stats::gate::CONFIRMATION_PAIRS;
-use assay_store::{RoundRow, Store};
+use assay_store::{RoundRow, RunRow, Store};
 use assay_verdicts::comparison::{Options, Question};
 use assay_verdicts::gate::Confirmation;
-use assay_verdicts::{Comparison, Gate, RunView};
+use assay_verdicts::{Comparison, Gate, Reading, RunView};
 
 use self::scene::{ARMS, Scene, Way, Why};
 use crate::database;
@@ -75,7 +75,7 @@ pub fn confirm(
 /// The same check with what was already run to confirm it, as the store has it. Suspects of which nothing is stored, and of which Assay
 /// may have started something else, stay suspects.
 pub fn recall(
-    store: &Store,
+    reading: Reading<'_>,
     checked: Checked,
     asking: &Asking,
     settings: &Settings,
@@ -98,7 +98,7 @@ pub fn recall(
     let (same, open): (BTreeSet<_>, BTreeSet<_>) = suspects
         .into_iter()
         .partition(|(case, _)| scene.way(case) == Way::Same);
-    let stored = stored(store, &tonight.run.run)?;
+    let stored = stored(reading.store, &tonight.run.run)?;
     if !open.is_empty() && stored.is_empty() {
         return Ok(checked);
     }
@@ -115,9 +115,9 @@ pub fn recall(
             continue;
         }
         if is_interleaved(view) {
-            confirmation.interleaved = Some(beside(store, view, asking, suspects)?);
+            confirmation.interleaved = Some(beside(reading, view, asking, suspects)?);
         } else {
-            confirmation.alone = Some(together(store, view, &checked, &suspects)?);
+            confirmation.alone = Some(together(reading, view, &checked, &suspects)?);
         }
     }
     Ok(Checked {
@@ -129,11 +129,10 @@ pub fn recall(
 /// Runs that came to their end and were made to confirm another, oldest first.
 fn stored(store: &Store, of: &RunId) -> Result<Vec<RunView>> {
     let purpose = Purpose::Confirmation { of: of.clone() };
-    let rows = store.runs()?.into_iter();
-    let meant = rows.filter(|row| row.purpose == purpose && row.status == RunStatus::Complete);
-    meant
-        .map(|row| Ok(RunView::load(store, &row.run)?))
-        .collect()
+    let all = store.runs()?;
+    let is_meant = |row: &&RunRow| row.purpose == purpose && row.status == RunStatus::Complete;
+    let meant = all.iter().filter(is_meant).cloned();
+    Ok(RunView::load_all(store, meant.collect())?)
 }
 
 fn is_interleaved(view: &RunView) -> bool {
@@ -143,7 +142,7 @@ fn is_interleaved(view: &RunView) -> bool {
 
 /// The two arms of a run that interleaved them.
 fn beside(
-    store: &Store,
+    reading: Reading<'_>,
     view: &RunView,
     asking: &Asking,
     suspects: BTreeSet<(String, String)>,
@@ -157,13 +156,13 @@ fn beside(
         only: Some(suspects),
         ..asking.options(Question::Confirmation)
     };
-    sides::compare(store, &baseline, &candidate, options)
+    sides::compare(reading, &baseline, &candidate, options)
 }
 
 /// The rounds of a run of suspects alone are added to tonight's, and the whole suite is judged again. It is still one night, and
 /// counts as one: that cannot cancel as it does for interleaved arms.
 fn together(
-    store: &Store,
+    reading: Reading<'_>,
     view: &RunView,
     checked: &Checked,
     suspects: &BTreeSet<(String, String)>,
@@ -178,7 +177,7 @@ fn together(
             .collect(),
     };
     let mut found = sides::compare(
-        store,
+        reading,
         &checked.baseline,
         &candidate,
         checked.options.clone(),
@@ -267,7 +266,7 @@ impl Again<'_> {
             return Ok(None);
         };
         let store = database::open(self.settings, assay_store::Access::Read)?;
-        let found = beside(&store, &view, self.asking, suspects)?;
+        let found = beside((&store).into(), &view, self.asking, suspects)?;
         Ok(Some((found, record)))
     }
 
@@ -277,7 +276,7 @@ impl Again<'_> {
             return Ok(None);
         };
         let store = database::open(self.settings, assay_store::Access::Read)?;
-        let found = together(&store, &view, self.checked, suspects)?;
+        let found = together((&store).into(), &view, self.checked, suspects)?;
         Ok(Some((found, record)))
     }
 

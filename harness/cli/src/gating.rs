@@ -10,7 +10,7 @@ use assay_verdicts::calibration::Calibration;
 use assay_verdicts::comparison::{Known, Options, Question};
 use assay_verdicts::gate::State;
 use assay_verdicts::window::{Baseline, DEFAULT_RUNS, MAIN_ARM, newest_nights};
-use assay_verdicts::{Gate, Marks, RunView, Window};
+use assay_verdicts::{Gate, Marks, Reading, RunView, Window};
 
 use crate::errors::Exit;
 use crate::marks;
@@ -48,10 +48,7 @@ impl Wishes {
         if self.margin.is_some() {
             return Ok(BTreeMap::new());
         }
-        let found = Calibration::of(store, &of.suite, &of.machine)?;
-        let cases = found.into_iter().flat_map(|found| found.cases);
-        let margins = cases.filter_map(|case| Some((case.case, case.margin?)));
-        Ok(margins.collect())
+        Ok(Calibration::margins(store, &of.suite, &of.machine)?)
     }
 
     /// These wishes on top of the defaults.
@@ -112,17 +109,18 @@ impl Asking {
         let marks = marks::load(settings)?;
         let today = Timestamp::now().day();
         marks::complain(settings, &marks, store, today)?;
-        self.check_with(store, run, settings, (marks, today))
+        self.check_with(store.into(), run, settings, (marks, today))
     }
 
     /// Checks a run against the window, by marks as they are on a day.
     pub fn check_with(
         &self,
-        store: &Store,
+        reading: Reading<'_>,
         run: &RunId,
         settings: &Settings,
         (marks, today): (Marks, Day),
     ) -> Result<Checked> {
+        let store = reading.store;
         let asked = self.baseline.as_ref().or(settings.baseline.as_ref());
         let name = asked
             .cloned()
@@ -158,7 +156,7 @@ impl Asking {
             margins,
             ..self.wishes.options(Question::Gate)
         };
-        let comparison = sides::compare(store, &baseline, &candidate, options.clone())?;
+        let comparison = sides::compare(reading, &baseline, &candidate, options.clone())?;
         Ok(Checked {
             gate: Gate::new(name, run.clone(), comparison),
             baseline,

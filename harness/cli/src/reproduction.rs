@@ -9,7 +9,7 @@ use assay_protocol::Digest;
 use assay_record::manifest::GitState;
 use assay_record::{Arm, ArmCommit, Fingerprint, Image, Manifest, Purpose, RunId, Shared};
 use assay_store::{CaseRow, Store};
-use assay_verdicts::{Explanation, Reproduction};
+use assay_verdicts::{Explanation, Reading, Reproduction};
 
 use crate::execute;
 use crate::plan::{self, project, sources};
@@ -206,17 +206,17 @@ fn project_note(manifest: &Manifest, settings: &Settings) -> Option<String> {
 /// The verdicts on all reproductions that the store holds, oldest first.
 ///
 /// What measured the suspects of one again is its confirmation, not one more.
-pub fn all_stored(store: &Store) -> Result<Vec<Reproduction>> {
+pub fn all_stored(reading: Reading<'_>) -> Result<Vec<Reproduction>> {
     let mut verdicts: Vec<Reproduction> = Vec::new();
-    for row in store.runs()? {
+    for row in &reading.store.runs()? {
         let Some(original) = row
             .reproduces
             .as_ref()
-            .filter(|original| store.run(original).is_ok())
+            .filter(|original| reading.store.run(original).is_ok())
         else {
             continue;
         };
-        let verdict = judge(store, original, &row.run, &[])?;
+        let verdict = judge(reading, original, &row.run, &[])?;
         let confirmed = match &row.purpose {
             Purpose::Confirmation { of } => {
                 verdicts.iter_mut().find(|earlier| earlier.again == *of)
@@ -233,11 +233,12 @@ pub fn all_stored(store: &Store) -> Result<Vec<Reproduction>> {
 
 /// The verdict on `again` as a reproduction of `original`; `notes` come behind what differs between the two.
 pub fn judge(
-    store: &Store,
+    reading: Reading<'_>,
     original: &RunId,
     again: &RunId,
     notes: &[String],
 ) -> Result<Reproduction> {
+    let store = reading.store;
     let before = fingerprint(store, original)?;
     let after = fingerprint(store, again)?;
     let explained = diff::explain_with(&before, &after, &facts(store, original, again)?)
@@ -250,7 +251,7 @@ pub fn judge(
         });
     let notes = notes.iter().cloned().map(Explanation::from);
     let explanations = explained.chain(notes).collect();
-    Ok(Reproduction::of(store, original, again, explanations)?)
+    Ok(Reproduction::of(reading, original, again, explanations)?)
 }
 
 /// What manifests and records say that differs: derived on reading, so that a stored reproduction has it too.
@@ -261,7 +262,8 @@ fn facts(store: &Store, original: &RunId, again: &RunId) -> Result<Vec<Fact>> {
     let mut facts = arm_facts(&then, &now);
     facts.extend(other_worker(store, again)?);
     facts.extend(policy_fact(&then, &now));
-    facts.extend(disturbed(&store.cases(original)?, &store.cases(again)?));
+    let cases = store.cases_of(&[original.clone(), again.clone()])?;
+    facts.extend(disturbed(&cases[0], &cases[1]));
     Ok(facts)
 }
 

@@ -6,12 +6,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use assay_machine::diff;
 use assay_protocol::Digest;
 use assay_record::{Arm, Fingerprint};
-use assay_store::{RunRow, SeriesRow, Store, StoreError};
+use assay_store::{RunRow, Store};
 use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::comparison::{Loaded, Options};
 use assay_verdicts::few_runs::MIN_HISTORY;
 use assay_verdicts::window::{MAIN_ARM, is_night};
-use assay_verdicts::{Comparison, History, RunView};
+use assay_verdicts::{Comparison, History, Reading, RunView};
 
 /// How many digits of a commit are shown.
 const COMMIT_DIGITS: usize = 12;
@@ -170,8 +170,8 @@ fn group_members(store: &Store, names: &[String], by: Property) -> Result<Vec<Ru
         let is_here = is_wide || row.machine == of.machine;
         is_night(row) && row.suite == of.suite && is_here
     };
-    let mut all = store.runs()?;
-    all.retain(belongs);
+    let all = store.runs()?;
+    let all: Vec<RunRow> = all.iter().filter(|row| belongs(row)).cloned().collect();
     ensure!(
         !all.is_empty(),
         "no run of suite `{}` came to its end; name the runs to group",
@@ -322,36 +322,15 @@ fn short(commit: &str) -> String {
 
 /// The comparison of two sides, with what differs between their last runs said first.
 pub fn compare(
-    store: &Store,
+    reading: Reading<'_>,
     baseline: &Side,
     candidate: &Side,
     options: Options,
 ) -> Result<Comparison> {
-    let before = |newest: &RunView| History::before(store, newest);
-    compare_with(store, (baseline, candidate), options, before)
-}
-
-/// As [`compare`], where the series that there are were read already.
-pub fn compare_among(
-    series: &[SeriesRow],
-    store: &Store,
-    sides: (&Side, &Side),
-    options: Options,
-) -> Result<Comparison> {
-    let before = |newest: &RunView| History::among(series, store, newest);
-    compare_with(store, sides, options, before)
-}
-
-/// `before` is asked for the history before a run, where one is needed.
-fn compare_with(
-    store: &Store,
-    (baseline, candidate): (&Side, &Side),
-    options: Options,
-    before: impl Fn(&RunView) -> Result<History, StoreError>,
-) -> Result<Comparison> {
+    let store = reading.store;
     let runs = baseline.runs.len().max(candidate.runs.len());
     let history = match candidate.newest() {
-        Some(newest) if runs < MIN_HISTORY => before(newest)?,
+        Some(newest) if runs < MIN_HISTORY => History::before(reading, newest)?,
         _ => History::default(),
     };
     let views = baseline.runs.iter().chain(&candidate.runs);

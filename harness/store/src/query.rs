@@ -12,6 +12,7 @@ mod series;
 mod spans;
 
 use std::any::type_name;
+use std::sync::atomic::Ordering;
 
 use assay_record::{RunId, Timestamp};
 use duckdb::arrow::record_batch::RecordBatch;
@@ -28,6 +29,19 @@ use crate::load::run_key;
 pub(crate) type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 impl Store {
+    /// How many statements were run of a database that is open for reading, by all that share it: each is planned anew, which takes
+    /// longer than to answer it of a few runs.
+    pub fn statements(&self) -> usize {
+        let known = self.known.as_deref();
+        known.map_or(0, |known| known.statements.load(Ordering::Relaxed))
+    }
+
+    fn count(&self) {
+        if let Some(known) = &self.known {
+            known.statements.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// All rows of a statement. A value that cannot be understood was not written by this crate: damage.
     pub(crate) fn rows<T>(
         &self,
@@ -35,6 +49,7 @@ impl Store {
         params: impl Params,
         mut read: impl FnMut(&Row<'_>) -> Result<T, Fault>,
     ) -> Result<Vec<T>, StoreError> {
+        self.count();
         let all = || -> Result<Vec<T>, Fault> {
             let mut statement = self.connection.prepare_cached(sql)?;
             let mut rows = statement.query(params)?;
@@ -54,6 +69,7 @@ impl Store {
         params: impl Params,
         mut read: impl FnMut(&RecordBatch) -> Result<(), Fault>,
     ) -> Result<(), StoreError> {
+        self.count();
         let all = || -> Result<(), Fault> {
             let mut statement = self.connection.prepare_cached(sql)?;
             for batch in statement.stream_arrow(params)? {

@@ -45,6 +45,16 @@ pub(crate) const RUN_TABLES: &[(&str, &str)] = &[
 /// Version of an open database; 0 where nothing was created yet.
 pub(crate) fn version(connection: &Connection, path: &Path) -> Result<u32, StoreError> {
     let wrong = |error: duckdb::Error| StoreError::of_duckdb(path, &error);
+    let newest = || -> Result<Option<i64>, duckdb::Error> {
+        let sql = "SELECT max(version) FROM schema_version";
+        connection.query_row(sql, [], |row| row.get(0))
+    };
+    // Mostly it is there; to list tables takes several times as long.
+    if let Ok(Some(found)) = newest()
+        && let Ok(found) = u32::try_from(found)
+    {
+        return Ok(found);
+    }
     let (tables, versioned): (i64, i64) = connection
         .query_row(
             "SELECT count(*), count(*) FILTER (table_name = 'schema_version') FROM duckdb_tables() WHERE NOT internal",
@@ -58,11 +68,7 @@ pub(crate) fn version(connection: &Connection, path: &Path) -> Result<u32, Store
     if versioned == 0 {
         return Err(StoreError::Foreign { path: path.into() });
     }
-    let found: Option<i64> = connection
-        .query_row("SELECT max(version) FROM schema_version", [], |row| {
-            row.get(0)
-        })
-        .map_err(wrong)?;
+    let found = newest().map_err(wrong)?;
     u32::try_from(found.unwrap_or(0)).map_err(|_| StoreError::Corrupt {
         path: path.into(),
         what: "table `schema_version` holds a version below zero or past 2^32".into(),

@@ -6,7 +6,7 @@
 //! is taken from the runs of the suite as soon as there are enough of them, and each case says which it was.
 
 use assay_protocol::Metric;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_record::{Purpose, RunId, RunStatus};
 use assay_stats::planning::Noise;
@@ -90,12 +90,35 @@ impl Calibration {
     /// From the newest calibration runs of a suite on a machine that came to their end, each case from those that have it; `None`
     /// where there is none. Runs of an older definition of a case are left out.
     pub fn of(store: &Store, suite: &str, machine: &str) -> Result<Option<Self>, StoreError> {
+        let samples = |run: &RunId, row: &CaseRow| store.samples(run, &row.case, &row.arm);
+        Self::with(store, suite, machine, samples)
+    }
+
+    /// The margins that are possible for cases, of those where that is known. Reads no samples.
+    pub fn margins(
+        store: &Store,
+        suite: &str,
+        machine: &str,
+    ) -> Result<BTreeMap<String, f64>, StoreError> {
+        let found = Self::with(store, suite, machine, |_, _| Ok(Vec::new()))?;
+        let cases = found.into_iter().flat_map(|found| found.cases);
+        let margins = cases.filter_map(|case| Some((case.case, case.margin?)));
+        Ok(margins.collect())
+    }
+
+    fn with(
+        store: &Store,
+        suite: &str,
+        machine: &str,
+        samples: impl Fn(&RunId, &CaseRow) -> Result<Vec<RoundSamples>, StoreError>,
+    ) -> Result<Option<Self>, StoreError> {
         let is_here = |row: &RunRow| row.suite == suite && row.machine == machine;
-        let rows = store.runs()?.into_iter().rev();
-        let rows = rows.filter(|row| {
+        let is_meant = |row: &&RunRow| {
             is_here(row) && row.purpose == Purpose::Calibration && row.status == RunStatus::Complete
-        });
-        let runs = views(store, rows.take(CALIBRATIONS))?;
+        };
+        let all = store.runs()?;
+        let newest = all.iter().rev().filter(is_meant).take(CALIBRATIONS);
+        let runs = views(store, newest.cloned())?;
         if runs.is_empty() {
             return Ok(None);
         }
@@ -104,7 +127,7 @@ impl Calibration {
         for view in runs.iter().rev() {
             for row in view.cases.iter().filter(|row| row.arm == ARMS[0]) {
                 if seen.insert(&row.case) {
-                    let samples = store.samples(&view.run.run, &row.case, &row.arm)?;
+                    let samples = samples(&view.run.run, row)?;
                     cases.extend(CaseCalibration::of(row, &runs, &nights, &samples));
                 }
             }
@@ -116,11 +139,6 @@ impl Calibration {
             cases,
         }))
     }
-
-    /// The margin that is possible for a case, where it is known.
-    pub fn margin(&self, case: &str) -> Option<f64> {
-        self.cases.iter().find(|one| one.case == case)?.margin
-    }
 }
 
 /// Runs with all they hold, oldest first, from rows that are newest first.
@@ -128,12 +146,9 @@ fn views(
     store: &Store,
     rows: impl IntoIterator<Item = RunRow>,
 ) -> Result<Vec<RunView>, StoreError> {
-    let mut views = rows
-        .into_iter()
-        .map(|row| RunView::load(store, &row.run))
-        .collect::<Result<Vec<_>, _>>()?;
-    views.reverse();
-    Ok(views)
+    let mut rows: Vec<RunRow> = rows.into_iter().collect();
+    rows.reverse();
+    RunView::load_all(store, rows)
 }
 
 impl CaseCalibration {

@@ -6,7 +6,6 @@
 //! stored, so a better ceiling takes a judgement back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::slice;
 
 use assay_protocol::{ArithmeticUnit, Bound, MemoryLevel, Metric, Work};
 use assay_record::RunId;
@@ -100,10 +99,11 @@ impl Ceilings {
     /// The ceilings of a machine, from its newest runs that measured them.
     pub fn of(store: &Store, machine: &str) -> Result<Self, StoreError> {
         let rows = store.ceilings_runs(machine)?.into_iter().rev();
+        let runs: Vec<RunId> = rows.take(RUNS).map(|row| row.run).collect();
         let mut best: BTreeMap<(String, Limit), Ceiling> = BTreeMap::new();
-        for row in rows.take(RUNS) {
-            for case in store.cases_of(slice::from_ref(&row.run))?.concat() {
-                for found in ceilings_of(&case, &row.run) {
+        for (run, cases) in runs.iter().zip(store.cases_of(&runs)?) {
+            for case in cases {
+                for found in ceilings_of(&case, run) {
                     let key = (found.device.clone(), found.limit);
                     let known = best
                         .get(&key)

@@ -33,7 +33,7 @@ pub use marks::{Mark, MarkKind, Marks, MarksError};
 pub use reproduction::{CaseReproduction, Likeness, Reproduction};
 pub use series::{Change, Impossible, Point, Series, changes};
 pub use summary::{CaseState, CaseSummary, MetricSummary, RunSummary};
-pub use view::{History, RunView};
+pub use view::{History, Reading, RunView};
 pub use window::Window;
 
 use assay_protocol::Direction;

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use assay_protocol::Metric;
 use assay_record::RunId;
 use assay_stats::Interval;
-use assay_store::{Store, StoreError};
+use assay_store::StoreError;
 use serde::{Deserialize, Serialize};
 
 use crate::explanation::Explanation;
 use crate::few_runs::Times;
 use crate::likeness::{self, Pair};
 use crate::speed::{self, Speed};
-use crate::{DEFAULT_MARGIN, History, RunView, Verdict};
+use crate::{DEFAULT_MARGIN, History, Reading, RunView, Verdict};
 
 /// A run, the run that reproduced it, and how they compare.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,14 +73,14 @@ impl Reproduction {
     /// Loads both runs and what the store knows of their machine, and judges. `explanations` are the caller's, from the
     /// fingerprints, likeliest first.
     pub fn of(
-        store: &Store,
+        reading: Reading<'_>,
         original: &RunId,
         again: &RunId,
         explanations: Vec<Explanation>,
     ) -> Result<Self, StoreError> {
-        let original = RunView::load(store, original)?;
-        let again = RunView::load(store, again)?;
-        let history = History::before(store, &again)?;
+        let original = RunView::load(reading.store, original)?;
+        let again = RunView::load(reading.store, again)?;
+        let history = History::before(reading, &again)?;
         Ok(Self::judge(&original, &again, &history, explanations))
     }
 

@@ -136,7 +136,7 @@ impl Drawing {
         Ok(Self {
             fingerprints: store.fingerprints(&digests)?,
             ceilings: Ceilings::of_all(store, runs.iter().map(|run| run.machine.as_str()))?,
-            runs: runs.into_iter().map(Origin::of).collect(),
+            runs: runs.iter().map(Origin::of).collect(),
         })
     }
 
@@ -232,11 +232,11 @@ impl Origin {
         self.commit.as_deref().map(Shared::from)
     }
 
-    fn of(run: RunRow) -> Self {
+    fn of(run: &RunRow) -> Self {
         Self {
-            counts: is_measurement(&run),
-            commit: run.commit,
-            run: run.run,
+            counts: is_measurement(run),
+            commit: run.commit.clone(),
+            run: run.run.clone(),
             started: run.started,
             dirty: run.dirty,
             before: run.before,

@@ -12,6 +12,24 @@ use foldhash::{HashMap, HashSet};
 
 use crate::window;
 
+/// A store that is read, with all of its series where somebody has them at hand: a site reads them once for all that ask for some.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// Every series, in the order of their keys, as [`Store::series`] has them; without them, those that are asked for are read.
+    pub series: Option<&'a [SeriesRow]>,
+}
+
+impl<'a> From<&'a Store> for Reading<'a> {
+    fn from(store: &'a Store) -> Self {
+        Self {
+            store,
+            series: None,
+        }
+    }
+}
+
 /// A run with all that a comparison asks of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunView {
@@ -63,21 +81,28 @@ pub struct History(BTreeMap<(String, String, String), Vec<f64>>);
 impl History {
     /// What the store knows of the machine and suite of `view` before that run, of the same definitions. Only nights of their
     /// own: reproductions and confirmations may have run another build, and what is asked is how much runs of one build differ.
-    pub fn before(store: &Store, view: &RunView) -> Result<Self, StoreError> {
-        let series = store.series_of_place(&view.run.suite, &view.run.machine)?;
-        Self::among(&series, store, view)
+    pub fn before(reading: Reading<'_>, view: &RunView) -> Result<Self, StoreError> {
+        let (store, suite) = (reading.store, view.run.suite.as_str());
+        let Some(all) = reading.series else {
+            let series = store.series_of_place(suite, &view.run.machine)?;
+            return Self::among(&series, store, view);
+        };
+        let begin = all.partition_point(|series| series.key.suite.as_str() < suite);
+        let end = all.partition_point(|series| series.key.suite.as_str() <= suite);
+        Self::among(&all[begin..end], store, view)
     }
 
-    /// As [`Self::before`], of series that were read already; more than those of the place may be among them.
-    pub fn among(series: &[SeriesRow], store: &Store, view: &RunView) -> Result<Self, StoreError> {
+    /// Of series, among which there may be more than those of the place.
+    fn among(series: &[SeriesRow], store: &Store, view: &RunView) -> Result<Self, StoreError> {
         let own = &view.run;
         let is_earlier = |row: &RunRow| {
             window::is_night(row)
                 && row.started < own.started
                 && (&row.suite, &row.machine) == (&own.suite, &own.machine)
         };
-        let runs = store.runs()?.into_iter();
-        let earlier: HashSet<RunId> = runs.filter(is_earlier).map(|row| row.run).collect();
+        let runs = store.runs()?;
+        let earlier = runs.iter().filter(|row| is_earlier(row));
+        let earlier: HashSet<&RunId> = earlier.map(|row| &row.run).collect();
         let cases = view.cases.iter();
         let cases: HashMap<(&str, &str), &CaseRow> = cases
             .map(|case| ((case.case.as_str(), case.arm.as_str()), &**case))

@@ -64,14 +64,17 @@ pub struct Walk<'o, 'a>(&'o [Origin<'a>]);
 impl<'o, 'a> Walk<'o, 'a> {
     /// The run of the next point, where that tells the same of it.
     pub fn of(&mut self, point: &Point) -> Option<&'o Origin<'a>> {
-        let place = (point.started, &point.run);
-        let is_reached = |origin: &Origin<'_>| (origin.row.started, &origin.row.run) >= place;
-        let at = self.0.iter().position(is_reached)?;
-        self.0 = &self.0[at..];
-        self.0.first().filter(|origin| {
+        let order = |origin: &Origin<'_>| {
             let row = origin.row;
-            (row.started, &row.run) == place
-                && (row.commit.as_deref(), row.dirty) == (point.commit.as_deref(), point.dirty)
+            (row.started, &row.run).cmp(&(point.started, &point.run))
+        };
+        let mut orders = self.0.iter().map(order).enumerate();
+        let (at, order) = orders.find(|(_, order)| order.is_ge())?;
+        self.0 = &self.0[at..];
+        let found = self.0.first().filter(|_| order.is_eq());
+        found.filter(|origin| {
+            let row = origin.row;
+            (row.commit.as_deref(), row.dirty) == (point.commit.as_deref(), point.dirty)
         })
     }
 }

@@ -91,7 +91,7 @@ fn compare(store: &Store, args: &Args) -> Result<Vec<Comparison>> {
                 margins,
                 ..options.clone()
             };
-            let comparison = sides::compare(store, baseline, other, options)?;
+            let comparison = sides::compare(store.into(), baseline, other, options)?;
             refuse_nothing(comparison)
         })
         .collect()

@@ -67,7 +67,7 @@ fn suites() -> Result<Exit> {
 }
 
 fn runs(settings: &Settings) -> Result<Exit> {
-    for row in database::open(settings, Access::Read)?.runs()? {
+    for row in &database::open(settings, Access::Read)?.runs()? {
         let status = format!("{:?}", row.status).to_lowercase();
         let tags = row.tags.iter().map(|tag| format!("  tag:{tag}"));
         let tags: String = tags.collect();

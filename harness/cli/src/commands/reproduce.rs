@@ -147,12 +147,13 @@ fn load(args: &Args, settings: Settings) -> Result<Original> {
     let store = database::open(&settings, Access::Read)?;
     let (file, run) = if is_file {
         let file = ManifestFile::read(Path::new(what))?;
-        let of_it = store.runs()?.into_iter().rev().find(|row| {
+        let runs = store.runs()?;
+        let of_it = runs.iter().rev().find(|row| {
             row.manifest == file.digest
                 && row.reproduces.is_none()
                 && row.status == RunStatus::Complete
         });
-        (file, of_it.map(|row| row.run))
+        (file, of_it.map(|row| row.run.clone()))
     } else {
         let run = store.resolve(what)?;
         let file = store.manifest(&store.run(&run)?.manifest)?;
@@ -286,7 +287,7 @@ fn run_again(
     if executed.status == RunStatus::Interrupted {
         return Ok(None);
     }
-    reproduction::judge(&store, original, &executed.run, notes).map(Some)
+    reproduction::judge((&store).into(), original, &executed.run, notes).map(Some)
 }
 
 /// The manifest with another executable as its built-in worker.

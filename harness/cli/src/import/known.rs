@@ -20,8 +20,8 @@ pub struct Known {
 impl Known {
     /// All that the database knows of one format.
     pub fn of(store: &Store, format: &str) -> Result<Self> {
-        let rows = store.runs()?.into_iter();
-        let rows: HashMap<RunId, RunRow> = rows.map(|row| (row.run.clone(), row)).collect();
+        let rows = store.runs()?;
+        let rows: HashMap<&RunId, &RunRow> = rows.iter().map(|row| (&row.run, row)).collect();
         let mut known = Self {
             by_digest: HashMap::new(),
             by_name: HashMap::new(),
@@ -32,10 +32,10 @@ impl Known {
             };
             // Of several with one digest the first: the same file imported for two machines.
             let first = known.by_digest.entry(import.digest);
-            first.or_insert_with(|| row.clone());
+            first.or_insert_with(|| (*row).clone());
             if import.origin.format == format {
                 let name = [import.origin.file, row.suite.clone(), row.machine.clone()];
-                known.by_name.insert(name, row.clone());
+                known.by_name.insert(name, (*row).clone());
             }
         }
         Ok(known)

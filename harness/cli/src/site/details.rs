@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use assay_record::RunId;
 use assay_reports::{CaseDetail, CaseOfRun, Night};
-use assay_store::Store;
+use assay_store::{RoundDetail, Store};
 use assay_verdicts::CaseHistory;
 
-/// Of the newest run of each series, and of the last run of the baseline that its night is compared with. Each run is
-/// read once, with all of its cases.
+/// Of the newest run of each series, and of the last run of the baseline that its night is compared with. Read by a few
+/// statements, however many these are.
 pub fn all(
     store: &Store,
     histories: &[CaseHistory],
@@ -35,10 +35,23 @@ pub fn all(
             wanted.entry(baseline).or_default().before.insert(place);
         }
     }
+    let (newest, before): (Vec<_>, Vec<_>) = wanted
+        .into_iter()
+        .partition(|(_, wanted)| !wanted.newest.is_empty());
+    let of = |part: &[(&RunId, Wanted<'_>)]| -> Vec<RunId> {
+        part.iter().map(|(run, _)| (*run).clone()).collect()
+    };
+    // Telemetry is shown of the newest runs alone.
+    let detailed = store.detailed_rounds(&of(&newest), is_wanted(&newest))?;
+    let sampled = store.sampled_rounds(&of(&before), is_wanted(&before))?;
     let mut details = BTreeMap::new();
-    for (run, wanted) in &wanted {
+    let all = newest
+        .iter()
+        .zip(detailed)
+        .chain(before.iter().zip(sampled));
+    for ((run, wanted), rounds) in all {
         let baseline = baselines.get(run).copied();
-        read(store, run, baseline, wanted, &mut details)?;
+        add(run, baseline, wanted, rounds, &mut details);
     }
     Ok(details)
 }
@@ -52,30 +65,30 @@ struct Wanted<'a> {
     before: BTreeSet<(&'a str, &'a str)>,
 }
 
-fn read(
-    store: &Store,
+/// Whether a case of one of these runs on an arm is looked at.
+fn is_wanted(runs: &[(&RunId, Wanted<'_>)]) -> impl Fn(usize, &str, &str) -> bool {
+    |run, case, arm| {
+        let wanted = &runs[run].1;
+        wanted.newest.contains(&(case, arm)) || wanted.before.contains(&(case, arm))
+    }
+}
+
+fn add(
     run: &RunId,
     baseline: Option<&RunId>,
     wanted: &Wanted<'_>,
+    rounds: Vec<RoundDetail>,
     details: &mut BTreeMap<CaseOfRun, CaseDetail>,
-) -> Result<()> {
-    // Telemetry is shown of the newest run alone.
-    let rounds = if wanted.newest.is_empty() {
-        store.sampled_rounds(run)?
-    } else {
-        store.detailed_rounds(run)?
-    };
+) {
     for round in rounds {
-        let place = (round.case.as_str(), round.arm.as_str());
-        let is_newest = wanted.newest.contains(&place);
-        if is_newest || wanted.before.contains(&place) {
-            let place = (run.clone(), round.case.clone(), round.arm.clone());
-            let detail = details.entry(place).or_insert_with(|| CaseDetail {
-                rounds: Vec::new(),
-                baseline: baseline.filter(|_| is_newest).cloned(),
-            });
-            detail.rounds.push(round);
-        }
+        let is_newest = wanted
+            .newest
+            .contains(&(round.case.as_str(), round.arm.as_str()));
+        let place = (run.clone(), round.case.clone(), round.arm.clone());
+        let detail = details.entry(place).or_insert_with(|| CaseDetail {
+            rounds: Vec::new(),
+            baseline: baseline.filter(|_| is_newest).cloned(),
+        });
+        detail.rounds.push(round);
     }
-    Ok(())
 }

@@ -1,28 +1,16 @@
-//! What telemetry read over runs, and what changed on machines between them.
+//! What changed on machines between runs.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 use assay_machine::diff;
 use assay_protocol::Digest;
-use assay_record::{Fingerprint, RunId};
+use assay_record::Fingerprint;
 use assay_reports::MachineChange;
-use assay_store::{RunGauges, RunRow, Store};
+use assay_store::{RunRow, Store};
 
 /// Newest runs of a machine that are looked at for changes.
 const LOOKED_AT: usize = 100;
-
-/// What telemetry read over each of some runs; nothing of those without any.
-pub fn gauges(store: &Store, runs: &[RunId]) -> Result<BTreeMap<RunId, RunGauges>> {
-    let mut gauges = BTreeMap::new();
-    for run in store.with_telemetry(runs)? {
-        let found = store.run_gauges(&run)?;
-        if !found.gauges.is_empty() {
-            gauges.insert(run, found);
-        }
-    }
-    Ok(gauges)
-}
 
 /// The newest runs of each machine before which it changed, the latest first. `runs` are in order.
 pub fn timelines(store: &Store, runs: &[RunRow]) -> Result<BTreeMap<String, Vec<MachineChange>>> {

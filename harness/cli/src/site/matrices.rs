@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, ensure};
 use assay_record::RunId;
 use assay_reports::{By, Cross, Matrix};
-use assay_store::{RunRow, SeriesRow, Store};
+use assay_store::RunRow;
 use assay_verdicts::comparison::{Options, Question};
 use assay_verdicts::window::is_night;
-use assay_verdicts::{Comparison, RunView};
+use assay_verdicts::{Comparison, Reading, RunView};
 
 use crate::sides::{self, Property, Side};
 
@@ -23,24 +23,13 @@ const SIDES: usize = 12;
 /// What all of them are made from.
 #[derive(Clone, Copy)]
 struct Read<'a> {
-    store: &'a Store,
+    from: Reading<'a>,
     runs: &'a [RunRow],
-    /// Every series.
-    series: &'a [SeriesRow],
 }
 
 /// All of them: by suite, then by what the sides differ in.
-pub fn all(
-    store: &Store,
-    runs: &[RunRow],
-    series: &[SeriesRow],
-    chosen: &[String],
-) -> Result<Vec<Matrix>> {
-    let read = Read {
-        store,
-        runs,
-        series,
-    };
+pub fn all(from: Reading<'_>, runs: &[RunRow], chosen: &[String]) -> Result<Vec<Matrix>> {
+    let read = Read { from, runs };
     let mut matrices = Vec::new();
     for names in chosen {
         matrices.push(of_names(read, names).with_context(|| format!("--compare {names}"))?);
@@ -74,7 +63,7 @@ fn of_names(read: Read<'_>, names: &str) -> Result<Matrix> {
         names.len() > 1,
         "expected two runs or more with commas between them, such as latest~1,latest"
     );
-    let sides = sides::named(read.store, &names)?;
+    let sides = sides::named(read.from.store, &names)?;
     let suite = sides[0]
         .newest()
         .map_or(String::new(), |view| view.run.suite.clone());
@@ -95,7 +84,7 @@ fn newest_nights(read: Read<'_>, suite: &str) -> Result<Vec<RunView>> {
         }
     }
     newest.reverse();
-    Ok(RunView::load_all(read.store, newest)?)
+    Ok(RunView::load_all(read.from.store, newest)?)
 }
 
 /// Each machine's newest night and the one before it.
@@ -128,7 +117,7 @@ fn of_property(
     let members = nights
         .iter()
         .filter(|view| is_wide || Some(view.run.machine.as_str()) == newest);
-    let mut groups: Vec<Side> = sides::groups(read.store, members.cloned(), property)?;
+    let mut groups: Vec<Side> = sides::groups(read.from.store, members.cloned(), property)?;
     groups.truncate(SIDES);
     matrix(read, by, suite, &groups)
 }
@@ -136,7 +125,7 @@ fn of_property(
 /// Each GPU with each driver that it was measured with; `None` where there is one GPU or one driver, which other comparisons show.
 fn of_gpus_and_drivers(read: Read<'_>, suite: &str, nights: &[RunView]) -> Result<Option<Matrix>> {
     let by = [Property::Gpu, Property::Driver];
-    let mut sides = sides::crossed(read.store, nights, by, |[gpu, _]| gpu != sides::NO_GPU)?;
+    let mut sides = sides::crossed(read.from.store, nights, by, |[gpu, _]| gpu != sides::NO_GPU)?;
     sides.truncate(SIDES);
     let (labels, sides): (Vec<[String; 2]>, Vec<Side>) = sides.into_iter().unzip();
     let [rows, columns] = [0, 1].map(|at| {
@@ -180,10 +169,10 @@ fn of_arms(read: Read<'_>, suite: &str) -> Result<Option<Matrix>> {
         .filter(|row| row.suite == suite && row.purpose.is_measurement());
     let newest: Vec<&RunRow> = of_suite.take(LOOKED_AT).collect();
     let ids: Vec<RunId> = newest.iter().map(|row| row.run.clone()).collect();
-    for (row, names) in newest.into_iter().zip(read.store.case_names_of(&ids)?) {
+    for (row, names) in newest.into_iter().zip(read.from.store.case_names_of(&ids)?) {
         let arms: BTreeSet<&String> = names.iter().map(|(_, arm)| arm).collect();
         if arms.len() > 1 {
-            let sides = sides::grouped(read.store, &[row.run.to_string()], Property::Arm)?;
+            let sides = sides::grouped(read.from.store, &[row.run.to_string()], Property::Arm)?;
             return matrix(read, By::Arm, suite, &sides);
         }
     }
@@ -197,7 +186,7 @@ fn matrix(read: Read<'_>, by: By, suite: &str, sides: &[Side]) -> Result<Option<
     };
     let compare = |other| {
         let options = Options::new(Question::Difference);
-        sides::compare_among(read.series, read.store, (baseline, other), options)
+        sides::compare(read.from, baseline, other, options)
     };
     let mut comparisons: Vec<Comparison> = others.iter().map(compare).collect::<Result<_>>()?;
     comparisons.retain(|comparison| !comparison.is_empty());

@@ -20,7 +20,7 @@ use assay_reports::{
 };
 use assay_store::{Access, RunRow, Store};
 use assay_verdicts::ceilings::Ceilings;
-use assay_verdicts::{CaseHistory, Marks, RunSummary};
+use assay_verdicts::{CaseHistory, Marks, Reading, RunSummary};
 
 use crate::settings::Settings;
 use crate::{database, marks, reproduction};
@@ -102,25 +102,28 @@ fn model(
 ) -> Result<SiteModel> {
     let runs = store.runs()?;
     let today = day_of(&runs);
-    let recent: Vec<RunId> = recent(&runs).map(|row| row.run.clone()).collect();
+    let meant = looked_at(&runs);
     // As long as it takes to read all series.
-    let (late, early) = recent.split_at(recent.len() * 2 / 3);
+    let (late, early) = meant.split_at(meant.len() * 2 / 3);
     let ((), series) = both(
         store.share()?,
-        // What nights, comparisons and summaries ask for: the store keeps it for them.
-        |other| Ok(other.cases_of(late).map(drop)?),
+        |other| ask(other, late),
         || {
             let series = store.series()?;
-            store.cases_of(early)?;
+            ask(store, early)?;
             Ok(series)
         },
     )?;
-    let ((nights, matrices), histories) = both(
+    let ((nights, matrices, reproductions), histories) = both(
         store.share()?,
         |other| {
-            let nights = nights::all(other, settings, &runs, (marks, today))?;
-            let matrices = matrices::all(other, &runs, &series, &publishing.compare)?;
-            Ok((nights, matrices))
+            let reading = Reading {
+                store: other,
+                series: Some(&series),
+            };
+            let nights = nights::all(reading, settings, &runs, (marks, today))?;
+            let matrices = matrices::all(reading, &runs, &publishing.compare)?;
+            Ok((nights, matrices, reproduction::all_stored(reading)?))
         },
         || Ok(CaseHistory::of_rows(store, &series, marks, today)?),
     )?;
@@ -136,16 +139,40 @@ fn model(
         summaries,
         details,
         matrices,
-        reproductions: reproduction::all_stored(store)?,
+        reproductions,
         fingerprints: store.fingerprints(&last_fingerprints(&runs))?,
         ceilings: Ceilings::of_all(store, runs.iter().map(|row| row.machine.as_str()))?,
         timelines: machines::timelines(store, &runs)?,
         records: records(&runs, settings.newest_records),
         with_results: true,
-        runs,
+        runs: runs.to_vec(),
         histories,
         nights,
     })
+}
+
+/// Runs that nights, comparisons, reproductions and summaries ask for: the newest of each suite on each machine, those that are no
+/// points of histories, and what these reproduce.
+fn looked_at(runs: &[RunRow]) -> Vec<&RunRow> {
+    let others = runs.iter().filter(|row| !is_point(row));
+    let mut meant: BTreeSet<&RunId> = recent(runs).map(|row| &row.run).collect();
+    meant.extend(others.flat_map(|row| {
+        [Some(&row.run), row.reproduces.as_ref()]
+            .into_iter()
+            .flatten()
+    }));
+    let latest = runs.iter().rev();
+    latest.filter(|row| meant.contains(&row.run)).collect()
+}
+
+/// Asks the store for what is needed of some runs: it keeps that for who looks at one of them.
+fn ask(store: &Store, rows: &[&RunRow]) -> Result<()> {
+    let runs: Vec<RunId> = rows.iter().map(|row| row.run.clone()).collect();
+    store.cases_of(&runs)?;
+    store.events_of(&runs)?;
+    store.manifests(&rows.iter().map(|row| row.manifest).collect())?;
+    store.fingerprints(&rows.iter().map(|row| row.before).collect())?;
+    Ok(())
 }
 
 /// Two values that do not need each other, the first made by another thread with a connection of its own.
@@ -245,10 +272,79 @@ fn portion(
     Ok(Portion {
         fingerprints: store.fingerprints(&digests)?,
         manifests: store.manifests(&rows.iter().map(|row| row.manifest).collect())?,
-        gauges: machines::gauges(store, &runs)?,
+        gauges: store.run_gauges(&runs)?,
         troubles: troubles
             .map(|found| (found.run.run.clone(), found))
             .collect(),
         runs,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use assay_record::{Purpose, Record, RunId};
+    use assay_store::synthetic::Recipe;
+    use assay_store::{Access, RunRow};
+    use assay_verdicts::Marks;
+
+    use super::{Publishing, before, model, portion};
+    use crate::database;
+    use crate::settings::Settings;
+
+    /// Three nights of a suite, the last of which is slow and was run again, a calibration, ceilings and a reproduction.
+    fn records(suite: u32) -> Vec<Record> {
+        let night = |night: u32| Recipe {
+            suite: format!("suite-{suite}"),
+            night,
+            slowdown: if night == 2 { 1.5 } else { 1.0 },
+            ..Recipe::default()
+        };
+        let again = |purpose| Recipe {
+            seed: 2,
+            purpose,
+            ..night(2)
+        };
+        let confirmation = Purpose::Confirmation { of: night(2).run() };
+        let mut recipes: Vec<Recipe> = (0..3).map(night).collect();
+        recipes.push(again(confirmation));
+        for (seed, purpose) in [(3, Purpose::Calibration), (4, Purpose::Ceilings)] {
+            recipes.push(Recipe {
+                seed,
+                ..again(purpose)
+            });
+        }
+        let mut records: Vec<Record> = recipes.iter().map(Recipe::record).collect();
+        let mut reproduction = night(3).record();
+        reproduction.header.reproduces = Some(night(1).run());
+        records.push(reproduction);
+        records
+    }
+
+    /// Statements by which all of a site is collected.
+    fn statements(suites: u32) -> usize {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::of(folder.path()).unwrap();
+        let mut store = database::open(&settings, Access::Write).unwrap();
+        for record in (0..suites).flat_map(records) {
+            let path = folder.path().join(record.header.run.as_str());
+            store.ingest_record(&record, &path).unwrap();
+        }
+        drop(store);
+        let store = database::open(&settings, Access::Read).unwrap();
+        let chosen = Publishing::default();
+        let model = model(&settings, &store, &Marks::default(), &chosen).unwrap();
+        assert_eq!(model.nights.len() as u32, suites);
+        assert_eq!(model.reproductions.len() as u32, suites);
+        let newest: BTreeSet<&RunId> = model.summaries.iter().map(|of| &of.run.run).collect();
+        let rows: Vec<&RunRow> = model.runs.iter().collect();
+        portion(&store, &before(&model.runs), &newest, &rows).unwrap();
+        store.statements()
+    }
+
+    #[test]
+    fn more_suites_and_runs_take_no_more_statements() {
+        assert_eq!(statements(1), statements(6));
+    }
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use assay_record::Day;
 use assay_reports::Night;
-use assay_store::{RunRow, Store};
-use assay_verdicts::Marks;
+use assay_store::RunRow;
 use assay_verdicts::window::is_night;
+use assay_verdicts::{Marks, Reading};
 
 use crate::confirming;
 use crate::gating::Asking;
@@ -17,7 +17,7 @@ use super::machines;
 
 /// One night for each suite and machine that has one, the newest first.
 pub fn all(
-    store: &Store,
+    reading: Reading<'_>,
     settings: &Settings,
     runs: &[RunRow],
     known: (&Marks, Day),
@@ -28,20 +28,20 @@ pub fn all(
         .rev()
         .filter(|row| is_night(row) && seen.insert((&row.suite, &row.machine)));
     newest
-        .map(|row| night(store, settings, runs, known, row))
+        .map(|row| night(reading, settings, runs, known, row))
         .collect()
 }
 
 fn night(
-    store: &Store,
+    reading: Reading<'_>,
     settings: &Settings,
     runs: &[RunRow],
     (marks, today): (&Marks, Day),
     row: &RunRow,
 ) -> Result<Night> {
     let asking = Asking::default();
-    let checked = asking.check_with(store, &row.run, settings, (marks.clone(), today))?;
-    let checked = confirming::recall(store, checked, &asking, settings)?;
+    let checked = asking.check_with(reading, &row.run, settings, (marks.clone(), today))?;
+    let checked = confirming::recall(reading, checked, &asking, settings)?;
     let previous = runs.iter().rev().find(|other| {
         is_night(other)
             && (&other.suite, &other.machine) == (&row.suite, &row.machine)
@@ -50,8 +50,8 @@ fn night(
     let machine_changes = match previous {
         None => Vec::new(),
         Some(before) => machines::lasting_changes(
-            &store.fingerprint(&before.before)?,
-            &store.fingerprint(&row.before)?,
+            &reading.store.fingerprint(&before.before)?,
+            &reading.store.fingerprint(&row.before)?,
         ),
     };
     Ok(Night {

@@ -1,6 +1,6 @@
 //! The cases of a run with their rounds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use assay_protocol::{
     ArithmeticUnit, Bound, Digest, MemoryLevel, Metric, Params, TimingMode, Verification, Work,
@@ -42,19 +42,11 @@ impl Store {
     /// The same of several runs, in their order, without their facts, which no comparison asks for: a few scans for all of them. Where
     /// nobody can write meanwhile, each run is read once, however many ask for it.
     pub fn cases_of(&self, runs: &[RunId]) -> Result<Vec<Vec<Shared<CaseRow>>>, StoreError> {
-        let Some(known) = &self.known else {
-            return self.which_cases(&Places::of(runs), Which::All, Facts::LeftOut);
-        };
-        let is_new = |run: &&RunId| !known.cases().contains_key(*run);
-        let new: BTreeSet<&RunId> = runs.iter().filter(is_new).collect();
-        let new: Vec<RunId> = new.into_iter().cloned().collect();
-        if !new.is_empty() {
-            let found = self.which_cases(&Places::of(&new), Which::All, Facts::LeftOut)?;
-            known.cases().extend(new.into_iter().zip(found));
+        let read = |runs: &_| self.which_cases(&Places::of(runs), Which::All, Facts::LeftOut);
+        match &self.known {
+            Some(known) => known.cases.each(runs, read),
+            None => read(runs),
         }
-        let known = known.cases();
-        let of_run = |run| known.get(run).cloned().unwrap_or_default();
-        Ok(runs.iter().map(of_run).collect())
     }
 
     /// Of several runs, in their order, the cases that did not go well, without facts: those with a round that is not ok, or with none.
@@ -71,6 +63,9 @@ impl Store {
         which: Which,
         facts: Facts,
     ) -> Result<Vec<Vec<Shared<CaseRow>>>, StoreError> {
+        if runs.0.is_empty() {
+            return Ok(Vec::new());
+        }
         let (of_cases, of_results) = (self.rows_of("cases", runs)?, self.rows_of("results", runs)?);
         let meant = |rows: &str| which.among(rows, &of_cases, &of_results);
         let (places, mut cases) = self.unvisited(runs, &meant(&of_cases), facts)?;
@@ -109,10 +104,28 @@ impl Store {
         Ok(found.pop().unwrap_or_default())
     }
 
-    /// The same of several runs, in their order, by one scan.
+    /// The same of several runs, in their order, by one scan for those whose cases are not known.
     pub fn case_names_of(&self, runs: &[RunId]) -> Result<Vec<CaseNames>, StoreError> {
-        let places = Places::of(runs);
+        let name = |case: &Shared<CaseRow>| (case.case.clone(), case.arm.clone());
+        let mut names: HashMap<&RunId, CaseNames> = HashMap::new();
+        if let Some(known) = &self.known {
+            let known = known.cases.known();
+            let of_run = |run| Some((run, known.get(run)?.iter().map(name).collect()));
+            names.extend(runs.iter().filter_map(of_run));
+        }
+        let is_new = |run: &&RunId| !names.contains_key(*run);
+        let new: Vec<RunId> = runs.iter().filter(is_new).cloned().collect();
+        let mut found = self.read_case_names(&new)?.into_iter();
+        let of_run = |run| names.remove(run).or_else(|| found.next());
+        Ok(runs.iter().filter_map(of_run).collect())
+    }
+
+    fn read_case_names(&self, runs: &[RunId]) -> Result<Vec<CaseNames>, StoreError> {
         let mut names = vec![CaseNames::new(); runs.len()];
+        if runs.is_empty() {
+            return Ok(names);
+        }
+        let places = Places::of(runs);
         let sql = format!(
             "SELECT run_key, case_id, arm FROM {} ORDER BY case_no, arm_no",
             self.rows_of("cases", &places)?

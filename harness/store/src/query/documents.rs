@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use assay_protocol::Digest;
 use assay_record::{Case, Fingerprint, Manifest, ManifestFile, Origin, Shared};
-use duckdb::params;
 use serde::de::DeserializeOwned;
 
 use super::json;
@@ -27,6 +26,17 @@ impl Store {
 
     /// Several manifests: as one scan, since a scan reads all of them. Those that have the same cases share them.
     pub fn manifests(
+        &self,
+        digests: &BTreeSet<Digest>,
+    ) -> Result<BTreeMap<Digest, Manifest>, StoreError> {
+        let read = |digests: &_| self.read_manifests(digests);
+        match &self.known {
+            Some(known) => known.manifests.all(digests, read),
+            None => read(digests),
+        }
+    }
+
+    fn read_manifests(
         &self,
         digests: &BTreeSet<Digest>,
     ) -> Result<BTreeMap<Digest, Manifest>, StoreError> {
@@ -69,20 +79,11 @@ impl Store {
         &self,
         digests: &BTreeSet<Digest>,
     ) -> Result<BTreeMap<Digest, Fingerprint>, StoreError> {
-        let read =
-            |digests: &BTreeSet<Digest>| self.documents(("fingerprints", "fingerprint"), digests);
-        let Some(known) = &self.known else {
-            return read(digests);
-        };
-        let is_new = |digest: &&Digest| !known.fingerprints().contains_key(*digest);
-        let new: BTreeSet<Digest> = digests.iter().filter(is_new).copied().collect();
-        let found = read(&new)?;
-        let mut known = known.fingerprints();
-        known.extend(found);
-        let asked = digests
-            .iter()
-            .map(|digest| (*digest, known[digest].clone()));
-        Ok(asked.collect())
+        let read = |digests: &_| self.documents(("fingerprints", "fingerprint"), digests);
+        match &self.known {
+            Some(known) => known.fingerprints.all(digests, read),
+            None => read(digests),
+        }
     }
 
     fn documents<T: DeserializeOwned>(
@@ -127,9 +128,8 @@ impl Store {
 
     /// A fingerprint.
     pub fn fingerprint(&self, digest: &Digest) -> Result<Fingerprint, StoreError> {
-        let sql = "SELECT json FROM fingerprints WHERE digest = ?";
-        let found = self.rows(sql, params![digest.to_string()], |row| json(row, 0))?;
-        let fingerprint = found.into_iter().next();
+        let mut found = self.fingerprints(&BTreeSet::from([*digest]))?;
+        let fingerprint = found.remove(digest);
         fingerprint.ok_or_else(|| self.unknown("fingerprint", digest))
     }
 

@@ -1,9 +1,8 @@
 //! Runs, and where their records lie.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
-use assay_record::{Purpose, RunId};
+use assay_record::{Purpose, RunId, Shared};
 use duckdb::{Row, params};
 
 use super::{Fault, Places, json, named, time};
@@ -16,22 +15,26 @@ const COLUMNS: &str = "run, suite, manifest, started, finished, status, machine,
 
 impl Store {
     /// Every run, oldest first.
-    pub fn runs(&self) -> Result<Vec<RunRow>, StoreError> {
-        let known = self.known.as_deref().map(|known| &known.runs);
-        if let Some(known) = known.and_then(OnceLock::get) {
+    pub fn runs(&self) -> Result<Shared<Vec<RunRow>>, StoreError> {
+        if let Some(known) = self.known_runs() {
             return Ok(known.clone());
         }
         let sql = format!("SELECT {COLUMNS} FROM runs ORDER BY started, run");
-        let runs = self.rows(&sql, [], run_row)?;
-        Ok(match known {
-            Some(known) => known.get_or_init(|| runs).clone(),
+        let runs = Shared::from(self.rows(&sql, [], run_row)?);
+        Ok(match &self.known {
+            Some(known) => known.runs.get_or_init(|| runs).clone(),
             None => runs,
         })
     }
 
+    /// Every run, where they were read already.
+    fn known_runs(&self) -> Option<&Shared<Vec<RunRow>>> {
+        self.known.as_ref()?.runs.get()
+    }
+
     /// The runs of a machine that measured its ceilings, oldest first.
     pub fn ceilings_runs(&self, machine: &str) -> Result<Vec<RunRow>, StoreError> {
-        if let Some(runs) = self.known.as_deref().and_then(|known| known.runs.get()) {
+        if let Some(runs) = self.known_runs() {
             let is_meant =
                 |row: &&RunRow| row.purpose == Purpose::Ceilings && row.machine == machine;
             return Ok(runs.iter().filter(is_meant).cloned().collect());
@@ -44,9 +47,14 @@ impl Store {
 
     /// One run.
     pub fn run(&self, run: &RunId) -> Result<RunRow, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM runs WHERE run_key = ?");
-        let mut rows = self.rows(&sql, params![run_key(run)], run_row)?;
-        rows.pop().ok_or_else(|| StoreError::UnknownRun {
+        let found = match self.known_runs() {
+            Some(runs) => runs.iter().find(|row| row.run == *run).cloned(),
+            None => {
+                let sql = format!("SELECT {COLUMNS} FROM runs WHERE run_key = ?");
+                self.rows(&sql, params![run_key(run)], run_row)?.pop()
+            }
+        };
+        found.ok_or_else(|| StoreError::UnknownRun {
             name: run.to_string(),
             hint: format!(
                 "{} does not hold it; ingest its record",
@@ -63,6 +71,14 @@ impl Store {
 
     /// What happened during each of some runs.
     pub fn events_of(&self, runs: &[RunId]) -> Result<Vec<Vec<EventRow>>, StoreError> {
+        let read = |runs: &_| self.read_events(runs);
+        match &self.known {
+            Some(known) => known.events.each(runs, read),
+            None => read(runs),
+        }
+    }
+
+    fn read_events(&self, runs: &[RunId]) -> Result<Vec<Vec<EventRow>>, StoreError> {
         let places = Places::of(runs);
         let mut events = vec![Vec::new(); runs.len()];
         let sql = format!(

@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use assay_record::RunId;
+
 use super::Places;
 use crate::Store;
 use crate::error::StoreError;
+use crate::load::run_key;
 
 /// Rows between two places that are read too, rather than to begin anew: DuckDB keeps so many together.
 const ROW_GROUP: i64 = 122_880;
@@ -54,12 +57,39 @@ impl Store {
         Ok(format!("({})", parts.join(" UNION ALL ")))
     }
 
-    fn spans(&self, table: &'static str) -> Result<Arc<Spans>, StoreError> {
-        let known = self.known.as_deref();
-        let found = known.and_then(|known| known.spans().get(table).cloned());
-        if let Some(found) = found {
-            return Ok(found);
+    /// Runs in portions with no more than so many rows of a table each, but for a run that has more. Those without any are left out.
+    pub(crate) fn portions(
+        &self,
+        table: &'static str,
+        runs: &[RunId],
+        most: i64,
+    ) -> Result<Vec<Vec<RunId>>, StoreError> {
+        let spans = self.spans(table)?;
+        let mut portions: Vec<(i64, Vec<RunId>)> = Vec::new();
+        for run in runs {
+            let Some(Span { rows, .. }) = spans.get(&run_key(run)) else {
+                continue;
+            };
+            match portions.last_mut() {
+                Some((sum, open)) if *sum + rows <= most => {
+                    *sum += rows;
+                    open.push(run.clone());
+                }
+                _ => portions.push((*rows, vec![run.clone()])),
+            }
         }
+        Ok(portions.into_iter().map(|(_, runs)| runs).collect())
+    }
+
+    fn spans(&self, table: &'static str) -> Result<Arc<Spans>, StoreError> {
+        let read = || Ok(Arc::new(self.read_spans(table)?));
+        match &self.known {
+            Some(known) => known.spans.one(table, read),
+            None => read(),
+        }
+    }
+
+    fn read_spans(&self, table: &'static str) -> Result<Spans, StoreError> {
         let sql = format!(
             "SELECT run_key, min(rowid), max(rowid), count(*) FROM {table} GROUP BY run_key"
         );
@@ -67,11 +97,7 @@ impl Store {
             let (first, last, rows) = (row.get(1)?, row.get(2)?, row.get(3)?);
             Ok((row.get(0)?, Span { first, last, rows }))
         })?;
-        let spans: Arc<Spans> = Arc::new(spans.into_iter().collect());
-        if let Some(known) = known {
-            known.spans().insert(table, Arc::clone(&spans));
-        }
-        Ok(spans)
+        Ok(spans.into_iter().collect())
     }
 }
 

@@ -140,7 +140,20 @@ fn store_details_of_a_run_are_those_of_its_rounds_that_count() {
     store
         .ingest_record(&record, &place.path("a.jsonl"))
         .unwrap();
-    let rounds = store.detailed_rounds(&recipe.run()).unwrap();
+    let other = Recipe {
+        seed: 2,
+        ..recipe.clone()
+    };
+    let mut of_other = other.record();
+    for block in &mut of_other.blocks {
+        block.samples.host_ns.iter_mut().for_each(|ns| *ns *= 2);
+    }
+    store
+        .ingest_record(&of_other, &place.path("b.jsonl"))
+        .unwrap();
+    let runs = [other.run(), recipe.run()];
+    let detailed = store.detailed_rounds(&runs, |_, _, _| true).unwrap();
+    let rounds = &detailed[1];
     let expected: Vec<&Block> = record
         .blocks
         .iter()
@@ -161,17 +174,33 @@ fn store_details_of_a_run_are_those_of_its_rounds_that_count() {
     let gauge = &rounds[0].gauges[0];
     let ends = [gauge.steps[0].middle, gauge.steps[1].middle];
     assert_eq!((gauge.unit.as_str(), ends), ("Hz", [3e9, 3.1e9]));
-    let plain = store.sampled_rounds(&recipe.run()).unwrap();
-    assert!(plain.iter().all(|round| round.gauges.is_empty()));
+    let case = &recipe.case_ids()[1];
+    let is_wanted = |run, of: &str, _: &str| run == 0 && of == case;
+    let plain = store.sampled_rounds(&runs, is_wanted).unwrap();
+    assert_eq!((plain[0].len(), plain[1].len()), (4, 0));
+    assert!(plain[0].iter().all(|round| round.gauges.is_empty()));
+    let blocks = of_other.blocks.iter().filter(|block| block.case == *case);
+    for (round, block) in plain[0].iter().zip(blocks) {
+        assert_eq!(round.values[Metric::TIME], block.samples.times_ns());
+    }
 }
 
 #[test]
 fn store_gauges_of_a_run_cover_it_from_end_to_end() {
     let place = Place::new();
     let recipe = night("bench-1", 0);
-    ingest(&place, std::slice::from_ref(&recipe));
+    let shorter = Recipe {
+        rounds: 2,
+        ..night("bench-1", 1)
+    };
+    ingest(&place, &[recipe.clone(), shorter.clone()]);
     let store = place.reader();
-    let found = store.run_gauges(&recipe.run()).unwrap();
+    let none = night("bench-1", 7);
+    let runs = [recipe.run(), none.run(), shorter.run()];
+    let of_runs = store.run_gauges(&runs).unwrap();
+    assert_eq!(of_runs.len(), 2);
+    assert_eq!(of_runs[&shorter.run()].length_ns, 3_000_001_000);
+    let found = &of_runs[&recipe.run()];
     // Four rounds of three cases, a second apart, of which the first case has readings.
     assert_eq!(found.length_ns, 9_000_001_000);
     let [gauge] = &found.gauges[..] else {
@@ -186,8 +215,6 @@ fn store_gauges_of_a_run_cover_it_from_end_to_end() {
         (low.min(value), high.max(value))
     });
     assert_eq!((low, high), (3e9, 3.1e9));
-    let none = store.run_gauges(&night("bench-1", 7).run()).unwrap();
-    assert_eq!(none.length_ns, 0);
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! Which values of which rounds are compared: cases that both sides have, of one definition, measured and right.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use assay_protocol::{Direction, Metric};
 use assay_record::{BlockStatus, RunId};
 use assay_store::CaseRow;
+use foldhash::{HashMap, HashSet};
 
 use super::{Basis, Known, LeftOut, Loaded, Options, Reason, Trouble, TroubleKind, disturbed};
 use crate::likeness::differing_fields;
@@ -115,8 +114,8 @@ pub(super) fn pair(
     pairing
 }
 
-fn by_case<'a>(side: &Loaded<'a>) -> BTreeMap<&'a str, Rows<'a>> {
-    let mut cases: BTreeMap<&str, Rows<'a>> = BTreeMap::new();
+fn by_case<'a>(side: &Loaded<'a>) -> HashMap<&'a str, Rows<'a>> {
+    let mut cases: HashMap<&str, Rows<'a>> = HashMap::default();
     for (run, view) in side.runs.iter().enumerate() {
         for case in view.cases.iter().filter(|row| row.arm == side.arm) {
             let row = Row { run, view, case };
@@ -128,7 +127,7 @@ fn by_case<'a>(side: &Loaded<'a>) -> BTreeMap<&'a str, Rows<'a>> {
 
 /// Every case of either side: in the order of the last run of `first`, then as they come.
 fn names<'a>(first: &Loaded<'a>, second: &Loaded<'a>) -> Vec<&'a str> {
-    let mut seen = BTreeSet::new();
+    let mut seen = HashSet::default();
     let runs = first.runs.iter().rev().chain(second.runs.iter().rev());
     runs.flat_map(|view| view.cases.iter())
         .map(|row| row.case.as_str())

@@ -21,7 +21,7 @@ fn judge(original: &Record, again: &Record, earlier: &[Record]) -> Reproduction 
     records.extend([original.clone(), again.clone()]);
     let (store, _folder) = store(&records);
     Reproduction::of(
-        &store,
+        (&store).into(),
         &original.header.run,
         &again.header.run,
         vec!["the driver changed".to_owned().into()],
