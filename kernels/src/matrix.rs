@@ -429,9 +429,9 @@ mod tests {
             };
             let parts = Part::all(c, left, right);
             let mut rooms = [vec![], vec![]];
-            parts
-                .into_iter()
-                .for_each(|mut part| part.multiply_widened(&mut rooms, Store::Set));
+            for mut part in parts {
+                part.multiply_widened(&mut rooms, Store::Set);
+            }
             let (left, right) = if turned {
                 let left = Matrix::whole(&a, depth, rows).transposed();
                 (left, Matrix::whole(&b, cols, depth).transposed())

@@ -70,7 +70,10 @@ fn wrapped(texts: &[String]) -> Vec<String> {
     for text in texts {
         let fits = |line: &&mut String| line.chars().count() + 2 + text.chars().count() <= WIDTH;
         match lines.last_mut().filter(fits) {
-            Some(line) => *line += &format!("  {text}"),
+            Some(line) => {
+                line.push_str("  ");
+                line.push_str(text);
+            }
             None => lines.push(format!("{INDENT}{text}")),
         }
     }

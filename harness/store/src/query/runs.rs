@@ -47,12 +47,11 @@ impl Store {
 
     /// One run.
     pub fn run(&self, run: &RunId) -> Result<RunRow, StoreError> {
-        let found = match self.known_runs() {
-            Some(runs) => runs.iter().find(|row| row.run == *run).cloned(),
-            None => {
-                let sql = format!("SELECT {COLUMNS} FROM runs WHERE run_key = ?");
-                self.rows(&sql, params![run_key(run)], run_row)?.pop()
-            }
+        let found = if let Some(runs) = self.known_runs() {
+            runs.iter().find(|row| row.run == *run).cloned()
+        } else {
+            let sql = format!("SELECT {COLUMNS} FROM runs WHERE run_key = ?");
+            self.rows(&sql, params![run_key(run)], run_row)?.pop()
         };
         found.ok_or_else(|| StoreError::UnknownRun {
             name: run.to_string(),

@@ -391,9 +391,9 @@ fn activate_backward_stored<T: Lane>(
                 let ((first, d_gate), ((_, d_up), (_, activated))) = task;
                 let part = |x| -> &[f32] { &<[f32]>::split_at(x, first).1[..d_up.len()] };
                 let (gate, up) = (part(gate), part(up));
-                rooms
-                    .iter_mut()
-                    .for_each(|room| room.resize(gate.len(), 0.0));
+                for room in rooms.iter_mut() {
+                    room.resize(gate.len(), 0.0);
+                }
                 let [one, other] = rooms;
                 swiglu(one, gate, up);
                 lane::narrow(activated, one);

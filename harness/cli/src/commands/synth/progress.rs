@@ -54,7 +54,7 @@ mod tests {
             },
         );
         let (say, said) = mpsc::channel::<String>();
-        let hour = Duration::from_secs(3600);
+        let hour = Duration::from_hours(1);
         assert_eq!(
             telling_to(
                 hour,
