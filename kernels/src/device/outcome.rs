@@ -149,24 +149,29 @@ fn distinct_metric() -> Metric {
     }
 }
 
-/// The change that a verification must notice.
+/// The change that a verification must notice, of numbers by at least this part of the largest of them.
 #[cfg(test)]
-pub fn corrupt(buffer: &mut Buffer, index: usize) {
+pub fn corrupt(buffer: &mut Buffer, index: usize, part: f64) {
     use crate::element::{DType, Real};
 
-    fn real<T: Real>(buffer: &mut Buffer, index: usize) {
+    fn real<T: Real>(buffer: &mut Buffer, index: usize, part: f64) {
         let values = buffer.get_mut::<T>();
         let index = index % values.len();
         let value: f64 = values[index].into();
+        let of = |most: f64, x: &T| most.max((*x).into().abs());
+        let least = part * values.iter().fold(0.0, of);
         // Away from zero, so that the two parts never cancel; more in a type that rounds more.
         let change = (64.0 * T::UNIT_ROUNDOFF).max(1e-3);
-        values[index] = T::from_f64(value * (1.0 + change) + (10.0 * change).copysign(value));
+        let moved = value * (1.0 + change) + (10.0 * change).max(least).copysign(value);
+        // An infinity, which stands for nothing that was found, has nowhere to go.
+        let changed = if value.is_finite() { moved } else { 0.0 };
+        values[index] = T::from_f64(changed);
     }
     match buffer.dtype() {
-        DType::F64 => real::<f64>(buffer, index),
-        DType::F32 => real::<f32>(buffer, index),
-        DType::F16 => real::<half::f16>(buffer, index),
-        DType::Bf16 => real::<half::bf16>(buffer, index),
+        DType::F64 => real::<f64>(buffer, index, part),
+        DType::F32 => real::<f32>(buffer, index, part),
+        DType::F16 => real::<half::f16>(buffer, index, part),
+        DType::Bf16 => real::<half::bf16>(buffer, index, part),
         _ => {
             let len = buffer.bytes().len();
             buffer.bytes_mut()[index % len] ^= 0x55;

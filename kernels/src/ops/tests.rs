@@ -150,7 +150,9 @@ proptest! {
         };
         case.run(1).unwrap();
         let right = case.verify().unwrap();
-        case.corrupt(index);
+        // Of products of products the magnitudes that errors are relative to are hundreds of times what is left of them.
+        let part = if name.starts_with("moe-experts") { 0.5 } else { 0.0 };
+        case.corrupt(index, part);
         let wrong = case.verify().unwrap();
         prop_assert!(right.passed && !wrong.passed, "{name} {params:?}: {right:?} {wrong:?}");
         prop_assert_ne!(right.output, wrong.output);

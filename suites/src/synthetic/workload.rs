@@ -87,7 +87,7 @@ pub fn fit_declared(
         )?)),
         "copula" => Ok(Model::Copula(Copula::fit_telling(table, progress)?)),
         "mst" => {
-            let budget = budget.map_or_else(|| Budget::usual(1.0, table.rows()), Ok)?;
+            let budget = budget.map_or_else(|| Budget::usual(1.0), Ok)?;
             let model = match noise {
                 Noise::Secret => {
                     Mst::fit_declared(table, declared, budget, &mut Secret::default(), progress)?
@@ -236,7 +236,7 @@ pub fn check_parameters(workload: &str, params: &Params) -> Result<(), String> {
     }
     let rows = params.get("rows").and_then(ParamValue::as_u64);
     check_rows(rows.unwrap_or(1))?;
-    budget(params, rows.unwrap_or(1))?;
+    budget(params)?;
     demands(params).map(drop)
 }
 
@@ -250,10 +250,9 @@ fn check_rows(rows: u64) -> Result<(), String> {
 }
 
 /// What may be spent on privacy. Manifests of before have no such parameter.
-fn budget(params: &Params, rows: u64) -> Result<Budget, String> {
+fn budget(params: &Params) -> Result<Budget, String> {
     let epsilon = params.get("epsilon").and_then(ParamValue::as_f64);
-    Budget::usual(epsilon.unwrap_or(1.0), rows as usize)
-        .map_err(|error| format!("parameter `epsilon`: {error}"))
+    Budget::usual(epsilon.unwrap_or(1.0)).map_err(|error| format!("parameter `epsilon`: {error}"))
 }
 
 /// What a case demands of scores. Manifests of before have neither parameter.
@@ -307,7 +306,7 @@ impl Case {
             .get("generator")
             .and_then(ParamValue::as_str)
             .unwrap_or(GENERATORS[0]);
-        let budget = budget(&case.params, rows).map_err(Failure::Failed)?;
+        let budget = budget(&case.params).map_err(Failure::Failed)?;
         let demands = demands(&case.params).map_err(Failure::Failed)?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads as usize)

@@ -303,7 +303,7 @@ fn a_step_is_timed_by_the_device() {
     assert!(
         facts
             .keys()
-            .any(|name| name.starts_with("kernel flash_backward<64, true>"))
+            .any(|name| name.starts_with("kernel flash_backward<float, 64, true>"))
     );
     assert!(facts["compared with the host"].contains("first 3 steps"));
     assert!(

@@ -434,7 +434,8 @@ fn what_is_private_keeps_the_number_of_rows_to_itself() {
         .exits(0);
     for file in ["private.json", "made.csv.card.json"] {
         let text = place.read(file);
-        assert!(text.contains("above one over the number of rows"), "{file}");
+        // Whether it is above depends on how many rows there are.
+        assert!(!text.contains("above one over"), "{file}");
         let is_part = |letter: char| letter.is_alphanumeric() || letter == '.' || letter == '-';
         let mut words = text.split(|letter| !is_part(letter));
         assert!(

@@ -143,7 +143,7 @@ impl Mst {
             epsilon: accountant.epsilon_spent(),
             delta: budget.delta,
             ledger: accountant.ledger().to_vec(),
-            caveats: caveats(table, declared, budget),
+            caveats: caveats(table, declared),
         })
     }
 
@@ -189,7 +189,7 @@ impl Mst {
     }
 }
 
-fn caveats(table: &Table, declared: &[ColumnSchema], budget: Budget) -> Vec<String> {
+fn caveats(table: &Table, declared: &[ColumnSchema]) -> Vec<String> {
     const TAKEN: &str = "were taken from the table itself: the guarantee covers them only if they are public knowledge";
     const LEARNED: &str = "the kinds of columns, the least and largest numbers and their digits, and the texts of categories";
     // Which keys occur in a table is nowhere but in it.
@@ -206,8 +206,7 @@ fn caveats(table: &Table, declared: &[ColumnSchema], budget: Budget) -> Vec<Stri
         (_, true) => Some(format!("{LEARNED} {TAKEN}")),
         (open, false) => Some(format!("{LEARNED}, of `{}`, {TAKEN}", open.join("`, `"))),
     };
-    let warning = budget.warning(table.rows() as u64);
-    learned.into_iter().chain(warning).collect()
+    learned.into_iter().collect()
 }
 
 /// The level of each row in each column.

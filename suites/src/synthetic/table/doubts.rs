@@ -5,7 +5,7 @@
 
 use super::cells::{CellType, Seen, Source};
 use super::schema::Types;
-use super::{Column, Values, schema};
+use super::{Column, Table, Values, schema};
 
 /// Values from which on a column of text may have been meant for one of numbers.
 const LEAST_NUMBERS: usize = 10;
@@ -24,7 +24,17 @@ pub fn doubts(source: &Source, declared: &Types) -> Vec<String> {
         [empty(column), mixed(column, seen), taken, given_out(column)]
     };
     let columns = source.table.columns.iter().zip(&source.seen);
-    columns.flat_map(of_column).flatten().collect()
+    let of_columns = columns.flat_map(of_column).flatten();
+    single(&source.table)
+        .into_iter()
+        .chain(of_columns)
+        .collect()
+}
+
+/// That rows that are made have no other to be like.
+fn single(table: &Table) -> Option<String> {
+    const WORDS: &str = "there is one row alone: all that are made repeat it, but for keys";
+    (table.rows() == 1).then(|| WORDS.into())
 }
 
 /// That a column has no value at all.

@@ -11,10 +11,12 @@ use serde_json::Value;
 use super::cells::{CellType, CellTypes, Cells, Source, written};
 use super::csv::{BYTE_ORDER_MARK, NO_UTF_8, UTF_16};
 use super::schema::Types;
-use super::{Table, TableError, Values};
+use super::{CELL_BYTES, Table, TableError, Values, ensure_fits};
 
 /// Longest line, in bytes.
 const MAX_LINE: u64 = 1 << 20;
+/// Rows from which it is told whether all have room in memory.
+const FIRST_ROWS: usize = 1 << 14;
 
 /// Reads a file. Every line is an object of numbers, texts, truth values and nulls; a key that a line lacks is missing there.
 pub fn read(path: &Path, types: &Types) -> Result<Source, TableError> {
@@ -22,12 +24,13 @@ pub fn read(path: &Path, types: &Types) -> Result<Source, TableError> {
     read_from(file, path, types)
 }
 
-/// As [`read`], of anything that is read; `path` is for messages.
+/// As [`read`], of anything that is read; `path` is for messages, and for how long it is.
 pub fn read_from(input: impl Read, path: &Path, types: &Types) -> Result<Source, TableError> {
     let mut reader = BufReader::new(input);
     let mut names: HashMap<String, usize> = HashMap::new();
     let mut columns: Vec<Cells> = Vec::new();
     let mut rows = 0;
+    let mut bytes = 0;
     for number in 1_u64.. {
         let mut line = Vec::new();
         let read = (&mut reader)
@@ -37,6 +40,7 @@ pub fn read_from(input: impl Read, path: &Path, types: &Types) -> Result<Source,
         if read.map_err(TableError::io(path))? == 0 {
             break;
         }
+        bytes += line.len() as u64;
         if line.len() as u64 > MAX_LINE {
             return Err(wrong(format!("longer than {MAX_LINE} bytes")));
         }
@@ -71,6 +75,9 @@ pub fn read_from(input: impl Read, path: &Path, types: &Types) -> Result<Source,
         for column in &mut columns {
             column.texts.resize(rows, String::new());
         }
+        if rows == FIRST_ROWS {
+            ensure_rest_fits(path, bytes, (rows * columns.len()) as u64)?;
+        }
     }
     if columns.is_empty() {
         let what = if rows == 0 {
@@ -86,6 +93,16 @@ pub fn read_from(input: impl Read, path: &Path, types: &Types) -> Result<Source,
 }
 
 /// The object of a line.
+/// That memory holds the cells of the rest of a file, if there are as many of them as in the bytes that were read.
+fn ensure_rest_fits(path: &Path, read: u64, cells: u64) -> Result<(), TableError> {
+    let length = std::fs::metadata(path).map_or(read, |file| file.len());
+    let rest = u128::from(length.saturating_sub(read)) * u128::from(CELL_BYTES * cells);
+    ensure_fits(
+        path,
+        u64::try_from(rest / u128::from(read)).unwrap_or(u64::MAX),
+    )
+}
+
 fn parse(line: &[u8]) -> Result<Row, String> {
     let text = std::str::from_utf8(line);
     if line.contains(&0) {
@@ -199,6 +216,21 @@ mod tests {
 
     fn write_to(written: &mut Vec<u8>, table: &Table) -> Result<(), TableError> {
         super::write_to(written, table, &super::CellTypes::new())
+    }
+
+    /// Of rows of many short cells, whose text alone has room.
+    #[test]
+    fn cells_that_memory_has_no_room_for_are_refused_before_they_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.jsonl");
+        let row = "{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5,\"f\":6,\"g\":7,\"h\":8}\n";
+        std::fs::write(&path, row.repeat(super::FIRST_ROWS)).unwrap();
+        // A fourth of the memory, as nothing that takes room.
+        let memory = assay_kernels::device::memory::available().unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_len(memory / 4).unwrap();
+        let error = super::read(&path, &super::Types::new()).unwrap_err();
+        assert!(error.to_string().contains("not enough memory"), "{error}");
     }
 
     #[test]

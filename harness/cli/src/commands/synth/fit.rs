@@ -32,10 +32,10 @@ pub struct Args {
     /// `copula`, `independent`, or `mst`, which is differentially private.
     #[arg(long, default_value = GENERATORS[0], value_parser = GENERATORS)]
     generator: String,
-    /// Of mst: how much may be learned of any one row. Less is more private.
+    /// Of mst: how much may be learned of any one row, without it 1. Less is more private.
     #[arg(long, value_name = "E", allow_negative_numbers = true)]
     epsilon: Option<f64>,
-    /// Of mst: the probability of more; without it, one over the square of the number of rows, taken to the next power of ten.
+    /// Of mst: the probability of more; without it 1e-9, below one over the number of rows of any table of less than a billion.
     #[arg(
         long,
         value_name = "D",
@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     })?;
     let table = &source.table;
     if let Model::Mst(mst) = &model {
-        tell_privacy(mst);
+        tell_privacy(mst, table.rows() as u64);
     }
     tell_keys(table, declaration.as_ref());
     for doubt in doubts(&source, &reading.types) {
@@ -114,7 +114,7 @@ fn learn(
         None => None,
         Some(epsilon) => Some(match args.delta {
             Some(delta) => Budget::new(epsilon, delta)?,
-            None => Budget::usual(epsilon, table.rows())?,
+            None => Budget::usual(epsilon)?,
         }),
     };
     let noise = args.noise_seed.map_or(Noise::Secret, Noise::Seeded);
@@ -130,7 +130,7 @@ fn learn(
     model.with_context(|| args.table.display().to_string())
 }
 
-fn tell_privacy(mst: &Mst) {
+fn tell_privacy(mst: &Mst, rows: u64) {
     crate::note!(
         "spent epsilon {} at delta {:.3e} in {} measurements",
         if mst.epsilon < 1e6 {
@@ -141,7 +141,13 @@ fn tell_privacy(mst: &Mst) {
         mst.delta,
         mst.ledger.len()
     );
-    for caveat in &mst.caveats {
+    let budget = Budget {
+        epsilon: mst.epsilon,
+        delta: mst.delta,
+    };
+    // What depends on the number of rows is for who holds them, and in no file.
+    let warning = budget.warning(rows);
+    for caveat in mst.caveats.iter().chain(&warning) {
         crate::note!("warning: {caveat}");
     }
 }

@@ -29,7 +29,7 @@ const CHECKED: u64 = 8;
 /// What is made.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// `spectra`, `series` and `pictures` are arrays (.npy) with labels; `grammar`, `markov` and `instructions` are lines.
+    /// `spectra`, `series` and `pictures` are arrays (.npy) with labels; `grammar`, `markov`, `instructions` and `language` are lines.
     #[arg(value_parser = NAMES)]
     generator: String,
     /// How many there are, over all shards.

@@ -31,7 +31,7 @@ pub struct Args {
     /// Which rows: the same seed gives the same ones, on any machine, in any parts.
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// Only part K of N, from 1 on; all parts one behind the other are the whole.
+    /// Only part K of N, from 1 on; all parts one behind the other, without the first lines of CSV files, are the whole.
     #[arg(long, value_name = "K/N", value_parser = files::shard)]
     shard: Option<Part>,
     /// Where the rows go: .csv, .jsonl or .parquet. The card goes beside them.

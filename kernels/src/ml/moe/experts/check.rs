@@ -39,6 +39,8 @@ struct Exact {
     rows: usize,
     width: usize,
     hidden: usize,
+    /// Numbers below this are rounded as if they were it: the least one of the type between products that has all of its bits.
+    least: f64,
     x: Vec<f64>,
     w1: Vec<f64>,
     w3: Vec<f64>,
@@ -94,8 +96,12 @@ impl Exact {
         let [(gate, of_gate), (up, of_up)] = self.products();
         let silu = |g: f64| g * sigmoid(g);
         let h: Vec<f64> = gate.iter().zip(&up).map(|(g, u)| silu(*g) * u).collect();
-        let of_h =
-            |i: usize| 1.1 * up[i].abs() * of_gate[i] + silu(gate[i]).abs() * of_up[i] + h[i].abs();
+        let of_h = |i: usize| {
+            1.1 * up[i].abs() * of_gate[i]
+                + silu(gate[i]).abs() * of_up[i]
+                + h[i].abs()
+                + self.least
+        };
         let of_h: Vec<f64> = (0..h.len()).map(of_h).collect();
         let sides = [self.rows, self.width, self.hidden];
         (
@@ -121,8 +127,9 @@ impl Exact {
         let h = each(&|i| silu(i) * up[i]);
         let d_gate = each(&|i| dh[i] * up[i] * slope(i, gate[i]));
         let d_up = each(&|i| dh[i] * silu(i));
-        let of_gate = each(&|i| of_dh[i] * up[i].abs() * slope(i, gate[i].abs()));
-        let of_up = each(&|i| of_dh[i] * silu(i).abs());
+        let of_gate = each(&|i| of_dh[i] * up[i].abs() * slope(i, gate[i].abs()) + self.least);
+        let of_up = each(&|i| of_dh[i] * silu(i).abs() + self.least);
+        let of_h = each(&|i| h[i].abs() + self.least);
         let sum = |a: Vec<f64>, b: Vec<f64>| -> Vec<f64> {
             a.iter().zip(b).map(|(a, b)| a + b).collect()
         };
@@ -135,7 +142,7 @@ impl Exact {
         let x = turned(&self.x, width);
         let to_weights = |a: &[f64]| product([width, hidden, rows], &x, a);
         let of_weights = |a: &[f64]| product([width, hidden, rows], &sizes(&x), a);
-        let h = turned(&h, hidden);
+        let [h, of_h] = [h, of_h].map(|h| turned(&h, hidden));
         let sides = [hidden, width, rows];
         [
             (dx, of_x),
@@ -143,7 +150,7 @@ impl Exact {
             (to_weights(&d_up), of_weights(&of_up)),
             (
                 product(sides, &h, d_out),
-                product(sides, &sizes(&h), &sizes(d_out)),
+                product(sides, &of_h, &sizes(d_out)),
             ),
         ]
     }
@@ -174,6 +181,11 @@ fn exact<T: Lane>(outcome: &Outcome, shape: &Mixture, given: &Experts, expert: u
         rows,
         width,
         hidden,
+        least: match T::DTYPE {
+            DType::F16 => half::f16::MIN_POSITIVE.to_f64(),
+            // Far below anything that is multiplied here.
+            _ => 0.0,
+        },
         x: wide_part::<T>(outcome, given.rows, capacity * width, expert, rows * width),
         w1: weights(given.w1),
         w3: weights(given.w3),
@@ -302,6 +314,7 @@ mod tests {
             rows,
             width,
             hidden,
+            least: 0.0,
             x: numbers(0, rows * width),
             w1: numbers(1, width * hidden),
             w3: numbers(2, width * hidden),
