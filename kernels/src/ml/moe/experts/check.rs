@@ -129,7 +129,7 @@ impl Exact {
         let d_up = each(&|i| dh[i] * silu(i));
         let of_gate = each(&|i| of_dh[i] * up[i].abs() * slope(i, gate[i].abs()) + self.least);
         let of_up = each(&|i| of_dh[i] * silu(i).abs() + self.least);
-        let of_h = each(&|i| h[i].abs() + self.least);
+        let activated = each(&|i| h[i].abs() + self.least);
         let sum = |a: Vec<f64>, b: Vec<f64>| -> Vec<f64> {
             a.iter().zip(b).map(|(a, b)| a + b).collect()
         };
@@ -142,7 +142,7 @@ impl Exact {
         let x = turned(&self.x, width);
         let to_weights = |a: &[f64]| product([width, hidden, rows], &x, a);
         let of_weights = |a: &[f64]| product([width, hidden, rows], &sizes(&x), a);
-        let [h, of_h] = [h, of_h].map(|h| turned(&h, hidden));
+        let [h, activated] = [h, activated].map(|h| turned(&h, hidden));
         let sides = [hidden, width, rows];
         [
             (dx, of_x),
@@ -150,7 +150,7 @@ impl Exact {
             (to_weights(&d_up), of_weights(&of_up)),
             (
                 product(sides, &h, d_out),
-                product(sides, &of_h, &sizes(d_out)),
+                product(sides, &activated, &sizes(d_out)),
             ),
         ]
     }
