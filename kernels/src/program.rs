@@ -264,7 +264,7 @@ pub struct Source {
     pub path: &'static str,
     /// Its text.
     pub text: &'static str,
-    /// Whether the emulation can run it: no tensor cores, and no waits between blocks.
+    /// Whether the emulation can run it: no waits between blocks. Instructions of tensor cores are written out there.
     pub emulated: bool,
     /// Architectures that it is for, as `90a`; empty for all.
     pub architectures: &'static [&'static str],

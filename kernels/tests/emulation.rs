@@ -1,5 +1,5 @@
-//! The CUDA sources themselves, run on the CPU: every program that needs no tensor cores and no waits between
-//! blocks, and that no library does alone, against its own check, under sanitizers, with the threads of a block in several orders, and watched for races.
+//! The CUDA sources themselves, run on the CPU: every program without waits between blocks
+//! that no library does alone, against its own check, under sanitizers, with the threads of a block in several orders, and watched for races.
 //!
 //! Each source is compiled by `c++` with all kernels that some op launches, once for each content of everything that
 //! went in; the programs are kept in the target folder.

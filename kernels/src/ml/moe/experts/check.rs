@@ -264,7 +264,7 @@ pub fn backward<T: Lane>(
         .get::<f32>(
         buffer,
     ) {
-        [] => super::kept_on_host::<T>(*shape, seed, is_up),
+        [] => super::op::kept_on_host::<T>(*shape, seed, is_up),
         found => found.to_vec(),
     });
     let errors = experts.iter().map(|expert| {
