@@ -50,6 +50,21 @@ macro_rules! wide {
 }
 pub(crate) use wide;
 
+/// The sum of a power of two of lanes, in pairs: one after the other, each addition would wait for the one before.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+pub fn in_pairs<const LANES: usize>(lanes: &[f32; LANES]) -> f32 {
+    let mut lanes = *lanes;
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
 /// Whether the `avx512` versions may run.
 #[cfg(target_arch = "x86_64")]
 #[inline]

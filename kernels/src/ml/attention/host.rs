@@ -17,7 +17,7 @@ use crate::lane::{self, Lane};
 use crate::math::exp_beneath;
 use crate::matrix::{Matrix, MatrixMut, Store, multiply};
 use crate::ml::position::rotate_head;
-use crate::simd::wide;
+use crate::simd::{in_pairs, wide};
 
 /// Queries and keys of a block: its scores stay in the second cache.
 const QUERIES: usize = 64;
@@ -232,7 +232,7 @@ wide! {
             *x = exp_beneath(*x - top);
             *lane += *x;
         }
-        sum_of(&lanes)
+        in_pairs(&lanes)
     }
 
     /// The sum of products.
@@ -248,7 +248,7 @@ wide! {
         for (lane, (a, b)) in lanes.iter_mut().zip(rest) {
             *lane += a * b;
         }
-        sum_of(&lanes)
+        in_pairs(&lanes)
     }
 
     fn multiply_row(row: &mut [f32], factor: f32) {
@@ -263,21 +263,6 @@ wide! {
             *dp = factor * (p * (*dp - d));
         }
     }
-}
-
-/// The sum of partial results, in pairs.
-#[inline(always)]
-#[allow(clippy::inline_always)] // takes on the features of its caller
-fn sum_of(lanes: &[f32; LANES]) -> f32 {
-    let mut lanes = *lanes;
-    let mut half = LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
 }
 
 /// What a thread needs for a block.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::{Metric, NOTHING, Search, key, result, rising};
 use crate::buffer::granule;
 use crate::device::{Team, chunk};
-use crate::simd::wide;
+use crate::simd::{in_pairs, wide};
 
 /// Queries and vectors of a tile, whose products stay in the second cache.
 const QUERIES: usize = 256;
@@ -290,21 +290,6 @@ wide! {
             *sum += x;
         }
     }
-}
-
-/// The sum of the lanes: one after the other, each addition would wait for the one before.
-#[inline(always)]
-#[allow(clippy::inline_always)] // takes on the features of its caller
-fn in_pairs(lanes: &[f32; LANES]) -> f32 {
-    let mut lanes = *lanes;
-    let mut half = LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
 }
 
 /// The score as it rises; what is no number is to be looked at in any case.
