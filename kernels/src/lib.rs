@@ -23,6 +23,7 @@ pub mod ops;
 pub mod parameters;
 mod permutation;
 pub mod program;
+mod rows;
 mod running;
 mod simd;
 mod store;

@@ -23,9 +23,6 @@ pub trait Word: Element + Into<u64> {
     /// The sum modulo 2^bits.
     fn wrapping_add(self, other: Self) -> Self;
 
-    /// The difference modulo 2^bits.
-    fn wrapping_sub(self, other: Self) -> Self;
-
     /// The product modulo 2^bits.
     fn wrapping_mul(self, other: Self) -> Self;
 
@@ -54,11 +51,6 @@ macro_rules! word {
             #[inline]
             fn wrapping_add(self, other: Self) -> Self {
                 self.wrapping_add(other)
-            }
-
-            #[inline]
-            fn wrapping_sub(self, other: Self) -> Self {
-                self.wrapping_sub(other)
             }
 
             #[inline]

@@ -18,6 +18,7 @@ use crate::matrix::Store;
 use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Launch, Outcome, Program, Source, Step, cuda_source};
+use crate::rows::{self, ROWS, Rows};
 use crate::simd::wide;
 use crate::store::{LINE, fetch_behind};
 
@@ -26,8 +27,6 @@ static SOURCE: Source = cuda_source!("ml/column_sum.cu");
 const WIDE: u32 = 32;
 const TALL: u32 = 8;
 const LEAST_ROWS: usize = 32;
-/// Rows that the host adds to sums in one go, so that these are read and written less often.
-const TOGETHER: usize = 8;
 const MOST_BLOCKS: usize = 256;
 
 /// Rows of a block.
@@ -175,7 +174,12 @@ pub fn sum_blocks(team: &Team, partials: &Buffer, out: &mut Buffer, store: Store
     });
 }
 
-fn on_cpu<T: Lane>(program: &mut Program, rows: usize, buffers: [usize; 3], store: Store) {
+fn on_cpu<T: Lane + Rows<f32>>(
+    program: &mut Program,
+    rows: usize,
+    buffers: [usize; 3],
+    store: Store,
+) {
     program.step_on_cpu(move |team: &Team, all: &mut Buffers| {
         let [x, partials, out] = all.many(buffers);
         let width = out.len().max(1);
@@ -204,45 +208,57 @@ wide! {
             *sum += *value;
         }
     }
+}
 
-    /// Adds rows to sums, one after the other, some of them in one go.
-    fn add_rows<T: Lane>(sums: &mut [f32], rows: &[T]) {
-        let width = sums.len();
-        let mut groups = rows.chunks_exact(TOGETHER * width);
-        for group in &mut groups {
-            add_together(sums, group);
+/// Adds rows to sums, one after the other, some of them in one go.
+fn add_rows<T: Lane + Rows<f32>>(sums: &mut [f32], rows: &[T]) {
+    let width = sums.len();
+    let mut groups = rows.chunks_exact(ROWS * width);
+    for group in &mut groups {
+        let mut done = 0;
+        if let Some(function) = T::function() {
+            // Once each: to add a product with one is to add.
+            let ones = &[1.0; ROWS];
+            let eight = std::array::from_fn(|row| &group[row * width..][..width]);
+            done = rows::add(function, sums, &eight, ones, ROWS * width);
         }
-        for row in groups.remainder().chunks_exact(width) {
-            for (sum, x) in sums.iter_mut().zip(row) {
-                *sum += x.widen();
-            }
-        }
+        add_together(sums, group, done);
+    }
+    for row in groups.remainder().chunks_exact(width) {
+        add_row(sums, row);
     }
 }
 
-/// Adds [`TOGETHER`] rows, in their order; those that come next are fetched meanwhile, since too little of each is read at a time for
-/// the processor to see where it goes on.
-#[inline(always)]
-#[allow(clippy::inline_always)] // takes on the features of its caller
-fn add_together<T: Lane>(sums: &mut [f32], rows: &[T]) {
-    let width = sums.len();
-    let whole = width / WIDTH * WIDTH;
-    for (index, sums) in sums.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
-        let mut added = *sums;
-        for row in rows.chunks_exact(width) {
-            let line = row[index * WIDTH..].first_chunk().expect("a whole line");
-            for part in line.chunks(LINE / size_of::<T>()) {
-                fetch_behind(&part[0], TOGETHER * width);
-            }
-            for (sum, x) in added.iter_mut().zip(&T::widen_line(line)) {
-                *sum += *x;
-            }
-        }
-        *sums = added;
-    }
-    for row in rows.chunks_exact(width) {
-        for (sum, x) in sums[whole..].iter_mut().zip(&row[whole..]) {
+wide! {
+    fn add_row<T: Lane>(sums: &mut [f32], row: &[T]) {
+        for (sum, x) in sums.iter_mut().zip(row) {
             *sum += x.widen();
+        }
+    }
+
+    /// Adds [`ROWS`] rows, in their order, from column `first` on; those that come next are fetched meanwhile, since too little of
+    /// each is read at a time for the processor to see where it goes on.
+    fn add_together<T: Lane>(sums: &mut [f32], rows: &[T], first: usize) {
+        let width = sums.len();
+        let whole = width / WIDTH * WIDTH;
+        let lines = sums.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate();
+        for (index, sums) in lines.skip(first / WIDTH) {
+            let mut added = *sums;
+            for row in rows.chunks_exact(width) {
+                let line = row[index * WIDTH..].first_chunk().expect("a whole line");
+                for part in line.chunks(LINE / size_of::<T>()) {
+                    fetch_behind(&part[0], ROWS * width);
+                }
+                for (sum, x) in added.iter_mut().zip(&T::widen_line(line)) {
+                    *sum += *x;
+                }
+            }
+            *sums = added;
+        }
+        for row in rows.chunks_exact(width) {
+            for (sum, x) in sums[whole..].iter_mut().zip(&row[whole..]) {
+                *sum += x.widen();
+            }
         }
     }
 }

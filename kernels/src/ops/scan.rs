@@ -10,11 +10,14 @@
 //! GPUs without global barrier synchronization", `PPoPP` 2013. Work with `n` elements of type `T`, each read once and each
 //! sum written once: `2 n sizeof T` bytes.
 
+mod vectors;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use assay_protocol::{Failure, Work};
 use rayon::prelude::*;
 
+use self::vectors::Vectors;
 use super::{EVERYWHERE, Op, OpInfo};
 use crate::buffer::Buffers;
 use crate::device::{Member, Team};
@@ -74,7 +77,7 @@ impl Op for Scan {
     }
 }
 
-fn program<T: Word>(arguments: &Arguments) -> Result<Program, Failure> {
+fn program<T: Vectors>(arguments: &Arguments) -> Result<Program, Failure> {
     let n = arguments.size("elements")?;
     let inclusive = arguments.choice("kind", &[("inclusive", true), ("exclusive", false)])?;
     let variants = [
@@ -179,7 +182,7 @@ impl Chain {
     }
 }
 
-fn run<T: Word>(
+fn run<T: Vectors>(
     team: &Team,
     buffers: &mut Buffers,
     [input, out]: [usize; 2],
@@ -224,144 +227,53 @@ struct Scanner {
 
 impl Scanner {
     /// Writes the sums of a tile, given that of all before, and gives that of the elements of `next`, a tile that is no longer.
-    fn tile<T: Word>(self, out: &mut [T], input: &[T], next: &[T], before: T) -> T {
-        let scan: fn(&mut [T], &[T], &[T], T) -> T = match (self.inclusive, self.around) {
-            (true, true) => inclusive_around,
-            (true, false) => inclusive_scan,
-            (false, true) => exclusive_around,
-            (false, false) => exclusive_scan,
+    fn tile<T: Vectors>(self, out: &mut [T], input: &[T], next: &[T], before: T) -> T {
+        let kind = [self.inclusive, self.around];
+        let Some(lines) = vectors::lines(kind, out, input, next, before) else {
+            return self.pieces(out, input, next, before);
         };
-        scan(out, input, next, before)
+        let ([before, of_lines], [done, next_done]) = lines;
+        sums(&mut out[done..], &input[done..], before, self.inclusive);
+        of_lines.wrapping_add(sum_of(&next[next_done..]))
+    }
+
+    /// The same by what the compiler makes of it, some elements at a time, which stay in the first cache.
+    fn pieces<T: Word>(self, out: &mut [T], input: &[T], next: &[T], mut before: T) -> T {
+        let mut room = [T::default(); PIECE];
+        let mut of_next = T::default();
+        for (number, input) in input.chunks(PIECE).enumerate() {
+            let first = number * PIECE;
+            let own = &mut room[..input.len()];
+            before = sums(own, input, before, self.inclusive);
+            let next = &next[first.min(next.len())..(first + PIECE).min(next.len())];
+            of_next = of_next.wrapping_add(sum_of(next));
+            if self.around {
+                Around::new(&mut *out).send(first, own);
+            } else {
+                out[first..][..own.len()].copy_from_slice(own);
+            }
+        }
+        of_next
     }
 }
 
-/// Elements that are summed at a time: a vector, or two.
-const LANES: usize = 16;
-/// How far ahead of the sum of the next tile memory is asked for.
-const AHEAD_BYTES: usize = 2 << 10;
+/// Elements that are summed, then sent off.
+const PIECE: usize = 512;
+
+/// Writes the sums of `before` and the elements up to each, or before each, and gives that of all.
+fn sums<T: Word>(out: &mut [T], input: &[T], mut before: T, inclusive: bool) -> T {
+    for (out, x) in out.iter_mut().zip(input) {
+        let with = before.wrapping_add(*x);
+        *out = if inclusive { with } else { before };
+        before = with;
+    }
+    before
+}
 
 wide! {
     fn sum_of<T: Word>(input: &[T]) -> T {
         input.iter().fold(T::default(), |sum, x| sum.wrapping_add(*x))
     }
-
-    /// Writes `before` and the sums of the elements up to and with each. Gives the sum of `next`.
-    fn inclusive_scan<T: Word>(out: &mut [T], input: &[T], next: &[T], before: T) -> T {
-        scan::<T, true>(out, input, next, before)
-    }
-
-    /// Writes `before` and the sums of the elements before each. Gives the sum of `next`.
-    fn exclusive_scan<T: Word>(out: &mut [T], input: &[T], next: &[T], before: T) -> T {
-        scan::<T, false>(out, input, next, before)
-    }
-
-    /// [`inclusive_scan`] around the caches, to whole cache lines and a rest.
-    fn inclusive_around<T: Word>(out: &mut [T], input: &[T], next: &[T], before: T) -> T {
-        scan_around::<T, true>(out, input, next, before)
-    }
-
-    /// [`exclusive_scan`] likewise.
-    fn exclusive_around<T: Word>(out: &mut [T], input: &[T], next: &[T], before: T) -> T {
-        scan_around::<T, false>(out, input, next, before)
-    }
-}
-
-#[inline(always)]
-#[allow(clippy::inline_always)] // takes on the features of its caller
-fn scan<T: Word, const INCLUSIVE: bool>(out: &mut [T], input: &[T], next: &[T], before: T) -> T {
-    let (out_rows, out_rest) = out.as_chunks_mut::<LANES>();
-    let put = |row: usize, sums: [T; LANES]| out_rows[row] = sums;
-    let (before, sum) = scan_rows::<T, INCLUSIVE>(input, next, before, put);
-    scan_rest::<T, INCLUSIVE>(out_rest, input, before);
-    sum
-}
-
-#[inline(always)]
-#[allow(clippy::inline_always)] // takes on the features of its caller
-fn scan_around<T: Word, const INCLUSIVE: bool>(
-    out: &mut [T],
-    input: &[T],
-    next: &[T],
-    before: T,
-) -> T {
-    let whole = out.len() / LANES * LANES;
-    let (rows, rest) = out.split_at_mut(whole);
-    let mut rows = Around::new(rows);
-    let put = |row: usize, sums: [T; LANES]| rows.put(row * LANES, &sums);
-    let (before, sum) = scan_rows::<T, INCLUSIVE>(input, next, before, put);
-    scan_rest::<T, INCLUSIVE>(rest, input, before);
-    sum
-}
-
-/// Puts the sums of each whole row, and gives that of `before` and all of them, and that of `next`.
-#[inline(always)]
-#[allow(clippy::inline_always)] // takes on the features of its caller
-fn scan_rows<T: Word, const INCLUSIVE: bool>(
-    input: &[T],
-    next: &[T],
-    before: T,
-    mut put: impl FnMut(usize, [T; LANES]),
-) -> (T, T) {
-    // In every lane, so that one row waits for the one before for an addition alone.
-    let mut before = [before; LANES];
-    let mut sum_of_next = [T::default(); LANES];
-    let (rows, _) = input.as_chunks::<LANES>();
-    let (next, next_rest) = next.as_chunks::<LANES>();
-    for (index, row) in rows.iter().enumerate() {
-        if let Some(next) = next.get(index) {
-            for line in next.chunks(store::LINE / size_of::<T>()) {
-                store::fetch_behind(&line[0], AHEAD_BYTES / size_of::<T>());
-            }
-            for (sum, x) in sum_of_next.iter_mut().zip(next) {
-                *sum = sum.wrapping_add(*x);
-            }
-        }
-        let sums = scan_row(*row);
-        let mut out = sums;
-        for lane in 0..LANES {
-            if !INCLUSIVE {
-                out[lane] = out[lane].wrapping_sub(row[lane]);
-            }
-            out[lane] = out[lane].wrapping_add(before[lane]);
-        }
-        put(index, out);
-        let all = [sums[LANES - 1]; LANES];
-        for (before, all) in before.iter_mut().zip(all) {
-            *before = before.wrapping_add(all);
-        }
-    }
-    let of_next = sum_of_next.iter().chain(next_rest);
-    let of_next = of_next.fold(T::default(), |sum, x| sum.wrapping_add(*x));
-    (before[0], of_next)
-}
-
-/// Writes the sums of what is behind the last whole row of a tile.
-#[inline(always)]
-#[allow(clippy::inline_always)] // takes on the features of its caller
-fn scan_rest<T: Word, const INCLUSIVE: bool>(out: &mut [T], input: &[T], before: T) {
-    let mut before = before;
-    let (_, rest) = input.as_chunks::<LANES>();
-    for (out, x) in out.iter_mut().zip(rest) {
-        let with = before.wrapping_add(*x);
-        *out = if INCLUSIVE { with } else { before };
-        before = with;
-    }
-}
-
-/// Sums of the elements up to and with each: of 2, then of 4, and so on.
-#[inline(always)]
-#[allow(clippy::inline_always)] // takes on the features of its caller
-fn scan_row<T: Word>(mut row: [T; LANES]) -> [T; LANES] {
-    let mut apart = 1;
-    while apart < LANES {
-        let mut before = [T::default(); LANES];
-        before[apart..].copy_from_slice(&row[..LANES - apart]);
-        for (sum, before) in row.iter_mut().zip(before) {
-            *sum = sum.wrapping_add(before);
-        }
-        apart *= 2;
-    }
-    row
 }
 
 /// Elements that a thread checks at a time.
@@ -395,4 +307,47 @@ fn check<T: Word>(outcome: &Outcome, [input, out]: [usize; 2], inclusive: bool) 
         different.sum(),
         "how many sums differ from those of 64 bits, modulo the size of their type",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::vectors::Vectors;
+    use super::{Scanner, sums};
+    use crate::buffer::Buffer;
+    use crate::device::Team;
+
+    /// Tiles of every kind, and next ones that are as long, shorter and not there.
+    fn compare<T: Vectors>() {
+        let random = assay_protocol::Philox::new(7, 1);
+        let words: Vec<T> = (0..2000)
+            .map(|i| T::from_u64(u64::from(random.signed_f32(i).to_bits()) << (i % 40)))
+            .collect();
+        let mut room = Buffer::zeroed(&Team::new(1).unwrap(), T::DTYPE, 1000).unwrap();
+        let out = room.get_mut::<T>();
+        let total = |words: &[T]| words.iter().fold(T::default(), |a, b| a.wrapping_add(*b));
+        for len in [0, 1, 7, 8, 15, 16, 17, 100, 512, 513, 1000] {
+            for next in [0, len / 3, len] {
+                for kind in 0..4 {
+                    let [inclusive, around] = [kind % 2 == 0, kind > 1];
+                    let scan = Scanner { inclusive, around };
+                    let (input, next) = (&words[..len], &words[len..len + next]);
+                    let mut right = vec![T::default(); len];
+                    sums(&mut right, input, words[9], inclusive);
+                    for tile in [Scanner::tile::<T>, Scanner::pieces::<T>] {
+                        out.fill(T::POISON);
+                        let of_next = tile(scan, &mut out[..len], input, next, words[9]);
+                        assert!(of_next == total(next), "{len}, {kind}");
+                        assert!(out[..len] == right, "{len}, {kind}");
+                        assert!(out[len..].iter().all(|x| *x == T::POISON), "{len}, {kind}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn all_ways_give_the_same_sums() {
+        compare::<u32>();
+        compare::<u64>();
+    }
 }

@@ -5,9 +5,10 @@ use std::marker::PhantomData;
 
 use half::{bf16, f16};
 
-use super::host::{LANES, columns, rows};
+use super::host::{LANES, rows};
 use crate::element::Real;
 use crate::lane::Lane;
+use crate::rows::{AddRows, Rows};
 use crate::simd::wide;
 
 /// A type that sums are in.
@@ -35,10 +36,8 @@ pub trait Operand: Real {
         rows::add_terms::<Plain<Self>>(partial, lines, packed);
     }
 
-    /// [`columns::add_lines`] likewise.
-    fn add_lines(sums: &mut [Self::Sum], lines: &[&[Self]], factors: &[Self::Sum], ahead: usize) {
-        columns::add_lines::<Plain<Self>>(sums, lines, factors, ahead);
-    }
+    /// [`Rows::function`] of this type.
+    fn add_rows() -> Option<AddRows<Self, Self::Sum>>;
 }
 
 /// A way to make numbers that are summed of some elements at once. They are the same whatever the way.
@@ -150,6 +149,10 @@ macro_rules! sums {
             fn narrow(sum: Self) -> Self {
                 sum
             }
+
+            fn add_rows() -> Option<AddRows<Self, Self::Sum>> {
+                Self::function()
+            }
         }
     )+};
 }
@@ -177,6 +180,10 @@ macro_rules! narrow_operand {
             fn narrow(sum: f32) -> Self {
                 Lane::narrow(sum)
             }
+
+            fn add_rows() -> Option<AddRows<Self, Self::Sum>> {
+                Self::function()
+            }
         }
     };
 }
@@ -189,15 +196,6 @@ narrow_operand! {
             rows::add_terms::<ByInstruction>(partial, lines, packed);
         } else {
             rows::add_terms::<Plain<f16>>(partial, lines, packed);
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    fn add_lines(sums: &mut [f32], lines: &[&[f16]], factors: &[f32], ahead: usize) {
-        if crate::simd::has_avx512() {
-            columns::add_lines::<ByInstruction>(sums, lines, factors, ahead);
-        } else {
-            columns::add_lines::<Plain<f16>>(sums, lines, factors, ahead);
         }
     }
 }

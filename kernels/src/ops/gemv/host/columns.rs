@@ -2,12 +2,11 @@
 
 use super::{LANES, Product, Room, Unit};
 use crate::ops::gemv::Shape;
-use crate::ops::gemv::operand::{Operand, Sum, Widening};
+use crate::ops::gemv::operand::{Operand, Plain, Sum, Widening};
+use crate::rows::{self, ROWS};
 use crate::simd::wide;
 use crate::store;
 
-/// Rows that are added together: sums are loaded and stored once for all of them.
-const ROWS: usize = 8;
 /// Columns of rows that are added together, which stay in the first cache for all vectors.
 const NEAR: usize = 512;
 /// The same for one vector: their sums stay there, and memory is read in longer pieces.
@@ -75,7 +74,7 @@ fn add_rows<T: Operand>(
         let place = first - unit.lines.start..first - unit.lines.start + columns.len();
         if width == 1 {
             // Each is needed once, and the rows that come next after these.
-            T::add_lines(&mut sums[place], &elements[..count], factors, ROWS * cols);
+            add_elements(&mut sums[place], &elements[..count], factors, ROWS * cols);
             continue;
         }
         let mut lines: [&[T::Sum]; ROWS] = [&[]; ROWS];
@@ -85,15 +84,33 @@ fn add_rows<T: Operand>(
         }
         let vectors = sums.chunks_exact_mut(product.division.tile);
         for (factors, sums) in factors.chunks_exact(count).zip(vectors) {
-            T::Sum::add_lines(&mut sums[place.clone()], &lines[..count], factors, 0);
+            add_lines::<Plain<T::Sum>>(&mut sums[place.clone()], &lines[..count], factors, 0);
         }
     }
 }
 
+/// As [`add_lines`], by the processor's own vectors where all of [`ROWS`] are there.
+fn add_elements<T: Operand>(sums: &mut [T::Sum], lines: &[&[T]], factors: &[T::Sum], ahead: usize) {
+    match (T::add_rows(), lines.try_into(), factors.first_chunk()) {
+        (Some(function), Ok(lines), Some(eight)) => {
+            let done = rows::add(function, sums, lines, eight, ahead);
+            add_behind(&mut sums[done..], lines, eight, done);
+        }
+        _ => add_lines::<Plain<T>>(sums, lines, factors, ahead),
+    }
+}
+
 wide! {
+    /// Adds the elements of lines from `first` on.
+    fn add_behind<T: Operand>(sums: &mut [T::Sum], lines: &[&[T]; ROWS], factors: &[T::Sum; ROWS], first: usize) {
+        for (line, factor) in lines.iter().zip(factors) {
+            add_rest(sums, &line[first..], *factor);
+        }
+    }
+
     /// Adds lines, each times its factor: all of [`ROWS`] together, or one after the other. Meanwhile what lies `ahead` elements behind
     /// those is fetched, unless that is 0: too little of a line is read at a time for the processor to see where it goes on.
-    pub fn add_lines<W: Widening>(sums: &mut [W::To], lines: &[&[W::From]], factors: &[W::To], ahead: usize) {
+    fn add_lines<W: Widening>(sums: &mut [W::To], lines: &[&[W::From]], factors: &[W::To], ahead: usize) {
         if let (Ok(lines), Some(factors)) = (<&[&[W::From]; ROWS]>::try_from(lines), factors.first_chunk::<ROWS>()) {
             if ahead > 0 {
                 add_together::<W, true>(sums, lines, factors, ahead);
