@@ -16,7 +16,8 @@ usage: ci/gpu-check.sh [options]
 
 In turn: the GPU and its driver; every op, in every variant and type, against its reference on fresh random inputs, in all
 timing modes; the same of a small size under compute-sanitizer, where there is one; the measured ceilings beside the
-datasheet; every suite; that telemetry was recorded. NVRTC is found through CUDA_HOME or ASSAY_CUDA, or by the loader.
+datasheet; every suite; a training by one GPU and by two, where there are two, which must have the same losses to the bit;
+that telemetry was recorded. NVRTC and NCCL are found through CUDA_HOME or ASSAY_CUDA, or by the loader.
 
 Exit code: 0 all passed; 1 something failed; 2 bad usage; 3 there is no GPU to check.
 TEXT
@@ -88,6 +89,22 @@ gpu() { # what the driver says of the first GPU
 }
 
 # shellcheck disable=SC2317 # called through `check`
+ranks() { # that a training by two GPUs has all losses of one that one of them does, turn by turn
+    local outputs
+    "$assay" run training-smoke --filter train/ranks --quiet | tee ranks.txt || return
+    if ! grep -q '^2 ok' ranks.txt; then
+        echo "not both were trained: the reason is above"
+        return 1
+    fi
+    outputs=$("$assay" show --json | grep -oE '"output": *"sha256:[0-9a-f]+"' | sort -u)
+    if [[ $(wc -l <<<"$outputs") != 1 ]]; then
+        echo "two GPUs have other losses than one: $outputs"
+        return 1
+    fi
+    echo "one GPU and two have the same losses: $outputs"
+}
+
+# shellcheck disable=SC2317 # called through `check`
 telemetry() { # that some run recorded the clock or power of a GPU
     local record
     for record in assay-data/records/*.zst; do
@@ -120,6 +137,11 @@ IFS=, read -ra names <<<"$suites"
 for suite in "${names[@]}"; do
     lines=60 check "suite $suite" "$assay" run "$suite" --quiet
 done
+if "$assay" fingerprint show --json | grep -q '"gpu\.1\.name"'; then
+    lines=20 check "training by two GPUs" ranks
+else
+    results+=("skipped         training by two GPUs: there is one")
+fi
 if command -v zstd >/dev/null; then
     check telemetry telemetry
 else

@@ -101,6 +101,11 @@ class Fiber {
         arrived();
     }
 
+    /// Whether an address is on its stack.
+    __attribute__((no_sanitize("thread"))) bool has(std::uintptr_t address) const {
+        return address - reinterpret_cast<std::uintptr_t>(bottom_) < kBytes;
+    }
+
     /// To be called first on a new fiber.
     void arrived() {
 #ifdef ASSAY_ADDRESS_SANITIZER

@@ -13,10 +13,13 @@ namespace assay::emulation {
 
 ASSAY_UNWATCHED inline void Machine::access(const volatile void* address, std::size_t bytes, bool write, bool atomic, void* pc) {
     if (current_ == nullptr) return;
+    const auto at = reinterpret_cast<std::uintptr_t>(address);
+    // Most are of this machine, or of what the thread has on its own stack: nobody races for them.
+    if (at - reinterpret_cast<std::uintptr_t>(this) < sizeof *this || (current_->fiber != nullptr && current_->fiber->has(at))) return;
     Race race;
     // The lower half of where the access stands; the rest is that of all code.
     const auto place = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(pc));
-    if (!races_.access({block_, current_->linear, barriers_}, reinterpret_cast<std::uintptr_t>(address), bytes, write, atomic, place, race)) return;
+    if (!races_.access({block_, current_->linear, barriers_}, at, bytes, write, atomic, place, race)) return;
     char where[2][256];
     describe_place(race.pc, where[0], sizeof where[0]);
     describe_place(race.other_pc, where[1], sizeof where[1]);

@@ -16,6 +16,8 @@ use crate::program::Program;
 #[cfg(test)]
 pub use cpu::CpuCase;
 pub use cuda::LibraryCall;
+#[cfg(test)]
+pub use outcome::Beside;
 pub(crate) use outcome::{digest_of, outputs, verify};
 pub use team::{Member, Team, chunk};
 

@@ -99,4 +99,6 @@ pub fn expect(program: &Program, brick: &str, buffers: &[(&str, usize, DType, us
 }
 
 #[cfg(test)]
+mod differences;
+#[cfg(test)]
 mod tests;

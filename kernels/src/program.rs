@@ -42,8 +42,6 @@ pub struct Program {
     cpu_steps: Vec<(&'static str, CpuStep)>,
     /// What steps belong to, on either kind of device, from which of those for CUDA devices on.
     families: Vec<(usize, &'static str)>,
-    /// What some of the host's steps do that CUDA devices have no form of.
-    host_only: Vec<&'static str>,
     /// One iteration on a CUDA device, in order; empty where there is no such implementation.
     pub cuda: Vec<Step>,
     /// What is done once on a CUDA device before the first iteration, untimed.
@@ -368,7 +366,6 @@ impl Program {
             cpu: None,
             cpu_steps: vec![],
             families: vec![],
-            host_only: vec![],
             cuda: vec![],
             setup: vec![],
             check: Box::new(move |_| unchecked.clone()),

@@ -135,7 +135,7 @@ fn every_op_is_right_in_every_order_of_threads() {
     let cases = emulated_cases(SIZES);
     let failures: Vec<String> = cases
         .par_iter()
-        .flat_map(|(paths, cases)| failures_of(paths, cases))
+        .flat_map(|(_, cases)| failures_of(cases))
         .collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     println!(
@@ -156,8 +156,7 @@ fn programs_of_many_tiles_are_right() {
         cases
     });
     for cases in all {
-        let paths = sources(&ops::program(&cases[0]).unwrap());
-        let compiled = Compiled::of_ops(&paths, Watch::Memory).unwrap();
+        let compiled = Compiled::with(&launched(&cases), Watch::Memory).unwrap();
         let failures = failures_in(&compiled, &cases, &[Order::Shuffled]);
         assert!(failures.is_empty(), "{}", failures.join("\n"));
     }
@@ -199,9 +198,37 @@ fn fixed_sums_have_the_bits_of_the_host() {
     }
 }
 
-fn failures_of(paths: &[&'static str], cases: &[CaseSpec]) -> Vec<String> {
+/// Odd ones, whole vectors and tiles, and one more than those; of one token, and about as many as tiles have.
+#[test]
+fn attention_has_heads_of_any_width() {
+    const WIDTHS: &[i64] = &[1, 7, 32, 33, 64, 66, 128];
+    const LENGTHS: &[i64] = &[1, 63, 64, 65, 129];
+    if !has_compiler() {
+        return;
+    }
+    let mut cases = ops::cases(DeviceKind::Cuda, 67);
+    cases.retain(|case| case.workload == "attention-half");
+    for (turn, case) in cases.iter_mut().enumerate() {
+        let is_rotated = case.params["position"] == ParamValue::Text("rope".into());
+        let width = WIDTHS[turn % WIDTHS.len()];
+        for (name, size) in [
+            ("batch", 2),
+            ("heads", 1),
+            ("width", width + if is_rotated { width % 2 } else { 0 }),
+            ("length", LENGTHS[turn % LENGTHS.len()]),
+        ] {
+            case.params.insert(name.into(), ParamValue::Int(size));
+        }
+    }
+    let compiled = Compiled::with(&launched(&cases), Watch::Memory).unwrap();
+    let failures = failures_in(&compiled, &cases, &[Order::Shuffled]);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn failures_of(cases: &[CaseSpec]) -> Vec<String> {
+    let kernels = launched(cases);
     WAYS.iter()
-        .flat_map(|(watch, orders)| match Compiled::of_ops(paths, *watch) {
+        .flat_map(|(watch, orders)| match Compiled::with(&kernels, *watch) {
             Ok(compiled) => failures_in(&compiled, cases, orders),
             Err(reason) => vec![reason],
         })
@@ -291,41 +318,44 @@ fn mutants_are_caught() {
     let cases = emulated_cases(&[67, 300]);
     let survivors: Vec<&str> = all
         .into_par_iter()
-        .filter(|mutant| !is_caught(mutant, cases.clone()))
+        .filter(|mutant| !is_caught(mutant, &cases))
         .map(|mutant| mutant.what)
         .collect();
     assert!(survivors.is_empty(), "not caught: {survivors:?}");
 }
 
-/// Whether some case of a mutant's op fails in some way, of those that pass with the source as it is.
-fn is_caught(
-    mutant: &mutants::Mutant,
-    mut groups: BTreeMap<Vec<&'static str>, Vec<CaseSpec>>,
-) -> bool {
+/// Whether some case of a mutant's op fails in some way, of those that pass with the source as it is. It is compiled for cases of
+/// the same sources and type at a time: most are caught by the first ones.
+fn is_caught(mutant: &mutants::Mutant, cases: &BTreeMap<Vec<&'static str>, Vec<CaseSpec>>) -> bool {
     let kind = std::path::Path::new(mutant.path).extension();
     let is_header = kind.is_some_and(|kind| kind == "cuh");
-    // Each with all sources that its cases need: what is missing would fail, too.
-    for (paths, cases) in &mut groups {
-        cases.retain(|case| {
-            case.workload == mutant.op && (is_header || paths.contains(&mutant.path))
-        });
+    let mut groups: BTreeMap<_, Vec<&CaseSpec>> = BTreeMap::new();
+    for (paths, cases) in cases {
+        if !is_header && !paths.contains(&mutant.path) {
+            continue;
+        }
+        for case in cases.iter().filter(|case| case.workload == mutant.op) {
+            let dtype = case.params.get("dtype").and_then(ParamValue::as_str);
+            // Those of the fewest sources first.
+            let of = (paths.len(), paths, dtype);
+            groups.entry(of).or_default().push(case);
+        }
     }
-    groups.retain(|_, cases| !cases.is_empty());
     assert!(
         !groups.is_empty(),
         "no case of {} uses {}",
         mutant.op,
         mutant.path
     );
-    groups.values().any(|cases| {
-        let kernels = launched(cases);
-        WAYS.iter()
-            .any(|(watch, orders)| is_caught_by(mutant, &kernels, cases, *watch, orders))
+    WAYS.iter().any(|(watch, orders)| {
+        groups
+            .values()
+            .any(|cases| is_caught_by(mutant, cases, *watch, orders))
     })
 }
 
-/// The kernels that cases launch: a mutant is compiled with no others.
-fn launched(cases: &[CaseSpec]) -> Kernels {
+/// The kernels that cases launch.
+fn launched<'a>(cases: impl IntoIterator<Item = &'a CaseSpec>) -> Kernels {
     let mut kernels = Kernels::new();
     for case in cases {
         let program = ops::program(case).expect("a program, as before");
@@ -339,15 +369,14 @@ fn launched(cases: &[CaseSpec]) -> Kernels {
 
 fn is_caught_by(
     mutant: &mutants::Mutant,
-    kernels: &Kernels,
-    cases: &[CaseSpec],
+    cases: &[&CaseSpec],
     watch: Watch,
     orders: &[Order],
 ) -> bool {
-    let compiled = Compiled::of_mutant(kernels, mutant, watch)
+    let compiled = Compiled::of_mutant(&launched(cases.iter().copied()), mutant, watch)
         .unwrap_or_else(|reason| panic!("{}: {reason}", mutant.what));
-    let fails =
-        |case: &CaseSpec, order: &Order| run(&mut Session::start(&compiled), case, *order).is_err();
+    let mut session = Session::start(&compiled);
+    let mut fails = |case: &CaseSpec, order: &Order| run(&mut session, case, *order).is_err();
     cases
         .iter()
         .any(|case| orders.iter().any(|order| fails(case, order)))

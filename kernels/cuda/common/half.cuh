@@ -105,6 +105,20 @@ struct f16 {
     f16() = default;
     ASSAY_DEVICE explicit f16(float value) : bits(f16_bits_of(value)) {}
     ASSAY_DEVICE explicit operator float() const { return f16_value_of(bits); }
+
+    /// Two of them in a word, the first in its lower half; and the two that a word has.
+    ASSAY_DEVICE static u32 pack(float first, float second) {
+#ifndef ASSAY_EMULATION
+        u32 both;
+        asm("cvt.rn.f16x2.f32 %0, %2, %1;" : "=r"(both) : "f"(first), "f"(second));
+        return both;
+#else
+        return f16_bits_of(first) | static_cast<u32>(f16_bits_of(second)) << 16;
+#endif
+    }
+    ASSAY_DEVICE static float2 unpack(u32 both) {
+        return make_float2(f16_value_of(static_cast<u16>(both)), f16_value_of(static_cast<u16>(both >> 16)));
+    }
 };
 
 /// The upper half of a `float`.
@@ -114,6 +128,18 @@ struct bf16 {
     bf16() = default;
     ASSAY_DEVICE explicit bf16(float value) : bits(bf16_bits_of(value)) {}
     ASSAY_DEVICE explicit operator float() const { return bf16_value_of(bits); }
+
+    /// Two of them in a word, the first in its lower half; and the two that a word has.
+    ASSAY_DEVICE static u32 pack(float first, float second) {
+#ifndef ASSAY_EMULATION
+        u32 both;
+        asm("cvt.rn.bf16x2.f32 %0, %2, %1;" : "=r"(both) : "f"(first), "f"(second));
+        return both;
+#else
+        return bf16_bits_of(first) | static_cast<u32>(bf16_bits_of(second)) << 16;
+#endif
+    }
+    ASSAY_DEVICE static float2 unpack(u32 both) { return make_float2(from_bits(both << 16), from_bits(both & 0xFFFF0000u)); }
 };
 
 /// The 8-bit format E4M3 of the Open Compute Project, "FP8 specification", 1.0, section 5.

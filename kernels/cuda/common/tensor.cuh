@@ -69,20 +69,26 @@ ASSAY_DEVICE float cut(float, double exact) {
 }
 ASSAY_DEVICE i32 cut(i32, double exact) { return static_cast<i32>(static_cast<u32>(static_cast<i64>(exact))); }
 
+/// What lanes hand each other within an instruction is no memory that a kernel could get wrong: nobody watches it.
+#define ASSAY_UNSEEN __attribute__((noinline, no_sanitize("address", "undefined", "thread"))) inline
+
+/// Waits for all lanes of the warp. Their memory is in no order by that, as instructions of tensor cores put it in none.
+ASSAY_DEVICE void meet() { __any_sync(0xFFFFFFFF, 1); }
+
 /// Operands of the lanes of each warp of a block.
 struct Operands {
     u32 a[4], b[2];
 };
 
 template <class Kind>
-ASSAY_DEVICE void multiply(typename Kind::Accumulator (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+ASSAY_UNSEEN void multiply(typename Kind::Accumulator (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
     __shared__ Operands lanes[1024];
     constexpr u32 P = Kind::PER_REGISTER;
     Operands* const warp = lanes + threadIdx.x / 32 * 32;
     const u32 lane = threadIdx.x % 32;
     for (u32 i = 0; i < 4; ++i) warp[lane].a[i] = a[i];
     for (u32 i = 0; i < 2; ++i) warp[lane].b[i] = b[i];
-    __syncwarp();
+    meet();
     // Two rows of A and two columns of B, register by register.
     double left[2][Kind::K], right[2][Kind::K];
     for (u32 t = 0; t < 4; ++t) {
@@ -101,7 +107,19 @@ ASSAY_DEVICE void multiply(typename Kind::Accumulator (&c)[4], const u32 (&a)[4]
         for (u32 k = 0; k < Kind::K; ++k) sum += left[i / 2][k] * right[i % 2][k];
         c[i] = cut(c[i], sum);
     }
-    __syncwarp();
+    meet();
+}
+
+/// The rows that lanes of these numbers name.
+template <u32 COUNT>
+ASSAY_UNSEEN void rows_of(const void* (&rows)[COUNT], const u32 (&sources)[COUNT], const void* own) {
+    __shared__ const void* all[1024];
+    if (reinterpret_cast<u64>(own) % 16 != 0) __trap();
+    const void** const warp = all + threadIdx.x / 32 * 32;
+    warp[threadIdx.x % 32] = own;
+    meet();
+    for (u32 i = 0; i < COUNT; ++i) rows[i] = warp[sources[i]];
+    meet();
 }
 
 }  // namespace emulated
@@ -140,13 +158,10 @@ ASSAY_DEVICE void load_matrices(u32 (&r)[4], const void* row) {
                  : "r"(static_cast<u32>(__cvta_generic_to_shared(row)))
                  : "memory");
 #else
-    __shared__ const u32* rows[1024];
-    const u32** const warp = rows + threadIdx.x / 32 * 32;
+    const void* rows[4];
     const u32 lane = threadIdx.x % 32;
-    warp[lane] = static_cast<const u32*>(row);
-    __syncwarp();
-    for (u32 i = 0; i < 4; ++i) r[i] = warp[8 * i + lane / 4][lane % 4];
-    __syncwarp();
+    emulated::rows_of<4>(rows, {lane / 4, lane / 4 + 8, lane / 4 + 16, lane / 4 + 24}, row);
+    for (u32 i = 0; i < 4; ++i) r[i] = static_cast<const u32*>(rows[i])[lane % 4];
 #endif
 }
 
@@ -159,16 +174,14 @@ ASSAY_DEVICE void load_matrices_transposed(u32 (&r)[4], const void* row) {
                  : "r"(static_cast<u32>(__cvta_generic_to_shared(row)))
                  : "memory");
 #else
-    __shared__ const u16* rows[1024];
-    const u16** const warp = rows + threadIdx.x / 32 * 32;
-    const u32 lane = threadIdx.x % 32;
-    warp[lane] = static_cast<const u16*>(row);
-    __syncwarp();
+    const void* rows[8];
+    const u32 lane = threadIdx.x % 32, first = lane % 4 * 2;
+    emulated::rows_of<8>(
+        rows, {first, first + 1, first + 8, first + 9, first + 16, first + 17, first + 24, first + 25}, row);
     for (u32 i = 0; i < 4; ++i) {
-        const u16* const* const pair = warp + 8 * i + lane % 4 * 2;
-        r[i] = pair[0][lane / 4] | static_cast<u32>(pair[1][lane / 4]) << 16;
+        const auto at = [&](u32 which) { return static_cast<u32>(static_cast<const u16*>(rows[which])[lane / 4]); };
+        r[i] = at(2 * i) | at(2 * i + 1) << 16;
     }
-    __syncwarp();
 #endif
 }
 
@@ -185,8 +198,18 @@ class AsyncCopies {
                      "l"(from), "r"(valid)
                      : "memory");
 #else
-        pending_[begun_++ % MOST] = {static_cast<u8*>(to), static_cast<const u8*>(from), valid, group_};
-        for (u32 i = 0; i < 16; ++i) static_cast<u8*>(to)[i] = 0xFF;
+        begin(to, from, 16, valid);
+#endif
+    }
+
+    /// The same of 4 bytes, at multiples of 4.
+    ASSAY_DEVICE void copy4(void* to, const void* from, u32 valid) {
+#ifndef ASSAY_EMULATION
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(static_cast<u32>(__cvta_generic_to_shared(to))),
+                     "l"(from), "r"(valid)
+                     : "memory");
+#else
+        begin(to, from, 4, valid);
 #endif
     }
 
@@ -207,7 +230,7 @@ class AsyncCopies {
 #else
         for (; done_ != begun_ && pending_[done_ % MOST].group + LATER < group_; ++done_) {
             const Copy& copy = pending_[done_ % MOST];
-            for (u32 i = 0; i < 16; ++i) copy.to[i] = i < copy.valid ? copy.from[i] : 0;
+            for (u32 i = 0; i < copy.bytes; ++i) copy.to[i] = i < copy.valid ? copy.from[i] : 0;
         }
 #endif
     }
@@ -217,8 +240,15 @@ class AsyncCopies {
     struct Copy {
         u8* to;
         const u8* from;
-        u32 valid, group;
+        u32 bytes, valid, group;
     };
+
+    void begin(void* to, const void* from, u32 bytes, u32 valid) {
+        if ((reinterpret_cast<u64>(to) | reinterpret_cast<u64>(from)) % bytes != 0) __trap();
+        pending_[begun_++ % MOST] = {static_cast<u8*>(to), static_cast<const u8*>(from), bytes, valid, group_};
+        for (u32 i = 0; i < bytes; ++i) static_cast<u8*>(to)[i] = 0xFF;
+    }
+
     static constexpr u32 MOST = 128;
     Copy pending_[MOST];
     u32 begun_ = 0, done_ = 0, group_ = 0;

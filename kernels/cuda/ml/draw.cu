@@ -12,7 +12,7 @@ __global__ void draw_rows(u32* out, const u32* set, const u64* turn, u64 batch, 
 }
 
 // One thread.
-__global__ void count_turn(u64* turn) { *turn += 1; }
+__global__ void count_turns(u64* turn, u64 turns) { *turn += turns; }
 
 // labels[r] = the first class up to which more than a random share of e^logits lies; a thread has one row at a time, and adds up in the
 // order of classes.

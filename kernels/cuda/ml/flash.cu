@@ -1,43 +1,28 @@
-// Attention without scores in memory, forward and backward, of f32, bf16 and f16, computed in f32: tiles of queries and keys in shared
-// memory, a softmax that is corrected as it goes, probabilities computed again for gradients.
+// Attention of f32 without scores in memory, forward and backward: tiles of queries and keys in shared memory, a softmax that
+// is corrected as it goes, probabilities computed again for gradients. (Of 16 bits: `ml/flash_tensor.cu`.)
 //
 // All matrices are [batch, length, heads, width]. A block has a tile of queries (or, for gradients of keys and values, of keys)
 // of one head and goes over all tiles of the other side; nobody adds to what another block adds to, so every sum has one
 // order. Tiles lie turned, a line for each column of the head, so that a thread reads four queries or keys at once; columns
 // beyond the head's width, and rows beyond the sequence, are 0.
-#include "ml/rows.cuh"
+#include "ml/heads.cuh"
 
 using namespace assay;
 
 namespace flash {
 
-/// What is done to queries, keys and scores.
-enum Position : u32 { NONE = 0, ROPE = 1, ALIBI = 2 };
-
-/// Where the rows of a head are.
-struct Head {
-    u64 first;
-    u32 index, length, width, stride;
-
-    ASSAY_DEVICE Head(u32 number, u32 length_, u32 heads, u32 width_)
-        : first(u64(number / heads) * length_ * heads * width_ + number % heads * width_),
-          index(number % heads), length(length_), width(width_), stride(heads * width_) {}
-
-    ASSAY_DEVICE u64 row(u32 place) const { return first + u64(place) * stride; }
-};
-
 /// Brings ROWS rows from `place` on to shared memory, turned, with pairs rotated if there are `angles`: cosine and sine of
 /// each place and pair. DEPTH columns, of which the head has the first.
-template <u32 DEPTH, u32 ROWS, u32 LINE, u32 THREADS, class T>
-ASSAY_DEVICE void load_turned(float* tile, const T* from, const Head& head, u32 place, const float* angles) {
+template <u32 DEPTH, u32 ROWS, u32 LINE, u32 THREADS>
+ASSAY_DEVICE void load_turned(float* tile, const float* from, const Head& head, u32 place, const float* angles) {
     constexpr u32 PAIRS = DEPTH / 2;
     for (u32 i = threadIdx.x; i < ROWS * PAIRS; i += THREADS) {
         const u32 pair = i % PAIRS, row = i / PAIRS;
         float x = 0, y = 0;
         if (place + row < head.length) {
-            const T* const at = from + head.row(place + row) + 2 * pair;
-            if (2 * pair < head.width) x = static_cast<float>(at[0]);
-            if (2 * pair + 1 < head.width) y = static_cast<float>(at[1]);
+            const float* const at = from + head.row(place + row) + 2 * pair;
+            if (2 * pair < head.width) x = at[0];
+            if (2 * pair + 1 < head.width) y = at[1];
             if (angles != nullptr && 2 * pair < head.width) {
                 const float* const angle = angles + (u64(place + row) * (head.width / 2) + pair) * 2;
                 const float turned = x * angle[0] - y * angle[1];
@@ -80,12 +65,6 @@ ASSAY_DEVICE float score(float product, float scale, float slope, u32 query, u32
     return scaled - slope * static_cast<float>(maximum(query, key) - minimum(query, key));
 }
 
-/// What a table of places is used for: angles of rotations, or slopes of heads.
-ASSAY_DEVICE const float* angles_of(const float* table, u32 position) { return position == ROPE ? table : nullptr; }
-ASSAY_DEVICE float slope_of(const float* table, u32 position, const Head& head) {
-    return position == ALIBI ? table[head.index] : 0.0f;
-}
-
 /// Over the 16 threads of a line, in each of them.
 template <class How>
 ASSAY_DEVICE float over_line(float value) {
@@ -98,10 +77,10 @@ ASSAY_DEVICE float over_line(float value) {
 
 /// The output, and for each query the logarithm of the sum of the exponentials of its scores, [batch, length, heads]. Blocks
 /// of 16 by 16 threads have 64 queries; a thread 4 queries by 4 of 64 keys, and 4 queries by DEPTH / 16 columns.
-template <class T, u32 DEPTH>
+template <u32 DEPTH>
 __global__ void __launch_bounds__(256)
-    flash_forward(T* out, float* log_sums, const T* q, const T* k, const T* v, const float* table, u32 position, u32 causal,
-                  u32 length, u32 heads, u32 width, float scale) {
+    flash_forward(float* out, float* log_sums, const float* q, const float* k, const float* v, const float* table, u32 position,
+                  u32 causal, u32 length, u32 heads, u32 width, float scale) {
     using namespace flash;
     constexpr u32 SIDE = 64, LINE = SIDE + 4, THREADS = 256, GROUPS = DEPTH / 64;
     ASSAY_DYNAMIC_SHARED(float, shared);
@@ -163,7 +142,7 @@ __global__ void __launch_bounds__(256)
         for (u32 i = threadIdx.x; i < SIDE * DEPTH; i += THREADS) {
             const u32 row = i / DEPTH, column = i % DEPTH;
             const bool is_there = other + row < length && column < width;
-            others[row * DEPTH + column] = is_there ? static_cast<float>(v[head.row(other + row) + column]) : 0.0f;
+            others[row * DEPTH + column] = is_there ? v[head.row(other + row) + column] : 0.0f;
         }
         __syncthreads();
         for (u32 key = 0; key < SIDE; ++key) {
@@ -190,13 +169,13 @@ __global__ void __launch_bounds__(256)
 #pragma unroll
         for (u32 s = 0; s < 4 * GROUPS; ++s) {
             const u32 column = s / 4 * 64 + 4 * x + s % 4;
-            if (column < width) out[head.row(query) + column] = T(sums[r][s] * factor);
+            if (column < width) out[head.row(query) + column] = sums[r][s] * factor;
         }
-        if (x == 0) log_sums[head.row(query) / width] = tops[r] + logf(totals[r]);
+        if (x == 0) log_sums[head.number(query)] = tops[r] + logf(totals[r]);
     }
 }
 
-/// For each row of each head the sum of the products of output and its gradient. A warp a row.
+/// For each row of each head the sum of the products of output and its gradient, of any type. A warp a row.
 template <class T>
 __global__ void __launch_bounds__(256) flash_dots(float* dots, const T* out, const T* d_out, u32 rows, u32 width) {
     const u32 row = blockIdx.x * 8 + warp_number();
@@ -237,8 +216,8 @@ ASSAY_DEVICE void accumulate(float (&sums)[4][DEPTH / 8], const float* weights, 
 }
 
 /// Stores gradients of four rows times a factor, with their pairs rotated back if there are `angles`. All threads call.
-template <u32 DEPTH, class T>
-ASSAY_DEVICE void store(T* to, const float (&sums)[4][DEPTH / 8], const Head& head, u32 place, float factor,
+template <u32 DEPTH>
+ASSAY_DEVICE void store(float* to, const float (&sums)[4][DEPTH / 8], const Head& head, u32 place, float factor,
                         const float* angles) {
     const u32 x = threadIdx.x % 8;
 #pragma unroll
@@ -256,7 +235,7 @@ ASSAY_DEVICE void store(T* to, const float (&sums)[4][DEPTH / 8], const Head& he
                     value = value * angle[0] + (column % 2 == 0 ? other : -other) * angle[1];
                 }
             }
-            if (is_there && column < head.width) to[head.row(place + r) + column] = T(value);
+            if (is_there && column < head.width) to[head.row(place + r) + column] = value;
         }
     }
 }
@@ -266,11 +245,11 @@ ASSAY_DEVICE void store(T* to, const float (&sums)[4][DEPTH / 8], const Head& he
 /// Gradients of keys and values (OF_KEYS: `d_first` and `d_second`), or of queries (`d_first`). Blocks of 8 by 8 threads have 32
 /// keys or queries and go over the tiles of the other side; a thread has 4 queries by 4 keys, and 4 rows of gradients by DEPTH / 8
 /// columns.
-template <class T, u32 DEPTH, bool OF_KEYS>
+template <u32 DEPTH, bool OF_KEYS>
 __global__ void __launch_bounds__(flash::BACK_THREADS)
-    flash_backward(T* d_first, T* d_second, const T* q, const T* k, const T* v, const float* table, const T* d_out,
-                   const float* log_sums, const float* dots, u32 position, u32 causal, u32 length, u32 heads, u32 width,
-                   float scale) {
+    flash_backward(float* d_first, float* d_second, const float* q, const float* k, const float* v, const float* table,
+                   const float* d_out, const float* log_sums, const float* dots, u32 position, u32 causal, u32 length,
+                   u32 heads, u32 width, float scale) {
     using namespace flash;
     constexpr u32 SIDE = BACK_SIDE, LINE = BACK_LINE, THREADS = BACK_THREADS;
     ASSAY_DYNAMIC_SHARED(float, shared);
@@ -319,7 +298,7 @@ __global__ void __launch_bounds__(flash::BACK_THREADS)
 #pragma unroll
         for (u32 r = 0; r < 4; ++r) {
             const u32 query = first_query + 4 * y + r;
-            const u64 row = query < length ? head.row(query) / width : 0;
+            const u64 row = query < length ? head.number(query) : 0;
             const float log_sum = log_sums[row], dot = dots[row];
 #pragma unroll
             for (u32 s = 0; s < 4; ++s) {

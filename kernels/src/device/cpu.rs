@@ -68,16 +68,16 @@ impl CpuCase {
         self.iterations = 1;
     }
 
-    /// Changes one element of an output a little, or by a part of the largest, which a verification must notice.
+    /// Changes one element of an output, which a verification must notice: a little, or as much as that takes.
     ///
     /// # Panics
     /// If there is no output.
     #[cfg(test)]
-    pub fn corrupt(&mut self, index: usize, part: f64) {
+    pub fn corrupt(&mut self, index: usize, beside: outcome::Beside) {
         let mut outputs = (0..self.program.buffers.len())
             .filter(|i| matches!(self.program.buffers[*i].role, Role::Output | Role::InOut));
         let output = outputs.next().unwrap();
-        outcome::corrupt(&mut self.buffers.0[output], index, part);
+        outcome::corrupt(&mut self.buffers.0[output], index, beside);
     }
 }
 

@@ -10,6 +10,7 @@ pub mod driver;
 mod filler;
 mod gate;
 mod modules;
+pub mod nccl;
 mod session;
 mod steps;
 mod timing;
@@ -54,19 +55,41 @@ pub fn software() -> BTreeMap<String, String> {
 
 /// A device by its selector.
 pub fn select(which: &Which) -> Result<driver::Description, Failure> {
-    let devices = driver::devices()?;
-    let matches = |device: &driver::Description| match which {
+    let mut devices = matching(which)?;
+    Ok(devices.swap_remove(0))
+}
+
+/// As many devices by their selector, of one model: the first of those that are like the first of all.
+pub fn select_alike(which: &Which, count: usize) -> Result<Vec<driver::Description>, Failure> {
+    let mut devices = matching(which)?;
+    let model = devices[0].name.clone();
+    devices.retain(|device| device.name == model);
+    if devices.len() < count {
+        let found = devices.len();
+        return Err(Failure::Skipped(format!(
+            "{count} GPUs of one model are needed, and the case selects {found}: {model}"
+        )));
+    }
+    devices.truncate(count);
+    Ok(devices)
+}
+
+/// The devices of a selector, at least one.
+fn matching(which: &Which) -> Result<Vec<driver::Description>, Failure> {
+    let mut devices = driver::devices()?;
+    let names: Vec<_> = devices.iter().map(|device| device.name.clone()).collect();
+    devices.retain(|device| match which {
         Which::Any => true,
         Which::Index(index) => device.index == *index,
         Which::Model(model) => device.name.contains(model.as_str()),
-    };
-    let names: Vec<_> = devices.iter().map(|device| device.name.clone()).collect();
-    devices.into_iter().find(matches).ok_or_else(|| {
-        Failure::Skipped(format!(
+    });
+    if devices.is_empty() {
+        return Err(Failure::Skipped(format!(
             "no such CUDA device; there are: {}",
             names.join(", ")
-        ))
-    })
+        )));
+    }
+    Ok(devices)
 }
 
 /// The kernels that the frame itself launches, by source.
@@ -91,6 +114,12 @@ pub trait LibraryCall {
 
     /// Enqueues one call on the device's stream. It must not wait for the device.
     fn enqueue(&mut self, cuda: &Cuda, addresses: &[u64]) -> Result<(), Failure>;
+
+    /// Looks after what the call waits for besides the device, while a session waits for that. If it fails, the device waits for it
+    /// no longer.
+    fn watch(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 static LOST: AtomicBool = AtomicBool::new(false);

@@ -18,7 +18,7 @@ pub fn preload(name: &str) {
     if !done.insert(name.into()) {
         return;
     }
-    for path in toolkit_folders()
+    for path in toolkit_folders(name)
         .iter()
         .flat_map(|folder| versions(folder, name))
     {
@@ -31,8 +31,8 @@ pub fn preload(name: &str) {
     }
 }
 
-/// Folders of libraries below the toolkits that the environment names.
-fn toolkit_folders() -> Vec<PathBuf> {
+/// Folders of libraries below the toolkits that the environment names, or, as in packages of Python, beside them.
+fn toolkit_folders(name: &str) -> Vec<PathBuf> {
     let roots = VARIABLES
         .iter()
         .filter_map(std::env::var_os)
@@ -40,7 +40,10 @@ fn toolkit_folders() -> Vec<PathBuf> {
         .map(PathBuf::from);
     let roots = roots.chain([PathBuf::from("/usr/local/cuda")]);
     roots
-        .flat_map(|root| ["lib64", "lib"].map(|folder| root.join(folder)))
+        .flat_map(|root| {
+            let beside = format!("../{name}/lib");
+            ["lib64", "lib", &beside].map(|folder| root.join(folder))
+        })
         .collect()
 }
 

@@ -149,29 +149,40 @@ fn distinct_metric() -> Metric {
     }
 }
 
-/// The change that a verification must notice, of numbers by at least this part of the largest of them.
+/// What a change has to be large beside, for errors are judged relative to more than what is left in an output.
 #[cfg(test)]
-pub fn corrupt(buffer: &mut Buffer, index: usize, part: f64) {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside {
+    /// Least change, as a part of the largest number.
+    pub part: f64,
+    /// A magnitude that came before, and of which nothing may be left.
+    pub magnitude: f64,
+}
+
+/// The change that a verification must notice.
+#[cfg(test)]
+pub fn corrupt(buffer: &mut Buffer, index: usize, beside: Beside) {
     use crate::element::{DType, Real};
 
-    fn real<T: Real>(buffer: &mut Buffer, index: usize, part: f64) {
+    fn real<T: Real>(buffer: &mut Buffer, index: usize, beside: Beside) {
         let values = buffer.get_mut::<T>();
         let index = index % values.len();
         let value: f64 = values[index].into();
         let of = |most: f64, x: &T| most.max((*x).into().abs());
-        let least = part * values.iter().fold(0.0, of);
+        let least = beside.part * values.iter().fold(0.0, of);
         // Away from zero, so that the two parts never cancel; more in a type that rounds more.
         let change = (64.0 * T::UNIT_ROUNDOFF).max(1e-3);
-        let moved = value * (1.0 + change) + (10.0 * change).max(least).copysign(value);
+        let least = least.max(change * beside.magnitude.max(10.0));
+        let moved = value * (1.0 + change) + least.copysign(value);
         // An infinity, which stands for nothing that was found, has nowhere to go.
         let changed = if value.is_finite() { moved } else { 0.0 };
         values[index] = T::from_f64(changed);
     }
     match buffer.dtype() {
-        DType::F64 => real::<f64>(buffer, index, part),
-        DType::F32 => real::<f32>(buffer, index, part),
-        DType::F16 => real::<half::f16>(buffer, index, part),
-        DType::Bf16 => real::<half::bf16>(buffer, index, part),
+        DType::F64 => real::<f64>(buffer, index, beside),
+        DType::F32 => real::<f32>(buffer, index, beside),
+        DType::F16 => real::<half::f16>(buffer, index, beside),
+        DType::Bf16 => real::<half::bf16>(buffer, index, beside),
         _ => {
             let len = buffer.bytes().len();
             buffer.bytes_mut()[index % len] ^= 0x55;

@@ -1,4 +1,4 @@
-//! Attention: `out = softmax(q k^T / sqrt(d) + bias) v` for each head of width `d`, computed in `f32`.
+//! Attention: `out = softmax(q k^T / sqrt(d) + bias) v` for each head of width `d`, with sums of `f32`.
 //!
 //! Queries, keys, values and outputs are `[batch, length, heads, d]`: rows of tokens as linear layers leave them, with all
 //! heads side by side. With a causal mask a query sees no later key. Queries and keys may be rotated by their places
@@ -28,6 +28,18 @@
 //! that it enters add theirs: `3 rho + gamma(2 D + 2 S)`. Of long sums the tolerance takes what is
 //! [likely](crate::bound::likely_gamma). An output of 16 bits is rounded once more, to its type; so was the one that `d` is the
 //! sum of in the backward pass, which adds as much to it.
+//!
+//! On tensor cores sums have [their own roundoff](crate::bound::TENSOR_ROUNDOFF), and operands are rounded to the type, whose unit
+//! roundoff is `u`:
+//! - rotated queries and keys, which makes `delta` larger by `2 u` times a score's sum of magnitudes. Errors of scores are no longer
+//!   tiny, so `e^(2 delta) - 1` stands for `2 delta` in `rho`, on any device;
+//! - probabilities, before they weight values: an output is off by `(1 + rho) (1 + u) - 1 + gamma(S)`;
+//! - in the backward pass probabilities or gradients of scores, and, rotated, the queries or keys that these are multiplied by: `u` or
+//!   `2 u` more, and their products.
+//!
+//! Exponents are of 2, and their scale is multiplied into them: a rounding more, `3 R` for `2 R`. What is nearer to 0 than half of the
+//! smallest number of `f16` is lost: that much of each result, and as much times the sum of the magnitudes of what those numbers would
+//! have been multiplied by.
 
 mod check;
 mod cuda;
@@ -37,7 +49,7 @@ mod reference;
 use assay_protocol::{ArithmeticUnit, Failure, Work};
 
 use super::position::{Alibi, Rope};
-use super::{expect, with_lane, workspace};
+use super::{expect, product, with_lane, workspace};
 use crate::device::Team;
 use crate::device::host::usable_cpus;
 use crate::element::DType;
@@ -324,7 +336,7 @@ impl Op for AttentionOp {
                 parameters.push(parameters::dtype(HALVES));
                 (
                     "attention-half",
-                    "fused softmax attention of many heads, stored in 16 bits and computed in f32",
+                    "fused softmax attention of many heads, stored in 16 bits and added up in f32",
                 )
             }
         };
@@ -344,21 +356,19 @@ impl Op for AttentionOp {
         let shape = shape(arguments, variant)?;
         let is_backward = arguments.choice("pass", &PASSES)?;
         let mut program = Program::new(work(&shape, is_backward, dtype)?);
-        program.unit = Some(ArithmeticUnit::F32);
-        let seed = arguments.0.seed.0;
+        let unit = product::unit(dtype, arguments.is_cuda());
+        program.unit = Some(unit);
+        let how = (unit, arguments.0.seed.0);
         if is_backward {
             let inputs = add_inputs(&mut program, shape, dtype);
             let table = shape.table(&mut program);
-            with_lane!(
-                dtype,
-                add_backward(&mut program, shape, inputs, table, seed)
-            );
+            with_lane!(dtype, add_backward(&mut program, shape, inputs, table, how));
             return Ok(program);
         }
         let given = add_forward(&mut program, shape, dtype);
         shape.forward(&mut program, &given);
         program
-            .check(move |outcome| with_lane!(dtype, check::forward(outcome, &shape, &given, seed)));
+            .check(move |outcome| with_lane!(dtype, check::forward(outcome, &shape, &given, how)));
         Ok(program)
     }
 
@@ -369,6 +379,9 @@ impl Op for AttentionOp {
             ("batch" | "heads", 100..) => 1,
             ("width", 2..100) => 36,
             ("length", 2..100) => 37,
+            ("length", 100..) if *self == Self::Half => 150,
+            // Of 16 bits, rows of whole vectors, of which tiles have more.
+            ("width", 100..) if *self == Self::Half => 72,
             ("width" | "length", 100..) => 70,
             _ => size,
         }
@@ -465,7 +478,7 @@ fn add_backward<T: Lane>(
     shape: Attention,
     [q, k, v]: [usize; 3],
     table: Option<usize>,
-    seed: u64,
+    how: (ArithmeticUnit, u64),
 ) {
     let len = shape.len();
     let d_out = program.input("dout", T::DTYPE, len, Fill::signed(3));
@@ -488,9 +501,8 @@ fn add_backward<T: Lane>(
     };
     let gradients = ["dq", "dk", "dv"].map(|name| program.output(name, T::DTYPE, len));
     shape.backward(program, &given, d_out, gradients);
-    program.check(move |outcome| {
-        check::backward::<T>(outcome, &shape, &given, d_out, gradients, seed)
-    });
+    program
+        .check(move |outcome| check::backward::<T>(outcome, &shape, &given, d_out, gradients, how));
 }
 
 /// The bytes of the output of a case's forward pass, and of what it keeps.

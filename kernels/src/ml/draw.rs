@@ -95,12 +95,18 @@ impl Draw {
 
 /// Adds the counting of a turn: what is drawn for the next one comes next.
 pub fn count(program: &mut Program, turn: usize) {
+    pass(program, turn, 1);
+}
+
+/// Adds the counting of so many turns.
+pub fn pass(program: &mut Program, turn: usize, turns: u64) {
     expect(program, "count", &[("turn", turn, DType::U64, 1)]);
     program.step_on_cpu(move |_, buffers| {
         let turn = &mut buffers.0[turn].get_mut::<u64>()[0];
-        *turn = turn.wrapping_add(1);
+        *turn = turn.wrapping_add(turns);
     });
-    program.launch(Launch::new(&SOURCE, "count_turn", 1, 1).args([Arg::Buffer(turn)]));
+    let args = [Arg::Buffer(turn), Arg::U64(turns)];
+    program.launch(Launch::new(&SOURCE, "count_turns", 1, 1).args(args));
 }
 
 /// The brick: a label for each row of logits. Source: H. Liu et al., "Sophia", ICLR 2024, algorithm 2 (the Gauss-Newton-Bartlett

@@ -12,8 +12,6 @@ pub struct Steps {
     pub host: Vec<(&'static str, CpuStep)>,
     /// On a CUDA device.
     pub cuda: Vec<(&'static str, Step)>,
-    /// What of it CUDA devices have no form of: while there is any, they cannot do it.
-    pub host_only: Vec<&'static str>,
 }
 
 impl Program {
@@ -33,16 +31,6 @@ impl Program {
         self.cpu_steps.push((self.family(), Box::new(step)));
     }
 
-    /// Adds a step that CUDA devices have no form of, with `what` it does, in words that say so to whoever asks for one.
-    pub fn step_on_cpu_alone(
-        &mut self,
-        what: &'static str,
-        step: impl FnMut(&Team, &mut Buffers) + 'static,
-    ) {
-        self.host_only.push(what);
-        self.step_on_cpu(step);
-    }
-
     /// Takes all steps out of it, for either kind of device.
     pub fn take_steps(&mut self) -> Steps {
         let families = std::mem::take(&mut self.families);
@@ -58,7 +46,6 @@ impl Program {
         Steps {
             cuda: steps.map(of_family).collect(),
             host: std::mem::take(&mut self.cpu_steps),
-            host_only: std::mem::take(&mut self.host_only),
         }
     }
 }
@@ -84,15 +71,14 @@ mod tests {
         add("nothing", 0);
         add("b", 1);
         add("a", 1);
-        program.step_on_cpu_alone("what the host does", |_, _| {});
+        program.step_on_cpu(|_, _| {});
         let steps = program.take_steps();
         let names = |families: Vec<&'static str>| families.join(" ");
         let of_host = steps.host.iter().map(|(family, _)| *family).collect();
         let of_cuda = steps.cuda.iter().map(|(family, _)| *family).collect();
         assert_eq!(names(of_host), "a a b a a");
         assert_eq!(names(of_cuda), "a a b a");
-        assert_eq!(steps.host_only, ["what the host does"]);
         let nothing = program.take_steps();
-        assert!(nothing.host.is_empty() && nothing.cuda.is_empty() && nothing.host_only.is_empty());
+        assert!(nothing.host.is_empty() && nothing.cuda.is_empty());
     }
 }

@@ -83,11 +83,15 @@ impl Compiled {
     pub fn of_ops(paths: &[&str], watch: Watch) -> Result<Self, String> {
         let all = ops::kernels();
         let of = |path: &&str| (all[path].0.path, all[path].1.iter().cloned().collect());
-        let kernels = paths.iter().map(of).collect();
-        Self::new(&kernels, &kernels_folder().join("cuda"), watch)
+        Self::with(&paths.iter().map(of).collect(), watch)
     }
 
-    /// With some kernels, where a source or header was changed.
+    /// With some kernels.
+    pub fn with(kernels: &Kernels, watch: Watch) -> Result<Self, String> {
+        Self::new(kernels, &kernels_folder().join("cuda"), watch)
+    }
+
+    /// The same, where a source or header was changed.
     pub fn of_mutant(kernels: &Kernels, mutant: &Mutant, watch: Watch) -> Result<Self, String> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("mutants/{}", Digest::of(mutant.what)));

@@ -57,6 +57,7 @@ const HEADERS: &[(&str, &str)] = &[
         "common/wgmma.cuh",
         include_str!("../../../cuda/common/wgmma.cuh"),
     ),
+    ("ml/heads.cuh", include_str!("../../../cuda/ml/heads.cuh")),
     ("ml/rows.cuh", include_str!("../../../cuda/ml/rows.cuh")),
     (
         "ceiling/tensor.cu",

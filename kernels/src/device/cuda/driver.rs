@@ -236,13 +236,19 @@ impl Context {
     }
 }
 
+/// Makes a device's primary context current to this thread.
+pub fn attach(index: u32) -> Result<sys::CUdevice, Failure> {
+    let device = checked("device", result::device::get(index as i32))?;
+    let Context(context) = Context::of(device)?;
+    // SAFETY: the context is retained.
+    checked("context", unsafe { result::ctx::set_current(context) })?;
+    Ok(device)
+}
+
 impl Cuda {
     /// Opens a device for this thread.
     pub fn open(description: Description) -> Result<Self, Failure> {
-        let device = checked("device", result::device::get(description.index as i32))?;
-        let Context(context) = Context::of(device)?;
-        // SAFETY: the context is retained.
-        checked("context", unsafe { result::ctx::set_current(context) })?;
+        let device = attach(description.index)?;
         let stream = checked(
             "stream",
             result::stream::create(result::stream::StreamKind::NonBlocking),

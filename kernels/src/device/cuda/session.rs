@@ -5,7 +5,7 @@
 //! session [replays](Launched::Replayed), a sequence is one graph that was captured once, between two events, and no family has a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use assay_protocol::Failure;
 use assay_protocol::case::Which;
@@ -23,6 +23,8 @@ use crate::program::{BufferSpec, Fill, Launch, Role, Step};
 
 /// What no step has written: no number in any type of floats.
 const UNWRITTEN: u8 = 0xFF;
+/// How long until a session with calls of libraries looks again whether the device is done.
+const PAUSE: Duration = Duration::from_micros(20);
 
 /// Steps of one family, one after the other.
 struct Span {
@@ -41,9 +43,9 @@ pub enum Launched {
 
 /// A program on a GPU that goes on from run to run.
 pub struct CudaSession {
-    sequences: Vec<Vec<Span>>,
-    /// Of the sequences, where they are replayed; else none.
+    /// Of the sequences, where they are replayed; else none. They go first: a library may wait for the graphs that have calls of it.
     graphs: Vec<Graph>,
+    sequences: Vec<Vec<Span>>,
     memories: Memories,
     /// Type and length of each buffer.
     shapes: Vec<(DType, usize)>,
@@ -98,8 +100,8 @@ impl CudaSession {
         let events: Vec<_> = events.collect::<Result<_, _>>()?;
         let mut session = Self {
             shapes: specs.iter().map(|spec| (spec.dtype, spec.len)).collect(),
-            sequences: ready,
             graphs: vec![],
+            sequences: ready,
             memories,
             resolution_ns: event_resolution_ns(&cuda, &events[0], &events[1])?,
             events,
@@ -164,8 +166,8 @@ impl CudaSession {
         } else {
             self.replay(sequences)?
         };
+        self.wait(families.len())?;
         let stream = self.cuda.stream();
-        stream.synchronize()?;
         let host_ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.instruments.watch_clock(stream)?;
         stream.synchronize()?;
@@ -182,6 +184,18 @@ impl CudaSession {
             families: of_families,
             clock_mhz: self.instruments.clock_mhz(),
         })
+    }
+
+    /// Waits until an event has come, the last that was enqueued, and looks after what libraries wait for meanwhile.
+    fn wait(&mut self, event: usize) -> Result<(), Failure> {
+        let spans = self.sequences.iter_mut().flatten();
+        let steps = spans.flat_map(|span| &mut span.steps);
+        let mut calls: Vec<_> = steps.filter(|step| step.is_call()).collect();
+        while !calls.is_empty() && !self.events[event].has_come()? {
+            calls.iter_mut().try_for_each(|call| call.watch())?;
+            std::thread::sleep(PAUSE);
+        }
+        self.cuda.synchronize()
     }
 
     /// Puts some sequences on the stream, step by step, with an event behind each span; says of what families these are.

@@ -103,6 +103,19 @@ impl Ready {
         }
     }
 
+    /// Whether it is a call of a library.
+    pub fn is_call(&self) -> bool {
+        matches!(self, Self::Library(_))
+    }
+
+    /// Looks after what it waits for besides the device.
+    pub fn watch(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Library(call) => call.watch(),
+            _ => Ok(()),
+        }
+    }
+
     /// Entries of the stream's queue that it takes, at most.
     pub fn launches(&self) -> usize {
         /// A call of a library may launch several kernels.

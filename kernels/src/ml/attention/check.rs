@@ -1,15 +1,16 @@
 //! Compares attention with the reference, head by head: all of them, or as many of what is large as a budget allows.
 
-use assay_protocol::Philox;
+use assay_protocol::{ArithmeticUnit, Philox};
 use rayon::prelude::*;
 
 use super::reference::{Forward, Head, Measured};
 use super::{Attention, Given, Position, Variant};
-use crate::bound::{gamma, likely_gamma};
+use crate::bound::{gamma, likely_gamma, roundoff_of_sums};
 use crate::check;
 use crate::element::{DType, Real};
 use crate::lane::Lane;
 use crate::math;
+use crate::ml::bound::least;
 use crate::ml::position::slopes;
 use crate::program::{Checked, Outcome};
 
@@ -19,6 +20,9 @@ const BUDGET: u64 = 1 << 28;
 const HEADS: u64 = 0xC0E0;
 /// Keys of the smallest block: as many corrections of a softmax as there are blocks.
 const SMALLEST_BLOCK: usize = 32;
+/// What multiplies, and the seed of a case.
+type How = (ArithmeticUnit, u64);
+
 /// What a probability has to be above to be compared relatively: exponentials of `f32` end before.
 const LEAST: f64 = 1e-30;
 
@@ -83,32 +87,73 @@ fn gathered<T: Lane>(
     places(shape, number).map(|i| numbers[i].into()).collect()
 }
 
-/// Largest error of a head's elements, relative to their magnitudes.
-fn compare(found: &[f64], exact: &Measured) -> f64 {
+/// Largest error of a head's elements, relative to their magnitudes, but for as much as is lost anyway.
+fn compare(found: &[f64], exact: &Measured, lost: f64) -> f64 {
     check::worst(found.len(), |i| {
-        check::relative(found[i], exact.value[i], exact.magnitude[i])
+        let distance = (found[i] - exact.value[i]).abs();
+        let beyond = if distance <= lost {
+            0.0
+        } else {
+            // Not by a maximum, which would take what is no number for 0.
+            distance - lost
+        };
+        check::relative(beyond, 0.0, exact.magnitude[i])
     })
 }
 
+/// What is lost of an element where numbers of 16 bits are too small to be told from 0: of itself, and of what each of so many was
+/// multiplied by, as `weights` has them in `width` columns.
+fn lost<T: Lane>(unit: ArithmeticUnit, weights: &[f64], width: usize) -> f64 {
+    if T::DTYPE == DType::F32 {
+        return 0.0;
+    }
+    let sum = |column| -> f64 {
+        let column = weights.iter().skip(column).step_by(width);
+        column.map(|x| x.abs()).sum()
+    };
+    let most = (0..width).map(sum).fold(0.0, f64::max);
+    least::<T>() * (1.0 + if is_tensor(unit) { most } else { 0.0 })
+}
+
+fn is_tensor(unit: ArithmeticUnit) -> bool {
+    unit != ArithmeticUnit::F32
+}
+
+/// An error and, on tensor cores, that of an operand that is rounded to the type.
+fn multiplied<T: Lane>(unit: ArithmeticUnit, error: f64) -> f64 {
+    if is_tensor(unit) {
+        stored::<T>(error)
+    } else {
+        error
+    }
+}
+
 /// Largest relative error of a probability, as the module says.
-fn of_probabilities(shape: &Attention, exact: &Forward) -> f64 {
+fn of_probabilities<T: Lane>(shape: &Attention, exact: &Forward, on: ArithmeticUnit) -> f64 {
     let unit = f32::UNIT_ROUNDOFF;
+    let is_rotated = shape.position == Position::Rope;
     let roundings = shape.head_width() as u64
         + match shape.position {
             Position::None => 2,
             Position::Rope => 8,
             Position::Alibi => 5,
         };
-    let of_score = likely_gamma(roundings, unit) * exact.condition;
+    let mut of_score = likely_gamma(roundings, roundoff_of_sums(on));
+    if is_rotated {
+        // Queries and keys.
+        of_score = multiplied::<T>(on, multiplied::<T>(on, of_score));
+    }
+    let of_score = of_score * exact.condition;
     let most = exact
         .log_sums
         .iter()
         .fold(0.0, |most: f64, x| most.max(x.abs()));
     let range = (exact.range + most).ceil() as u64;
+    let of_argument = if is_tensor(on) { 3 } else { 2 };
     let of_exponential = math::EXP.max(math::ON_CUDA).max(math::LN);
     let blocks = shape.length.div_ceil(SMALLEST_BLOCK) as u64;
-    let exponentials = 2 * (2 * range + of_exponential + blocks * (of_exponential + 2));
-    2.0 * of_score + gamma(exponentials, unit) + likely_gamma(shape.length as u64, unit)
+    let exponentials = 2 * (of_argument * range + of_exponential + blocks * (of_exponential + 2));
+    (2.0 * of_score).exp_m1() + gamma(exponentials, unit) + likely_gamma(shape.length as u64, unit)
 }
 
 fn summary(shape: &Attention, compared: usize, what: &str, bound: &str) -> String {
@@ -117,15 +162,21 @@ fn summary(shape: &Attention, compared: usize, what: &str, bound: &str) -> Strin
 }
 
 /// Compares the output and what was kept. Each error is relative to its tolerance.
-pub fn forward<T: Lane>(outcome: &Outcome, shape: &Attention, given: &Given, seed: u64) -> Checked {
+pub fn forward<T: Lane>(
+    outcome: &Outcome,
+    shape: &Attention,
+    given: &Given,
+    (unit, seed): How,
+) -> Checked {
     let heads = heads(shape, seed);
     let of_head = |number: &usize| {
-        let exact = head::<T>(outcome, shape, given, *number).forward();
-        let rho = of_probabilities(shape, &exact);
+        let head = head::<T>(outcome, shape, given, *number);
+        let exact = head.forward();
+        let rho = of_probabilities::<T>(shape, &exact, unit);
         let found = gathered::<T>(outcome, shape, given.out, *number);
-        let out = compare(&found, &exact.out);
-        let of_sums = likely_gamma(shape.length as u64, f32::UNIT_ROUNDOFF);
-        let of_result = stored::<T>(rho + of_sums);
+        let out = compare(&found, &exact.out, lost::<T>(unit, &head.v, head.width));
+        let of_sums = likely_gamma(shape.length as u64, roundoff_of_sums(unit));
+        let of_result = stored::<T>(multiplied::<T>(unit, rho) + of_sums);
         (out / of_result).max(kept(outcome, shape, given, *number, &exact) / rho)
     };
     let error = heads.par_iter().map(of_head).reduce(|| 0.0, f64::max);
@@ -136,7 +187,7 @@ pub fn forward<T: Lane>(outcome: &Outcome, shape: &Attention, given: &Given, see
             shape,
             heads.len(),
             "largest |out - exact| / sum p |v| and relative error of what is kept",
-            "2 delta + gamma(2 (2 R + E + b (E + 2))) + gamma(S)",
+            "rho + gamma(S)",
         ),
     }
 }
@@ -186,7 +237,7 @@ pub fn backward<T: Lane>(
     given: &Given,
     d_out: usize,
     [dq, dk, dv]: [usize; 3],
-    seed: u64,
+    (unit, seed): How,
 ) -> Checked {
     let heads = heads(shape, seed);
     let of_head = |number: &usize| {
@@ -195,12 +246,25 @@ pub fn backward<T: Lane>(
         let d_out = gathered::<T>(outcome, shape, d_out, *number);
         let exact = head.backward(&forward, &d_out);
         let sums = 2 * (shape.head_width() + shape.length) as u64;
-        let of_sums =
-            3.0 * of_probabilities(shape, &forward) + likely_gamma(sums, f32::UNIT_ROUNDOFF);
+        let rho = of_probabilities::<T>(shape, &forward, unit);
+        let mut of_sums = 3.0 * rho + likely_gamma(sums, roundoff_of_sums(unit));
+        // Probabilities, or gradients of scores, and the queries or keys that these are multiplied by.
+        of_sums = multiplied::<T>(unit, of_sums);
+        if shape.position == Position::Rope {
+            of_sums = multiplied::<T>(unit, of_sums);
+        }
         // The output that `d` is the sum of was rounded, and gradients are.
         let tolerance = stored::<T>(stored::<T>(of_sums));
-        let errors = [(dq, &exact.dq), (dk, &exact.dk), (dv, &exact.dv)]
-            .map(|(buffer, exact)| compare(&gathered::<T>(outcome, shape, buffer, *number), exact));
+        let lost = |weights: &[f64]| lost::<T>(unit, weights, head.width);
+        // Rotated there and back, an element has at most twice the larger one of a pair, each time; scaled, less.
+        let errors = [
+            (dq, &exact.dq, 4.0 * lost(&head.k)),
+            (dk, &exact.dk, 4.0 * lost(&head.q)),
+            (dv, &exact.dv, lost(&d_out)),
+        ]
+        .map(|(buffer, exact, lost)| {
+            compare(&gathered::<T>(outcome, shape, buffer, *number), exact, lost)
+        });
         errors.into_iter().fold(0.0, f64::max) / tolerance
     };
     let error = heads.par_iter().map(of_head).reduce(|| 0.0, f64::max);

@@ -1,4 +1,5 @@
-//! Attention on CUDA devices.
+//! Attention on CUDA devices: of `f32` on lanes (`ml/flash.cu`, `ml/scores.cu`), of 16 bits on tensor cores
+//! (`ml/flash_tensor.cu`).
 
 use super::{Attention, Given, Position};
 use crate::element::DType;
@@ -7,12 +8,77 @@ use crate::ml::workspace;
 use crate::program::{Arg, Launch, Program, Source, cuda_source};
 
 static FLASH: Source = cuda_source!("ml/flash.cu");
+static TENSOR: Source = cuda_source!("ml/flash_tensor.cu");
 static SCORES: Source = cuda_source!("ml/scores.cu");
-/// Queries and keys of a tile, forward and backward, and how long a line of one is.
-const SIDE: usize = 64;
-const BACK_SIDE: usize = 32;
-/// Elements between the lines of a tile, beyond those they have.
+
+/// What a block of a fused kernel is made of.
+struct Block {
+    source: &'static Source,
+    /// Queries, or where gradients are of keys, keys.
+    rows: usize,
+    threads: u32,
+    shared_bytes: usize,
+}
+
+/// Elements between the lines of a tile of `f32`, beyond those they have.
 const PADDING: usize = 4;
+
+impl Block {
+    /// Of the forward pass. On lanes keys and then values of a tile are in the same place, beside queries and probabilities; on tensor
+    /// cores two tiles of both are there.
+    fn forward(dtype: DType, depth: usize) -> Self {
+        let side = 64;
+        if dtype == DType::F32 {
+            return Self {
+                source: &FLASH,
+                rows: side,
+                threads: 256,
+                shared_bytes: (2 * depth + side) * (side + PADDING) * 4,
+            };
+        }
+        Self {
+            source: &TENSOR,
+            rows: 128,
+            threads: if depth == 64 { 128 } else { 256 },
+            shared_bytes: 2 * 2 * side * depth * 2,
+        }
+    }
+
+    /// Of the backward pass. Two tiles of each side are there, and on lanes scores and their gradients; on tensor cores there is
+    /// another of the other side, whose rows have two numbers of `f32` more.
+    fn backward(dtype: DType, depth: usize) -> Self {
+        if dtype == DType::F32 {
+            let side = 32;
+            return Self {
+                source: &FLASH,
+                rows: side,
+                threads: 64,
+                shared_bytes: (4 * depth + 2 * side) * (side + PADDING) * 4,
+            };
+        }
+        let (side, others) = (64, if depth == 64 { 64 } else { 32 });
+        Self {
+            source: &TENSOR,
+            rows: side,
+            threads: 128,
+            shared_bytes: 2 * side * depth * 2 + 2 * (2 * others * depth * 2 + 2 * others * 4),
+        }
+    }
+
+    /// A launch of `flash_{pass}`, of all rows of all heads.
+    fn launch(&self, shape: &Attention, pass: &str, dtype: DType, more: &str) -> Launch {
+        let depth = shape.depth();
+        let kernel = if dtype == DType::F32 {
+            format!("flash_{pass}<{depth}{more}>")
+        } else {
+            format!("flash_{pass}_tensor<{}, {depth}{more}>", dtype.cuda())
+        };
+        Launch {
+            shared_bytes: self.shared_bytes as u32,
+            ..Launch::new(self.source, kernel, shape.tiles(self.rows), self.threads)
+        }
+    }
+}
 
 /// What every kernel is told of a shape.
 impl Attention {
@@ -106,17 +172,11 @@ pub fn fused(shape: &Attention, given: Given, program: &mut Program) {
         out,
         kept,
     } = given;
-    let dtype = program.buffers[q].dtype.cuda();
-    let kernel = format!("flash_forward<{dtype}, {}>", shape.depth());
-    let floats = (2 * shape.depth() + SIDE) * (SIDE + PADDING);
+    let dtype = program.buffers[q].dtype;
     // Without a table, any buffer stands in for it.
     let buffers = [out, kept, q, k, v, table.unwrap_or(q)].map(Arg::Buffer);
-    program.launch(Launch {
-        shared_bytes: 4 * floats as u32,
-        ..Launch::new(&FLASH, kernel, shape.tiles(SIDE), 256)
-            .args(buffers)
-            .args(shape.told())
-    });
+    let launch = Block::forward(dtype, shape.depth()).launch(shape, "forward", dtype, "");
+    program.launch(launch.args(buffers).args(shape.told()));
 }
 
 /// The fused backward pass; `dots` has room for a number of each row of each head.
@@ -141,33 +201,23 @@ pub fn fused_backward(
     } else {
         shape.batch * shape.length * shape.heads
     };
-    let dtype = program.buffers[q].dtype.cuda();
-    let of_rows = format!("flash_dots<{dtype}>");
+    let dtype = program.buffers[q].dtype;
+    let of_rows = format!("flash_dots<{}>", dtype.cuda());
     program.launch(
         Launch::new(&FLASH, of_rows, rows.div_ceil(8) as u32, 256)
             .args([dots, out, d_out].map(Arg::Buffer))
             .args([rows, shape.head_width()].map(|size| Arg::U32(size as u32))),
     );
-    let floats = (4 * shape.depth() + 2 * BACK_SIDE) * (BACK_SIDE + PADDING);
-    for (is_of_keys, first, second) in [(true, dk, dv), (false, dq, dq)] {
-        let kernel = format!("flash_backward<{dtype}, {}, {is_of_keys}>", shape.depth());
-        let buffers = [
-            first,
-            second,
-            q,
-            k,
-            v,
-            table.unwrap_or(q),
-            d_out,
-            kept,
-            dots,
-        ];
-        program.launch(Launch {
-            shared_bytes: 4 * floats as u32,
-            ..Launch::new(&FLASH, kernel, shape.tiles(BACK_SIDE), 64)
+    let block = Block::backward(dtype, shape.depth());
+    for (of_keys, first, second) in [(", true", dk, dv), (", false", dq, dq)] {
+        let table = table.unwrap_or(q);
+        let buffers = [first, second, q, k, v, table, d_out, kept, dots];
+        program.launch(
+            block
+                .launch(shape, "backward", dtype, of_keys)
                 .args(buffers.map(Arg::Buffer))
-                .args(shape.told())
-        });
+                .args(shape.told()),
+        );
     }
 }
 
