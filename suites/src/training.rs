@@ -11,8 +11,8 @@
 //! | `train-vae` | [`autoencoder`]         | [`spectra`]          |
 //! | `train-cnn` | [`convnet`]             | [`images`] |
 //!
-//! All of it runs on the host and, what CUDA devices have a form of, on a GPU; language models may multiply numbers of 16 bits, be asked for
-//! their largest batch ([`batches`]) and write ([`writing`]); on the host a training may be shared by several processes ([`ranks`]).
+//! All of it runs on the host and on a GPU, and may be shared by several processes, of GPUs each with its own ([`ranks`]); language models
+//! may multiply numbers of 16 bits, be asked for their largest batch ([`batches`]) and write ([`writing`]).
 
 pub mod autoencoder;
 pub mod batches;
@@ -41,6 +41,8 @@ pub mod rows;
 pub mod run;
 pub mod session;
 pub mod setup;
+#[cfg(test)]
+mod signs;
 pub mod spectra;
 pub mod step;
 pub mod tokens;

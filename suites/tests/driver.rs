@@ -5,8 +5,9 @@
 
 mod driver {
     pub mod emulated;
+    mod ranks;
     mod synthetic;
-    mod training;
+    pub mod training;
     mod user;
     pub mod worker;
 }

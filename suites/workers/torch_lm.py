@@ -2,8 +2,9 @@
 """A worker that trains Assay's language model in PyTorch: the same parameters, the same text, the same windows, the same recipe.
 
 Workload `torch-lm` takes the parameters of `train-lm`, and `mode`. Beginnings follow from the seed by the same generator, so the
-losses are those of `train-lm` up to rounding, and `suites/tests/torch/golden.py` takes its golden values from here. Where torch is not
-installed every case is skipped, with that as the reason.
+losses are those of `train-lm` up to rounding, and `suites/tests/torch/golden.py` takes its golden values from here. With `stored` as
+bf16 it is autocast, as PyTorch's users do: logits are of 16 bits then, too. On a GPU attention is what PyTorch takes for fastest, and
+the optimizer its fused one. Where torch is not installed, or has no such device, every case is skipped, with that as the reason.
 """
 import hashlib
 import json
@@ -28,7 +29,7 @@ except ImportError as error:
 
 
 PROTOCOL = 1
-VOCABULARY = 256
+BYTES = 256
 # Streams of the generator: of sentences, of parameters, of the places of windows.
 SENTENCES, PARAMETERS, WINDOWS = 1 << 40, 1 << 41, 1 << 42
 HELD_OUT = 1 << 32
@@ -114,8 +115,8 @@ def corpus(seed, count):
     return grammar(seed, 0, count), grammar(seed, HELD_OUT, -(-count // 10))
 
 
-def tokens(text):
-    return torch.from_numpy(np.frombuffer(text, dtype=np.uint8).astype(np.int64))
+def tokens(text, device):
+    return torch.from_numpy(np.frombuffer(text, dtype=np.uint8).astype(np.int64)).to(device)
 
 
 # -- the model --
@@ -133,11 +134,18 @@ class Norm(nn.Module):
         return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) * self.gain
 
 
-class Begin:
-    """Parameters in the order of Assay's, each from a stream of its own."""
+def quantised(weights):
+    """What codes of 8 bits stand for, with a scale for each input, as `kernels/src/ml/quantise/code.rs` has them."""
+    largest = np.abs(weights).max(axis=1, keepdims=True)
+    codes = np.rint(weights * (np.float32(127) / largest)).clip(-127, 127)
+    return codes * (largest / np.float32(127))
 
-    def __init__(self, seed):
-        self.seed, self.count = seed, 0
+
+class Begin:
+    """Parameters in the order of Assay's, each from a stream of its own; weights of layers are quantised where a base is of integers."""
+
+    def __init__(self, seed, base):
+        self.seed, self.count, self.quantises = seed, 0, base == "int8"
 
     def skip(self):
         self.count += 1
@@ -151,7 +159,10 @@ class Begin:
         layer = nn.Linear(inputs, parts * outputs, bias=bias)
         weights = []
         for _ in range(parts):
-            weights.append(self.numbers((inputs, outputs), deviation).T)
+            weight = self.numbers((inputs, outputs), deviation)
+            if self.quantises:
+                weight = torch.from_numpy(quantised(weight.numpy()))
+            weights.append(weight.T)
             self.count += bias
         with torch.no_grad():
             layer.weight.copy_(torch.cat(weights))
@@ -283,8 +294,8 @@ class Layer(nn.Module):
 class Decoder(nn.Module):
     def __init__(self, seed, p):
         super().__init__()
-        begin = Begin(seed)
-        self.tokens = nn.Parameter(begin.numbers((VOCABULARY, p["width"]), DEVIATION))
+        begin = Begin(seed, p.get("base_stored", "f32"))
+        self.tokens = nn.Parameter(begin.numbers((max(p.get("vocabulary", 0), BYTES), p["width"]), DEVIATION))
         learned = p["position"] == "learned"
         self.places = nn.Parameter(begin.numbers((p["length"], p["width"]), DEVIATION)) if learned else None
         self.layers = nn.ModuleList(Layer(begin, p) for _ in range(p["layers"]))
@@ -317,10 +328,10 @@ def rate(p, step):
 class Training:
     """A training from its beginning on, step by step."""
 
-    def __init__(self, seed, p, text):
-        self.p, self.seed, self.turn, self.at = p, seed, 0, 0
-        self.train = tokens(text)
-        self.model = Decoder(seed, p)
+    def __init__(self, seed, p, text, device="cpu"):
+        self.p, self.seed, self.turn, self.at, self.device = p, seed, 0, 0, torch.device(device)
+        self.train = tokens(text, device)
+        self.model = Decoder(seed, p).to(device)
         if p["rank"]:
             for name, parameter in self.model.named_parameters():
                 parameter.requires_grad_("adapters" in name)
@@ -330,7 +341,8 @@ class Training:
             {"params": [x for x in trained if x.dim() > 1], "weight_decay": p["decay"]},
             {"params": [x for x in trained if x.dim() < 2], "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.AdamW(groups, lr=p["rate"], betas=(0.9, 0.99), eps=1e-8, foreach=True)
+        how = {"fused": True} if self.device.type == "cuda" else {"foreach": True}
+        self.optimizer = torch.optim.AdamW(groups, lr=p["rate"], betas=(0.9, 0.99), eps=1e-8, **how)
         self.loss_of = torch.compile(self.model) if p.get("mode") == "compiled" else self.model
 
     def trained(self):
@@ -346,8 +358,12 @@ class Training:
         drawn = words(self.seed, WINDOWS, self.turn * batch, batch)
         begins = (drawn * np.uint64(len(self.train) - length) >> np.uint64(32)).astype(np.int64)
         self.turn += 1
-        places = torch.from_numpy(begins)[:, None] + torch.arange(length)
+        places = (torch.from_numpy(begins)[:, None] + torch.arange(length)).to(self.device)
         return self.train[places], self.train[places + 1]
+
+    def narrow(self):
+        """Products of 16 bits, where they are stored so."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.p.get("stored") == "bf16")
 
     def step(self):
         """Loss before the update, and the norm of the gradients before clipping."""
@@ -355,18 +371,20 @@ class Training:
         self.at += 1
         self.optimizer.zero_grad(set_to_none=True)
         for _ in range(p["accumulation"]):
-            loss = self.loss_of(*self.windows())
+            with self.narrow():
+                loss = self.loss_of(*self.windows())
             ((loss + self.balance()) / p["accumulation"]).backward()
-            losses.append(loss.item())
+            losses.append(loss.detach())
         most = p["clip"] if p["clip"] > 0 else math.inf
-        norm = torch.nn.utils.clip_grad_norm_(self.trained(), most).item()
+        norm = torch.nn.utils.clip_grad_norm_(self.trained(), most)
         for group in self.optimizer.param_groups:
             group["lr"] = rate(p, self.at)
         self.optimizer.step()
-        loss = sum(losses) / len(losses)
+        # Last, for it waits for a GPU.
+        loss = sum(loss.item() for loss in losses) / len(losses)
         if not math.isfinite(loss):
             raise ValueError(f"step {self.at}: the loss is {loss}")
-        return loss, norm
+        return loss, norm.item()
 
     def judge(self, text):
         """Mean loss of held-out tokens with at least half a window before them."""
@@ -374,11 +392,11 @@ class Training:
             return self.judge_without_gradients(text)
 
     def judge_without_gradients(self, text):
-        held_out, length, batch = tokens(text), self.p["length"], self.p["batch"]
+        held_out, length, batch = tokens(text, self.device), self.p["length"], self.p["batch"]
         begins = list(range(0, len(held_out) - length, max(1, -(-length // 2))))[:256]
         total, count = 0.0, 0
         for first in range(0, len(begins), batch):
-            places = torch.tensor(begins[first : first + batch])[:, None] + torch.arange(length)
+            places = (torch.tensor(begins[first : first + batch])[:, None] + torch.arange(length)).to(self.device)
             losses = self.model(held_out[places], held_out[places + 1], "none").view(len(places), length)
             total += losses[:, length // 2 :].double().sum().item()
             count += losses[:, length // 2 :].numel()
@@ -399,6 +417,7 @@ INFO = {
     "definition": 1,
     "parameters": [
         *(parameter(name, None) for name in ("batch", "length", "layers", "width", "heads")),
+        parameter("vocabulary", 0),
         parameter("position", "learned", "text", ("learned", "rope", "alibi")),
         parameter("norm", "layernorm", "text", ("layernorm", "rmsnorm")),
         parameter("activation", "gelu", "text", ("gelu", "swiglu")),
@@ -406,6 +425,7 @@ INFO = {
         parameter("chosen", 2),
         parameter("capacity", 1.25, "float"),
         parameter("rank", 0),
+        parameter("stored", "f32", "text", ("f32", "bf16")),
         parameter("schedule", "cosine", "text", ("cosine", "linear", "polynomial", "one-cycle")),
         parameter("rate", 3e-3, "float"),
         parameter("decay", 0.1, "float"),
@@ -418,7 +438,7 @@ INFO = {
         parameter("threads", 1),
     ],
     "timing": ["hot"],
-    "devices": ["cpu"],
+    "devices": ["cpu", "cuda"],
 }
 
 
@@ -426,10 +446,52 @@ class Skipped(Exception):
     pass
 
 
+def gpus():
+    return range(torch.cuda.device_count() if not MISSING and torch.cuda.is_available() else 0)
+
+
+def chosen(selector):
+    """The device that a selector means: `cpu`, `cuda`, one by its number, `cuda:1`, or by its model, `cuda:H100`."""
+    if MISSING:
+        raise Skipped(f"PyTorch is not installed: {MISSING}")
+    kind, _, which = selector.partition(":")
+    if kind == "cpu":
+        return torch.device("cpu")
+    names = [torch.cuda.get_device_name(index) for index in gpus()]
+    fits = [index for index, name in enumerate(names) if which in ("", str(index)) or (not which.isdigit() and which in name)]
+    if kind != "cuda" or not fits:
+        raise Skipped(f"torch {torch.__version__} has no device `{selector}`; there are: {', '.join(['cpu', *names])}")
+    return torch.device("cuda", fits[0])
+
+
+class Clock:
+    """Time of a step, by the host and, where that is a GPU, by the device."""
+
+    def __init__(self, device):
+        self.events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == "cuda" else None
+        self.start, self.times = 0, {}
+
+    def __enter__(self):
+        self.start = time.monotonic_ns()
+        if self.events:
+            self.events[0].record()
+
+    def __exit__(self, *_):
+        self.times = {}
+        if self.events:
+            self.events[1].record()
+            self.events[1].synchronize()
+            self.times["device_ns"] = max(1, round(self.events[0].elapsed_time(self.events[1]) * 1e6))
+        self.times["host_ns"] = max(1, time.monotonic_ns() - self.start)
+
+    def ns(self):
+        return self.times.get("device_ns", self.times["host_ns"])
+
+
 class Case:
     def __init__(self, spec):
-        if MISSING:
-            raise Skipped(f"PyTorch is not installed: {MISSING}")
+        self.device = chosen(spec["device"])
+        self.clock = Clock(self.device)
         self.p, self.seed = dict(spec["params"]), int(spec["seed"])
         if set(self.p) != {info["name"] for info in INFO["parameters"]}:
             raise ValueError("`torch-lm` takes the parameters that it declares, each once")
@@ -447,7 +509,7 @@ class Case:
         self.restart()
 
     def restart(self):
-        self.training = Training(self.seed, self.p, self.text)
+        self.training = Training(self.seed, self.p, self.text, self.device)
 
     def flops(self):
         """Of a token, without attention and with; see `train-lm`."""
@@ -462,8 +524,12 @@ class Case:
     def prepared(self):
         count = self.p["batch"] * self.p["length"] * self.p["accumulation"]
         metric = lambda name, unit, direction, kind="case": dict(name=name, unit=unit, direction=direction, kind=kind)
+        is_gpu = self.device.type == "cuda"
+        uuid = getattr(torch.cuda.get_device_properties(self.device), "uuid", None) if is_gpu else None
+        of_memory = "of tensors, and of all cases so far" if is_gpu else "of the whole process, and of all its cases so far"
         return {
             "kind": "prepared",
+            **({} if uuid is None else {"device": f"GPU-{uuid}"}),
             "work": {"items": count, "flops": count * self.flops()[1], "formula": "items = tokens, flops = (6 N + 12 L W S) tokens"},
             "metrics": [
                 metric("loss", "nats", "neutral", "sample"),
@@ -479,7 +545,7 @@ class Case:
             "deterministic": False,
             "facts": {
                 "blas": next((line for line in torch.__config__.show().split(",") if "BLAS_INFO" in line), "").strip(),
-                "peak_memory": "of the whole process, and of all its cases so far",
+                "peak_memory": of_memory,
             },
         }
 
@@ -487,17 +553,16 @@ class Case:
         if self.training.at == self.p["steps"]:
             self.judge_once()
             self.restart()
-        start = time.monotonic_ns()
-        loss, norm = self.training.step()
-        host_ns = max(1, time.monotonic_ns() - start)
-        self.times.append(host_ns)
+        with self.clock:
+            loss, norm = self.training.step()
+        self.times.append(self.clock.ns())
         if len(self.curve) < self.training.at:
             self.curve.append(loss)
         return {
             "kind": "sample",
-            "start_ns": start,
+            "start_ns": self.clock.start,
             "iterations": 1,
-            "host_ns": host_ns,
+            **self.clock.times,
             "values": {"loss": loss, "gradient_norm": norm},
         }
 
@@ -513,7 +578,8 @@ class Case:
     def verify(self):
         """The loss of the first windows, from the beginning, once more in f64."""
         self.complete()
-        again = Training(self.seed, self.p, self.text)
+        again = Training(self.seed, self.p, self.text, self.device)
+        tolerance = 2e-2 if self.p["stored"] == "bf16" else 1e-3
         for name, buffer in again.model.named_buffers():
             buffer.data = buffer.data.double()
         model = again.model.double()
@@ -523,9 +589,9 @@ class Case:
         bits = b"".join(np.float64(loss).tobytes() for loss in self.curve)
         return {
             "kind": "verified",
-            "passed": error <= 1e-3,
+            "passed": error <= tolerance,
             "error": error,
-            "tolerance": 1e-3,
+            "tolerance": tolerance,
             "output": "sha256:" + hashlib.sha256(bits).hexdigest(),
             "detail": "difference of the first loss from that in f64, in nats; the digest is of all losses of the training",
         }
@@ -534,36 +600,46 @@ class Case:
         self.complete()
         count = self.p["batch"] * self.p["length"] * self.p["accumulation"]
         seconds = sorted(self.times)[len(self.times) // 2] / 1e9
-        of_products, of_all = (flops * count / seconds / product_rate() for flops in self.flops())
+        rate = product_rate(self.device, torch.bfloat16 if self.p["stored"] == "bf16" else torch.float32)
+        of_products, of_all = (flops * count / seconds / rate for flops in self.flops())
         last = self.curve[-10:]
         return {
             "final_loss": sum(last) / len(last),
             "held_out_loss": self.judged,
             "perplexity": math.exp(self.judged),
-            "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_memory": peak_memory(self.device),
             "mfu_palm": of_all,
             "mfu_6n": of_products,
         }
 
 
-def product_rate(side=1024):
-    """Products and sums a second of a product of `side` cubed: the best of some."""
-    a, b, best = torch.full((side, side), 0.5), torch.full((side, side), 0.25), math.inf
+def peak_memory(device):
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def product_rate(device, kind):
+    """Products and sums a second of a product of matrices of this type: the best of some."""
+    side, kind = (4096, kind) if device.type == "cuda" else (1024, torch.float32)
+    a, b = (torch.full((side, side), x, device=device, dtype=kind) for x in (0.5, 0.25))
+    clock, best = Clock(device), math.inf
     for _ in range(8):
-        begin = time.perf_counter()
-        a @ b
-        best = min(best, time.perf_counter() - begin)
-    return 2 * side**3 / best
+        with clock:
+            a @ b
+        best = min(best, clock.ns())
+    return 2 * side**3 / best * 1e9
 
 
 def hello():
+    cuda = [{"kind": "cuda", "index": index, "name": torch.cuda.get_device_name(index)} for index in gpus()]
     software = {"python": platform.python_version(), "torch": "not installed" if MISSING else torch.__version__}
     return {
         "kind": "hello",
         "protocol": PROTOCOL,
         "worker": "torch_lm.py",
         "version": "1",
-        "devices": [{"kind": "cpu", "index": 0, "name": platform.processor() or platform.machine()}],
+        "devices": [{"kind": "cpu", "index": 0, "name": platform.processor() or platform.machine()}, *cuda],
         "software": software,
         "workloads": [INFO],
     }
@@ -587,8 +663,6 @@ def serve(request, case):
         spec = request["case"]
         if spec["workload"] != INFO["name"] or spec["timing"] != "hot":
             raise ValueError(f"expected workload `{INFO['name']}` and timing mode `hot`")
-        if spec["device"] != "cpu":
-            raise Skipped("torch-lm runs on the CPU only")
         case = Case(spec)
         return [case.prepared()], case
     if kind not in ("sample", "verify", "teardown"):

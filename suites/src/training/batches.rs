@@ -124,7 +124,7 @@ impl Search {
     fn begin(&self, batch: usize) -> Result<Result<Training, String>, Failure> {
         let setup = self.with(batch);
         let together = Together::on(setup.plan.device.clone());
-        match language::training(&setup, &self.corpus, &together) {
+        match language::begin(&setup, &self.corpus).training(&together) {
             Err(Failure::Skipped(reason)) if memory::is_lacking(&reason) => Ok(Err(reason)),
             other => other.map(Ok),
         }

@@ -15,17 +15,26 @@ const OF_GRADIENT: f64 = 0.05;
 /// or to this share of the norm of all gradients, where that is more: some are 0 but for rounding.
 const LEAST_SHARE: f64 = 1e-4;
 
-/// What of a step is not as on the host, in words, if anything is not; each training has just come to it.
+/// Whether a loss is near that of the same step elsewhere.
+pub fn is_near(found: f64, expected: f64) -> bool {
+    (found - expected).abs() <= OF_LOSS * expected.abs()
+}
+
+/// What of a step that a training has just come to is not as in the next one of that on the host, in words, if anything is not.
 ///
 /// # Errors
 /// If a device fails.
 pub fn strays(
     (training, found): (&Training, Stepped),
-    (on_host, expected): (&Training, Stepped),
+    on_host: &mut Option<Training>,
 ) -> Result<Option<String>, Failure> {
+    let Some(on_host) = on_host else {
+        return Ok(None);
+    };
+    let expected = on_host.step()?;
+    let on_host = &*on_host;
     let step = on_host.at();
-    let is_near = (found.loss - expected.loss).abs() <= OF_LOSS * expected.loss.abs();
-    if !is_near {
+    if !is_near(found.loss, expected.loss) {
         let [found, expected] = [found, expected].map(|step| step.loss);
         return Ok(Some(format!(
             "step {step} has a loss of {found}, and of {expected} on the host"

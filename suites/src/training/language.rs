@@ -24,10 +24,9 @@ use super::model::{Model, Parameter};
 use super::network::Network;
 use super::plan::Plan;
 use super::reference;
-use super::run::{Begin, Together, Training};
+use super::run::{Begin, Training};
 use super::session::Device;
 use super::setup::{self, Setup};
-use super::step::TrainingStep;
 use super::tokens::Tokens;
 use super::workload::{self, Description, Judged, Subject, metric};
 
@@ -117,30 +116,20 @@ impl Network for Language {
     }
 }
 
-/// Begins a training.
-///
-/// # Errors
-/// If it does not fit into memory, or if its base cannot be had.
-pub fn training(setup: &Setup, corpus: &Corpus, team: &Together) -> Result<Training, Failure> {
+/// What a training begins with.
+pub fn begin<'a>(setup: &'a Setup, corpus: &Corpus) -> Begin<'a> {
     let mut model = setup.plan.model();
     let network = Language::new(&mut model, setup, &corpus.train);
-    let begin = Begin {
+    Begin {
         facts: vec![(setup::MODEL, setup.words.clone())],
         base: setup.base.clone(),
-    };
-    Training::new(model, &network, &setup.plan, team, begin)
-}
-
-/// A step of a training, for which nothing is allocated.
-pub fn step(setup: &Setup, corpus: &Corpus) -> TrainingStep {
-    let mut model = setup.plan.model();
-    let network = Language::new(&mut model, setup, &corpus.train);
-    TrainingStep::new(model, &network, &setup.plan.recipe, None)
+        ..Begin::new(&setup.plan, model, network)
+    }
 }
 
 /// Bytes of all buffers of a training.
 pub fn footprint(setup: &Setup, corpus: &Corpus) -> u64 {
-    step(setup, corpus).model.program.footprint()
+    begin(setup, corpus).step().model.program.footprint()
 }
 
 /// The forward pass alone, on windows that are held out.
@@ -298,8 +287,8 @@ impl Subject for Text {
         &self.setup.plan
     }
 
-    fn begin(&self, team: &Together) -> Result<Training, Failure> {
-        training(&self.setup, &self.corpus, team)
+    fn begin(&self) -> Result<Begin<'_>, Failure> {
+        Ok(begin(&self.setup, &self.corpus))
     }
 
     fn judge(&mut self, training: &Training) -> Result<Judged, Failure> {

@@ -1,6 +1,8 @@
 //! What trainings launch on CUDA devices: kernels that some op launches too, so that each is compiled for every architecture, run in
 //! emulation and timed alone.
 
+use std::collections::BTreeSet;
+
 use assay_kernels::ml::mixing::Kind;
 use assay_kernels::ops;
 use assay_kernels::program::{Launch, Step, Steps};
@@ -16,7 +18,8 @@ use super::step::TrainingStep;
 use super::tokens::Tokens;
 use super::{autoencoder, convnet, language, perceptron};
 
-fn case(params: &[(&str, &str)]) -> CaseSpec {
+/// A case of `train-lm`, with defaults for what is not given.
+pub fn case(params: &[(&str, &str)]) -> CaseSpec {
     let defaults = setup::infos().into_iter();
     let mut all: assay_protocol::Params = defaults
         .filter_map(|info| Some((info.name, info.default?)))
@@ -103,19 +106,20 @@ fn language_models_launch_what_ops_launch() {
     let corpus = Corpus::of_grammar(1, 3000, &Tokens::Bytes).unwrap();
     for variant in variants {
         let setup = Setup::of(&case(variant)).unwrap();
-        let step = language::step(&setup, &corpus);
+        let step = language::begin(&setup, &corpus).step();
         check(&step, &format!("{variant:?}"));
     }
 }
 
-/// That CUDA devices have a form of all of it, each kernel of which some op launches.
+/// That CUDA devices have a form of each family, and that some op launches each of their kernels.
 fn check(step: &TrainingStep, what: &str) {
     let mut all = vec![&step.main];
     all.extend(step.sometimes.as_ref().map(|sometimes| &sometimes.steps));
     for steps in all {
-        assert!(steps.host_only.is_empty(), "{what}: {:?}", steps.host_only);
-        let mut families = steps.cuda.iter().map(|(family, _)| *family);
-        assert!(!steps.cuda.is_empty() && families.all(|family| !family.is_empty()));
+        let of_host: BTreeSet<_> = steps.host.iter().map(|(family, _)| family).collect();
+        let of_cuda: BTreeSet<_> = steps.cuda.iter().map(|(family, _)| family).collect();
+        assert_eq!(of_host, of_cuda, "{what}");
+        assert!(!of_cuda.is_empty() && of_cuda.iter().all(|family| !family.is_empty()));
         let unknown = unknown(steps);
         assert!(unknown.is_empty(), "{what}:\n{}", unknown.join("\n"));
     }
@@ -137,7 +141,8 @@ fn other_models_launch_what_ops_launch() {
         labels: vec![1; 20],
     };
     for given in [&[("stored", "bf16")][..], &[("optimizer", "sophia-g")]] {
-        let step = perceptron::step(&plan(given), of_table, &rows);
+        let plan = plan(given);
+        let step = perceptron::begin(&plan, of_table, &rows).step();
         check(&step, "a perceptron");
     }
     let of_pictures = convnet::Shape {
@@ -159,8 +164,9 @@ fn other_models_launch_what_ops_launch() {
         smoothing: 0.1,
     };
     for given in [&[("centralise", "yes")][..], &[("optimizer", "sophia-g")]] {
-        let step = convnet::workload::step(&plan(given), of_pictures, augmentation, &pictures);
-        check(&step.unwrap(), "a convolutional network");
+        let plan = plan(given);
+        let begin = convnet::workload::begin(&plan, of_pictures, augmentation, &pictures);
+        check(&begin.unwrap().step(), "a convolutional network");
     }
     let of_spectra = autoencoder::Shape {
         batch: 4,
@@ -174,6 +180,7 @@ fn other_models_launch_what_ops_launch() {
         x: numbers(10 * 24),
         w: numbers(10 * 24),
     };
-    let step = autoencoder::workload::step(&plan(&[]), of_spectra, &spectra);
+    let plan = plan(&[]);
+    let step = autoencoder::workload::begin(&plan, of_spectra, &spectra).step();
     check(&step, "an autoencoder");
 }

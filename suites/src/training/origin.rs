@@ -29,7 +29,7 @@ const OF_MODEL: [&str; 12] = [
 /// and others with which a training is another one.
 const OF_TRAINING: [&str; 4] = ["optimizer", "rank", "base_stored", BASE];
 /// Parameters that may change from one training to the next, unless that changes tensors.
-const OF_TENSORS: [&str; 3] = ["length", "stored", "target"];
+const OF_TENSORS: [&str; 4] = ["length", "stored", "target", "vocabulary"];
 
 /// The workload of a training, and those of its parameters that another one has to share.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

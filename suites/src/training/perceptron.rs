@@ -26,10 +26,8 @@ use super::network::Network;
 use super::plan::{self, Plan, STORED, float, given, names, number, text};
 use super::reference::{Reader, gelu, linear, softmax_loss};
 use super::rows::{Labelled, Rows};
-use super::run::{Begin, Together, Training};
+use super::run::{Begin, Training};
 use super::session::Device;
-#[cfg(test)]
-use super::step::TrainingStep;
 use super::workload::{self, Description, Judged, Subject, metric};
 
 /// Rows whose losses are compared with the reference.
@@ -177,27 +175,6 @@ struct Learner {
     given: [usize; 2],
 }
 
-impl Learner {
-    fn new(plan: &Plan, shape: Shape, rows: &Labelled) -> (Model, Self) {
-        let mut model = plan.model();
-        let draw = Draw {
-            rows: rows.labels.len(),
-            batch: shape.batch,
-            seed: plan.seed,
-        };
-        let learner = Self {
-            perceptron: Perceptron::new(&mut model, shape),
-            draw,
-            set: [
-                draw.add(&mut model, "all-x", &rows.x),
-                draw.add(&mut model, "all-labels", &rows.labels),
-            ],
-            given: given_rows(&mut model, &shape),
-        };
-        (model, learner)
-    }
-}
-
 fn given_rows(model: &mut Model, shape: &Shape) -> [usize; 2] {
     let Shape {
         batch, features, ..
@@ -243,25 +220,24 @@ impl Network for Learner {
     }
 }
 
-/// Begins a training on labelled rows.
-///
-/// # Errors
-/// If it does not fit into memory.
-pub fn training(
-    plan: &Plan,
-    shape: Shape,
-    rows: &Labelled,
-    team: &Together,
-) -> Result<Training, Failure> {
-    let (model, learner) = Learner::new(plan, shape, rows);
-    Training::new(model, &learner, plan, team, Begin::default())
-}
-
-/// A step of a training, for which nothing is allocated.
-#[cfg(test)]
-pub fn step(plan: &Plan, shape: Shape, rows: &Labelled) -> TrainingStep {
-    let (model, learner) = Learner::new(plan, shape, rows);
-    TrainingStep::new(model, &learner, &plan.recipe, None)
+/// What a training on labelled rows begins with.
+pub fn begin<'a>(plan: &'a Plan, shape: Shape, rows: &Labelled) -> Begin<'a> {
+    let mut model = plan.model();
+    let draw = Draw {
+        rows: rows.labels.len(),
+        batch: shape.batch,
+        seed: plan.seed,
+    };
+    let learner = Learner {
+        perceptron: Perceptron::new(&mut model, shape),
+        draw,
+        set: [
+            draw.add(&mut model, "all-x", &rows.x),
+            draw.add(&mut model, "all-labels", &rows.labels),
+        ],
+        given: given_rows(&mut model, &shape),
+    };
+    Begin::new(plan, model, learner)
 }
 
 /// Judges a training by labelled rows: the mean of their losses, and the share of right answers.
@@ -377,8 +353,8 @@ impl Subject for Table {
         &self.plan
     }
 
-    fn begin(&self, team: &Together) -> Result<Training, Failure> {
-        training(&self.plan, self.shape, &self.rows.train, team)
+    fn begin(&self) -> Result<Begin<'_>, Failure> {
+        Ok(begin(&self.plan, self.shape, &self.rows.train))
     }
 
     fn judge(&mut self, training: &Training) -> Result<Judged, Failure> {

@@ -164,12 +164,7 @@ impl Plan {
 
 /// How many processes train together: a power of two, so that each has a branch of the tree of turns.
 fn ranks(case: &CaseSpec, turns: usize) -> Result<usize, Failure> {
-    let arguments = Arguments(case);
-    let ranks = arguments.at_most("ranks", MOST)?;
-    if ranks > 1 && arguments.is_cuda() {
-        let reason = "training by several ranks is not there for CUDA devices yet";
-        return Err(Failure::Skipped(reason.into()));
-    }
+    let ranks = Arguments(case).at_most("ranks", MOST)?;
     if ranks.is_power_of_two() && turns.is_multiple_of(ranks) {
         return Ok(ranks);
     }

@@ -5,22 +5,23 @@
 //! collective communication operations in MPICH", IJHPCA 19(1), 2005, section 4.5). So every rank has the bits of every other, and they
 //! are those of one process that adds up turns as a [tree](super::step) does. Plain sockets of the machine, without regard to speed.
 
+mod links;
 pub mod processes;
 
-use std::io::{self, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use assay_protocol::Failure;
+use assay_kernels::device::cuda::nccl::{AllReduce, Peers};
+use assay_kernels::program::{Program, Step};
+use assay_protocol::{Digest, Failure};
+
+use links::{connect, exchange, is_cut};
 
 /// Most ranks: they are all of one machine.
 pub const MOST: usize = 64;
-/// How long a rank waits for another: longer than any step.
-const PATIENCE: Duration = Duration::from_mins(10);
-/// How long until it looks again whether another is there.
-const PAUSE: Duration = Duration::from_millis(2);
+/// What is said of a rank that is gone, by those which it leaves.
+const GONE: &str = "is no longer there";
 
 /// Where a process stands among those that train together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,50 +46,6 @@ pub struct Ranks {
     links: Arc<Mutex<Result<Vec<UnixStream>, String>>>,
 }
 
-fn socket(folder: &Path, [lower, higher]: [usize; 2]) -> PathBuf {
-    folder.join(format!("{lower}-{higher}"))
-}
-
-/// Waits for a connection, or until one is taken.
-fn until<T>(deadline: Instant, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match attempt() {
-            Ok(done) => return Ok(done),
-            Err(error) if Instant::now() > deadline => return Err(error),
-            Err(_) => std::thread::sleep(PAUSE),
-        }
-    }
-}
-
-fn connect(folder: &Path, place: Place, partner: usize) -> io::Result<UnixStream> {
-    let deadline = Instant::now() + PATIENCE;
-    let path = socket(folder, [place.rank.min(partner), place.rank.max(partner)]);
-    let link = if place.rank < partner {
-        let listener = UnixListener::bind(&path)?;
-        listener.set_nonblocking(true)?;
-        let (link, _) = until(deadline, || listener.accept())?;
-        std::fs::remove_file(&path)?;
-        link
-    } else {
-        until(deadline, || UnixStream::connect(&path))?
-    };
-    link.set_nonblocking(false)?;
-    link.set_read_timeout(Some(PATIENCE))?;
-    link.set_write_timeout(Some(PATIENCE))?;
-    Ok(link)
-}
-
-/// Sends all of `own` and receives as much into `other`. The lower one sends first, so that both never wait to send.
-fn exchange(link: &mut UnixStream, first: bool, own: &[u8], other: &mut [u8]) -> io::Result<()> {
-    if first {
-        link.write_all(own)?;
-        link.read_exact(other)
-    } else {
-        link.read_exact(other)?;
-        link.write_all(own)
-    }
-}
-
 impl Ranks {
     /// Meets the others in a folder that all know and nobody else uses.
     ///
@@ -110,21 +67,31 @@ impl Ranks {
         })
     }
 
+    /// The connections, or why there are none.
+    fn links(&self) -> MutexGuard<'_, Result<Vec<UnixStream>, String>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The partner of a round.
+    fn partner(&self, round: usize) -> usize {
+        self.place.rank ^ (1 << round)
+    }
+
     /// Exchanges bytes with the partner of each round; `merge(is_lower, own, other)` makes of both what goes on.
     fn rounds(
         &self,
         mut own: Vec<u8>,
         merge: impl Fn(bool, Vec<u8>, &[u8]) -> Vec<u8>,
     ) -> Result<Vec<u8>, String> {
-        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self.links();
         let streams = links.as_mut().map_err(|why| why.clone())?;
         let mut failure = None;
         for (round, link) in streams.iter_mut().enumerate() {
             let is_lower = self.place.rank >> round & 1 == 0;
             let mut other = vec![0; own.len()];
             if let Err(error) = exchange(link, is_lower, &own, &mut other) {
-                let partner = self.place.rank ^ (1 << round);
-                failure = Some(format!("rank {partner} is no longer there: {error}"));
+                let partner = self.partner(round);
+                failure = Some(format!("rank {partner} {GONE}: {error}"));
                 break;
             }
             own = merge(is_lower, own, &other);
@@ -137,8 +104,20 @@ impl Ranks {
         Ok(own)
     }
 
-    /// Replaces numbers by the sums of those of all ranks; by what is no number, where one of these is gone, which [`Self::check`] tells.
-    pub fn add_up(&self, numbers: &mut [f32]) {
+    /// Appends the sums over all ranks to a program, in place of each rank's own numbers, of `f32`: of the host in the order of a tree,
+    /// of GPUs by NCCL.
+    pub fn all_reduce(&self, program: &mut Program, buffers: &[usize]) {
+        let lens = buffers.iter().map(|buffer| program.buffers[*buffer].len);
+        let on_cuda = AllReduce::new(self.clone(), buffers.iter().copied().zip(lens).collect());
+        program.cuda.push(Step::Library(Box::new(on_cuda)));
+        for buffer in buffers {
+            let (buffer, ranks) = (*buffer, self.clone());
+            program.step_on_cpu(move |_, buffers| ranks.add_up(buffers.0[buffer].get_mut()));
+        }
+    }
+
+    /// Replaces numbers by the sums of those of all ranks; by what is no number, where one of these is gone, which [`Peers::check`] tells.
+    fn add_up(&self, numbers: &mut [f32]) {
         let bytes = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
         let sums = self.rounds(bytes, |_, own, other| {
             let (words, _) = own.as_chunks::<4>();
@@ -159,39 +138,82 @@ impl Ranks {
         }
     }
 
-    /// The numbers of all ranks, in the order of these; each has as many.
-    ///
-    /// # Errors
-    /// If a rank is gone.
-    pub fn gather(&self, own: &[f64]) -> Result<Vec<f64>, Failure> {
-        let bytes = own.iter().flat_map(|x| x.to_le_bytes()).collect();
-        let all = self.rounds(bytes, |is_lower, own, other| {
+    /// The bytes of all ranks, in the order of these; each has as many.
+    fn gather_bytes(&self, own: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        let all = self.rounds(own, |is_lower, own, other| {
             if is_lower {
                 [&own[..], other].concat()
             } else {
                 [other, &own[..]].concat()
             }
         });
-        let bytes = all.map_err(Failure::Failed)?;
+        all.map_err(Failure::Failed)
+    }
+
+    /// The numbers of all ranks, in the order of these; each has as many.
+    ///
+    /// # Errors
+    /// If a rank is gone.
+    pub fn gather(&self, own: &[f64]) -> Result<Vec<f64>, Failure> {
+        let bytes = self.gather_bytes(own.iter().flat_map(|x| x.to_le_bytes()).collect())?;
         let (words, _) = bytes.as_chunks::<8>();
         Ok(words.iter().map(|word| f64::from_le_bytes(*word)).collect())
     }
 
-    /// Fails if another rank is gone.
+    /// Fails unless all ranks have the same digest of something.
     ///
     /// # Errors
-    /// Which one, and why.
-    pub fn check(&self) -> Result<(), Failure> {
-        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        links
-            .as_ref()
-            .map(|_| ())
-            .map_err(|why| Failure::Failed(why.clone()))
+    /// Of what not, and which rank has another than the first; or if a rank is gone.
+    pub fn agree(&self, what: &str, own: Digest) -> Result<(), Failure> {
+        let own = own.to_string().into_bytes();
+        let len = own.len();
+        let all = self.gather_bytes(own)?;
+        let mut digests = all.chunks_exact(len);
+        match digests.position(|digest| *digest != all[..len]) {
+            None => Ok(()),
+            Some(rank) => Err(Failure::Failed(format!(
+                "{what}: rank {rank} has other bits than rank 0"
+            ))),
+        }
+    }
+
+    /// Parts from the others, for a reason of this rank's own: those who wait for it learn that it is gone.
+    pub fn part(&self, why: &Failure) {
+        let mut links = self.links();
+        if links.is_ok() {
+            *links = Err(why.to_string());
+        }
+    }
+}
+
+impl Peers for Ranks {
+    fn place(&self) -> (usize, usize) {
+        (self.place.rank, self.place.of)
+    }
+
+    fn share(&self, own: &[u8]) -> Result<Vec<u8>, Failure> {
+        let mut all = self.gather_bytes(own.to_vec())?;
+        all.truncate(own.len());
+        Ok(all)
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let mut links = self.links();
+        let streams = links.as_ref().map_err(|why| Failure::Failed(why.clone()))?;
+        let Some(round) = streams.iter().position(is_cut) else {
+            return Ok(());
+        };
+        let why = format!("rank {} {GONE}", self.partner(round));
+        *links = Err(why.clone());
+        Err(Failure::Failed(why))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use assay_kernels::device::cuda::nccl::Peers as _;
+    use assay_protocol::{Digest, Failure};
+
     use super::{Place, Ranks};
 
     /// What each of so many ranks gets.
@@ -235,6 +257,43 @@ mod tests {
         });
         let expected: Vec<f64> = (0..16).map(|i| f64::from(i) / 2.0).collect();
         assert!(all.iter().all(|found| *found == expected), "{all:?}");
+    }
+
+    #[test]
+    fn all_have_what_the_first_has_and_digests_are_compared() {
+        let found = together(4, |ranks| {
+            let rank = ranks.place.rank;
+            let shared = ranks.share(&[rank as u8 + 7; 3]).unwrap();
+            let same = ranks.agree("a", Digest::of("same"));
+            let other = if rank == 2 { "other" } else { "same" };
+            let words = ranks.agree("b", Digest::of(other)).unwrap_err().to_string();
+            (shared, same, words)
+        });
+        let words = "failed: b: rank 2 has other bits than rank 0".to_owned();
+        assert!(
+            found
+                .iter()
+                .all(|one| *one == (vec![7; 3], Ok(()), words.clone()))
+        );
+    }
+
+    /// Who has sent what it had to and ends is missed before anybody waits for more of it.
+    #[test]
+    fn a_rank_that_parts_is_missed_by_those_who_look() {
+        let found = together(2, |ranks| {
+            ranks.gather(&[1.0]).unwrap();
+            if ranks.place.rank == 1 {
+                ranks.part(&Failure::Failed("of its own".into()));
+                return ranks.gather(&[1.0]).unwrap_err().to_string();
+            }
+            while ranks.check().is_ok() {}
+            ranks.gather(&[1.0]).unwrap_err().to_string()
+        });
+        let [first, second] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert!(first.ends_with("rank 1 is no longer there"), "{first}");
+        assert!(second.ends_with("of its own"), "{second}");
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use assay_kernels::device::cuda::nccl::Peers as _;
 use assay_kernels::element::DType;
 use assay_kernels::matrix::Store;
 use assay_kernels::ml::product::{Engine, Form, Product};
 use assay_kernels::program::{Fill, Program};
-use assay_protocol::{Failure, Work};
+use assay_protocol::{Digesting, Failure, Work};
 
 use super::checkpoint;
 use super::model::{Model, Parameter};
@@ -41,13 +42,44 @@ impl Together {
     }
 }
 
-/// What a training begins with, besides its plan.
-#[derive(Clone, Debug, Default)]
-pub struct Begin {
+/// What a training begins with, whatever is trained.
+pub struct Begin<'a> {
+    /// How it is trained.
+    pub plan: &'a Plan,
+    /// All parameters.
+    pub model: Model,
+    /// What appends turns to the model.
+    pub network: Box<dyn Network>,
     /// What a checkpoint says of the model.
     pub facts: Vec<(&'static str, String)>,
     /// The checkpoint that has the parameters which are not trained.
     pub base: Option<PathBuf>,
+}
+
+impl<'a> Begin<'a> {
+    /// With a network whose parameters the model has.
+    pub fn new(plan: &'a Plan, model: Model, network: impl Network + 'static) -> Self {
+        Self {
+            plan,
+            model,
+            network: Box::new(network),
+            facts: vec![],
+            base: None,
+        }
+    }
+
+    /// A step of it, for which nothing is allocated.
+    pub fn step(self) -> TrainingStep {
+        TrainingStep::new(self.model, &*self.network, &self.plan.recipe, None)
+    }
+
+    /// Begins it.
+    ///
+    /// # Errors
+    /// If it does not fit into memory, or if there is no such base.
+    pub fn training(self, team: &Together) -> Result<Training, Failure> {
+        Training::new(self, team)
+    }
 }
 
 /// A training.
@@ -61,6 +93,8 @@ pub struct Training {
     pub origin: Origin,
     /// The ranks that it is trained by, if it is by several.
     ranks: Option<Ranks>,
+    /// Its last step.
+    last: usize,
     /// The checkpoint that has the parameters which are not trained, if it is from one.
     base: Option<PathBuf>,
     /// The checkpoint that it goes on from, if it does,
@@ -92,23 +126,15 @@ pub struct Stepped {
 }
 
 impl Training {
-    /// Begins a training of a network whose parameters the model has.
-    ///
-    /// # Errors
-    /// If it does not fit into memory, or if there is no such base.
-    pub fn new(
-        model: Model,
-        network: &dyn Network,
-        plan: &Plan,
-        team: &Together,
-        begin: Begin,
-    ) -> Result<Self, Failure> {
-        let ranks = team.ranks.clone();
-        let step = TrainingStep::new(model, network, &plan.recipe, ranks.as_ref());
+    fn new(begin: Begin, team: &Together) -> Result<Self, Failure> {
+        let (plan, ranks) = (begin.plan, team.ranks.clone());
+        let recipe = &plan.recipe;
+        let step = TrainingStep::new(begin.model, &*begin.network, recipe, ranks.as_ref());
         let mut training = Self {
             facts: begin.facts,
             origin: plan.origin.clone(),
             ranks,
+            last: plan.steps,
             parameters: step.model.parameters,
             session: Session::of_steps(
                 step.model.program,
@@ -146,35 +172,60 @@ impl Training {
         Ok(())
     }
 
-    /// Takes one step.
+    /// Takes one step, as every rank does.
     ///
     /// # Errors
     /// If its loss or the norm of its gradients is no finite number: that names the step, and where that shows first. If a
-    /// device fails.
+    /// device fails, or another rank; or if ranks have come to other parameters.
     pub fn step(&mut self) -> Result<Stepped, Failure> {
+        let stepped = self.take_step();
+        if let (Err(why), Some(ranks)) = (&stepped, &self.ranks) {
+            ranks.part(why);
+        }
+        stepped
+    }
+
+    fn take_step(&mut self) -> Result<Stepped, Failure> {
         let took = self.session.run()?;
         self.at += 1;
         let of_turns = self.losses.iter().map(|losses| self.mean(*losses));
-        let of_turns = of_turns.collect::<Result<Vec<_>, _>>()?;
-        let of_turns = match &self.ranks {
-            Some(ranks) => ranks.check().and_then(|()| ranks.gather(&of_turns))?,
-            None => of_turns,
-        };
+        let mut of_turns = of_turns.collect::<Result<Vec<_>, _>>()?;
+        if let Some(ranks) = &self.ranks {
+            ranks.check()?;
+            of_turns = ranks.gather(&of_turns)?;
+        }
         let loss = of_turns.iter().sum::<f64>() / of_turns.len() as f64;
         let norm = f64::from(self.session.read(self.norm)?.get::<f32>()[0]);
         let scaling = self.scaling.map(|scaling| self.scaling(scaling));
         let scaling = scaling.transpose()?;
         let is_skipped = scaling.is_some_and(|(_, is_skipped)| is_skipped);
         let norm = if is_skipped { 0.0 } else { norm };
-        if loss.is_finite() && norm.is_finite() {
-            return Ok(Stepped {
-                loss,
-                norm,
-                took,
-                scale: scaling.map(|(scale, _)| scale),
-            });
+        if !(loss.is_finite() && norm.is_finite()) {
+            return Err(Failure::Failed(self.explain(loss, norm)?));
         }
-        Err(Failure::Failed(self.explain(loss, norm)?))
+        self.agree()?;
+        Ok(Stepped {
+            loss,
+            norm,
+            took,
+            scale: scaling.map(|(scale, _)| scale),
+        })
+    }
+
+    /// Now and then, that all ranks have come to the same parameters: what each computes alone has to have the same bits.
+    fn agree(&self) -> Result<(), Failure> {
+        let is_due = self.at.is_power_of_two() || self.at == self.last;
+        let Some(ranks) = self.ranks.as_ref().filter(|_| is_due) else {
+            return Ok(());
+        };
+        let mut digest = Digesting::default();
+        for parameter in self.parameters.iter().filter(|p| p.gradient.is_some()) {
+            digest.update(self.session.read(parameter.buffer)?.bytes());
+        }
+        ranks.agree(
+            &format!("parameters after step {}", self.at),
+            digest.finish(),
+        )
     }
 
     /// The mean of a turn's losses.

@@ -113,8 +113,7 @@ impl Session {
     /// Allocates and fills the buffers of a program.
     ///
     /// # Errors
-    /// If they do not fit into memory, or if the device has no form of something: then it is skipped, and the reason says what is
-    /// missing.
+    /// If they do not fit into memory, or if there is no such device: then it is skipped, and the reason says what is missing.
     pub fn new(mut program: Program, seed: u64, device: &Device) -> Result<Self, Failure> {
         let steps = program.take_steps();
         Self::of_steps(program, steps, None, seed, device)
@@ -361,11 +360,6 @@ fn on_cuda(
     seed: u64,
     (which, launched): (&Which, Launched),
 ) -> Result<Begun, Failure> {
-    if let Some(what) = steps.iter().flat_map(|steps| &steps.host_only).next() {
-        return Err(Failure::Skipped(format!(
-            "{what} is not there for CUDA devices yet"
-        )));
-    }
     let sequences = steps.map(|steps| steps.cuda).into();
     let session = CudaSession::new(which, &program.buffers, sequences, seed, launched)?;
     let families = session.families().into_iter().map(|family| (family, 0));

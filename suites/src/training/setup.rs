@@ -60,6 +60,7 @@ pub fn infos() -> Vec<ParameterInfo> {
         parameters::integer_or("layers", 2),
         parameters::integer_or("width", 64),
         parameters::integer_or("heads", 4),
+        parameters::integer_from("vocabulary", 0),
         parameters::choice("position", &names(&PLACES)),
         parameters::choice("norm", &names(&NORMS)),
         parameters::choice("activation", &names(&ACTIVATIONS)),
@@ -140,12 +141,13 @@ impl Setup {
 }
 
 /// The parameters that say of what shape a model is.
-const OF_SHAPE: [&str; 13] = [
+const OF_SHAPE: [&str; 14] = [
     "batch",
     "length",
     "layers",
     "width",
     "heads",
+    "vocabulary",
     "position",
     "norm",
     "activation",
@@ -158,12 +160,12 @@ const OF_SHAPE: [&str; 13] = [
 /// By what name a checkpoint has them.
 pub const MODEL: &str = "model";
 
-fn shape(case: &CaseSpec, vocabulary: usize) -> Result<Shape, Failure> {
+fn shape(case: &CaseSpec, tokens: usize) -> Result<Shape, Failure> {
     let arguments = Arguments(case);
     let shape = Shape {
         batch: arguments.count("batch")?,
         length: arguments.count("length")?,
-        vocabulary,
+        vocabulary: vocabulary(&arguments, tokens)?,
         layers: arguments.count("layers")?,
         width: arguments.count("width")?,
         heads: arguments.count("heads")?,
@@ -176,6 +178,18 @@ fn shape(case: &CaseSpec, vocabulary: usize) -> Result<Shape, Failure> {
     };
     check_shape(case, &shape)?;
     Ok(shape)
+}
+
+/// Rows of the table of tokens: as many as there are tokens, or more, as published models have them. Checkpoints of before there was a
+/// choice do not tell.
+fn vocabulary(arguments: &Arguments, tokens: usize) -> Result<usize, Failure> {
+    let found = arguments.0.params.get("vocabulary");
+    let asked = found.map_or(Ok(0), |_| arguments.size("vocabulary"))?;
+    if asked != 0 && asked < tokens {
+        let expected = format!("0, or at least the number of tokens, {tokens}");
+        return Err(wrong("vocabulary", &expected, found));
+    }
+    Ok(asked.max(tokens))
 }
 
 /// What the base of adapters is kept as. Checkpoints of before there was a choice do not tell.
@@ -218,7 +232,14 @@ pub fn shape_of_words(words: &str) -> Result<Shape, String> {
     if params.contains_key(TOKENIZER) {
         return Err("its model is one of a tokenizer's tokens: expected one of bytes".into());
     }
-    shape(&case(params), BYTES).map_err(|failure| format!("its model: {failure}"))
+    let shape = shape(&case(params), BYTES).map_err(|failure| format!("its model: {failure}"))?;
+    if shape.vocabulary > BYTES {
+        let count = shape.vocabulary;
+        return Err(format!(
+            "its model has a vocabulary of {count}: expected one of bytes, {BYTES}"
+        ));
+    }
+    Ok(shape)
 }
 
 /// A case of `train-lm` on the host that no suite asked for.

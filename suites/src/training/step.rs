@@ -1,11 +1,13 @@
 //! One step of training, as one program: turns of a network, what is done with their gradients, and the optimizer's step.
 //!
 //! Gradients of turns are added up as a tree does, half of the turns and the other half, whatever computes which: so that
-//! processes which have as many turns each, a power of two of them, get the sums that one process gets.
+//! processes which have as many turns each, a power of two of them, get the sums that one process gets; of GPUs, where
+//! [NCCL](assay_kernels::device::cuda::nccl) has an order of its own, two do.
 
 use std::ops::Range;
 
 use assay_kernels::element::DType;
+use assay_kernels::ml::draw;
 use assay_kernels::ml::gradient::{ClipNorm, LossScale, SquareSum, Unscale};
 use assay_kernels::ml::optimizer::pace::{self, Clock};
 use assay_kernels::ml::optimizer::{Curvature, Optimizer, OptimizerStep, Tensors};
@@ -124,7 +126,12 @@ impl TrainingStep {
         });
         step.set_gradients(&step.own.clone());
         if let Some(ranks) = ranks {
-            step.add_up_ranks(turn, (recipe.accumulation - turns) as u64, ranks);
+            step.add_up_ranks(ranks);
+            draw::pass(
+                &mut step.model.program,
+                turn,
+                (recipe.accumulation - turns) as u64,
+            );
         }
         step.watched = network.watched(&mut step.model);
         step.clip(recipe);
@@ -198,21 +205,12 @@ impl TrainingStep {
         brick.add(program, found, scale, self.pace);
     }
 
-    /// Appends the sums over all ranks, and passes over the turns that the others had.
-    fn add_up_ranks(&mut self, turn: usize, others: u64, ranks: &Ranks) {
-        let gradients = self.own.iter().flatten();
+    /// Appends the sums of gradients over all ranks.
+    fn add_up_ranks(&mut self, ranks: &Ranks) {
+        let gradients: Vec<_> = self.own.iter().flatten().copied().collect();
         let program = &mut self.model.program;
         program.belongs_to("all-reduce");
-        for gradient in gradients {
-            let (gradient, ranks) = (*gradient, ranks.clone());
-            program.step_on_cpu_alone("training by several ranks", move |_, buffers| {
-                ranks.add_up(buffers.0[gradient].get_mut());
-            });
-        }
-        program.step_on_cpu_alone("training by several ranks", move |_, buffers| {
-            let turn = &mut buffers.0[turn].get_mut::<u64>()[0];
-            *turn = turn.wrapping_add(others);
-        });
+        ranks.all_reduce(program, &gradients);
     }
 
     /// Where gradients go at a level: those of level 0 are the parameters' own.

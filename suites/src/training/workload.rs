@@ -8,8 +8,13 @@
 //!
 //! In timing mode `graph` a step on a GPU is a replay of one graph: its bits are those of single launches, and its families have no times.
 //!
+//! Where several ranks train, the first steps are also done by one alone: on the host and by two GPUs to the same bits. Of more GPUs, bits
+//! are not promised, and losses are near.
+//!
 //! Utilisation is flops a second, by the formula of each subject, over what our own product reaches on the same device, measured when
-//! the case ends.
+//! the case ends, and over that of all ranks together.
+
+mod company;
 
 use std::collections::BTreeMap;
 
@@ -23,10 +28,9 @@ use assay_protocol::{
 use super::beside;
 use super::checkpoint;
 use super::plan::Plan;
-use super::ranks::processes::Processes;
-use super::ranks::{Place, Ranks};
-use super::run::{Stepped, Together, Training, product_rate, product_side, product_type};
+use super::run::{Begin, Stepped, Together, Training, product_rate, product_side, product_type};
 use super::session::Device;
+use company::Company;
 
 /// Steps that are done once more: by one thread, or by the GPU and by the host.
 const REPEATED: usize = 3;
@@ -42,11 +46,19 @@ pub trait Subject: 'static {
     /// How it is trained.
     fn plan(&self) -> &Plan;
 
+    /// What a training begins with.
+    ///
+    /// # Errors
+    /// If there is no such model.
+    fn begin(&self) -> Result<Begin<'_>, Failure>;
+
     /// Begins a training.
     ///
     /// # Errors
-    /// If it does not fit into memory.
-    fn begin(&self, team: &Together) -> Result<Training, Failure>;
+    /// If it does not fit into memory, or if its base cannot be had.
+    fn training(&self, team: &Together) -> Result<Training, Failure> {
+        self.begin()?.training(team)
+    }
 
     /// Judges what a training has come to.
     ///
@@ -137,27 +149,11 @@ pub fn prepare(case: &CaseSpec, subject: impl Subject) -> Result<Box<dyn Workloa
     Ok(Box::new(Case::new(case, subject)?))
 }
 
-/// The ranks of a training: those that this one starts, or that started this one.
-fn meet(case: &CaseSpec, plan: &Plan) -> Result<(Option<Processes>, Option<Ranks>), Failure> {
-    let of = plan.ranks;
-    match &plan.peer {
-        _ if of == 1 => Ok((None, None)),
-        None => {
-            let (processes, ranks) = Processes::start(case, of)?;
-            Ok((Some(processes), Some(ranks)))
-        }
-        Some((rank, folder)) => {
-            let rank = *rank;
-            Ok((None, Some(Ranks::meet(folder, Place { rank, of })?)))
-        }
-    }
-}
-
 struct Case<S> {
     subject: S,
     training: Training,
     /// Other ranks that go step by step with this one.
-    processes: Option<Processes>,
+    company: Company,
     flops: Vec<(&'static str, usize)>,
     prepared: Prepared,
     /// Of the first training, as far as it came.
@@ -165,13 +161,17 @@ struct Case<S> {
     judged: Option<Judged>,
     /// The first step whose loss was another when it was repeated.
     differs: Option<usize>,
+    /// Why nothing was repeated, where nothing was.
+    unrepeated: Option<String>,
 }
 
 impl<S: Subject> Case<S> {
     fn new(case: &CaseSpec, subject: S) -> Result<Self, Failure> {
         let device = subject.plan().device.clone();
-        let (processes, ranks) = meet(case, subject.plan())?;
-        let training = subject.begin(&Together { device, ranks })?;
+        let (mut company, ranks) = Company::meet(case, subject.plan())?;
+        // If it cannot, its connections are gone by then, so that others do not wait.
+        let begun = subject.training(&Together { device, ranks });
+        let training = company.join(begun)?;
         let steps = subject.plan().steps;
         if training.at() >= steps {
             return Err(Failure::Failed(format!(
@@ -182,13 +182,14 @@ impl<S: Subject> Case<S> {
         let description = subject.describe(&training);
         Ok(Self {
             flops: description.flops.clone(),
-            prepared: prepared(subject.plan(), &training, description),
+            prepared: prepared(subject.plan(), &training, &company, description),
             subject,
             training,
-            processes,
+            company,
             curve: vec![],
             judged: None,
             differs: None,
+            unrepeated: None,
         })
     }
 
@@ -205,10 +206,7 @@ impl<S: Subject> Case<S> {
     /// Takes a step, and compares it with what it was before.
     fn step(&mut self) -> Result<Stepped, Failure> {
         let training = &mut self.training;
-        let stepped = match &mut self.processes {
-            Some(processes) => processes.step(|| training.step())?,
-            None => training.step()?,
-        };
+        let stepped = self.company.step(|| training.step())?;
         let place = self.training.at() - 1 - self.training.first();
         match self.curve.get(place) {
             None => self.curve.push(stepped),
@@ -250,7 +248,7 @@ impl<S: Subject> Case<S> {
         if plan.device == Device::Host(1) && plan.ranks == 1 {
             return Ok(None);
         }
-        let mut alone = self.subject.begin(&Together::alone(1))?;
+        let mut alone = self.subject.training(&Together::alone(1))?;
         for before in self.curve.iter().take(REPEATED) {
             if alone.step()?.loss.to_bits() != before.loss.to_bits() {
                 let step = alone.at();
@@ -261,23 +259,60 @@ impl<S: Subject> Case<S> {
         Ok(None)
     }
 
+    /// The same training on the host, where that can keep up with a GPU.
+    fn on_host(&self) -> Result<Option<Training>, Failure> {
+        let on_host = Together::alone(host::usable_cpus());
+        let beside = is_compared(&self.flops);
+        beside.then(|| self.subject.training(&on_host)).transpose()
+    }
+
     /// Does the first steps once more, from the beginning, beside the host, where that can keep up. Says in words what is not as there.
     fn repeat(&mut self) -> Result<Option<String>, Failure> {
-        let beside = is_compared(&self.flops);
-        let on_host = Together::alone(host::usable_cpus());
-        let mut on_host = beside.then(|| self.subject.begin(&on_host)).transpose()?;
+        let mut on_host = self.on_host()?;
         let mut strays = None;
         self.training.restart()?;
         for _ in 0..REPEATED.min(self.steps()) {
             let found = self.step()?;
-            if let Some(on_host) = &mut on_host {
-                let expected = on_host.step()?;
-                let compared = beside::strays((&self.training, found), (on_host, expected))?;
-                strays = strays.or(compared);
-            }
+            strays = strays.or(beside::strays((&self.training, found), &mut on_host)?);
         }
         self.training.restart()?;
         Ok(strays)
+    }
+
+    /// Does the first steps of several ranks by their first GPU alone, beside the host, where that can keep up. Says in words what is not
+    /// as it was, or as there.
+    fn repeat_alone(&mut self) -> Result<Option<String>, Failure> {
+        let plan = self.subject.plan();
+        let team = Together::on(plan.device.clone());
+        let mut alone = match self.subject.training(&team) {
+            Ok(alone) => alone,
+            Err(Failure::Skipped(why)) => {
+                self.unrepeated = Some(why);
+                return Ok(None);
+            }
+            Err(failed) => return Err(failed),
+        };
+        let mut on_host = self.on_host()?;
+        let is_same = |a: f64, b: f64| {
+            let is_near = !self.prepared.deterministic && beside::is_near(a, b);
+            a.to_bits() == b.to_bits() || is_near
+        };
+        for before in self.curve.iter().take(REPEATED) {
+            let found = alone.step()?;
+            if !is_same(before.loss, found.loss) {
+                let step = alone.at();
+                let [together, alone] = [before, &found].map(|step| step.loss);
+                return Ok(Some(format!(
+                    "step {step} has a loss of {together} by {} ranks, and of {alone} by one GPU alone",
+                    plan.ranks
+                )));
+            }
+            let strays = beside::strays((&alone, found), &mut on_host)?;
+            if strays.is_some() {
+                return Ok(strays);
+            }
+        }
+        Ok(None)
     }
 
     /// The step from which on the mean loss of some is what is asked for, and the nanoseconds until then.
@@ -300,12 +335,13 @@ impl<S: Subject> Case<S> {
 
     /// What is wrong with a training, if anything is.
     fn fault(&mut self, judged: &Judged) -> Result<Option<String>, Failure> {
-        let beside = if self.subject.plan().device.is_cuda() {
-            self.repeat()?
-        } else {
-            self.differs_alone()?
+        let plan = self.subject.plan();
+        let beside = match (plan.device.is_cuda(), plan.ranks) {
+            (false, _) => self.differs_alone()?,
+            (true, 1) => self.repeat()?,
+            (true, _) => self.repeat_alone()?,
         };
-        if let Some(step) = self.differs {
+        if let Some(step) = self.differs.filter(|_| self.prepared.deterministic) {
             let words = format!("step {step} gave another loss when it was repeated");
             return Ok(Some(words));
         }
@@ -334,7 +370,7 @@ impl<S: Subject> Case<S> {
         let seconds = times[times.len() / 2].max(1) as f64 / 1e9;
         let plan = self.subject.plan();
         let side = product_side(&plan.device, most(&self.flops));
-        let rate = product_rate(&plan.device, plan.recipe.stored, side)?;
+        let rate = product_rate(&plan.device, plan.recipe.stored, side)? * plan.ranks as f64;
         let of = |(name, flops): &(&'static str, usize)| (*name, *flops as f64 / seconds / rate);
         Ok(self.flops.iter().map(of).collect())
     }
@@ -381,11 +417,17 @@ fn metrics(plan: &Plan, training: &Training) -> Vec<Metric> {
     metrics
 }
 
-fn prepared(plan: &Plan, training: &Training, description: Description) -> Prepared {
+fn prepared(
+    plan: &Plan,
+    training: &Training,
+    company: &Company,
+    description: Description,
+) -> Prepared {
     let own = |(name, value): (&str, String)| (name.to_owned(), value);
     let mut facts: BTreeMap<_, _> = description.facts.into_iter().map(own).collect();
     facts.insert("parameters".into(), training.size().to_string());
     facts.insert("mfu".into(), over(plan, &description.flops));
+    facts.extend(company.gpus().map(|gpus| ("ranks".into(), gpus)));
     if let Some((_, of_kernels)) = training.session().gpu() {
         facts.extend(of_kernels.clone());
         let compared = if is_compared(&description.flops) {
@@ -412,8 +454,14 @@ fn prepared(plan: &Plan, training: &Training, description: Description) -> Prepa
             .into_iter()
             .map(|(name, digest)| (name.to_owned(), digest))
             .collect(),
-        deterministic: true,
-        device: training.session().gpu().map(|(uuid, _)| uuid.to_owned()),
+        // In which order NCCL adds up more than two numbers, it does not promise.
+        deterministic: !plan.device.is_cuda() || plan.ranks <= 2,
+        // Of several, none is the one whose energy or faults were those of the case.
+        device: training
+            .session()
+            .gpu()
+            .filter(|_| plan.ranks == 1)
+            .map(|(uuid, _)| uuid.to_owned()),
         timer_resolution_ns: training.session().resolution_ns(),
         facts,
         ..Prepared::default()
@@ -429,7 +477,11 @@ fn over(plan: &Plan, flops: &[(&'static str, usize)]) -> String {
         "the same threads"
     };
     let dtype = product_type(&plan.device, plan.recipe.stored);
-    format!("over the rate of a product of {side} cubed in {dtype} by {by}")
+    let of_ranks = match plan.ranks {
+        1 => String::new(),
+        ranks => format!(", times {ranks} ranks"),
+    };
+    format!("over the rate of a product of {side} cubed in {dtype} by {by}{of_ranks}")
 }
 
 impl<S: Subject> Workload for Case<S> {
@@ -481,12 +533,16 @@ impl<S: Subject> Workload for Case<S> {
         let passed = fault.is_none() && judged.error <= TOLERANCE;
         let detail = "largest difference of a held-out loss from that in f64, in nats; the digest is of all losses of the \
                       training";
+        let unrepeated = self.unrepeated.iter();
+        let unrepeated =
+            unrepeated.map(|why| format!("; one GPU alone did not do the first steps: {why}"));
+        let detail = unrepeated.fold(detail.to_owned(), |detail, why| detail + &why);
         Ok(Verification {
             passed,
             error: Some(judged.error).filter(|error| error.is_finite()),
             tolerance: Some(TOLERANCE),
             output: Some(self.digest()),
-            detail: fault.unwrap_or_else(|| detail.to_owned()),
+            detail: fault.unwrap_or(detail),
         })
     }
 

@@ -1,5 +1,5 @@
-//! The emulated driver with a plugin of every CUDA source, and the emulated cuFFT, compiled by `c++` and kept in the target folder by the digest of
-//! all that goes into each.
+//! The emulated driver with a plugin of every CUDA source, and the emulated cuFFT and NCCL, compiled by `c++` and kept in the target folder by
+//! the digest of all that goes into each.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -23,12 +23,13 @@ const PLUGIN: &[&str] = &[
 ];
 const DRIVER: &[&str] = &["-fvisibility=hidden", "-Wl,-soname,libcuda.so.1"];
 const CUFFT: &[&str] = &["-fvisibility=hidden", "-Wl,-soname,libcufft.so"];
+const NCCL: &[&str] = &["-fvisibility=hidden", "-Wl,-soname,libnccl.so.2"];
 
 /// Kernels as users write them.
 pub const USER_SOURCE: &str = include_str!("user.cu");
 const USER_KERNELS: &[&str] = &["axpy<float>", "half_axpy", "count_up"];
 
-/// A folder with `libcuda.so.1`, its plugins and `libcufft.so`, made once. `None` where a tool is missing, which is said, or a failure
+/// A folder with `libcuda.so.1`, its plugins, `libcufft.so` and `libnccl.so.2`, made once. `None` where a tool is missing, which is said, or a failure
 /// where `ASSAY_REQUIRE` names it.
 pub fn driver() -> Option<&'static Path> {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
@@ -74,7 +75,11 @@ fn make(mistake: Option<Mistake>) -> Option<PathBuf> {
         return None;
     }
     let common = Digest::of([version.stdout, contents()].concat());
-    let libraries = [("libcuda.so.1", "driver.cpp"), ("libcufft.so", "cufft.cpp")];
+    let libraries = [
+        ("libcuda.so.1", "driver.cpp"),
+        ("libcufft.so", "cufft.cpp"),
+        ("libnccl.so.2", "nccl.cpp"),
+    ];
     let include = |(name, file): (&str, &str)| (name.to_owned(), format!("#include \"{file}\"\n"));
     let mut jobs: Vec<_> = libraries.into_iter().map(include).collect();
     for (path, (source, kernels)) in ops::kernels() {
@@ -145,6 +150,7 @@ fn built(cache: &Path, common: Digest, name: &str, text: &str) -> PathBuf {
     let flags = match name {
         "libcuda.so.1" => DRIVER,
         "libcufft.so" => CUFFT,
+        "libnccl.so.2" => NCCL,
         _ => PLUGIN,
     };
     let key = Digest::of(format!("{common}{COMMON:?}{flags:?}{text}"));

@@ -47,17 +47,24 @@ fn golden<T: serde::de::DeserializeOwned>(name: &str) -> T {
 #[test]
 fn trainings_go_as_in_pytorch() {
     let golden: BTreeMap<String, Golden> = golden("golden.json");
-    assert_eq!(golden.len(), 6);
+    assert_eq!(golden.len(), 9);
     for (name, golden) in golden {
         let setup = setup(&golden.params);
         let corpus = setup.corpus().unwrap();
-        let mut training = language::training(&setup, &corpus, &Together::alone(1)).unwrap();
+        let mut training = language::begin(&setup, &corpus)
+            .training(&Together::alone(1))
+            .unwrap();
         for (step, (loss, norm)) in golden.losses.iter().zip(&golden.norms).enumerate() {
             let found = training.step().unwrap();
             let off = [found.loss / loss - 1.0, found.norm / norm - 1.0];
-            // Both round in f32; what differs grows from step to step.
+            // Both round in f32; what differs grows from step to step. At first it is less than what quantisation changes.
+            let most = if step == 0 {
+                [1e-6, 1e-4]
+            } else {
+                [1e-4, 1e-2]
+            };
             assert!(
-                off[0].abs() < 1e-4 && off[1].abs() < 1e-2,
+                off[0].abs() < most[0] && off[1].abs() < most[1],
                 "{name}, step {}: {found:?}, in PyTorch {loss} and {norm}",
                 step + 1
             );

@@ -63,13 +63,9 @@ fn of_perceptron(options: &[(&str, ParamValue)]) -> Training {
         layers: 3,
         classes: 4,
     };
-    perceptron::training(
-        &plan(options),
-        shape,
-        &labelled(200, 7, 4),
-        &Together::alone(1),
-    )
-    .unwrap()
+    perceptron::begin(&plan(options), shape, &labelled(200, 7, 4))
+        .training(&Together::alone(1))
+        .unwrap()
 }
 
 fn of_convnet() -> Training {
@@ -88,14 +84,9 @@ fn of_convnet() -> Training {
         smoothing: 0.1,
     };
     let pictures = labelled(20, 8 * 8 * 2, 4);
-    convnet::workload::training(
-        &plan(&[]),
-        shape,
-        augmentation,
-        &pictures,
-        &Together::alone(1),
-    )
-    .unwrap()
+    convnet::workload::begin(&plan(&[]), shape, augmentation, &pictures)
+        .and_then(|begin| begin.training(&Together::alone(1)))
+        .unwrap()
 }
 
 fn of_autoencoder() -> Training {
@@ -112,7 +103,9 @@ fn of_autoencoder() -> Training {
         x: numbers(0, 600),
         w: w.into_iter().map(|w| w.max(0.0)).collect(),
     };
-    autoencoder::workload::training(&plan(&[]), shape, &rows, &Together::alone(1)).unwrap()
+    autoencoder::workload::begin(&plan(&[]), shape, &rows)
+        .training(&Together::alone(1))
+        .unwrap()
 }
 
 fn training(name: &str) -> Training {

@@ -1,7 +1,7 @@
 //! Autoencoders of spectra: gradients, bits, learning, and what is said where something is wrong.
 
 use assay_protocol::{CaseSpec, Catalog as _, ParamValue, Philox};
-use assay_suites::training::autoencoder::workload::{TrainVae, judge, training};
+use assay_suites::training::autoencoder::workload::{TrainVae, begin, judge};
 use assay_suites::training::autoencoder::{Autoencoder, Shape, reference};
 use assay_suites::training::model::Model;
 use assay_suites::training::plan::Plan;
@@ -50,12 +50,14 @@ fn plan(params: &[(&str, ParamValue)]) -> Plan {
 
 fn still(threads: usize) -> Training {
     let plan = plan(&[("rate", float(0.0)), ("clip", float(0.0))]);
-    let mut training = training(&plan, SHAPE, &rows(), &Together::alone(threads)).unwrap();
+    let mut training = begin(&plan, SHAPE, &rows())
+        .training(&Together::alone(threads))
+        .unwrap();
     gradients::disturb(&mut training);
     training
 }
 
-fn gradient_error(change: impl Fn(&str, f64) -> f64) -> (f64, String) {
+fn gradient_elements() -> Vec<gradients::Element> {
     let mut training = still(1);
     let found = training.step().unwrap();
     let wide = |values: &[f32]| values.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
@@ -73,14 +75,17 @@ fn gradient_error(change: impl Fn(&str, f64) -> f64) -> (f64, String) {
     };
     let off = loss(&gradients::parameters(&training)) - found.loss;
     assert!(off.abs() < 1e-5, "{off}");
-    gradients::worst(&training, loss, change)
+    gradients::beside(&training, loss)
 }
 
 #[test]
 fn gradients_are_those_by_differences_and_a_wrong_sign_shows() {
-    gradients::check(&gradients::names(&still(1)), |change| {
-        gradient_error(change)
-    });
+    gradients::check(
+        "an autoencoder",
+        &gradient_elements(),
+        gradients::OF_F32,
+        &[],
+    );
 }
 
 #[test]
@@ -106,7 +111,9 @@ fn an_autoencoder_learns_spectra() {
         beta: 1.0,
     };
     let spectra = Spectra::new(5, 1500, shape.points, 0.2).unwrap();
-    let mut training = training(&plan, shape, &spectra.train, &Together::alone(2)).unwrap();
+    let mut training = begin(&plan, shape, &spectra.train)
+        .training(&Together::alone(2))
+        .unwrap();
     for _ in 0..plan.steps {
         training.step().unwrap();
     }

@@ -13,8 +13,7 @@ use assay_suites::training::setup::Setup;
 use assay_suites::training::writing;
 
 use crate::cases::{self, float, int, text};
-use crate::gradients;
-use crate::language::{case, gradient_error, setup, still};
+use crate::language::{case, check_gradients, setup, still};
 
 /// A base of this kind below adapters of a rank.
 fn of_base(base: &str) -> [(&'static str, ParamValue); 2] {
@@ -22,24 +21,28 @@ fn of_base(base: &str) -> [(&'static str, ParamValue); 2] {
 }
 
 fn begin(setup: &Setup, threads: usize) -> Training {
-    language::training(setup, &setup.corpus().unwrap(), &Together::alone(threads)).unwrap()
+    language::begin(setup, &setup.corpus().unwrap())
+        .training(&Together::alone(threads))
+        .unwrap()
 }
 
 /// The reference computes with the numbers that codes stand for.
 #[test]
 fn gradients_of_adapters_are_those_by_differences() {
-    for (norm, activation) in [
-        (Kind::Layer, Activation::Gelu),
-        (Kind::Rms, Activation::SwiGlu),
+    for (places, norm, activation) in [
+        (Places::Rope, Kind::Layer, Activation::Gelu),
+        (Places::Rope, Kind::Rms, Activation::SwiGlu),
+        (Places::Alibi, Kind::Rms, Activation::Gelu),
+        (Places::Learned, Kind::Layer, Activation::SwiGlu),
     ] {
-        let setup = still(Places::Rope, norm, activation, &of_base("int8"));
+        let setup = still(places, norm, activation, &of_base("int8"));
         let trained = begin(&setup, 1).parameters.into_iter();
         let trained: Vec<_> = trained
             .filter(|p| p.gradient.is_some())
             .map(|p| p.name)
             .collect();
         assert_eq!(trained.len(), 8);
-        gradients::check(&trained, |change| gradient_error(&setup, change));
+        check_gradients("an int8 base", &setup);
     }
 }
 
@@ -236,7 +239,8 @@ fn checkpoints_hold_codes_and_go_on() {
     let mut other = setup.clone();
     other.base = Some(path);
     let corpus = other.corpus().unwrap();
-    let failure = language::training(&other, &corpus, &Together::alone(1))
+    let failure = language::begin(&other, &corpus)
+        .training(&Together::alone(1))
         .err()
         .unwrap();
     let words = failure.to_string();

@@ -4,7 +4,7 @@ use assay_kernels::ml::mixing::Kind;
 use assay_protocol::{CaseSpec, Catalog as _, ParamValue, Philox};
 use assay_suites::training::convnet::Shape;
 use assay_suites::training::convnet::reference::{logits, soft_loss};
-use assay_suites::training::convnet::workload::{Augmentation, TrainCnn, judge, training};
+use assay_suites::training::convnet::workload::{Augmentation, TrainCnn, begin, judge};
 use assay_suites::training::images::Images;
 use assay_suites::training::plan::Plan;
 use assay_suites::training::rows::Labelled;
@@ -55,19 +55,14 @@ fn still(threads: usize) -> Training {
         kind: Kind::Either,
         smoothing: 0.1,
     };
-    let mut training = training(
-        &plan,
-        SHAPE,
-        augmentation,
-        &pictures(),
-        &Together::alone(threads),
-    )
-    .unwrap();
+    let mut training = begin(&plan, SHAPE, augmentation, &pictures())
+        .and_then(|begin| begin.training(&Together::alone(threads)))
+        .unwrap();
     gradients::disturb(&mut training);
     training
 }
 
-fn gradient_error(change: impl Fn(&str, f64) -> f64) -> (f64, String) {
+fn gradient_elements() -> Vec<gradients::Element> {
     let mut training = still(1);
     let found = training.step().unwrap();
     let [x, targets] = ["x", "targets"].map(|name| {
@@ -94,14 +89,12 @@ fn gradient_error(change: impl Fn(&str, f64) -> f64) -> (f64, String) {
     };
     let off = loss(&gradients::parameters(&training)) - found.loss;
     assert!(off.abs() < 1e-5, "{off}");
-    gradients::worst(&training, loss, change)
+    gradients::beside(&training, loss)
 }
 
 #[test]
 fn gradients_are_those_by_differences_and_a_wrong_sign_shows() {
-    gradients::check(&gradients::names(&still(1)), |change| {
-        gradient_error(change)
-    });
+    gradients::check("a network", &gradient_elements(), gradients::OF_F32, &[]);
 }
 
 #[test]
@@ -133,14 +126,9 @@ fn a_network_learns_shapes() {
         kind: Kind::Either,
         smoothing: 0.1,
     };
-    let mut training = training(
-        &plan,
-        shape,
-        augmentation,
-        &images.train,
-        &Together::alone(2),
-    )
-    .unwrap();
+    let mut training = begin(&plan, shape, augmentation, &images.train)
+        .and_then(|begin| begin.training(&Together::alone(2)))
+        .unwrap();
     for _ in 0..plan.steps {
         training.step().unwrap();
     }

@@ -1,6 +1,8 @@
 //! Gradients of trainings beside those by central differences in `f64`.
 
-use assay_kernels::element::Element;
+use std::ops::Range;
+
+use assay_kernels::element;
 use assay_protocol::Philox;
 use assay_suites::training::run::Training;
 
@@ -31,7 +33,7 @@ pub fn disturb(training: &mut Training) {
 }
 
 /// What a buffer of that name holds.
-pub fn buffer<T: Element>(training: &Training, name: &str) -> Vec<T> {
+pub fn buffer<T: element::Element>(training: &Training, name: &str) -> Vec<T> {
     let mut names = training.session().names();
     let (index, _) = names.find(|(_, of_buffer)| *of_buffer == name).unwrap();
     training.session().read(index).unwrap().get().to_vec()
@@ -45,17 +47,31 @@ pub fn parameters(training: &Training) -> Vec<Vec<f64>> {
     values.map(wide).collect()
 }
 
-/// The largest distance of the gradients of the last step from those of `loss` by central differences of fourth order, relative to
-/// the largest of their tensor, and where that is; of every seventh element of what has many. `change` is applied to what was
-/// found. The step must have left the parameters as they were.
-pub fn worst(
-    training: &Training,
-    loss: impl Fn(&[Vec<f64>]) -> f64,
-    change: impl Fn(&str, f64) -> f64,
-) -> (f64, String) {
+/// An element of a gradient of the last step.
+pub struct Element {
+    /// Whose gradient it is of.
+    pub parameter: String,
+    place: usize,
+    found: f64,
+    /// By central differences of fourth order.
+    exact: f64,
+    /// The largest of its tensor.
+    largest: f64,
+}
+
+impl Element {
+    /// How far it is from that by differences, times a sign, relative to the largest of its tensor.
+    fn error(&self, sign: f64) -> f64 {
+        (sign * self.found - self.exact).abs() / self.largest
+    }
+}
+
+/// The gradients of the last step beside those of `loss` by differences, every seventh element of what has many. The step must have left
+/// the parameters as they were.
+pub fn beside(training: &Training, loss: impl Fn(&[Vec<f64>]) -> f64) -> Vec<Element> {
     const STEP: f64 = 2e-4;
     let mut parameters = parameters(training);
-    let mut worst = (0.0, String::new());
+    let mut all = vec![];
     for (number, parameter) in training.parameters.iter().enumerate() {
         let Some(gradient) = parameter.gradient else {
             continue;
@@ -65,41 +81,56 @@ pub fn worst(
         let magnitudes = gradient.iter().map(|g| f64::from(g.abs()));
         let largest = magnitudes.fold(1e-4, f64::max);
         let apart = if parameter.len() > 40 { 7 } else { 1 };
-        for i in (0..parameter.len()).step_by(apart) {
+        for place in (0..parameter.len()).step_by(apart) {
             let mut at = |steps: f64| {
-                let before = parameters[number][i];
-                parameters[number][i] += steps * STEP;
+                let before = parameters[number][place];
+                parameters[number][place] += steps * STEP;
                 let loss = loss(&parameters);
-                parameters[number][i] = before;
+                parameters[number][place] = before;
                 loss
             };
-            let exact = (8.0 * (at(1.0) - at(-1.0)) - (at(2.0) - at(-2.0))) / (12.0 * STEP);
-            let found = change(&parameter.name, gradient[i].into());
-            let error = (found - exact).abs() / largest;
-            if error > worst.0 || error.is_nan() {
-                let what = format!("{}[{i}]: {found}, by differences {exact}", parameter.name);
-                worst = (error, what);
-            }
+            all.push(Element {
+                parameter: parameter.name.clone(),
+                place,
+                found: gradient[place].into(),
+                exact: (8.0 * (at(1.0) - at(-1.0)) - (at(2.0) - at(-2.0))) / (12.0 * STEP),
+                largest,
+            });
         }
     }
-    worst
+    all
 }
 
-/// That gradients are those by differences, and that a wrong sign of any parameter's shows. `error` is the largest, of gradients as
-/// `change` makes them, with where it is.
-pub fn check(names: &[String], error: impl Fn(&dyn Fn(&str, f64) -> f64) -> (f64, String)) {
-    let (found, what) = error(&|_, g| g);
-    assert!(found < 2e-4, "{found}, {what}");
-    for parameter in names {
-        let (found, _) = error(&|name, g| if name == parameter { -g } else { g });
-        assert!(found > 0.1, "{parameter}: {found}");
+/// The largest error of some elements, and where that is.
+pub fn worst(all: &[Element]) -> (f64, String) {
+    let by_error = |a: &&Element, b: &&Element| a.error(1.0).total_cmp(&b.error(1.0));
+    let worst = all.iter().max_by(by_error).unwrap();
+    let Element {
+        parameter,
+        place,
+        found,
+        exact,
+        ..
+    } = worst;
+    let what = format!("{parameter}[{place}]: {found}, by differences {exact}");
+    (worst.error(1.0), what)
+}
+
+/// Errors of `f32`.
+pub const OF_F32: Range<f64> = 0.0..2e-4;
+
+/// That gradients are those by differences, with errors such as their type has, and that a wrong sign of any parameter's would show, but of
+/// those which are 0, whose names end so.
+pub fn check(what: &str, all: &[Element], errors: Range<f64>, zero: &[&str]) {
+    let (error, place) = worst(all);
+    assert!(errors.contains(&error), "{what}: {error}, {place}");
+    for of_parameter in all.chunk_by(|a, b| a.parameter == b.parameter) {
+        let name = &of_parameter[0].parameter;
+        let errors = of_parameter.iter().map(|element| element.error(-1.0));
+        let of_sign = errors.fold(0.0, f64::max);
+        let is_zero = zero.iter().any(|end| name.ends_with(end));
+        assert_eq!(of_sign < 0.1, is_zero, "{what}, {name}: {of_sign}");
     }
-}
-
-/// The names of a training's parameters.
-pub fn names(training: &Training) -> Vec<String> {
-    let names = training.parameters.iter();
-    names.map(|parameter| parameter.name.clone()).collect()
 }
 
 /// That three steps have the same bits by one, two and three threads.

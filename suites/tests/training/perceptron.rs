@@ -1,7 +1,7 @@
 //! Perceptrons on tables: gradients, bits, learning, and what is said where something is wrong.
 
 use assay_protocol::{CaseSpec, Catalog as _, ParamValue, Philox};
-use assay_suites::training::perceptron::{Shape, TrainMlp, judge, reference, training};
+use assay_suites::training::perceptron::{Shape, TrainMlp, begin, judge, reference};
 use assay_suites::training::plan::Plan;
 use assay_suites::training::rows::{Labelled, Rows};
 use assay_suites::training::run::{Together, Training};
@@ -42,12 +42,14 @@ fn rows(count: usize) -> Labelled {
 
 fn still() -> Training {
     let plan = Plan::of(&case(&[("rate", float(0.0)), ("clip", float(0.0))])).unwrap();
-    let mut training = training(&plan, SHAPE, &rows(40), &Together::alone(1)).unwrap();
+    let mut training = begin(&plan, SHAPE, &rows(40))
+        .training(&Together::alone(1))
+        .unwrap();
     gradients::disturb(&mut training);
     training
 }
 
-fn gradient_error(change: impl Fn(&str, f64) -> f64) -> (f64, String) {
+fn gradient_elements() -> Vec<gradients::Element> {
     let mut training = still();
     let found = training.step().unwrap();
     let x = gradients::buffer::<f32>(&training, "x").into_iter();
@@ -59,12 +61,12 @@ fn gradient_error(change: impl Fn(&str, f64) -> f64) -> (f64, String) {
     };
     let off = loss(&gradients::parameters(&training)) - found.loss;
     assert!(off.abs() < 1e-5, "{off}");
-    gradients::worst(&training, loss, change)
+    gradients::beside(&training, loss)
 }
 
 #[test]
 fn gradients_are_those_by_differences_and_a_wrong_sign_shows() {
-    gradients::check(&gradients::names(&still()), |change| gradient_error(change));
+    gradients::check("a perceptron", &gradient_elements(), gradients::OF_F32, &[]);
 }
 
 /// Occupations follow from schooling, income and the like: a perceptron tells more of them than one that knows how frequent each is.
@@ -84,7 +86,9 @@ fn a_perceptron_learns_occupations() {
         layers: 2,
         classes: rows.classes,
     };
-    let mut training = training(&plan, shape, &rows.train, &Together::alone(1)).unwrap();
+    let mut training = begin(&plan, shape, &rows.train)
+        .training(&Together::alone(1))
+        .unwrap();
     let before = judge(&training, &shape, &rows.held_out, &Device::Host(1)).unwrap();
     for _ in 0..plan.steps {
         training.step().unwrap();

@@ -73,7 +73,9 @@ fn ranks_have_the_bits_of_one() {
         let setup = Setup::of(&of_text(params)).unwrap();
         let corpus = setup.corpus().unwrap();
         for of in [2, 4] {
-            compared(of, |together| language::training(&setup, &corpus, together));
+            compared(of, |together| {
+                language::begin(&setup, &corpus).training(together)
+            });
         }
     }
     // Of turns that are no power of two, each rank has half.
@@ -89,7 +91,7 @@ fn ranks_have_the_bits_of_one() {
         classes: rows.classes,
     };
     compared(2, |together| {
-        perceptron::training(&plan, shape, &rows.train, together)
+        perceptron::begin(&plan, shape, &rows.train).training(together)
     });
 }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::cases::{self, int, text};
 use crate::gradients;
-use crate::language::{case, gradient_error, setup, still};
+use crate::language::{case, check_gradients, setup, still};
 
 /// A `tokenizer.json` of bytes that are ASCII, with these merges.
 fn tokenizer(folder: &Path, merges: &[[&str; 2]]) -> PathBuf {
@@ -53,7 +53,9 @@ fn of(path: &Path) -> (&'static str, ParamValue) {
 }
 
 fn begin(setup: &Setup) -> Training {
-    language::training(setup, &setup.corpus().unwrap(), &Together::alone(1)).unwrap()
+    language::begin(setup, &setup.corpus().unwrap())
+        .training(&Together::alone(1))
+        .unwrap()
 }
 
 #[test]
@@ -73,8 +75,7 @@ fn tokens_are_fewer_than_bytes_and_as_many_are_learned() {
             .all(|id| (*id as usize) < setup.shape.vocabulary)
     );
     let still = still(Places::Rope, Kind::Layer, Activation::Gelu, &[of(&path)]);
-    let (error, what) = gradient_error(&still, |_, g| g);
-    assert!(error < 2e-4, "{error}, {what}");
+    check_gradients("tokens", &still);
 }
 
 #[test]
@@ -185,7 +186,8 @@ fn checkpoints_know_their_tokens() {
     let mut tuned = setup(&[of(&other), ("rank", int(2))]);
     tuned.base = Some(saved.clone());
     let corpus = tuned.corpus().unwrap();
-    let failure = language::training(&tuned, &corpus, &Together::alone(1))
+    let failure = language::begin(&tuned, &corpus)
+        .training(&Together::alone(1))
         .err()
         .unwrap();
     let words = failure.to_string();
@@ -198,4 +200,26 @@ fn checkpoints_know_their_tokens() {
         words.contains("one of a tokenizer's tokens: expected one of bytes"),
         "{words}"
     );
+}
+
+/// Rows beyond the tokens are trained like others, but nobody writes with them.
+#[test]
+fn a_vocabulary_may_be_larger_than_its_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wide.safetensors");
+    let setup = setup(&[("vocabulary", int(300))]);
+    let mut training = begin(&setup);
+    let sizes = training.parameters.iter().map(|p| p.shape);
+    assert!(
+        sizes.clone().any(|shape| shape == [300, 8]),
+        "{:?}",
+        sizes.collect::<Vec<_>>()
+    );
+    for _ in 0..2 {
+        training.step().unwrap();
+    }
+    checkpoint::save(&training, &path).unwrap();
+    let words = writing::read(&path).unwrap_err().to_string();
+    let expected = "its model has a vocabulary of 300: expected one of bytes, 256";
+    assert!(words.contains(expected), "{words}");
 }

@@ -21,10 +21,8 @@ use crate::training::evaluation::{Evaluation, largest_difference};
 use crate::training::model::Model;
 use crate::training::network::Network;
 use crate::training::plan::{self, Plan, float, number};
-use crate::training::run::{Begin, Together, Training};
+use crate::training::run::{Begin, Training};
 use crate::training::spectra::{POINTS, Spectra, Weighted};
-#[cfg(test)]
-use crate::training::step::TrainingStep;
 use crate::training::workload::{self, Description, Judged, Subject, metric};
 
 /// Spectra whose losses are compared with the reference.
@@ -40,27 +38,6 @@ struct Learner {
     set: [usize; 2],
     /// Those of a turn.
     given: [usize; 2],
-}
-
-impl Learner {
-    fn new(plan: &Plan, shape: Shape, spectra: &Weighted) -> (Model, Self) {
-        let mut model = plan.model();
-        let draw = Draw {
-            rows: spectra.x.len() / shape.points,
-            batch: shape.batch,
-            seed: plan.seed,
-        };
-        let learner = Self {
-            network: Autoencoder::new(&mut model, shape, plan.seed),
-            draw,
-            set: [
-                draw.add(&mut model, "all-x", &spectra.x),
-                draw.add(&mut model, "all-w", &spectra.w),
-            ],
-            given: given(&mut model, &shape),
-        };
-        (model, learner)
-    }
 }
 
 fn given(model: &mut Model, shape: &Shape) -> [usize; 2] {
@@ -85,25 +62,24 @@ impl Network for Learner {
     }
 }
 
-/// Begins a training on spectra.
-///
-/// # Errors
-/// If it does not fit into memory.
-pub fn training(
-    plan: &Plan,
-    shape: Shape,
-    spectra: &Weighted,
-    team: &Together,
-) -> Result<Training, Failure> {
-    let (model, learner) = Learner::new(plan, shape, spectra);
-    Training::new(model, &learner, plan, team, Begin::default())
-}
-
-/// A step of a training, for which nothing is allocated.
-#[cfg(test)]
-pub fn step(plan: &Plan, shape: Shape, spectra: &Weighted) -> TrainingStep {
-    let (model, learner) = Learner::new(plan, shape, spectra);
-    TrainingStep::new(model, &learner, &plan.recipe, None)
+/// What a training on spectra begins with.
+pub fn begin<'a>(plan: &'a Plan, shape: Shape, spectra: &Weighted) -> Begin<'a> {
+    let mut model = plan.model();
+    let draw = Draw {
+        rows: spectra.x.len() / shape.points,
+        batch: shape.batch,
+        seed: plan.seed,
+    };
+    let learner = Learner {
+        network: Autoencoder::new(&mut model, shape, plan.seed),
+        draw,
+        set: [
+            draw.add(&mut model, "all-x", &spectra.x),
+            draw.add(&mut model, "all-w", &spectra.w),
+        ],
+        given: given(&mut model, &shape),
+    };
+    Begin::new(plan, model, learner)
 }
 
 /// Judges a training by spectra: the mean of their losses, and of the parts of these.
@@ -256,8 +232,8 @@ impl Subject for Observed {
         &self.plan
     }
 
-    fn begin(&self, team: &Together) -> Result<Training, Failure> {
-        training(&self.plan, self.shape, &self.spectra.train, team)
+    fn begin(&self) -> Result<Begin<'_>, Failure> {
+        Ok(begin(&self.plan, self.shape, &self.spectra.train))
     }
 
     fn judge(&mut self, training: &Training) -> Result<Judged, Failure> {

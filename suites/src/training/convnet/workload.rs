@@ -25,10 +25,8 @@ use crate::training::network::Network;
 use crate::training::plan::{self, Plan, float, names, number};
 use crate::training::reference::softmax_loss;
 use crate::training::rows::Labelled;
-use crate::training::run::{Begin, Together, Training};
+use crate::training::run::{Begin, Training};
 use crate::training::session::Device;
-#[cfg(test)]
-use crate::training::step::TrainingStep;
 use crate::training::workload::{self, Description, Judged, Subject, metric};
 
 /// Stream of partners of pictures, and of what is done with them.
@@ -44,49 +42,6 @@ struct Learner {
     set: [usize; 2],
     /// Those of a turn, and their soft labels.
     given: [usize; 2],
-}
-
-impl Learner {
-    fn new(
-        plan: &Plan,
-        shape: Shape,
-        augmentation: Augmentation,
-        pictures: &Labelled,
-    ) -> Result<(Model, Self), Failure> {
-        let mut model = plan.model();
-        let draw = Draw {
-            rows: pictures.labels.len(),
-            batch: shape.batch,
-            seed: plan.seed,
-        };
-        let network = Convnet::new(&mut model, shape, plan.seed)?;
-        let set = [
-            draw.add(&mut model, "all-x", &pictures.x),
-            draw.add(&mut model, "all-labels", &pictures.labels),
-        ];
-        let lens = [
-            ("x", shape.batch * shape.side * shape.side * shape.channels),
-            ("targets", shape.batch * shape.classes),
-        ];
-        let given = lens.map(|(name, len)| {
-            let role = Role::Scratch;
-            model.program.add(name, DType::F32, len, role, Fill::Zero)
-        });
-        let learner = Self {
-            network,
-            mixing: Mixing {
-                draw: draw.brick(),
-                kind: augmentation.kind,
-                shape: [shape.side, shape.channels],
-                classes: shape.classes,
-                smoothing: augmentation.smoothing,
-                stream: MIXING_STREAM,
-            },
-            set,
-            given,
-        };
-        Ok((model, learner))
-    }
 }
 
 impl Network for Learner {
@@ -149,31 +104,49 @@ pub struct Augmentation {
     pub smoothing: f32,
 }
 
-/// Begins a training on labelled pictures.
+/// What a training on labelled pictures begins with.
 ///
 /// # Errors
-/// If it does not fit into memory.
-pub fn training(
-    plan: &Plan,
+/// If the shape is none that convolutions have.
+pub fn begin<'a>(
+    plan: &'a Plan,
     shape: Shape,
     augmentation: Augmentation,
     pictures: &Labelled,
-    team: &Together,
-) -> Result<Training, Failure> {
-    let (model, learner) = Learner::new(plan, shape, augmentation, pictures)?;
-    Training::new(model, &learner, plan, team, Begin::default())
-}
-
-/// A step of a training, for which nothing is allocated.
-#[cfg(test)]
-pub fn step(
-    plan: &Plan,
-    shape: Shape,
-    augmentation: Augmentation,
-    pictures: &Labelled,
-) -> Result<TrainingStep, Failure> {
-    let (model, learner) = Learner::new(plan, shape, augmentation, pictures)?;
-    Ok(TrainingStep::new(model, &learner, &plan.recipe, None))
+) -> Result<Begin<'a>, Failure> {
+    let mut model = plan.model();
+    let draw = Draw {
+        rows: pictures.labels.len(),
+        batch: shape.batch,
+        seed: plan.seed,
+    };
+    let network = Convnet::new(&mut model, shape, plan.seed)?;
+    let set = [
+        draw.add(&mut model, "all-x", &pictures.x),
+        draw.add(&mut model, "all-labels", &pictures.labels),
+    ];
+    let lens = [
+        ("x", shape.batch * shape.side * shape.side * shape.channels),
+        ("targets", shape.batch * shape.classes),
+    ];
+    let given = lens.map(|(name, len)| {
+        let role = Role::Scratch;
+        model.program.add(name, DType::F32, len, role, Fill::Zero)
+    });
+    let learner = Learner {
+        network,
+        mixing: Mixing {
+            draw: draw.brick(),
+            kind: augmentation.kind,
+            shape: [shape.side, shape.channels],
+            classes: shape.classes,
+            smoothing: augmentation.smoothing,
+            stream: MIXING_STREAM,
+        },
+        set,
+        given,
+    };
+    Ok(Begin::new(plan, model, learner))
 }
 
 /// Judges a training by labelled pictures: the mean of their losses, and the share of right answers.
@@ -336,15 +309,9 @@ impl Subject for Pictures {
         &self.plan
     }
 
-    fn begin(&self, team: &Together) -> Result<Training, Failure> {
-        let Self {
-            plan,
-            shape,
-            augmentation,
-            images,
-            ..
-        } = self;
-        training(plan, *shape, *augmentation, &images.train, team)
+    fn begin(&self) -> Result<Begin<'_>, Failure> {
+        let pictures = &self.images.train;
+        begin(&self.plan, self.shape, self.augmentation, pictures)
     }
 
     fn judge(&mut self, training: &Training) -> Result<Judged, Failure> {

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use assay_protocol::message::Line;
-use assay_protocol::{CaseSpec, Failure, ParamValue, Reply, Request, SampleRequest};
+use assay_protocol::{
+    CaseSpec, DeviceSelector, Failure, ParamValue, Reply, Request, SampleRequest,
+};
 
-use super::{Place, Ranks};
+use super::{GONE, Place, Ranks};
 
 /// One sample.
 const ONE: SampleRequest = SampleRequest {
@@ -89,7 +91,9 @@ impl Process {
             let read = self.output.read_line(&mut line);
             let read = read.map_err(|error| self.fail(&error.to_string()))?;
             if read == 0 {
-                return Err(self.fail("it ended"));
+                let status = self.child.wait();
+                let status = status.map_or_else(|error| error.to_string(), |how| how.to_string());
+                return Err(self.fail(&format!("it ended: {status}")));
             }
             let line: Line =
                 serde_json::from_str(&line).map_err(|error| self.fail(&error.to_string()))?;
@@ -123,26 +127,25 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// Starts the other ranks of a case, each as this worker's own program, and meets them.
+    /// Starts the other ranks of a case, each as this worker's own program on its device, and meets them. They are getting ready then:
+    /// [`Self::join`] waits for that.
     ///
     /// # Errors
     /// If one cannot be started, or does not come.
-    pub fn start(case: &CaseSpec, of: usize) -> Result<(Self, Ranks), Failure> {
+    pub fn start(case: &CaseSpec, devices: &[DeviceSelector]) -> Result<(Self, Ranks), Failure> {
         let program = std::env::current_exe()
             .map_err(|error| Failure::Failed(format!("this worker's own program: {error}")))?;
         let folder = Folder::new()?;
         let mut others = vec![];
-        for rank in 1..of {
+        for (rank, device) in devices.iter().enumerate().skip(1) {
             let mut process = Process::start(&program, rank)?;
             process.ask(&Request::Prepare {
-                case: case_of(case, rank, &folder.0),
+                case: case_of(case, (rank, device), &folder.0),
             })?;
             others.push(process);
         }
+        let of = devices.len();
         let ranks = Ranks::meet(&folder.0, Place { rank: 0, of })?;
-        for process in &mut others {
-            process.wait()?;
-        }
         let processes = Self {
             others,
             _folder: folder,
@@ -158,17 +161,34 @@ impl Processes {
         for process in &mut self.others {
             process.ask(&Request::Sample(ONE))?;
         }
-        let done = own()?;
-        for process in &mut self.others {
-            process.wait()?;
+        let own = own();
+        self.join(own)
+    }
+
+    /// Waits until all of them have done what they were asked for, as this rank has or could not.
+    ///
+    /// # Errors
+    /// What somebody could not, of several the first that was not merely left alone by others.
+    pub fn join<T>(&mut self, own: Result<T, Failure>) -> Result<T, Failure> {
+        let mut failures = vec![];
+        let own = own.map_err(|why| failures.push(why));
+        let others = self.others.iter_mut().map(Process::wait);
+        failures.extend(others.filter_map(Result::err));
+        let is_cause = |failure: &Failure| !failure.to_string().contains(GONE);
+        let first = failures.iter().position(is_cause).unwrap_or(0);
+        match own {
+            Ok(done) if failures.is_empty() => Ok(done),
+            _ => Err(failures.swap_remove(first)),
         }
-        Ok(done)
     }
 }
 
 /// The case of another rank: it has no files of its own to write, and nothing that it has to come to.
-fn case_of(case: &CaseSpec, rank: usize, folder: &Path) -> CaseSpec {
-    let mut case = case.clone();
+fn case_of(case: &CaseSpec, (rank, device): (usize, &DeviceSelector), folder: &Path) -> CaseSpec {
+    let mut case = CaseSpec {
+        device: device.clone(),
+        ..case.clone()
+    };
     let mut set = |name: &str, value: ParamValue| case.params.insert(name.to_owned(), value);
     set(
         "peer",
