@@ -20,6 +20,7 @@ const OWN: &[&dyn Catalog] = &[
     &spin::Spin,
     &Synthesis::Fit,
     &Synthesis::Rows,
+    &Synthesis::Table,
     &MakeItems,
     &TrainLm,
     &TrainMlp,

@@ -179,7 +179,7 @@ fn find(name: &str) -> Result<&'static dyn Catalog, Failure> {
 }
 
 /// The text of a panic.
-fn message(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no message")

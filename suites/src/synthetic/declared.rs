@@ -19,7 +19,7 @@ use super::table::schema::{Type, Types};
 use super::table::{Column, MISSING, Table, Values};
 
 pub use build::Unsatisfiable;
-pub use check::{Rule, Violation, rules, unchecked, violations};
+pub use check::{Rule, Scope, Violation, rules, unchecked, violations};
 pub use keep::{Drawn, Keeper, MOST_DRAWS};
 
 /// Version of a schema on disk.
@@ -148,8 +148,8 @@ impl ColumnSchema {
         Some((first / scale, last / scale))
     }
 
-    /// What it holds, for whoever reads it from a file.
-    fn holds(&self) -> Type {
+    /// What it holds, for whoever reads it from a file; the schema says what keys of other tables are.
+    fn holds(&self, schema: &Schema) -> Type {
         match self {
             Self::Key { .. } => Type::Key,
             Self::Number { decimals, .. } => Type::Number {
@@ -158,7 +158,9 @@ impl ColumnSchema {
             Self::Category { labels, .. } => Type::Category {
                 labels: labels.clone(),
             },
-            Self::Foreign { .. } => Type::Foreign,
+            Self::Foreign { table, column, .. } => Type::Foreign {
+                labels: schema.labels_of(table, column),
+            },
         }
     }
 
@@ -173,11 +175,11 @@ impl ColumnSchema {
 }
 
 impl TableSchema {
-    /// What its columns hold.
-    pub fn types(&self) -> Types {
+    /// What its columns hold; it is one of the schema's.
+    pub fn types(&self, schema: &Schema) -> Types {
         let columns = self.column.iter();
         columns
-            .map(|column| (column.name().to_owned(), column.holds()))
+            .map(|column| (column.name().to_owned(), column.holds(schema)))
             .collect()
     }
 
@@ -259,6 +261,26 @@ impl Schema {
             return Some(only);
         }
         self.table.iter().find(|table| table.name == name)
+    }
+
+    /// The labels of a column, which may itself have the keys of another; none where it has no labels.
+    fn labels_of(&self, table: &str, column: &str) -> Vec<String> {
+        let (mut table, mut column) = (table, column);
+        // A schema that was not checked may go in circles.
+        for _ in &self.table {
+            let of_name = self.table.iter().find(|of| of.name == table);
+            let mut columns = of_name.iter().flat_map(|of| &of.column);
+            match columns.find(|of| of.name() == column) {
+                Some(ColumnSchema::Category { labels, .. }) => return labels.clone(),
+                Some(ColumnSchema::Foreign {
+                    table: next,
+                    column: key,
+                    ..
+                }) => (table, column) = (next, key),
+                _ => break,
+            }
+        }
+        vec![]
     }
 
     /// Whether it can hold, whatever it says of numbers of rows.

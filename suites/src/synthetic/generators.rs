@@ -3,6 +3,8 @@
 //! A model of a table is learned once ([`super::workload::fit`]), can be kept as JSON, and makes row `i` of a seed at any time, in
 //! any process.
 
+#[cfg(test)]
+mod audits;
 pub mod copula;
 pub mod grammar;
 pub mod independent;
@@ -12,18 +14,21 @@ pub mod marginal;
 pub mod markov;
 pub mod mst;
 pub mod pictures;
+pub mod private;
 pub mod series;
 pub mod spectra;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::privacy::PrivacyError;
 use super::progress::Progress;
 use super::table::{Column, Table, TableError};
 use marginal::Marginal;
 
-/// Version of a model on disk: 3 where types of a file's columns are in it, 2 where a declared table is, and otherwise 1.
-pub const MODEL_SCHEMA: u32 = 3;
+/// Version of a model on disk: 4 where columns are private without pairs, 3 where types of a file's columns are in it, 2 where a declared table is,
+/// and otherwise 1.
+pub const MODEL_SCHEMA: u32 = 4;
 
 /// Why nothing can be learned.
 #[derive(Debug, thiserror::Error)]
@@ -45,17 +50,39 @@ pub enum Model {
     /// Columns with a Gaussian copula.
     Copula(copula::Copula),
     /// A tree of noisy marginals, differentially private.
-    Mst(mst::Mst),
+    Mst(private::Private),
+    /// Each column by itself, differentially private.
+    PrivateIndependent(private::Private),
 }
 
 impl Model {
     /// Its name, as commands and suites give it.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Independent(_) => "independent",
+            Self::Independent(_) | Self::PrivateIndependent(_) => "independent",
             Self::Copula(_) => "copula",
             Self::Mst(_) => "mst",
         }
+    }
+
+    /// What was paid for it, where it is private.
+    pub fn private(&self) -> Option<&private::Private> {
+        match self {
+            Self::Independent(_) | Self::Copula(_) => None,
+            Self::Mst(model) | Self::PrivateIndependent(model) => Some(model),
+        }
+    }
+
+    /// What its generator was told, by name; nothing where it takes nothing.
+    pub fn parameters(&self) -> Value {
+        let Some(private) = self.private() else {
+            return json!({});
+        };
+        let mut parameters = json!({"epsilon": private.epsilon, "delta": private.delta});
+        if let (Self::PrivateIndependent(_), Some(paid)) = (self, private.ledger.first()) {
+            parameters["mechanism"] = json!(paid.mechanism);
+        }
+        parameters
     }
 
     /// Whether its parts go together: a file may be damaged, or written by hand.
@@ -66,7 +93,7 @@ impl Model {
         match self {
             Self::Independent(model) => model.check(),
             Self::Copula(model) => model.check(),
-            Self::Mst(model) => model.check(),
+            Self::Mst(model) | Self::PrivateIndependent(model) => model.check(),
         }
     }
 
@@ -80,7 +107,7 @@ impl Model {
         match self {
             Self::Independent(model) => model.rows_at(seed, places),
             Self::Copula(model) => model.rows_at(seed, places),
-            Self::Mst(model) => model.rows_at(seed, places),
+            Self::Mst(model) | Self::PrivateIndependent(model) => model.rows_at(seed, places),
         }
     }
 }
@@ -109,16 +136,22 @@ fn check(columns: &[Named]) -> Result<(), String> {
     columns.iter().try_for_each(of_column)
 }
 
+/// Fails if there is nothing to learn from.
+fn ensure_rows(table: &Table) -> Result<(), TableError> {
+    if table.rows() > 0 {
+        return Ok(());
+    }
+    Err(TableError::Table(
+        "the table has no rows: nothing can be learned from it".into(),
+    ))
+}
+
 /// The marginals of a table's columns.
 ///
 /// # Errors
 /// If there is nothing to learn from.
 pub fn marginals(table: &Table, progress: &Progress) -> Result<Vec<Named>, TableError> {
-    if table.rows() == 0 {
-        return Err(TableError::Table(
-            "the table has no rows: nothing can be learned from it".into(),
-        ));
-    }
+    ensure_rows(table)?;
     progress.begin("distributions of columns", table.columns.len());
     let learn = |column: &Column| {
         let marginal = Marginal::learn(&column.values);

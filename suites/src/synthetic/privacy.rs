@@ -3,12 +3,13 @@
 //! Neighbouring data sets differ in one row that is there or not, unless a function says otherwise. What is released is
 //! made by the samplers of [`discrete`], which are exact: a sampler in floating point gives itself away by
 //! the values that it cannot give (I. Mironov, "On significance of the least significant bits for differential
-//! privacy", CCS 2012). [`audit`] shows from outside that a mechanism leaks no less than it must hide.
+//! privacy", CCS 2012). How much noise is enough says a [`mechanism`]. [`audit`] finds from outside how much a mechanism tells at least.
 
 pub mod accountant;
 pub mod audit;
 pub mod discrete;
 pub mod gaussian;
+pub mod mechanism;
 pub mod zcdp;
 
 use thiserror::Error;
@@ -36,23 +37,27 @@ pub enum PrivacyError {
     },
     /// There is not so much left.
     #[error(
-        "`{what}` costs rho {cost}, and of the budget of {budget} only {left} is left: nothing was measured"
+        "`{what}` costs {cost}, and of the budget of {budget} epsilon {spent} is spent: nothing was measured"
     )]
     Overspent {
         /// What was to be measured.
         what: String,
         /// Its cost.
-        cost: f64,
+        cost: String,
         /// The whole budget.
-        budget: f64,
-        /// What is left of it.
-        left: f64,
+        budget: String,
+        /// What is spent of it.
+        spent: f64,
     },
 }
 
 /// A delta that is below one over the number of rows of any table of less than a billion. It is the same for all: one that followed from
 /// a table would tell its neighbours apart.
 pub const USUAL_DELTA: f64 = 1e-9;
+
+/// The most that is taken for a guarantee at all: N. Ponomareva and others, "How to DP-fy ML: A Practical Guide to Machine Learning with
+/// Differential Privacy", Journal of Artificial Intelligence Research 77, 2023, section 5.2.
+pub const MOST_EPSILON: f64 = 10.0;
 
 /// What may be learned of any one row: the probability of an event changes by at most a factor `e^epsilon`, but for `delta`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,14 +93,21 @@ impl Budget {
     ///
     /// A mechanism that publishes one whole row at random is `(0, 1/n)`-private: C. Dwork, A. Roth, "The
     /// Algorithmic Foundations of Differential Privacy", 2014, section 2.3.
-    pub fn warning(&self, rows: u64) -> Option<String> {
+    pub fn warnings(&self, rows: u64) -> Vec<String> {
         let most = 1.0 / rows.max(1) as f64;
-        (self.delta > most).then(|| {
+        let of_delta = (self.delta > most).then(|| {
             format!(
                 "delta {} is above one over the number of rows: a mechanism that publishes a whole row would be private enough",
                 self.delta
             )
-        })
+        });
+        let of_epsilon = (self.epsilon > MOST_EPSILON).then(|| {
+            format!(
+                "epsilon {} is above {MOST_EPSILON}: what is published may be exp({}) times as likely with a row as without it, which promises nothing; 1 is usual",
+                self.epsilon, self.epsilon
+            )
+        });
+        of_epsilon.into_iter().chain(of_delta).collect()
     }
 }
 
@@ -131,11 +143,18 @@ mod tests {
     }
 
     #[test]
-    fn a_delta_above_one_row_is_warned_of() {
+    fn what_promises_nothing_is_warned_of() {
         let budget = Budget::new(1.0, 1e-3).unwrap();
-        assert!(budget.warning(100).is_none());
-        let words = budget.warning(100_000).unwrap();
+        assert!(budget.warnings(100).is_empty());
+        let words = budget.warnings(100_000).concat();
         assert!(words.contains("delta 0.001"), "{words}");
-        assert!(Budget::usual(1.0).unwrap().warning(999_999_999).is_none());
+        assert!(
+            Budget::usual(10.0)
+                .unwrap()
+                .warnings(999_999_999)
+                .is_empty()
+        );
+        let words = Budget::usual(1e9).unwrap().warnings(10).concat();
+        assert!(words.contains("epsilon 1000000000 is above 10"), "{words}");
     }
 }

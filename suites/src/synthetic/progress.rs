@@ -38,8 +38,10 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::Progress;
+    use crate::synthetic::privacy::Budget;
+    use crate::synthetic::privacy::mechanism::Mechanism;
     use crate::synthetic::table::census;
-    use crate::synthetic::workload::{GENERATORS, Noise, fit_declared};
+    use crate::synthetic::workload::{GENERATORS, Noise, Privacy, fit_declared};
 
     #[test]
     fn words_are_of_the_stage_that_goes_on() {
@@ -54,14 +56,24 @@ mod tests {
     #[test]
     fn every_generator_counts_its_last_stage_to_the_end() {
         let table = census::rows(1, 0, 60);
-        for (generator, last) in GENERATORS.into_iter().zip([
+        let last = |generator, mechanism| {
+            let progress = Progress::default();
+            let privacy = Privacy {
+                budget: Budget::usual(1.0).unwrap(),
+                mechanism,
+                noise: Noise::Seeded(1),
+            };
+            fit_declared(generator, &table, &[], &privacy, &progress).unwrap();
+            progress.words()
+        };
+        for (generator, words) in GENERATORS.into_iter().zip([
             "factor of the correlations",
             "distributions of columns, 15 of 15",
             "counts along the edges, 14 of 14",
         ]) {
-            let progress = Progress::default();
-            fit_declared(generator, &table, &[], None, Noise::Seeded(1), &progress).unwrap();
-            assert_eq!(progress.words(), last, "{generator}");
+            assert_eq!(last(generator, None), words, "{generator}");
         }
+        let private = last("independent", Some(Mechanism::Laplace));
+        assert_eq!(private, "counts of columns, 15 of 15");
     }
 }

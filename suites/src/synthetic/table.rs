@@ -9,6 +9,7 @@ pub mod census;
 pub mod csv;
 pub mod doubts;
 pub mod file;
+mod guard;
 pub mod jsonl;
 pub mod parquet;
 pub mod schema;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use assay_protocol::{Digest, Failure};
 use cells::Cells;
 use rayon::prelude::*;
-use schema::Types;
+use schema::{Types, Words};
 use thiserror::Error;
 
 /// What truth values are as texts.
@@ -301,17 +302,19 @@ impl Table {
         Ok(Self { columns })
     }
 
-    /// A table of a file's columns, as they are declared or else as what they mean.
+    /// A table of a file's columns, as they are declared or else as what they mean, and which texts of each stand for missing values.
     ///
     /// # Errors
     /// If two have one name, or if texts are not what is declared of them.
-    fn of_columns(columns: Vec<Cells>, types: &Types) -> Result<Self, TableError> {
+    fn of_columns(columns: Vec<Cells>, types: &Types) -> Result<(Self, Vec<Words>), TableError> {
         let columns = columns.into_par_iter().map(|column| {
             let name = column.name.clone();
-            let values = schema::read(types, column).map_err(TableError::Table)?;
-            Ok(Column { name, values })
+            let (values, words) = schema::read(types, column).map_err(TableError::Table)?;
+            Ok((Column { name, values }, words))
         });
-        Self::new(columns.collect::<Result<_, TableError>>()?)
+        let columns: Vec<_> = columns.collect::<Result<_, TableError>>()?;
+        let (columns, words) = columns.into_iter().unzip();
+        Ok((Self::new(columns)?, words))
     }
 
     /// One column of texts.
@@ -395,21 +398,24 @@ impl Table {
     }
 
     /// Another table's columns in the order, and with the category codes, of this one; categories that this one lacks
-    /// come behind.
+    /// come behind. Numbers beside texts are taken as what this one holds.
     ///
     /// # Errors
-    /// If a column is missing there, or holds something else.
+    /// If a column is missing there, or holds texts that are no numbers beside numbers of this one.
     pub fn align(&self, other: &Self) -> Result<Self, TableError> {
         let columns = self.columns.iter().map(|column| {
             let name = &column.name;
             let theirs = other.column(name).ok_or_else(|| {
-                TableError::Table(format!("column `{name}` is missing in the other table"))
-            })?;
-            let values = recoded(&column.values, &theirs.values).ok_or_else(|| {
                 TableError::Table(format!(
-                    "column `{name}` holds {} in one table and {} in the other: declare what it holds, or mend one",
-                    column.values.kind(),
-                    theirs.values.kind()
+                    "column `{name}` is missing in the other table: take it out of the real one, or make it"
+                ))
+            })?;
+            let values = recoded(&column.values, &theirs.values).map_err(|row| {
+                TableError::Table(format!(
+                    "column `{name}` holds numbers in one table and {} in the other, whose row {} has {:?}, which is no number: declare what it holds, or mend one",
+                    theirs.values.kind(),
+                    row + 1,
+                    theirs.values.text(row)
                 ))
             })?;
             Ok(Column {
@@ -420,6 +426,17 @@ impl Table {
         Ok(Self {
             columns: columns.collect::<Result<_, TableError>>()?,
         })
+    }
+
+    /// Names of columns of numbers that are of texts in another table, or the other way about: [`Table::align`] takes them as what this one holds.
+    pub fn recast(&self, other: &Self) -> Vec<String> {
+        let is_number = |column: &Column| matches!(column.values, Values::Number { .. });
+        let differs = |column: &&Column| {
+            let theirs = other.column(&column.name);
+            theirs.is_some_and(|theirs| is_number(theirs) != is_number(column))
+        };
+        let columns = self.columns.iter().filter(differs);
+        columns.map(|column| column.name.clone()).collect()
     }
 
     /// How many bytes its CSV form has, with the line of names.
@@ -474,11 +491,14 @@ impl Values {
     }
 }
 
-/// `theirs` with the codes of `ours`; `None` where they are of two kinds.
-fn recoded(ours: &Values, theirs: &Values) -> Option<Values> {
+/// `theirs` with the codes of `ours`.
+///
+/// # Errors
+/// The first row whose text is no number, where ours are such.
+fn recoded(ours: &Values, theirs: &Values) -> Result<Values, usize> {
     match (ours, theirs) {
-        (Values::Number { decimals, .. }, Values::Number { values, .. }) => Some(Values::Number {
-            values: values.clone(),
+        (Values::Number { decimals, .. }, _) => Ok(Values::Number {
+            values: as_numbers(theirs)?,
             decimals: *decimals,
         }),
         (Values::Category { labels, .. }, Values::Category { codes, labels: old }) => {
@@ -494,20 +514,36 @@ fn recoded(ours: &Values, theirs: &Values) -> Option<Values> {
                 })
                 .collect();
             let code = |code: &u32| new.get(*code as usize).copied().unwrap_or(MISSING);
-            Some(Values::Category {
+            Ok(Values::Category {
                 codes: codes.iter().map(code).collect(),
                 labels: Arc::new(all),
             })
         }
         // A key stays one in a table that is too short to show it.
-        (Values::Key { .. }, _) => Some(keys(theirs)),
+        (Values::Key { .. }, _) => Ok(keys(theirs)),
         // A column of digits whose sample happened to hold text, or the other way: as text both.
         (Values::Category { .. }, Values::Number { .. } | Values::Key { .. }) => {
             let texts = (0..theirs.len()).map(|row| theirs.text(row).into_owned());
             recoded(ours, &categories(texts))
         }
-        _ => None,
     }
+}
+
+/// Values as numbers, texts by what they spell.
+///
+/// # Errors
+/// The first row whose text is no number.
+fn as_numbers(values: &Values) -> Result<Vec<f64>, usize> {
+    if let Values::Number { values, .. } = values {
+        return Ok(values.clone());
+    }
+    let number = |row| {
+        if values.is_missing(row) {
+            return Ok(f64::NAN);
+        }
+        schema::number(&values.text(row)).ok_or(row)
+    };
+    (0..values.len()).map(number).collect()
 }
 
 /// The texts of a column as keys.

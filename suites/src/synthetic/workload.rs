@@ -1,114 +1,42 @@
 //! Generators as workloads: how fast they learn and make rows, with how good and how private the rows are.
 //!
-//! Both workloads learn the census-like table of `rows` rows ([`census`]), whose truth is known, with more or fewer of its columns. `synth-fit` times learning,
-//! `synth-rows` making as many rows again; either reports the scores of what came out once a round, outside the timed
-//! region, the resident memory at its most while it was timed, table and model included, and what was paid for privacy among its facts. A
-//! suite can demand any score (`require`, as `quality>=0.9, three_way<=0.1`; `quality`, a number, for short): where the rows do not reach it,
-//! verification fails. Rows held out, for those scores that need them, are those behind the rows that were learned.
+//! They learn the census-like table of `rows` rows ([`census`]), whose truth is known, with more or fewer of its columns. `synth-fit` times learning,
+//! `synth-rows` making as many rows again, and `synth-table` both in memory, of the first `rows` rows of any `table`, too: it is what other
+//! programs are measured beside. All report the scores of what came out once a round, outside the timed
+//! region, the resident memory at its most while it was timed, table and model included, and what was paid for privacy among its facts: `mst` is private
+//! always, `independent` where a `mechanism` is asked for. A suite can demand any score (`require`, as `quality>=0.9, three_way<=0.1`; `quality`, a
+//! number, for short): where the rows do not reach it, verification fails. Rows held out, for those scores that need them, are those behind
+//! the rows that were learned.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use assay_kernels::device;
 use assay_protocol::{
-    CaseSpec, Catalog, DeviceKind, DeviceSelector, Digest, Direction, Failure, Measured, Metric,
-    MetricKind, ParamValue, ParameterInfo, ParameterKind, Params, Prepared, TimingMode, Unit,
-    Verification, Work, Workload, WorkloadInfo,
+    CaseSpec, Catalog, DeviceSelector, Digest, Direction, Failure, Measured, Metric, MetricKind,
+    ParamValue, Prepared, Unit, Verification, Work, Workload, WorkloadInfo,
 };
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::declared::ColumnSchema;
-use super::generators::copula::Copula;
-use super::generators::independent::Independent;
-use super::generators::mst::Mst;
-use super::generators::{FitError, Model};
-use super::privacy::Budget;
+use super::generators::Model;
 use super::progress::Progress;
 use super::quality::constraints::Declared;
 use super::quality::copies;
 use super::quality::marginals;
-use super::quality::report::{Report, Scores, report_on, scores};
+use super::quality::report::{Report, SETS, Scores, report_on, scores};
 use super::quality::requirement::Requirement;
-use super::random::{Draws, Secret};
-use super::table::{Table, TableError, census};
+use super::table::{Table, TableError, census, file};
 use crate::memory;
 
-/// Names of the generators of tables, the first being the default.
-pub const GENERATORS: [&str; 3] = ["copula", "independent", "mst"];
-/// Random stream of the noise of a fit whose noise has a seed.
-const NOISE_STREAM: u64 = 9;
+mod fit;
+mod parameters;
+
+pub use fit::{GENERATORS, Noise, Privacy, fit, fit_declared};
+pub use parameters::{MOST_ROWS, check_parameters};
+use parameters::{check_rows, count, demands, generator, privacy};
+
 /// Sets of columns, and much else, are drawn under this seed when scores are taken.
 const SCORE_SEED: u64 = 1;
-
-/// Rows of a seed.
-pub const MOST_ROWS: u64 = 1 << 44;
-
-/// What such noise is worth.
-const SEEDED: &str = "the noise comes of a seed: who knows it can take it away";
-
-/// Where the noise of a private fit comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noise {
-    /// The operating system: what private data need.
-    Secret,
-    /// A seed: for benchmarks and tests, since who knows it can take the noise away.
-    Seeded(u64),
-}
-
-/// Learns a table by the generator of a name.
-///
-/// # Errors
-/// If there is no such generator, no row, or no budget that `mst` can spend.
-pub fn fit(
-    generator: &str,
-    table: &Table,
-    budget: Option<Budget>,
-    noise: Noise,
-) -> Result<Model, FitError> {
-    fit_declared(generator, table, &[], budget, noise, &Progress::default())
-}
-
-/// As [`fit`], where some columns are declared: `mst` then takes nothing from the table that the declaration says. `progress` says how
-/// far it is.
-///
-/// # Errors
-/// As [`fit`].
-pub fn fit_declared(
-    generator: &str,
-    table: &Table,
-    declared: &[ColumnSchema],
-    budget: Option<Budget>,
-    noise: Noise,
-    progress: &Progress,
-) -> Result<Model, FitError> {
-    match generator {
-        "independent" => Ok(Model::Independent(Independent::fit_telling(
-            table, progress,
-        )?)),
-        "copula" => Ok(Model::Copula(Copula::fit_telling(table, progress)?)),
-        "mst" => {
-            let budget = budget.map_or_else(|| Budget::usual(1.0), Ok)?;
-            let model = match noise {
-                Noise::Secret => {
-                    Mst::fit_declared(table, declared, budget, &mut Secret::default(), progress)?
-                }
-                Noise::Seeded(seed) => {
-                    let mut draws = Draws::of_row(seed, NOISE_STREAM, 0);
-                    let mut model =
-                        Mst::fit_declared(table, declared, budget, &mut draws, progress)?;
-                    model.caveats.push(SEEDED.into());
-                    model
-                }
-            };
-            Ok(Model::Mst(model))
-        }
-        other => Err(super::table::TableError::Table(format!(
-            "no generator is called `{other}`: there are {}",
-            GENERATORS.join(", ")
-        ))
-        .into()),
-    }
-}
 
 /// What is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,75 +45,27 @@ pub enum Synthesis {
     Fit,
     /// Making rows.
     Rows,
+    /// Both.
+    Table,
 }
 
 impl Synthesis {
+    /// All of them.
+    const ALL: [Self; 3] = [Self::Fit, Self::Rows, Self::Table];
+
     /// What suites call it.
     fn name(self) -> &'static str {
         match self {
             Self::Fit => "synth-fit",
             Self::Rows => "synth-rows",
+            Self::Table => "synth-table",
         }
     }
 }
 
 impl Catalog for Synthesis {
     fn info(&self) -> WorkloadInfo {
-        let summary = match self {
-            Self::Fit => "learns a census-like table of mixed columns",
-            Self::Rows => "makes rows of a census-like table that was learned",
-        };
-        let integer = |name: &str, default: Option<i64>| ParameterInfo {
-            name: name.into(),
-            kind: ParameterKind::Int,
-            default: default.map(ParamValue::Int),
-            minimum: Some(1),
-            choices: vec![],
-            devices: vec![],
-        };
-        let choices: Vec<ParamValue> = GENERATORS
-            .map(|name| ParamValue::Text(name.into()))
-            .to_vec();
-        let generator = ParameterInfo {
-            name: "generator".into(),
-            kind: ParameterKind::Text,
-            default: choices.first().cloned(),
-            minimum: None,
-            choices,
-            devices: vec![],
-        };
-        let require = ParameterInfo {
-            name: "require".into(),
-            kind: ParameterKind::Text,
-            default: Some(ParamValue::Text(String::new())),
-            minimum: None,
-            choices: vec![],
-            devices: vec![],
-        };
-        let float = |name: &str, default: f64| ParameterInfo {
-            name: name.into(),
-            kind: ParameterKind::Float,
-            default: Some(ParamValue::Float(default)),
-            minimum: None,
-            choices: vec![],
-            devices: vec![],
-        };
-        WorkloadInfo {
-            name: self.name().into(),
-            summary: summary.into(),
-            definition: 1,
-            parameters: vec![
-                integer("rows", None),
-                integer("columns", Some(census::COLUMNS as i64)),
-                generator,
-                float("epsilon", 1.0),
-                float("quality", 0.0),
-                require,
-                integer("threads", Some(1)),
-            ],
-            timing: vec![TimingMode::Hot],
-            devices: vec![DeviceKind::Cpu],
-        }
+        parameters::info(*self)
     }
 
     fn prepare(&self, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
@@ -198,6 +78,8 @@ impl Catalog for Synthesis {
 struct Scored {
     scores: Scores,
     exact_copies: f64,
+    /// Error of 3-way marginals, of the sets of columns that are asked for; absent where there are none.
+    three_way: Option<f64>,
     /// All scores, where more than these is demanded.
     report: Option<Arc<Report>>,
 }
@@ -205,12 +87,16 @@ struct Scored {
 struct Case {
     what: Synthesis,
     generator: String,
-    budget: Budget,
+    privacy: Privacy,
     /// What scores of the rows must reach.
     demands: Vec<Requirement>,
     seed: u64,
     pool: ThreadPool,
     table: Table,
+    /// Where they are those of a file, its rows behind the ones that are learned.
+    others: Option<Table>,
+    /// Sets of columns of more combinations are left out of the error of 3-way marginals.
+    most_cells: u64,
     prepared: Prepared,
     model: Option<Model>,
     made: Option<Table>,
@@ -222,55 +108,6 @@ struct Case {
     peak: Option<f64>,
 }
 
-/// Whether parameters of a workload are such as it takes, as far as their types and choices do not say: what a suite demands, within which
-/// budget. Asked when a suite is planned; of other workloads than these two there is nothing to be asked.
-///
-/// # Errors
-/// The parameter, and what is wrong with it.
-pub fn check_parameters(workload: &str, params: &Params) -> Result<(), String> {
-    if ![Synthesis::Fit, Synthesis::Rows]
-        .map(Synthesis::name)
-        .contains(&workload)
-    {
-        return Ok(());
-    }
-    let rows = params.get("rows").and_then(ParamValue::as_u64);
-    check_rows(rows.unwrap_or(1))?;
-    budget(params)?;
-    demands(params).map(drop)
-}
-
-fn check_rows(rows: u64) -> Result<(), String> {
-    if rows < MOST_ROWS {
-        return Ok(());
-    }
-    Err(format!(
-        "parameter `rows` is {rows}: expected fewer than 2^44, which is as many as a seed has"
-    ))
-}
-
-/// What may be spent on privacy. Manifests of before have no such parameter.
-fn budget(params: &Params) -> Result<Budget, String> {
-    let epsilon = params.get("epsilon").and_then(ParamValue::as_f64);
-    Budget::usual(epsilon.unwrap_or(1.0)).map_err(|error| format!("parameter `epsilon`: {error}"))
-}
-
-/// What a case demands of scores. Manifests of before have neither parameter.
-fn demands(params: &Params) -> Result<Vec<Requirement>, String> {
-    let text = params.get("require").map_or(Some(""), ParamValue::as_str);
-    let text = text.ok_or("parameter `require`: expected a text")?;
-    let mut demands = Requirement::parse_all(text)
-        .map_err(|what| format!("parameter `require`: {what}; several are separated by commas"))?;
-    let quality = params.get("quality").map_or(Some(0.0), ParamValue::as_f64);
-    let quality = quality
-        .filter(|quality| (0.0..=1.0).contains(quality))
-        .ok_or("parameter `quality`: expected a number from 0, for nothing demanded, to 1")?;
-    if quality > 0.0 {
-        demands.push(Requirement::at_least("quality", quality));
-    }
-    Ok(demands)
-}
-
 /// Fails if a table is larger than memory, or has more rows than a seed.
 fn check_size(rows: u64, columns: usize) -> Result<(), Failure> {
     /// Of a cell in the table, in what is made of it, and on the way there.
@@ -280,49 +117,57 @@ fn check_size(rows: u64, columns: usize) -> Result<(), Failure> {
     device::memory::ensure_fits(cells.saturating_mul(CELL_BYTES))
 }
 
-impl Case {
-    fn new(what: Synthesis, case: &CaseSpec) -> Result<Self, Failure> {
-        let count = |name: &str| {
-            let value = case
-                .params
-                .get(name)
-                .and_then(ParamValue::as_u64)
-                .filter(|n| *n >= 1);
-            value.ok_or_else(|| {
-                Failure::Failed(format!(
-                    "parameter `{name}`: expected an integer of at least 1"
-                ))
-            })
-        };
-        let (rows, threads) = (count("rows")?, count("threads")?);
+/// The table that is learned, and where it is that of a file the rows behind it.
+fn learned(case: &CaseSpec, rows: u64) -> Result<(Table, Option<Table>), Failure> {
+    let Some(path) = parameters::table(&case.params).map_err(Failure::Failed)? else {
         // Manifests of before have no such parameter.
         let columns = if case.params.contains_key("columns") {
-            count("columns")? as usize
+            count(case, "columns")? as usize
         } else {
             census::COLUMNS
         };
-        let generator = case
-            .params
-            .get("generator")
-            .and_then(ParamValue::as_str)
-            .unwrap_or(GENERATORS[0]);
-        let budget = budget(&case.params).map_err(Failure::Failed)?;
+        check_size(rows, columns)?;
+        return Ok((
+            census::households(case.seed.0, rows as usize, columns),
+            None,
+        ));
+    };
+    let all = file::read(&path)
+        .map_err(|error| Failure::Failed(format!("parameter `table`: {error}")))?;
+    if rows > all.rows() as u64 {
+        return Err(Failure::Failed(format!(
+            "parameter `rows` is {rows}: {} has {}",
+            path.display(),
+            all.rows()
+        )));
+    }
+    let rows = rows as usize;
+    let part = |places: std::ops::Range<usize>| all.select(&places.collect::<Vec<_>>());
+    Ok((part(0..rows), Some(part(rows..all.rows().min(2 * rows)))))
+}
+
+impl Case {
+    fn new(what: Synthesis, case: &CaseSpec) -> Result<Self, Failure> {
+        let (rows, threads) = (count(case, "rows")?, count(case, "threads")?);
+        let seed = case.seed.0;
+        let privacy = privacy(&case.params, seed).map_err(Failure::Failed)?;
         let demands = demands(&case.params).map_err(Failure::Failed)?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads as usize)
             .build()
             .map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?;
-        let seed = case.seed.0;
-        check_size(rows, columns)?;
-        let table = pool.install(|| census::households(seed, rows as usize, columns));
+        let (table, others) = pool.install(|| learned(case, rows))?;
+        let most_cells = case.params.get("most_cells").and_then(ParamValue::as_u64);
         let mut own = Self {
             what,
-            generator: generator.to_owned(),
-            budget,
+            generator: generator(&case.params).to_owned(),
+            privacy,
             demands,
             seed,
             pool,
             table,
+            others,
+            most_cells: most_cells.filter(|cells| *cells > 0).unwrap_or(u64::MAX),
             prepared: Prepared::default(),
             model: None,
             made: None,
@@ -337,9 +182,12 @@ impl Case {
     }
 
     fn fitted(&self) -> Result<Model, Failure> {
-        let noise = Noise::Seeded(self.seed);
-        self.pool
-            .install(|| fit(&self.generator, &self.table, Some(self.budget), noise))
+        self.fitted_on(&self.pool)
+    }
+
+    fn fitted_on(&self, pool: &ThreadPool) -> Result<Model, Failure> {
+        let (table, progress) = (&self.table, Progress::default());
+        pool.install(|| fit_declared(&self.generator, table, &[], &self.privacy, &progress))
             .map_err(|error| Failure::Failed(error.to_string()))
     }
 
@@ -355,7 +203,7 @@ impl Case {
             metric("quality", Unit::One, Direction::Higher),
             metric("exact_copies", Unit::One, Direction::Lower),
         ];
-        if marginals::has_sets::<3>(&self.table) {
+        if marginals::has_sets::<3>(&self.table, self.most_cells) {
             metrics.push(metric("three_way_error", Unit::One, Direction::Lower));
         }
         if self.is_watched {
@@ -363,16 +211,16 @@ impl Case {
         }
         let mut facts: BTreeMap<String, String> =
             [("generator".to_owned(), model.name().to_owned())].into();
-        if let Model::Mst(mst) = model {
+        if let Some(private) = model.private() {
             let spent = format!(
                 "epsilon {:.6} at delta {:.3e}, noise of the case's seed",
-                mst.epsilon, mst.delta
+                private.epsilon, private.delta
             );
             facts.insert("privacy".into(), spent);
-            let ledger = mst
+            let ledger = private
                 .ledger
                 .iter()
-                .map(|entry| format!("{}: {}, rho {:.3e}", entry.what, entry.mechanism, entry.rho));
+                .map(|entry| format!("{}: {}, {}", entry.what, entry.mechanism, entry.cost));
             facts.insert(
                 "privacy.ledger".into(),
                 ledger.collect::<Vec<_>>().join("; "),
@@ -382,7 +230,7 @@ impl Case {
             work: Work {
                 bytes: Some(match self.what {
                     Synthesis::Fit => self.table.csv_bytes(),
-                    Synthesis::Rows => self.rows(model).csv_bytes(),
+                    Synthesis::Rows | Synthesis::Table => self.rows(model).csv_bytes(),
                 }),
                 items: Some(rows),
                 formula: "items = rows that are learned or made, bytes = those of them as CSV"
@@ -424,34 +272,66 @@ impl Case {
 
     /// No more than what is shown and demanded: detection, utility and distances take longer than all else.
     fn score(&self, made: &Table) -> Result<Scored, TableError> {
+        let three_way =
+            marginals::error_of_small::<3>(&self.table, made, SETS, self.most_cells, SCORE_SEED);
         if self.demands.iter().all(|one| one.figure().is_of_scores()) {
             return Ok(Scored {
                 scores: scores(&self.table, made, SCORE_SEED),
                 exact_copies: copies::exact_copies(&self.table, made),
+                three_way,
                 report: None,
             });
         }
         let (rows, columns) = (self.table.rows(), self.table.columns.len());
-        // Row `i` of the census depends on seed and `i` alone: those behind the rows that were learned are others of the same.
-        let held_out = census::households_from(self.seed, rows as u64, rows, columns);
         let (table, others) = (census::declared(columns), BTreeMap::new());
-        let declared = Declared {
-            table: &table,
-            others: &others,
+        // Row `i` of the census depends on seed and `i` alone: those behind the rows that were learned are others of the same.
+        let (held_out, declared) = match &self.others {
+            Some(others) => (others.clone(), None),
+            None => (
+                census::households_from(self.seed, rows as u64, rows, columns),
+                Some(Declared {
+                    table: &table,
+                    others: &others,
+                }),
+            ),
         };
         let report = report_on(
             &DeviceSelector::CPU,
             &self.table,
-            Some(&held_out),
+            Some(&held_out).filter(|rows| rows.rows() > 0),
             made,
-            Some(declared),
+            declared,
             SCORE_SEED,
         )?;
         Ok(Scored {
             scores: report.scores,
             exact_copies: report.copies.exact_copies,
+            three_way,
             report: Some(Arc::new(report)),
         })
+    }
+
+    /// Whether one thread learns another model: 1 if it does.
+    fn relearned(&self, model: &Model) -> Result<usize, Failure> {
+        let alone = ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()
+            .map_err(|error| Failure::Failed(error.to_string()))?;
+        Ok(usize::from(self.fitted_on(&alone)? != *model))
+    }
+
+    /// How many rows come out otherwise when they are made from another row on.
+    fn remade(&self, model: &Model, made: &Table) -> usize {
+        let rows = made.rows();
+        let from = rows.div_ceil(3).min(rows - 1);
+        let again = model.rows(self.seed.wrapping_add(1), from as u64, rows - from);
+        let kept = made.select(&(from..rows).collect::<Vec<_>>());
+        let differs = |row: usize| {
+            let pairs = again.columns.iter().zip(&kept.columns);
+            let mut texts = pairs.map(|(a, b)| (a.values.text(row), b.values.text(row)));
+            texts.any(|(a, b)| a != b)
+        };
+        (0..rows - from).filter(|row| differs(*row)).count()
     }
 
     /// What is demanded of the scores and not reached, in words.
@@ -479,6 +359,11 @@ impl Workload for Case {
             match self.what {
                 Synthesis::Fit => self.model = Some(self.fitted()?),
                 Synthesis::Rows => self.made = self.model.as_ref().map(|model| self.rows(model)),
+                Synthesis::Table => {
+                    let model = self.fitted()?;
+                    self.made = Some(self.rows(&model));
+                    self.model = Some(model);
+                }
             }
         }
         Ok(Measured::default())
@@ -493,43 +378,22 @@ impl Workload for Case {
             .model
             .as_ref()
             .ok_or_else(|| Failure::Failed("nothing was sampled yet".into()))?;
-        let text = serde_json::to_vec(model).map_err(|error| Failure::Failed(error.to_string()))?;
+        let of_model = "whether one thread learns another model";
+        let of_rows = "rows that come out otherwise when made from another row on";
         let (different, detail, output) = match (self.what, &self.made) {
             (Synthesis::Fit, _) | (_, None) => {
-                let alone = ThreadPoolBuilder::new()
-                    .num_threads(1)
-                    .build()
-                    .map_err(|error| Failure::Failed(error.to_string()))?;
-                let noise = Noise::Seeded(self.seed);
-                let again =
-                    alone.install(|| fit(&self.generator, &self.table, Some(self.budget), noise));
-                let again = again.map_err(|error| Failure::Failed(error.to_string()))?;
-                (
-                    usize::from(again != *model),
-                    "whether one thread learns another model",
-                    Digest::of(text),
-                )
+                let text = serde_json::to_vec(model);
+                let text = text.map_err(|error| Failure::Failed(error.to_string()))?;
+                (self.relearned(model)?, of_model.into(), Digest::of(text))
             }
             (Synthesis::Rows, Some(made)) => {
-                let (rows, part) = (made.rows(), made.rows().div_ceil(3));
-                let seed = self.seed.wrapping_add(1);
-                let from = part.min(rows - 1);
-                let again = model.rows(seed, from as u64, rows - from);
-                let places: Vec<usize> = (from..rows).collect();
-                let kept = made.select(&places);
-                let differs = |row: usize| {
-                    again
-                        .columns
-                        .iter()
-                        .zip(&kept.columns)
-                        .any(|(a, b)| a.values.text(row) != b.values.text(row))
-                };
-                (
-                    (0..rows - from).filter(|row| differs(*row)).count(),
-                    "rows that come out otherwise when made from another row on",
-                    made.digest(),
-                )
+                (self.remade(model, made), of_rows.into(), made.digest())
             }
+            (Synthesis::Table, Some(made)) => (
+                self.relearned(model)? + self.remade(model, made),
+                format!("{of_model}, and {of_rows}"),
+                made.digest(),
+            ),
         };
         let missed = if different == 0 {
             self.missed()?
@@ -553,7 +417,7 @@ impl Workload for Case {
             error: Some(different as f64),
             tolerance: Some(0.0),
             output: Some(output),
-            detail: detail.into(),
+            detail,
         })
     }
 
@@ -565,9 +429,10 @@ impl Workload for Case {
             ("exact_copies".to_owned(), scored.exact_copies),
         ]
         .into();
-        if marginals::has_sets::<3>(&self.table) {
-            values.insert("three_way_error".to_owned(), scored.scores.three_way);
-        }
+        let three_way = scored
+            .three_way
+            .map(|error| ("three_way_error".to_owned(), error));
+        values.extend(three_way);
         values.extend(self.peak.map(|peak| ("peak_memory".to_owned(), peak)));
         Ok(values)
     }

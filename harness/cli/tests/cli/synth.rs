@@ -4,6 +4,7 @@ mod declared;
 mod demands;
 mod forms;
 mod items;
+mod peers;
 mod schemas;
 
 use std::collections::BTreeSet;
@@ -140,6 +141,8 @@ fn copies_are_told_of_wherever_they_lie_and_can_be_required_away() {
         ("exact_copies=0", "exact_copies<=VALUE"),
         ("overfit_protection=0.9", "--held-out"),
         ("quality=nan", "no number"),
+        ("quality>=2", "between 0 and 1"),
+        ("constraints<=-1", "between 0 and 1"),
     ] {
         place
             .assay(&format!(
@@ -180,7 +183,7 @@ fn scores_come_on_the_card_of_the_file_that_they_are_of() {
     assert_eq!(scores["exact_copies"]["bootstrap"], 1.0);
     assert!(scores["utility"]["independent"].is_number());
     assert!(scores["overfit_protection"]["value"].is_null());
-    assert!(found.get("privacy").unwrap().is_null());
+    assert_eq!(found["privacy"]["guarantee"], "none");
     // What was changed since, or has no card, gets none.
     place.write("all.csv", place.read("all.csv") + "20,clerk,1000\n");
     place
@@ -202,8 +205,94 @@ fn scores_come_on_the_card_of_the_file_that_they_are_of() {
             .exits(0)
             .says("the guarantee does not cover these scores");
     }
+    assert!(found["privacy"].get("caveats").is_none());
     let caveats = card("private.csv")["privacy"]["caveats"].to_string();
     assert_eq!(caveats.matches("does not cover these scores").count(), 1);
+}
+
+#[test]
+fn every_card_says_what_made_the_file_and_what_is_promised() {
+    let place = with_people();
+    place.write("corpus.txt", "the cat sat\nthe dog sat\n");
+    place.write("t.toml", "schema = 1\n[[table]]\nname = \"t\"\nrows = 5\ncolumn = [{ type = \"key\", name = \"id\" }]\n");
+    place.assay("synth fit people.csv -o copula.json").exits(0);
+    place
+        .assay("synth fit people.csv --generator mst --epsilon 2 -o mst.json")
+        .exits(0);
+    for (command, file, generator, parameters, promise) in [
+        (
+            "sample copula.json --rows 5 -o c.csv",
+            "c.csv",
+            "copula",
+            "{}",
+            "without differential privacy",
+        ),
+        (
+            "sample mst.json --rows 5 -o m.csv",
+            "m.csv",
+            "mst",
+            "epsilon",
+            "neighbours",
+        ),
+        (
+            "tables t.toml -o .",
+            "t.csv",
+            "tables",
+            "{}",
+            "nothing was learned",
+        ),
+        (
+            "census --rows 5 -o n.csv",
+            "n.csv",
+            "census",
+            "{}",
+            "nothing was learned",
+        ),
+        (
+            "make series --items 2 --set points=64 -o s.npy",
+            "s.npy",
+            "series",
+            "\"points\":64",
+            "nothing was learned",
+        ),
+        (
+            "make markov --items 2 -o b.txt",
+            "b.txt",
+            "markov",
+            "order",
+            "nothing was learned",
+        ),
+        (
+            "make markov --items 2 --corpus corpus.txt -o o.txt",
+            "o.txt",
+            "markov",
+            "order",
+            "come out as they are",
+        ),
+    ] {
+        place.assay(&format!("synth {command}")).exits(0);
+        let card: serde_json::Value =
+            serde_json::from_str(&place.read(&format!("{file}.card.json"))).unwrap();
+        assert_eq!(card["schema"], 2, "{command}");
+        assert_eq!(
+            (&card["file"], &card["generator"]),
+            (&file.into(), &generator.into())
+        );
+        assert!(
+            card["seed"].is_u64() && card.get("quality").is_some(),
+            "{card:#}"
+        );
+        assert!(
+            card["parameters"].to_string().contains(parameters),
+            "{card:#}"
+        );
+        let privacy = card["privacy"].to_string();
+        let is_private = card["privacy"]["guarantee"] == "differential";
+        assert!(
+            privacy.contains(promise) && is_private == (generator == "mst"),
+            "{privacy}"
+        );
+    }
 }
 
 #[test]
@@ -264,6 +353,114 @@ fn a_private_model_says_what_it_spent_and_what_it_does_not_cover() {
     place
         .assay("synth fit people.csv --generator copula --epsilon 1 -o x.json")
         .refuses(&["not private at all"]);
+}
+
+#[test]
+fn private_columns_keep_their_budget_by_the_mechanism_that_is_asked_for() {
+    let place = with_people();
+    let fit = |options: &str| {
+        place.assay(&format!(
+            "synth fit people.csv --generator independent {options} -o model.json"
+        ))
+    };
+    for (options, mechanism, delta) in [
+        ("--epsilon 0.9", "analytic-gaussian", 1e-9),
+        ("--mechanism laplace", "laplace", 0.0),
+        (
+            "--epsilon 0.9 --mechanism gaussian --delta 0.001",
+            "gaussian",
+            1e-3,
+        ),
+        (
+            "--epsilon 2 --mechanism discrete-gaussian",
+            "discrete-gaussian",
+            1e-9,
+        ),
+    ] {
+        fit(options)
+            .exits(0)
+            .says("in 1 measurement\n")
+            .says("public knowledge")
+            .says("independent of 400 rows");
+        let model = place.read("model.json");
+        assert!(model.starts_with("{\"schema\":4,"), "{model}");
+        assert!(
+            !model.contains("\"rows\"") && !model.contains("digest"),
+            "{options}"
+        );
+        place
+            .assay("synth sample model.json --rows 50 -o rows.csv")
+            .exits(0);
+        let card: serde_json::Value =
+            serde_json::from_str(&place.read("rows.csv.card.json")).unwrap();
+        assert_eq!(card["generator"], "independent");
+        let privacy = &card["privacy"];
+        assert_eq!(privacy["delta"], delta, "{options}");
+        let entry = &privacy["ledger"][0];
+        let words = entry["mechanism"].as_str().unwrap();
+        assert!(
+            words.contains(&format!("mechanism `{mechanism}`")),
+            "{words}"
+        );
+        assert_eq!(entry["rho"].is_null(), mechanism != "discrete-gaussian");
+    }
+    for (options, words) in [
+        (
+            "--epsilon 1 --mechanism gaussian",
+            "`analytic-gaussian` is for all",
+        ),
+        (
+            "--epsilon 1 --delta 1e-6 --mechanism laplace",
+            "no probability of more",
+        ),
+        ("--epsilon 1e-9", "more epsilon takes less noise"),
+        ("--noise-seed 3", "without --epsilon or --mechanism"),
+        ("--epsilon 1 --mechanism geometric", "geometric"),
+    ] {
+        fit(options).refuses(&[words]);
+    }
+    for generator in ["mst", "copula"] {
+        place
+            .assay(&format!(
+                "synth fit people.csv --generator {generator} --mechanism laplace -o x.json"
+            ))
+            .refuses(&["--mechanism", "`laplace` is of independent"]);
+    }
+}
+
+#[test]
+fn budgets_that_promise_nothing_or_leave_nothing_are_told_of_and_in_no_file() {
+    let place = with_people();
+    for (options, words) in [
+        ("mst --epsilon 1e9", "which promises nothing"),
+        ("independent --epsilon 1e9", "which promises nothing"),
+        (
+            "mst --epsilon 0.001",
+            "and the table 400 rows: next to nothing",
+        ),
+        (
+            "independent --epsilon 0.001 --mechanism laplace",
+            "and the table 400 rows",
+        ),
+    ] {
+        let fit = format!("synth fit people.csv --generator {options} -o model.json");
+        place.assay(&fit).exits(0).says(words);
+        place
+            .assay("synth sample model.json --rows 50 -o rows.csv")
+            .exits(0);
+        for file in ["model.json", "rows.csv.card.json"] {
+            let text = place.read(file);
+            assert!(
+                !text.contains("promises") && !text.contains("next to"),
+                "{options}: {text}"
+            );
+        }
+    }
+    place
+        .assay("synth fit people.csv --generator mst --epsilon 10 -o model.json")
+        .exits(0)
+        .lacks("promises")
+        .lacks("next to nothing");
 }
 
 #[test]

@@ -26,10 +26,21 @@ pub struct Violation {
 pub struct Rule {
     /// What.
     pub what: String,
-    /// Whether a row alone says if it holds in it: not so of what is to be unique.
-    pub is_of_row: bool,
+    /// What says whether it holds.
+    pub scope: Scope,
     /// The rows in which it does not, from 0 on, in ascending order.
     pub broken: Vec<usize>,
+}
+
+/// What says whether a rule holds in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The row alone.
+    Row,
+    /// The digits of a number: rows that are made have those that are declared, whatever was learned.
+    Digits,
+    /// All rows: what is to be unique.
+    Table,
 }
 
 /// What does not hold in some tables of a schema. Keys of a table that is not there are not looked at.
@@ -71,11 +82,11 @@ pub fn rules(
     let rows = table.rows();
     for column in &of_schema.column {
         let values = values(of_schema, table, column.name())?;
-        let mut note = |what: String, is_of_row, wrong: &dyn Fn(usize) -> bool| {
+        let mut note = |what: String, scope, wrong: &dyn Fn(usize) -> bool| {
             let broken = (0..rows).filter(|row| wrong(*row)).collect();
             rules.push(Rule {
                 what,
-                is_of_row,
+                scope,
                 broken,
             });
         };
@@ -110,7 +121,10 @@ fn of_constraint(
     table: &Table,
     constraint: &Constraint,
 ) -> Result<Rule, TableError> {
-    let is_of_row = !matches!(constraint, Constraint::Unique(_));
+    let scope = match constraint {
+        Constraint::Unique(_) => Scope::Table,
+        Constraint::Less(_) | Constraint::AtMost(_) => Scope::Row,
+    };
     let broken = match constraint {
         Constraint::Unique(name) => {
             let repeated = repeated(values(of_schema, table, name)?);
@@ -126,13 +140,13 @@ fn of_constraint(
     };
     Ok(Rule {
         what: words(constraint),
-        is_of_row,
+        scope,
         broken,
     })
 }
 
-/// What ought to hold, whether a row alone says so, and whether it does not hold in a row.
-type Note<'a> = dyn FnMut(String, bool, &dyn Fn(usize) -> bool) + 'a;
+/// What ought to hold, what says so, and whether it does not hold in a row.
+type Note<'a> = dyn FnMut(String, Scope, &dyn Fn(usize) -> bool) + 'a;
 
 fn of_column(
     column: &ColumnSchema,
@@ -145,8 +159,10 @@ fn of_column(
     match column {
         ColumnSchema::Key { .. } => {
             let repeated = repeated(values);
-            note(format!("`{name}` unique"), false, &|row| repeated[row]);
-            note(format!("`{name}` never missing"), true, &is_missing);
+            note(format!("`{name}` unique"), Scope::Table, &|row| {
+                repeated[row]
+            });
+            note(format!("`{name}` never missing"), Scope::Row, &is_missing);
             return Ok(());
         }
         ColumnSchema::Number {
@@ -161,17 +177,17 @@ fn of_column(
                     values.kind()
                 )));
             };
-            note(format!("`{name}` from {low} to {high}"), true, &|row| {
+            let what = format!("`{name}` from {low} to {high}");
+            note(what, Scope::Row, &|row| {
                 values[row] < *low || values[row] > *high
             });
             let what = format!("`{name}` of at most {decimals} digits behind the point");
-            note(what, true, &|row| !is_step(values[row], *decimals));
+            note(what, Scope::Digits, &|row| !is_step(values[row], *decimals));
         }
         ColumnSchema::Category { labels, .. } => {
             let strange = strange(values, labels);
-            note(format!("`{name}` one of its labels"), true, &|row| {
-                strange[row]
-            });
+            let what = format!("`{name}` one of its labels");
+            note(what, Scope::Row, &|row| strange[row]);
         }
         ColumnSchema::Foreign { table, column, .. } => {
             if let Some(other) = tables.get(table) {
@@ -183,12 +199,12 @@ fn of_column(
                     let text = values.text(row);
                     !text.is_empty() && !keys.contains(&text)
                 };
-                note(of_key(name, column, table), true, &is_lost);
+                note(of_key(name, column, table), Scope::Row, &is_lost);
             }
         }
     }
     if column.missing() <= 0.0 {
-        note(format!("`{name}` never missing"), true, &is_missing);
+        note(format!("`{name}` never missing"), Scope::Row, &is_missing);
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 
-use super::{Cell, ColumnSchema, Constraint, Maker, SCHEMA, Schema, TableSchema, rules};
+use super::{Cell, ColumnSchema, Constraint, Maker, SCHEMA, Schema, Scope, TableSchema, rules};
 use crate::synthetic::generators::{Model, places};
 use crate::synthetic::random::{Bits as _, Draws};
 use crate::synthetic::table::{Column, Table, TableError, Values, keys};
@@ -141,7 +141,7 @@ impl<'a> Keeper<'a> {
     /// The rows that break what a row alone tells.
     fn broken(&self, made: &Table) -> Result<Vec<usize>, TableError> {
         let rules = rules(&self.table, made, &[].into())?;
-        let of_rows = rules.into_iter().filter(|rule| rule.is_of_row);
+        let of_rows = rules.into_iter().filter(|rule| rule.scope != Scope::Table);
         let mut broken: Vec<usize> = of_rows.flat_map(|rule| rule.broken).collect();
         broken.sort_unstable();
         broken.dedup();
@@ -197,7 +197,7 @@ mod tests {
     use crate::synthetic::privacy::Budget;
     use crate::synthetic::progress::Progress;
     use crate::synthetic::table::{categories, census, table_of};
-    use crate::synthetic::workload::{GENERATORS, Noise, fit_declared};
+    use crate::synthetic::workload::{GENERATORS, Noise, Privacy, fit_declared};
 
     /// Two columns of which the first is the lesser one, by little: no generator finds that.
     fn close(rows: u32) -> Table {
@@ -232,32 +232,22 @@ mod tests {
         .unwrap()
     }
 
-    fn fitted(
-        generator: &str,
-        table: &Table,
-        declared: &[ColumnSchema],
-        budget: Option<Budget>,
-    ) -> Model {
-        let progress = Progress::default();
-        fit_declared(
-            generator,
-            table,
-            declared,
-            budget,
-            Noise::Seeded(1),
-            &progress,
-        )
-        .unwrap()
+    fn fitted(generator: &str, table: &Table, declared: &[ColumnSchema], epsilon: f64) -> Model {
+        let privacy = Privacy {
+            budget: Budget::new(epsilon, 1e-6).unwrap(),
+            mechanism: None,
+            noise: Noise::Seeded(1),
+        };
+        fit_declared(generator, table, declared, &privacy, &Progress::default()).unwrap()
     }
 
     #[test]
     fn rows_of_every_generator_keep_to_what_is_declared_whoever_makes_them() {
         let (real, declared) = (close(2000), declared());
-        let budget = Some(Budget::new(20.0, 1e-6).unwrap());
         for generator in GENERATORS {
             let learned = declared.learnable(&real);
             let columns = &declared.column;
-            let model = fitted(generator, &learned, columns, budget);
+            let model = fitted(generator, &learned, columns, 20.0);
             let keeper = Keeper::new(&model, &declared, 5000).unwrap();
             let (all, drawn) = keeper.rows(7, 0, 3000).unwrap();
             let broken = rules(&declared, &all, &[].into()).unwrap();
@@ -285,7 +275,7 @@ mod tests {
     fn what_keeps_to_nothing_comes_out_as_it_is_drawn_and_is_counted() {
         let mut declared = declared();
         let real = close(200);
-        let model = fitted("independent", &declared.learnable(&real), &[], None);
+        let model = fitted("independent", &declared.learnable(&real), &[], 1.0);
         // No row has the one label that there is.
         let other = json!({"type": "category", "name": "kind", "labels": ["d"]});
         declared.column[3] = serde_json::from_value(other).unwrap();
@@ -305,7 +295,7 @@ mod tests {
     #[test]
     fn too_many_rows_and_other_columns_are_refused() {
         let declared = declared();
-        let model = |table: &Table| fitted("copula", table, &[], None);
+        let model = |table: &Table| fitted("copula", table, &[], 1.0);
         let own = model(&declared.learnable(&close(100)));
         let error = Keeper::new(&own, &declared, 10_001).err().unwrap();
         assert!(

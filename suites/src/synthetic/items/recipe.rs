@@ -82,6 +82,15 @@ impl Recipe {
         }
     }
 
+    /// Its parameters, with the usual values of those that were not given.
+    ///
+    /// # Panics
+    /// Never: a recipe is a name and an object.
+    pub fn parameters(&self) -> Value {
+        let named = serde_json::to_value(self).expect("names and numbers");
+        named[self.name()].clone()
+    }
+
     /// What makes its items. `corpus` is what a chain learns, a text in each line; without it, the built-in grammar.
     ///
     /// # Errors
@@ -123,6 +132,8 @@ mod tests {
         for name in NAMES {
             let recipe = Recipe::of(name, Map::new()).unwrap();
             assert_eq!(recipe.name(), name);
+            let parameters = recipe.parameters().as_object().unwrap().clone();
+            assert_eq!(Recipe::of(name, parameters).unwrap(), recipe, "{name}");
             let maker = recipe.build(None).unwrap();
             let of_threads = |threads| {
                 let pool = rayon::ThreadPoolBuilder::new()

@@ -1,10 +1,9 @@
-//! An audit from outside: a lower bound on epsilon, by telling two neighbouring data sets apart.
+//! An audit from outside: lower bounds on what a mechanism costs, by telling two neighbouring data sets apart.
 //!
-//! A mechanism is run many times on each of two neighbours, and an event is counted. If it is `(epsilon,
-//! delta)`-private, then `p <= exp(epsilon) q + delta` for the event's probabilities `p` and `q`; from confidence
-//! limits on both follows a lower bound on epsilon. One that lies above what a mechanism claims
-//! refutes it; one below proves nothing. Source: M. Jagielski, J. Ullman, A. Oprea, "Auditing Differentially Private
-//! Machine Learning: How Private is Private SGD?", `NeurIPS` 2020, section 3.
+//! A mechanism is run many times on each of two neighbours, and an event is counted. Whatever bound holds for the mechanism holds for the
+//! event's probabilities; from confidence limits on both follows a lower bound on epsilon, or on rho. One that lies above
+//! what a mechanism claims refutes it; one below proves nothing. Source: M. Jagielski, J. Ullman, A. Oprea, "Auditing Differentially
+//! Private Machine Learning: How Private is Private SGD?", `NeurIPS` 2020, section 3.
 
 use statrs::distribution::{Beta, ContinuousCDF as _};
 
@@ -17,17 +16,49 @@ pub struct Count {
     pub trials: u64,
 }
 
-/// The bound on epsilon that these counts prove with probability `confidence`, at least 0.
+/// The bound on epsilon that these counts prove with probability `confidence`, at least 0: `p <= exp(epsilon) q + delta` holds for the
+/// event's probabilities.
 ///
 /// `here` counts the event on the data set where it is more frequent, `there` on its neighbour.
 pub fn epsilon_at_least(here: Count, there: Count, delta: f64, confidence: f64) -> f64 {
-    // Each limit may fail half as often.
-    let miss = (1.0 - confidence) / 2.0;
-    let (p, q) = (lower(here, miss), upper(there, miss));
+    let (p, q) = limits(here, there, confidence);
     if p <= delta || q <= 0.0 {
         return 0.0;
     }
     ((p - delta) / q).ln().max(0.0)
+}
+
+/// The bound on rho of zero-concentrated privacy that these counts prove with probability `confidence`, at least 0.
+///
+/// Rényi divergences of any order `a` are at most `a rho` (M. Bun, T. Steinke, "Concentrated Differential Privacy", TCC 2016,
+/// definition 1.1), and no more between an event's probabilities than between what the event is of: `(ln (p^a q^(1-a) + (1-p)^a (1-q)^(1-a)) / (a - 1)`,
+/// for `a = 1` that of Kullback and Leibler.
+pub fn rho_at_least(here: Count, there: Count, confidence: f64) -> f64 {
+    /// Orders that are tried: frequent events prove most by low ones, rare events by higher ones.
+    const ORDERS: [f64; 7] = [1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 16.0];
+    let (p, q) = limits(here, there, confidence);
+    if p <= q {
+        return 0.0;
+    }
+    let of_order = |order: f64| divergence(p, q, order) / order;
+    ORDERS.map(of_order).into_iter().fold(0.0, f64::max)
+}
+
+/// Rényi's divergence of an order between an event of probability `p` and one of `q`; 0 is no probability of `q`, and 1 none.
+fn divergence(p: f64, q: f64, order: f64) -> f64 {
+    if (order - 1.0).abs() < 1e-9 {
+        let part = |p: f64, q: f64| if p > 0.0 { p * (p / q).ln() } else { 0.0 };
+        return part(p, q) + part(1.0 - p, 1.0 - q);
+    }
+    let part = |p: f64, q: f64| p.powf(order) * q.powf(1.0 - order);
+    (part(p, q) + part(1.0 - p, 1.0 - q)).ln() / (order - 1.0)
+}
+
+/// A lower limit of the one probability and an upper limit of the other, which hold together with probability `confidence`.
+fn limits(here: Count, there: Count, confidence: f64) -> (f64, f64) {
+    // Each may fail half as often.
+    let miss = (1.0 - confidence) / 2.0;
+    (lower(here, miss), upper(there, miss))
 }
 
 /// Lower limit of a probability that fails with probability `miss`: C. Clopper, E. Pearson, Biometrika 26, 1934.
@@ -49,13 +80,12 @@ fn quantile(a: f64, b: f64, p: f64) -> Option<f64> {
 mod tests {
     use super::super::super::random::Draws;
     use super::super::discrete::{Rational, gaussian, laplace};
-    use super::super::{Budget, zcdp};
-    use super::{Count, epsilon_at_least};
+    use super::{Count, divergence, epsilon_at_least, rho_at_least};
 
     const TRIALS: u64 = 20_000;
 
-    /// Audits noise on a count that is 1 on one data set and 0 on its neighbour.
-    fn audit(delta: f64, threshold: i64, mut noise: impl FnMut(&mut Draws) -> i64) -> f64 {
+    /// How often noise on a count, which is 1 on one data set and 0 on its neighbour, reaches a threshold.
+    fn counts(threshold: i64, mut noise: impl FnMut(&mut Draws) -> i64) -> (Count, Count) {
         let mut draws = Draws::of_row(17, 0, 0);
         let mut count = |value| {
             let hits = (0..TRIALS).filter(|_| value + noise(&mut draws) >= threshold);
@@ -64,29 +94,52 @@ mod tests {
                 trials: TRIALS,
             }
         };
-        let (here, there) = (count(1), count(0));
-        epsilon_at_least(here, there, delta, 0.999)
+        (count(1), count(0))
+    }
+
+    fn scale(value: f64) -> Rational {
+        Rational::at_least(value).unwrap()
     }
 
     #[test]
-    fn sound_mechanisms_are_not_refuted_and_broken_ones_are() {
-        // Scale 1 for sensitivity 1: epsilon is exactly 1.
-        let proved = audit(0.0, 1, |draws| laplace(draws, 1));
-        assert!(proved <= 1.0 && proved > 0.85, "{proved}");
-        // The same claim over half the noise that it needs: scale 1 where sensitivity 2 asks for 2.
-        let broken = audit(0.0, 1, |draws| laplace(draws, 2) / 2);
-        assert!(broken > 1.0, "{broken}");
-
-        let budget = Budget::new(1.0, 1e-3).unwrap();
-        let variance = zcdp::variance_for(zcdp::rho(budget), 1.0);
-        let noise = |variance: f64| {
-            let exact = Rational::at_least(variance).unwrap();
-            move |draws: &mut Draws| gaussian(draws, exact)
+    fn sound_noise_is_not_refuted_and_less_is() {
+        let laplace_of = |of: f64| {
+            let (here, there) = counts(1, |draws| laplace(draws, scale(of)));
+            epsilon_at_least(here, there, 0.0, 0.999)
         };
-        let proved = audit(1e-3, 4, noise(variance));
-        assert!(proved <= 1.0 && proved > 0.1, "{proved}");
-        // A quarter of the standard deviation: what forgetting a factor does.
-        assert!(audit(1e-3, 2, noise(variance / 16.0)) > 1.0);
+        // Scale 1 for sensitivity 1: epsilon is exactly 1.
+        let proved = laplace_of(1.0);
+        assert!(proved <= 1.0 && proved > 0.85, "{proved}");
+        assert!(laplace_of(0.5) > 1.0);
+        let gaussian_of = |of: f64| {
+            let (here, there) = counts(2, |draws| gaussian(draws, scale(of)));
+            rho_at_least(here, there, 0.999)
+        };
+        // Variance 1 for sensitivity 1: rho is 1/2.
+        let proved = gaussian_of(1.0);
+        assert!(proved <= 0.5 && proved > 0.25, "{proved}");
+        assert!(gaussian_of(0.25) > 0.5);
+    }
+
+    #[test]
+    fn divergences_are_those_of_their_orders() {
+        // .6 ln 3 + .4 ln .5, ln(.6^2 / .2 + .4^2 / .8), and ln(.6^3 / .2^2 + .4^3 / .8^2) / 2.
+        for (order, expected) in [
+            (1.0, 0.381_908_501_0),
+            (2.0, std::f64::consts::LN_2),
+            (3.0, 0.852_374_046_1),
+        ] {
+            let found = divergence(0.6, 0.2, order);
+            assert!((found - expected).abs() < 1e-8, "{order}: {found}");
+        }
+        // Of a Gaussian event no more than rho is found, however rare it is.
+        for threshold in [-2.0, 0.0, 0.5, 2.0, 4.0] {
+            let above = |mean: f64| crate::synthetic::privacy::gaussian::below(mean - threshold);
+            for order in [1.0, 1.5, 3.0, 16.0] {
+                let rho = divergence(above(1.0), above(0.0), order) / order;
+                assert!(rho > 0.0 && rho < 0.5, "{threshold} {order}: {rho}");
+            }
+        }
     }
 
     #[test]
@@ -99,8 +152,11 @@ mod tests {
             hits: 100,
             trials: 100,
         };
-        assert!(epsilon_at_least(none, none, 0.0, 0.95) < 1e-300);
-        assert!(epsilon_at_least(all, all, 0.0, 0.95) < 1e-300);
+        for (here, there) in [(none, none), (all, all), (none, all)] {
+            assert!(epsilon_at_least(here, there, 0.0, 0.95) < 1e-300);
+            assert!(rho_at_least(here, there, 0.95) < 1e-300);
+        }
         assert!(epsilon_at_least(all, none, 1e-5, 0.95) > 2.0);
+        assert!(rho_at_least(all, none, 0.95) > 2.0);
     }
 }

@@ -6,6 +6,30 @@
 use super::super::random::Bits;
 use super::PrivacyError;
 
+/// What is drawn where data are private: of bits as it should be, and in audits of whole fits with a fault.
+pub trait Sampler {
+    /// [`laplace`].
+    fn laplace(&mut self, scale: Rational) -> i64;
+    /// [`gaussian`].
+    fn gaussian(&mut self, variance: Rational) -> i64;
+    /// [`choose`].
+    fn choose(&mut self, scores: &[i64], epsilon: f64) -> usize;
+}
+
+impl<B: Bits> Sampler for B {
+    fn laplace(&mut self, scale: Rational) -> i64 {
+        laplace(self, scale)
+    }
+
+    fn gaussian(&mut self, variance: Rational) -> i64 {
+        gaussian(self, variance)
+    }
+
+    fn choose(&mut self, scores: &[i64], epsilon: f64) -> usize {
+        choose(self, scores, epsilon)
+    }
+}
+
 /// A positive rational number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rational {
@@ -15,15 +39,15 @@ pub struct Rational {
 
 /// Fraction bits of a scale: it is rounded up to a multiple of 2^-8, so never to less noise.
 const FRACTION: u64 = 1 << 8;
-/// Largest squared scale: beyond it the products below would not fit into 128 bits.
-const MOST: f64 = (1_u64 << 40) as f64;
+/// Largest scale or variance: beyond it the products below would not fit into 128 bits.
+pub const MOST: f64 = (1_u64 << 40) as f64;
 
 impl Rational {
-    /// The least multiple of 2^-8 that is at least `value`.
+    /// The least multiple of 2^-8 that is at least `value`: the scale of Laplace noise, or the variance of Gaussian noise.
     pub fn at_least(value: f64) -> Result<Self, PrivacyError> {
         if !(value > 0.0 && value <= MOST) {
             return Err(PrivacyError::Parameter {
-                name: "the squared scale of noise",
+                name: "the size of noise",
                 value,
                 expected: "a number above 0 and at most 2^40; more epsilon takes less noise",
             });
@@ -32,6 +56,13 @@ impl Rational {
             numerator: (value * FRACTION as f64).ceil() as u64,
             denominator: FRACTION,
         })
+    }
+
+    fn whole(value: u64) -> Self {
+        Self {
+            numerator: value,
+            denominator: 1,
+        }
     }
 
     /// As a number.
@@ -70,23 +101,21 @@ fn decays_within_one(bits: &mut impl Bits, above: u128, of: u128) -> bool {
     k % 2 == 1
 }
 
-/// A number with probability proportional to `exp(-|x| / scale)`: algorithm 2 with `s = 1`.
+/// A number with probability proportional to `exp(-|x| / scale)`: algorithm 2, the two-sided geometric distribution.
 ///
-/// Added to an integer of sensitivity `d`, it is `d / scale`-differentially private.
-///
-/// # Panics
-/// If `scale` is 0.
-pub fn laplace(bits: &mut impl Bits, scale: u64) -> i64 {
+/// Added to integers of sensitivity `d` in the 1-norm, it is `d / scale`-differentially private.
+pub fn laplace(bits: &mut impl Bits, scale: Rational) -> i64 {
+    let (t, s) = (scale.numerator, scale.denominator);
     loop {
-        let rest = bits.below(scale);
-        if !decays(bits, rest.into(), scale.into()) {
+        let rest = bits.below(t);
+        if !decays(bits, rest.into(), t.into()) {
             continue;
         }
         let mut whole = 0_u64;
         while decays_within_one(bits, 1, 1) {
             whole += 1;
         }
-        let magnitude = (rest + scale * whole).cast_signed();
+        let magnitude = ((rest + t * whole) / s).cast_signed();
         let is_negative = bits.below(2) == 1;
         // Zero has one sign.
         match (is_negative, magnitude) {
@@ -105,9 +134,10 @@ pub fn gaussian(bits: &mut impl Bits, variance: Rational) -> i64 {
         u128::from(variance.numerator),
         u128::from(variance.denominator),
     );
-    let t = u128::from((variance.numerator / variance.denominator).isqrt()) + 1;
+    let whole = (variance.numerator / variance.denominator).isqrt() + 1;
+    let t = u128::from(whole);
     loop {
-        let x = laplace(bits, t as u64);
+        let x = laplace(bits, Rational::whole(whole));
         // (|x| - n / (d t))^2 / (2 n / d), with both sides multiplied by d t^2 d.
         let distance = (u128::from(x.unsigned_abs()) * d * t).abs_diff(n);
         let (above, of) = (distance.checked_mul(distance), 2 * n * d * t * t);
@@ -190,14 +220,20 @@ mod tests {
 
     #[test]
     fn laplace_noise_is_distributed_as_it_should() {
-        let mut draws = Draws::of_row(5, 0, 0);
-        let (counts, expected) =
-            histogram(10, || laplace(&mut draws, 3), |x| (-x.abs() / 3.0).exp());
-        // 20 degrees of freedom exceed 45.3 once in a thousand; the draws are fixed.
-        assert!(
-            chi_square(&counts, &expected) < 45.3,
-            "{counts:?} {expected:?}"
-        );
+        for scale in [0.4, 3.0, 4.3] {
+            let exact = Rational::at_least(scale).unwrap();
+            let mut draws = Draws::of_row(5, 0, 0);
+            let (counts, expected) = histogram(
+                1 + (2.5 * scale) as i64,
+                || laplace(&mut draws, exact),
+                |x| (-x.abs() / exact.value()).exp(),
+            );
+            // 22 degrees of freedom exceed 48.3 once in a thousand; the draws are fixed.
+            assert!(
+                chi_square(&counts, &expected) < 48.3,
+                "{scale}: {counts:?} {expected:?}"
+            );
+        }
     }
 
     #[test]

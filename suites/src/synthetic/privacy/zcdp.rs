@@ -45,8 +45,12 @@ pub fn delta(rho: f64, epsilon: f64) -> f64 {
     while slope(high) < 0.0 {
         high *= 2.0;
     }
-    for _ in 0..200 {
+    loop {
         let middle = f64::midpoint(low, high);
+        // None lies between.
+        if middle <= low || middle >= high {
+            break;
+        }
         if slope(middle) < 0.0 {
             low = middle;
         } else {

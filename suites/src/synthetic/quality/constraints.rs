@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::synthetic::declared::{Rule, TableSchema, rules, unchecked};
+use crate::synthetic::declared::{Rule, Scope, TableSchema, rules, unchecked};
 use crate::synthetic::table::{Table, TableError};
 
 /// What a table is declared to keep to.
@@ -93,7 +93,7 @@ fn again(of_table: &[Rule], rows: usize, drawn: &[usize]) -> Vec<Rule> {
 }
 
 fn without_unique(mut rule: Rule) -> Rule {
-    if !rule.is_of_row {
+    if rule.scope == Scope::Table {
         rule.broken.clear();
     }
     rule

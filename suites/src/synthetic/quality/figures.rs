@@ -19,6 +19,8 @@ pub struct Figure {
     pub meaning: &'static str,
     /// Whether more is better, so that to reach a value is to have at least that.
     pub is_better_high: bool,
+    /// The least and the largest value that it can have.
+    pub range: [f64; 2],
     values: Values,
 }
 
@@ -38,8 +40,14 @@ impl Figure {
             name,
             meaning,
             is_better_high: true,
+            range: [0.0, 1.0],
             values,
         }
+    }
+
+    const fn without_most(mut self) -> Self {
+        self.range[1] = f64::INFINITY;
+        self
     }
 
     const fn better_low(mut self) -> Self {
@@ -148,7 +156,8 @@ pub static FIGURES: [Figure; 14] = [
         "How far it tells them apart, over what chance makes of rows drawn from the real ones; 1 is best",
         Values::Detection(|d| d.pmse_ratio),
     )
-    .better_low(),
+    .better_low()
+    .without_most(),
     Figure::new(
         "utility",
         "How much of what real rows teach of a column is learned from these, mean of columns; 1 is best",
@@ -258,6 +267,9 @@ mod tests {
                 "{}: {values:?}",
                 figure.name
             );
+            let [low, high] = figure.range;
+            let is_within = |value: &f64| (low..=high).contains(value);
+            assert!(values.iter().flatten().all(is_within), "{values:?}");
             let [value, bootstrap, independent] = values;
             let on_card = card[figure.name];
             assert_eq!(

@@ -21,6 +21,18 @@ pub fn error<const K: usize>(
     most: usize,
     seed: u64,
 ) -> Option<f64> {
+    error_of_small::<K>(real, synthetic, most, u64::MAX, seed)
+}
+
+/// As [`error`], without those sets whose columns' values, as they occur in the real table, make more than `most_cells` combinations. So
+/// has it `private-pgm` (its `max_cells`), which takes all values of a domain, though. `None` where no set is left, too.
+pub fn error_of_small<const K: usize>(
+    real: &Table,
+    synthetic: &Table,
+    most: usize,
+    most_cells: u64,
+    seed: u64,
+) -> Option<f64> {
     let columns: Vec<[Vec<u32>; 2]> = real
         .columns
         .iter()
@@ -30,7 +42,12 @@ pub fn error<const K: usize>(
     if columns.len() < K || real.rows() == 0 || synthetic.rows() == 0 {
         return None;
     }
-    let sets: Vec<[usize; K]> = sets(columns.len(), most, seed);
+    let different = columns.iter().map(|[real, _]| different(real));
+    let cells: Vec<u64> = different.collect();
+    let sets: Vec<[usize; K]> = small(sets(columns.len(), most, seed), &cells, most_cells);
+    if sets.is_empty() {
+        return None;
+    }
     let distance = |set: &[usize; K]| {
         let of = |table: usize| shares(set.map(|column| columns[column][table].as_slice()));
         let (a, b) = (of(0), of(1));
@@ -65,11 +82,37 @@ fn shares<const K: usize>(columns: [&[u32]; K]) -> HashMap<[u32; K], f64> {
     counts
 }
 
-/// Whether a table has `K` columns whose values can be counted: keys cannot.
-pub fn has_sets<const K: usize>(table: &Table) -> bool {
-    let is_key = |values: &Values| matches!(values, Values::Key { .. });
-    let counted = table.columns.iter().filter(|one| !is_key(&one.values));
-    counted.count() >= K && table.rows() > 0
+/// How many codes differ.
+fn different(codes: &[u32]) -> u64 {
+    codes.iter().collect::<HashSet<_>>().len() as u64
+}
+
+/// Sets of columns of so many different values each that make no more than so many combinations.
+fn small<const K: usize>(
+    mut sets: Vec<[usize; K]>,
+    different: &[u64],
+    most_cells: u64,
+) -> Vec<[usize; K]> {
+    sets.retain(|set| {
+        let cells = set.iter().fold(1_u64, |cells, column| {
+            cells.saturating_mul(different[*column])
+        });
+        cells <= most_cells
+    });
+    sets
+}
+
+/// Whether [`error_of_small`] finds sets of `K` columns in a table.
+pub fn has_sets<const K: usize>(table: &Table, most_cells: u64) -> bool {
+    let levels = table.columns.iter().filter_map(|column| {
+        let [levels, _] = levels(&column.values, &column.values)?;
+        Some(different(&levels))
+    });
+    let mut different: Vec<u64> = levels.collect();
+    different.sort_unstable();
+    let least = different.iter().take(K);
+    let cells = least.fold(1_u64, |cells, levels| cells.saturating_mul(*levels));
+    different.len() >= K && table.rows() > 0 && cells <= most_cells
 }
 
 /// The levels of a column in both tables; `None` of keys.
@@ -149,7 +192,7 @@ fn all_sets<const K: usize>(n: usize) -> Vec<[usize; K]> {
 #[cfg(test)]
 mod tests {
     use super::{error, sets};
-    use crate::synthetic::table::{Column, Table, categories, census};
+    use crate::synthetic::table::{Column, Table, Values, categories, census};
 
     #[test]
     fn sets_are_all_or_different() {
@@ -179,6 +222,32 @@ mod tests {
             counts[6 - sets::<3>(4, 1, seed)[0].iter().sum::<usize>()] += 1;
         }
         assert!(counts.iter().all(|n| (900..1100).contains(n)), "{counts:?}");
+    }
+
+    #[test]
+    fn sets_of_many_combinations_are_left_out() {
+        // Of 2, 2, 3 and 60 values: the sets without the last have 12 combinations.
+        let labels =
+            |of: usize| categories((0..600).map(move |row: usize| format!("l{}", row / 7 % of)));
+        let column = |name: &str, values: Values| Column {
+            name: name.into(),
+            values,
+        };
+        let table = Table::new(vec![
+            column("a", labels(2)),
+            column("b", categories((0..600).map(|row| (row % 2).to_string()))),
+            column("c", labels(3)),
+            column("d", labels(60)),
+        ])
+        .unwrap();
+        let mut other = table.clone();
+        other.columns[3] = column("d", labels(1));
+        let error = |most_cells| super::error_of_small::<3>(&table, &other, 50, most_cells, 1);
+        assert_eq!(error(12), Some(0.0), "what differs is left out");
+        assert!(error(13 * 60).unwrap() > 0.5);
+        assert_eq!(error(11), None);
+        let has = |most_cells| super::has_sets::<3>(&table, most_cells);
+        assert_eq!([has(11), has(12)], [false, true]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::synthetic::random::{Bits as _, Draws};
 use crate::synthetic::table::{Table, TableError};
 
 /// Sets of columns whose marginals are compared, at most.
-const SETS: usize = 455;
+pub(in crate::synthetic) const SETS: usize = 455;
 /// Rows of which detection and utility learn, at most.
 const LEARNED_ROWS: usize = 20_000;
 /// Columns that detection and utility see, at most, and of which utility is taken: their work goes with the square of the first (with
@@ -37,6 +37,8 @@ pub struct Report {
     pub pairs: Vec<PairScore>,
     /// Columns of the synthetic table that the real one has not: nothing is said of them.
     pub extra_columns: Vec<String>,
+    /// Columns of numbers in one table and of texts in the other, taken as what the real one holds.
+    pub recast_columns: Vec<String>,
     /// How many columns detection and utility see, and of how many; absent where they see all.
     pub learned_columns: Option<[usize; 2]>,
     /// Of how many columns utility is taken, and of how many; absent where it is of all that they see.
@@ -144,6 +146,7 @@ pub fn report_on(
     ensure_rows("synthetic", Some(synthetic))?;
     ensure_rows("held-out", held_out)?;
     let extra_columns = real.lacks(synthetic);
+    let recast_columns = real.recast(synthetic);
     let real = real.with_keys_of(synthetic);
     let real = real.as_ref();
     let synthetic = &real.align(synthetic)?;
@@ -169,6 +172,7 @@ pub fn report_on(
     })?;
     Ok(Report {
         extra_columns,
+        recast_columns,
         learned_columns: learned.columns,
         utility_targets: learned.targets,
         columns: column_scores(real, synthetic),

@@ -22,7 +22,7 @@ impl Requirement {
     /// Reads `quality=0.9` or `quality>=0.9` (at least), `three_way<=0.1` (at most), `auc<0.6` (below).
     ///
     /// # Errors
-    /// What is wrong with it, and what is expected.
+    /// What is wrong with it, and what is expected; of what no value could meet the score's range.
     pub fn parse(text: &str) -> Result<Self, String> {
         const FORMS: &str = "expected SCORE=VALUE or SCORE>=VALUE for at least, SCORE<=VALUE for at most, SCORE<VALUE for below";
         let text = text.trim();
@@ -53,11 +53,32 @@ impl Requirement {
             ));
         }
         let number = bound.parse().ok().filter(|bound: &f64| bound.is_finite());
-        Ok(Self {
+        let demand = Self {
             figure,
             sense,
             bound: number.ok_or_else(|| format!("{text}: `{bound}` is no number to be reached"))?,
+        };
+        if demand.can_be_met() {
+            return Ok(demand);
+        }
+        Err(match figure.range {
+            [low, f64::INFINITY] => {
+                format!("{text}: it can never be met: `{name}` is {low} or more")
+            }
+            [low, high] => {
+                format!("{text}: it can never be met: `{name}` lies between {low} and {high}")
+            }
         })
+    }
+
+    /// Whether there is a value that meets it.
+    fn can_be_met(&self) -> bool {
+        let [low, high] = self.figure.range;
+        match self.sense {
+            Sense::AtLeast => self.bound <= high,
+            Sense::AtMost => self.bound >= low,
+            Sense::Below => self.bound > low,
+        }
     }
 
     /// Reads several, between commas; none where there is nothing but blanks.
@@ -155,10 +176,14 @@ mod tests {
             };
             assert_eq!(missed(format!(">={value}")), None);
             assert_eq!(missed(format!("<={value}")), None);
-            let words = missed(format!("<{value}")).unwrap();
-            assert!(words.contains("required below"), "{words}");
-            assert!(missed(format!(">={}", value + 0.5)).is_some());
-            assert!(missed(format!("<={}", value - 0.5)).is_some());
+            let [low, high] = figure.range;
+            let (less, more) = ((value - 0.5).max(low), (value + 0.5).min(high));
+            assert_eq!(missed(format!(">={more}")).is_some(), more > value);
+            assert_eq!(missed(format!("<={less}")).is_some(), less < value);
+            if value > low {
+                let words = missed(format!("<{value}")).unwrap();
+                assert!(words.contains("required below"), "{words}");
+            }
         }
     }
 
@@ -173,6 +198,20 @@ mod tests {
         assert!(refused("quality>0.9").contains("SCORE>=VALUE"));
         assert!(refused("quality").contains("SCORE>=VALUE"));
         assert!(refused("fame=1").contains("pmse_ratio"));
+        for (text, range) in [
+            ("quality>=2", "`quality` lies between 0 and 1"),
+            ("quality=1.01", "between 0 and 1"),
+            ("constraints<=-1", "`constraints` lies between 0 and 1"),
+            ("exact_copies<0", "between 0 and 1"),
+            ("pmse_ratio<=-0.5", "`pmse_ratio` is 0 or more"),
+        ] {
+            let words = refused(text);
+            assert!(words.contains("never be met"), "{words}");
+            assert!(words.contains(range), "{words}");
+        }
+        for text in ["quality>=1", "exact_copies<=0", "auc<0.01", "pmse_ratio>=7"] {
+            assert!(Requirement::parse(text).is_ok(), "{text}");
+        }
         let several = |text: &str| Requirement::parse_all(text).map(|all| all.len());
         assert_eq!(several(" quality >= 0.9, three_way<=0.1,"), Ok(2));
         assert_eq!(several(" "), Ok(0));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::schema::is_missing;
+use super::schema::{Words, is_missing};
 use super::{Column, TRUTHS, Table, TableError, Types, Values};
 
 /// The type of a column's cells in a file that has types.
@@ -27,20 +27,28 @@ pub enum CellType {
 /// Types of columns by their names; others are written as what they hold.
 pub type CellTypes = BTreeMap<String, CellType>;
 
-/// How many cells of a column are of which type. What stands for a missing value is none.
+/// How many cells of a column are of which type. What stands for a missing value has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     integers: usize,
     floats: usize,
     texts: usize,
     truths: usize,
+    /// How many are texts without a letter, which a file with types tells from nulls.
+    pub empty_texts: usize,
+    /// The first of them, from 0 on.
+    pub first_empty: Option<usize>,
     /// The first row that has a number, text or truth value where those before it have others.
     pub first_other: Option<usize>,
 }
 
 impl Seen {
-    /// Takes in the next cell, of a row from 0 on.
+    /// Takes in the next cell that is no null, of a row from 0 on.
     pub fn add(&mut self, cell_type: CellType, text: &str, row: usize) {
+        if text.trim().is_empty() {
+            self.empty_texts += 1;
+            self.first_empty.get_or_insert(row);
+        }
         if is_missing(text) {
             return;
         }
@@ -101,6 +109,27 @@ pub struct Source {
     pub table: Table,
     /// What the file says of each column.
     pub seen: Vec<Seen>,
+    /// Which texts of each stand for missing values.
+    pub words: Vec<Words>,
+    /// Lines of the file that are no rows.
+    pub blank_lines: BlankLines,
+}
+
+/// Lines of a file without anything, which are no rows of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BlankLines {
+    /// How many there are.
+    pub count: u64,
+    /// The first of them, from 1 on.
+    pub first: Option<u64>,
+}
+
+impl BlankLines {
+    /// Takes in a line that is blank.
+    pub fn add(&mut self, line: u64) {
+        self.count += 1;
+        self.first.get_or_insert(line);
+    }
 }
 
 impl Source {
@@ -110,8 +139,21 @@ impl Source {
     /// If two have one name, or if texts are not what is declared of them.
     pub(super) fn of(columns: Vec<Cells>, types: &Types) -> Result<Self, TableError> {
         let seen: Vec<Seen> = columns.iter().map(|column| column.seen).collect();
-        let table = Table::of_columns(columns, types)?;
-        Ok(Self { table, seen })
+        let (table, words) = Table::of_columns(columns, types)?;
+        Ok(Self {
+            table,
+            seen,
+            words,
+            blank_lines: BlankLines::default(),
+        })
+    }
+
+    /// The same of a file that has such lines too.
+    pub(super) fn with_blank_lines(self, blank_lines: BlankLines) -> Self {
+        Self {
+            blank_lines,
+            ..self
+        }
     }
 
     /// The types that rows made of it are to have.
@@ -188,6 +230,11 @@ mod tests {
         };
         assert_eq!(seen(&[]), (None, None));
         assert_eq!(seen(&[(Text, ""), (Text, " NA ")]), (None, None));
+        let mut empty = Seen::default();
+        for (row, text) in ["x", " ", "NA", ""].into_iter().enumerate() {
+            empty.add(Text, text, row);
+        }
+        assert_eq!((empty.empty_texts, empty.first_empty), (2, Some(1)));
         assert_eq!(seen(&[(Integer, "1"), (Float, "1.5")]), (Some(Float), None));
         assert_eq!(seen(&[(Integer, "1"), (Text, "?")]), (Some(Integer), None));
         assert_eq!(seen(&[(Truth, "true")]), (Some(Truth), None));

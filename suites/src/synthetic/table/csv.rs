@@ -7,7 +7,7 @@ use std::path::Path;
 
 use csv_core::{ReadRecordResult, WriteResult};
 
-use super::cells::{Cells, Source};
+use super::cells::{BlankLines, Cells, Source};
 use super::file::Reading;
 use super::{CELL_BYTES, Table, TableError, ensure_fits};
 
@@ -15,17 +15,24 @@ use super::{CELL_BYTES, Table, TableError, ensure_fits};
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What to say of bytes that are no text.
-pub(super) const NO_UTF_8: &str =
-    "bytes that are no UTF-8; convert the file first, as with `iconv -f latin1 -t utf-8`";
-pub(super) const UTF_16: &str = "has a byte of 0, as UTF-16 has them and text does not; convert the file first, as with `iconv -f utf-16 -t utf-8`";
+pub(super) const UTF_16: &str = "has a byte of 0, as UTF-16 and compressed files have and text has not; convert the file first, as with `iconv -f utf-16 -t utf-8`, or unpack it";
+
+/// What to say of bytes that are no UTF-8: of a file whose beginning has letters of UTF-8 that are not ASCII, or has none.
+pub(super) fn no_utf_8(is_ascii_before: bool) -> &'static str {
+    if is_ascii_before {
+        "bytes that are no UTF-8; convert the file first, as with `iconv -f latin1 -t utf-8`"
+    } else {
+        "bytes that are no UTF-8, though letters before them are: the file mixes encodings, and to convert all of it would spoil those; mend these bytes alone"
+    }
+}
 
 /// What separates fields where nobody says otherwise.
 const COMMA: u8 = b',';
 /// What may have been meant to, in a first line that has no comma, and what options call it.
 const OTHERS: [(u8, &str); 3] = [(b';', "';'"), (b'\t', "tab"), (b'|', "'|'")];
 
-/// Reads a file. Nothing is guessed and nothing left out: a line with more or fewer fields than the first, with bytes that
-/// are no UTF-8, or a first line that other signs than commas seem to separate, is an error that names it.
+/// Reads a file. Nothing is guessed and nothing left out but blank lines, which are counted: a line with more or fewer fields than the
+/// first, with bytes that are no UTF-8, or a first line that other signs than commas seem to separate, is an error that names it.
 pub fn read(path: &Path, reading: &Reading) -> Result<Source, TableError> {
     let file = std::fs::File::open(path).map_err(TableError::io(path))?;
     read_from(file, path, reading)
@@ -79,7 +86,7 @@ pub fn read_from(
         }
     }
     let odd = Odd::of(text, delimiter);
-    if let (1, Some(line)) = (texts.len(), odd.blank) {
+    if let (1, Some(line)) = (texts.len(), odd.blank.first) {
         return Err(wrong(format!(
             "line {line} is empty, which may be a missing value or nothing at all where there is one column: write NA, or take the line out"
         )));
@@ -95,6 +102,7 @@ pub fn read_from(
         ..Cells::default()
     });
     Source::of(columns.collect(), &reading.types)
+        .map(|source| source.with_blank_lines(odd.blank))
         .map_err(|error| TableError::format(path, error.to_string()))
 }
 
@@ -124,8 +132,8 @@ fn delimiter(text: &[u8], reading: &Reading) -> Result<u8, String> {
 struct Odd {
     /// The line of a quote that the text ends within: the end of a file is taken for its end.
     unclosed: Option<u64>,
-    /// The first line without anything.
-    blank: Option<u64>,
+    /// Lines without anything.
+    blank: BlankLines,
 }
 
 impl Odd {
@@ -138,7 +146,7 @@ impl Odd {
                 (b'"', Some(_)) if bytes.peek() == Some(&&b'"') => drop(bytes.next()),
                 (b'"', Some(_)) => odd.unclosed = None,
                 (b'"', None) if begins_field => odd.unclosed = Some(line),
-                (b'\n', None) if is_blank => odd.blank = odd.blank.or(Some(line)),
+                (b'\n', None) if is_blank => odd.blank.add(line),
                 _ => {}
             }
             let is_end = *byte == b'\n';
@@ -154,6 +162,7 @@ impl Odd {
 /// The records of a text.
 struct Records<'a> {
     reader: csv_core::Reader,
+    whole: &'a [u8],
     rest: &'a [u8],
     /// The fields of a record one behind the other, and where each ends.
     text: Vec<u8>,
@@ -170,10 +179,20 @@ impl<'a> Records<'a> {
     fn of(text: &'a [u8], delimiter: u8) -> Self {
         Self {
             reader: csv_core::ReaderBuilder::new().delimiter(delimiter).build(),
+            whole: text,
             rest: text,
             text: vec![0; 1 << 10],
             ends: vec![0; 1 << 6],
         }
+    }
+
+    /// What to say of the first bytes that are no UTF-8.
+    fn no_utf_8(&self) -> &'static str {
+        let valid = match std::str::from_utf8(self.whole) {
+            Ok(_) => self.whole.len(),
+            Err(error) => error.valid_up_to(),
+        };
+        no_utf_8(self.whole[..valid].is_ascii())
     }
 
     /// Fields `0..count`, which end where it is noted.
@@ -184,8 +203,9 @@ impl<'a> Records<'a> {
             .take(count)
             .enumerate()
             .map(|(index, (start, end))| {
-                let field = std::str::from_utf8(&self.text[start..*end])
-                    .map_err(|_| format!("line {line}, field {}: {NO_UTF_8}", index + 1))?;
+                let field = std::str::from_utf8(&self.text[start..*end]).map_err(|_| {
+                    format!("line {line}, field {}: {}", index + 1, self.no_utf_8())
+                })?;
                 Ok(field.to_owned())
             });
         let fields = fields.collect::<Result<_, String>>()?;
@@ -331,7 +351,7 @@ mod tests {
         );
         let broken = error(b"a,b\n1,2\n3,\xff\n");
         assert!(
-            broken.contains("line 3, field 2: bytes that are no UTF-8"),
+            broken.contains("line 3, field 2: bytes that are no UTF-8; convert the file"),
             "{broken}"
         );
         let open = error(b"a,b\n1,\"x\n2,y\n3,z\n");
@@ -350,7 +370,8 @@ mod tests {
         // One line of another encoding in a file of UTF-8.
         let mixed = error(b"a,b\ncaf\xc3\xa9,1\ncaf\xe9,2\n");
         assert!(
-            mixed.contains("line 3, field 1: bytes that are no UTF-8"),
+            mixed.contains("line 3, field 1: bytes that are no UTF-8, though letters before")
+                && mixed.contains("mend these bytes alone"),
             "{mixed}"
         );
         assert!(error(b"a,a\n1,2\n").contains("columns 1 and 2 are both called `a`"));
@@ -415,6 +436,20 @@ mod tests {
         let table = read_from(text.as_bytes(), Path::new("t.csv")).unwrap();
         assert_eq!((table.rows(), table.columns.len()), (1, 300));
         assert_eq!(table.columns[299].values.text(0), long);
+        let blank = |text: &[u8]| {
+            let read = super::read_from(text, Path::new("t.csv"), &Reading::default());
+            let source = read.unwrap();
+            (
+                source.table.rows(),
+                source.blank_lines.count,
+                source.blank_lines.first,
+            )
+        };
+        assert_eq!(
+            blank(b"a,b\n1,2\n\n3,4\r\n\r\n5,\"x\n\ny\"\n"),
+            (3, 2, Some(3))
+        );
+        assert_eq!(blank(b"\na,b\n1,2\n,\n"), (2, 1, Some(1)));
         let lines = read_from(b"a\n\"x\n\ny\"\nz\"w\n", Path::new("t.csv")).unwrap();
         assert_eq!(
             lines.rows(),

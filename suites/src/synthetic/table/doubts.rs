@@ -3,8 +3,8 @@
 //!
 //! The words name rows and values: they are for who holds the table, and never for a model or a card.
 
-use super::cells::{CellType, Seen, Source};
-use super::schema::Types;
+use super::cells::{BlankLines, CellType, Seen, Source, written};
+use super::schema::{Types, Words};
 use super::{Column, Table, Values, schema};
 
 /// Values from which on a column of text may have been meant for one of numbers.
@@ -16,32 +16,95 @@ const NAME_PERCENT: usize = 80;
 /// Characters of a text that are shown.
 const SHOWN: usize = 40;
 
-/// A sentence for each, in the order of columns. Of what is declared it is not asked what else it may be.
+/// A sentence for each, in the order of columns, what was [left out](left_out) first. Of what is declared it is not asked what else it may be.
 pub fn doubts(source: &Source, declared: &Types) -> Vec<String> {
     let of_column = |(column, seen): (&Column, &Seen)| {
         let is_declared = declared.contains_key(&column.name);
         let taken = taken_for_text(column, seen).filter(|_| !is_declared);
-        [empty(column), mixed(column, seen), taken, given_out(column)]
+        [
+            unnamed(column),
+            empty(column),
+            mixed(column, seen),
+            taken,
+            given_out(column),
+        ]
     };
     let columns = source.table.columns.iter().zip(&source.seen);
     let of_columns = columns.flat_map(of_column).flatten();
-    single(&source.table)
+    left_out(source)
+        .into_iter()
+        .chain(single(&source.table))
+        .chain(of_columns)
+        .collect()
+}
+
+/// What a file has and its table has not: lines that are no rows, and texts that stand for missing values. A sentence for each.
+pub fn left_out(source: &Source) -> Vec<String> {
+    let columns = source.table.columns.iter().zip(&source.words);
+    let of_columns = columns
+        .zip(&source.seen)
+        .filter_map(|((column, words), seen)| taken_for_missing(&column.name, words, seen));
+    blank(source.blank_lines)
         .into_iter()
         .chain(of_columns)
         .collect()
 }
 
+/// That a file has lines without anything.
+fn blank(lines: BlankLines) -> Option<String> {
+    let first = lines.first?;
+    Some(match lines.count {
+        1 => format!("line {first} of the file is blank: it is no row"),
+        count => format!(
+            "{count} lines of the file, line {first} being the first, are blank: they are no rows"
+        ),
+    })
+}
+
+/// That texts of a column stand for missing values.
+fn taken_for_missing(name: &str, words: &Words, seen: &Seen) -> Option<String> {
+    let first = [words.first, seen.first_empty]
+        .into_iter()
+        .flatten()
+        .min()?;
+    let counts = words.counts.iter();
+    let mut counts: Vec<String> = counts
+        .map(|(word, count)| format!("{count} cells with {word:?}"))
+        .collect();
+    if seen.empty_texts > 0 {
+        counts.push(format!("{} empty texts", seen.empty_texts));
+    }
+    let remedy = match words.counts.keys().next() {
+        Some(word) => format!(
+            "; if {word:?} is a value, declare a category that has it among its labels, with --schema"
+        ),
+        None => String::new(),
+    };
+    Some(format!(
+        "column `{name}` has {}, the first in row {}, which are taken for missing values{remedy}",
+        counts.join(" and "),
+        first + 1
+    ))
+}
+
 /// That rows that are made have no other to be like.
 fn single(table: &Table) -> Option<String> {
-    const WORDS: &str = "there is one row alone: all that are made repeat it, but for keys";
+    const WORDS: &str = "there is one row alone: rows that are made have no other to be like, and tell what it holds";
     (table.rows() == 1).then(|| WORDS.into())
+}
+
+/// That a column has no name, as some programs write the numbers of rows.
+fn unnamed(column: &Column) -> Option<String> {
+    const WORDS: &str = "there is a column without a name, which is learned as any other: leave it out if it numbers rows";
+    column.name.is_empty().then(|| WORDS.into())
 }
 
 /// That a column has no value at all.
 fn empty(column: &Column) -> Option<String> {
     let Column { name, values } = column;
-    (values.missing() == values.len())
-        .then(|| format!("column `{name}` has no value in any row, and none will be made"))
+    (values.missing() == values.len()).then(|| {
+        format!("column `{name}` has no value in any row: there is nothing to learn of it")
+    })
 }
 
 /// That a file has numbers, texts and truth values in one column.
@@ -72,7 +135,7 @@ fn taken_for_text(column: &Column, seen: &Seen) -> Option<String> {
     match seen.cell_type() {
         Some(CellType::Text) => quoted(column),
         Some(CellType::Truth) => None,
-        Some(CellType::Integer | CellType::Float) => unfit(column),
+        Some(CellType::Integer | CellType::Float) => unfit(column, seen),
         None => bad_cells(column),
     }
 }
@@ -110,7 +173,7 @@ fn quoted(column: &Column) -> Option<String> {
 }
 
 /// Why the numbers of a file with types are taken for text.
-fn unfit(column: &Column) -> Option<String> {
+fn unfit(column: &Column, seen: &Seen) -> Option<String> {
     let Column { name, values } = column;
     let (row, text) = present(values).find(|(_, text)| !schema::is_number(text))?;
     let why = schema::not_a_number(&text).unwrap_or("it is no finite number");
@@ -119,8 +182,9 @@ fn unfit(column: &Column) -> Option<String> {
         values.kind(),
         row + 1,
         text,
-        match values {
-            Values::Key { .. } => "; keys that are made are texts",
+        match (values, written(values, seen.cell_type())) {
+            (Values::Key { .. }, _) => "; keys that are made are texts",
+            (_, CellType::Text) => "; values that are made are texts",
             _ => "",
         }
     ))
@@ -159,7 +223,7 @@ fn bad_cells(column: &Column) -> Option<String> {
         .count();
     are_most(decorated, of).then(|| {
         format!(
-            "column `{name}` is taken for {}, though {decorated} of its {of} values would be numbers without the signs around or between their digits, as row {} with {text}: take these out if the column is one of numbers",
+            "column `{name}` is taken for {}, though {decorated} of its {of} values would be numbers without the signs around or between their digits, as row {} with {text}: write them with a decimal point, and without other signs, if the column is one of numbers",
             values.kind(),
             row + 1
         )
@@ -190,7 +254,7 @@ fn given_out(column: &Column) -> Option<String> {
 mod tests {
     use super::super::cells::Cells;
     use super::super::schema::Type;
-    use super::{CellType, Seen, Source, Types, doubts};
+    use super::{BlankLines, CellType, Seen, Source, Types, doubts};
 
     fn source(texts: impl IntoIterator<Item = String>, seen: Seen, types: &Types) -> Source {
         let cells = Cells {
@@ -235,10 +299,55 @@ mod tests {
         let large = words(&["9007199254740993", "1", "1", "1", "1"]);
         assert!(large.contains("2^53"), "{large}");
         assert_eq!(words(&["12", "7", "x", "12", "x", "12"]), "");
+        let unnamed = Cells {
+            texts: ["1", "1"].map(str::to_owned).to_vec(),
+            ..Cells::default()
+        };
+        let source = Source::of(vec![unnamed], &Types::new()).unwrap();
+        let found = doubts(&source, &Types::new()).join("\n");
+        assert!(found.contains("without a name"), "{found}");
         assert_eq!(
-            words(&["", "NA"]),
-            "column `c` has no value in any row, and none will be made"
+            words(&["", ""]),
+            "column `c` has no value in any row: there is nothing to learn of it"
         );
+    }
+
+    #[test]
+    fn texts_that_are_taken_for_missing_values_are_told_and_so_are_blank_lines() {
+        use CellType::Text;
+        let found = of(["NA", "x", "?", "NA", ""].map(str::to_owned));
+        let [words, ..] = found.as_slice() else {
+            panic!("{found:?}")
+        };
+        for part in [
+            "column `c` has 1 cells with \"?\" and 2 cells with \"NA\"",
+            "the first in row 1",
+            "if \"?\" is a value, declare a category",
+        ] {
+            assert!(words.contains(part), "{words}");
+        }
+        let empty = of_typed([(Text, "x"), (Text, ""), (Text, "x")], &Types::new());
+        let words =
+            "column `c` has 1 empty texts, the first in row 2, which are taken for missing values";
+        assert_eq!(empty, [words]);
+        let labels = ["NA", "?", "x"].map(str::to_owned).to_vec();
+        let declared: Types = [("c".to_owned(), Type::Category { labels })].into();
+        let kept = of_typed([(Text, "NA"), (Text, "?"), (Text, "NA")], &declared);
+        assert!(kept.is_empty(), "{kept:?}");
+        for (count, words) in [
+            (0, ""),
+            (1, "line 3 of the file is blank: it is no row"),
+            (
+                2,
+                "2 lines of the file, line 3 being the first, are blank: they are no rows",
+            ),
+        ] {
+            let mut lines = BlankLines::default();
+            (3..3 + count).for_each(|line| lines.add(line));
+            let cells = ["1", "2"].map(str::to_owned);
+            let source = source(cells, Seen::default(), &Types::new()).with_blank_lines(lines);
+            assert_eq!(doubts(&source, &Types::new()).join("\n"), words);
+        }
     }
 
     #[test]
@@ -308,7 +417,22 @@ mod tests {
             "{infinite}"
         );
         // A text for what is missing is none.
-        assert!(of_typed([(Integer, "1"), (Text, "NA"), (Integer, "2")], &none).is_empty());
+        let missing = of_typed([(Integer, "1"), (Text, "NA"), (Integer, "2")], &none);
+        assert!(
+            missing.len() == 1 && missing[0].contains("taken for missing"),
+            "{missing:?}"
+        );
+        // What JSON lines can have, and 64 bits have not.
+        let long = [
+            (Integer, "18446744073709551616"),
+            (Integer, "1"),
+            (Integer, "1"),
+        ];
+        let long = of_typed(long, &none).join("\n");
+        assert!(
+            long.contains("has 18446744073709551616") && long.contains("that are made are texts"),
+            "{long}"
+        );
         let labels = vec!["12".to_owned(), "7".to_owned()];
         let declared: Types = [("c".to_owned(), Type::Category { labels })].into();
         assert!(of_typed([(Text, "12"), (Text, "12"), (Text, "7")], &declared).is_empty());

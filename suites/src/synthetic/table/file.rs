@@ -65,6 +65,21 @@ pub fn read_as(path: &Path, reading: &Reading) -> Result<Source, TableError> {
     }
 }
 
+/// How many bytes a table has as a file of this name, with these types where its form has types.
+pub fn bytes_as(path: &Path, table: &Table, types: &CellTypes) -> Result<u64, TableError> {
+    let mut bytes = Vec::new();
+    match Form::of(path)? {
+        Form::Csv => return Ok(table.csv_bytes()),
+        Form::JsonLines => jsonl::write_to(&mut bytes, table, types)?,
+        Form::Parquet => {
+            let mut writer = parquet::Writer::new(&mut bytes, table, types)?;
+            writer.append(table)?;
+            writer.finish()?;
+        }
+    }
+    Ok(bytes.len() as u64)
+}
+
 /// A file that grows by tables of the same columns, or by bytes, and has its name only when it is whole. One that is given up leaves
 /// nothing.
 pub struct Sink {
@@ -264,6 +279,10 @@ mod tests {
                     .unwrap();
             }
             let digest = sink.finish().unwrap();
+            if name != "t.parquet" {
+                let bytes = super::bytes_as(&path, &table, &CellTypes::new());
+                assert_eq!(bytes.unwrap(), path.metadata().unwrap().len());
+            }
             assert_eq!(digest, super::Digest::of(std::fs::read(&path).unwrap()));
             let back = table.align(&read(&path).unwrap()).unwrap();
             assert_eq!(back, table, "{name}");

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::cells::{CellType, CellTypes, Cells, Source, written};
-use super::csv::{BYTE_ORDER_MARK, NO_UTF_8, UTF_16};
+use super::cells::{BlankLines, CellType, CellTypes, Cells, Source, written};
+use super::csv::{BYTE_ORDER_MARK, UTF_16, no_utf_8};
 use super::schema::Types;
 use super::{CELL_BYTES, Table, TableError, Values, ensure_fits};
 
@@ -18,7 +18,8 @@ const MAX_LINE: u64 = 1 << 20;
 /// Rows from which it is told whether all have room in memory.
 const FIRST_ROWS: usize = 1 << 14;
 
-/// Reads a file. Every line is an object of numbers, texts, truth values and nulls; a key that a line lacks is missing there.
+/// Reads a file. Every line is an object of numbers, texts, truth values and nulls; a key that a line lacks is missing there. Blank lines are
+/// no rows, and are counted.
 pub fn read(path: &Path, types: &Types) -> Result<Source, TableError> {
     let file = std::fs::File::open(path).map_err(TableError::io(path))?;
     read_from(file, path, types)
@@ -31,6 +32,8 @@ pub fn read_from(input: impl Read, path: &Path, types: &Types) -> Result<Source,
     let mut columns: Vec<Cells> = Vec::new();
     let mut rows = 0;
     let mut bytes = 0;
+    let mut blank_lines = BlankLines::default();
+    let mut is_ascii = true;
     for number in 1_u64.. {
         let mut line = Vec::new();
         let read = (&mut reader)
@@ -48,17 +51,18 @@ pub fn read_from(input: impl Read, path: &Path, types: &Types) -> Result<Source,
             line.drain(..BYTE_ORDER_MARK.len());
         }
         if line.iter().all(u8::is_ascii_whitespace) {
+            blank_lines.add(number);
             continue;
         }
-        let row: Row = parse(&line).map_err(wrong)?;
-        for (name, value) in row.0 {
-            let (cell_type, text) =
-                cell(&value).map_err(|what| wrong(format!("`{name}`: {what}")))?;
+        let members = members(&line, is_ascii).map_err(wrong)?;
+        is_ascii = is_ascii && line.is_ascii();
+        for (name, value) in members {
+            let (cell_type, text) = value.map_err(|what| wrong(format!("`{name}`: {what}")))?;
             if names
                 .get(&name)
                 .is_some_and(|column| columns[*column].texts.len() > rows)
             {
-                return Err(wrong(format!("`{name}` twice")));
+                return Err(wrong(format!("`{name}` twice: rename one, or take it out")));
             }
             let column = *names.entry(name).or_insert_with_key(|name| {
                 columns.push(Cells {
@@ -68,7 +72,9 @@ pub fn read_from(input: impl Read, path: &Path, types: &Types) -> Result<Source,
                 });
                 columns.len() - 1
             });
-            columns[column].seen.add(cell_type, &text, rows);
+            if let Some(cell_type) = cell_type {
+                columns[column].seen.add(cell_type, &text, rows);
+            }
             columns[column].texts.push(text);
         }
         rows += 1;
@@ -89,10 +95,11 @@ pub fn read_from(input: impl Read, path: &Path, types: &Types) -> Result<Source,
         };
         return Err(TableError::format(path, what));
     }
-    Source::of(columns, types).map_err(|error| TableError::format(path, error.to_string()))
+    Source::of(columns, types)
+        .map(|source| source.with_blank_lines(blank_lines))
+        .map_err(|error| TableError::format(path, error.to_string()))
 }
 
-/// The object of a line.
 /// That memory holds the cells of the rest of a file, if there are as many of them as in the bytes that were read.
 fn ensure_rest_fits(path: &Path, read: u64, cells: u64) -> Result<(), TableError> {
     let length = std::fs::metadata(path).map_or(read, |file| file.len());
@@ -103,19 +110,81 @@ fn ensure_rest_fits(path: &Path, read: u64, cells: u64) -> Result<(), TableError
     )
 }
 
-fn parse(line: &[u8]) -> Result<Row, String> {
-    let text = std::str::from_utf8(line);
+/// A cell: its type, unless it is null, and its text; or why it is none.
+type Cell = Result<(Option<CellType>, String), &'static str>;
+
+/// The members of the object of a line, behind others that are ASCII or not.
+fn members(line: &[u8], is_ascii_before: bool) -> Result<Vec<(String, Cell)>, String> {
     if line.contains(&0) {
         return Err(UTF_16.into());
     }
-    serde_json::from_str(text.map_err(|_| NO_UTF_8)?).map_err(|error| {
+    let text = std::str::from_utf8(line)
+        .map_err(|error| no_utf_8(is_ascii_before && line[..error.valid_up_to()].is_ascii()))?;
+    let row: Row = serde_json::from_str(text).map_err(|error| {
         let words = error.to_string();
         // It counts lines from this one on.
         let what = words
             .split_once(" at line ")
             .map_or(&*words, |(what, _)| what);
-        format!("expected an object: {what}, at column {}", error.column())
-    })
+        format!(
+            "expected an object: {what}, at column {}; mend the line",
+            error.column()
+        )
+    })?;
+    let mut members: Vec<(String, Cell)> = Vec::with_capacity(row.0.len());
+    let mut numbers = None;
+    let mut place = 0;
+    for (name, value) in row.0 {
+        let mut found = cell(&value);
+        if let Value::Number(number) = &value {
+            if number.as_f64().is_some_and(may_have_lost_digits) {
+                let written = numbers.get_or_insert_with(|| numbers_in(text)).get(place);
+                found = written.map_or(found, |digits| Ok(long(digits)));
+            }
+            place += 1;
+        }
+        members.push((name, found));
+    }
+    Ok(members)
+}
+
+/// Whether a number is beyond those that JSON's parser has integers for.
+fn may_have_lost_digits(number: f64) -> bool {
+    number >= u64::MAX as f64 || number <= i64::MIN as f64
+}
+
+/// The numbers of a line without arrays and objects in it, as they are written.
+fn numbers_in(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let (mut in_text, mut at) = (false, 0);
+    let bytes = text.as_bytes();
+    while let Some(byte) = bytes.get(at) {
+        let start = at;
+        at += 1;
+        match byte {
+            b'\\' if in_text => at += 1,
+            b'"' => in_text = !in_text,
+            b'-' | b'0'..=b'9' if !in_text => {
+                let is_of_number =
+                    |byte: &&u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+                at += bytes[at..].iter().take_while(is_of_number).count();
+                found.push(&text[start..at]);
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// A number that 64 bits do not hold, as it is written.
+fn long(written: &str) -> (Option<CellType>, String) {
+    let is_integer = written.bytes().all(|b| b == b'-' || b.is_ascii_digit());
+    let cell_type = if is_integer {
+        CellType::Integer
+    } else {
+        CellType::Float
+    };
+    (Some(cell_type), written.to_owned())
 }
 
 /// The members of an object, in the order of the file.
@@ -141,18 +210,21 @@ impl<'de> Deserialize<'de> for Row {
     }
 }
 
-/// The type of a value, and its text. Nothing is a text that stands for nothing.
-fn cell(value: &Value) -> Result<(CellType, String), &'static str> {
-    match value {
-        Value::Null => Ok((CellType::Text, String::new())),
-        Value::Bool(truth) => Ok((CellType::Truth, truth.to_string())),
-        Value::Number(number) if number.is_f64() => Ok((CellType::Float, number.to_string())),
-        Value::Number(number) => Ok((CellType::Integer, number.to_string())),
-        Value::String(text) => Ok((CellType::Text, text.clone())),
+/// The type of a value, and its text.
+fn cell(value: &Value) -> Cell {
+    let (cell_type, text) = match value {
+        Value::Null => return Ok((None, String::new())),
+        Value::Bool(truth) => (CellType::Truth, truth.to_string()),
+        Value::Number(number) if number.is_f64() => (CellType::Float, number.to_string()),
+        Value::Number(number) => (CellType::Integer, number.to_string()),
+        Value::String(text) => (CellType::Text, text.clone()),
         Value::Array(_) | Value::Object(_) => {
-            Err("expected a number, a text, a truth value or null")
+            return Err(
+                "expected a number, a text, a truth value or null: give what is within it members of the row's own",
+            );
         }
-    }
+    };
+    Ok((Some(cell_type), text))
 }
 
 /// Writes the rows of a table, one object a line, in the order of its columns, which have these types where their values are such;
@@ -271,6 +343,38 @@ mod tests {
     }
 
     #[test]
+    fn integers_keep_the_digits_that_no_number_of_64_bits_has() {
+        let ids = [
+            "18446744073709551615",
+            "18446744073709551616",
+            "-9223372036854775809",
+            "123456789012345678901234567890",
+        ];
+        let line = |id: &str| format!("{{\"t\\\"1\":\"9\\\\\",\"x\":-1.5e3,\"id\":{id}}}\n");
+        let text = ids.map(line).concat();
+        let source = read_typed(text.as_bytes(), Path::new("t.jsonl")).unwrap();
+        let column = source.table.column("id").unwrap();
+        let read: Vec<_> = (0..4).map(|row| column.values.text(row)).collect();
+        assert_eq!(read, ids);
+        assert_eq!(source.cell_types()["id"], super::CellType::Integer);
+        let x = &source.table.column("x").unwrap().values;
+        assert_eq!((x.kind(), x.text(0)), ("numbers", "-1500.0".into()));
+    }
+
+    #[test]
+    fn blank_lines_and_empty_texts_are_counted() {
+        let text = "\n{\"a\":\"x\"}\n \n{\"a\":\"\"}\n{\"a\":null}\n{}\n";
+        let source = read_typed(text.as_bytes(), Path::new("t.jsonl")).unwrap();
+        assert_eq!(source.table.rows(), 4);
+        assert_eq!(
+            (source.blank_lines.count, source.blank_lines.first),
+            (2, Some(1))
+        );
+        let seen = source.seen[0];
+        assert_eq!((seen.empty_texts, seen.first_empty), (1, Some(1)));
+    }
+
+    #[test]
     fn bad_lines_are_refused_with_their_number() {
         let error = |text: &str| {
             let error = read_from(text.as_bytes(), Path::new("t.jsonl")).unwrap_err();
@@ -287,13 +391,23 @@ mod tests {
         );
         let broken = broken.unwrap_err().to_string();
         assert!(
-            broken.contains("line 2: bytes that are no UTF-8"),
+            broken.contains("line 2: bytes that are no UTF-8; convert"),
             "{broken}"
         );
         let cut = error("{\"a\":1}\n{\"a\":2");
         assert!(
-            cut.contains("line 2: expected an object: EOF") && cut.ends_with("at column 6"),
+            cut.contains("line 2: expected an object: EOF")
+                && cut.ends_with("at column 6; mend the line"),
             "{cut}"
+        );
+        let mixed = read_from(
+            b"{\"a\":\"caf\xc3\xa9\"}\n{\"a\":\"caf\xe9\"}\n",
+            Path::new("t.jsonl"),
+        );
+        let mixed = mixed.unwrap_err().to_string();
+        assert!(
+            mixed.contains("line 2: bytes that are no UTF-8, though letters"),
+            "{mixed}"
         );
         let wide: Vec<u8> = "{}\n".bytes().flat_map(|byte| [byte, 0]).collect();
         let wide = read_from(&wide, Path::new("t.jsonl"))

@@ -18,15 +18,27 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
 use super::cells::{CellType, CellTypes, Cells, Source, written};
+use super::guard::guarded;
 use super::schema::Types;
 use super::{CELL_BYTES, TRUTHS, Table, TableError, Values, ensure_fits};
 
 /// Reads a file of columns of numbers, texts and truth values.
 pub fn read(path: &Path, types: &Types) -> Result<Source, TableError> {
+    // On some damaged files the crate panics.
+    let columns = guarded(|| columns(path)).unwrap_or_else(|panic| Err(not_whole(path, &panic)))?;
+    Source::of(columns, types).map_err(|error| TableError::format(path, error.to_string()))
+}
+
+/// That a file is damaged, or cut off.
+fn not_whole(path: &Path, error: &dyn std::fmt::Display) -> TableError {
+    let what = format!("no whole Parquet file: {error}; write it again, or copy it again");
+    TableError::format(path, what)
+}
+
+/// The columns of a file, as it has them.
+fn columns(path: &Path) -> Result<Vec<Cells>, TableError> {
+    let wrong = |error: &dyn std::fmt::Display| not_whole(path, error);
     let file = File::open(path).map_err(TableError::io(path))?;
-    let wrong = |error: &dyn std::fmt::Display| {
-        TableError::format(path, format!("no whole Parquet file: {error}"))
-    };
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(&error))?;
     let fields = builder.schema().fields().clone();
     let rows = builder.metadata().file_metadata().num_rows();
@@ -50,15 +62,18 @@ pub fn read(path: &Path, types: &Types) -> Result<Source, TableError> {
     if fields.is_empty() {
         return Err(TableError::format(path, "has no columns"));
     }
-    Source::of(columns, types).map_err(|error| TableError::format(path, error.to_string()))
+    Ok(columns)
 }
 
 /// The values of an array as cells of a column; `None` where it is of another type.
 fn push_cells(column: &mut Cells, array: &ArrayRef) -> Option<()> {
     let before = column.texts.len();
     let cell_type = push_texts(&mut column.texts, array)?;
-    for (row, text) in column.texts.iter().enumerate().skip(before) {
-        column.seen.add(cell_type, text, row);
+    let nulls = array.logical_nulls();
+    for (place, text) in column.texts[before..].iter().enumerate() {
+        if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(place)) {
+            column.seen.add(cell_type, text, before + place);
+        }
     }
     Some(())
 }
@@ -251,5 +266,27 @@ mod tests {
             let error = read(&path).unwrap_err().to_string();
             assert!(error.contains("no whole Parquet file"), "{len}: {error}");
         }
+    }
+    /// Whatever byte of the file's end is another one, there is an answer, and no panic.
+    #[test]
+    fn damaged_files_are_read_or_refused() {
+        let table = crate::synthetic::table::census::rows(1, 0, 40);
+        let mut bytes = Vec::new();
+        write_to(&mut bytes, &table).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.parquet");
+        let length =
+            u32::from_le_bytes(bytes[bytes.len() - 8..bytes.len() - 4].try_into().unwrap());
+        let footer = bytes.len() - 8 - length as usize;
+        let mut refused = 0;
+        for place in (footer..bytes.len()).step_by(3) {
+            for flip in [0x01, 0x80] {
+                let mut damaged = bytes.clone();
+                damaged[place] ^= flip;
+                std::fs::write(&path, damaged).unwrap();
+                refused += usize::from(read(&path).is_err());
+            }
+        }
+        assert!(refused > 100, "{refused}");
     }
 }

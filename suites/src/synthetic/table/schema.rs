@@ -25,7 +25,7 @@ const MOST_NUMBER: f64 = 1e300;
 /// Digits behind the point beyond which a column is written with all digits.
 const MOST_DECIMALS: usize = 12;
 
-/// Texts that stand for a missing value, besides the empty one.
+/// Texts that stand for a missing value, besides the empty one, where no label is declared to be one.
 const MISSING_TEXTS: [&str; 6] = ["NA", "N/A", "NaN", "nan", "null", "?"];
 
 /// What a column is declared to hold.
@@ -45,31 +45,75 @@ pub enum Type {
     Key,
     /// Texts that name rows of another table, and occur again: categories, or keys where there are more than
     /// [`MOST_CATEGORIES`] of them.
-    Foreign,
+    Foreign {
+        /// Those of the other table that are known.
+        labels: Vec<String>,
+    },
+}
+
+impl Type {
+    /// Labels that would otherwise stand for missing values.
+    fn kept(&self) -> Vec<&str> {
+        match self {
+            Self::Number { .. } | Self::Key => vec![],
+            Self::Category { labels } | Self::Foreign { labels } => {
+                let labels = labels.iter().map(String::as_str);
+                labels.filter(|label| is_missing(label)).collect()
+            }
+        }
+    }
+}
+
+/// Texts of a column that stand for missing values: how many cells have which, the empty ones aside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// Each that occurs.
+    pub counts: BTreeMap<&'static str, usize>,
+    /// The first row that has one, from 0 on.
+    pub first: Option<usize>,
+}
+
+impl Words {
+    /// Of texts as a file has them, but for those that are kept.
+    fn of(texts: &[String], kept: &[&str]) -> Self {
+        let mut words = Self::default();
+        for (row, text) in texts.iter().enumerate() {
+            let text = text.trim();
+            let word = MISSING_TEXTS.into_iter().find(|word| *word == text);
+            if let Some(word) = word.filter(|word| !kept.contains(word)) {
+                *words.counts.entry(word).or_default() += 1;
+                words.first.get_or_insert(row);
+            }
+        }
+        words
+    }
 }
 
 /// Types of columns by their names; those of others are learned.
 pub type Types = BTreeMap<String, Type>;
 
-/// A column of a file as what it is declared to hold, or else as what the file says and its texts mean.
+/// A column of a file as what it is declared to hold, or else as what the file says and its texts mean; and which of its texts stand for
+/// missing values.
 ///
 /// # Errors
 /// The first text that is no number, in a column of such.
-pub(super) fn read(types: &Types, column: Cells) -> Result<Values, String> {
+pub(super) fn read(types: &Types, column: Cells) -> Result<(Values, Words), String> {
     let Cells { name, texts, seen } = column;
-    let Some(declared) = types.get(&name) else {
-        return Ok(match seen.cell_type() {
-            Some(CellType::Text) => learn_text(texts.into_iter().map(cleaned).collect()),
-            _ => learn(texts),
-        });
+    let declared = types.get(&name);
+    let kept = declared.map(Type::kept).unwrap_or_default();
+    let words = Words::of(&texts, &kept);
+    let texts = cleaned(texts, &kept);
+    let values = match (declared, seen.cell_type()) {
+        (None, Some(CellType::Text)) => learn_text(texts),
+        (None, _) => learn_cleaned(texts),
+        (Some(Type::Number { decimals }), _) => declared_numbers(&name, &texts, *decimals)?,
+        (Some(Type::Category { labels }), _) => declared_labels(labels, texts),
+        (Some(Type::Foreign { .. }), _) if different(&texts) <= MOST_CATEGORIES => {
+            categories(texts)
+        }
+        (Some(Type::Key | Type::Foreign { .. }), _) => keys(texts),
     };
-    let texts: Vec<String> = texts.into_iter().map(cleaned).collect();
-    match declared {
-        Type::Number { decimals } => declared_numbers(&name, &texts, *decimals),
-        Type::Category { labels } => Ok(declared_labels(labels, texts)),
-        Type::Foreign if different(&texts) <= MOST_CATEGORIES => Ok(categories(texts)),
-        Type::Key | Type::Foreign => Ok(keys(texts)),
-    }
+    Ok((values, words))
 }
 
 fn declared_numbers(name: &str, texts: &[String], decimals: u8) -> Result<Values, String> {
@@ -106,7 +150,10 @@ fn declared_labels(labels: &[String], texts: Vec<String>) -> Values {
 
 /// A column of texts as what they mean. Surrounding blanks are no part of a value.
 pub fn learn(texts: Vec<String>) -> Values {
-    let texts: Vec<String> = texts.into_iter().map(cleaned).collect();
+    learn_cleaned(cleaned(texts, &[]))
+}
+
+fn learn_cleaned(texts: Vec<String>) -> Values {
     numbers(&texts).unwrap_or_else(|| learn_text(texts))
 }
 
@@ -140,16 +187,19 @@ pub(super) fn is_missing(text: &str) -> bool {
     trimmed.is_empty() || MISSING_TEXTS.contains(&trimmed)
 }
 
-/// Without surrounding blanks; empty where it stands for nothing.
-fn cleaned(text: String) -> String {
-    let trimmed = text.trim();
-    if is_missing(trimmed) {
-        return String::new();
-    }
-    if trimmed.len() == text.len() {
-        return text;
-    }
-    trimmed.to_owned()
+/// Texts without surrounding blanks; empty where they stand for nothing, and are none of those that are kept.
+fn cleaned(texts: Vec<String>, kept: &[&str]) -> Vec<String> {
+    let clean = |text: String| {
+        let trimmed = text.trim();
+        if is_missing(trimmed) && !kept.contains(&trimmed) {
+            return String::new();
+        }
+        if trimmed.len() == text.len() {
+            return text;
+        }
+        trimmed.to_owned()
+    };
+    texts.into_iter().map(clean).collect()
 }
 
 /// Numbers, if all that is there are; a column without any value is one of numbers that are all missing.
@@ -179,7 +229,7 @@ pub(super) fn is_number(text: &str) -> bool {
 }
 
 /// A finite number as people and programs write it.
-fn number(text: &str) -> Option<f64> {
+pub(super) fn number(text: &str) -> Option<f64> {
     digits(text)?.ok()
 }
 
@@ -299,7 +349,7 @@ mod tests {
         let declared = |kind: Type, texts: &[&str]| {
             let types: Types = [("c".to_owned(), kind)].into();
             let texts = texts.iter().map(|text| (*text).to_owned()).collect();
-            read(&types, cells(texts))
+            read(&types, cells(texts)).map(|(values, _)| values)
         };
         let labels = |labels: &[&str]| Type::Category {
             labels: labels.iter().map(|label| (*label).to_owned()).collect(),
@@ -326,15 +376,42 @@ mod tests {
         assert!(error.contains("row 2 of column `c` has \"x\""), "{error}");
         let many: Vec<String> = (0..=MOST_CATEGORIES).map(|i| format!("n{i}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        let foreign = |texts: &[&str]| declared(Type::Foreign, texts).unwrap().kind();
+        let foreign = |texts: &[&str]| {
+            let labels = vec![];
+            declared(Type::Foreign { labels }, texts).unwrap().kind()
+        };
         assert_eq!(
             (foreign(&many), foreign(&many[1..])),
             ("keys", "categories")
         );
         assert_eq!(
-            read(&Types::new(), cells(vec!["1".into()])).unwrap().kind(),
+            read(&Types::new(), cells(vec!["1".into()]))
+                .unwrap()
+                .0
+                .kind(),
             "numbers"
         );
+    }
+
+    #[test]
+    fn words_for_missing_values_are_counted_and_kept_where_they_are_labels() {
+        let texts = ["DE", " NA", "", "NA", "?", "DE"].map(str::to_owned);
+        let read_as = |types: &Types| read(types, cells(texts.to_vec())).unwrap();
+        let (values, words) = read_as(&Types::new());
+        assert_eq!(values.missing(), 4);
+        assert_eq!(words.counts, [("NA", 2), ("?", 1)].into());
+        assert_eq!(words.first, Some(1));
+        let labels = ["DE", "NA"].map(str::to_owned).to_vec();
+        for declared in [
+            Type::Category {
+                labels: labels.clone(),
+            },
+            Type::Foreign { labels },
+        ] {
+            let (values, words) = read_as(&[("c".to_owned(), declared)].into());
+            assert_eq!((values.text(1), values.missing()), ("NA".into(), 2));
+            assert_eq!((words.counts, words.first), ([("?", 1)].into(), Some(4)));
+        }
     }
 
     #[test]

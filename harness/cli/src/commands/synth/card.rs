@@ -1,4 +1,6 @@
 //! Data cards: what the files beside them are. Written with the file; scores come on it when they are taken.
+//!
+//! Every card says what made the file ([`Head`]): generator, parameters, seed, and what of privacy is promised, in words where nothing is.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -6,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use assay_protocol::Digest;
+use assay_suites::synthetic::privacy::accountant::Entry;
 use assay_suites::synthetic::quality::figures::Quality;
 use assay_suites::synthetic::table::{MISSING, Table, Values};
 use serde::Serialize;
@@ -13,11 +16,86 @@ use serde_json::{Map, Value};
 
 use super::files;
 
+/// Version of a card. Those of 1 have `null` in place of a privacy that promises nothing, and no parameters.
+const SCHEMA: u32 = 2;
 /// Longest card that is read, in bytes: the ledger of a private model of a thousand columns has a tenth of it.
 const MAX_CARD: u64 = 1 << 24;
 /// What scores of a private model's rows are worth: said on the card, and when they are put there.
 const OUTSIDE: &str = "quality was measured on the table itself: the guarantee does not cover these scores, so whoever publishes \
      them tells more of it than the budget paid for";
+
+/// What was made of what is declared, or of a recipe, and nothing else.
+pub const LEARNED_NOTHING: Privacy<'static> = Privacy::None {
+    meaning: "nothing was learned of any data: there is nobody whose data could be told",
+};
+/// What was learned without noise.
+pub const LEARNED_ROWS: Privacy<'static> = Privacy::None {
+    meaning: "learned of real rows without differential privacy: ranges, texts of categories and shares are theirs, and nothing bounds \
+     what is told of any one of them; `assay synth score` says how close rows come to real ones",
+};
+/// What chains of a corpus repeat.
+pub const LEARNED_TEXTS: Privacy<'static> = Privacy::None {
+    meaning: "learned of texts without differential privacy: runs of their words, and words of a single text, come out as they are",
+};
+/// What a language model repeats.
+pub const LEARNED_CHECKPOINT: Privacy<'static> = Privacy::None {
+    meaning: "by a model that was trained without differential privacy: what it was trained on may come out",
+};
+
+/// What every card says.
+#[derive(Debug, Serialize)]
+pub struct Head<'a> {
+    schema: u32,
+    file: String,
+    digest: Digest,
+    seed: u64,
+    generator: &'static str,
+    /// Of the generator; empty where it has none.
+    parameters: Value,
+    privacy: Privacy<'a>,
+}
+
+impl<'a> Head<'a> {
+    /// Of a file with this digest.
+    pub fn new(
+        of: &Path,
+        digest: Digest,
+        seed: u64,
+        generator: &'static str,
+        parameters: Value,
+        privacy: Privacy<'a>,
+    ) -> Self {
+        Self {
+            schema: SCHEMA,
+            file: files::name(of),
+            digest,
+            seed,
+            generator,
+            parameters,
+            privacy,
+        }
+    }
+}
+
+/// What is promised to those whose data were learned.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "guarantee", rename_all = "snake_case")]
+pub enum Privacy<'a> {
+    /// Nothing.
+    None {
+        /// What that comes to.
+        meaning: &'static str,
+    },
+    /// Differential privacy.
+    Differential {
+        /// Which tables are hardly told apart.
+        neighbours: &'static str,
+        epsilon: f64,
+        delta: f64,
+        ledger: &'a [Entry],
+        caveats: &'a [String],
+    },
+}
 
 /// A column, as a card has it.
 #[derive(Debug, Serialize)]
@@ -131,9 +209,10 @@ pub fn of_file(file: &Path) -> Result<Card> {
     let members: Map<String, Value> =
         serde_json::from_slice(&std::fs::read(&path).with_context(in_path)?)
             .with_context(|| format!("{}: no data card", path.display()))?;
+    let schema = members.get("schema").and_then(Value::as_u64);
     ensure!(
-        members.get("schema") == Some(&1.into()),
-        "{}: no data card of schema 1; use a newer assay",
+        schema.is_some_and(|schema| (1..=SCHEMA.into()).contains(&schema)),
+        "{}: no data card of a schema up to {SCHEMA}; use a newer assay",
         path.display()
     );
     let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
@@ -151,7 +230,9 @@ impl Card {
     /// Puts scores on it, in the place of those that are there. That of a private model does not tell how many rows were learned from.
     pub fn add_quality(mut self, quality: &Quality) -> Result<()> {
         let mut quality = serde_json::to_value(quality)?;
-        if let Some(Value::Object(privacy)) = self.members.get_mut("privacy") {
+        if let Some(Value::Object(privacy)) = self.members.get_mut("privacy")
+            && privacy.contains_key("epsilon")
+        {
             crate::note!("warning: {OUTSIDE}");
             let caveats = privacy
                 .entry("caveats")

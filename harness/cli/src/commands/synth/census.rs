@@ -3,10 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
+use assay_suites::synthetic::quality::figures::Quality;
 use assay_suites::synthetic::table::cells::CellTypes;
 use assay_suites::synthetic::table::census;
 use assay_suites::synthetic::workload::MOST_ROWS;
+use serde::Serialize;
+use serde_json::json;
 
+use super::card::{self, CardColumn, CardColumns, Head};
 use super::files;
 use super::sink::Sink;
 use crate::errors::Exit;
@@ -28,6 +32,17 @@ pub struct Args {
     output: PathBuf,
 }
 
+/// What a file of it is: its data card.
+#[derive(Debug, Serialize)]
+struct Card {
+    #[serde(flatten)]
+    head: Head<'static>,
+    rows: u64,
+    columns: Vec<CardColumn>,
+    /// Nothing yet: `assay synth score --card` puts it there.
+    quality: Option<Quality>,
+}
+
 pub fn run(args: &Args) -> Result<Exit> {
     ensure!(
         (1..MOST_ROWS).contains(&args.rows),
@@ -35,12 +50,23 @@ pub fn run(args: &Args) -> Result<Exit> {
     );
     files::ensure_output(&args.output, &[])?;
     let like = census::rows(args.seed, 0, 1);
+    let mut columns = CardColumns::default();
     let mut sink = Sink::create(&args.output, &like, &CellTypes::new(), args.rows)?;
     for at in (0..args.rows).step_by(BATCH as usize) {
         let count = (args.rows - at).min(BATCH);
-        sink.append(&census::rows(args.seed, at, count as usize))?;
+        let batch = census::rows(args.seed, at, count as usize);
+        sink.append(&batch)?;
+        columns.see(&batch);
     }
     let digest = sink.finish()?;
+    let (none, nothing) = (json!({}), card::LEARNED_NOTHING);
+    let card = Card {
+        head: Head::new(&args.output, digest, args.seed, "census", none, nothing),
+        rows: args.rows,
+        columns: columns.finish(),
+        quality: None,
+    };
+    card::write(&args.output, &card)?;
     crate::say!("{}: {} rows, {digest}", args.output.display(), args.rows);
     Ok(Exit::Fine)
 }

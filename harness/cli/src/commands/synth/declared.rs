@@ -1,15 +1,20 @@
 //! What subcommands are told of tables beforehand: what separates fields, and what is declared.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use assay_protocol::Digest;
-use assay_suites::synthetic::declared::{ColumnSchema, Schema, TableSchema};
+use assay_suites::synthetic::declared::{ColumnSchema, Rule, Schema, Scope, TableSchema, rules};
 use assay_suites::synthetic::table::Table;
 use assay_suites::synthetic::table::cells::Source;
+use assay_suites::synthetic::table::doubts::left_out;
 use assay_suites::synthetic::table::file::{Reading, read_as};
 
 use super::{files, tables};
+
+/// Rules that are named where every row breaks one.
+const SHOWN: usize = 5;
 
 /// What is declared of a table.
 #[derive(Debug, clap::Args)]
@@ -78,7 +83,9 @@ impl Args {
     pub fn reading(&self, declaration: Option<&Declaration>) -> Reading {
         Reading {
             delimiter: self.delimiter,
-            types: declaration.map(|of| of.table.types()).unwrap_or_default(),
+            types: declaration
+                .map(|of| of.table.types(&of.schema))
+                .unwrap_or_default(),
         }
     }
 }
@@ -101,6 +108,36 @@ impl Declaration {
         Ok(())
     }
 
+    /// What is declared of the table, and where its rows do not keep to it.
+    pub fn rules(&self, table: &Table) -> Result<Vec<Rule>> {
+        Ok(rules(&self.table, table, &BTreeMap::new())?)
+    }
+
+    /// That not every row of a table in a file breaks some rule: then one of both is not what was meant.
+    pub fn ensure_some_keep(&self, path: &Path, rules: &[Rule], rows: usize) -> Result<()> {
+        let of_rows = rules.iter().filter(|rule| rule.scope == Scope::Row);
+        let mut broken: Vec<&Rule> = of_rows.filter(|rule| !rule.broken.is_empty()).collect();
+        let rows_broken: BTreeSet<usize> = broken
+            .iter()
+            .flat_map(|rule| rule.broken.iter().copied())
+            .collect();
+        if rows_broken.len() < rows || rows == 0 {
+            return Ok(());
+        }
+        broken.sort_by_key(|rule| std::cmp::Reverse(rule.broken.len()));
+        let words = broken
+            .iter()
+            .take(SHOWN)
+            .map(|rule| format!("{} does not hold in {}", rule.what, rule.broken.len()));
+        bail!(
+            "{}: each of its {rows} rows breaks what {} declares of table `{}`: {}; mend the schema or the table, or say with --table which one it is",
+            path.display(),
+            self.path.display(),
+            self.table.name,
+            words.collect::<Vec<_>>().join(", ")
+        );
+    }
+
     /// Columns of a table that are not declared.
     pub fn open_columns<'a>(&self, table: &'a Table) -> Vec<&'a str> {
         let is_declared = |name: &str| self.table.column.iter().any(|column| column.name() == name);
@@ -121,6 +158,13 @@ pub fn read(path: &Path, reading: &Reading, declaration: Option<&Declaration>) -
         declaration.ensure_columns(path, &source.table)?;
     }
     Ok(source)
+}
+
+/// Says what a file has that its table has not.
+pub fn tell_left_out(path: &Path, source: &Source) {
+    for words in left_out(source) {
+        crate::note!("note: {}: {words}", path.display());
+    }
 }
 
 /// A separator as the command line has it.

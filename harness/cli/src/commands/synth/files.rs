@@ -4,9 +4,12 @@ use std::fs::{Metadata, Permissions};
 use std::io::{Error, ErrorKind};
 use std::ops::Range;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
+use assay_suites::synthetic::table::Table;
+use assay_suites::synthetic::table::cells::CellTypes;
+use assay_suites::synthetic::table::file::bytes_as;
 
 use crate::errors::CouldNotRun;
 
@@ -93,6 +96,60 @@ pub fn ensure_room(path: &Path, bytes: u64, what: &str) -> Result<()> {
     }
 }
 
+/// A file that is about to be written.
+pub struct Wanted {
+    path: PathBuf,
+    bytes: u64,
+    what: String,
+}
+
+/// Rows by which it is told how much all of them take.
+pub const SOME: u64 = 1000;
+
+impl Wanted {
+    /// So many bytes, which `what` takes.
+    pub fn new(path: &Path, bytes: u64, what: String) -> Self {
+        Self {
+            path: path.into(),
+            bytes,
+            what,
+        }
+    }
+
+    /// So many rows, which take as much as some of them say.
+    pub fn like(path: PathBuf, some: &Table, rows: u64, what: String) -> Result<Self> {
+        let of_some = u128::from(bytes_as(&path, some, &CellTypes::new())?);
+        let bytes = of_some * u128::from(rows) / (some.rows() as u128).max(1);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        Ok(Self { path, bytes, what })
+    }
+}
+
+/// That several files have room together, those on one file system beside each other: asked before the first of them is written.
+pub fn ensure_room_for_all(wanted: &[Wanted]) -> Result<()> {
+    let place = |of: &Wanted| std::fs::metadata(folder(&of.path)).map(|found| found.dev());
+    for (at, last) in wanted.iter().enumerate() {
+        let is_beside = |of: &&Wanted| matches!((place(of), place(last)), (Ok(a), Ok(b)) if a == b);
+        let before: Vec<&Wanted> = wanted[..at].iter().filter(is_beside).collect();
+        let bytes = before
+            .iter()
+            .fold(last.bytes, |sum, of| sum.saturating_add(of.bytes));
+        let what = match before.as_slice() {
+            [] => last.what.clone(),
+            before => {
+                let names = before.iter().map(|of| of.path.display().to_string());
+                format!(
+                    "{}, with {} before it,",
+                    last.what,
+                    names.collect::<Vec<_>>().join(" and ")
+                )
+            }
+        };
+        ensure_room(&last.path, bytes, &what)?;
+    }
+    Ok(())
+}
+
 /// Bytes that can still be written where a path lies, without what is kept for root.
 fn room(path: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(folder(path)).ok()?;
@@ -145,7 +202,7 @@ mod tests {
     use std::io::{Error, ErrorKind};
     use std::path::Path;
 
-    use super::{ensure_output, ensure_room, failed, in_words};
+    use super::{Wanted, ensure_output, ensure_room, ensure_room_for_all, failed, in_words, room};
     use crate::errors::{Exit, exit_of};
 
     #[test]
@@ -180,6 +237,32 @@ mod tests {
             [0, 999_499, 999_500, u64::MAX].map(in_words),
             ["0.0 kB", "999.5 kB", "1.0 MB", "18.4 EB"]
         );
+    }
+
+    #[test]
+    fn files_of_one_file_system_share_its_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let [items, labels] = ["x.npy", "x.csv"].map(|name| folder.path().join(name));
+        // Each has room, both have not: what others write meanwhile is far less.
+        let most = room(&items).unwrap() / 5 * 3;
+        let wanted = |bytes: u64| {
+            [
+                (&items, most, "9 items take"),
+                (&labels, bytes, "their labels take about"),
+            ]
+            .map(|(path, bytes, what)| Wanted::new(path, bytes, what.into()))
+        };
+        assert!(ensure_room_for_all(&wanted(1)).is_ok());
+        let error = ensure_room_for_all(&wanted(most)).unwrap_err();
+        assert_eq!(exit_of(&error), Exit::CouldNotRun);
+        let words = error.to_string();
+        for part in [
+            "x.csv: their labels take about, with",
+            "x.npy before it",
+            "are missing",
+        ] {
+            assert!(words.contains(part), "{words}");
+        }
     }
 
     #[test]

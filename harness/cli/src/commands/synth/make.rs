@@ -12,8 +12,8 @@ use assay_suites::synthetic::table::cells::CellTypes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::card::{self, CardColumn, CardColumns};
-use super::files::{self, Part};
+use super::card::{self, CardColumn, CardColumns, Head, Privacy};
+use super::files::{self, Part, Wanted};
 use super::progress::telling;
 use super::sink::Sink;
 use crate::errors::Exit;
@@ -61,14 +61,11 @@ pub struct Args {
 /// What a file of items is: its data card.
 #[derive(Debug, Serialize)]
 struct Card<'a> {
-    schema: u32,
-    file: String,
-    digest: Digest,
+    #[serde(flatten)]
+    head: Head<'a>,
     items: u64,
     first_item: u64,
     all_items: u64,
-    seed: u64,
-    recipe: &'a Recipe,
     /// SHA-256 of what a chain learned.
     corpus: Option<Digest>,
     facts: std::collections::BTreeMap<String, String>,
@@ -113,19 +110,22 @@ pub fn run(args: &Args) -> Result<Exit> {
     // Whatever is wrong with a name is said before the first item is made.
     let target = target(&args.output, &maker.form())?;
     let labels = begin_labels(args, &*maker, &items)?;
-    ensure_size(&args.output, &maker.form(), items.end - items.start)?;
+    ensure_size(args, &*maker, &items)?;
     let quality = telling(|progress| checked(args.seed, &*maker, items.clone(), progress))?;
     let digest = write_items(args, &target, &*maker, items.clone())?;
     let labels = labels.map(|(path, sink)| write_labels(args, path, sink, &*maker, items.clone()));
     let card = Card {
-        schema: 1,
-        file: files::name(&args.output),
-        digest,
+        head: Head::new(
+            &args.output,
+            digest,
+            args.seed,
+            recipe.name(),
+            recipe.parameters(),
+            privacy(&recipe, corpus.is_some()),
+        ),
         items: items.end - items.start,
         first_item: items.start,
         all_items: args.items,
-        seed: args.seed,
-        recipe: &recipe,
         corpus: corpus.as_ref().map(Digest::of),
         facts: maker.facts().into_iter().collect(),
         labels: labels.transpose()?,
@@ -137,6 +137,15 @@ pub fn run(args: &Args) -> Result<Exit> {
         crate::say!("{name}: {value}");
     }
     Ok(Exit::Fine)
+}
+
+/// What is promised to those who wrote what was learned.
+fn privacy(recipe: &Recipe, is_of_corpus: bool) -> Privacy<'static> {
+    match recipe {
+        Recipe::Markov(_) if is_of_corpus => card::LEARNED_TEXTS,
+        Recipe::Language(language) if language.checkpoint.is_some() => card::LEARNED_CHECKPOINT,
+        _ => card::LEARNED_NOTHING,
+    }
 }
 
 /// That outputs have a place, and take that of nothing that is read.
@@ -255,21 +264,33 @@ fn write_items(
     }
 }
 
-/// That items have room: of arrays how much they take is known before the first is made, and of lines behind the first ones.
-fn ensure_size(output: &Path, form: &Form, items: u64) -> Result<()> {
-    let Some(header) = npy::header(form, items) else {
+/// That items have room: of arrays, with their labels, how much they take is known before the first is made, and of lines behind the
+/// first ones.
+fn ensure_size(args: &Args, maker: &dyn Items, items: &Range<u64>) -> Result<()> {
+    let (form, count) = (maker.form(), items.end - items.start);
+    let Some(header) = npy::header(&form, count) else {
         return Ok(());
     };
-    let bytes = items.checked_mul(form.bytes() as u64);
+    let bytes = count.checked_mul(form.bytes() as u64);
     let bytes = bytes.and_then(|bytes| bytes.checked_add(header.len() as u64));
     let bytes = bytes.with_context(|| {
         format!(
-            "{}: {items} items of {} bytes are more than a file can hold; make parts of it with --shard",
-            output.display(),
+            "{}: {count} items of {} bytes are more than a file can hold; make parts of it with --shard",
+            args.output.display(),
             form.bytes()
         )
     })?;
-    files::ensure_room(output, bytes, &format!("{items} items take"))
+    let arrays = Wanted::new(&args.output, bytes, format!("{count} items take"));
+    let labels = args.labels.as_ref().map(|path| {
+        let some = maker.table(args.seed, items.start, count.min(files::SOME) as usize);
+        let what = format!("the labels of {count} items take about");
+        Wanted::like(path.clone(), &some, count, what)
+    });
+    let wanted: Vec<Wanted> = [Some(Ok(arrays)), labels]
+        .into_iter()
+        .flatten()
+        .collect::<Result<_>>()?;
+    files::ensure_room_for_all(&wanted)
 }
 
 /// Checks some items, from all over.

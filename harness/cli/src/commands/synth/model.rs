@@ -50,10 +50,11 @@ impl ModelFile {
         types: CellTypes,
     ) -> Self {
         Self {
-            schema: match (&declared, types.is_empty()) {
-                (_, false) => MODEL_SCHEMA,
-                (Some(_), true) => 2,
-                (None, true) => 1,
+            schema: match (&model, &declared, types.is_empty()) {
+                (Model::PrivateIndependent(_), _, _) => MODEL_SCHEMA,
+                (_, _, false) => 3,
+                (_, Some(_), true) => 2,
+                (_, None, true) => 1,
             },
             learned,
             model,

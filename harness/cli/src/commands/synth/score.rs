@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use assay_protocol::DeviceSelector;
 use assay_suites::synthetic::quality::closeness::distances_on;
 use assay_suites::synthetic::quality::constraints::{Constraints, Declared};
+use assay_suites::synthetic::quality::detection::Detection;
 use assay_suites::synthetic::quality::figures::{FIGURES, Quality, card_scores};
 use assay_suites::synthetic::quality::report::{Report, report_on};
 use assay_suites::synthetic::quality::requirement::Requirement;
@@ -59,8 +60,11 @@ pub fn run(args: &Args) -> Result<Exit> {
     let declaration = args.declared.declaration(&args.real)?;
     let declaration = declaration.as_ref();
     let reading = args.declared.reading(declaration);
-    let table =
-        |path: &Path| declared::read(path, &reading, declaration).map(|source| source.table);
+    let table = |path: &Path| {
+        let source = declared::read(path, &reading, declaration)?;
+        declared::tell_left_out(path, &source);
+        anyhow::Ok(source.table)
+    };
     let (real, synthetic) = (table(&args.real)?, table(&args.synthetic)?);
     let held_out = args.held_out.as_deref().map(table).transpose()?;
     let others = others(args, declaration)?;
@@ -238,6 +242,11 @@ pub fn notes(report: &Report) -> Vec<String> {
         "copies: {} of the synthetic rows are a row of the real table, {} occurred before among themselves; all rows were compared",
         copies.copied_rows, copies.repeated_rows
     ));
+    notes.extend(
+        report
+            .detection
+            .and_then(|found| upside_down(&found, report)),
+    );
     if let Some(close) = &report.closeness {
         let others = close
             .held_out_rows
@@ -264,6 +273,16 @@ pub fn notes(report: &Report) -> Vec<String> {
     notes
 }
 
+/// What a detection that is worse than guessing says.
+fn upside_down(found: &Detection, report: &Report) -> Option<String> {
+    found.is_upside_down().then(|| {
+        format!(
+            "auc of {:.4} is below 0.5 by more than chance, which is no good sign: so it is where rows repeat real ones, or nearly, for a row that is held out has its twin in the other table; {:.4} of them are exact copies",
+            found.auc, report.copies.exact_copies
+        )
+    })
+}
+
 /// What was not scored.
 fn ignored(report: &Report) -> impl Iterator<Item = String> {
     let extra = &report.extra_columns;
@@ -271,6 +290,13 @@ fn ignored(report: &Report) -> impl Iterator<Item = String> {
         format!(
             "columns that the real table has not are not scored: `{}`",
             extra.join("`, `")
+        )
+    });
+    let recast = &report.recast_columns;
+    let recast = (!recast.is_empty()).then(|| {
+        format!(
+            "columns of numbers in one table and texts in the other are compared as what the real one holds: `{}`",
+            recast.join("`, `")
         )
     });
     let drawn = report.learned_columns.map(|[drawn, all]| {
@@ -281,7 +307,8 @@ fn ignored(report: &Report) -> impl Iterator<Item = String> {
     let targets = report.utility_targets.map(|[drawn, all]| {
         format!("utility is of {drawn} of {all} columns, drawn at random under a fixed seed")
     });
-    extra.into_iter().chain(drawn).chain(targets)
+    let all = [extra, recast, drawn, targets];
+    all.into_iter().flatten()
 }
 
 /// How many rules were looked at, and which were not.

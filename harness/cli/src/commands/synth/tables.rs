@@ -1,17 +1,21 @@
 //! `assay synth tables`: the tables of a schema, a file and a card for each.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use assay_protocol::Digest;
 use assay_suites::synthetic::declared::{Maker, Schema, TableSchema};
+use assay_suites::synthetic::quality::figures::Quality;
 use assay_suites::synthetic::table::Table;
 use assay_suites::synthetic::table::cells::CellTypes;
 use assay_suites::synthetic::table::file::{Reading, read_as};
 use serde::Serialize;
+use serde_json::json;
 
-use super::card;
-use super::files::{self, Part};
+use super::card::{self, CardColumn, CardColumns, Head};
+use super::declared;
+use super::files::{self, Part, Wanted};
 use super::sink::Sink;
 use crate::errors::Exit;
 
@@ -42,15 +46,17 @@ pub struct Args {
 /// What a table is: its data card.
 #[derive(Debug, Serialize)]
 struct Card<'a> {
-    schema: u32,
-    file: String,
-    digest: Digest,
+    #[serde(flatten)]
+    head: Head<'a>,
     rows: u64,
     first_row: u64,
-    seed: u64,
+    all_rows: u64,
     /// SHA-256 of the file that it was declared in.
     declared_in: Digest,
     declared: &'a TableSchema,
+    columns: Vec<CardColumn>,
+    /// Nothing yet: `assay synth score --card` puts it there.
+    quality: Option<Quality>,
 }
 
 pub fn run(args: &Args) -> Result<Exit> {
@@ -59,33 +65,64 @@ pub fn run(args: &Args) -> Result<Exit> {
         .build()
         .with_context(|| args.schema.display().to_string())?;
     std::fs::create_dir_all(&args.output).map_err(files::failed(&args.output))?;
+    ensure_room(args, &maker)?;
     for place in 0..schema.table.len() {
         write(args, &maker, place, digest)?;
     }
     Ok(Exit::Fine)
 }
 
+impl Args {
+    /// The file of a table, and which rows of it.
+    fn part_of(&self, table: &TableSchema) -> (PathBuf, Range<u64>) {
+        let path = self.output.join(format!("{}.{}", table.name, self.form));
+        (path, self.shard.unwrap_or(Part::WHOLE).of(table.rows))
+    }
+}
+
+/// That all tables have room, by what some rows of each take, before the first is made.
+fn ensure_room(args: &Args, maker: &Maker) -> Result<()> {
+    let tables = maker.schema().table.iter().enumerate();
+    let wanted = tables.map(|(place, table)| {
+        let (path, rows) = args.part_of(table);
+        let count = rows.end - rows.start;
+        let some = maker.rows(
+            place,
+            args.seed,
+            rows.start,
+            count.min(files::SOME) as usize,
+        );
+        let what = format!("{count} rows of table `{}` take about", table.name);
+        Wanted::like(path, &some, count, what)
+    });
+    files::ensure_room_for_all(&wanted.collect::<Result<Vec<_>>>()?)
+}
+
 fn write(args: &Args, maker: &Maker, place: usize, declared_in: Digest) -> Result<()> {
     let table = &maker.schema().table[place];
-    let path = args.output.join(format!("{}.{}", table.name, args.form));
-    let rows = args.shard.unwrap_or(Part::WHOLE).of(table.rows);
+    let (path, rows) = args.part_of(table);
     files::ensure_output(&path, &[&args.schema])?;
     let like = maker.rows(place, args.seed, rows.start, 1);
+    let mut columns = CardColumns::default();
     let mut sink = Sink::create(&path, &like, &CellTypes::new(), rows.end - rows.start)?;
     for at in rows.clone().step_by(BATCH as usize) {
         let count = (rows.end - at).min(BATCH);
-        sink.append(&maker.rows(place, args.seed, at, count as usize))?;
+        let batch = maker.rows(place, args.seed, at, count as usize);
+        sink.append(&batch)?;
+        columns.see(&batch);
     }
     let digest = sink.finish()?;
+    let nothing = card::LEARNED_NOTHING;
     let card = Card {
-        schema: 1,
-        file: files::name(&path),
-        digest,
+        // What is declared is all that it is told.
+        head: Head::new(&path, digest, args.seed, "tables", json!({}), nothing),
         rows: rows.end - rows.start,
         first_row: rows.start,
-        seed: args.seed,
+        all_rows: table.rows,
         declared_in,
         declared: table,
+        columns: columns.finish(),
+        quality: None,
     };
     card::write(&path, &card)?;
     crate::say!("{}: {} rows, {digest}", path.display(), card.rows);
@@ -115,9 +152,11 @@ pub fn read_one(
     })?;
     let reading = Reading {
         delimiter,
-        types: of_schema.types(),
+        types: of_schema.types(schema),
     };
-    Ok((name, read_as(path, &reading)?.table))
+    let source = read_as(path, &reading)?;
+    declared::tell_left_out(path, &source);
+    Ok((name, source.table))
 }
 
 /// A schema, and the digest of its file.

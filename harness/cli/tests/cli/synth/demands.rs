@@ -54,6 +54,8 @@ fn mistyped_demands_are_refused_when_the_suite_is_planned() {
         ("quality=high", "`high` is no number"),
         ("exact_copies=0", "exact_copies<=VALUE"),
         ("quality>=0.9 three_way<=0.1", "separated by commas"),
+        ("quality>=2", "`quality` lies between 0 and 1"),
+        ("constraints<=-1", "`constraints` lies between 0 and 1"),
     ] {
         let place = demanding(require);
         for command in ["plan", "run"] {
@@ -69,6 +71,16 @@ fn mistyped_demands_are_refused_when_the_suite_is_planned() {
     for (parameter, words) in [
         ("quality = 1.5", "parameter `quality`"),
         ("epsilon = 0.0", "parameter `epsilon`: epsilon is 0"),
+        (
+            "epsilon = 1e-9, generator = \"mst\"",
+            "more epsilon takes less noise",
+        ),
+        (
+            "mechanism = \"gaussian\", generator = \"independent\"",
+            "`analytic-gaussian` is for all",
+        ),
+        ("mechanism = \"laplace\"", "`copula` is not private at all"),
+        ("mechanism = \"geometric\"", "geometric"),
     ] {
         let params = format!("params = {{ rows = 300, {parameter} }}");
         let fit = format!("workload = \"synth-fit\"\n{params}");

@@ -179,6 +179,136 @@ fn columns_that_are_not_scored_are_named() {
 }
 
 #[test]
+fn numbers_beside_texts_of_digits_are_compared_either_way() {
+    let place = Place::new();
+    place.write(
+        "numbers.csv",
+        format!("flag,x\n{}", lines(60, |row| format!("{},{row}", row % 2))),
+    );
+    let texts = |word: &str| {
+        lines(60, |row| {
+            let flag = if row == 7 {
+                word.to_owned()
+            } else {
+                (row % 2).to_string()
+            };
+            format!("{{\"flag\":\"{flag}\",\"x\":{row}}}")
+        })
+    };
+    place.write("texts.jsonl", texts("1"));
+    for (real, synthetic) in [
+        ("numbers.csv", "texts.jsonl"),
+        ("texts.jsonl", "numbers.csv"),
+    ] {
+        place
+            .assay(&format!("synth score {real} {synthetic} --require shapes>=1"))
+            .exits(0)
+            .says("columns of numbers in one table and texts in the other are compared as what the real one holds: `flag`");
+    }
+    place.write("words.jsonl", texts("yes"));
+    place
+        .assay("synth score numbers.csv words.jsonl")
+        .refuses(&[
+            "column `flag` holds numbers in one table",
+            "row 8 has \"yes\"",
+            "mend one",
+        ]);
+    place.assay("synth score words.jsonl numbers.csv").exits(0);
+}
+
+#[test]
+fn what_stands_for_missing_values_is_told_and_can_be_a_label() {
+    let place = Place::new();
+    let country = |row: u32| ["NA", "DE", "?"][row as usize % 3];
+    let rows = lines(60, |row| format!("{},{row}", country(row)));
+    place.write("people.csv", format!("country,x\n\n{rows}\n"));
+    let words = [
+        "2 lines of the file, line 2 being the first, are blank",
+        "column `country` has 20 cells with \"?\" and 20 cells with \"NA\", the first in row 1, which are taken for missing values",
+        "declare a category that has it among its labels, with --schema",
+    ];
+    let told = place.assay("synth fit people.csv -o model.json").exits(0);
+    words.iter().fold(told, |told, words| told.says(words));
+    let told = place.assay("synth score people.csv people.csv").exits(0);
+    words.iter().fold(told, |told, words| told.says(words));
+    place.write(
+        "people.toml",
+        "schema = 1\n[[table]]\nname = \"people\"\nrows = 60\ncolumn = [\n\
+         { type = \"category\", name = \"country\", labels = [\"NA\", \"DE\"], missing = 0.5 },\n\
+         { type = \"number\", name = \"x\", low = 0, high = 99 },\n]\n",
+    );
+    place
+        .assay("synth check people.toml people.csv")
+        .exits(0)
+        .says("column `country` has 20 cells with \"?\", the first in row 3");
+    for form in ["csv", "jsonl", "parquet"] {
+        place
+            .assay("synth fit people.csv --schema people.toml -o model.json")
+            .exits(0)
+            .lacks("\"NA\"");
+        place
+            .assay(&format!("synth sample model.json --rows 90 -o made.{form}"))
+            .exits(0);
+        place
+            .assay(&format!("synth score people.csv made.{form} --schema people.toml --require shapes>=0.9 --require constraints<=0"))
+            .exits(0);
+        let card: serde_json::Value =
+            serde_json::from_str(&place.read(&format!("made.{form}.card.json"))).unwrap();
+        assert_eq!(card["columns"][0]["labels"], 2, "{form}");
+    }
+    // What a schema makes, the schema finds again.
+    place.assay("synth tables people.toml -o made").exits(0);
+    place
+        .assay("synth check people.toml made/people.csv")
+        .exits(0);
+    assert!(place.read("made/people.csv").contains("\nNA,"));
+}
+
+#[test]
+fn integers_of_any_length_keep_their_digits_and_that_is_said() {
+    let place = Place::new();
+    let id = |row: u32| format!("1844674407370955161{}", 5 + row % 3);
+    let rows = lines(60, |row| format!("{{\"id\":{},\"x\":{row}}}", id(row)));
+    place.write("ids.jsonl", rows);
+    place
+        .assay("synth fit ids.jsonl -o model.json")
+        .exits(0)
+        .says("column `id` holds numbers in the file and is taken for categories, for row 1 has 18446744073709551615")
+        .says("values that are made are texts");
+    place
+        .assay("synth sample model.json --rows 50 -o made.jsonl")
+        .exits(0);
+    for made in members(&place, "made.jsonl", "id") {
+        let made = made.as_str().unwrap();
+        assert!((0..3).any(|row| id(row) == made), "{made}");
+    }
+}
+
+#[test]
+fn a_detection_that_is_worse_than_guessing_is_told_for_what_it_is() {
+    let place = Place::new();
+    place.assay("synth census --rows 900 -o real.csv").exits(0);
+    let real = place.read("real.csv");
+    let (head, rows) = real.split_once('\n').unwrap();
+    let mut rows: Vec<&str> = rows.lines().collect();
+    rows.rotate_left(400);
+    place.write("copied.csv", format!("{head}\n{}\n", rows.join("\n")));
+    place
+        .assay("synth census --rows 900 --seed 2 -o other.csv")
+        .exits(0);
+    place
+        .assay("synth score real.csv copied.csv --require auc<0.6 --html page.html")
+        .exits(0)
+        .says("is below 0.5 by more than chance")
+        .says("1.0000 of them are exact copies");
+    assert!(place.read("page.html").contains("by more than chance"));
+    place
+        .assay("synth score real.csv other.csv")
+        .exits(0)
+        .lacks("by more than chance");
+}
+
+#[test]
 fn what_a_killed_run_left_is_used_up_by_the_next_one() {
     let place = Place::new();
     place.write(
@@ -204,5 +334,5 @@ fn spectra_of_few_pixels_have_few_masks() {
         .assay("synth make spectra --items 3 --set points=128 -o s.npy")
         .exits(0);
     let card: serde_json::Value = serde_json::from_str(&place.read("s.npy.card.json")).unwrap();
-    assert_eq!(card["recipe"]["spectra"]["masks"], 2.0);
+    assert_eq!(card["parameters"]["masks"], 2.0);
 }

@@ -47,7 +47,7 @@ fn items_come_in_parts_with_labels_and_a_card() {
         "{labels}"
     );
     let card: serde_json::Value = serde_json::from_str(&place.read("s.npy.card.json")).unwrap();
-    assert_eq!(card["recipe"]["spectra"]["points"], 256);
+    assert_eq!(card["parameters"]["points"], 256);
     assert_eq!(card["labels"]["file"], "s.csv");
     assert_eq!(card["quality"]["checked_items"], 6);
     place

@@ -2,12 +2,12 @@
 
 use rayon::prelude::*;
 
-use super::Measured;
 use crate::synthetic::generators::FitError;
-use crate::synthetic::privacy::accountant::Accountant;
-use crate::synthetic::privacy::{discrete, zcdp};
+use crate::synthetic::generators::private::Measured;
+use crate::synthetic::privacy::accountant::{Accountant, Cost};
+use crate::synthetic::privacy::discrete::Sampler;
+use crate::synthetic::privacy::zcdp;
 use crate::synthetic::progress::Progress;
-use crate::synthetic::random::Bits;
 use crate::synthetic::table::ensure_pairs_fit;
 
 /// Columns as they are measured.
@@ -63,7 +63,7 @@ pub fn tree(
     levels: &Levels,
     rho: f64,
     accountant: &mut Accountant,
-    bits: &mut impl Bits,
+    sampler: &mut impl Sampler,
     progress: &Progress,
 ) -> Result<Vec<(usize, usize)>, FitError> {
     let columns = levels.sizes.len();
@@ -79,8 +79,11 @@ pub fn tree(
             "exponential mechanism, epsilon {epsilon:.6}, among {} pairs",
             open.pairs.len()
         );
-        accountant.spend(what, mechanism, zcdp::of_exponential(epsilon))?;
-        let (a, b) = open.pairs[discrete::choose(bits, &open.scores, epsilon)];
+        let cost = Cost::Concentrated {
+            rho: zcdp::of_exponential(epsilon),
+        };
+        accountant.spend(what, mechanism, cost)?;
+        let (a, b) = open.pairs[sampler.choose(&open.scores, epsilon)];
         let (kept, joined) = (part[a as usize], part[b as usize]);
         part.iter_mut()
             .filter(|p| **p == joined)
@@ -140,8 +143,11 @@ fn distance(joint: &[u64], expected: &[u64]) -> i64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::Measured;
-    use super::{distance, expected};
+    use super::{Accountant, Levels, Measured, Progress, distance, expected, tree};
+    use crate::synthetic::generators::audits::{CONFIDENCE, Fault, Faulty, proved, three};
+    use crate::synthetic::generators::private::Coarse;
+    use crate::synthetic::privacy::Budget;
+    use crate::synthetic::privacy::audit::rho_at_least;
 
     proptest! {
         #[test]
@@ -171,5 +177,47 @@ mod tests {
         let after = [11, 6, 2, 2, 6, 3, 1, 11, 1];
         let change = distance(&after, &expected) - distance(&before, &expected);
         assert!(change.abs() <= 1, "{change}");
+    }
+    /// What the choice of edges is proved to cost, beside its claim: of two tables, given the same counts of single columns.
+    fn proved_of_edges(fault: Fault) -> [f64; 2] {
+        let tables = [three(0, None), three(0, Some("a"))];
+        let coarse = tables
+            .each_ref()
+            .map(|table| Coarse::of(table, &[]).unwrap());
+        let (levels, sizes) = (coarse.each_ref().map(Coarse::levels), coarse[0].sizes());
+        let single = |counts: Vec<u64>| Measured {
+            counts: counts.into_iter().map(|count| count as f64).collect(),
+            variance: 1.0,
+        };
+        let singles: Vec<_> = coarse[0].histograms().into_iter().map(single).collect();
+        let accountant = Accountant::new(Budget::new(5.0, 1e-6).unwrap());
+        let bound = |here, there| rho_at_least(here, there, CONFIDENCE);
+        let proved = proved(3000, bound, |is_more, trial| {
+            let columns = Levels {
+                of_rows: &levels[usize::from(is_more)],
+                sizes: &sizes,
+                singles: &singles,
+            };
+            let mut noise = Faulty::new(fault, trial, is_more);
+            let (rho, mut own) = (accountant.rho(), accountant.clone());
+            let edges = tree(&columns, rho, &mut own, &mut noise, &Progress::default()).unwrap();
+            // The first edge, and which one is left out.
+            let mut features = vec![0.0; 6];
+            features[edges[0].0 + edges[0].1 - 1] = 1.0;
+            features[3 + edges.iter().map(|(a, b)| a + b - 1).sum::<usize>() - 1] = 1.0;
+            features
+        });
+        [proved, accountant.rho()]
+    }
+
+    #[test]
+    fn edges_cost_what_is_claimed_and_scores_taken_for_less_sensitive_more() {
+        let [proved, claimed] = proved_of_edges(Fault::Nothing);
+        assert!(
+            proved <= claimed && proved > 0.3 * claimed,
+            "{proved} of {claimed}"
+        );
+        let [proved, claimed] = proved_of_edges(Fault::Scores(2.0));
+        assert!(proved > claimed, "{proved} of {claimed}");
     }
 }

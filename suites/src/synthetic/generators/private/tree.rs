@@ -1,4 +1,4 @@
-//! A distribution over a tree of columns: noisy marginals made to agree, and rows drawn from them.
+//! A distribution over trees of columns: noisy marginals made to agree, and rows drawn from them.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::synthetic::random::{Bits as _, Draws};
 const FITTING_ROUNDS: usize = 500;
 const FITTING_DONE: f64 = 1e-10;
 
-/// One column after the other, each given at most one before it.
+/// One column after the other, each given at most one before it: those that are given none are roots.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tree {
@@ -29,7 +29,7 @@ struct Node {
 }
 
 impl Tree {
-    /// Of columns measured alone and in pairs along the edges of a tree.
+    /// Of columns measured alone, and in pairs along the edges of one tree or of several.
     pub fn new(
         edges: &[(usize, usize)],
         sizes: &[usize],
@@ -42,49 +42,42 @@ impl Tree {
             .zip(pairs)
             .map(|((a, b), pair)| fitted(&pair.counts, &singles[*a], &singles[*b]))
             .collect();
-        let mut nodes = vec![Node {
-            column: 0,
-            given: None,
-            bounds: vec![cumulative(&singles[0])],
-        }];
+        let mut nodes: Vec<Node> = Vec::new();
         let mut reached = 0;
-        // Nodes are added behind those that reach them.
-        while reached < nodes.len() {
-            let from = nodes[reached].column;
-            for ((a, b), joint) in edges.iter().zip(&joints) {
-                let to = match from {
-                    from if from == *a => *b,
-                    from if from == *b => *a,
-                    _ => continue,
-                };
-                if nodes.iter().any(|node| node.column == to) {
-                    continue;
-                }
-                let bounds = (0..sizes[from]).map(|level| {
-                    let row: Vec<f64> = (0..sizes[to])
-                        .map(|other| {
-                            if from == *a {
-                                joint[level * sizes[to] + other]
-                            } else {
-                                joint[other * sizes[from] + level]
-                            }
-                        })
-                        .collect();
-                    // A level that never occurs: as if nothing were given.
-                    let row = if row.iter().sum::<f64>() > 0.0 {
-                        normalised(&row)
-                    } else {
-                        singles[to].clone()
-                    };
-                    cumulative(&row)
-                });
-                nodes.push(Node {
-                    column: to,
-                    given: Some(from),
-                    bounds: bounds.collect(),
-                });
+        for root in 0..sizes.len() {
+            if nodes.iter().any(|node| node.column == root) {
+                continue;
             }
-            reached += 1;
+            nodes.push(Node {
+                column: root,
+                given: None,
+                bounds: vec![cumulative(&singles[root])],
+            });
+            // Nodes are added behind those that reach them.
+            while reached < nodes.len() {
+                let from = nodes[reached].column;
+                for (edge, joint) in edges.iter().zip(&joints) {
+                    let to = match from {
+                        from if from == edge.0 => edge.1,
+                        from if from == edge.1 => edge.0,
+                        _ => continue,
+                    };
+                    if nodes.iter().any(|node| node.column == to) {
+                        continue;
+                    }
+                    let of_edge = conditional(joint, sizes, (from, to), from == edge.0);
+                    let bounds = of_edge.into_iter().map(|row| {
+                        // A level that never occurs: as if nothing were given.
+                        row.map_or_else(|| cumulative(&singles[to]), |row| cumulative(&row))
+                    });
+                    nodes.push(Node {
+                        column: to,
+                        given: Some(from),
+                        bounds: bounds.collect(),
+                    });
+                }
+                reached += 1;
+            }
         }
         Self { nodes }
     }
@@ -138,6 +131,29 @@ impl Tree {
         }
         row
     }
+}
+
+/// For each level of one column the probabilities of another's, by their joint distribution, which is row-major by levels of `from` or
+/// of `to`; `None` of a level that never occurs.
+fn conditional(
+    joint: &[f64],
+    sizes: &[usize],
+    (from, to): (usize, usize),
+    is_by_from: bool,
+) -> Vec<Option<Vec<f64>>> {
+    let (of_from, of_to) = (sizes[from], sizes[to]);
+    let row = |level: usize| -> Option<Vec<f64>> {
+        let cell = |other: usize| {
+            if is_by_from {
+                joint[level * of_to + other]
+            } else {
+                joint[other * of_from + level]
+            }
+        };
+        let row: Vec<f64> = (0..of_to).map(cell).collect();
+        (row.iter().sum::<f64>() > 0.0).then(|| normalised(&row))
+    };
+    (0..of_from).map(row).collect()
 }
 
 /// The shares of each column's levels: everything that was measured of them, weighted by its variance.

@@ -54,6 +54,10 @@ impl Domain {
                     Some(column) => column.range().unwrap_or_else(|| range(values)),
                     None => range(values),
                 };
+                let decimals = match declared {
+                    Some(ColumnSchema::Number { decimals, .. }) => &Some(*decimals),
+                    _ => decimals,
+                };
                 // Decimals have no more cells than there are of them, each its own.
                 let unit = decimals.map_or(0.0, |digits| 10_f64.powi(-i32::from(digits)));
                 let span = high - low + unit;
@@ -416,6 +420,7 @@ fn shares(group: &[u32], weight: impl Fn(u32) -> f64) -> Vec<(u32, f64)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::histogram;
     use super::{Domain, Measured, neighbours, rare_together};
     use crate::synthetic::declared::ColumnSchema;
     use crate::synthetic::generators::places;
@@ -534,7 +539,7 @@ mod tests {
             levels.iter().map(|level| (*level, 0.7)),
         );
         assert_eq!(back, column);
-        let counts = super::super::histogram(&levels, domain.levels());
+        let counts = histogram(&levels, domain.levels());
         let mut measured = Measured {
             counts: counts.iter().map(|c| 100.0 * *c as f64).collect(),
             variance: 1.0,
