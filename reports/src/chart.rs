@@ -25,7 +25,7 @@ pub use forest::{Axis, forest};
 pub use gauge::{Stretch, gauge};
 pub use heat::{Heat, heat};
 pub use history::{Course, SHIFTS, history, spark};
-pub use roofline::{Kernel, Roofs, roofline};
+pub use roofline::{Kernel, Limit, Roofs, roofline};
 pub use rounds::{Round, rounds};
 pub use sheet::{Words, ranked};
 pub use small::{Caption, small};

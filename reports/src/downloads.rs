@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use assay_protocol::Digest;
 use assay_record::manifest::Diff;
-use assay_record::{Manifest, ManifestFile, Project, Record, RunId, RunStatus, Source};
+use assay_record::{Arm, Manifest, ManifestFile, Project, Record, RunId, RunStatus};
 use assay_store::RunRow;
 use serde::Serialize;
 
@@ -24,7 +24,7 @@ const MAX_BYTES: u64 = 32 << 20;
 const SCHEMA: u32 = 1;
 
 /// What stands where something was left out.
-const LEFT_OUT: &str = "(not published)";
+pub const LEFT_OUT: &str = "(not published)";
 
 /// What there is to download of a run.
 pub struct Downloads {
@@ -109,12 +109,8 @@ fn kept_back(manifest: &Manifest) -> Vec<&'static str> {
             "uncommitted changes",
         ),
         (
-            manifest.arms.iter().any(|arm| !arm.env.is_empty()),
+            manifest.arms.iter().any(Arm::sets_variables),
             "values of environment variables",
-        ),
-        (
-            matches!(manifest.suite.source, Source::Folder(_)),
-            "the path of the suite's folder",
         ),
     ];
     let held = parts.into_iter().filter(|(is_there, _)| *is_there);
@@ -139,15 +135,11 @@ fn in_file(
     if let Project::Git(git) = &mut manifest.project {
         git.diff = git.diff.as_ref().map(|_| Diff::Text(LEFT_OUT.into()));
     }
-    for value in manifest
-        .arms
-        .iter_mut()
-        .flat_map(|arm| arm.env.values_mut())
-    {
-        *value = LEFT_OUT.into();
-    }
-    if let Source::Folder(folder) = &mut manifest.suite.source {
-        *folder = LEFT_OUT.into();
+    for arm in &mut manifest.arms {
+        arm.prefix = arm.prefix_without_values(LEFT_OUT);
+        for value in arm.env.values_mut() {
+            *value = LEFT_OUT.into();
+        }
     }
     let redacted = Redacted {
         schema: SCHEMA,

@@ -38,6 +38,14 @@ pub enum ReportError {
         /// The file.
         path: PathBuf,
     },
+    /// The logo could not be read.
+    #[error("cannot read the logo `{}`: {source}; `logo` in assay.toml names it, from the folder of assay.toml; the old site is untouched", path.display())]
+    NoLogo {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A template that should take the place of one of ours cannot.
     #[error("template `{}`: {reason}; `templates` in assay.toml names the folder", path.display())]
     Template {

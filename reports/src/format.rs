@@ -23,7 +23,8 @@ use scale::Scale;
 pub struct Quantity {
     /// The value, rounded.
     pub value: String,
-    /// Half of the interval's length, rounded; absent where there is no interval, or it has no length.
+    /// What the interval says, rounded: `± 0.005`, or `(0.2 to 4.3)` where its ends are not equally far; absent where
+    /// there is no interval.
     pub uncertainty: Option<String>,
     /// The unit with its prefix; empty for pure numbers.
     pub unit: String,
@@ -35,7 +36,7 @@ impl Quantity {
     /// The uncertainty and unit as they follow the value: ` ± 0.005 ms`.
     fn rest(&self) -> String {
         let uncertainty = self.uncertainty.as_ref();
-        let uncertainty = uncertainty.map_or(String::new(), |half| format!(" ± {half}"));
+        let uncertainty = uncertainty.map_or(String::new(), |words| format!(" {words}"));
         let space = if self.unit.is_empty() { "" } else { " " };
         format!("{uncertainty}{space}{}", self.unit)
     }
@@ -48,16 +49,63 @@ impl fmt::Display for Quantity {
     }
 }
 
+/// Of the estimate: the longer side of a skewed interval from which on its ends are shown.
+const WIDE: f64 = 0.1;
+/// How much longer than the other one a side is in a skewed interval.
+const SKEWED: f64 = 2.0;
+/// Of the estimate: a length that is arithmetic's, and none.
+const NO_LENGTH: f64 = 1e-12;
+
 /// A value whose uncertainty is not known: four significant digits, or all of an integer.
 pub fn value(value: f64, unit: &Unit) -> Quantity {
-    shown(value, 0.0, unit)
+    shown(value, None, unit)
 }
 
-/// An estimate with its interval. An interval that is not symmetric is shown by its longer side.
+/// An estimate with its interval, by its longer side. One that is wide and not symmetric is shown by its ends, as no ±
+/// is true of both. Equal rounds have one without length: `± 0`. A single round has none, which confidence 0 says.
 pub fn interval(interval: &Interval, unit: &Unit) -> Quantity {
-    let below = interval.estimate - interval.low;
-    let above = interval.high - interval.estimate;
-    shown(interval.estimate, below.max(above), unit)
+    let Interval {
+        estimate,
+        low,
+        high,
+        confidence,
+    } = *interval;
+    let (below, above) = (estimate - low, high - estimate);
+    let (shorter, longer) = (below.min(above).max(0.0), below.max(above));
+    if confidence == 0.0 || !longer.is_finite() {
+        return value(estimate, unit);
+    }
+    if longer > WIDE * estimate.abs() && longer > SKEWED * shorter {
+        return bounds(interval, shorter, longer, unit);
+    }
+    let is_none = longer <= NO_LENGTH * estimate.abs();
+    shown(estimate, Some(if is_none { 0.0 } else { longer }), unit)
+}
+
+/// An estimate with the ends of its interval, all to the digits that its shorter side deserves, and two at least.
+fn bounds(interval: &Interval, shorter: f64, longer: f64, unit: &Unit) -> Quantity {
+    let (estimate, exact) = (interval.estimate, format!("{:.5e}", interval.estimate));
+    let size = if estimate == 0.0 { longer } else { estimate };
+    let scale = scale::around(size, 0.0, unit).into_iter().next();
+    let Scale { factor, name } = scale.unwrap_or_default();
+    let least = digits::of_two(size / factor);
+    let decimals = if shorter > NO_LENGTH * size.abs() {
+        from_uncertainty(shorter / factor).max(least)
+    } else {
+        least
+    };
+    let decimals = decimals.min(digits::finest(size / factor, 0.0));
+    let text = |value: f64| Rounded::new(value / factor, decimals).text;
+    Quantity {
+        value: text(estimate),
+        uncertainty: Some(format!(
+            "({} to {})",
+            text(interval.low),
+            text(interval.high)
+        )),
+        unit: name.into_owned(),
+        exact,
+    }
 }
 
 /// A number in a measure of its own, such as an error or a tolerance: `1.19e-7`.
@@ -96,13 +144,15 @@ pub fn duration(ns: i64) -> String {
 
 /// The prefix for numbers up to `largest`, and how many of the unit it stands for: for the axis of a chart.
 pub fn axis_scale(largest: f64, unit: &Unit) -> (f64, String) {
-    let scales = scale::of(unit);
-    let fit = scales
-        .iter()
-        .rev()
-        .find(|scale| largest.abs() >= scale.factor);
-    let Scale { factor, name } = fit.or(scales.first()).cloned().unwrap_or_default();
+    let fitting = scale::around(largest, 0.0, unit).into_iter().next();
+    let Scale { factor, name } = fitting.unwrap_or_default();
     (factor, name.into_owned())
+}
+
+/// A number at an axis; what rounds to zero has no sign.
+pub fn axis_number(value: f64, decimals: usize) -> String {
+    let decimals = i32::try_from(decimals).unwrap_or(0);
+    Rounded::new(value, decimals).text
 }
 
 /// Decimals that tell apart numbers `step` from each other: for the axis of a chart.
@@ -111,7 +161,8 @@ pub fn axis_decimals(step: f64) -> usize {
     usize::try_from(-exponent as i64).unwrap_or(0).min(9)
 }
 
-fn shown(value: f64, half: f64, unit: &Unit) -> Quantity {
+/// A value, and half of its interval's length where it has one.
+fn shown(value: f64, half: Option<f64>, unit: &Unit) -> Quantity {
     if !value.is_finite() {
         return Quantity {
             value: "not a number".into(),
@@ -120,11 +171,11 @@ fn shown(value: f64, half: f64, unit: &Unit) -> Quantity {
             exact: String::new(),
         };
     }
-    let reach = if is_wild(value, half) { 0.0 } else { half };
+    let reach = half.filter(|half| !is_wild(value, *half)).unwrap_or(0.0);
     let scales = scale::around(value, reach, unit);
     let mut fits = scales.iter().enumerate();
     let fitting = fits.find_map(|(at, scale)| {
-        let rounded = round(value / scale.factor, half / scale.factor);
+        let rounded = round(value / scale.factor, half.map(|half| half / scale.factor));
         let next = scales.get(at + 1).map(|next| next.factor / scale.factor);
         let outgrown = next.is_some_and(|next| rounded.0.value.abs() >= next);
         (!outgrown).then(|| quantity(rounded, scale))
@@ -139,7 +190,7 @@ fn shown(value: f64, half: f64, unit: &Unit) -> Quantity {
 fn quantity((value, half): (Rounded, Option<Rounded>), scale: &Scale) -> Quantity {
     Quantity {
         value: value.text,
-        uncertainty: half.map(|half| half.text),
+        uncertainty: half.map(|half| format!("± {}", half.text)),
         unit: scale.name.clone().into_owned(),
         exact: String::new(),
     }
@@ -152,22 +203,25 @@ fn is_wild(value: f64, half: f64) -> bool {
 }
 
 /// Both numbers at the decimal place that they deserve.
-fn round(value: f64, half: f64) -> (Rounded, Option<Rounded>) {
+fn round(value: f64, half: Option<f64>) -> (Rounded, Option<Rounded>) {
+    let plain = || Rounded::new(value, from_value(value).unwrap_or(0).max(0));
+    let Some(half) = half else {
+        return (plain(), None);
+    };
     if is_wild(value, half) {
         return (
             Rounded::new(value, digits::of_two(value)),
             Some(Rounded::new(half, from_uncertainty(half))),
         );
     }
-    if half > 0.0 && half.is_finite() {
-        let decimals = from_uncertainty(half).min(digits::finest(value, half));
-        return (
-            Rounded::new(value, decimals),
-            Some(Rounded::uncertainty(half, decimals)),
-        );
+    if half == 0.0 {
+        return (plain(), Some(Rounded::new(0.0, 0)));
     }
-    let decimals = from_value(value).unwrap_or(0);
-    (Rounded::new(value, decimals.max(0)), None)
+    let decimals = from_uncertainty(half).min(digits::finest(value, half));
+    (
+        Rounded::new(value, decimals),
+        Some(Rounded::uncertainty(half, decimals)),
+    )
 }
 
 fn trimmed(text: &str) -> String {

@@ -99,7 +99,8 @@ impl Library<'_> {
             let cases = comparison.cases.iter();
             let left_out = comparison.left_out.iter();
             (
-                (&gate.run, &gate.window, gate.confirmation.is_some()),
+                (&gate.run, &gate.window),
+                gate.confirmation.as_ref().map(|found| &found.reference),
                 (&comparison.baseline, comparison.basis),
                 cases
                     .filter(|case| case.case == series.key.case)
@@ -115,7 +116,7 @@ impl Library<'_> {
             (&history.changes, &history.marks, &series.impossible),
             siblings,
             last.map(|run| (run, self.model.heads.get(run))),
-            (judged, verdict),
+            (judged, verdict, self.confirmed_of(history)),
             self.model.ceilings.get(&series.key.machine),
         ))
     }

@@ -34,7 +34,7 @@ use crate::publication::is_page;
 pub use error::ReportError;
 pub use model::{
     By, CaseDetail, CaseOfRun, Cross, MachineChange, Matrix, NEWEST_RECORDS, Night, Portion,
-    RecordFile, SiteModel, SiteSettings,
+    RecordFile, SiteModel, SiteSettings, Step,
 };
 pub use presentation::Presentation;
 pub use publication::Publication;

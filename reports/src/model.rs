@@ -9,7 +9,7 @@ use assay_protocol::Digest;
 use assay_record::{Fingerprint, Manifest, RunId, Timestamp};
 use assay_store::{RoundDetail, RunGauges, RunRow};
 use assay_verdicts::ceilings::Ceilings;
-use assay_verdicts::{CaseHistory, Comparison, Gate, Reproduction, RunSummary};
+use assay_verdicts::{CaseHistory, Comparison, Confirmed, Gate, Reproduction, RunSummary};
 
 pub use self::library::{Library, OLD_DAYS, Place, urgency};
 
@@ -28,6 +28,8 @@ pub struct SiteModel {
     pub histories: Vec<CaseHistory>,
     /// What the gate says of the newest night of each suite on each machine.
     pub nights: Vec<Night>,
+    /// Regressions that were confirmed, on the newest nights and before, oldest first.
+    pub confirmed: Vec<Confirmed>,
     /// Comparisons that have a page.
     pub matrices: Vec<Matrix>,
     /// The reproductions.
@@ -90,6 +92,19 @@ pub struct Night {
     pub previous: Option<RunId>,
     /// What changed on the machine since then, in words, the gravest first.
     pub machine_changes: Vec<String>,
+    /// What differs from night to night since the last of the baseline, oldest first.
+    pub steps: Vec<Step>,
+    /// Whether it was imported: then nothing of it can be run again.
+    pub is_imported: bool,
+}
+
+/// A night beside the one before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The later of them.
+    pub run: RunId,
+    /// What differs between them beside the commit, in words, the likeliest to explain a difference first.
+    pub differences: Vec<String>,
 }
 
 /// Sides that are compared, the first with each other one.

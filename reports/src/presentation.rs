@@ -99,6 +99,9 @@ fn logo(path: &Path) -> Result<(String, Vec<u8>), ReportError> {
     if !IMAGES.contains(&ending.as_str()) {
         return Err(ReportError::Logo { path: path.into() });
     }
-    let content = fs::read(path).map_err(ReportError::io("read the logo", path))?;
+    let content = fs::read(path).map_err(|source| ReportError::NoLogo {
+        path: path.into(),
+        source,
+    })?;
     Ok((format!("logo.{ending}"), content))
 }

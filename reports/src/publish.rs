@@ -4,11 +4,10 @@
 //! system call where the file system can, else in two renames. Whatever fails or is killed before
 //! that leaves the old site as it was.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
@@ -21,19 +20,18 @@ pub const MARKER: &str = ".assay-site";
 /// How folders begin in which sites grow.
 const STAGING_PREFIX: &str = ".assay-site-new-";
 
-/// Age of one that nobody can be working in any more.
-const ABANDONED: Duration = Duration::from_hours(1);
-
 /// Threads that remove an old site.
 const REMOVERS: usize = 8;
 
 /// What the marker says.
 pub const MARKER_TEXT: &str = "assay site 1\n";
 
-/// A folder beside the site in which the new one grows. Dropped, it and what it holds disappear.
+/// A folder beside the site in which the new one grows. Dropped, it and what it holds disappear. Of one whose build was killed
+/// nobody holds the lock, and the next build removes it.
 pub struct Staging {
     target: PathBuf,
     holder: TempDir,
+    _lock: Option<File>,
 }
 
 impl Staging {
@@ -43,11 +41,13 @@ impl Staging {
         check_replaceable(&target)?;
         let parent = target.parent().unwrap_or(Path::new("/"));
         sweep(parent);
-        let holder = tempfile::Builder::new()
-            .prefix(STAGING_PREFIX)
-            .tempdir_in(parent)
-            .map_err(ReportError::io("create a folder in", parent))?;
-        let staging = Self { target, holder };
+        let (holder, lock) =
+            held_in(parent).map_err(ReportError::io("create a folder in", parent))?;
+        let staging = Self {
+            target,
+            holder,
+            _lock: lock,
+        };
         let root = staging.root();
         fs::create_dir(&root).map_err(ReportError::io("create", &root))?;
         let marker = root.join(MARKER);
@@ -102,21 +102,32 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Removes what killed builds left behind. What cannot be removed does no harm.
-fn sweep(parent: &Path) {
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let is_staging = entry
-            .file_name()
-            .to_string_lossy()
-            .starts_with(STAGING_PREFIX);
-        if is_staging && age(&entry).is_some_and(|age| age > ABANDONED) {
-            let _ = fs::remove_dir_all(entry.path());
+/// A new folder and its lock; none where the file system has no locks, or none of folders.
+fn held_in(parent: &Path) -> io::Result<(TempDir, Option<File>)> {
+    loop {
+        let holder = tempfile::Builder::new()
+            .prefix(STAGING_PREFIX)
+            .tempdir_in(parent)?;
+        let file = File::open(holder.path()).and_then(|file| file.lock().map(|()| file));
+        // Another build may have come between, and swept it.
+        if holder.path().try_exists()? {
+            return Ok((holder, file.ok()));
         }
     }
 }
 
-fn age(entry: &fs::DirEntry) -> Option<Duration> {
-    entry.metadata().ok()?.modified().ok()?.elapsed().ok()
+/// Removes what killed builds left behind: folders that nobody holds. What cannot be removed does no harm.
+fn sweep(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if !name.to_string_lossy().starts_with(STAGING_PREFIX) {
+            continue;
+        }
+        let folder = File::open(entry.path());
+        if folder.is_ok_and(|folder| folder.try_lock().is_ok()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// The absolute path without links, its parents created.

@@ -20,6 +20,11 @@ pub fn clip(text: &str, most: usize) -> Cow<'_, str> {
     format!("{head}…{}", last_chars(text, tail)).into()
 }
 
+/// What a program said on its way out, without colours, clipped.
+pub fn said(text: &str, most: usize) -> String {
+    clip(&without_terminal_codes(text.trim()), most).into_owned()
+}
+
 /// A log's end, without the colours and cursor movements of terminals.
 pub fn log_tail(log: &str) -> String {
     let plain = without_terminal_codes(last_chars(log, 2 * LOG));

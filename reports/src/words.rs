@@ -6,22 +6,35 @@ use assay_verdicts::{Basis, CaseComparison, Comparison, TroubleKind, Verdict};
 
 /// A ratio as a change: `+10.2 % [+8.1, +12.4]`.
 pub fn change(ratio: &Interval) -> String {
-    format!(
-        "{} [{}, {}]",
-        percent(ratio.estimate),
-        signed(ratio.low),
-        signed(ratio.high)
-    )
+    let [by, low, high] = changes(ratio);
+    format!("{by} % [{low}, {high}]")
+}
+
+/// Estimate and ends of a ratio's interval as changes in percent: with one decimal, or so many more, up to three, that a short
+/// interval is seen to be one.
+pub fn changes(ratio: &Interval) -> [String; 3] {
+    let length = 100.0 * (ratio.high - ratio.low);
+    let decimals = match length {
+        0.0 | 0.3.. => 1,
+        0.03.. => 2,
+        _ => 3,
+    };
+    [ratio.estimate, ratio.low, ratio.high].map(|ratio| signed(ratio, decimals))
 }
 
 /// A ratio as a change without its interval: `+10.2 %`.
 pub fn percent(ratio: f64) -> String {
-    format!("{} %", signed(ratio))
+    format!("{} %", signed(ratio, 1))
 }
 
-fn signed(ratio: f64) -> String {
-    let text = format!("{:+.1}", (ratio - 1.0) * 100.0);
-    if text == "-0.0" { "+0.0".into() } else { text }
+fn signed(ratio: f64, decimals: usize) -> String {
+    let text = format!("{:+.decimals$}", (ratio - 1.0) * 100.0);
+    let is_zero = text.bytes().all(|byte| matches!(byte, b'-' | b'0' | b'.'));
+    if is_zero {
+        text.replace('-', "+")
+    } else {
+        text
+    }
 }
 
 /// A share without a sign: `3 %`, `2.5 %`.
@@ -166,4 +179,32 @@ pub fn days_ago(days: i64) -> String {
 /// `1 run`, `3 runs`.
 pub fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use assay_stats::Interval;
+
+    use super::change;
+
+    fn words(low: f64, estimate: f64, high: f64) -> String {
+        change(&Interval {
+            estimate,
+            low,
+            high,
+            confidence: 0.95,
+        })
+    }
+
+    /// Both ends of `+33.1 to +33.1 %` are the same number, and the interval has a length.
+    #[test]
+    fn a_short_interval_has_the_decimals_to_show_it() {
+        assert_eq!(words(1.081, 1.102, 1.124), "+10.2 % [+8.1, +12.4]");
+        assert_eq!(words(1.3306, 1.3312, 1.3314), "+33.12 % [+33.06, +33.14]");
+        assert_eq!(
+            words(1.331_09, 1.331_12, 1.331_14),
+            "+33.112 % [+33.109, +33.114]"
+        );
+        assert_eq!(words(0.9999, 0.9999, 0.9999), "+0.0 % [+0.0, +0.0]");
+    }
 }

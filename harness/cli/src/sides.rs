@@ -1,9 +1,10 @@
 //! From what people name to sides that can be compared: runs by their names, groups by a property, arms of one run.
 
+mod differences;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use assay_machine::diff;
 use assay_protocol::Digest;
 use assay_record::{Arm, Fingerprint};
 use assay_store::{RunRow, Store};
@@ -12,6 +13,8 @@ use assay_verdicts::comparison::{Loaded, Options};
 use assay_verdicts::few_runs::MIN_HISTORY;
 use assay_verdicts::window::{MAIN_ARM, is_night};
 use assay_verdicts::{Comparison, History, Reading, RunView};
+
+pub use self::differences::{Differences, Values};
 
 /// How many digits of a commit are shown.
 const COMMIT_DIGITS: usize = 12;
@@ -320,11 +323,22 @@ fn short(commit: &str) -> String {
     commit.chars().take(COMMIT_DIGITS).collect()
 }
 
-/// The comparison of two sides, with what differs between their last runs said first.
+/// The comparison of two sides, with what differs between their last runs said first. Pages, files and logs of CI systems are read by
+/// anybody: of variables they get the names.
 pub fn compare(
     reading: Reading<'_>,
     baseline: &Side,
     candidate: &Side,
+    options: Options,
+) -> Result<Comparison> {
+    compare_saying(Values::Hidden, reading, [baseline, candidate], options)
+}
+
+/// The same, with values of variables or without.
+pub fn compare_saying(
+    values: Values,
+    reading: Reading<'_>,
+    [baseline, candidate]: [&Side; 2],
     options: Options,
 ) -> Result<Comparison> {
     let store = reading.store;
@@ -335,7 +349,7 @@ pub fn compare(
     };
     let views = baseline.runs.iter().chain(&candidate.runs);
     let options = Options {
-        differences: differences(store, baseline, candidate)?,
+        differences: Differences::between(store, [baseline, candidate], values)?.all(),
         ceilings: Ceilings::of_all(store, views.map(|view| view.run.machine.as_str()))?,
         ..options
     };
@@ -345,80 +359,4 @@ pub fn compare(
         &history,
         options,
     ))
-}
-
-/// What differs between the last runs of two sides and may explain a difference, in words: what was measured, then the machine.
-pub fn differences(store: &Store, baseline: &Side, candidate: &Side) -> Result<Vec<String>> {
-    let (Some(before), Some(after)) = (baseline.newest(), candidate.newest()) else {
-        return Ok(Vec::new());
-    };
-    let mut words = Vec::new();
-    let arm = |view: &RunView, name: &str| -> Option<Arm> {
-        view.manifest
-            .arms
-            .iter()
-            .find(|arm| arm.name == name)
-            .cloned()
-    };
-    if let (Some(one), Some(other)) = (arm(before, &baseline.arm), arm(after, &candidate.arm)) {
-        words.extend(arm_differences(&one, &other));
-    }
-    if before.run.run == after.run.run {
-        return Ok(words);
-    }
-    let (was, is) = (commit_of(&before.run), commit_of(&after.run));
-    if was != is {
-        words.push(format!("The project's commit was {was} and is now {is}."));
-    }
-    let prints = store.fingerprints(&[before, after].map(|view| view.run.before).into())?;
-    let explained = diff::explain(&prints[&before.run.before], &prints[&after.run.before]);
-    // The machine first: "the driver changed" comes before "the code is other code".
-    let machine = explained.into_iter().map(|explanation| explanation.text);
-    Ok(machine.chain(words).collect())
-}
-
-fn arm_differences(before: &Arm, after: &Arm) -> Vec<String> {
-    let mut words = Vec::new();
-    if before.worker != after.worker {
-        words.push(format!(
-            "The built-in worker was {} and is now {}.",
-            before.worker.short(),
-            after.worker.short()
-        ));
-    }
-    let place = |arm: &Arm| match &arm.image {
-        None => "this machine without a container".to_owned(),
-        Some(_) => format!("{} of {}", image_of(arm), arm.engine.name()),
-    };
-    if (before.engine, &before.image) != (after.engine, &after.image) {
-        words.push(format!(
-            "The environment was {} and is now {}.",
-            place(before),
-            place(after)
-        ));
-    }
-    let prefix = |arm: &Arm| match arm.prefix.join(" ") {
-        empty if empty.is_empty() => "absent".to_owned(),
-        words => format!("`{words}`"),
-    };
-    if before.prefix != after.prefix {
-        words.push(format!(
-            "The command before the workers was {} and is now {}.",
-            prefix(before),
-            prefix(after)
-        ));
-    }
-    let names: BTreeSet<&String> = before.env.keys().chain(after.env.keys()).collect();
-    let value = |arm: &Arm, name: &str| {
-        arm.env
-            .get(name)
-            .map_or("not set".to_owned(), |value| format!("`{value}`"))
-    };
-    for name in names {
-        let (was, is) = (value(before, name), value(after, name));
-        if was != is {
-            words.push(format!("The variable {name} was {was} and is now {is}."));
-        }
-    }
-    words
 }

@@ -89,7 +89,7 @@ pub struct Ceilings {
 pub struct Fraction {
     /// What bounds it.
     pub limit: Limit,
-    /// The result over the ceiling's estimate: 0.93 is 93 %.
+    /// The result over the ceiling, by what is known of both: 0.93 is 93 %.
     pub of_ceiling: Interval,
     /// Why it cannot be, in words; absent where it can.
     pub impossible: Option<String>,
@@ -180,18 +180,29 @@ impl Ceilings {
                 name = limit.name(),
             )
         });
-        let share = |value: f64| value / ceiling.rate.estimate;
-        let of_ceiling = Interval {
-            estimate: share(rate.estimate),
-            low: share(rate.low),
-            high: share(rate.high),
-            confidence: rate.confidence,
-        };
         Some(Fraction {
             limit,
-            of_ceiling,
+            of_ceiling: over(&rate, &ceiling.rate),
             impossible,
         })
+    }
+}
+
+/// One rate over another, which was measured apart from it; both are positive.
+///
+/// The interval is recovered from those of the two (MOVER) on logarithms: the distances of its ends from the estimate add as
+/// squares, each of the side that moves the ratio that way. Source: Donner and Zou 2012, "Closed-form confidence intervals for
+/// functions of the normal mean and standard deviation", Statistical Methods in Medical Research 21(4). Its confidence is the
+/// lower of the two.
+fn over(rate: &Interval, ceiling: &Interval) -> Interval {
+    let below = |of: &Interval| (of.estimate / of.low).ln();
+    let above = |of: &Interval| (of.high / of.estimate).ln();
+    let estimate = rate.estimate / ceiling.estimate;
+    Interval {
+        estimate,
+        low: estimate * (-below(rate).hypot(above(ceiling))).exp(),
+        high: estimate * above(rate).hypot(below(ceiling)).exp(),
+        confidence: rate.confidence.min(ceiling.confidence),
     }
 }
 
@@ -225,4 +236,50 @@ fn rate(work: &Work, limit: Limit, time_ns: &Interval) -> Option<Interval> {
         .filter(|(unit, _)| unit == limit.unit())
         .map(|(_, rate)| rate)
         .next()
+}
+
+#[cfg(test)]
+mod tests {
+    use assay_stats::Interval;
+
+    use super::over;
+
+    fn interval(low: f64, estimate: f64, high: f64, confidence: f64) -> Interval {
+        Interval {
+            estimate,
+            low,
+            high,
+            confidence,
+        }
+    }
+
+    /// 8 % of a ceiling that is known to 8 % are 8 % of the share too, however well the result is known.
+    #[test]
+    fn verdicts_a_share_is_no_better_known_than_its_ceiling() {
+        let rate = interval(234.0, 236.0, 238.0, 0.97);
+        let share = over(&rate, &interval(460.0, 500.0, 540.0, 0.95));
+        assert!((share.estimate - 0.472).abs() < 1e-9);
+        assert!(
+            (0.034..0.037).contains(&(share.estimate - share.low)),
+            "{share:?}"
+        );
+        assert!(
+            (0.039..0.042).contains(&(share.high - share.estimate)),
+            "{share:?}"
+        );
+        assert!((share.confidence - 0.95).abs() < 1e-12);
+    }
+
+    #[test]
+    fn verdicts_of_an_exact_ceiling_only_the_result_is_uncertain() {
+        let share = over(
+            &interval(90.0, 100.0, 120.0, 0.95),
+            &interval(200.0, 200.0, 200.0, 0.97),
+        );
+        let ends = [(share.low, 0.45), (share.estimate, 0.5), (share.high, 0.6)];
+        assert!(
+            ends.iter()
+                .all(|(is, expected)| (is / expected - 1.0).abs() < 1e-12)
+        );
+    }
 }

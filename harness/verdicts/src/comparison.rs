@@ -22,6 +22,7 @@ use assay_stats::{CommonShift, Interval, Rules};
 use assay_store::RunRow;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::words::without_advice;
 use crate::ceilings::Ceilings;
 use crate::{History, Mark, Marks, RunView, Verdict};
 
@@ -254,6 +255,8 @@ pub struct Options {
     pub known: Option<Known>,
     /// How many runs lie between the last of the baseline and the candidate.
     pub gap: usize,
+    /// Whether the candidate was imported: then nothing of it can be run again.
+    pub is_imported: bool,
     /// Margins that calibration found possible, by case.
     pub margins: BTreeMap<String, f64>,
     /// Ceilings by machine: what is beyond them is impossible.
@@ -283,6 +286,7 @@ impl Options {
             differences: Vec::new(),
             known: None,
             gap: 0,
+            is_imported: false,
             margins: BTreeMap::new(),
             ceilings: BTreeMap::new(),
         }

@@ -35,6 +35,9 @@ pub(crate) enum Origin {
     Constant,
 }
 
+/// How an advice ends that names how much more it would take.
+pub(crate) const SETTLES: &str = "would probably settle it";
+
 impl Effect {
     /// Where the error comes from, in words; empty where the sides themselves show it.
     pub fn origin_words(&self) -> String {
@@ -66,7 +69,7 @@ impl Effect {
                     percent(margin)
                 )
             },
-            |needed| format!("{needed} would probably settle it"),
+            |needed| format!("{needed} {SETTLES}"),
         )
     }
 }

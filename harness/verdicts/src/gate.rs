@@ -6,7 +6,7 @@ use assay_record::RunId;
 use assay_stats::{CommonShift, Interval};
 use serde::{Deserialize, Serialize};
 
-use crate::comparison::{LeftOut, Reason, Trouble};
+use crate::comparison::{LeftOut, Reason, Trouble, without_advice};
 use crate::effect::change_words;
 use crate::{CaseComparison, Comparison, MarkKind, Verdict};
 
@@ -76,6 +76,9 @@ pub struct Confirmation {
     pub same: BTreeSet<String>,
     /// Those of them that moved beyond doubt, or with most cases of the suite.
     pub moved: BTreeSet<String>,
+    /// The run of the baseline whose files and worker the interleaved rounds had beside them; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<RunId>,
 }
 
 impl Confirmation {
@@ -312,7 +315,7 @@ impl CaseComparison {
     /// What is said in the end, with what was said at first.
     fn settle(&mut self, verdict: Verdict, said: &str) {
         self.verdict = verdict;
-        self.note = format!("{said}; at first: {}", self.note);
+        self.note = format!("{said}; at first: {}", without_advice(&self.note));
     }
 
     /// Whether a later ratio points in the same direction, be it of the ratio or of what it is relative to the common shift.

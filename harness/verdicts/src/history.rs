@@ -220,7 +220,7 @@ impl Scale {
 }
 
 impl Spot {
-    fn of(index: usize, point: &Point) -> Self {
+    pub(crate) fn of(index: usize, point: &Point) -> Self {
         Self {
             index,
             run: point.run.clone(),

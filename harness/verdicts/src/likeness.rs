@@ -182,12 +182,12 @@ fn measured_outputs(original: &CaseRow, again: &CaseRow) -> Likeness {
 }
 
 /// One likeness for all cases but those that nobody could measure: the worst, with how many and which.
-pub(crate) fn overall<'a>(cases: impl IntoIterator<Item = (&'a str, &'a Likeness)>) -> Likeness {
-    let cases: Vec<(&str, &Likeness)> = cases.into_iter().collect();
+pub(crate) fn overall<'a>(cases: impl IntoIterator<Item = (String, &'a Likeness)>) -> Likeness {
+    let cases: Vec<(String, &Likeness)> = cases.into_iter().collect();
     let reasons = |pick: fn(&Likeness) -> Option<&str>| {
         let found: Vec<(&str, &str)> = cases
             .iter()
-            .filter_map(|(case, likeness)| Some((*case, pick(likeness)?)))
+            .filter_map(|(case, likeness)| Some((case.as_str(), pick(likeness)?)))
             .collect();
         found.first().map(|(case, why)| match found.len() {
             1 => format!("{case}: {why}"),

@@ -117,17 +117,26 @@ impl Reproduction {
             })
             .collect();
         let busy = || cases.iter().zip(&pairs).filter(|(_, pair)| !pair.is_idle());
-        let inputs = likeness::overall(busy().map(|(case, _)| (case.case.as_str(), &case.inputs)));
+        let name = naming(&cases);
+        let overall = |part: fn(&CaseReproduction) -> &Likeness| {
+            likeness::overall(busy().map(|(case, _)| (name(case), part(case))))
+        };
+        let inputs = overall(|case| &case.inputs);
         Self {
             original: original.run.run.clone(),
             again: again.run.run.clone(),
             inputs: likeness::sources(manifests).map_or(inputs, Likeness::Differs),
-            outputs: likeness::overall(busy().map(|(case, _)| (case.case.as_str(), &case.outputs))),
+            outputs: overall(|case| &case.outputs),
             speed: overall_speed(&cases),
             cases,
             explanations,
             comparison: barrier,
         }
+    }
+
+    /// What its cases are called: with their arms, where there are several.
+    pub fn naming(&self) -> fn(&CaseReproduction) -> String {
+        naming(&self.cases)
     }
 
     /// Geometric mean of the ratios of times, over the cases that have one, and how many those are.
@@ -157,6 +166,15 @@ impl Reproduction {
         }
         self.speed = overall_speed(&self.cases);
         self
+    }
+}
+
+fn naming(cases: &[CaseReproduction]) -> fn(&CaseReproduction) -> String {
+    let are_of_one_arm = cases.windows(2).all(|pair| pair[0].arm == pair[1].arm);
+    if are_of_one_arm {
+        |case| case.case.clone()
+    } else {
+        |case| format!("{}  {}", case.case, case.arm)
     }
 }
 

@@ -4,7 +4,7 @@ use assay_protocol::Unit;
 use plotters::prelude::*;
 
 use super::backend::Role;
-use super::sheet::{Axes, Words, ranked, sheet};
+use super::sheet::{Axes, Words, axis_words, ranked, roomy, sheet};
 use crate::format;
 
 /// Most corners of a line: of more samples these many quantiles are drawn, the least and the most among them.
@@ -58,10 +58,13 @@ impl Sides {
 pub fn ecdf(sides: &Sides, unit: &Unit, words: Words<'_>) -> Result<String, String> {
     let (least, most) = sides.ends();
     let (factor, symbol) = format::axis_scale(most.abs().max(least.abs()), unit);
-    let pad = ((most - least) * 0.04)
-        .max(most.abs() * 0.002)
-        .max(f64::MIN_POSITIVE * 1e6);
-    let span = (least - pad) / factor..(most + pad) / factor;
+    let pad = ((most - least) * 0.04).max(most.abs() * 0.002);
+    let floor = if least >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
+    let span = if pad > 0.0 {
+        (least - pad).max(floor) / factor..(most + pad) / factor
+    } else {
+        roomy(0.0, 0.0)
+    };
     let decimals = format::axis_decimals((span.end - span.start) / 5.0);
     let axes = Axes {
         x: span.clone(),
@@ -69,7 +72,7 @@ pub fn ecdf(sides: &Sides, unit: &Unit, words: Words<'_>) -> Result<String, Stri
         left: 72,
         labels: (6, 6),
         vertical_lines: true,
-        x_words: &|value| format!("{value:.decimals$} {symbol}"),
+        x_words: &|value| axis_words(*value, decimals, &symbol),
         y_words: &|share| format!("{:.0} %", share * 100.0),
     };
     sheet(words, "ecdf", (760, 260), |area| {

@@ -5,7 +5,7 @@ use assay_store::GaugeStep;
 use plotters::prelude::*;
 
 use super::backend::Role;
-use super::sheet::{Axes, Words, marks, roomy, sheet};
+use super::sheet::{Axes, Words, axis_words, marks, roomy, sheet};
 use crate::format;
 
 /// Readings over a stretch of the horizontal axis.
@@ -24,10 +24,11 @@ impl Stretch<'_> {
     }
 }
 
-/// The stretches one after the other; there is at least one reading. `below` are places on the axis with their
-/// words.
+/// The stretches on an axis from 0 to `end`, whether or not there are readings up to there; there is at least one
+/// reading. `below` are places on the axis with their words.
 pub fn gauge(
     stretches: &[Stretch<'_>],
+    end: f64,
     unit: &Unit,
     words: Words<'_>,
     below: &[(f64, String)],
@@ -41,14 +42,13 @@ pub fn gauge(
     let span = roomy(least / factor, most / factor);
     let decimals = format::axis_decimals((span.end - span.start) / 3.0);
     let axes = Axes {
-        x: stretches.first().map_or(0.0, |first| first.from.floor())
-            ..stretches.last().map_or(1.0, |last| last.to.ceil()),
+        x: 0.0..end,
         y: span,
         left: 74,
         labels: (0, 3),
         vertical_lines: false,
         x_words: &|_| String::new(),
-        y_words: &|value| format!("{value:.decimals$} {symbol}"),
+        y_words: &|value| axis_words(*value, decimals, &symbol),
     };
     sheet(words, "gauge", (360, 150), |area| {
         let mut chart = axes.draw(area)?;

@@ -7,10 +7,10 @@ use assay_record::Timestamp;
 use assay_verdicts::{CaseHistory, LocatedChange, Series, Verdict};
 use plotters::coord::types::{RangedCoordf64, RangedCoordi32};
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::Chart;
-use super::backend::{Classed, FINENESS, Role, titled_line, units};
+use super::backend::{Classed, FINENESS, Role, titled_line, units, words_at};
+use super::sheet::{axis_words, room, roomy};
 use super::thin::thin;
 use crate::format;
 
@@ -22,6 +22,9 @@ const SPARK_POINTS: usize = 40;
 
 /// Most changes of the machine that are drawn; the table names them all.
 const CHANGES: usize = 100;
+
+/// Most points of a large chart whose day stands below them.
+const DAYS: usize = 5;
 
 /// Most lasting changes that are drawn, the latest.
 pub const SHIFTS: usize = 40;
@@ -85,17 +88,13 @@ impl Course {
         thin(&self.estimates, POINTS).len()
     }
 
-    /// What the vertical axis spans: the estimates and most of their intervals, and no less than 4 % of the
-    /// value, so that noise does not look like news.
+    /// What the vertical axis spans: the estimates and most of their intervals.
     pub(super) fn span(&self) -> Range<f64> {
         let (least, most) = extremes(&self.estimates);
         let (low, high) = (extremes(&self.lows).0, extremes(&self.highs).1);
         let middle = f64::midpoint(least, most);
         let reach = (most - least).max(middle.abs() * 0.1);
-        let (low, high) = (low.max(least - reach), high.min(most + reach));
-        let short = (middle.abs() * 0.04).max(f64::MIN_POSITIVE * 1e6) - (high - low);
-        let pad = (high - low) * 0.08 + short.max(0.0) / 2.0;
-        low - pad..high + pad
+        roomy(low.max(least - reach), high.min(most + reach))
     }
 }
 
@@ -137,7 +136,7 @@ pub fn history(course: &Course, title: &str, description: &str) -> Result<String
     let area = Classed::new(width, height, &mut body).into_drawing_area();
     let shifts = draw_history(&area, course).map_err(|error| error.to_string())?;
     drop(area);
-    body.extend(shifts);
+    body.push_str(&shifts);
     let chart = Chart {
         id: "history",
         class: "history",
@@ -179,23 +178,20 @@ type Drawn = Result<(), DrawingAreaErrorKind<Infallible>>;
 pub(super) type Plot<'a, 'b> =
     ChartContext<'a, Classed<'b>, Cartesian2d<RangedCoordi32, RangedCoordf64>>;
 
-/// Draws all but the shifts, and returns these.
+/// Draws all but the shifts and days, and returns these.
 fn draw_history(
     area: &Area<'_>,
     course: &Course,
-) -> Result<Vec<String>, DrawingAreaErrorKind<Infallible>> {
+) -> Result<String, DrawingAreaErrorKind<Infallible>> {
     let span = course.span();
+    let decimals = format::axis_decimals((span.end - span.start) / 6.0);
     let mut chart = ChartBuilder::on(area)
         .margin_top(12 * FINENESS)
         .margin_right(24 * FINENESS)
         .x_label_area_size(30 * FINENESS)
-        .y_label_area_size(92 * FINENESS)
+        .y_label_area_size(room(&span, decimals, &course.unit) * FINENESS)
         .build_cartesian_2d(places(course.len()), span.clone())?;
-    draw_axes(
-        &mut chart,
-        course,
-        format::axis_decimals((span.end - span.start) / 6.0),
-    )?;
+    draw_axes(&mut chart, course, decimals)?;
     let vertical = |&at: &usize| {
         let ends = vec![(place(at), span.start), (place(at), span.end)];
         PathElement::new(ends, Role::Change.color())
@@ -207,11 +203,28 @@ fn draw_history(
     chart.draw_series(std::iter::once(line(course, &kept)))?;
     chart.draw_series(kept.iter().map(point))?;
     area.present()?;
-    Ok(course
-        .shifts
-        .iter()
-        .map(|shift| rule(&chart, shift, &span))
-        .collect())
+    let shifts = course.shifts.iter().map(|shift| rule(&chart, shift, &span));
+    Ok(shifts.chain(days(&chart, course, &span)).collect())
+}
+
+/// The days of some points, evenly chosen, below them. What stands at the right end ends there.
+fn days(chart: &Plot<'_, '_>, course: &Course, span: &Range<f64>) -> Vec<String> {
+    let last = course.len().saturating_sub(1);
+    let parts = last.clamp(1, DAYS - 1);
+    let mut chosen: Vec<usize> = (0..=parts).map(|part| last * part / parts).collect();
+    chosen.dedup_by_key(|at| course.day(place(*at)));
+    let day = |at: usize| {
+        let (x, y) = chart.backend_coord(&(place(at), span.start));
+        let anchor = if at == last && last > 0 {
+            "end"
+        } else {
+            "middle"
+        };
+        let tick = format!("<path class=\"axis\" d=\"M{} {}v5\"/>", units(x), units(y));
+        let below = (x, y + 19 * FINENESS as i32);
+        tick + &words_at(below, anchor, &course.day(place(at)))
+    };
+    chosen.into_iter().map(day).collect()
 }
 
 /// A vertical rule where the level changed, with a bar over the points between which that surely was.
@@ -240,12 +253,11 @@ fn draw_axes(chart: &mut Plot<'_, '_>, course: &Course, decimals: usize) -> Draw
         .light_line_style(TRANSPARENT)
         .set_all_tick_mark_size(5 * FINENESS)
         .axis_style(Role::Axis.color())
-        .x_labels(5)
+        .x_labels(0)
         .y_labels(6)
-        .x_label_style(label.clone().pos(Pos::new(HPos::Center, VPos::Top)))
         .y_label_style(label)
-        .x_label_formatter(&|at| course.day(*at))
-        .y_label_formatter(&|value| format!("{value:.decimals$} {}", course.unit))
+        .x_label_formatter(&|_| String::new())
+        .y_label_formatter(&|value| axis_words(*value, decimals, &course.unit))
         .draw()
 }
 

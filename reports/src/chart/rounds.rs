@@ -4,7 +4,7 @@ use assay_protocol::Unit;
 use plotters::prelude::*;
 
 use super::backend::Role;
-use super::sheet::{Axes, Words, marks, ranked, roomy, sheet};
+use super::sheet::{Axes, Words, axis_words, marks, ranked, room, roomy, sheet};
 use super::thin::thin;
 use crate::format;
 
@@ -62,11 +62,11 @@ pub fn rounds(rounds: &[Round], unit: &Unit, words: Words<'_>) -> Result<String,
     let axes = Axes {
         x: 0.0..rounds.len() as f64,
         y: span.clone(),
-        left: 92,
+        left: room(&span, decimals, &symbol),
         labels: (0, 5),
         vertical_lines: false,
         x_words: &|_| String::new(),
-        y_words: &|value| format!("{value:.decimals$} {symbol}"),
+        y_words: &|value| axis_words(*value, decimals, &symbol),
     };
     sheet(words, "rounds", (760, 230), |area| {
         let mut chart = axes.draw(area)?;

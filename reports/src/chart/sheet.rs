@@ -10,6 +10,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::Chart;
 use super::backend::{Classed, FINENESS, Role, words_at};
+use crate::format;
 
 /// Where a chart is drawn.
 pub type Area<'a> = DrawingArea<Classed<'a>, Shift>;
@@ -74,9 +75,11 @@ pub struct Axes<'a> {
 impl Axes<'_> {
     /// Draws them, for what is to be drawn between them.
     pub fn draw<'a, 'b>(&self, area: &'a Area<'b>) -> Drawn<Plot<'a, 'b>> {
+        // A label may stand below the right end, and half of it beyond.
+        let right = if self.labels.0 > 0 { 46 } else { 16 };
         let mut chart = ChartBuilder::on(area)
             .margin_top(10 * FINENESS)
-            .margin_right(16 * FINENESS)
+            .margin_right(right * FINENESS)
             .x_label_area_size(26 * FINENESS)
             .y_label_area_size(self.left * FINENESS)
             .build_cartesian_2d(self.x.clone(), self.y.clone())?;
@@ -112,12 +115,30 @@ pub fn marks(chart: &Plot<'_, '_>, axes: &Axes<'_>, marks: &[(f64, String)]) -> 
     marks.iter().map(mark).collect()
 }
 
-/// A span around values, and no less than 4 % of their size, so that noise does not look like news.
+/// A value at an axis with its unit.
+pub fn axis_words(value: f64, decimals: usize, symbol: &str) -> String {
+    let number = format::axis_number(value, decimals);
+    format!("{number} {symbol}").trim_end().to_owned()
+}
+
+/// Room for the labels of values at the left of a large chart, in units of the drawing, as wide as letters are on a phone.
+pub fn room(span: &Range<f64>, decimals: usize, symbol: &str) -> u32 {
+    let letters = |value: f64| axis_words(value, decimals, symbol).chars().count();
+    let most = letters(span.start).max(letters(span.end));
+    (u32::try_from(most).unwrap_or(0) * 12 + 14).clamp(72, 180)
+}
+
+/// A span around values, and no less than 4 % of their size, so that noise does not look like news. Where nothing is
+/// negative, the span is not either; of zeros alone it is from 0 to 1.
 pub fn roomy(least: f64, most: f64) -> Range<f64> {
+    if least == 0.0 && most == 0.0 {
+        return 0.0..1.0;
+    }
     let middle = f64::midpoint(least, most);
     let short = (middle.abs() * 0.04).max(f64::MIN_POSITIVE * 1e6) - (most - least);
     let pad = (most - least) * 0.08 + short.max(0.0) / 2.0;
-    least - pad..most + pad
+    let floor = if least >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
+    (least - pad).max(floor)..most + pad
 }
 
 /// A sorted value by its share: 0 is the least, 1 the most. Zero of none.
@@ -125,4 +146,19 @@ pub fn ranked(sorted: &[f64], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     let at = (share * last as f64).round() as usize;
     sorted.get(at.min(last)).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::roomy;
+
+    #[test]
+    fn a_span_is_as_the_values_are() {
+        assert_eq!(roomy(0.0, 0.0), 0.0..1.0);
+        assert_eq!(roomy(0.0, 100.0), 0.0..108.0);
+        assert_eq!(roomy(98.0, 102.0), 97.68..102.32);
+        assert!(roomy(-1.0, 1.0).start < -1.0);
+        let flat = roomy(5.0, 5.0);
+        assert!(flat.start < 5.0 && flat.end > 5.0);
+    }
 }

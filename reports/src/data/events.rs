@@ -4,6 +4,8 @@
 //! gate says of the newest night, or cases that have failed since. One event for many cases, for they mostly have one cause.
 //! A regression that is in the history already is not told again each night that the gate still sees it.
 //!
+//! What new rounds confirmed is told of the night that showed it, for good, and at the time of that night.
+//!
 //! Where a change lies is an estimate that moves as nights are added, and an event that is told must stay the same one. So
 //! changes are one event if one run may be the first of all of them, and its id names the first of its series and how many
 //! regressions that series had before: never a run that was estimated.
@@ -12,9 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use assay_protocol::Digest;
 use assay_record::{RunId, Timestamp};
+use assay_store::RunRow;
 use assay_verdicts::window::is_night;
 use assay_verdicts::{
-    CaseComparison, CaseHistory, CaseState, LocatedChange, RunSummary, Trouble, Verdict,
+    CaseComparison, CaseHistory, CaseState, Change, Confirmed, LocatedChange, Onset, RunSummary,
+    Trouble, Verdict,
 };
 
 use crate::address;
@@ -30,6 +34,8 @@ pub struct Event<'a> {
     pub run: &'a RunId,
     /// When it started.
     pub started: Timestamp,
+    /// When it was told first; absent where the runs do not say.
+    pub told: Option<Timestamp>,
     /// The same for the same event, whenever and wherever the site is built.
     pub id: String,
     /// What changed on the machine before it, in words.
@@ -58,6 +64,8 @@ pub enum What<'a> {
     Failed(&'a Trouble),
     /// The gate says so of the newest night.
     Tonight(&'a CaseComparison),
+    /// A night showed it and new rounds confirmed it, beside this run.
+    Confirmed(&'a CaseComparison, Option<&'a RunRow>),
     /// The level of the series changed to stay.
     Lasting(&'a LocatedChange),
 }
@@ -68,7 +76,9 @@ impl What<'_> {
         let size = |ratio: Option<f64>| ratio.map_or(0.0, |ratio| ratio.ln().abs());
         match self {
             Self::Failed(_) => f64::INFINITY,
-            Self::Tonight(case) => size(case.ratio.map(|ratio| ratio.estimate)),
+            Self::Tonight(case) | Self::Confirmed(case, _) => {
+                size(case.ratio.map(|ratio| ratio.estimate))
+            }
             Self::Lasting(change) => size(change.ratio),
         }
     }
@@ -107,6 +117,11 @@ pub fn events<'a>(library: &Library<'a>, suite: Option<&str>) -> Vec<Event<'a>> 
             book.night(library, night, (&row.suite, &row.machine));
         }
     }
+    for one in &library.model.confirmed {
+        if is_asked(&one.suite) {
+            book.confirmed(library, one);
+        }
+    }
     book.events(library)
 }
 
@@ -124,6 +139,8 @@ struct Found<'a> {
     run: &'a RunId,
     /// How many regressions its series had before, whatever is said of them.
     earlier: usize,
+    /// When it was confirmed, where it was: a fact, and no estimate.
+    confirmed: Option<(Timestamp, &'a RunId)>,
     machine_changes: Vec<String>,
     is_common: bool,
 }
@@ -164,12 +181,6 @@ impl<'a> Book<'a> {
             if change.mark.is_some() {
                 continue;
             }
-            let words = |change: &assay_verdicts::Change| {
-                format!(
-                    "{} from {} to {}",
-                    change.field, change.before, change.after
-                )
-            };
             let found = Found {
                 item: Item {
                     case: &key.case,
@@ -181,6 +192,7 @@ impl<'a> Book<'a> {
                 until: &change.first_after.run,
                 run: &point.run,
                 earlier,
+                confirmed: None,
                 machine_changes: change.machine.iter().map(words).collect(),
                 is_common: false,
             };
@@ -201,7 +213,10 @@ impl<'a> Book<'a> {
                     history,
                     what: What::Failed(trouble),
                 });
-            } else if is_called(case) && !history.is_some_and(|known| knows(known, &gate.run)) {
+            } else if is_called(case)
+                && case.at_first.is_none()
+                && !history.is_some_and(|known| knows(known, &gate.run))
+            {
                 let changes = history.map_or(&[][..], |history| &history.changes);
                 let found = Found {
                     item: Item {
@@ -214,12 +229,63 @@ impl<'a> Book<'a> {
                     until: &gate.run,
                     run: &gate.run,
                     earlier: changes.iter().filter(|change| is_worse(change)).count(),
+                    confirmed: None,
                     machine_changes: night.machine_changes.clone(),
                     is_common: gate.comparison.suite.common_shift.is_some(),
                 };
                 self.regressed.entry(place).or_default().push(found);
             }
         }
+    }
+
+    /// Whatever became of it since: who reads a feed may have seen it.
+    fn confirmed(&mut self, library: &Library<'a>, one: &'a Confirmed) {
+        let Some(row) = library.runs.get(&one.night).copied() else {
+            return;
+        };
+        let found = library.series_at(row, &one.arm, &one.case.case, &one.case.metric.name);
+        let Some(history) = found.filter(|history| one.is_of(history)) else {
+            return;
+        };
+        let onset = Onset::of(&history.series, &one.baseline, &one.night);
+        let place = (row.suite.as_str(), row.machine.as_str());
+        let told = self.regressed.entry(place).or_default();
+        let is_same = |found: &Found<'_>| {
+            let same = found.item.history.map(|history| &history.series.key);
+            found.confirmed.is_some() && same == Some(&history.series.key)
+        };
+        // What is confirmed again, and not known to have begun later, is the same.
+        let is_again = onset.is_none() && told.iter().any(is_same);
+        if is_again || one.is_accepted(history) {
+            return;
+        }
+        let (after, until) = match &onset {
+            Some(onset) => (Some(&onset.last_before.run), &onset.first_after.run),
+            None => (one.baseline.last(), &one.night),
+        };
+        let known = |run: &RunId| library.runs.get_key_value(run).map(|(run, _)| *run);
+        told.push(Found {
+            item: Item {
+                case: &one.case.case,
+                metric: &one.case.metric.name,
+                history: Some(history),
+                what: What::Confirmed(
+                    &one.case,
+                    one.reference
+                        .as_ref()
+                        .and_then(|run| library.runs.get(run).copied()),
+                ),
+            },
+            after: after.and_then(known),
+            until: known(until).unwrap_or(&one.night),
+            run: &one.night,
+            earlier: 0,
+            confirmed: Some((one.started, &one.night)),
+            machine_changes: onset.map_or(Vec::new(), |onset| {
+                onset.machine.iter().map(words).collect()
+            }),
+            is_common: one.is_common,
+        });
     }
 
     fn events(self, library: &Library<'a>) -> Vec<Event<'a>> {
@@ -256,10 +322,17 @@ fn regression<'a>(
     (suite, machine): Place<'a>,
     group: Vec<Found<'a>>,
 ) -> Option<Event<'a>> {
-    let first = group.iter().min_by_key(|found| found.name())?;
+    // What was confirmed first names it: a night stays where it is.
+    let confirmed = group.iter().filter(|found| found.confirmed.is_some());
+    let confirmed = confirmed.min_by_key(|found| (found.confirmed, found.name()));
+    let first = confirmed.or(group.iter().min_by_key(|found| found.name()))?;
     let (series, earlier) = first.name();
     let run = first.run;
-    let id = uuid(&["regression", suite, machine, &series, &earlier.to_string()]);
+    let told = first.confirmed.map(|(at, _)| at);
+    let which = first
+        .confirmed
+        .map_or_else(|| earlier.to_string(), |(_, night)| night.to_string());
+    let id = uuid(&["regression", suite, machine, &series, &which]);
     let is_common = group.iter().any(|found| found.is_common);
     let changes = group.iter().flat_map(|found| found.machine_changes.clone());
     Some(Event {
@@ -267,11 +340,23 @@ fn regression<'a>(
         machine,
         run,
         started: library.runs.get(run)?.started,
+        told,
         id,
         machine_changes: changes.collect(),
         is_common,
-        items: gravest_first(group.into_iter().map(|found| found.item).collect()),
+        items: gravest_first(once_each(group)),
     })
+}
+
+/// Of each series one item: what lasts, else what was confirmed first.
+fn once_each(mut group: Vec<Found<'_>>) -> Vec<Item<'_>> {
+    group.sort_by_key(|found| (found.confirmed, found.name()));
+    let mut seen = BTreeSet::new();
+    group.retain(|found| {
+        let Item { case, metric, .. } = found.item;
+        seen.insert((case, metric, found.item.history.map(|of| &of.series.key)))
+    });
+    group.into_iter().map(|found| found.item).collect()
 }
 
 fn failure<'a>(
@@ -288,6 +373,7 @@ fn failure<'a>(
         machine,
         run,
         started: library.runs.get(run)?.started,
+        told: None,
         id: uuid(&["failure", suite, machine, run.as_str()]),
         machine_changes: BTreeSet::new(),
         is_common: false,
@@ -301,6 +387,13 @@ fn gravest_first(mut items: Vec<Item<'_>>) -> Vec<Item<'_>> {
         by_weight.then_with(|| (a.case, a.metric).cmp(&(b.case, b.metric)))
     });
     items
+}
+
+fn words(change: &Change) -> String {
+    format!(
+        "{} from {} to {}",
+        change.field, change.before, change.after
+    )
 }
 
 fn is_worse(change: &LocatedChange) -> bool {

@@ -4,6 +4,7 @@
 //! built, whatever nights are added and wherever it lies. Without an address of the site, links are relative to the feed, and the feed says so.
 
 use assay_record::Timestamp;
+use assay_verdicts::CaseComparison;
 use serde::Serialize;
 
 use super::events::{Event, Item, What, events, uuid};
@@ -48,6 +49,8 @@ struct Entry {
     id: String,
     title: String,
     at: String,
+    /// When it was told first; empty where nobody knows.
+    published: String,
     page: String,
     suite: String,
     machine: String,
@@ -117,6 +120,7 @@ fn entry(event: &Event<'_>) -> Entry {
         id: event.id.clone(),
         title: title(event),
         at: event.started.to_string(),
+        published: event.told.map_or(String::new(), |at| at.to_string()),
         page: address::run(event.run),
         suite: cell(event.suite),
         machine: cell(event.machine),
@@ -154,16 +158,28 @@ fn line(item: &Item<'_>) -> Line {
     }
 }
 
+fn percent(ratio: f64) -> String {
+    format!("{:+.1} %", (ratio - 1.0) * 100.0)
+}
+
+/// `+10.2 % (+8.1 % to +12.4 %) against 0123456789: `, as far as there is any of it.
+fn effect(case: &CaseComparison, against: &str) -> String {
+    case.ratio.map_or(String::new(), |ratio| {
+        let (low, high) = (percent(ratio.low), percent(ratio.high));
+        format!("{} ({low} to {high}){against}: ", percent(ratio.estimate))
+    })
+}
+
 fn words(item: &Item<'_>) -> String {
-    let percent = |ratio: f64| format!("{:+.1} %", (ratio - 1.0) * 100.0);
     match &item.what {
         What::Failed(trouble) => clip(&trouble.to_string(), WORDS).into_owned(),
-        What::Tonight(case) => {
-            let effect = case.ratio.map_or(String::new(), |ratio| {
-                let (low, high) = (percent(ratio.low), percent(ratio.high));
-                format!("{} ({low} to {high}): ", percent(ratio.estimate))
+        What::Tonight(case) => format!("{}{}", effect(case, ""), clip(&case.note, WORDS)),
+        What::Confirmed(case, reference) => {
+            let commit = reference.and_then(|row| row.commit.as_deref());
+            let against = commit.map_or(String::new(), |commit| {
+                format!(" against {}", part::short(commit))
             });
-            format!("{effect}{}", clip(&case.note, WORDS))
+            format!("{}{}", effect(case, &against), clip(&case.note, WORDS))
         }
         What::Lasting(change) => {
             let unit = item.history.map(|history| &history.series.metric.unit);

@@ -4,15 +4,16 @@ use assay_protocol::Metric;
 use assay_record::RunStatus;
 use assay_stats::Interval;
 use assay_store::{RunRow, SeriesKey};
-use assay_verdicts::CaseHistory;
 use assay_verdicts::comparison::Counts;
 use assay_verdicts::gate::State;
+use assay_verdicts::{CaseHistory, Standing};
 use serde::Serialize;
 
 use super::{SCHEMA, json, results, suites};
 use crate::address;
 use crate::error::ReportError;
 use crate::model::{Library, Night};
+use crate::pages::judged;
 
 #[derive(Serialize)]
 struct Index<'a> {
@@ -25,6 +26,7 @@ struct Index<'a> {
     suites: Vec<Suite<'a>>,
     machines: Vec<Machine<'a>>,
     nights: Vec<NightEntry<'a>>,
+    standing: Vec<StandingEntry<'a>>,
     runs: Vec<RunEntry<'a>>,
     series: Vec<Series<'a>>,
 }
@@ -52,7 +54,25 @@ struct NightEntry<'a> {
     days_old: i64,
     state: State,
     counts: Counts,
+    /// How many of the inconclusive await being run again.
+    suspected: usize,
     expected_false_alarms: f64,
+}
+
+/// A regression that was confirmed on an earlier night and still stands.
+#[derive(Serialize)]
+struct StandingEntry<'a> {
+    suite: &'a str,
+    machine: &'a str,
+    case: &'a str,
+    metric: &'a str,
+    /// Page of the series.
+    page: String,
+    /// The night since which it has been known.
+    since: String,
+    /// The night that confirmed it last, and what that gave.
+    night: String,
+    ratio: Option<Interval>,
 }
 
 #[derive(Serialize)]
@@ -105,6 +125,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
         suites: suites(library).into_iter().map(suite).collect(),
         machines: library.machines().into_keys().map(machine).collect(),
         nights,
+        standing: library.standing().iter().map(standing).collect(),
         runs: library
             .latest_first()
             .map(|row| run(library, row))
@@ -143,8 +164,23 @@ fn night<'a>(library: &Library<'a>, night: &'a Night) -> Option<NightEntry<'a>> 
         days_old: library.age_days(row.started),
         state: night.gate.state,
         counts: suite.counts,
+        suspected: judged::suspected(&night.gate),
         expected_false_alarms: suite.expected_false_alarms,
     })
+}
+
+fn standing<'a>(one: &Standing<'a>) -> StandingEntry<'a> {
+    let key = &one.history.series.key;
+    StandingEntry {
+        suite: &key.suite,
+        machine: &key.machine,
+        case: &key.case,
+        metric: &key.metric,
+        page: address::series(key),
+        since: one.first.night.to_string(),
+        night: one.last.night.to_string(),
+        ratio: one.last.case.ratio,
+    }
 }
 
 fn run<'a>(library: &Library<'_>, row: &'a RunRow) -> RunEntry<'a> {

@@ -1,7 +1,7 @@
 use assay_protocol::Unit;
 use assay_stats::Interval;
 
-use super::{axis_scale, count, duration, interval, scientific, value};
+use super::{axis_number, axis_scale, count, duration, interval, scientific, value};
 
 fn shown(estimate: f64, half: f64, unit: &Unit) -> String {
     let (low, high) = (estimate - half, estimate + half);
@@ -46,7 +46,8 @@ fn rounding_up_takes_the_next_prefix() {
 
 #[test]
 fn zero_tiny_and_huge() {
-    assert_eq!(shown(0.0, 0.0, NS), "0 ns");
+    assert_eq!(value(0.0, NS).to_string(), "0 ns");
+    assert_eq!(shown(0.0, 0.0, NS), "0 ± 0 ns");
     assert_eq!(shown(0.0, 0.5, NS), "0.0 ± 0.5 ns");
     assert_eq!(value(0.0, &Unit::Joules).to_string(), "0 J");
     assert_eq!(value(2.5e-12, &Unit::Joules).to_string(), "2.500 ×10⁻¹² J");
@@ -57,9 +58,18 @@ fn zero_tiny_and_huge() {
     assert_eq!(shown(-0.001, 0.5, NS), "0.0 ± 0.5 ns");
 }
 
+/// Six equal rounds are something else than a single one.
 #[test]
-fn an_interval_without_length_is_not_shown() {
-    assert_eq!(shown(1536.0, 0.0, &Unit::Bytes), "1.500 KiB");
+fn equal_rounds_have_an_interval_and_a_single_one_has_none() {
+    assert_eq!(shown(1536.0, 0.0, &Unit::Bytes), "1.500 ± 0 KiB");
+    assert_eq!(shown(0.1 + 0.2, 1e-17, &Unit::One), "0.3000 ± 0");
+    let single = Interval {
+        estimate: 1536.0,
+        low: 1536.0,
+        high: 1536.0,
+        confidence: 0.0,
+    };
+    assert_eq!(interval(&single, &Unit::Bytes).to_string(), "1.500 KiB");
     assert_eq!(shown(2.0, f64::INFINITY, NS), "2 ns");
 }
 
@@ -77,6 +87,25 @@ fn the_longer_side_of_the_interval_counts() {
         confidence: 0.95,
     };
     assert_eq!(interval(&skewed, NS).to_string(), "100 ± 4 ns");
+}
+
+/// `930 ± 3400 µs` would say that it may have taken less than no time.
+#[test]
+fn ends_that_are_not_equally_far_are_shown() {
+    let words = |low: f64, estimate: f64, high: f64| {
+        let skewed = Interval {
+            estimate,
+            low,
+            high,
+            confidence: 0.95,
+        };
+        interval(&skewed, NS).to_string()
+    };
+    assert_eq!(words(210e3, 930e3, 4_330e3), "930 (210 to 4330) µs");
+    assert_eq!(words(99.0, 100.0, 180.0), "100.0 (99.0 to 180.0) ns");
+    assert_eq!(words(7.0, 7.0, 20.0), "7.0 (7.0 to 20.0) ns");
+    assert_eq!(words(0.0, 0.0, 40.0), "0 (0 to 40) ns");
+    assert_eq!(words(60.0, 100.0, 160.0), "100 ± 60 ns");
 }
 
 #[test]
@@ -113,4 +142,19 @@ fn counts_durations_and_errors() {
 fn axes_take_the_prefix_of_their_largest_number() {
     assert_eq!(axis_scale(1_500.0, NS), (1e3, "µs".into()));
     assert_eq!(axis_scale(0.1, NS), (1.0, "ns".into()));
+}
+
+#[test]
+fn numbers_at_an_axis_have_no_sign_without_a_number() {
+    assert_eq!(axis_number(-1e-12, 2), "0.00");
+    assert_eq!(axis_number(-0.04, 1), "0.0");
+    assert_eq!(axis_number(-0.06, 1), "-0.1");
+    assert_eq!(axis_number(12.0, 0), "12");
+}
+
+/// No prefix reaches it, and decimals alone would make an axis of zeros.
+#[test]
+fn an_axis_of_tiny_numbers_is_in_powers_of_ten() {
+    assert_eq!(axis_scale(2e-15, &Unit::One).1, "×10⁻¹⁵");
+    assert_eq!(axis_scale(0.0, &Unit::Joules), (1.0, "J".into()));
 }

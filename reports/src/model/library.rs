@@ -9,7 +9,9 @@ use assay_protocol::{Digest, Metric};
 use assay_record::{CaseLists, Fingerprint, Manifest, RunId, Timestamp};
 use assay_store::{RunGauges, RunRow, SeriesKey};
 use assay_verdicts::gate::State;
-use assay_verdicts::{CaseHistory, CaseSummary, RunSummary, Series};
+use assay_verdicts::{
+    CaseHistory, CaseSummary, Confirmed, RunSummary, Series, Standing, Verdict, confirmed,
+};
 
 use super::{CaseDetail, Night, Portion, SiteModel};
 use crate::address;
@@ -258,6 +260,43 @@ impl<'a> Library<'a> {
         let night = self.night(&key.suite, &key.machine)?;
         let is_judged = night.gate.comparison.candidate.arm == key.arm;
         (is_judged && current.series.key == *key).then_some(night)
+    }
+
+    /// What was confirmed before the newest nights and still stands, of series that are news and go on, the largest first; what the newest
+    /// night of one calls anew is told there.
+    pub fn standing(&self) -> Vec<Standing<'a>> {
+        let is_news = |history: &&CaseHistory| {
+            let last = history.series.points.last();
+            last.is_some_and(|point| self.age_days(point.started) <= OLD_DAYS)
+        };
+        let going_on = self.current.values().copied().filter(is_news);
+        let mut found = confirmed::standing(&self.model.confirmed, going_on);
+        found.retain(|one| !self.is_called_anew(&one.history.series));
+        let size = |one: &Standing| {
+            one.last
+                .case
+                .ratio
+                .map_or(0.0, |ratio| ratio.estimate.ln().abs())
+        };
+        found.sort_by(|a, b| size(b).total_cmp(&size(a)));
+        found
+    }
+
+    fn is_called_anew(&self, series: &Series) -> bool {
+        let night = self.night_of(series);
+        let cases = night
+            .into_iter()
+            .flat_map(|night| &night.gate.comparison.cases);
+        let mut own = cases.filter(|case| {
+            (&case.case, &case.metric.name) == (&series.key.case, &series.key.metric)
+        });
+        own.any(|case| case.verdict == Verdict::Regressed && case.mark.is_none())
+    }
+
+    /// What was confirmed of a series, oldest first, and whether it still stands.
+    pub fn confirmed_of(&self, history: &CaseHistory) -> Vec<(&'a Confirmed, bool)> {
+        let own = self.model.confirmed.iter().filter(|one| one.is_of(history));
+        own.map(|one| (one, one.stands(history))).collect()
     }
 
     /// The newest night of a suite on a machine.

@@ -116,7 +116,7 @@ pub fn links_of(library: &Library<'_>, suite: &str) -> Vec<Link> {
 fn href(library: &Library<'_>, matrix: &Matrix) -> String {
     let runs: Vec<&str>;
     let parts: &[&str] = match matrix.by {
-        By::Night => &[machine(library, matrix)],
+        By::Night | By::Driver | By::Image => &[machine(library, matrix)],
         By::Chosen => {
             let sides = matrix.comparisons.iter().map(|one| &one.candidate);
             let sides = baseline(matrix)

@@ -2,7 +2,7 @@
 //! changed.
 
 use assay_record::RunId;
-use assay_verdicts::{CaseComparison, CaseHistory, LocatedChange};
+use assay_verdicts::{CaseComparison, CaseHistory, Change, LocatedChange, Onset};
 use serde::Serialize;
 
 use super::judged::{self, Effect};
@@ -12,6 +12,7 @@ use crate::error::ReportError;
 use crate::format::Quantity;
 use crate::model::{Library, Night};
 use crate::text::clip;
+use crate::words;
 
 /// Most changes of the machine that are listed with a finding; the suite's page has them all.
 const CHANGES: usize = 2;
@@ -35,6 +36,10 @@ pub struct Finding {
     chart: String,
     from: Option<End>,
     to: Option<End>,
+    /// What it was confirmed against, where that is not the run before it.
+    reference: Option<End>,
+    /// How far the level moved there: `+19.2 %`; empty where that is the effect.
+    step: String,
     same_commit: bool,
     gradual: bool,
     changes: Vec<String>,
@@ -42,9 +47,9 @@ pub struct Finding {
     note: String,
 }
 
-/// An end of the range in which a change lies.
+/// A run that a change is told by.
 #[derive(Serialize)]
-struct End {
+pub struct End {
     run: Link,
     at: String,
     commit: Commit,
@@ -87,9 +92,12 @@ pub fn view(
         return Ok(None);
     };
     let history = library.series_of(night, &case.case, &case.metric.name);
-    let change = history.and_then(|history| located(night, case, history));
-    let [from, to] = ends(library, night, change);
-    let (changes, more_changes) = surroundings(night, change);
+    let range = Range::of(night, case, history);
+    let [from, to] = range.ends().map(|run| end(library, run?));
+    let (changes, more_changes) = judged::listed(&range.surroundings(), CHANGES);
+    let confirmation = night.gate.confirmation.as_ref();
+    let against = confirmation.and_then(|found| found.reference.as_ref());
+    let against = against.filter(|run| case.at_first.is_some() && range.ends()[0] != Some(run));
     let badge = judged::case_of(&night.gate, case);
     let chart = match history {
         Some(history) => draw(history, id, badge.class)?,
@@ -115,7 +123,12 @@ pub fn view(
         same_commit: !is_dirty
             && short(&from) == short(&to)
             && short(&to).is_some_and(|commit| !commit.is_empty()),
-        gradual: change.is_some_and(|change| change.gradual),
+        gradual: range.lasting.is_some_and(|change| change.gradual),
+        step: match (&range.onset, &against) {
+            (Some(onset), Some(_)) => words::percent(onset.step),
+            _ => String::new(),
+        },
+        reference: against.and_then(|run| end(library, run)),
         from,
         to,
         changes,
@@ -124,9 +137,110 @@ pub fn view(
     }))
 }
 
+/// A lasting change of a history, which no night called; `id` tells its chart from others on the page.
+pub fn of_change(
+    library: &Library<'_>,
+    history: &CaseHistory,
+    change: &LocatedChange,
+    id: &str,
+) -> Result<Finding, ReportError> {
+    let key = &history.series.key;
+    let [from, to] = [&change.last_before, &change.first_after].map(|spot| end(library, &spot.run));
+    let (changes, more_changes) = judged::listed(&in_sentences(&change.machine), CHANGES);
+    let badge = part::change(change.verdict);
+    Ok(Finding {
+        chart: draw(history, id, badge.class)?,
+        badge,
+        case: cell(&key.case),
+        href: library.hrefs[key].clone(),
+        metric: part::metric(&key.metric),
+        suite: part::suite_link(&key.suite),
+        machine: part::machine_link(&key.machine),
+        effect: change.ratio.map(judged::level),
+        latest: latest(history),
+        same_commit: false,
+        gradual: change.gradual,
+        step: String::new(),
+        reference: None,
+        from,
+        to,
+        changes,
+        more_changes,
+        note: LASTING.into(),
+    })
+}
+
+/// Why a lasting change of an imported history is told.
+const LASTING: &str = "The level of the history changed to stay. What was imported cannot be run again, so that nothing but later results can confirm it.";
+
+fn in_sentences(changes: &[Change]) -> Vec<String> {
+    let words = changes.iter().map(|change| {
+        format!(
+            "{} went from {} to {}.",
+            cell(&change.field),
+            cell(&change.before),
+            cell(&change.after)
+        )
+    });
+    words.collect()
+}
+
 fn latest(history: &CaseHistory) -> Option<Quantity> {
     let last = history.series.points.last()?;
     Some(part::number(&last.estimate, &history.series.metric.unit))
+}
+
+/// Between which runs a change of a night lies.
+struct Range<'a> {
+    night: &'a Night,
+    /// The change of the history that it is, where that has it already.
+    lasting: Option<&'a LocatedChange>,
+    /// Where it began as far as the series shows, where the history does not have it yet.
+    onset: Option<Onset>,
+}
+
+impl<'a> Range<'a> {
+    fn of(night: &'a Night, case: &CaseComparison, history: Option<&'a CaseHistory>) -> Self {
+        let lasting = history.and_then(|history| located(night, case, history));
+        let baseline = &night.gate.comparison.baseline.runs;
+        let found = history.filter(|_| lasting.is_none());
+        Self {
+            night,
+            lasting,
+            onset: found.and_then(|history| Onset::of(&history.series, baseline, &night.gate.run)),
+        }
+    }
+
+    /// The last run before it and the first after it; where the series does not tell, the last of the baseline and the night.
+    fn ends(&self) -> [Option<&RunId>; 2] {
+        match (self.lasting, &self.onset) {
+            (Some(change), _) => [Some(&change.last_before.run), Some(&change.first_after.run)],
+            (None, Some(onset)) => [Some(&onset.last_before.run), Some(&onset.first_after.run)],
+            (None, None) => [
+                self.night.gate.comparison.baseline.runs.last(),
+                Some(&self.night.gate.run),
+            ],
+        }
+    }
+
+    /// What else changed in it, in words.
+    fn surroundings(&self) -> Vec<String> {
+        let [Some(from), Some(to)] = self.ends() else {
+            return Vec::new();
+        };
+        // Nights since the baseline are told apart; of what is before, only what the machine was.
+        let last_of_baseline = self.night.gate.comparison.baseline.runs.last();
+        if last_of_baseline.is_some_and(|last| from >= last) {
+            let steps = self.night.steps.iter();
+            let within = steps.filter(|step| step.run > *from && step.run <= *to);
+            return within.flat_map(|step| step.differences.clone()).collect();
+        }
+        match (self.lasting, &self.onset) {
+            (Some(change), _) => in_sentences(&change.machine),
+            (None, Some(onset)) => in_sentences(&onset.machine),
+            (None, None) => Vec::new(),
+        }
+    }
 }
 
 /// The change in the history that the night saw: after its baseline, in the same direction.
@@ -146,45 +260,14 @@ fn located<'a>(
     history.changes.iter().rev().find(is_of_night)
 }
 
-/// The run and commit after which it changed, and with which at the latest.
-fn ends(library: &Library<'_>, night: &Night, change: Option<&LocatedChange>) -> [Option<End>; 2] {
-    let (from, to) = match change {
-        Some(change) => (Some(&change.last_before.run), Some(&change.first_after.run)),
-        None => (
-            night.gate.comparison.baseline.runs.last(),
-            Some(&night.gate.run),
-        ),
-    };
-    [from, to].map(|run| end(library, run?))
-}
-
-fn end(library: &Library<'_>, run: &RunId) -> Option<End> {
+/// A run as an end of a range.
+pub fn end(library: &Library<'_>, run: &RunId) -> Option<End> {
     let row = library.runs.get(run)?;
     Some(End {
         run: part::run_link(run),
         at: part::when(row.started),
         commit: part::commit(library, row.commit.as_deref(), row.dirty),
     })
-}
-
-/// What else changed: where the change is located, there; else between the baseline and the night.
-fn surroundings(night: &Night, change: Option<&LocatedChange>) -> (Vec<String>, usize) {
-    let located = change.map_or(&[][..], |change| &change.machine);
-    if located.is_empty() {
-        return judged::listed(&night.gate.comparison.differences, CHANGES);
-    }
-    let words: Vec<String> = located
-        .iter()
-        .map(|change| {
-            format!(
-                "{} went from {} to {}.",
-                cell(&change.field),
-                cell(&change.before),
-                cell(&change.after)
-            )
-        })
-        .collect();
-    judged::listed(&words, CHANGES)
 }
 
 fn draw(history: &CaseHistory, id: &str, class: &str) -> Result<String, ReportError> {

@@ -12,6 +12,9 @@ use crate::format::{self, Quantity};
 /// Most charts of a page.
 const CHARTS: usize = 16;
 
+/// Most rounds whose number stands below a chart.
+const NUMBERS: usize = 12;
+
 /// Small charts, and their numbers.
 #[derive(Default, Serialize)]
 pub struct GaugesView {
@@ -45,7 +48,7 @@ pub fn of_run(page: &str, found: &RunGauges) -> Result<GaugesView, ReportError> 
         unit: &gauge.unit,
         stretches: vec![stretch(0.0, gauge)],
     });
-    view(page, pieces.collect(), &times)
+    view(page, pieces.collect(), 1.0, &times)
 }
 
 /// Over the rounds of a case, each as wide as the others.
@@ -69,8 +72,10 @@ pub fn of_rounds(page: &str, rounds: &[&RoundDetail]) -> Result<GaugesView, Repo
     let number = |(place, round): (usize, &&RoundDetail)| {
         (place as f64 + 0.5, (round.round + 1).to_string())
     };
-    let numbers: Vec<_> = rounds.iter().enumerate().map(number).collect();
-    view(page, pieces, &numbers)
+    let step = rounds.len().div_ceil(NUMBERS).max(1);
+    let numbered = rounds.iter().enumerate().step_by(step);
+    let numbers: Vec<_> = numbered.map(number).collect();
+    view(page, pieces, rounds.len() as f64, &numbers)
 }
 
 /// What was read of one thing.
@@ -104,6 +109,7 @@ fn stretch(from: f64, gauge: &Gauge) -> Stretch<'_> {
 fn view(
     page: &str,
     mut pieces: Vec<Piece<'_>>,
+    end: f64,
     below: &[(f64, String)],
 ) -> Result<GaugesView, ReportError> {
     pieces.retain(|piece| piece.steps().next().is_some());
@@ -111,7 +117,7 @@ fn view(
     let more = pieces.len().saturating_sub(CHARTS);
     pieces.truncate(CHARTS);
     let gauges = pieces.iter().enumerate().map(|(at, piece)| {
-        gauge(at, piece, below).map_err(|reason| ReportError::Chart {
+        gauge(at, piece, end, below).map_err(|reason| ReportError::Chart {
             page: page.into(),
             reason,
         })
@@ -122,7 +128,12 @@ fn view(
     })
 }
 
-fn gauge(at: usize, piece: &Piece<'_>, below: &[(f64, String)]) -> Result<GaugeView, String> {
+fn gauge(
+    at: usize,
+    piece: &Piece<'_>,
+    end: f64,
+    below: &[(f64, String)],
+) -> Result<GaugeView, String> {
     let unit: Unit = piece.unit.into();
     let quantity = |value: f64| format::value(value, &unit);
     let low = piece
@@ -143,7 +154,7 @@ fn gauge(at: usize, piece: &Piece<'_>, below: &[(f64, String)]) -> Result<GaugeV
         description: &format!("Lowest {low}, median {middle}, highest {high}."),
     };
     Ok(GaugeView {
-        chart: chart::gauge(&piece.stretches, &unit, words, below)?,
+        chart: chart::gauge(&piece.stretches, end, &unit, words, below)?,
         name,
         low,
         middle,

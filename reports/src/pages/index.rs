@@ -5,13 +5,15 @@
 use std::collections::BTreeSet;
 
 use assay_record::{RunId, RunStatus};
-use assay_store::RunRow;
-use assay_verdicts::{CaseComparison, CaseSummary, RunSummary};
+use assay_store::{RunRow, SeriesKey};
+use assay_verdicts::{
+    CaseComparison, CaseHistory, CaseSummary, LocatedChange, RunSummary, Standing,
+};
 use serde::Serialize;
 
 use super::fill;
-use super::finding::{self, Finding};
-use super::judged;
+use super::finding::{self, End, Finding};
+use super::judged::{self, Effect};
 use super::night::{self, Event, MachineChanges, NightLine, OldNight, is_loud};
 use super::part::{self, Badge, Link, RunLine, cell, run_line};
 use crate::error::ReportError;
@@ -24,6 +26,8 @@ const NIGHTS: usize = 60;
 const OLD: usize = 20;
 /// Most findings of a kind, each with its chart; the rest are on the pages of their suites.
 const FINDINGS: usize = 12;
+/// Most regressions that were confirmed before.
+const STANDING: usize = 50;
 /// Most failures that are listed; the run's page lists them all.
 const FAILURES: usize = 50;
 /// Most runs that did not come to their end.
@@ -46,6 +50,8 @@ struct Tonight {
     old_days: i64,
     events: Vec<Event>,
     groups: Vec<Group>,
+    standing: Vec<StandingLine>,
+    more_standing: usize,
     unfinished: Vec<UnfinishedLine>,
     failures: Vec<FailureLine>,
     more_failures: usize,
@@ -61,6 +67,23 @@ struct Group {
     title: &'static str,
     findings: Vec<Finding>,
     more: usize,
+}
+
+/// What was confirmed before and still stands.
+#[derive(Serialize)]
+struct StandingLine {
+    case: String,
+    href: String,
+    metric: String,
+    suite: Link,
+    machine: Link,
+    effect: Option<Effect>,
+    /// The night since which it has been known.
+    since: Option<End>,
+    /// The night that confirmed it last, where that is another.
+    again: Option<End>,
+    /// What it was run beside.
+    reference: Option<End>,
 }
 
 /// A run that did not come to its end.
@@ -93,12 +116,20 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     let more_failures = failures.len().saturating_sub(FAILURES);
     failures.truncate(FAILURES);
     let [nights, old] = library.nights_by_age();
-    let is_quiet =
-        unfinished.is_empty() && failures.is_empty() && !nights.iter().any(|night| is_loud(night));
+    let standing = library.standing();
+    let is_quiet = standing.is_empty()
+        && unfinished.is_empty()
+        && failures.is_empty()
+        && !nights.iter().any(|night| is_loud(night));
     let page = Tonight {
         is_empty: library.runs.is_empty(),
         is_quiet,
-        says: says(&nights, !old.is_empty(), more_failures + failures.len()),
+        says: says(
+            &nights,
+            !old.is_empty(),
+            more_failures + failures.len(),
+            standing.len(),
+        ),
         nights: nights
             .iter()
             .take(NIGHTS)
@@ -118,6 +149,12 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
             .take(FINDINGS)
             .collect(),
         groups: groups(library)?,
+        more_standing: standing.len().saturating_sub(STANDING),
+        standing: standing
+            .iter()
+            .take(STANDING)
+            .map(|one| standing_line(library, one))
+            .collect(),
         unfinished: unfinished.into_iter().take(UNFINISHED).collect(),
         failures,
         more_failures,
@@ -133,7 +170,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
 }
 
 /// The nights in one sentence.
-fn says(nights: &[&Night], has_old: bool, failures: usize) -> String {
+fn says(nights: &[&Night], has_old: bool, failures: usize, standing: usize) -> String {
     let sum = |of: fn(&Night) -> usize| nights.iter().map(|night| of(night)).sum::<usize>();
     let regressed = sum(|night| night.gate.comparison.suite.counts.regressed);
     let suspected = sum(|night| judged::suspected(&night.gate));
@@ -149,11 +186,40 @@ fn says(nights: &[&Night], has_old: bool, failures: usize) -> String {
     .map(|(number, what)| format!("{number} {what}"))
     .collect();
     let over = format!("over {}", words::count(nights.len(), "night"));
-    match (nights.len(), parts.is_empty()) {
+    let said = match (nights.len(), parts.is_empty()) {
         (0, true) if has_old => "No suite has had a whole night lately.".into(),
         (0, _) => "No suite has had a whole night yet.".into(),
         (_, true) => format!("Nothing is known to have changed {over}."),
         (_, false) => format!("{} {over}.", parts.join(", ")),
+    };
+    match standing {
+        0 => said,
+        1 => format!("{said} 1 that was confirmed before still stands."),
+        more => format!("{said} {more} that were confirmed before still stand."),
+    }
+}
+
+fn standing_line(library: &Library<'_>, standing: &Standing<'_>) -> StandingLine {
+    let Standing {
+        history,
+        first,
+        last,
+    } = standing;
+    let key = &history.series.key;
+    let again = (first.night != last.night).then_some(&last.night);
+    StandingLine {
+        case: cell(&key.case),
+        href: library.hrefs[key].clone(),
+        metric: part::metric(&key.metric),
+        suite: part::suite_link(&key.suite),
+        machine: part::machine_link(&key.machine),
+        effect: last.case.ratio.as_ref().map(judged::effect),
+        since: finding::end(library, &first.night),
+        again: again.and_then(|run| finding::end(library, run)),
+        reference: last
+            .reference
+            .as_ref()
+            .and_then(|run| finding::end(library, run)),
     }
 }
 
@@ -185,7 +251,41 @@ fn groups(library: &Library<'_>) -> Result<Vec<Group>, ReportError> {
             });
         }
     }
+    groups.extend(imported(library)?);
     Ok(groups)
+}
+
+/// Lasting changes of imported histories that are news: nothing of them can be run again, and what lasts is what can be known.
+fn imported(library: &Library<'_>) -> Result<Option<Group>, ReportError> {
+    let [recent, _] = library.nights_by_age();
+    let rows = recent.into_iter().filter(|night| night.is_imported);
+    let places: BTreeSet<(&str, &str)> = rows
+        .filter_map(|night| library.night_row(night))
+        .map(|row| (row.suite.as_str(), row.machine.as_str()))
+        .collect();
+    let is_meant = |key: &SeriesKey| places.contains(&(&key.suite, &key.machine));
+    let news = |change: &&LocatedChange| {
+        let is_late = library.age_days(change.first_after.started) <= OLD_DAYS;
+        is_late && change.verdict.is_some() && change.mark.is_none()
+    };
+    let histories = library.current.values();
+    let mut found: Vec<(&CaseHistory, &LocatedChange)> = histories
+        .filter(|history| is_meant(&history.series.key))
+        .filter_map(|history| Some((*history, history.changes.last().filter(news)?)))
+        .collect();
+    let size = |change: &LocatedChange| change.ratio.map_or(0.0, |ratio| ratio.ln().abs());
+    found.sort_by(|(_, a), (_, b)| size(b).total_cmp(&size(a)));
+    let mut findings = Vec::new();
+    for (at, (history, change)) in found.iter().take(FINDINGS).enumerate() {
+        let id = format!("imported-{at}");
+        findings.push(finding::of_change(library, history, change, &id)?);
+    }
+    Ok((!findings.is_empty()).then(|| Group {
+        id: "imported",
+        title: "Changed in imported histories",
+        more: found.len().saturating_sub(FINDINGS),
+        findings,
+    }))
 }
 
 /// The latest run of each suite on each machine, where that is news, the latest first. Reproductions and runs that explain others stand apart.
@@ -245,7 +345,7 @@ fn failures_of_night(library: &Library<'_>, night: &Night) -> Vec<FailureLine> {
             suite: part::suite_link(&row.suite),
             machine: part::machine_link(&row.machine),
             state: judged::case(case),
-            reason: text::clip(&reason.to_string(), REASON).into_owned(),
+            reason: text::said(&reason.to_string(), REASON),
         })
     };
     night
@@ -264,7 +364,7 @@ fn failures_of_run(summary: &RunSummary) -> Vec<FailureLine> {
         suite: part::suite_link(&summary.run.suite),
         machine: part::machine_link(&summary.run.machine),
         state: part::state(&case.state),
-        reason: text::clip(part::reason(&case.state), REASON).into_owned(),
+        reason: text::said(part::reason(&case.state), REASON),
     };
     let cases = summary.cases.iter().enumerate();
     cases

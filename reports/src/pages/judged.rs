@@ -79,13 +79,22 @@ pub struct Effect {
 
 /// A ratio as a change with its interval.
 pub fn effect(ratio: &Interval) -> Effect {
-    let percent = |ratio: f64| words::percent(ratio);
-    let low = percent(ratio.low);
+    let [by, low, high] = words::changes(ratio);
     Effect {
-        by: percent(ratio.estimate),
-        range: format!("{} to {}", low.trim_end_matches(" %"), percent(ratio.high)),
+        by: format!("{by} %"),
+        range: format!("{low} to {high} %"),
         first: String::new(),
         sort: format!("{:.5}", ratio.estimate),
+    }
+}
+
+/// A ratio of levels as a change, of which no interval is known.
+pub fn level(ratio: f64) -> Effect {
+    Effect {
+        by: words::percent(ratio),
+        range: String::new(),
+        first: String::new(),
+        sort: format!("{ratio:.5}"),
     }
 }
 

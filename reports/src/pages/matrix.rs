@@ -32,7 +32,6 @@ struct Page {
     sides: Vec<Column>,
     is_pair: bool,
     cross: Option<CrossView>,
-    has_metrics: bool,
     rows: Vec<Row>,
 }
 
@@ -135,7 +134,6 @@ pub fn render(library: &Library<'_>, matrix: &Matrix, href: &str) -> Result<Stri
         sides: lettered.map(|(letter, one)| column(letter, one)).collect(),
         is_pair: matrix.comparisons.len() == 1,
         cross: matrix.cross.as_ref().map(|cross| crossed(matrix, cross)),
-        has_metrics: rows.iter().any(|row| !row.metric.is_empty()),
         rows,
         title,
     };

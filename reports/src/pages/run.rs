@@ -33,10 +33,13 @@ pub(super) const FAILURES: usize = 200;
 const LOGS: usize = 3;
 const EVENTS: usize = 500;
 
+/// Longest reason of a failure, in characters.
+const REASON: usize = 4000;
+
 #[derive(Serialize)]
 struct Page {
     id: String,
-    suite: String,
+    suite: Link,
     machine: Link,
     started: String,
     finished: String,
@@ -95,7 +98,7 @@ struct OtherLine {
     arm: String,
     metric: String,
     series: String,
-    value: Option<Quantity>,
+    value: Quantity,
 }
 
 #[derive(Serialize)]
@@ -105,8 +108,23 @@ struct Failure {
     series: String,
     arm: String,
     state: Badge,
-    reason: String,
+    reason: Said,
     rounds: Vec<RoundView>,
+}
+
+/// What is said of something that went wrong; lines of a command's error output stay lines.
+#[derive(Serialize)]
+struct Said {
+    text: String,
+    has_lines: bool,
+}
+
+fn said(text: &str, most: usize) -> Said {
+    let text = text::said(text, most);
+    Said {
+        has_lines: text.contains('\n'),
+        text,
+    }
 }
 
 /// A round that went wrong.
@@ -115,7 +133,8 @@ struct RoundView {
     round: u32,
     attempt: u32,
     status: &'static str,
-    reason: String,
+    /// Where it is not that of the case, which is said already.
+    reason: Option<Said>,
     detail: String,
     log: String,
 }
@@ -148,6 +167,7 @@ struct ReproductionView {
 #[derive(Serialize)]
 struct ReproducedCase {
     case: String,
+    series: String,
     arm: String,
     inputs: Badge,
     outputs: Badge,
@@ -171,7 +191,7 @@ pub fn render(library: &Library<'_>, run: &RunRow) -> Result<String, ReportError
     failures.truncate(FAILURES);
     let page = Page {
         id: run.run.to_string(),
-        suite: cell(&run.suite),
+        suite: part::suite_link(&run.suite),
         machine: part::machine_link(&run.machine),
         started: run.started.minute(),
         finished: run.finished.map_or(String::new(), Timestamp::minute),
@@ -191,7 +211,7 @@ pub fn render(library: &Library<'_>, run: &RunRow) -> Result<String, ReportError
             .map(|original| run_link(library, original)),
         reproduced_by: reproduced_by(library, summary),
         tally: tally.unwrap_or_else(|| part::tally(&summary.cases)),
-        reproduction: reproduction(library, summary),
+        reproduction: reproduction(library, summary, whole.is_some()),
         failures,
         more_failures,
         skipped: summary.cases.iter().filter_map(skipped).collect(),
@@ -251,16 +271,35 @@ fn reproduced_by(library: &Library<'_>, summary: &RunSummary) -> Vec<Link> {
     again.map(|other| part::run_link(other)).collect()
 }
 
-fn reproduction(library: &Library<'_>, summary: &RunSummary) -> Option<ReproductionView> {
+fn reproduction(
+    library: &Library<'_>,
+    summary: &RunSummary,
+    is_whole: bool,
+) -> Option<ReproductionView> {
     let found = library
         .model
         .reproductions
         .iter()
         .find(|r| r.again == summary.run.run)?;
-    Some(reproduction_view(library, found))
+    let series = |case: &CaseReproduction| {
+        let of = |own: &&CaseSummary| (&own.case.case, &own.case.arm) == (&case.case, &case.arm);
+        let own = summary.cases.iter().find(of);
+        own.map_or(String::new(), |own| {
+            any_series(library, summary, own, is_whole)
+        })
+    };
+    Some(reproduction_view(library, found, series))
 }
 
-fn reproduction_view(library: &Library<'_>, found: &Reproduction) -> ReproductionView {
+fn reproduction_view(
+    library: &Library<'_>,
+    found: &Reproduction,
+    series: impl Fn(&CaseReproduction) -> String,
+) -> ReproductionView {
+    let case = |case: &CaseReproduction| ReproducedCase {
+        series: series(case),
+        ..reproduced_case(case)
+    };
     ReproductionView {
         original: run_link(library, &found.original),
         inputs: part::likeness(&found.inputs),
@@ -272,7 +311,7 @@ fn reproduction_view(library: &Library<'_>, found: &Reproduction) -> Reproductio
             .iter()
             .map(|one| text::clip(&one.text, 400).into_owned())
             .collect(),
-        cases: found.cases.iter().map(reproduced_case).collect(),
+        cases: found.cases.iter().map(case).collect(),
     }
 }
 
@@ -285,6 +324,7 @@ fn speed_why(found: &Reproduction) -> String {
 fn reproduced_case(case: &CaseReproduction) -> ReproducedCase {
     ReproducedCase {
         case: cell(&case.case),
+        series: String::new(),
         arm: cell(part::arm(&case.arm)),
         inputs: part::likeness(&case.inputs).badge,
         outputs: part::likeness(&case.outputs).badge,
@@ -434,21 +474,18 @@ fn samples(case: &CaseRow) -> String {
 fn other_lines(library: &Library<'_>, summary: &RunSummary, case: &CaseSummary) -> Vec<OtherLine> {
     let is_time =
         |metric: &&MetricSummary| part::time(case).is_some_and(|time| time.metric == metric.metric);
-    let line = |metric: &MetricSummary| OtherLine {
-        case: cell(&case.case.case),
-        arm: cell(part::arm(&case.case.arm)),
-        metric: cell(&metric.metric.name),
-        series: series_href(library, summary, &case.case, metric),
-        value: metric
-            .estimate
-            .as_ref()
-            .map(|estimate| part::number(estimate, &metric.metric.unit)),
+    // Of a case that failed there may be a metric without a value.
+    let line = |metric: &MetricSummary| {
+        Some(OtherLine {
+            case: cell(&case.case.case),
+            arm: cell(part::arm(&case.case.arm)),
+            metric: cell(&metric.metric.name),
+            series: series_href(library, summary, &case.case, metric),
+            value: part::number(metric.estimate.as_ref()?, &metric.metric.unit),
+        })
     };
-    case.metrics
-        .iter()
-        .filter(|metric| !is_time(metric))
-        .map(line)
-        .collect()
+    let others = case.metrics.iter().filter(|metric| !is_time(metric));
+    others.filter_map(line).collect()
 }
 
 fn failures(library: &Library<'_>, summary: &RunSummary, is_whole: bool) -> Vec<Failure> {
@@ -459,14 +496,14 @@ fn failures(library: &Library<'_>, summary: &RunSummary, is_whole: bool) -> Vec<
         series: any_series(library, summary, case, is_whole),
         arm: cell(part::arm(&case.case.arm)),
         state: part::state(&case.state),
-        reason: text::clip(part::reason(&case.state), 2000).into_owned(),
+        reason: said(part::reason(&case.state), REASON),
         rounds: case
             .case
             .rounds
             .iter()
             .filter(|r| !is_good(r))
             .take(LOGS)
-            .map(round_view)
+            .map(|round| round_view(round, part::reason(&case.state)))
             .collect(),
     };
     cases
@@ -475,7 +512,8 @@ fn failures(library: &Library<'_>, summary: &RunSummary, is_whole: bool) -> Vec<
         .collect()
 }
 
-fn round_view(round: &RoundRow) -> RoundView {
+fn round_view(round: &RoundRow, of_case: &str) -> RoundView {
+    let reason = round.status.reason().filter(|reason| *reason != of_case);
     let detail = round
         .verification
         .as_ref()
@@ -484,7 +522,7 @@ fn round_view(round: &RoundRow) -> RoundView {
         round: round.round + 1,
         attempt: round.attempt + 1,
         status: round.status.name(),
-        reason: text::clip(round.status.reason().unwrap_or_default(), 1000).into_owned(),
+        reason: reason.map(|reason| said(reason, REASON)),
         detail: text::clip(detail, 1000).into_owned(),
         log: text::log_tail(&round.log),
     }

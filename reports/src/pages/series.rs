@@ -6,11 +6,12 @@ mod verdict;
 use assay_protocol::{Direction, Metric, Work};
 use assay_record::{EventKind, RunId};
 use assay_verdicts::{
-    CaseHistory, CaseState, CaseSummary, Change, Impossible, LocatedChange, Mark, Point, Series,
-    Spot,
+    CaseHistory, CaseState, CaseSummary, Change, Confirmed, Impossible, LocatedChange, Mark, Point,
+    Series, Spot,
 };
 use serde::Serialize;
 
+use super::finding::{self, End};
 use super::part::{self, Badge, Commit, Link, cell};
 use super::{fill, judged, run};
 use crate::address;
@@ -19,6 +20,7 @@ use crate::error::ReportError;
 use crate::format::{self, Quantity};
 use crate::model::Library;
 use crate::text::clip;
+use crate::words;
 
 /// Longest name in the heading, and longest name at all, in characters.
 const NAME: usize = 240;
@@ -26,6 +28,9 @@ const WHOLE_NAME: usize = 20_000;
 
 /// Most points that are listed, the latest; the downloads have all.
 const POINTS: usize = 60;
+
+/// Most confirmed regressions that are listed, the latest.
+const CONFIRMED: usize = 40;
 
 /// Most changes of one point that are listed, and most points with changes.
 const CHANGES: usize = 40;
@@ -36,12 +41,14 @@ struct Page {
     whole_case: String,
     metric: String,
     better: &'static str,
-    suite: String,
+    suite: Link,
     machine: Link,
     arm: String,
     timing: String,
     definition: String,
     latest: Option<Quantity>,
+    /// What its interval is.
+    certainty: String,
     rates: Vec<Quantity>,
     fractions: Vec<String>,
     state: Option<StateView>,
@@ -51,6 +58,8 @@ struct Page {
     drawn: usize,
     shifts: Vec<ShiftLine>,
     more_shifts: usize,
+    confirmed: Vec<ConfirmedLine>,
+    more_confirmed: usize,
     marks: Vec<MarkLine>,
     impossible: Vec<ImpossibleLine>,
     more_impossible: usize,
@@ -96,6 +105,16 @@ struct SpotView {
     run: Link,
     at: String,
     commit: Commit,
+}
+
+/// A regression that new rounds confirmed.
+#[derive(Serialize)]
+struct ConfirmedLine {
+    effect: Option<judged::Effect>,
+    night: Option<End>,
+    /// What it was run beside.
+    reference: Option<End>,
+    stands: bool,
 }
 
 /// A mark, and whether a run of this series is where it says.
@@ -155,17 +174,19 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
             .rev()
             .filter(|point| !point.changes.is_empty())
     };
+    let confirmed = library.confirmed_of(history);
     let page = Page {
         case: clip(&key.case, NAME).into_owned(),
         whole_case: whole_case(&key.case),
         metric: cell(&key.metric),
         better: better(series.metric.direction),
-        suite: cell(&key.suite),
+        suite: part::suite_link(&key.suite),
         machine: part::machine_link(&key.machine),
         arm: cell(&key.arm),
         timing: key.timing.to_string(),
         definition: key.definition.to_string(),
         latest: last.map(|point| part::number(&point.estimate, &series.metric.unit)),
+        certainty: last.map_or(String::new(), certainty),
         rates: latest_case.map_or(Vec::new(), |case| rates(case, &key.metric)),
         fractions: latest_case
             .filter(|_| key.metric == Metric::TIME)
@@ -185,6 +206,13 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
             .map(|change| shift(library, series, change))
             .collect(),
         more_shifts: history.changes.len().saturating_sub(chart::SHIFTS),
+        more_confirmed: confirmed.len().saturating_sub(CONFIRMED),
+        confirmed: confirmed
+            .iter()
+            .rev()
+            .take(CONFIRMED)
+            .map(|(one, stands)| confirmed_line(library, one, *stands))
+            .collect(),
         marks: history
             .marks
             .iter()
@@ -223,6 +251,22 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
     };
     let title = format!("{} {}", key.case, key.metric);
     fill(library.settings, "series.html", &title, &page)
+}
+
+/// How sure the interval of a point is, and over what: order statistics cannot have just any confidence.
+fn certainty(point: &Point) -> String {
+    let confidence = point.estimate.confidence;
+    if confidence == 0.0 {
+        return "one round, which has no interval".into();
+    }
+    let rounds = words::count(point.rounds as usize, "round");
+    let share = words::share(confidence);
+    let (low, high) = (point.estimate.low, point.estimate.high);
+    if low >= high {
+        format!("all of {rounds} gave the same")
+    } else {
+        format!("its interval over {rounds} has a confidence of {share}")
+    }
 }
 
 /// The case's name where the heading has no room for it.
@@ -362,6 +406,16 @@ fn spot(library: &Library<'_>, spot: &Spot) -> SpotView {
         run: part::run_link(&spot.run),
         at: part::when(spot.started),
         commit: part::commit(library, spot.commit.as_deref(), spot.dirty),
+    }
+}
+
+fn confirmed_line(library: &Library<'_>, one: &Confirmed, stands: bool) -> ConfirmedLine {
+    let end = |run: &RunId| finding::end(library, run);
+    ConfirmedLine {
+        effect: one.case.ratio.as_ref().map(judged::effect),
+        night: end(&one.night),
+        reference: one.reference.as_ref().and_then(end),
+        stands,
     }
 }
 

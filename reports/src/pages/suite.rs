@@ -29,7 +29,6 @@ struct Suite {
     accounts: Vec<Account>,
     comparisons: Vec<Link>,
     has_machines: bool,
-    has_metrics: bool,
     has_fractions: bool,
     cases: Vec<CaseLine>,
     runs: Vec<RunLine>,
@@ -73,7 +72,6 @@ pub fn render(library: &Library<'_>, name: &str, runs: &[&RunRow]) -> Result<Str
             .collect(),
         comparisons: compare::links_of(library, name),
         has_machines: machines.len() > 1,
-        has_metrics: cases.iter().any(CaseLine::has_metric),
         has_fractions: cases.iter().any(CaseLine::has_fraction),
         cases,
         runs: runs

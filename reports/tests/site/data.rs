@@ -84,6 +84,8 @@ fn night() -> Night {
         gate: Gate::new("last 10".into(), run_id(NIGHT), comparison),
         previous: Some(run_id(NIGHT - 1)),
         machine_changes: vec![format!("the driver went from 580.65 to {HOSTILE}")],
+        steps: Vec::new(),
+        is_imported: false,
     }
 }
 
@@ -98,6 +100,7 @@ pub fn told() -> SiteModel {
         }
     }
     model.nights = vec![night()];
+    model.confirmed.clear();
     model
 }
 

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use assay_protocol::Digest;
 use assay_record::{BlockStatus, EventKind, Field, RunStatus};
-use assay_reports::SiteModel;
+use assay_reports::{Night, SiteModel};
 use assay_store::EventRow;
 use assay_verdicts::{
-    CaseReproduction, CaseState, CaseSummary, Change, Likeness, Marks, Reproduction, RunSummary,
-    Verdict,
+    CaseReproduction, CaseState, CaseSummary, Change, Confirmed, Likeness, Marks, Reproduction,
+    RunSummary, Verdict,
 };
 
 use crate::build::{
@@ -57,6 +57,11 @@ pub fn model() -> SiteModel {
         fingerprints: fingerprints(),
         ..SiteModel::default()
     };
+    let told = |night: &Night| {
+        let row = model.runs.iter().find(|row| row.run == night.gate.run);
+        row.map_or(Vec::new(), |row| Confirmed::all(&night.gate, row))
+    };
+    model.confirmed = model.nights.iter().flat_map(told).collect();
     detail::add(&mut model);
     model
 }

@@ -78,7 +78,7 @@ fn older_runs_have_every_value_and_what_went_wrong() {
     // In the third a case that has no series.
     let pages = pages(&model, troubles(&model, "memory/lost@cpu", &[2]));
     for (at, page) in pages.iter().enumerate() {
-        let is_whole = page.contains("<th scope=\"col\" class=\"num\">Tolerance</th>");
+        let is_whole = page.contains("<th scope=\"col\" class=\"num\">Samples</th>");
         assert_eq!(is_whole, at >= 3, "page {at}");
         assert!(!page.contains("<script>alert") && !page.contains("onmouseover=\""));
     }

@@ -117,13 +117,15 @@ fn there_is_a_site_at_every_moment() {
 #[cfg(unix)]
 fn leftovers_of_killed_builds_are_swept_but_not_work_in_progress() {
     let folder = TempDir::new().unwrap();
-    let (stale, fresh) = (".assay-site-new-stale", ".assay-site-new-fresh");
-    for name in [stale, fresh] {
+    let (killed, held) = (".assay-site-new-killed", ".assay-site-new-held");
+    for name in [killed, held] {
         fs::create_dir_all(folder.path().join(name).join("site/runs")).unwrap();
     }
-    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(24);
-    let stale = fs::File::open(folder.path().join(stale)).unwrap();
-    stale.set_modified(long_ago).unwrap();
+    let lock = fs::File::open(folder.path().join(held)).unwrap();
+    lock.lock().unwrap();
     publish_to(&folder.path().join("site"), &SiteModel::default()).unwrap();
-    assert_eq!(entries(folder.path()), [fresh, "site"]);
+    assert_eq!(entries(folder.path()), [held, "site"]);
+    drop(lock);
+    publish_to(&folder.path().join("site"), &SiteModel::default()).unwrap();
+    assert_eq!(entries(folder.path()), ["site"]);
 }

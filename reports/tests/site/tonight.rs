@@ -53,6 +53,54 @@ fn a_quiet_night_looks_quiet() {
 }
 
 #[test]
+fn what_was_confirmed_stays_until_it_is_mended_or_accepted() {
+    let lasting = nights::used_to(10);
+    let site = Site::of(&lasting);
+    let first = site.pages()["index.html"].clone();
+    assert!(first.contains("1 that was confirmed before still stands."));
+    let list = &first[places(&first, &["id=\"h-standing\""])[0]..];
+    assert!(list.contains("<strong>+20.0 %</strong>") && list.contains("Known since"));
+    let of_series = |model: &SiteModel| {
+        let pages = Site::of(model).pages().into_values();
+        let mut told = pages.filter(|page| page.contains("id=\"h-confirmed\""));
+        told.next().unwrap()
+    };
+    assert!(of_series(&lasting).contains("<strong>still so</strong>"));
+    let feed = |model: &SiteModel| crate::data::text(&Site::of(model), "feeds/all.xml");
+    let told = feed(&lasting);
+    let night = lasting.confirmed[0].started;
+    assert!(
+        told.contains(&format!("<published>{night}</published>")),
+        "{told}"
+    );
+    // Mended: Tonight is quiet again, and what was told stays told, by the same id.
+    let mended = nights::used_to(7);
+    assert!(!index(&mended).contains("h-standing"));
+    assert!(of_series(&mended).contains("over: the level is back"));
+    assert!(feed(&mended).contains(&format!("<published>{night}</published>")));
+    let ids = |feed: &str| -> Vec<String> {
+        let ids = feed.split("<id>").skip(2);
+        ids.map(|id| id.split("</id>").next().unwrap().to_owned())
+            .collect()
+    };
+    assert!(ids(&feed(&mended)).iter().any(|id| ids(&told).contains(id)));
+    // Accepted: nobody is told any more.
+    let mut accepted = nights::used_to(10);
+    for history in &mut accepted.histories {
+        history.marks = vec![assay_verdicts::Mark {
+            kind: assay_verdicts::MarkKind::Acknowledge {
+                at: lasting.confirmed[0].night.to_string(),
+            },
+            case: "*".into(),
+            metric: None,
+            reason: "known".into(),
+        }];
+    }
+    assert!(!index(&accepted).contains("h-standing"));
+    assert!(!feed(&accepted).contains("<published>"));
+}
+
+#[test]
 fn regressions_come_before_failures_and_improvements_after_them() {
     let order = places(
         &index(&model()),
@@ -258,7 +306,9 @@ fn what_moved_though_nothing_was_changed_is_said_first() {
 #[test]
 fn a_suite_lists_what_was_measured_and_what_was_not() {
     let kernels = page(&model(), "suites/kernels");
-    assert!(kernels.contains("75 % <span class=\"unit\">dram</span>"));
+    assert!(kernels.contains(
+        "± 1.0</span> <span class=\"unit\">%</span></data> <span class=\"unit\">of dram</span>"
+    ));
     assert!(
         kernels.contains("class=\"series sortable\"") && kernels.contains("data-value=\"1.08100\"")
     );

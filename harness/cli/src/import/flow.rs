@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,11 +18,11 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use assay_protocol::Digest;
 use assay_record::whole::{self, Draft, Published};
 use assay_record::{CaseLists, Record, RunId};
-use assay_store::{Ingested, Store, StoreError};
+use assay_store::{Ingested, RunRow, Store, StoreError};
 
 use super::assemble::Cases;
 use super::known::{self, Is, Known};
-use super::{Import, Imported, Importer, MAX_BYTES, Made, Options};
+use super::{Import, Imported, Importer, MAX_BYTES, Made, Options, What};
 use crate::settings::Settings;
 
 /// Most files of a handful, and after how many bytes no other file is added to one.
@@ -78,8 +79,29 @@ pub fn import(
             tray.tell(import, record, became, &mut said);
         })?;
         tray.tell_rest(&mut said);
+        forget(store, tray.replaced.take())?;
         tray.stopped.take().map_or(Ok(()), Err)
     })
+}
+
+/// Takes out what new runs replace, now that these are in. Of an import that is ended before this, both are there, and the next one
+/// takes the earlier ones out.
+fn forget(store: &mut Store, replaced: Vec<RunRow>) -> Result<()> {
+    for row in replaced {
+        store.forget(&row.run)?;
+        match std::fs::remove_file(&row.record) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| {
+                    format!(
+                        "{}: cannot be removed, though another run has taken its place; remove it",
+                        row.record
+                    )
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The files in handfuls that fit into memory.
@@ -138,16 +160,28 @@ fn make(import: &Import<'_>, files: &[PathBuf], cases: &mut [Cases]) -> Vec<Trie
 #[derive(Default)]
 struct Tray {
     files: RefCell<VecDeque<(PathBuf, State)>>,
+    /// Runs in whose place new ones are.
+    replaced: RefCell<Vec<RunRow>>,
     /// What ended the import.
     stopped: RefCell<Option<anyhow::Error>>,
 }
 
 enum State {
     Told(Result<Imported>),
-    /// It waits for the record that was made of it.
-    New(RunId),
-    /// It waits for a record that was there before.
-    Kept(Box<Is>),
+    /// It waits for the record that was made of it, which takes the place of these.
+    New(RunId, Vec<RunRow>),
+    /// It waits for a record that was there before, which takes the place of these.
+    Kept(Box<Is>, Vec<RunRow>),
+}
+
+impl State {
+    fn replacing(self, earlier: Vec<RunRow>) -> Self {
+        match self {
+            Self::New(run, _) => Self::New(run, earlier),
+            Self::Kept(is, _) => Self::Kept(is, earlier),
+            told @ Self::Told(_) => told,
+        }
+    }
 }
 
 impl Tray {
@@ -159,16 +193,29 @@ impl Tray {
     ) -> Option<Vec<(Record, PathBuf)>> {
         let (mut drafts, mut others) = (Vec::new(), Vec::new());
         for (file, made) in handful {
-            let other = match made {
-                Ok(Made::Draft(draft)) => {
+            let (other, earlier) = match made {
+                Ok(Made {
+                    what: What::Draft(draft),
+                    earlier,
+                }) => {
                     drafts.push(*draft);
-                    None
+                    (None, earlier)
                 }
-                Ok(Made::Known(run)) => Some(Ok((State::Told(Ok(Imported::Known(run))), None))),
-                Ok(Made::Kept(run, digest)) => Some(kept(import, &run, &digest)),
-                Err(error) => Some(Err(error)),
+                Ok(Made {
+                    what: What::Known(run),
+                    earlier,
+                }) => {
+                    self.replaced.borrow_mut().extend(earlier);
+                    let told = State::Told(Ok(Imported::Known(run)));
+                    (Some(Ok((told, None))), Vec::new())
+                }
+                Ok(Made {
+                    what: What::Kept(run, digest),
+                    earlier,
+                }) => (Some(kept(import, &run, &digest)), earlier),
+                Err(error) => (Some(Err(error)), Vec::new()),
             };
-            others.push((file, other));
+            others.push((file, other, earlier));
         }
         let mut published = match publish(import, drafts) {
             Ok(published) => published.into_iter(),
@@ -178,9 +225,10 @@ impl Tray {
             }
         };
         let mut records = Vec::new();
-        for (file, other) in others {
+        for (file, other, earlier) in others {
             let put = other.or_else(|| published.next());
             let put = put.unwrap_or_else(|| Err(anyhow!("was not published")));
+            let put = put.map(|(state, record)| (state.replacing(earlier), record));
             let (state, record) = put.unwrap_or_else(|error| (State::Told(Err(error)), None));
             records.extend(record);
             self.files.borrow_mut().push_back((file, state));
@@ -202,10 +250,19 @@ impl Tray {
         };
         let became = became.with_context(|| where_kept(record));
         let became = became.and_then(|became| match (state, became) {
-            (State::New(run), Ingested::New | Ingested::Updated) => Ok(Imported::New(run)),
-            (State::New(run), Ingested::Unchanged) => Ok(Imported::Known(run)),
-            (State::Kept(is), _) => {
+            (State::New(run, earlier), Ingested::New | Ingested::Updated) => {
+                let is_other = !earlier.is_empty();
+                self.replaced.borrow_mut().extend(earlier);
+                Ok(if is_other {
+                    Imported::Replaced(run)
+                } else {
+                    Imported::New(run)
+                })
+            }
+            (State::New(run, _), Ingested::Unchanged) => Ok(Imported::Known(run)),
+            (State::Kept(is, earlier), _) => {
                 known::agree(&is, import.options)?;
+                self.replaced.borrow_mut().extend(earlier);
                 Ok(Imported::Known(is.run))
             }
             (State::Told(told), _) => told,
@@ -233,7 +290,7 @@ fn publish(import: &Import<'_>, drafts: Vec<Draft>) -> Result<Vec<Put>> {
     let names: Vec<(RunId, Digest)> = drafts.iter().map(|draft| name(draft.record())).collect();
     let published = whole::publish(&import.settings.records, drafts)?;
     let each = |((run, digest), published): ((RunId, Digest), Published)| match published {
-        Ok((record, path)) => Ok((State::New(run), Some((record, path)))),
+        Ok((record, path)) => Ok((State::New(run, Vec::new()), Some((record, path)))),
         // Of two files with one content the first has just become this run.
         Err(_) if whole::path(&import.settings.records, &run).exists() => {
             kept(import, &run, &digest)
@@ -258,7 +315,7 @@ fn kept(import: &Import<'_>, run: &RunId, digest: &Digest) -> Put {
         "run {run} is of another file; give another --date"
     );
     let is = Box::new(Is::of(&record, &path));
-    Ok((State::Kept(is), Some((record, path))))
+    Ok((State::Kept(is, Vec::new()), Some((record, path))))
 }
 
 fn where_kept(record: &Path) -> String {

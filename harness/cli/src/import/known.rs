@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use assay_protocol::Digest;
-use assay_record::{Header, Record, RunId, Source, Timestamp};
+use assay_record::{Record, RunId, Timestamp};
 use assay_store::{RunRow, Store};
 
 use super::Options;
@@ -13,8 +13,8 @@ use super::Options;
 /// Runs that were imported.
 pub struct Known {
     by_digest: HashMap<Digest, RunRow>,
-    /// By file, suite and machine: of one format.
-    by_name: HashMap<[String; 3], RunRow>,
+    /// By file, suite and machine: of one format. Several where a file has grown, and its import was ended before it was over.
+    by_name: HashMap<[String; 3], Vec<RunRow>>,
 }
 
 impl Known {
@@ -35,7 +35,7 @@ impl Known {
             first.or_insert_with(|| (*row).clone());
             if import.origin.format == format {
                 let name = [import.origin.file, row.suite.clone(), row.machine.clone()];
-                known.by_name.insert(name, (*row).clone());
+                known.by_name.entry(name).or_default().push((*row).clone());
             }
         }
         Ok(known)
@@ -46,22 +46,11 @@ impl Known {
         self.by_digest.get(digest)
     }
 
-    /// Refuses a run of a file of which an earlier content is one already: both would count.
-    pub fn refuse_other(&self, header: &Header) -> Result<()> {
-        let suite = &header.manifest.suite;
-        let Source::Imported(origin) = &suite.source else {
-            return Ok(());
-        };
-        let (file, machine) = (origin.file.clone(), header.machine.name.clone());
-        let name = [file, suite.name.clone(), machine];
-        if let Some(row) = self.by_name.get(&name) {
-            bail!(
-                "changed since it was imported as {}; to import it anew, remove {} and run `assay db rebuild`",
-                row.run,
-                row.record
-            );
-        }
-        Ok(())
+    /// The runs that earlier contents of a file became, beside the one that it is now: all of them would count.
+    pub fn earlier(&self, file: &str, suite: &str, machine: &str, is: &RunId) -> Vec<RunRow> {
+        let name = [file, suite, machine].map(str::to_owned);
+        let all = self.by_name.get(&name).into_iter().flatten();
+        all.filter(|row| row.run != *is).cloned().collect()
     }
 }
 
@@ -123,7 +112,7 @@ pub fn agree(known: &Is, options: &Options) -> Result<()> {
         return Ok(());
     };
     bail!(
-        "imported before as {}, with another {other}; to import it anew, remove {} and run `assay db rebuild`",
+        "imported before as {}, with another {other}; to import it anew, remove {} and the database, and run `assay db rebuild`",
         known.run,
         known.record
     )

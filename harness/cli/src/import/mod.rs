@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result, ensure};
 use assay_protocol::Digest;
 use assay_record::whole::{self, Draft};
 use assay_record::{CaseLists, RunId, Timestamp};
+use assay_store::RunRow;
 
 use self::assemble::{Cases, Origins};
 pub use self::flow::import;
@@ -101,12 +102,20 @@ pub struct Options {
 pub enum Imported {
     /// It is a run now.
     New(RunId),
+    /// It is a run now, in the place of what an earlier content of it had become.
+    Replaced(RunId),
     /// It was one before, and nothing changed.
     Known(RunId),
 }
 
 /// What is made of a file before the database learns of it.
-enum Made {
+struct Made {
+    what: What,
+    /// What earlier contents of the file became; it goes when the new run is in.
+    earlier: Vec<RunRow>,
+}
+
+enum What {
     /// A record that has no name yet.
     Draft(Box<Draft>),
     /// There is a record of this name, which the database may have lost.
@@ -133,7 +142,10 @@ impl Import<'_> {
         let digest = Digest::of(&text);
         if let Some(known) = self.known.file(&digest) {
             known::agree(&known::Is::of_row(known), self.options)?;
-            return Ok(Made::Known(known.run.clone()));
+            return Ok(Made {
+                earlier: self.earlier(path, &known.suite, &known.machine, &known.run),
+                what: What::Known(known.run.clone()),
+            });
         }
         let found = self.results.read(path, &text)?;
         let said = self.options.date.or(found.date);
@@ -147,14 +159,24 @@ impl Import<'_> {
         };
         let (header, bodies) =
             assemble::record(found, &origins, self.options, (cases, self.lists))?;
-        if self.results.grow() {
-            self.known.refuse_other(&header)?;
+        let suite = &header.manifest.suite.name;
+        let earlier = self.earlier(path, suite, &header.machine.name, &header.run);
+        let what = if whole::path(&self.settings.records, &header.run).exists() {
+            What::Kept(header.run, digest)
+        } else {
+            let draft = Draft::write(&self.settings.records, header, bodies, self.lists)?;
+            What::Draft(Box::new(draft))
+        };
+        Ok(Made { what, earlier })
+    }
+
+    /// What earlier contents of a file became, where the tool adds to its files.
+    fn earlier(&self, path: &Path, suite: &str, machine: &str, is: &RunId) -> Vec<RunRow> {
+        if !self.results.grow() {
+            return Vec::new();
         }
-        if whole::path(&self.settings.records, &header.run).exists() {
-            return Ok(Made::Kept(header.run, digest));
-        }
-        let draft = Draft::write(&self.settings.records, header, bodies, self.lists)?;
-        Ok(Made::Draft(Box::new(draft)))
+        let file = self.results.name_of(path);
+        self.known.earlier(&file, suite, machine, is)
     }
 }
 

@@ -10,7 +10,8 @@ use assay_verdicts::comparison::{Options, Question};
 use assay_verdicts::window::is_night;
 use assay_verdicts::{Comparison, Reading, RunView};
 
-use crate::sides::{self, Property, Side};
+use super::Publishing;
+use crate::sides::{self, Property, Side, Values};
 
 /// Newest nights of a suite on each machine that are looked at for sides that differ in something: a machine that runs every
 /// hour does not push out one that runs at night.
@@ -25,21 +26,37 @@ const SIDES: usize = 12;
 struct Read<'a> {
     from: Reading<'a>,
     runs: &'a [RunRow],
+    /// Whether values of variables are published.
+    values: Values,
 }
 
 /// All of them: by suite, then by what the sides differ in.
-pub fn all(from: Reading<'_>, runs: &[RunRow], chosen: &[String]) -> Result<Vec<Matrix>> {
-    let read = Read { from, runs };
+pub fn all(from: Reading<'_>, runs: &[RunRow], publishing: &Publishing) -> Result<Vec<Matrix>> {
+    let values = if publishing.publish_source {
+        Values::Shown
+    } else {
+        Values::Hidden
+    };
+    let read = Read { from, runs, values };
     let mut matrices = Vec::new();
-    for names in chosen {
-        matrices.push(of_names(read, names).with_context(|| format!("--compare {names}"))?);
+    for names in &publishing.compare {
+        matrices.push(
+            of_names(read, names)
+                .with_context(|| format!("--compare {names}, or `compare` of assay.toml"))?,
+        );
     }
     let suites: BTreeSet<&str> = runs.iter().map(|row| row.suite.as_str()).collect();
     for suite in suites {
         let nights = newest_nights(read, suite)?;
         matrices.extend(of_nights(read, suite, &nights)?);
-        for (by, property) in USUAL {
+        for (by, property) in ACROSS_MACHINES {
             matrices.extend(of_property(read, suite, &nights, by, property)?);
+        }
+        // Across machines everything differs; a driver or an image is compared within one.
+        for own in by_machine(&nights) {
+            for (by, property) in WITHIN_ONE {
+                matrices.extend(of_property(read, suite, &own, by, property)?);
+            }
         }
         matrices.extend(of_gpus_and_drivers(read, suite, &nights)?);
         matrices.extend(of_arms(read, suite)?);
@@ -47,12 +64,10 @@ pub fn all(from: Reading<'_>, runs: &[RunRow], chosen: &[String]) -> Result<Vec<
     Ok(matrices)
 }
 
-const USUAL: [(By, Property); 4] = [
-    (By::Machine, Property::Machine),
-    (By::Gpu, Property::Gpu),
-    (By::Driver, Property::Driver),
-    (By::Image, Property::Image),
-];
+const ACROSS_MACHINES: [(By, Property); 2] =
+    [(By::Machine, Property::Machine), (By::Gpu, Property::Gpu)];
+const WITHIN_ONE: [(By, Property); 2] =
+    [(By::Driver, Property::Driver), (By::Image, Property::Image)];
 
 fn of_names(read: Read<'_>, names: &str) -> Result<Matrix> {
     let names: Vec<String> = names
@@ -87,21 +102,27 @@ fn newest_nights(read: Read<'_>, suite: &str) -> Result<Vec<RunView>> {
     Ok(RunView::load_all(read.from.store, newest)?)
 }
 
+/// The nights of each machine, in their order.
+fn by_machine(nights: &[RunView]) -> Vec<Vec<RunView>> {
+    let mut machines: BTreeMap<&str, Vec<RunView>> = BTreeMap::new();
+    for night in nights {
+        let own = machines.entry(&night.run.machine).or_default();
+        own.push(night.clone());
+    }
+    machines.into_values().collect()
+}
+
 /// Each machine's newest night and the one before it.
 fn of_nights(read: Read<'_>, suite: &str, nights: &[RunView]) -> Result<Vec<Matrix>> {
-    let mut machines: BTreeMap<&str, Vec<&RunView>> = BTreeMap::new();
-    for night in nights {
-        machines.entry(&night.run.machine).or_default().push(night);
+    let mut found = Vec::new();
+    for own in by_machine(nights) {
+        if let [.., before, newest] = &own[..] {
+            let pair = [before, newest];
+            let sides = pair.map(|view| sides::side(view.run.run.to_string(), vec![view.clone()]));
+            found.extend(matrix(read, By::Night, suite, &sides)?);
+        }
     }
-    let pairs = machines.values().filter_map(|nights| match nights[..] {
-        [.., before, newest] => Some([before, newest]),
-        _ => None,
-    });
-    let pair = |pair: [&RunView; 2]| {
-        let sides = pair.map(|view| sides::side(view.run.run.to_string(), vec![view.clone()]));
-        matrix(read, By::Night, suite, &sides)
-    };
-    pairs.filter_map(|of| pair(of).transpose()).collect()
+    Ok(found)
 }
 
 fn of_property(
@@ -111,13 +132,7 @@ fn of_property(
     by: By,
     property: Property,
 ) -> Result<Option<Matrix>> {
-    // Across machines everything differs; a driver or an image is compared within one.
-    let newest = nights.last().map(|view| view.run.machine.as_str());
-    let is_wide = matches!(by, By::Machine | By::Gpu);
-    let members = nights
-        .iter()
-        .filter(|view| is_wide || Some(view.run.machine.as_str()) == newest);
-    let mut groups: Vec<Side> = sides::groups(read.from.store, members.cloned(), property)?;
+    let mut groups: Vec<Side> = sides::groups(read.from.store, nights.iter().cloned(), property)?;
     groups.truncate(SIDES);
     matrix(read, by, suite, &groups)
 }
@@ -180,20 +195,81 @@ fn of_arms(read: Read<'_>, suite: &str) -> Result<Option<Matrix>> {
 }
 
 /// The first side with each other one; `None` where there is nothing in common.
+///
+/// Sides of many nights are compared at the commits that all of them have, where there are any, else each pair at those that both have:
+/// what changed in the project between the nights of one and the nights of another is no difference of machines or drivers.
 fn matrix(read: Read<'_>, by: By, suite: &str, sides: &[Side]) -> Result<Option<Matrix>> {
+    let is_pooled = !matches!(by, By::Night | By::Arm | By::Chosen);
+    let at_common = is_pooled.then(|| at_common_commits(sides)).flatten();
+    let sides = at_common.as_deref().unwrap_or(sides);
     let Some((baseline, others)) = sides.split_first() else {
         return Ok(None);
     };
-    let compare = |other| {
+    let compare = |other: &Side| {
+        let pair = [baseline.clone(), other.clone()];
+        let common = is_pooled.then(|| at_common_commits(&pair)).flatten();
+        let is_mixed = is_pooled && common.is_none() && pair.iter().all(has_commits);
+        let [baseline, other] = match common.as_deref() {
+            Some([baseline, other]) => [baseline, other],
+            _ => [baseline, other],
+        };
         let options = Options::new(Question::Difference);
-        sides::compare(read.from, baseline, other, options)
+        let mut found = sides::compare_saying(read.values, read.from, [baseline, other], options)?;
+        if is_mixed {
+            found.caveats.push(MIXED.into());
+        }
+        Ok(found)
     };
     let mut comparisons: Vec<Comparison> = others.iter().map(compare).collect::<Result<_>>()?;
-    comparisons.retain(|comparison| !comparison.is_empty());
+    comparisons.retain(|comparison| match by {
+        By::Chosen => !comparison.is_empty(),
+        _ => says_something(comparison),
+    });
     Ok((!comparisons.is_empty()).then(|| Matrix {
         by,
         suite: suite.into(),
         comparisons,
         cross: None,
     }))
+}
+
+/// What is said where sides share no commit.
+const MIXED: &str = "no commit of the project was measured on both sides: what changed between their commits is in these ratios too";
+
+/// The sides with the nights of commits that all of them have; `None` where there is no such commit.
+fn at_common_commits(sides: &[Side]) -> Option<Vec<Side>> {
+    let (first, others) = sides.split_first()?;
+    let mut common = commits(first);
+    for other in others {
+        let own = commits(other);
+        common.retain(|commit| own.contains(commit));
+    }
+    let at = |side: &Side| {
+        let mut side = side.clone();
+        side.runs
+            .retain(|view| commit(view).is_some_and(|commit| common.contains(commit)));
+        side
+    };
+    (!common.is_empty()).then(|| sides.iter().map(at).collect())
+}
+
+fn commits(side: &Side) -> BTreeSet<String> {
+    let known = side.runs.iter().filter_map(commit);
+    known.map(str::to_owned).collect()
+}
+
+fn has_commits(side: &Side) -> bool {
+    side.runs.iter().any(|view| commit(view).is_some())
+}
+
+/// The commit that a run measured; with changes in the tree it is none.
+fn commit(view: &RunView) -> Option<&str> {
+    let commit = view.run.commit.as_deref();
+    commit.filter(|_| !view.run.dirty)
+}
+
+/// Whether anything can be read from a comparison: imported results of one value each compare to nothing.
+fn says_something(comparison: &Comparison) -> bool {
+    let mut cases = comparison.cases.iter();
+    cases.any(|case| case.ratio.is_some() || case.trouble.is_some())
 }

@@ -34,7 +34,7 @@ const NEWEST: usize = 30;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Publishing {
     /// Add a page that compares two runs or more, the first with each other one: `A,B`, each an id, a unique prefix of one,
-    /// `latest`, `latest~1`, or `tag:NAME`. May be given again.
+    /// `latest`, `latest~1`, or `tag:NAME`. May be given again. `compare = ["A,B"]` in assay.toml adds it every time.
     #[arg(long, value_name = "A,B")]
     compare: Vec<String>,
     /// Publish uncommitted changes and environment variables of runs too; they may hold secrets.
@@ -42,8 +42,23 @@ pub struct Publishing {
     publish_source: bool,
 }
 
+impl Publishing {
+    /// These wishes with those that the settings have for every time.
+    fn with(&self, settings: &Settings) -> Self {
+        let more = self
+            .compare
+            .iter()
+            .filter(|pair| !settings.compare.contains(pair));
+        Self {
+            compare: settings.compare.iter().chain(more).cloned().collect(),
+            publish_source: self.publish_source,
+        }
+    }
+}
+
 /// Publishes everything that the database holds to `out`.
 pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Result<Published> {
+    let publishing = &publishing.with(settings);
     let marks = marks::load(settings)?;
     let site_settings = SiteSettings {
         title: settings.title.clone(),
@@ -114,7 +129,7 @@ fn model(
             Ok(series)
         },
     )?;
-    let ((nights, matrices, reproductions), histories) = both(
+    let ((nights, mut confirmed, matrices, reproductions), histories) = both(
         store.share()?,
         |other| {
             let reading = Reading {
@@ -122,12 +137,16 @@ fn model(
                 series: Some(&series),
             };
             let nights = nights::all(reading, settings, &runs, (marks, today))?;
-            let matrices = matrices::all(reading, &runs, &publishing.compare)?;
-            Ok((nights, matrices, reproduction::all_stored(reading)?))
+            let confirmed = nights::confirmed(reading, settings, &runs, (marks, today))?;
+            let matrices = matrices::all(reading, &runs, publishing)?;
+            let reproductions = reproduction::all_stored(reading)?;
+            Ok((nights, confirmed, matrices, reproductions))
         },
         || Ok(CaseHistory::of_rows(store, &series, marks, today)?),
     )?;
     drop(series);
+    confirmed.extend(nights::told(&runs, &nights));
+    confirmed.sort_by(|a, b| (a.started, &a.night).cmp(&(b.started, &b.night)));
     let newest = newest(&runs, &nights, &histories);
     let (details, summaries) = both(
         store.share()?,
@@ -148,6 +167,7 @@ fn model(
         runs: runs.to_vec(),
         histories,
         nights,
+        confirmed,
     })
 }
 

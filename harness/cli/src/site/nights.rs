@@ -3,17 +3,24 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use assay_record::Day;
-use assay_reports::Night;
-use assay_store::RunRow;
+use assay_record::{Day, Purpose, RunId, RunStatus};
+use assay_reports::{Night, Step};
+use assay_store::{RunRow, Store};
 use assay_verdicts::window::is_night;
-use assay_verdicts::{Marks, Reading};
+use assay_verdicts::{Confirmed, Marks, Reading, RunView};
 
 use crate::confirming;
-use crate::gating::Asking;
+use crate::gating::{Asking, Checked};
 use crate::settings::Settings;
+use crate::sides::{self, Differences, Side, Values};
 
 use super::machines;
+
+/// Newest nights of all that are looked at for what was confirmed.
+const CONFIRMED: usize = 200;
+
+/// Most nights between a baseline and a night that are told apart; by default it leaves out two.
+const STEPS: usize = 10;
 
 /// One night for each suite and machine that has one, the newest first.
 pub fn all(
@@ -32,16 +39,67 @@ pub fn all(
         .collect()
 }
 
+/// What was confirmed on nights before the newest of their suites on their machines, oldest first: by the same gate as on that night.
+pub fn confirmed(
+    reading: Reading<'_>,
+    settings: &Settings,
+    runs: &[RunRow],
+    known: (&Marks, Day),
+) -> Result<Vec<Confirmed>> {
+    let mut newest = BTreeSet::new();
+    let run_again: BTreeSet<&RunId> = runs.iter().filter_map(confirms).collect();
+    let earlier = runs
+        .iter()
+        .rev()
+        .filter(|row| is_night(row) && !newest.insert((&row.suite, &row.machine)));
+    let mut meant: Vec<&RunRow> = earlier
+        .filter(|row| run_again.contains(&row.run))
+        .take(CONFIRMED)
+        .collect();
+    meant.reverse();
+    let mut all = Vec::new();
+    for row in meant {
+        let checked = check(reading, settings, known, row)?;
+        all.extend(Confirmed::all(&checked.gate, row));
+    }
+    Ok(all)
+}
+
+/// What was confirmed on the newest nights.
+pub fn told(runs: &[RunRow], nights: &[Night]) -> Vec<Confirmed> {
+    let row = |night: &Night| runs.iter().find(|row| row.run == night.gate.run);
+    let of_night =
+        |night: &Night| row(night).map_or(Vec::new(), |row| Confirmed::all(&night.gate, row));
+    nights.iter().flat_map(of_night).collect()
+}
+
+/// The night of which a run confirmed suspects.
+fn confirms(row: &RunRow) -> Option<&RunId> {
+    match &row.purpose {
+        Purpose::Confirmation { of } if row.status == RunStatus::Complete => Some(of),
+        _ => None,
+    }
+}
+
+fn check(
+    reading: Reading<'_>,
+    settings: &Settings,
+    (marks, today): (&Marks, Day),
+    row: &RunRow,
+) -> Result<Checked> {
+    let asking = Asking::default();
+    let checked = asking.check_with(reading, &row.run, settings, (marks.clone(), today))?;
+    confirming::recall(reading, checked, &asking, settings)
+}
+
 fn night(
     reading: Reading<'_>,
     settings: &Settings,
     runs: &[RunRow],
-    (marks, today): (&Marks, Day),
+    known: (&Marks, Day),
     row: &RunRow,
 ) -> Result<Night> {
-    let asking = Asking::default();
-    let checked = asking.check_with(reading, &row.run, settings, (marks.clone(), today))?;
-    let checked = confirming::recall(reading, checked, &asking, settings)?;
+    let checked = check(reading, settings, known, row)?;
     let previous = runs.iter().rev().find(|other| {
         is_night(other)
             && (&other.suite, &other.machine) == (&row.suite, &row.machine)
@@ -55,8 +113,34 @@ fn night(
         ),
     };
     Ok(Night {
+        steps: steps(reading.store, &checked)?,
+        is_imported: checked.options.is_imported,
         gate: checked.gate,
         previous: previous.map(|row| row.run.clone()),
         machine_changes,
     })
+}
+
+/// What differs from night to night since the last of the baseline, or among the newest of them.
+fn steps(store: &Store, checked: &Checked) -> Result<Vec<Step>> {
+    let between = checked.options.known.as_ref();
+    let between = between.map_or(&[][..], |known| &known.between);
+    let newest = between[between.len().saturating_sub(STEPS)..].to_vec();
+    let first = checked.baseline.newest();
+    let first = first.filter(|_| newest.len() == between.len());
+    let mut views: Vec<RunView> = first.into_iter().cloned().collect();
+    views.extend(RunView::load_all(store, newest)?);
+    views.extend(checked.candidate.newest().cloned());
+    let step = |pair: &[RunView]| {
+        let sides = [&pair[0], &pair[1]].map(|view| Side {
+            arm: checked.candidate.arm.clone(),
+            ..sides::side(String::new(), vec![view.clone()])
+        });
+        let found = Differences::between(store, [&sides[0], &sides[1]], Values::Hidden)?;
+        Ok(Step {
+            run: pair[1].run.run.clone(),
+            differences: found.beside_commit(),
+        })
+    };
+    views.windows(2).map(step).collect()
 }

@@ -47,6 +47,7 @@ pub(super) fn judge(
         basis,
         question: options.question,
         rules,
+        is_imported: options.is_imported,
     };
     let seen = found.iter().zip(&judged_by).zip(&judged);
     let of_items = items
@@ -111,13 +112,15 @@ impl Finding<'_> {
                 Verdict::of(position, self.item.metric.direction).unwrap_or(Verdict::Inconclusive)
             }
         };
+        let is_suspect = self.judged.is_some_and(|judged| judged.suspect);
         let by = self.by.map(shown);
         let ratio = self.effect.map(|effect| shown(&effect.interval));
         CaseComparison {
             case: self.item.case.clone(),
             metric: self.item.metric.clone(),
             verdict,
-            suspect: self.judged.is_some_and(|judged| judged.suspect),
+            // What was imported cannot be run again, and so awaits nothing.
+            suspect: is_suspect && !speaker.is_imported,
             ratio,
             at_first: None,
             relative: by.filter(|_| by != ratio),

@@ -6,18 +6,33 @@ use assay_stats::{Judged, Rules, rounds_needed, runs_needed};
 use super::judging::Finding;
 use super::pairing::Item;
 use super::{Basis, Question};
-use crate::effect::{Effect, percent, runs_of_rounds};
+use crate::effect::{Effect, SETTLES, percent, runs_of_rounds};
 use crate::few_runs::RUN_SD;
 use crate::{CONFIDENCE, Verdict};
 
 /// Rounds of a run, where advice has to name some.
 const USUAL_ROUNDS: u32 = 6;
 
+/// What is said of a suspect.
+const RUN_AGAIN: &str = "`assay confirm` runs it again";
+/// What is said of a suspect of a run that was imported.
+const IMPORTED: &str =
+    "it was imported and cannot be run again: whether it lasts, later results show";
+
+/// A reason without what was advised to be done, for when it was done.
+pub(crate) fn without_advice(note: &str) -> String {
+    let is_advice = |part: &&str| *part == RUN_AGAIN || part.ends_with(SETTLES);
+    let parts: Vec<&str> = note.split("; ").filter(|part| !is_advice(part)).collect();
+    parts.join("; ")
+}
+
 /// What the words of all cases have in common.
 pub(super) struct Speaker {
     pub basis: Basis,
     pub question: Question,
     pub rules: Rules,
+    /// Whether the candidate was imported.
+    pub is_imported: bool,
 }
 
 impl Speaker {
@@ -97,7 +112,8 @@ impl Speaker {
         let (own, corrected) = (p_shown(judged.p_value), p_shown(judged.adjusted));
         match self.question {
             Question::Gate => format!(
-                "suspect: p = {own} by itself, {corrected} over the suite; `assay confirm` runs it again"
+                "suspect: p = {own} by itself, {corrected} over the suite; {}",
+                self.next_step()
             ),
             Question::Difference => {
                 format!("p = {own} by itself and {corrected} over the suite; {reach}")
@@ -105,6 +121,15 @@ impl Speaker {
             Question::Confirmation => {
                 format!("p = {own} by itself and {corrected} over the suspects; {reach}")
             }
+        }
+    }
+
+    /// What becomes of a suspect.
+    fn next_step(&self) -> &'static str {
+        if self.is_imported {
+            IMPORTED
+        } else {
+            RUN_AGAIN
         }
     }
 
@@ -155,7 +180,7 @@ impl Speaker {
             },
             |needed| {
                 format!(
-                    "if rounds and runs differ by {}, {needed} would probably settle it",
+                    "if rounds and runs differ by {}, {needed} {SETTLES}",
                     percent(taken)
                 )
             },

@@ -3,6 +3,7 @@
 mod calibration;
 mod ceilings;
 mod comparison;
+mod confirmed;
 mod energy;
 mod gate;
 mod history;

@@ -171,7 +171,18 @@ fn roofs(device: &str, ceilings: &Ceilings) -> Roofs {
             Limit::Level(_) => &mut roofs.levels,
             Limit::Unit(_) => &mut roofs.units,
         };
-        of.push((ceiling.limit.name(), ceiling.rate.estimate));
+        let rate = part::number(&ceiling.rate, &ceiling.limit.unit().into());
+        let disturbed = if ceiling.disturbed {
+            ", while others used the machine"
+        } else {
+            ""
+        };
+        of.push(chart::Limit {
+            name: ceiling.limit.name(),
+            rate: ceiling.rate,
+            disturbed: ceiling.disturbed,
+            title: format!("{}: {rate}{disturbed}", ceiling.limit.name()),
+        });
     }
     roofs
 }

@@ -4,6 +4,7 @@ use assay_record::manifest::{Diff, GitState};
 use assay_record::{Arm, Case, Image, Manifest, Policy, Source};
 use serde::Serialize;
 
+use crate::downloads::LEFT_OUT;
 use crate::model::Library;
 use crate::pages::part::cell;
 use crate::text::clip;
@@ -78,7 +79,7 @@ pub fn view(library: &Library<'_>, manifest: &Manifest, is_whole: bool) -> Manif
         schema: manifest.schema,
         suite: cell(&manifest.suite.name),
         suite_digest: manifest.suite.digest.to_string(),
-        source: source(&manifest.suite.source, is_open),
+        source: source(&manifest.suite.source),
         version: cell(&manifest.tool.version),
         binary: manifest.tool.binary.to_string(),
         remote: cell(git.and_then(remote).unwrap_or_default()),
@@ -107,12 +108,10 @@ fn remote(git: &GitState) -> Option<&str> {
     git.remote.as_deref()
 }
 
-/// A folder's path tells of the machine's user: it is part of what is published only if asked.
-fn source(source: &Source, is_open: bool) -> String {
+fn source(source: &Source) -> String {
     match source {
         Source::Builtin => "built in".into(),
-        Source::Folder(folder) if is_open => cell(folder),
-        Source::Folder(_) => "a folder of the project".into(),
+        Source::Folder(folder) => cell(folder),
         Source::Imported(origin) => cell(&format!("{} of {}", origin.file, origin.format)),
     }
 }
@@ -138,7 +137,11 @@ fn arm_line(arm: &Arm, is_open: bool) -> ArmLine {
         image: arm.image.as_ref().map_or(Vec::new(), image_lines),
         worker: arm.worker.to_string(),
         commit: cell(arm.commit.as_ref().map_or("", |of| of.commit.as_str())),
-        prefix: cell(&arm.prefix.join(" ")),
+        prefix: cell(&if is_open {
+            arm.prefix.join(" ")
+        } else {
+            arm.prefix_without_values(LEFT_OUT).join(" ")
+        }),
         env: arm.env.iter().map(variable).collect(),
     }
 }

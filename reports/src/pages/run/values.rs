@@ -94,9 +94,9 @@ fn row(rows: &mut String, value: &Value<'_>, has_arms: bool) {
 /// As the component of this name.
 fn quantity(rows: &mut String, shown: &Quantity) {
     let _ = write!(rows, "<data value=\"{}\">{}", shown.exact, shown.value);
-    if let Some(half) = &shown.uncertainty {
-        let half = escaped(half);
-        let _ = write!(rows, " <span class=\"pm\">± {half}</span>");
+    if let Some(words) = &shown.uncertainty {
+        let words = escaped(words);
+        let _ = write!(rows, " <span class=\"pm\">{words}</span>");
     }
     if !shown.unit.is_empty() {
         let unit = escaped(&shown.unit);

@@ -1,9 +1,10 @@
 //! What the newest night says of a series: the gate's verdict, as every other page has it.
 
-use assay_verdicts::Series;
+use assay_verdicts::{Onset, Series};
 use serde::Serialize;
 
 use crate::model::Library;
+use crate::pages::finding::{self, End};
 use crate::pages::judged::{self, Effect};
 use crate::pages::part::{self, Badge, Link, badge, cell};
 use crate::text::clip;
@@ -24,6 +25,11 @@ pub struct VerdictView {
     basis: String,
     note: String,
     mark: String,
+    /// What the effect was confirmed against.
+    reference: Option<End>,
+    /// How far the level moved where it began, and after which run; empty where the series does not tell.
+    step: String,
+    after: Option<End>,
 }
 
 /// `None` where no night judges the series.
@@ -55,6 +61,10 @@ pub fn view(library: &Library<'_>, series: &Series) -> Option<VerdictView> {
             left_out()?.note.clone(),
         ),
     };
+    let is_confirmed = case.is_some_and(|case| case.at_first.is_some());
+    let confirmation = gate.confirmation.as_ref().filter(|_| is_confirmed);
+    let reference = confirmation.and_then(|found| found.reference.as_ref());
+    let onset = reference.and_then(|_| Onset::of(series, &comparison.baseline.runs, &gate.run));
     let has_baseline = !comparison.baseline.runs.is_empty();
     let mark = case.and_then(|case| case.mark.as_ref());
     Some(VerdictView {
@@ -74,5 +84,10 @@ pub fn view(library: &Library<'_>, series: &Series) -> Option<VerdictView> {
         },
         note: judged::sentence(&clip(&note, NOTE)),
         mark: mark.map_or(String::new(), |mark| cell(&mark.to_string())),
+        reference: reference.and_then(|run| finding::end(library, run)),
+        step: onset
+            .as_ref()
+            .map_or(String::new(), |onset| words::percent(onset.step)),
+        after: onset.and_then(|onset| finding::end(library, &onset.last_before.run)),
     })
 }

@@ -12,7 +12,7 @@ use crate::format::Quantity;
 use crate::model::{Library, Night, Place};
 use crate::pages::judged::{self, Effect};
 use crate::pages::part::{self, Badge, Link, cell};
-use crate::text::{breakable, clip};
+use crate::text::{breakable, said};
 
 /// Longest reason in a row, in characters.
 const REASON: usize = 200;
@@ -39,11 +39,6 @@ pub struct CaseLine {
 }
 
 impl CaseLine {
-    /// Whether it is of another metric than the time.
-    pub fn has_metric(&self) -> bool {
-        !self.metric.is_empty()
-    }
-
     /// Whether a ceiling of what bounds it is known.
     pub fn has_fraction(&self) -> bool {
         self.fraction.is_some()
@@ -53,7 +48,7 @@ impl CaseLine {
 /// A result as a share of a ceiling.
 #[derive(Serialize)]
 struct Share {
-    percent: String,
+    percent: Quantity,
     of: &'static str,
     sort: String,
 }
@@ -202,7 +197,7 @@ fn of_series(
         badge: not_ok
             .map(part::state)
             .or(judged.map(|(verdict, tonight)| tonight.badge(verdict))),
-        reason: clip(not_ok.map_or("", part::reason), REASON).into_owned(),
+        reason: said(not_ok.map_or("", part::reason), REASON),
     })
 }
 
@@ -223,7 +218,7 @@ fn unmeasured(tonight: &Tonight<'_>, summary: &CaseSummary, at: usize) -> CaseLi
         fraction: None,
         effect: None,
         badge: Some(part::state(&summary.state)),
-        reason: clip(part::reason(&summary.state), REASON).into_owned(),
+        reason: said(part::reason(&summary.state), REASON),
     }
 }
 
@@ -235,7 +230,7 @@ fn share(summary: &CaseSummary) -> Option<Share> {
     };
     let largest = summary.fractions.iter().max_by(by_size)?;
     Some(Share {
-        percent: format!("{:.0} %", 100.0 * largest.of_ceiling.estimate),
+        percent: part::percent(&largest.of_ceiling),
         of: largest.limit.name(),
         sort: format!("{:.4}", largest.of_ceiling.estimate),
     })

@@ -1,0 +1,141 @@
+//! Regressions that new rounds confirmed: what was told once is remembered until it is mended or accepted.
+//!
+//! A regression that nobody mends gets into the baseline, and after some nights a gate finds the new level as usual. That makes it no
+//! better. So what was confirmed stands until the level of its series is back, a mark accepts it, or another definition of the
+//! case begins another series. Nothing of this is stored, and no baseline changes by it: it follows from the records, which hold the
+//! rounds that confirmed it, by the same gate as on that night.
+
+use assay_record::{RunId, Timestamp};
+use assay_stats::median;
+use assay_store::RunRow;
+use serde::{Deserialize, Serialize};
+
+use crate::onset::{Levels, logs};
+use crate::{CaseComparison, CaseHistory, Gate, MarkKind, Verdict};
+
+/// Newest runs by whose middle it is judged whether a level is back: one quiet night alone shows little.
+const RETURN_RUNS: usize = 3;
+
+/// A regression that new rounds confirmed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Confirmed {
+    /// The night that showed it.
+    pub night: RunId,
+    /// When that started.
+    pub started: Timestamp,
+    /// Name of the suite.
+    pub suite: String,
+    /// Name of the machine.
+    pub machine: String,
+    /// Name of the arm.
+    pub arm: String,
+    /// What was said of it then.
+    pub case: CaseComparison,
+    /// What it was compared with at first: the runs of the window.
+    pub baseline: Vec<RunId>,
+    /// The run of the window that the rounds were run beside; absent where there were none beside them.
+    pub reference: Option<RunId>,
+    /// Whether most cases of its suite moved together on that night.
+    pub is_common: bool,
+}
+
+impl Confirmed {
+    /// What a gate says was confirmed, and no mark excuses.
+    pub fn all(gate: &Gate, night: &RunRow) -> Vec<Self> {
+        let Some(confirmation) = &gate.confirmation else {
+            return Vec::new();
+        };
+        let comparison = &gate.comparison;
+        let is_meant = |case: &&CaseComparison| {
+            let is_called = case.verdict == Verdict::Regressed && case.trouble.is_none();
+            // Without a ratio from before there were no new rounds of it.
+            is_called && case.mark.is_none() && case.at_first.is_some()
+        };
+        let cases = comparison.cases.iter().filter(is_meant);
+        let one = |case: &CaseComparison| Self {
+            night: night.run.clone(),
+            started: night.started,
+            suite: night.suite.clone(),
+            machine: night.machine.clone(),
+            arm: comparison.candidate.arm.clone(),
+            case: case.clone(),
+            baseline: comparison.baseline.runs.clone(),
+            reference: confirmation.reference.clone(),
+            is_common: comparison.suite.common_shift.is_some(),
+        };
+        cases.map(one).collect()
+    }
+
+    /// Whether it is a regression of this series.
+    pub fn is_of(&self, history: &CaseHistory) -> bool {
+        let key = &history.series.key;
+        let has_night = || {
+            let mut points = history.series.points.iter();
+            points.any(|point| point.run == self.night)
+        };
+        (&key.suite, &key.machine, &key.arm) == (&self.suite, &self.machine, &self.arm)
+            && (&key.case, &key.metric) == (&self.case.case, &self.case.metric.name)
+            && has_night()
+    }
+
+    /// Whether it still stands in its series: no mark accepts it, and the newest runs are nearer to the level of that night than to
+    /// the one before.
+    pub fn stands(&self, history: &CaseHistory) -> bool {
+        !self.is_back(history).unwrap_or(false) && !self.is_accepted(history)
+    }
+
+    /// Whether the level is back; `None` where nothing has been measured since, or there is no level to come back to.
+    fn is_back(&self, history: &CaseHistory) -> Option<bool> {
+        let logs = logs(&history.series)?;
+        let levels = Levels::of(&history.series, &logs, &self.baseline, &self.night)?;
+        let since = &logs[levels.night + 1..];
+        let newest = &since[since.len().saturating_sub(RETURN_RUNS)..];
+        Some(levels.way(median(newest)?) < 0.5)
+    }
+
+    /// Whether a mark on a later run than the baseline's, or for a while, says that the new level is known.
+    pub fn is_accepted(&self, history: &CaseHistory) -> bool {
+        let points = &history.series.points;
+        let of_baseline = |run: &RunId| self.baseline.contains(run);
+        let last = points.iter().rposition(|point| of_baseline(&point.run));
+        history.marks.iter().any(|mark| match mark.kind {
+            MarkKind::Ignore { .. } => true,
+            MarkKind::Acknowledge { .. } | MarkKind::Expected { .. } => {
+                mark.place(points).is_some_and(|place| Some(place) > last)
+            }
+        })
+    }
+}
+
+/// A series with what was confirmed of it and still stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing<'a> {
+    /// The series.
+    pub history: &'a CaseHistory,
+    /// Since when it has been known.
+    pub first: &'a Confirmed,
+    /// What was confirmed last.
+    pub last: &'a Confirmed,
+}
+
+/// Of what was confirmed, oldest first, that which still stands: one for each of these series that has any.
+pub fn standing<'a>(
+    confirmed: &'a [Confirmed],
+    histories: impl IntoIterator<Item = &'a CaseHistory>,
+) -> Vec<Standing<'a>> {
+    let of_series = |history: &'a CaseHistory| {
+        let mut own = confirmed
+            .iter()
+            .filter(|one| one.is_of(history) && one.stands(history));
+        let first = own.next()?;
+        Some(Standing {
+            history,
+            first,
+            last: own.next_back().unwrap_or(first),
+        })
+    };
+    if confirmed.is_empty() {
+        return Vec::new();
+    }
+    histories.into_iter().filter_map(of_series).collect()
+}

@@ -1,0 +1,175 @@
+//! Where a change of a night began, and how long what was confirmed stands.
+
+use assay_protocol::Metric;
+use assay_record::{Record, RunId, Timestamp};
+use assay_stats::Interval;
+use assay_store::synthetic::Recipe;
+use assay_verdicts::confirmed::standing;
+use assay_verdicts::{CaseComparison, CaseHistory, Confirmed, Marks, Onset, Verdict};
+
+use crate::summaries::store;
+
+fn night(at: usize, slowdown: f64) -> Recipe {
+    Recipe {
+        night: at as u32,
+        slowdown,
+        kernel: if at < 9 { "6.1.0" } else { "6.2.0" }.into(),
+        ..Recipe::default()
+    }
+}
+
+fn run(at: usize) -> RunId {
+    night(at, 1.0).run()
+}
+
+fn runs(range: std::ops::Range<usize>) -> Vec<RunId> {
+    range.map(run).collect()
+}
+
+/// The history of a case of nights that were so slow.
+fn history(slowdowns: &[f64], marks: &str) -> CaseHistory {
+    let nights = slowdowns.iter().enumerate();
+    let records: Vec<Record> = nights.map(|(at, slow)| night(at, *slow).record()).collect();
+    let (store, _folder) = store(&records);
+    let marks = Marks::parse(&format!("schema = 1\n{marks}")).unwrap();
+    let case = &Recipe::default().case_ids()[1];
+    let today = "2026-06-01".parse().unwrap();
+    let mut all = CaseHistory::of_case(&store, case, &marks, today).unwrap();
+    all.pop().unwrap()
+}
+
+/// So many nights at one level after another.
+fn levels(parts: &[(usize, f64)]) -> Vec<f64> {
+    let part = |(count, level): &(usize, f64)| vec![*level; *count];
+    parts.iter().flat_map(part).collect()
+}
+
+fn ends(onset: &Onset) -> [usize; 2] {
+    [onset.last_before.index, onset.first_after.index]
+}
+
+#[test]
+fn confirmed_changes_began_between_the_last_old_and_the_first_new_run() {
+    // A window that leaves out the two nights before the change.
+    let series = history(&levels(&[(11, 1.0), (1, 1.2)]), "").series;
+    let onset = Onset::of(&series, &runs(0..9), &run(11)).unwrap();
+    assert_eq!(ends(&onset), [10, 11]);
+    assert!((onset.step / 1.2 - 1.0).abs() < 0.02, "{onset:?}");
+    // The kernel changed before night 9, which is no part of it.
+    assert!(onset.machine.is_empty(), "{onset:?}");
+    // A later night, whose window ends with the culprit.
+    let series = history(&levels(&[(11, 1.0), (5, 1.2)]), "").series;
+    let onset = Onset::of(&series, &runs(0..13), &run(15)).unwrap();
+    assert_eq!(ends(&onset), [10, 11]);
+    // The window's level is an older one: the step is that of the place, not the effect against the window.
+    let series = history(&levels(&[(4, 1.0), (7, 1.12), (1, 1.34)]), "").series;
+    let onset = Onset::of(&series, &runs(0..4), &run(11)).unwrap();
+    assert!((onset.step / (1.34 / 1.12) - 1.0).abs() < 0.02, "{onset:?}");
+}
+
+#[test]
+fn confirmed_changes_within_the_noise_begin_nowhere() {
+    let noisy = [1.0, 1.06, 0.95, 1.05, 0.96, 1.03, 0.97, 1.04, 0.98, 1.06];
+    let series = history(&noisy, "").series;
+    assert_eq!(Onset::of(&series, &runs(0..8), &run(9)), None);
+}
+
+fn confirmed(at: usize, baseline: std::ops::Range<usize>, ratio: f64) -> Confirmed {
+    let interval = Interval {
+        estimate: ratio,
+        low: ratio - 0.01,
+        high: ratio + 0.01,
+        confidence: 0.95,
+    };
+    Confirmed {
+        night: run(at),
+        started: Timestamp::now(),
+        suite: Recipe::default().suite,
+        machine: Recipe::default().machine,
+        arm: "main".into(),
+        case: CaseComparison {
+            case: Recipe::default().case_ids()[1].clone(),
+            metric: Metric::time(),
+            verdict: Verdict::Regressed,
+            suspect: true,
+            ratio: Some(interval),
+            at_first: Some(interval),
+            relative: None,
+            margin: 0.03,
+            p_value: None,
+            adjusted: None,
+            trouble: None,
+            mark: None,
+            note: "confirmed".into(),
+        },
+        baseline: runs(baseline),
+        reference: None,
+        is_common: false,
+    }
+}
+
+/// Nights since which and on which something was confirmed that stands.
+fn stands(all: &[Confirmed], slowdowns: &[f64], marks: &str) -> Option<[RunId; 2]> {
+    let history = history(slowdowns, marks);
+    let found = standing(all, [&history]);
+    assert!(found.len() <= 1);
+    found
+        .first()
+        .map(|one| [one.first.night.clone(), one.last.night.clone()])
+}
+
+#[test]
+fn confirmed_regressions_stand_until_their_level_is_back() {
+    let found = [confirmed(8, 0..6, 1.2)];
+    let since = Some([run(8), run(8)]);
+    // On that night, and after so many nights that every window has got used to it.
+    for nights in [1, 2, 5, 30] {
+        let slow = levels(&[(8, 1.0), (nights, 1.2)]);
+        assert_eq!(stands(&found, &slow, ""), since, "{nights}");
+    }
+    // One night that looks mended among slow ones is none.
+    let odd = levels(&[(8, 1.0), (6, 1.2), (1, 1.0)]);
+    assert_eq!(stands(&found, &odd, ""), since);
+    for back in [2, 3, 9] {
+        let mended = levels(&[(8, 1.0), (6, 1.2), (back, 1.0)]);
+        assert_eq!(stands(&found, &mended, ""), None, "{back}");
+    }
+    // Mended at once.
+    assert_eq!(
+        stands(&found, &levels(&[(8, 1.0), (1, 1.2), (1, 1.0)]), ""),
+        None
+    );
+}
+
+#[test]
+fn confirmed_steps_stand_each_for_itself() {
+    let found = [confirmed(5, 0..4, 1.12), confirmed(11, 0..9, 1.33)];
+    let both = levels(&[(5, 1.0), (6, 1.12), (6, 1.34)]);
+    assert_eq!(stands(&found, &both, ""), Some([run(5), run(11)]));
+    // The second is mended, the first is not.
+    let one = levels(&[(5, 1.0), (6, 1.12), (6, 1.34), (4, 1.12)]);
+    let first = stands(&found, &one, "").map(|[first, _]| first);
+    assert_eq!(first, Some(run(5)));
+}
+
+#[test]
+fn confirmed_regressions_are_accepted_by_marks() {
+    let found = [confirmed(8, 0..6, 1.2)];
+    let slow = levels(&[(8, 1.0), (9, 1.2)]);
+    let mark = |kind: &str, at: usize| {
+        format!(
+            "[[mark]]\nkind = \"{kind}\"\ncase = \"*\"\nat = \"{}\"\nreason = \"known\"\n",
+            run(at)
+        )
+    };
+    for kind in ["acknowledge", "expected"] {
+        assert_eq!(stands(&found, &slow, &mark(kind, 8)), None, "{kind}");
+        // Rebased later.
+        assert_eq!(stands(&found, &slow, &mark(kind, 12)), None, "{kind}");
+        // What was known before is another change.
+        assert!(stands(&found, &slow, &mark(kind, 3)).is_some(), "{kind}");
+    }
+    let ignore =
+        "[[mark]]\nkind = \"ignore\"\ncase = \"*\"\nuntil = \"2026-07-01\"\nreason = \"noisy\"\n";
+    assert_eq!(stands(&found, &slow, ignore), None);
+}
