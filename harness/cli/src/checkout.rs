@@ -1,6 +1,10 @@
 //! A commit of the measured project as files, with what was changed in them, and what is built of them: a worktree in
 //! the user's cache, far from the user's own checkout and its index, made once and used again.
 
+mod placing;
+
+pub use placing::{of_suite, within};
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -69,23 +73,6 @@ pub fn resolve(settings: &Settings, revision: &str) -> Result<ArmCommit> {
         build,
         worker,
     })
-}
-
-/// The place of a folder within the project's repository; `None` where it lies elsewhere.
-pub fn within(settings: &Settings, folder: &Path) -> Result<Option<PathBuf>> {
-    let Some(repository) = project::discover(&settings.project)? else {
-        return Ok(None);
-    };
-    let root = repository.workdir().and_then(|dir| dir.canonicalize().ok());
-    let Some(root) = root else { return Ok(None) };
-    // One that is gone still has its place.
-    let folder = folder.canonicalize().unwrap_or_else(|_| folder.into());
-    // What Assay lays out itself is no part of the project, wherever the cache lies; but a project may lie there whole.
-    let is_ours = cache_folder()?
-        .canonicalize()
-        .is_ok_and(|cache| folder.starts_with(&cache) && !root.starts_with(&cache));
-    let below = folder.strip_prefix(&root).ok().filter(|_| !is_ours);
-    Ok(below.map(Path::to_path_buf))
 }
 
 /// Checks a commit out and builds it, unless that was done before: a build that has nothing to do is quick.

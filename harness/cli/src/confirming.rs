@@ -34,6 +34,12 @@ pub fn confirm(
     settings: &Settings,
     interrupt: &Interrupt,
 ) -> Result<Option<Checked>> {
+    if let Some(tonight) = checked.candidate.newest()
+        && checked.options.is_imported
+    {
+        // Says why it cannot be run again.
+        plan::folder(&tonight.manifest.suite.source)?;
+    }
     let suspects = checked.gate.suspects();
     let (Some(before), Some(tonight)) = (
         scene::reference(&checked, &suspects, settings),
@@ -44,8 +50,6 @@ pub fn confirm(
     if suspects.is_empty() {
         return Ok(Some(checked));
     }
-    // What was imported cannot be run again, and says so.
-    plan::folder(&tonight.manifest.suite.source)?;
     is_same_machine(tonight, settings)?;
     let scene = Scene::of(before, tonight, &checked, settings)?;
     let mut ways: BTreeMap<Way, BTreeSet<(String, String)>> = BTreeMap::new();
@@ -56,6 +60,7 @@ pub fn confirm(
     }
     let again = Again {
         scene: &scene,
+        before,
         checked: &checked,
         asking,
         running,
@@ -87,11 +92,8 @@ pub fn recall(
     ) else {
         return Ok(checked);
     };
-    if suspects.is_empty() {
-        return Ok(checked);
-    }
     // What was imported is never run again.
-    if plan::folder(&tonight.manifest.suite.source).is_err() {
+    if suspects.is_empty() || checked.options.is_imported {
         return Ok(checked);
     }
     let scene = Scene::of(before, tonight, &checked, settings)?;
@@ -115,6 +117,7 @@ pub fn recall(
             continue;
         }
         if is_interleaved(view) {
+            confirmation.reference = Some(reference_of(view, &checked, before));
             confirmation.interleaved = Some(beside(reading, view, asking, suspects)?);
         } else {
             confirmation.alone = Some(together(reading, view, &checked, &suspects)?);
@@ -138,6 +141,29 @@ fn stored(store: &Store, of: &RunId) -> Result<Vec<RunView>> {
 fn is_interleaved(view: &RunView) -> bool {
     let names = view.manifest.arms.iter().map(|arm| arm.name.as_str());
     names.eq(ARMS)
+}
+
+/// The run of the baseline that a stored run had beside it: what that has of the baseline's arm says so, for which worker is kept may have
+/// changed since; else the one that would be taken now.
+fn reference_of(view: &RunView, checked: &Checked, now: &RunView) -> RunId {
+    let ran = view.manifest.arms.iter().find(|arm| arm.name == ARMS[0]);
+    let is_it = |run: &&RunView| {
+        let own = run.manifest.arms.iter();
+        let own = own.filter(|arm| arm.name == checked.baseline.arm);
+        ran.is_some_and(|ran| {
+            let commit = ran.commit.as_ref().map(|of| &of.commit);
+            let is_same = commit.is_none_or(|commit| run.run.commit.as_ref() == Some(commit));
+            is_same
+                && own
+                    .clone()
+                    .any(|arm| arm.worker == ran.worker && arm.env == ran.env)
+        })
+    };
+    if is_it(&now) {
+        return now.run.run.clone();
+    }
+    let found = checked.baseline.runs.iter().find(is_it);
+    found.unwrap_or(now).run.run.clone()
 }
 
 /// The two arms of a run that interleaved them.
@@ -214,6 +240,8 @@ type Found = (Comparison, PathBuf);
 /// All that running suspects again takes.
 struct Again<'a> {
     scene: &'a Scene<'a>,
+    /// The run that stands for the baseline.
+    before: &'a RunView,
     checked: &'a Checked,
     asking: &'a Asking,
     running: &'a execute::Options,
@@ -234,6 +262,7 @@ impl Again<'_> {
                 return Ok(None);
             };
             confirmation.interleaved = Some(found);
+            confirmation.reference = Some(self.before.run.run.clone());
             records.push(record);
         }
         if let Some(suspects) = ways.remove(&Way::Same) {

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use assay_protocol::Digest;
 use assay_record::{Record, RunId, Timestamp};
-use assay_store::{Access, IngestReport, Patience, Store};
+use assay_store::{Access, IngestReport, Patience, RunRow, Store};
 
 use crate::settings::Settings;
 
@@ -19,6 +20,32 @@ fn patience() -> Patience<'static> {
 /// Opens the database of the settings.
 pub fn open(settings: &Settings, access: Access) -> Result<Store> {
     Ok(Store::open(&settings.database, access, &mut patience())?)
+}
+
+/// Where the record of a run lies: where it lay when it was ingested, or else among the records by its name.
+pub fn record_path(settings: &Settings, run: &RunRow) -> PathBuf {
+    let ingested = PathBuf::from(&run.record);
+    match ingested.file_name() {
+        Some(name) if !ingested.is_file() => settings.records.join(name),
+        _ => ingested,
+    }
+}
+
+/// Makes sure that a record is whole, and that of a run by its manifest.
+pub fn check_record(path: &Path, run: &RunRow, manifest: Digest) -> Result<()> {
+    let record = Record::read(path).with_context(|| {
+        format!(
+            "the record of run {} was changed or damaged; `assay db verify` tells of all",
+            run.run
+        )
+    })?;
+    ensure!(
+        record.header.run == run.run && record.header.manifest_digest == manifest,
+        "{}: of another run than {}",
+        path.display(),
+        run.run
+    );
+    Ok(())
 }
 
 /// Ingests one record that this process has just written, and leaves the database open for reading it back.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use assay_record::{Day, RunId, Timestamp};
+use assay_record::{Day, RunId, Source, Timestamp};
 use assay_store::{RunRow, Store};
 use assay_verdicts::calibration::Calibration;
 use assay_verdicts::comparison::{Known, Options, Question};
@@ -154,6 +154,7 @@ impl Asking {
                 between: later,
             }),
             margins,
+            is_imported: candidate.newest().is_some_and(is_imported),
             ..self.wishes.options(Question::Gate)
         };
         let comparison = sides::compare(reading, &baseline, &candidate, options.clone())?;
@@ -197,6 +198,11 @@ impl Asking {
             Exit::Fine
         }
     }
+}
+
+/// Whether a run was measured by another tool, and so cannot be run again.
+pub fn is_imported(view: &RunView) -> bool {
+    matches!(view.manifest.suite.source, Source::Imported(_))
 }
 
 /// The run that is meant: the one that is named, else the newest that came to its end and is a night of its own.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use assay_machine::diff::{self, Fact};
 use assay_protocol::Digest;
 use assay_record::manifest::GitState;
@@ -18,9 +18,9 @@ use crate::{checkout, workers};
 
 /// What differs between the manifest and what is here and may explain another result, before anything runs; in words.
 /// The project here is of no account where the files are those of then.
-pub fn notes(manifest: &Manifest, settings: &Settings, has_files: bool) -> Result<Vec<String>> {
+pub fn notes(manifest: &Manifest, settings: &Settings, files: &Files) -> Result<Vec<String>> {
     let tool = tool_note(manifest, plan::own_digest()?);
-    let project = if has_files {
+    let project = if files.are_of_then {
         None
     } else {
         project_note(manifest, settings)
@@ -33,15 +33,21 @@ pub fn notes(manifest: &Manifest, settings: &Settings, has_files: bool) -> Resul
 pub struct Files {
     /// What `{dir}` stands for, where it is another folder than that of then.
     pub dir: Option<PathBuf>,
+    /// Whether the project's files are those of then, whatever lies here.
+    pub are_of_then: bool,
     /// Files that have another content here: other inputs, so that there is nothing to run.
     pub changed: Vec<PathBuf>,
     /// What somebody should know of this.
     pub note: Option<String>,
 }
 
-/// Finds the files that a run read: where they lay if all is as it was, else in a worktree of the measured commit with
-/// its uncommitted changes, else where they lay if at least those that the manifest pins are what they were.
-pub fn files(manifest: &Manifest, settings: &Settings) -> Result<Files> {
+/// Finds the files that a run read: in the folder that somebody names, else where they lay if all is as it was, else in a
+/// worktree of the measured commit with its uncommitted changes, else where they lay if at least those that the manifest
+/// pins are what they were.
+pub fn files(manifest: &Manifest, settings: &Settings, named: Option<&Path>) -> Result<Files> {
+    if let Some(named) = named {
+        return in_folder(manifest, named);
+    }
     let dir = plan::folder(&manifest.suite.source)?;
     let here = sources::compare(manifest, &dir);
     let is_as_then = here.is_none() && project_note(manifest, settings).is_none();
@@ -54,19 +60,36 @@ pub fn files(manifest: &Manifest, settings: &Settings) -> Result<Files> {
     let there = at_commit(manifest, settings, &dir);
     if let Ok(Some(there)) = &there {
         let note = format!(
-            "the project is not what it was: the suite's files are those of its commit then, in {}",
+            "the project is not what or where it was: the suite's files are those of its commit then, in {}",
             there.display()
         );
         return Ok(Files {
             dir: Some(there.clone()),
+            are_of_then: true,
             note: Some(note),
-            ..Files::default()
+            changed: Vec::new(),
         });
     }
     Ok(Files {
-        dir: None,
         note: there.err().map(|error| format!("{error:#}")),
         changed: here.changed,
+        ..Files::default()
+    })
+}
+
+/// The files in a folder that somebody says is the suite's now.
+fn in_folder(manifest: &Manifest, named: &Path) -> Result<Files> {
+    ensure!(
+        sources::names_folder(manifest),
+        "--dir {}: the run reads nothing from its suite's folder; leave it away",
+        named.display()
+    );
+    let found = named.canonicalize();
+    let dir = found.with_context(|| format!("--dir {}", named.display()))?;
+    Ok(Files {
+        changed: sources::compare(manifest, &dir).changed,
+        dir: Some(dir),
+        ..Files::default()
     })
 }
 
@@ -76,7 +99,7 @@ fn at_commit(manifest: &Manifest, settings: &Settings, dir: &Path) -> Result<Opt
         .project
         .git()
         .filter(|state| state.commit.is_some());
-    let (Some(state), Some(below)) = (state, checkout::within(settings, dir)?) else {
+    let (Some(state), Some(below)) = (state, checkout::of_suite(manifest, settings, dir)?) else {
         return Ok(None);
     };
     let there = checkout::files(settings, state)?.folder(&below);
@@ -100,7 +123,14 @@ pub fn rebuild_worker(manifest: &Manifest, settings: &Settings) -> Result<Option
     };
     let is_here =
         arm.worker == plan::own_digest()? || workers::find(settings, &arm.worker).is_some();
-    let Some((state, commit)) = buildable(manifest, settings).filter(|_| !is_here) else {
+    if is_here {
+        return Ok(None);
+    }
+    let Some((state, commit)) = buildable(manifest, settings) else {
+        crate::note!(
+            "note: the worker of then, {}, is not at hand, and nobody knows how it was built: this executable takes its place, and what is compared is of two programs",
+            arm.worker
+        );
         return Ok(None);
     };
     crate::note!(
@@ -173,9 +203,7 @@ fn tool_note(manifest: &Manifest, here: Digest) -> Option<String> {
 /// Whether the only worker of then is another one and was kept: what runs again is not what was built since.
 pub fn runs_kept_worker(manifest: &Manifest, settings: &Settings) -> Result<bool> {
     let here = plan::own_digest()?;
-    let is_kept = |arm: &Arm| {
-        arm.image.is_none() && workers::folder(settings).join(arm.worker.hex()).exists()
-    };
+    let is_kept = |arm: &Arm| arm.image.is_none() && workers::find(settings, &arm.worker).is_some();
     Ok(matches!(&manifest.arms[..], [arm] if arm.worker != here && is_kept(arm)))
 }
 

@@ -32,6 +32,7 @@ struct SettingsFile {
     machine: Option<String>,
     baseline: Option<String>,
     publish_records: Option<String>,
+    compare: Vec<String>,
     env: BTreeMap<String, String>,
     environments: Option<PathBuf>,
     engine: Option<Engine>,
@@ -132,6 +133,8 @@ pub struct Settings {
     pub baseline: Option<String>,
     /// Of how many of the newest runs the site carries manifests and records.
     pub newest_records: usize,
+    /// Runs that the site compares on pages of their own: `A,B`, as `--compare` of `assay report` has them.
+    pub compare: Vec<String>,
     /// Variables that every worker gets; they are part of the manifest.
     pub env: BTreeMap<String, String>,
     /// The lock file of environments.
@@ -204,6 +207,7 @@ impl Settings {
             machine: file.machine,
             baseline: file.baseline,
             newest_records: NEWEST_RECORDS,
+            compare: file.compare,
             env: file.env,
             build: file.build,
             cargo_home: None,

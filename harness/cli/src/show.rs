@@ -173,7 +173,10 @@ pub fn reproduction(verdict: &Reproduction) {
     crate::say!("inputs:  {}", likeness(&verdict.inputs));
     crate::say!("outputs: {}", likeness(&verdict.outputs));
     crate::say!("speed:   {}", speed(verdict));
-    verdict.cases.iter().for_each(case_reproduction);
+    let name = verdict.naming();
+    for case in &verdict.cases {
+        case_reproduction(case, &name(case));
+    }
     if let Some(case) = verdict
         .cases
         .iter()
@@ -181,7 +184,7 @@ pub fn reproduction(verdict: &Reproduction) {
     {
         crate::say!(
             "inconclusive, for example {}: {}",
-            case.case,
+            name(case),
             plain(&case.note)
         );
         crate::say!("(--json gives the reason of each)");
@@ -205,12 +208,12 @@ fn is_quietly_inconclusive(case: &CaseReproduction) -> bool {
     case.speed == Verdict::Inconclusive && !case.note.starts_with("not confirmed")
 }
 
-fn case_reproduction(case: &CaseReproduction) {
+fn case_reproduction(case: &CaseReproduction, name: &str) {
     let ratio = case
         .ratio
         .as_ref()
         .map_or("not compared".into(), ratio_text);
-    crate::say!("  {:<14} {ratio:<32} {}", word(case.speed), case.case);
+    crate::say!("  {:<14} {ratio:<32} {name}", word(case.speed));
     for (name, part) in [("inputs", &case.inputs), ("outputs", &case.outputs)] {
         if matches!(part, Likeness::Differs(_) | Likeness::Unknown(_)) {
             crate::say!("      {name}: {}", likeness(part));

@@ -15,6 +15,7 @@ pub mod manifest;
 pub mod reader;
 pub mod recent;
 pub mod run_id;
+mod sealed;
 pub mod shared;
 pub mod time;
 pub mod validate;

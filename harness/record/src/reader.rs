@@ -13,6 +13,7 @@ use crate::chain::Chain;
 use crate::error::RecordError;
 use crate::manifest::{check_digest, check_schema};
 use crate::run_id::RunId;
+use crate::sealed;
 use crate::time::Timestamp;
 use crate::validate;
 use crate::writer::{FINISHED_SUFFIX, MAX_LINE_BYTES, OPEN_SUFFIX};
@@ -57,6 +58,7 @@ impl Record {
     pub fn read(path: &Path) -> Result<Self, RecordError> {
         let file = File::open(path).map_err(RecordError::io(path))?;
         if path.extension().is_some_and(|extension| extension == "zst") {
+            let file = sealed::open(file, path)?;
             let decoder = zstd::Decoder::new(file).map_err(RecordError::io(path))?;
             let record = Self::parse(path, BufReader::new(decoder))?;
             if record.footer.is_none() {

@@ -4,7 +4,7 @@
 //! of them are on the disk: to wait for the disk once for many costs little more than for one.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -16,6 +16,7 @@ use crate::chain::Chain;
 use crate::error::RecordError;
 use crate::reader::Record;
 use crate::run_id::RunId;
+use crate::sealed;
 use crate::writer::{FINISHED_SUFFIX, seal, seal_json, sync_folder};
 
 /// What is written by the hundred: a third as dear as what runs take. Their lines are so alike that the higher levels up to 3 make
@@ -119,11 +120,13 @@ fn compress(
 
 /// Who knows the length beforehand needs no larger tables than it takes.
 fn packed(file: &File, lines: &[u8]) -> io::Result<()> {
-    let mut encoder = zstd::Encoder::new(BufWriter::new(file), COMPRESSION_LEVEL)?;
-    encoder.set_pledged_src_size(Some(lines.len() as u64))?;
-    encoder.include_checksum(true)?;
-    encoder.write_all(lines)?;
-    encoder.finish()?.flush()
+    sealed::write(file, |into| {
+        let mut encoder = zstd::Encoder::new(into, COMPRESSION_LEVEL)?;
+        encoder.set_pledged_src_size(Some(lines.len() as u64))?;
+        encoder.include_checksum(true)?;
+        encoder.write_all(lines)?;
+        encoder.finish()
+    })
 }
 
 /// Gives drafts in `folder` their names, in their order, once all are on the disk. One whose name is taken is an error

@@ -1,7 +1,7 @@
 //! Writing a record: every line reaches the disk before the next case starts.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Seek as _, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -9,6 +9,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use crate::body::{Body, Footer, Header};
 use crate::chain::Chain;
 use crate::error::RecordError;
+use crate::sealed;
 
 /// Suffix of a record that is being written, or was cut off.
 pub const OPEN_SUFFIX: &str = ".jsonl";
@@ -151,12 +152,13 @@ fn write_compressed(from: &Path, to: &Path) -> io::Result<()> {
         .create(true)
         .truncate(true)
         .open(to)?;
-    let mut encoder = zstd::Encoder::new(BufWriter::new(target), COMPRESSION_LEVEL)?;
-    encoder.include_checksum(true)?;
-    io::copy(&mut source, &mut encoder)?;
-    let mut buffered = encoder.finish()?;
-    buffered.flush()?;
-    buffered.get_ref().sync_all()
+    sealed::write(&target, |into| {
+        let mut encoder = zstd::Encoder::new(into, COMPRESSION_LEVEL)?;
+        encoder.include_checksum(true)?;
+        io::copy(&mut source, &mut encoder)?;
+        encoder.finish()
+    })?;
+    target.sync_all()
 }
 
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), RecordError> {

@@ -299,6 +299,17 @@ impl Store {
         }
     }
 
+    /// Takes a run out of the database: what another one has taken the place of. While its record lies there, it comes back with that.
+    pub fn forget(&mut self, run: &RunId) -> Result<(), StoreError> {
+        let transaction = self
+            .connection
+            .transaction()
+            .map_err(|error| StoreError::of_duckdb(&self.path, &error))?;
+        let wrong = |error: duckdb::Error| StoreError::of_duckdb(&self.path, &error);
+        forget(&transaction, run_key(run)).map_err(wrong)?;
+        transaction.commit().map_err(wrong)
+    }
+
     /// Whether the record and the database agree on their first lines.
     fn begins(&self, record: &Record, extent: Extent) -> Result<bool, StoreError> {
         let scratch = open::scratch()?;

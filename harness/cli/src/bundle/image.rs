@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use assay_protocol::Digest;
@@ -35,8 +35,8 @@ pub fn key(image: &Image) -> Result<Digest> {
     file.or(stored).context("an image without a digest")
 }
 
-/// The image of an arm, by content.
-pub fn find(arm: &Arm, image: &Image, settings: &Settings) -> Result<Found> {
+/// The image of an arm, by content; `scratch` has room for it meanwhile.
+pub fn find(arm: &Arm, image: &Image, settings: &Settings, scratch: &Path) -> Result<Found> {
     if image.file.is_some() {
         return Ok(Found::File(environments::file(image, settings)?));
     }
@@ -49,7 +49,7 @@ pub fn find(arm: &Arm, image: &Image, settings: &Settings) -> Result<Found> {
         image.environment
     );
     let id = oci::find(&podman::CLIENT, image, settings)?;
-    let folder = tempfile::tempdir().map_err(|error| cannot_write(&error))?;
+    let folder = tempfile::tempdir_in(scratch).map_err(|error| cannot_write(&error))?;
     let saved = folder.path().join("image.tar");
     let words = [
         "save",
@@ -62,7 +62,7 @@ pub fn find(arm: &Arm, image: &Image, settings: &Settings) -> Result<Found> {
     let mut words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
     words.extend([saved.as_os_str(), &id]);
     podman::CLIENT.act(&words)?;
-    let made = tempfile::tempfile().map_err(|error| cannot_write(&error))?;
+    let made = tempfile::tempfile_in(scratch).map_err(|error| cannot_write(&error))?;
     normalise(&File::open(&saved)?, &made).context("the archive that podman made")?;
     Ok(Found::Archive(made))
 }
@@ -109,23 +109,28 @@ pub fn lay(
             part.what,
             file.digest
         );
-        let folder = environments::images(settings);
-        fs::create_dir_all(&folder).map_err(|error| cannot_write(&error))?;
-        let mut copy = NamedTempFile::new_in(&folder).map_err(|error| cannot_write(&error))?;
-        bundle.extract(part, copy.as_file_mut())?;
-        let kept = folder.join(file.digest.hex());
+        let kept = environments::images(settings).join(file.digest.hex());
+        let copy = unpacked(bundle, part, settings)?;
         copy.persist(kept)
             .map_err(|error| cannot_write(&error.error))?;
         return Ok(None);
     }
     let client = environments::lock::client_of(arm.engine)?;
     if oci::find(&client, image, settings).is_err() {
-        let mut copy = NamedTempFile::new().map_err(|error| cannot_write(&error))?;
-        bundle.extract(part, copy.as_file_mut())?;
+        let copy = unpacked(bundle, part, settings)?;
         oci::load(&client, copy.path())?;
     }
     let there = oci::as_stored(&client, image)?;
     Ok(there.filter(|there| Some(*there) != image.oci))
+}
+
+/// An image as a file beside those that are kept: where the system keeps its temporary files may be no room for it.
+fn unpacked(bundle: &Bundle, part: &Part, settings: &Settings) -> Result<NamedTempFile> {
+    let folder = environments::images(settings);
+    fs::create_dir_all(&folder).map_err(|error| cannot_write(&error))?;
+    let mut copy = NamedTempFile::new_in(&folder).map_err(|error| cannot_write(&error))?;
+    bundle.extract(part, copy.as_file_mut())?;
+    Ok(copy)
 }
 
 /// The part of a bundle that is an arm's image.

@@ -7,15 +7,17 @@ use std::io::{Cursor, Read, Seek as _, Write};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use assay_protocol::Digesting;
-use assay_record::{Arm, Manifest, ManifestFile, Record};
+use assay_protocol::{Digest, Digesting};
+use assay_record::{Arm, Manifest, ManifestFile};
 use assay_store::RunRow;
 use tempfile::NamedTempFile;
 
 use super::format::{Contents, Encoding, Extent, MAGIC, MAX_RATIO, Part, Place, VERSION, What};
 use super::reading::{Bundle, cannot_write, copy};
 use super::{image, source, vendor};
+use crate::database;
 use crate::errors::CouldNotRun;
+use crate::interrupt::Interrupt;
 use crate::plan::{self, project, sources};
 use crate::reproduction::{self, Files};
 use crate::settings::Settings;
@@ -36,31 +38,34 @@ struct Item {
     what: What,
     executable: bool,
     content: Content,
+    /// What its content must be, whatever it is by the time it is read.
+    pinned: Option<Digest>,
 }
 
-/// What somebody wants in a bundle besides.
-#[derive(Clone, Copy, Debug, Default, clap::Args)]
+/// What somebody wants in a bundle besides, and where to look.
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct With {
     /// Put the images of the run's containers into it: from podman's store, or the files that were locked.
-    #[arg(long)]
-    with_image: bool,
+    #[arg(long = "with-image")]
+    image: bool,
     /// Put what the project's Cargo.lock names into it, so that its worker can be built again without a network.
-    #[arg(long)]
-    with_vendor: bool,
+    #[arg(long = "with-vendor")]
+    vendor: bool,
+    /// The suite's folder, where it lies elsewhere now: what `{dir}` stands for.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
 }
 
-/// Writes a bundle of a run to a file, and opens it again.
+/// Writes a bundle of a run to a file, and opens it again. An interrupt ends that in the middle, and leaves nothing.
 pub fn write(
     settings: &Settings,
     run: &RunRow,
     file: &ManifestFile,
-    with: With,
+    with: &With,
     to: &Path,
+    interrupt: &Interrupt,
 ) -> Result<Bundle> {
-    let folder = match to.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(to);
     ensure!(
         folder.is_dir(),
         "{}: there is no folder {}",
@@ -68,20 +73,29 @@ pub fn write(
         folder.display()
     );
     ensure!(
-        !with.with_image || file.manifest.arms.iter().any(|arm| arm.image.is_some()),
+        !with.image || file.manifest.arms.iter().any(|arm| arm.image.is_some()),
         "--with-image: no arm of the run was in a container; leave it away"
     );
     let mut gathered = Gathered::of(settings, run, file, folder)?;
-    if with.with_image {
-        gathered.add_images(settings, &file.manifest)?;
+    gathered.add_data(settings, &file.manifest, with.dir.as_deref())?;
+    if with.image {
+        gathered.add_images(settings, &file.manifest, folder)?;
     }
-    if with.with_vendor {
+    if with.vendor {
         gathered.add_vendor(settings, &file.manifest, folder)?;
     }
     gathered.order();
-    let written = gathered.write(run, file, to, folder);
+    let written = gathered.write(run, file, to, interrupt);
     written.with_context(|| format!("{}: no bundle was written", to.display()))?;
     Bundle::open(to)
+}
+
+/// Where a file lies: a bundle is made there, so that there is room for it and it appears whole.
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// All that goes into a bundle.
@@ -111,7 +125,6 @@ impl Gathered {
             ],
         };
         gathered.add_source(settings, manifest, scratch)?;
-        gathered.add_data(settings, manifest)?;
         gathered.add_workers(settings, manifest)?;
         Ok(gathered)
     }
@@ -122,10 +135,15 @@ impl Gathered {
         self.items.dedup_by(|one, two| one.what == two.what);
     }
 
-    fn add_images(&mut self, settings: &Settings, manifest: &Manifest) -> Result<()> {
+    fn add_images(
+        &mut self,
+        settings: &Settings,
+        manifest: &Manifest,
+        scratch: &Path,
+    ) -> Result<()> {
         let arms = manifest.arms.iter();
         for (arm, image) in arms.filter_map(|arm| Some((arm, arm.image.as_ref()?))) {
-            let content = match image::find(arm, image, settings)? {
+            let content = match image::find(arm, image, settings, scratch)? {
                 image::Found::File(path) => Content::Lying(path),
                 image::Found::Archive(file) => Content::Scratch(file),
             };
@@ -203,9 +221,14 @@ impl Gathered {
     }
 
     /// The files that the manifest pins, by their paths from the place where they lie together.
-    fn add_data(&mut self, settings: &Settings, manifest: &Manifest) -> Result<()> {
+    fn add_data(
+        &mut self,
+        settings: &Settings,
+        manifest: &Manifest,
+        named: Option<&Path>,
+    ) -> Result<()> {
         let planned = plan::folder(&manifest.suite.source)?;
-        let below = checkout::within(settings, &planned)?;
+        let below = checkout::of_suite(manifest, settings, named.unwrap_or(&planned))?;
         let has_source = self
             .items
             .iter()
@@ -218,7 +241,7 @@ impl Gathered {
             None => common_folder(manifest, &planned),
         };
         self.place.folder = text(&base)?;
-        let Files { dir, changed, .. } = reproduction::files(manifest, settings)?;
+        let Files { dir, changed, .. } = reproduction::files(manifest, settings, named)?;
         ensure!(
             changed.is_empty(),
             "{}: not what the manifest pins, and no commit at hand has it: bring the file back",
@@ -231,16 +254,15 @@ impl Gathered {
             let what = What::Data(lexical(&base.join(below)).with_context(|| {
                 format!("{name}: it lies outside the project, where a bundle cannot lay it out; move it below the suite's folder")
             })?);
-            let is = plan::file_digest(&path)?;
             ensure!(
-                is == *digest,
-                "{}: not what the manifest pins",
+                path.is_file(),
+                "{}: not there, though the manifest pins it; where the suite lies elsewhere now, name its folder with --dir",
                 path.display()
             );
             self.items.push(Item {
-                what,
                 executable: is_executable(&path)?,
-                content: Content::Lying(path),
+                pinned: Some(*digest),
+                ..Item::new(what, Content::Lying(path))
             });
         }
         Ok(())
@@ -251,20 +273,27 @@ impl Gathered {
         for arm in manifest.arms.iter().filter(|arm| arm.image.is_none()) {
             let path = worker(settings, arm)?;
             self.items.push(Item {
-                what: What::Worker(arm.worker),
                 executable: true,
-                content: Content::Lying(path),
+                pinned: Some(arm.worker),
+                ..Item::new(What::Worker(arm.worker), Content::Lying(path))
             });
         }
         Ok(())
     }
 
-    fn write(self, run: &RunRow, file: &ManifestFile, to: &Path, folder: &Path) -> Result<()> {
+    fn write(
+        self,
+        run: &RunRow,
+        file: &ManifestFile,
+        to: &Path,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
         let full = |error: std::io::Error| cannot_write(&error);
+        let folder = folder_of(to);
         let mut payload = tempfile::tempfile_in(folder).map_err(full)?;
         let mut parts = Vec::new();
         for item in &self.items {
-            let part = item.append(&mut payload);
+            let part = item.append(&mut payload, interrupt);
             parts.push(part.with_context(|| item.what.to_string())?);
         }
         let contents = Contents {
@@ -296,23 +325,32 @@ impl Item {
             what,
             executable: false,
             content,
+            pinned: None,
         }
     }
 
     /// Writes the part behind those before it: compressed, unless that gains nothing or would look like a bomb.
-    fn append(&self, payload: &mut File) -> Result<Part> {
+    fn append(&self, payload: &mut File, interrupt: &Interrupt) -> Result<Part> {
+        let open = || {
+            let content = self.content.open()?;
+            Ok::<_, anyhow::Error>(Stoppable { content, interrupt })
+        };
         let begin = payload.stream_position()?;
         let mut stored = Counted::new(payload);
         let mut encoder = zstd::Encoder::new(&mut stored, COMPRESSION_LEVEL)?;
         encoder.include_checksum(true)?;
-        let content = copy(self.content.open()?, u64::MAX, &mut encoder)?;
+        let content = copy(open()?, u64::MAX, &mut encoder)?;
         encoder.finish().map_err(|error| cannot_write(&error))?;
+        ensure!(
+            self.pinned.is_none_or(|pinned| pinned == content.sha256),
+            "not what the manifest pins: it was changed meanwhile; bundle again"
+        );
         let mut stored = stored.extent();
         let is_bomb = content.bytes > stored.bytes.saturating_mul(MAX_RATIO);
         let encoding = if is_bomb || stored.bytes >= content.bytes {
             payload.set_len(begin)?;
             payload.seek(std::io::SeekFrom::Start(begin))?;
-            stored = copy(self.content.open()?, u64::MAX, payload)?;
+            stored = copy(open()?, u64::MAX, payload)?;
             ensure!(stored == content, "it was changed meanwhile; bundle again");
             Encoding::Plain
         } else {
@@ -341,6 +379,21 @@ impl Content {
                 Box::new(file)
             }
         })
+    }
+}
+
+/// What is read until somebody asks to stop.
+struct Stoppable<'a, R> {
+    content: R,
+    interrupt: &'a Interrupt,
+}
+
+impl<R: Read> Read for Stoppable<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        if self.interrupt.requested() {
+            return Err(std::io::Error::other("interrupted"));
+        }
+        self.content.read(into)
     }
 }
 
@@ -383,23 +436,15 @@ impl Write for Counted<'_> {
 
 /// The record of the run, read once and found to be it.
 fn record(settings: &Settings, run: &RunRow, file: &ManifestFile) -> Result<Item> {
-    let ingested = PathBuf::from(&run.record);
-    let name = ingested.file_name().and_then(|name| name.to_str());
+    let path = database::record_path(settings, run);
+    let name = path.file_name().and_then(|name| name.to_str());
     let name = name.context("the record has no name")?.to_owned();
-    let path = if ingested.is_file() {
-        ingested
-    } else {
-        settings.records.join(&name)
-    };
-    let record = Record::read(&path).with_context(|| {
-        format!("the record of run {} is not where it was when it was ingested; `assay ingest FOLDER` finds it", run.run)
-    })?;
     ensure!(
-        record.header.run == run.run && record.header.manifest_digest == file.digest,
-        "{}: of another run than {}",
-        path.display(),
+        path.is_file(),
+        "the record of run {} is not where it was when it was ingested; `assay ingest FOLDER` finds it",
         run.run
     );
+    database::check_record(&path, run, file.digest)?;
     Ok(Item::new(What::Record(name), Content::Lying(path)))
 }
 

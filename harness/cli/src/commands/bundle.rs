@@ -8,6 +8,7 @@ use assay_store::Access;
 use crate::bundle::writing;
 use crate::database;
 use crate::errors::Exit;
+use crate::interrupt::Interrupt;
 use crate::settings::Settings;
 
 /// What to bundle.
@@ -35,7 +36,15 @@ pub fn run(args: &Args) -> Result<Exit> {
         let file = store.manifest(&run.manifest)?;
         (run, file)
     };
-    let bundle = writing::write(&settings, &run, &file, args.with, &args.output)?;
+    let interrupt = Interrupt::listen()?;
+    let (with, to) = (&args.with, &args.output);
+    let written = writing::write(&settings, &run, &file, with, to, &interrupt);
+    if written.is_err() && interrupt.requested() {
+        // What was started for it heard of that too, and what it said of it is no matter.
+        crate::note!("interrupted: no bundle was written");
+        return Ok(Exit::Interrupted);
+    }
+    let bundle = written?;
     crate::say!("run    {}", run.run);
     for part in &bundle.contents.parts {
         crate::say!(

@@ -12,7 +12,7 @@ use crate::errors::Exit;
 use crate::gating::Wishes;
 use crate::settings::Settings;
 use crate::show::{self, markdown, verdicts};
-use crate::sides::{self, Property, Side};
+use crate::sides::{self, Property, Side, Values};
 
 /// How many reasons an error lists.
 const LISTED: usize = 3;
@@ -75,6 +75,12 @@ fn compare(store: &Store, args: &Args) -> Result<Vec<Comparison>> {
     let Some((baseline, others)) = sides.split_first() else {
         bail!("there is nothing to compare");
     };
+    // Only the terminal is read by nobody else.
+    let values = if args.json || args.markdown {
+        Values::Hidden
+    } else {
+        Values::Shown
+    };
     let options = Options {
         force: args.force,
         metrics: metrics(&args.metric, &sides)?,
@@ -91,7 +97,8 @@ fn compare(store: &Store, args: &Args) -> Result<Vec<Comparison>> {
                 margins,
                 ..options.clone()
             };
-            let comparison = sides::compare(store.into(), baseline, other, options)?;
+            let sides = [baseline, other];
+            let comparison = sides::compare_saying(values, store.into(), sides, options)?;
             refuse_nothing(comparison)
         })
         .collect()

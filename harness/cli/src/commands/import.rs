@@ -83,8 +83,12 @@ fn all(
             exit = Exit::BadInput;
         }
         if count.is_of_folder {
+            let replaced = match count.replaced {
+                0 => String::new(),
+                replaced => format!(" ({replaced} in the place of what was there before)"),
+            };
             crate::say!(
-                "{}: {} imported, {} unchanged, {} refused",
+                "{}: {} imported{replaced}, {} unchanged, {} refused",
                 path.display(),
                 count.new,
                 count.known,
@@ -95,10 +99,16 @@ fn all(
     Ok(exit)
 }
 
+/// Most errors that are said: what is missing beside one file is missing beside all.
+const ERRORS: usize = 20;
+const MANY: usize = ERRORS + 1;
+
 /// What became of the files of a path.
 #[derive(Default)]
 struct Count {
     new: usize,
+    /// Of these, those in whose files there had been something else.
+    replaced: usize,
     known: usize,
     refused: usize,
     is_of_folder: bool,
@@ -116,6 +126,13 @@ impl Count {
                     crate::say!("{shown}: imported as {run}");
                 }
             }
+            Ok(Imported::Replaced(run)) => {
+                self.new += 1;
+                self.replaced += 1;
+                if is_named {
+                    crate::say!("{shown}: imported as {run}, in the place of what it was before");
+                }
+            }
             Ok(Imported::Known(run)) => {
                 self.known += 1;
                 if is_named {
@@ -124,7 +141,11 @@ impl Count {
             }
             Err(error) => {
                 self.refused += 1;
-                errors::print(&error);
+                match self.refused {
+                    ..=ERRORS => errors::print(&error),
+                    MANY => crate::note!("what else is refused is only counted"),
+                    _ => {}
+                }
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use assay_record::manifest::Engine;
-use assay_record::{Arm, ManifestFile, Purpose, RunId, RunStatus};
+use assay_record::{Arm, BlockStatus, ManifestFile, Purpose, RunId, RunStatus};
 use assay_store::Access;
 use assay_verdicts::{Likeness, Reproduction, Verdict};
 
@@ -13,7 +13,7 @@ use crate::errors::Exit;
 use crate::execute::{self, Options};
 use crate::interrupt::Interrupt;
 use crate::plan::{self, project};
-use crate::reproduction;
+use crate::reproduction::{self, Files};
 use crate::settings::Settings;
 use crate::{database, show};
 
@@ -25,6 +25,9 @@ pub struct Args {
     /// Make a worktree of the measured commit here, with the diff applied, and stop.
     #[arg(long, value_name = "DIR")]
     checkout: Option<PathBuf>,
+    /// The suite's folder, where it lies elsewhere now: what `{dir}` stands for.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
     /// Another executable in place of the built-in worker: does this build still give the old numbers?
     #[arg(long, value_name = "PATH")]
     worker: Option<PathBuf>,
@@ -85,6 +88,8 @@ pub fn run(args: &Args) -> Result<Exit> {
     let compared = original.run.clone().context(
         "no run of this manifest is in the database, so there is nothing to compare with; `assay run` runs it, `assay ingest` reads its record",
     )?;
+    check_measured(&settings, &compared)?;
+    check_record(&settings, &compared)?;
     let Some(again) = prepare(original, args)? else {
         return Ok(Exit::Found);
     };
@@ -141,6 +146,11 @@ fn load(args: &Args, settings: Settings) -> Result<Original> {
     if bundle::is_bundle(what) {
         return from_bundle(Path::new(what), &settings, args);
     }
+    // No run is called so.
+    ensure!(
+        !what.contains('/') || what.starts_with("tag:") || Path::new(what).is_file(),
+        "{what}: there is no such file; expected a manifest.json, a bundle, or a run"
+    );
     let is_file = Path::new(what)
         .extension()
         .is_some_and(|extension| extension == "json");
@@ -169,8 +179,51 @@ fn load(args: &Args, settings: Settings) -> Result<Original> {
     })
 }
 
+/// Refuses a run whose record was changed: what the database has of it would be compared with nobody's word for it. One that is not here
+/// is told of.
+fn check_record(settings: &Settings, run: &RunId) -> Result<()> {
+    let row = database::open(settings, Access::Read)?.run(run)?;
+    let path = database::record_path(settings, &row);
+    if path.is_file() {
+        return database::check_record(&path, &row, row.manifest);
+    }
+    crate::note!(
+        "note: the record of run {run} is not here: it is compared with what the database has of it; `assay ingest FOLDER` finds a record"
+    );
+    Ok(())
+}
+
+/// Refuses a run that measured nothing: whatever came of it again, there would be nothing to compare it with.
+fn check_measured(settings: &Settings, run: &RunId) -> Result<()> {
+    let store = database::open(settings, Access::Read)?;
+    let cases = store.cases_of(std::slice::from_ref(run))?;
+    let rounds = || {
+        let cases = cases.iter().flatten();
+        cases.flat_map(|case| case.rounds.iter().map(|round| (&case.case, &round.status)))
+    };
+    let is_output =
+        |status: &BlockStatus| matches!(status, BlockStatus::Ok | BlockStatus::Wrong(_));
+    if rounds().any(|(_, status)| is_output(status)) {
+        return Ok(());
+    }
+    let why = rounds().next().map_or(
+        "it ended before the first round".into(),
+        |(case, status)| {
+            let reason = status.reason().unwrap_or_default();
+            format!("{case} {}: {}", status.name(), show::plain(reason))
+        },
+    );
+    bail!(
+        "run {run} measured nothing, so that there is nothing to compare with ({why}); `assay run` measures anew"
+    )
+}
+
 /// Lays a bundle out. Its record becomes one of the user's: a reproduction is stored, and would be of nothing without it.
 fn from_bundle(path: &Path, settings: &Settings, args: &Args) -> Result<Original> {
+    ensure!(
+        args.dir.is_none(),
+        "--dir: a bundle brings its suite's folder along; leave it away"
+    );
     let bundle = Bundle::open(path)?;
     let rebuild = args.otherwise.rebuild;
     ensure!(
@@ -202,11 +255,12 @@ fn from_bundle(path: &Path, settings: &Settings, args: &Args) -> Result<Original
 fn prepare(original: Original, args: &Args) -> Result<Option<Again>> {
     let (manifest, settings) = (&original.file.manifest, &original.settings);
     let files = match original.dir {
-        Some(dir) => reproduction::Files {
+        Some(dir) => Files {
             dir: Some(dir),
-            ..reproduction::Files::default()
+            are_of_then: true,
+            ..Files::default()
         },
-        None => reproduction::files(manifest, settings)?,
+        None => reproduction::files(manifest, settings, args.dir.as_deref())?,
     };
     for path in &files.changed {
         crate::say!(
@@ -215,7 +269,7 @@ fn prepare(original: Original, args: &Args) -> Result<Option<Again>> {
         );
     }
     let mut notes = original.notes;
-    notes.extend(files.note);
+    notes.extend(files.note.clone());
     if !files.changed.is_empty() {
         for note in &notes {
             crate::note!("note: {note}");
@@ -223,11 +277,7 @@ fn prepare(original: Original, args: &Args) -> Result<Option<Again>> {
         crate::say!("nothing was run: with other inputs it would be another measurement");
         return Ok(None);
     }
-    notes.extend(reproduction::notes(
-        manifest,
-        settings,
-        files.dir.is_some(),
-    )?);
+    notes.extend(reproduction::notes(manifest, settings, &files)?);
     let mut file = original.file;
     if args.otherwise.on_host {
         file = on_host(file, &mut notes)?;

@@ -1,8 +1,8 @@
 //! `assay run`: plan, execute, ingest, summary.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use assay_record::{ManifestFile, RunStatus};
 use assay_verdicts::RunSummary;
 
@@ -56,6 +56,9 @@ pub struct Args {
     what: String,
     #[command(flatten)]
     selection: Selection,
+    /// Of a manifest: the suite's folder, where it lies elsewhere now; what `{dir}` stands for.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
     #[command(flatten)]
     running: Running,
     /// Machine output on standard output.
@@ -65,10 +68,14 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<Exit> {
     let settings = Settings::load()?;
+    let options = execute::Options {
+        dir: folder(args)?,
+        ..args.running.options()?
+    };
     let (executed, summary) = run_and_ingest(
         &args.what,
         &args.selection,
-        &args.running.options()?,
+        &options,
         &settings,
         &Interrupt::listen()?,
     )?;
@@ -79,6 +86,20 @@ pub fn run(args: &Args) -> Result<Exit> {
         crate::note!("record: {}", executed.record.display());
     }
     Ok(exit_of(&executed, &summary))
+}
+
+/// The folder that is named for a manifest's files.
+fn folder(args: &Args) -> Result<Option<PathBuf>> {
+    let Some(dir) = &args.dir else {
+        return Ok(None);
+    };
+    let shown = || format!("--dir {}", dir.display());
+    ensure!(
+        locate::is_manifest(&args.what),
+        "{}: that is for a manifest; a suite lies where its path says",
+        shown()
+    );
+    dir.canonicalize().map(Some).with_context(shown)
 }
 
 /// Plans or loads, executes, ingests: what `run` and `nightly` share.

@@ -21,7 +21,7 @@ use crate::settings::Settings;
 /// Its program.
 const CLIENT: Client = Client {
     program: "apptainer",
-    remedy: "load its module or install it, name another engine as `engine` in assay.toml, or run on the host without --env",
+    remedy: "load its module or install it, name another engine as `engine` in assay.toml, or run on the host, without --env or by `reproduce --on-host`",
     daemon: (&[], ""),
 };
 

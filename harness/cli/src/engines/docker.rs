@@ -16,7 +16,7 @@ use crate::settings::Settings;
 /// Its program.
 pub const CLIENT: Client = Client {
     program: "docker",
-    remedy: "install it, name another engine as `engine` in assay.toml, or run on the host without --env",
+    remedy: "install it, name another engine as `engine` in assay.toml, or run on the host, without --env or by `reproduce --on-host`",
     daemon: (
         &[
             "Cannot connect to the Docker daemon",

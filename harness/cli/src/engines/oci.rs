@@ -225,25 +225,29 @@ pub fn find(client: &Client, image: &Image, settings: &Settings) -> Result<OsStr
         );
         return Err(CouldNotRun(format!("{what}: expected {}", oci.config)).into());
     }
-    let name = &image.environment;
+    let (name, program) = (&image.environment, client.program);
     let remedy = if is_built_here(image) {
         format!(
-            "it lies in no registry: `assay env build {name}` builds and locks it anew, and `{} load --input FILE` loads the archive of \
-             somebody who has it",
-            client.program
+            "it lies in no registry: `assay env build {name}` builds and locks it anew, and `{program} load --input FILE`, or a bundle \
+             that was made with --with-image, brings that of somebody who has it"
         )
     } else {
         format!(
-            "`assay env pull {name}` fetches it by digest, `assay env lock {name} IMAGE` pins another"
+            "`assay env pull {name}` fetches what the lock file pins, `{program} pull {}` this very one; `assay env lock {name} IMAGE` pins another",
+            by_digest(image, &oci)
         )
     };
     Err(CouldNotRun(format!(
-        "{} is not in the store of {}: no image there is {}; {remedy}",
+        "{} is not in the store of {program}: no image there is {}; {remedy}",
         named(image),
-        client.program,
         oci.config,
     ))
     .into())
+}
+
+/// By what a registry gives out an image and no other.
+pub fn by_digest(image: &Image, oci: &OciDigests) -> String {
+    format!("{}@{}", image.reference, oci.index.unwrap_or(oci.manifest))
 }
 
 /// Whether an image was built on some machine, and so lies in no registry.

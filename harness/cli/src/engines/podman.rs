@@ -15,7 +15,7 @@ use crate::settings::Settings;
 /// Its program.
 pub const CLIENT: Client = Client {
     program: "podman",
-    remedy: "install it (`apt-get install podman`), name another engine as `engine` in assay.toml, or run on the host without --env",
+    remedy: "install it (`apt-get install podman`), name another engine as `engine` in assay.toml, or run on the host, without --env or by `reproduce --on-host`",
     // Only where it is told to ask another machine, or its own service, does it need one.
     daemon: (
         &["Cannot connect to Podman", "unable to connect to Podman"],

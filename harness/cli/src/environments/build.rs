@@ -53,7 +53,12 @@ pub fn build(recipe: &Recipe, settings: &Settings) -> Result<Environment> {
     };
     staging::lay_out(&worker, &context)?;
     let reference = format!("localhost/assay-{}", recipe.name);
-    run(&reference, &recipe.arguments, &context)?;
+    run(&reference, &recipe.arguments, &context).with_context(|| {
+        format!(
+            "environment `{}` is not built; a base that is not in podman's store must be in a registry that is in reach",
+            recipe.name
+        )
+    })?;
     let mut environment = lock::stored(&podman::CLIENT, &reference, None)?;
     environment.engine = None;
     let digest = plan::file_digest(&worker)?;
@@ -155,7 +160,7 @@ pub fn pull(name: &str, settings: &Settings) -> Result<()> {
     let environment = lock.get(name, settings)?;
     let image = environment.image(name);
     let client = lock::client_of(environment.engine(settings));
-    let (Some(oci), Ok(client)) = (image.oci, client) else {
+    let (Some(digests), Ok(client)) = (image.oci, client) else {
         // What has no store runs a file, which lies here or does not.
         return file(&image, settings).map(drop);
     };
@@ -164,7 +169,7 @@ pub fn pull(name: &str, settings: &Settings) -> Result<()> {
         Err(error) if image.file.is_some() || oci::is_built_here(&image) => return Err(error),
         Err(_) => {}
     }
-    let by_digest = format!("{}@{}", image.reference, oci.index.unwrap_or(oci.manifest));
+    let by_digest = oci::by_digest(&image, &digests);
     let words = ["pull", "--quiet", &by_digest].map(OsStr::new);
     client.act(&words).with_context(|| {
         format!("environment `{name}`: {by_digest} cannot be fetched; is that registry in reach, and are you logged in there?")

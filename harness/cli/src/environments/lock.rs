@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use assay_protocol::Digest;
 use assay_record::{Engine, ImageFormat, validate};
 
-use super::{Environment, LockedFile, documents, file_digest, usual_engine};
+use super::{Environment, LockedFile, documents, usual_engine};
 use crate::engines::client::Client;
 use crate::engines::oci;
 use crate::engines::{WORKER, docker, podman};
 use crate::errors::CouldNotRun;
-use crate::plan::project;
+use crate::plan::{file_digest, project};
 use crate::settings::Settings;
 
 /// What an image is, by a name in an engine's store: `localhost/mine:latest`, an id.

@@ -10,17 +10,15 @@ pub mod lock;
 pub mod staging;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use assay_protocol::{Digest, U64};
 use assay_record::{Engine, Image, ImageFile, ImageFormat, Limits, OciDigests, validate};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::errors::CouldNotRun;
+use crate::plan::file_digest;
 use crate::settings::Settings;
 use crate::suite::locate::read_text;
 
@@ -325,20 +323,6 @@ pub fn file(image: &Image, settings: &Settings) -> Result<PathBuf> {
         kept.display()
     ))
     .into())
-}
-
-/// SHA-256 of a file that need not fit into memory.
-pub fn file_digest(path: &Path) -> Result<Digest> {
-    let say = || path.display().to_string();
-    let mut hash = Sha256::new();
-    let mut file = File::open(path).with_context(say)?;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).with_context(say)? {
-            0 => return Ok(Digest::from(<[u8; 32]>::from(hash.finalize()))),
-            read => hash.update(&buffer[..read]),
-        }
-    }
 }
 
 #[cfg(test)]

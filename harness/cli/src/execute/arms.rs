@@ -56,7 +56,8 @@ fn stand_one(
     }
     let are_several = manifest.arms.len() > 1;
     let made = checkout(arm, manifest, settings, dir)?;
-    let mut worker = worker(arm, manifest, made.as_ref(), settings, options)?;
+    let checkout = made.as_ref().map(|(checkout, _)| checkout);
+    let mut worker = worker(arm, manifest, checkout, settings, options)?;
     let is = digest(&worker)?;
     if let Err(error) = workers::keep(settings, &worker, &is) {
         // One arm runs from where it lies; it is only not at hand some other day.
@@ -77,14 +78,10 @@ fn stand_one(
             ))
         })?;
     }
-    let dir = match &made {
-        Some(made) => made.folder(&checkout::within(settings, dir)?.unwrap_or_default()),
-        None => dir.into(),
-    };
     Ok(Standing {
         arm: arm.clone(),
         worker,
-        dir,
+        dir: made.map_or_else(|| dir.into(), |(_, dir)| dir),
         engine: engines::of(arm, settings, &needs)?,
     })
 }
@@ -130,20 +127,23 @@ fn digest(worker: &Path) -> Result<Digest> {
     }
 }
 
-/// The files of an arm's commit, where the run reads any.
+/// The files of an arm's commit with the suite's folder in them, where the run reads any and the project has it.
 fn checkout(
     arm: &Arm,
     manifest: &Manifest,
     settings: &Settings,
     dir: &Path,
-) -> Result<Option<Checkout>> {
-    let Some(commit) = &arm.commit else {
+) -> Result<Option<(Checkout, PathBuf)>> {
+    let commit = arm.commit.as_ref();
+    let Some(commit) = commit.filter(|_| sources::names_folder(manifest)) else {
         return Ok(None);
     };
-    let reads_files = sources::names_folder(manifest) && checkout::within(settings, dir)?.is_some();
-    reads_files
-        .then(|| checkout::make(settings, commit))
-        .transpose()
+    let Some(below) = checkout::of_suite(manifest, settings, dir)? else {
+        return Ok(None);
+    };
+    let made = checkout::make(settings, commit)?;
+    let dir = made.folder(&below);
+    Ok(Some((made, dir)))
 }
 
 /// The executable that serves as an arm's built-in worker.

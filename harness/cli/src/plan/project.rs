@@ -2,7 +2,7 @@
 
 mod changes;
 
-pub use changes::is_pointer;
+pub use changes::is_pointer_file;
 
 use std::path::{Path, PathBuf};
 

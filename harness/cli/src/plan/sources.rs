@@ -11,7 +11,7 @@ use assay_protocol::{Digest, ParamValue, Params};
 use assay_record::{Case, Manifest, WorkloadRef};
 
 use super::file_digest;
-use super::project::is_pointer;
+use super::project::is_pointer_file;
 
 /// What stands for the suite's folder in arguments, variables and parameters.
 pub const DIR: &str = "{dir}";
@@ -54,14 +54,13 @@ pub fn digests(
             "{}: not a regular file, whose content could be pinned",
             named()
         );
-        let content = fs::read(&path).with_context(|| path.display().to_string());
-        let content = content.with_context(named)?;
+        let digest = file_digest(&path).with_context(named)?;
         ensure!(
-            !is_pointer(&content),
+            !is_pointer_file(&path),
             "{}: only a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`",
             named()
         );
-        Ok((text.clone(), Digest::of(content)))
+        Ok((text.clone(), digest))
     };
     let mut files = Vec::new();
     for text in named(workers, cases) {
@@ -217,9 +216,8 @@ pub fn verify(manifest: &Manifest, dir: &Path) -> Result<()> {
     };
     ensure!(
         found.missing.is_empty(),
-        "{}: not there, though the manifest pins it; the suite lay in {}",
-        named(&found.missing),
-        dir.display()
+        "{}: not there, though the manifest pins it; where the suite lies elsewhere now, name its folder with --dir",
+        named(&found.missing)
     );
     ensure!(
         found.changed.is_empty(),

@@ -3,6 +3,7 @@
 mod format;
 mod reading;
 mod source;
+mod stopped;
 mod vendor;
 
 use std::fs;

@@ -45,7 +45,7 @@ fn a_slower_night_is_found_confirmed_and_said_first() {
     place
         .assay("check")
         .says("`assay confirm` runs")
-        .says("The variable ASSAY_SPIN_EXTRA_PERMILLE was not set and is now `1000`.");
+        .says("The variable ASSAY_SPIN_EXTRA_PERMILLE was not set and is now set.");
     let confirmed = place
         .assay("confirm -q --json --junit gate.xml --markdown gate.md")
         .exits(1);

@@ -120,6 +120,50 @@ fn only_pages_of_something_new_are_written() {
     );
 }
 
+#[test]
+fn values_of_variables_are_on_no_page_unless_asked() {
+    const SECRET: &str = "hunter2secret";
+    const OTHER: &str = "letmein99";
+    let place = Place::with_suite(&[spin("control/spin", 1000)]);
+    place.assay("run ./tiny.toml -q").exits(0);
+    // What a night has and the one before had not, what arms differ in, and what a prefix sets.
+    place.write(
+        "assay.toml",
+        format!("env = {{ DB_PASSWORD = \"{SECRET}\" }}\n"),
+    );
+    place.assay("run ./tiny.toml -q").exits(0);
+    let arms = [
+        format!("A=env:TOKEN={SECRET}"),
+        format!("B=prefix:env TOKEN={OTHER}"),
+    ];
+    let [a, b] = &arms;
+    place
+        .assay_with(&["run", "./tiny.toml", "-q", "--arm", a, "--arm", b])
+        .exits(0);
+    place.assay("report --compare latest~2,latest~1").exits(0);
+    let whole: Vec<u8> = files(&place, "assay-data/site")
+        .into_values()
+        .flat_map(|(content, _)| content)
+        .collect();
+    let has = |text: &str| whole.windows(text.len()).any(|w| w == text.as_bytes());
+    assert!(!has(SECRET) && !has(OTHER));
+    assert!(has("The variable DB_PASSWORD was not set and is now set."));
+    assert!(has("The variable TOKEN was set and is now not set."));
+    // Nor in what a CI system shows to anybody.
+    place.assay("check latest~1").lacks(SECRET);
+    place.assay("compare --by arm --markdown").lacks(SECRET);
+    place
+        .assay("compare --by arm")
+        .says(&format!("The variable TOKEN was `{SECRET}`"));
+    place.assay("report --publish-source --out open").exits(0);
+    let open: Vec<u8> = files(&place, "open")
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("compare/"))
+        .flat_map(|(_, (content, _))| content)
+        .collect();
+    assert!(open.windows(SECRET.len()).any(|w| w == SECRET.as_bytes()));
+}
+
 /// What somebody may set and write, each after those before it, and in which file.
 const SETTINGS: [(&str, &str, &str); 11] = [
     (

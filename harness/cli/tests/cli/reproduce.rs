@@ -55,10 +55,9 @@ fn a_tenth_more_work_is_regressed() {
     }
 }
 
-#[test]
-fn the_worker_of_then_is_kept_and_runs_again() {
+/// A place where another build measured, as far as a digest can tell.
+fn measured_by_another_build() -> Place {
     let place = Place::with_suite(&[spin("control/spin", 1000)]);
-    // Another build, as far as a digest can tell.
     let mut other = std::fs::read(ASSAY).unwrap();
     other.push(0);
     place.script("other", "");
@@ -68,6 +67,51 @@ fn the_worker_of_then_is_kept_and_runs_again() {
         .args(["run", "./tiny.toml"])
         .status();
     assert!(ran.unwrap().success());
+    place
+}
+
+#[test]
+fn a_kept_worker_that_was_changed_is_not_that_of_then() {
+    let place = measured_by_another_build();
+    let kept = std::fs::read_dir(place.path("assay-data/workers")).unwrap();
+    for worker in kept {
+        let path = worker.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.push(1);
+        std::fs::write(&path, bytes).unwrap();
+    }
+    place
+        .assay("reproduce latest --no-confirm")
+        .says("is not at hand, and nobody knows how it was built: this executable takes its place")
+        .lacks("was kept and runs again");
+}
+
+#[test]
+fn a_run_whose_record_was_changed_is_not_reproduced() {
+    let place = Place::with_suite(&[spin("control/spin", 1000)]);
+    place.assay("run ./tiny.toml").exits(0);
+    let run = place.runs().remove(0);
+    let record = place.path(&format!("assay-data/records/{run}.jsonl.zst"));
+    let whole = std::fs::read(&record).unwrap();
+    for at in [0, whole.len() / 2, whole.len() - 1] {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        std::fs::write(&record, changed).unwrap();
+        let outcome = place.assay(&format!("reproduce {run}"));
+        assert_ne!(outcome.code, Some(0));
+        outcome.says("was changed or damaged").lacks("identical");
+    }
+    // What the database has of it is still there, and that is said.
+    std::fs::remove_file(&record).unwrap();
+    place
+        .assay(&format!("reproduce {run} --no-confirm"))
+        .says(&format!("the record of run {run} is not here"))
+        .says("outputs: identical");
+}
+
+#[test]
+fn the_worker_of_then_is_kept_and_runs_again() {
+    let place = measured_by_another_build();
     place
         .assay("reproduce latest")
         .says("note: the worker of then was kept and runs again")

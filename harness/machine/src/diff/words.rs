@@ -118,6 +118,7 @@ const WORDS: &[(&str, &str, &str)] = &[
         "MiB",
     ),
     ("process.cpus", "The list of CPUs this process may use", ""),
+    ("process.nice", "The niceness of this process", ""),
     ("memory.total_mib", "The memory", "MiB"),
     ("memory.modules", "The memory modules", ""),
     ("numa.nodes", "The number of NUMA nodes", ""),

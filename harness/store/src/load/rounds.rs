@@ -70,9 +70,11 @@ pub fn counting(blocks: &[Block]) -> HashMap<Visit<'_>, u32> {
     last
 }
 
-/// Whether a block makes points of series.
+/// Whether a block makes points of series. Of what no worker declared, nobody knows what its values are of.
 pub fn counts(block: &Block, counting: &HashMap<Visit<'_>, u32>) -> bool {
-    block.status == BlockStatus::Ok && counting.get(&visit(block)) == Some(&block.attempt)
+    block.status == BlockStatus::Ok
+        && block.prepared.is_some()
+        && counting.get(&visit(block)) == Some(&block.attempt)
 }
 
 #[cfg(test)]

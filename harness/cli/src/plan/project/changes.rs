@@ -4,23 +4,33 @@
 //! to nothing has changed, whatever a comparison of bytes says. Another content is a change as any other. A submodule is
 //! pinned by its commit, and a diff of the project holds nothing of what differs within it.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use assay_protocol::Digest;
 use git2::{
     AttrCheckFlags, AttrValue, Repository, Status, StatusOptions, SubmoduleIgnore, SubmoduleStatus,
 };
+
+use crate::plan::file_digest;
 
 /// How a pointer of Git LFS begins.
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 /// Longest pointer, in bytes, as its specification says.
 const MAX_POINTER_BYTES: usize = 1024;
 
-/// Whether the content of a file is only a pointer to that in Git LFS.
-pub fn is_pointer(content: &[u8]) -> bool {
+/// Whether some content is only a pointer to that in Git LFS.
+fn is_pointer(content: &[u8]) -> bool {
     content.len() < MAX_POINTER_BYTES && content.starts_with(POINTER)
+}
+
+/// Whether a file is only such a pointer; of a longer one no more is read than that takes.
+pub fn is_pointer_file(path: &Path) -> bool {
+    let mut content = Vec::new();
+    let most = MAX_POINTER_BYTES as u64;
+    let read = File::open(path).and_then(|file| file.take(most).read_to_end(&mut content));
+    read.is_ok() && is_pointer(&content)
 }
 
 /// A file that differs from the commit.
@@ -78,10 +88,10 @@ fn has_its_content(repository: &Repository, path: &Path) -> Result<bool> {
         return Ok(false);
     };
     let file = repository.workdir().map(|root| root.join(path));
-    let content = file.and_then(|file| fs::read(file).ok());
+    let digest = file.and_then(|file| file_digest(&file).ok());
     let named = String::from_utf8_lossy(pointer.content()).into_owned();
     let named = named.lines().find_map(|line| line.strip_prefix("oid "));
-    Ok(content.is_some_and(|content| named == Some(Digest::of(content).to_string().as_str())))
+    Ok(digest.is_some_and(|digest| named == Some(digest.to_string().as_str())))
 }
 
 /// Refuses submodules that are not what the project's commit names. Files in them that git does not know are no change.

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::{Harbour, worker};
-use crate::helpers::{ASSAY, Outcome, have};
+use crate::helpers::{ASSAY, Outcome, have, state, suite};
 
 #[test]
 fn the_image_that_comes_with_assay_is_built_twice_and_runs() {
@@ -118,4 +118,64 @@ fn what_an_image_ran_is_there_for_this_machine_too() {
         .assay("reproduce latest --on-host --no-confirm")
         .says("What starts the workers of arm box was podman and is now host.")
         .says("outputs: identical");
+}
+
+#[test]
+fn the_cuda_image_is_the_worker_on_a_base_that_is_named_by_digest() {
+    let Some(harbour) = Harbour::new() else {
+        return;
+    };
+    // What NVIDIA's image is to it: a root with libraries, and variables of its own.
+    harbour.recipe("base", "of the base");
+    let base = "FROM scratch\nCOPY root/lib /lib\nCOPY root/lib64 /lib64\nCOPY content /content\nENV NVIDIA_VISIBLE_DEVICES=all\n";
+    harbour.place.write("containers/base/Containerfile", base);
+    harbour.build("base").exits(0);
+    let base = format!("localhost/assay-base@{}", harbour.locked("manifest"));
+    let build = |base: &str| {
+        let worker = worker().display().to_string();
+        let given = format!("BASE={base}");
+        let words = [
+            "env",
+            "build",
+            "worker-cuda",
+            "--worker",
+            &worker,
+            "--arg",
+            &given,
+        ];
+        let output = harbour.command(ASSAY).args(words).output().unwrap();
+        Outcome::of("env build worker-cuda", &output)
+    };
+    build(&base).exits(0);
+    let first = harbour.place.read("containers/lock.toml");
+    assert!(first.contains(&format!("BASE = \"{base}\"")), "{first}");
+    build(&base).exits(0);
+    assert_eq!(harbour.place.read("containers/lock.toml"), first);
+    let id = harbour.podman("images --quiet --no-trunc localhost/assay-worker-cuda");
+    let says = |format: &str| harbour.podman(&format!("image inspect {id} --format {format}"));
+    assert_eq!(
+        says("{{.Config.Entrypoint}}"),
+        "[/usr/local/bin/assay-worker]"
+    );
+    assert!(says("{{.Config.Env}}").contains("NVIDIA_VISIBLE_DEVICES=all"));
+    // The base's files lie beneath; of this machine comes the worker alone.
+    harbour.podman(&format!("create --name looked-into {id}"));
+    harbour.podman(&format!(
+        "cp looked-into:/content {}",
+        harbour.place.path("taken").display()
+    ));
+    harbour.podman("rm looked-into");
+    assert_eq!(harbour.place.read("taken"), "of the base");
+    let triad = "[[benchmark]]\nname = \"triad\"\nworkload = \"stream-triad\"\ndevices = [\"cpu\", \"cuda\"]\nparams = { elements = 1024, dtype = \"f32\" }\n";
+    harbour
+        .place
+        .write("triad.toml", suite("triad", &[triad.to_owned()]));
+    let run = harbour.assay("run ./triad.toml --env worker-cuda --json");
+    let run = run.exits(0).json();
+    assert!(state(&run, "triad@cpu").starts_with("ok"));
+    assert!(state(&run, "triad@cuda").starts_with("skipped"));
+    let gone = format!("localhost/nowhere@sha256:{}", "1".repeat(64));
+    build(&gone).exits(3).says("in a registry that is in reach");
+    build("localhost/assay-base:latest").refuses(&["not named by digest"]);
+    assert_eq!(harbour.place.read("containers/lock.toml"), first);
 }
