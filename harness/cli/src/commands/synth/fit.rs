@@ -37,12 +37,7 @@ pub struct Args {
     #[arg(long, value_name = "E", allow_negative_numbers = true)]
     epsilon: Option<f64>,
     /// The probability of more; without it 1e-9, below one over the number of rows of any table of less than a billion.
-    #[arg(
-        long,
-        value_name = "D",
-        requires = "epsilon",
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "D", allow_negative_numbers = true)]
     delta: Option<f64>,
     /// Of independent: which noise is added to the counts of all columns, and by which bound. Without it `analytic-gaussian`, the least Gaussian
     /// noise; `laplace` has a delta of 0, and less noise for few columns; `gaussian` is for an epsilon below 1.
@@ -143,8 +138,8 @@ fn privacy(args: &Args) -> Result<Privacy> {
         .check(&args.generator)
         .map_err(|what| anyhow!("--mechanism: {what}"))?;
     ensure!(
-        is_private || (!is_asked_for && args.noise_seed.is_none()),
-        "--epsilon and --noise-seed are of private models: `{}` is not private{}",
+        is_private || (!is_asked_for && args.delta.is_none() && args.noise_seed.is_none()),
+        "--epsilon, --delta and --noise-seed are of private models: `{}` is not private{}",
         args.generator,
         if args.generator == "independent" {
             " without --epsilon or --mechanism"
