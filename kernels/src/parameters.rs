@@ -13,6 +13,7 @@ pub fn integer(name: &str) -> ParameterInfo {
         minimum: Some(1),
         choices: vec![],
         devices: vec![],
+        optional: false,
     }
 }
 

@@ -75,12 +75,12 @@ pub struct ConstraintLine {
 pub struct ColumnLine {
     /// The column.
     pub name: String,
-    /// Of its distribution.
-    pub shape: String,
-    /// Of its range or categories.
-    pub coverage: String,
-    /// Share of missing values, real and synthetic.
-    pub missing: [String; 2],
+    /// Of its distribution: of the synthetic table, of rows drawn from the real ones, of independent columns.
+    pub shape: [String; 3],
+    /// Of its range or categories, likewise.
+    pub coverage: [String; 3],
+    /// Share of missing values: real, and then likewise.
+    pub missing: [String; 4],
 }
 
 /// What synthetic rows teach of a column, tested on real ones.
@@ -94,8 +94,10 @@ pub struct UtilityLine {
     pub synthetic: String,
     /// The same of real rows.
     pub real: String,
-    /// How much of the gain over chance is kept.
-    pub kept: String,
+    /// The same of rows drawn from the real ones, and of independent columns.
+    pub floors: [String; 2],
+    /// How much of the gain over chance is kept: by synthetic rows, by rows drawn from the real ones, by independent columns.
+    pub kept: [String; 3],
 }
 
 /// The score of a pair.
@@ -103,8 +105,8 @@ pub struct UtilityLine {
 pub struct PairLine {
     /// Both columns.
     pub names: String,
-    /// Its score.
-    pub trend: String,
+    /// Its score: of the synthetic table, of rows drawn from the real ones, of independent columns.
+    pub trend: [String; 3],
 }
 
 /// A column's shares in bins.
@@ -112,8 +114,8 @@ pub struct PairLine {
 pub struct Distribution {
     /// The column.
     pub name: String,
-    /// Its score; empty where it has none.
-    pub shape: String,
+    /// Its score, and that of rows drawn from the real ones and of independent columns; `None` where it has none.
+    pub shape: Option<[String; 3]>,
     /// Whether bins are of numbers.
     pub is_number: bool,
     /// What bins are called.
@@ -134,7 +136,7 @@ struct Page<'a> {
 #[derive(Serialize)]
 struct Figure {
     name: String,
-    shape: String,
+    shape: Option<[String; 3]>,
     chart: String,
 }
 
@@ -226,7 +228,7 @@ fn heats(sheet: &ScoreSheet) -> Result<Vec<Figure>, String> {
         };
         Ok(Figure {
             name: name.into(),
-            shape: String::new(),
+            shape: None,
             chart: heat(
                 &Heat {
                     names,
@@ -251,7 +253,7 @@ mod tests {
         let text = || "<script>x</script>".to_owned();
         let column = Distribution {
             name: text(),
-            shape: "0.9".into(),
+            shape: Some(["0.9", "0.98", "0.97"].map(str::to_owned)),
             is_number: false,
             bins: vec![text(), "b".into()],
             shares: [vec![0.25, 0.75], vec![0.5, 0.5]],
@@ -277,13 +279,14 @@ mod tests {
                 question: text(),
                 synthetic: text(),
                 real: text(),
-                kept: text(),
+                floors: [text(), text()],
+                kept: [text(), text(), text()],
             }],
             columns: vec![ColumnLine {
                 name: text(),
-                shape: text(),
-                coverage: text(),
-                missing: [text(), text()],
+                shape: [text(), text(), text()],
+                coverage: [text(), text(), text()],
+                missing: [text(), text(), text(), text()],
             }],
             more_columns: 0,
             distributions: vec![column; 70],
@@ -291,7 +294,7 @@ mod tests {
             pairs: vec![([0, 1], [Some(0.5), Some(0.25)])],
             worst_pairs: vec![PairLine {
                 names: text(),
-                trend: text(),
+                trend: [text(), text(), text()],
             }],
         }
     }
@@ -304,6 +307,7 @@ mod tests {
         assert!(page.contains("--paper"), "the stylesheet is within");
         assert!(!page.contains("href=\"assay.css"));
         assert_eq!(page.matches("class=\"chart bars\"").count(), 60);
+        assert_eq!(page.matches("shape 0.9, beside 0.98 and 0.97").count(), 60);
         assert!(page.contains("And 10 more."));
         assert!(page.contains("h-utility") && page.contains("h-constraints"));
         assert!(page.contains("And 7 others"));

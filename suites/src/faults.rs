@@ -92,6 +92,7 @@ impl Catalog for Fault {
                 minimum: None,
                 choices: MODES.iter().map(mode).collect(),
                 devices: vec![],
+                optional: false,
             }],
             timing: vec![TimingMode::Hot],
             devices: vec![DeviceKind::Cpu],

@@ -2,7 +2,7 @@
 
 use assay_protocol::{CaseSpec, Failure, ParamValue, ParameterInfo, ParameterKind, WorkloadInfo};
 
-/// Fails unless every parameter is known, present, of its type and one of its choices, and the workload
+/// Fails unless every parameter is known, present or optional, of its type and one of its choices, and the workload
 /// supports the case's timing mode and kind of device.
 pub fn check(case: &CaseSpec, info: &WorkloadInfo) -> Result<(), Failure> {
     if !info.devices.contains(&case.device.kind) {
@@ -24,7 +24,10 @@ pub fn check(case: &CaseSpec, info: &WorkloadInfo) -> Result<(), Failure> {
         return Err(failed(format!("`{}` has no parameter `{name}`", info.name)));
     }
     for parameter in info.parameters.iter().filter(applies) {
-        check_value(parameter, case.params.get(&parameter.name))?;
+        let value = case.params.get(&parameter.name);
+        if value.is_some() || !parameter.optional {
+            check_value(parameter, value)?;
+        }
     }
     if !info.timing.contains(&case.timing) {
         return Err(failed(format!(

@@ -41,6 +41,7 @@ impl Catalog for Spin {
                 minimum: Some(1),
                 choices: vec![],
                 devices: vec![],
+                optional: false,
             }],
             timing: vec![TimingMode::Hot],
             devices: vec![DeviceKind::Cpu],

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use assay_suites::synthetic::quality::report::scores;
+use assay_suites::synthetic::quality::scores::scores;
 use assay_suites::synthetic::quality::{closeness, columns, pairs};
 use assay_suites::synthetic::table::{Table, Values, file};
 use serde_json::Value;
@@ -137,47 +137,58 @@ fn scores_are_those_of_sdmetrics() {
     compare(&folder());
 }
 
-/// A Python that has `SDMetrics` 0.32: the one that is there, or one of a virtual environment made in a folder.
-fn python(folder: &Path) -> Result<PathBuf, String> {
+/// What runs Python with the packages of a folder, `SDMetrics` 0.32 among them: installed there if it is not yet.
+fn python(folder: &Path) -> Result<impl Fn() -> Command, String> {
+    const CHECK: &str = "import sdmetrics; assert sdmetrics.__version__.startswith('0.32.')";
+    let packages = folder.to_path_buf();
+    let python = move || {
+        let mut command = Command::new("python3");
+        command.env("PYTHONPATH", &packages);
+        command
+    };
     let run = |command: &mut Command| {
         let output = command
             .output()
             .map_err(|error| format!("{command:?}: {error}"))?;
-        if output.status.success() {
-            Ok(())
-        } else {
-            let words = String::from_utf8_lossy(&output.stderr).into_owned();
-            Err(format!("{command:?}: {words}"))
-        }
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        let is_done = output.status.success();
+        is_done.then_some(()).ok_or(format!("{command:?}: {words}"))
     };
-    let check = "import sdmetrics; assert sdmetrics.__version__.startswith('0.32.')";
-    if run(Command::new("python3").args(["-c", check])).is_ok() {
-        return Ok("python3".into());
+    if run(python().args(["-c", CHECK])).is_err() {
+        let install =
+            "-m pip install --quiet --no-input --disable-pip-version-check --upgrade --target";
+        // Not of the folder that it installs to: what is broken there would break it.
+        let mut pip = Command::new("python3");
+        run(pip
+            .args(install.split(' '))
+            .arg(folder)
+            .arg("sdmetrics==0.32.*"))?;
+        run(python().args(["-c", CHECK]))?;
     }
-    let environment = folder.join("environment");
-    run(Command::new("python3")
-        .args(["-m", "venv"])
-        .arg(&environment))?;
-    let python = environment.join("bin/python3");
-    run(Command::new(&python).args(["-m", "pip", "install", "-q", "sdmetrics==0.32.*"]))?;
     Ok(python)
 }
 
+/// In the folder that `ASSAY_SDMETRICS` names, which is kept, or else in one of its own.
 #[test]
-#[ignore = "installs SDMetrics, which takes minutes and needs python3, pip and a package index"]
+#[ignore = "installs SDMetrics, which takes a minute and needs python3, pip and a package index"]
 fn scores_are_those_that_sdmetrics_gives_now() {
     let place = tempfile::tempdir().unwrap();
-    let python = match python(place.path()) {
+    let kept = std::env::var_os("ASSAY_SDMETRICS").map(PathBuf::from);
+    let packages = kept.unwrap_or_else(|| place.path().join("packages"));
+    let python = match python(&packages) {
         Ok(python) => python,
         Err(reason) => {
-            eprintln!("skipped: SDMetrics 0.32 cannot be installed here: {reason}");
+            let required = std::env::var("ASSAY_REQUIRE").unwrap_or_default();
+            assert!(
+                !required.contains("sdmetrics"),
+                "SDMetrics 0.32 is required and not here: {reason}"
+            );
+            println!("skipped: SDMetrics 0.32 cannot be installed here: {reason}");
             return;
         }
     };
-    let status = Command::new(python)
-        .arg(folder().join("golden.py"))
-        .arg(place.path())
-        .status();
+    let script = folder().join("golden.py");
+    let status = python().arg(script).arg(place.path()).status();
     assert!(status.unwrap().success());
     compare(place.path());
 }

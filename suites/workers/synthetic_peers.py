@@ -27,7 +27,7 @@ import warnings
 from pathlib import Path
 
 PROTOCOL = 1
-# As `mst` has it where no suite says otherwise.
+# As `mst` has it where no suite says another.
 DELTA = 1e-9
 COLUMNS = 15
 
@@ -50,6 +50,7 @@ INFO = {
         parameter("generator", "text", default="copula", choices=["copula", "independent", "mst"]),
         parameter("mechanism", "text", default="none", choices=["none", "laplace", "gaussian", "analytic-gaussian", "discrete-gaussian"]),
         parameter("epsilon", "float", default=1.0),
+        parameter("delta", "float", optional=True),
         parameter("quality", "float", default=0.0),
         parameter("require", "text", default=""),
         parameter("threads", default=1),
@@ -105,11 +106,11 @@ class PrivatePgm:
         self.codes = pandas.DataFrame({name: table[name].map(places[name]) for name in table})
         self.dataset, self.learn, self.frame = Dataset, MST, pandas.DataFrame
         self.domain = Domain(list(self.labels), [len(all_) for all_ in self.labels.values()])
-        self.epsilon = parameters["epsilon"]
+        self.epsilon, self.delta = parameters["epsilon"], parameters.get("delta", DELTA)
 
     def made(self):
         data = self.dataset(self.codes, self.domain)
-        codes = self.learn(data, self.epsilon, DELTA).df
+        codes = self.learn(data, self.epsilon, self.delta).df
         return self.frame({name: [self.labels[name][code] for code in codes[name]] for name in self.labels})
 
 
@@ -133,8 +134,12 @@ ASSAY = shutil.which("assay")
 class Case:
     def __init__(self, spec):
         p = self.p = spec["params"]
-        if set(p) != {info["name"] for info in INFO["parameters"]}:
-            raise ValueError("`synth-table` takes the parameters that it declares, each once")
+        declared = {info["name"]: info.get("optional", False) for info in INFO["parameters"]}
+        needed = {name for name, optional in declared.items() if not optional}
+        if not needed <= set(p) <= set(declared):
+            raise ValueError("`synth-table` takes the parameters that it declares, each once, of which a case may lack those that are optional")
+        if "delta" in p and p["generator"] != "mst":
+            raise ValueError("parameter `delta`: it is of private fits: leave it out")
         if ASSAY is None:
             raise Skipped("`assay`, which makes the table and scores rows, is not on PATH")
         if p["generator"] not in PEERS:

@@ -73,6 +73,9 @@ pub fn run(summary: &RunSummary) {
         for line in others.into_iter().flatten() {
             crate::say!("{line}");
         }
+        for line in privacy(&case.case) {
+            crate::say!("{line}");
+        }
     }
     let count =
         |of: fn(&CaseState) -> bool| summary.cases.iter().filter(|case| of(&case.state)).count();
@@ -83,6 +86,16 @@ pub fn run(summary: &RunSummary) {
         count(|state| matches!(state, CaseState::Wrong(_) | CaseState::Impossible(_))),
         count(|state| matches!(state, CaseState::Skipped(_))),
     );
+}
+
+/// What a case spent of privacy, and why that may protect less than one may think. The ledger is in the record.
+fn privacy(case: &CaseRow) -> impl Iterator<Item = String> {
+    let words = [("privacy", "privacy"), ("privacy.warning", "warning")];
+    let line = |(fact, name): (&str, &str)| {
+        let value = case.facts.get(fact)?;
+        Some(format!("    {name}: {}", plain(value)))
+    };
+    words.map(line).into_iter().flatten()
 }
 
 fn case_line(case: &CaseSummary) -> String {

@@ -210,6 +210,10 @@ pub struct ParameterInfo {
     /// Kinds of device whose cases have it; empty where all have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<DeviceKind>,
+    /// Whether a suite may leave it out though it has no default: then the case has none either. So come parameters to workloads whose
+    /// cases have a history: cases that do not ask for one stay what they were.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
 }
 
 /// Type of a parameter.

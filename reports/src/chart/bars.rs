@@ -8,6 +8,10 @@ use crate::text::clip;
 
 /// Characters of a label below its bar.
 const LABEL: usize = 9;
+/// The room of the bars, what a character takes of it in the largest type that the page has, and what is left free between labels.
+const WIDTH: f64 = 316.0;
+const CHARACTER: f64 = 6.5;
+const GAP: f64 = 8.0;
 
 /// Bins with what falls into each.
 pub struct Bars<'a> {
@@ -62,8 +66,11 @@ fn labels(bars: &Bars<'_>) -> Vec<(f64, String)> {
             .map(|at| label(at, at as f64 + 0.5))
             .collect();
     }
-    // Every second of many, so that they do not touch.
-    let step = count.div_ceil(6);
+    // Not every one of many or long ones, so that they do not touch.
+    let shown = |bin: &String| clip(bin, LABEL).chars().count();
+    let longest = bars.bins.iter().map(shown).max().unwrap_or(0);
+    let room = longest as f64 * CHARACTER + GAP;
+    let step = (room * count as f64 / WIDTH).ceil().max(1.0) as usize;
     (0..count)
         .step_by(step)
         .map(|at| label(at, at as f64 + 0.5))
@@ -72,8 +79,36 @@ fn labels(bars: &Bars<'_>) -> Vec<(f64, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bars, bars, labels};
+    use super::{Bars, CHARACTER, GAP, WIDTH, bars, labels};
     use crate::chart::Words;
+
+    #[test]
+    fn labels_are_left_out_where_they_would_touch() {
+        for (of, length) in [(3, 2), (3, 9), (6, 9), (13, 4), (13, 30)] {
+            let bins: Vec<String> = (0..of).map(|_| "m".repeat(length)).collect();
+            let shares = [vec![0.1; of], vec![0.1; of]];
+            let drawn = labels(&Bars {
+                bins: &bins,
+                is_number: false,
+                shares: &shares,
+            });
+            let apart = WIDTH / of as f64;
+            for pair in drawn.windows(2) {
+                let [(from, words), (to, _)] = [&pair[0], &pair[1]];
+                let wide = words.chars().count() as f64 * CHARACTER;
+                assert!(
+                    (to - from) * apart >= wide + GAP,
+                    "{of} of {length}: {drawn:?}"
+                );
+            }
+            // As many as there is room for.
+            let most = (WIDTH / (length.min(9) as f64 * CHARACTER + GAP)) as usize;
+            assert!(
+                drawn.len() >= of.min(most.div_ceil(2)),
+                "{of} of {length}: {drawn:?}"
+            );
+        }
+    }
 
     #[test]
     fn bars_and_lines_are_as_many_as_bins_and_words_are_escaped() {

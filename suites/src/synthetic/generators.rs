@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::privacy::PrivacyError;
+use super::privacy::mechanism::Mechanism;
 use super::progress::Progress;
 use super::table::{Column, Table, TableError};
 use marginal::Marginal;
@@ -80,7 +81,8 @@ impl Model {
         };
         let mut parameters = json!({"epsilon": private.epsilon, "delta": private.delta});
         if let (Self::PrivateIndependent(_), Some(paid)) = (self, private.ledger.first()) {
-            parameters["mechanism"] = json!(paid.mechanism);
+            let mechanism = Mechanism::of_words(&paid.mechanism);
+            parameters["mechanism"] = json!(mechanism.map(Mechanism::name));
         }
         parameters
     }

@@ -40,7 +40,7 @@ mod tests {
     use super::Progress;
     use crate::synthetic::privacy::Budget;
     use crate::synthetic::privacy::mechanism::Mechanism;
-    use crate::synthetic::table::census;
+    use crate::synthetic::table::{Column, Table, Values, census};
     use crate::synthetic::workload::{GENERATORS, Noise, Privacy, fit_declared};
 
     #[test]
@@ -51,6 +51,34 @@ mod tests {
         progress.begin("pairs", 3);
         progress.step();
         assert_eq!(progress.words(), "pairs, 1 of 3");
+    }
+
+    #[test]
+    fn pairs_that_memory_does_not_hold_are_refused_before_anything_is_learned() {
+        const COLUMNS: usize = 1_000_000;
+        let column = |number: usize| Column {
+            name: number.to_string(),
+            values: Values::Number {
+                values: vec![1.0, 2.0],
+                decimals: Some(0),
+            },
+        };
+        let table = Table::new((0..COLUMNS).map(column).collect()).unwrap();
+        let privacy = Privacy {
+            budget: Budget::usual(1.0).unwrap(),
+            mechanism: None,
+            noise: Noise::Seeded(1),
+        };
+        for (generator, bytes) in [("copula", "32000000000000"), ("mst", "15999984000000")] {
+            let progress = Progress::default();
+            let error = fit_declared(generator, &table, &[], &privacy, &progress).unwrap_err();
+            let words = error.to_string();
+            assert!(
+                words.contains(bytes) && words.contains("1000000 columns"),
+                "{words}"
+            );
+            assert_eq!(progress.words(), "", "{generator}");
+        }
     }
 
     #[test]

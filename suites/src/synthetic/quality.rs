@@ -16,6 +16,7 @@ pub mod pairs;
 pub mod profile;
 pub mod report;
 pub mod requirement;
+pub mod scores;
 pub mod utility;
 
 use super::random::permutation::Permutation;

@@ -19,12 +19,14 @@ use assay_protocol::{
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::generators::Model;
+use super::privacy::Budget;
 use super::progress::Progress;
 use super::quality::constraints::Declared;
 use super::quality::copies;
 use super::quality::marginals;
-use super::quality::report::{Report, SETS, Scores, report_on, scores};
+use super::quality::report::{Report, report_on};
 use super::quality::requirement::Requirement;
+use super::quality::scores::{SETS, Scores, scores};
 use super::table::{Table, TableError, census, file};
 use crate::memory;
 
@@ -217,6 +219,14 @@ impl Case {
                 private.epsilon, private.delta
             );
             facts.insert("privacy".into(), spent);
+            let budget = Budget {
+                delta: private.delta,
+                ..self.privacy.budget
+            };
+            let warnings = budget.warnings(rows);
+            if !warnings.is_empty() {
+                facts.insert("privacy.warning".into(), warnings.join("; "));
+            }
             let ledger = private
                 .ledger
                 .iter()

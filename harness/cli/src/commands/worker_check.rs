@@ -192,9 +192,11 @@ fn case_of(args: &Args, info: &WorkloadInfo) -> Result<CaseSpec, String> {
         };
         Ok((parameter.name.clone(), value))
     };
+    let is_asked = |of: &&ParameterInfo| !of.optional || given.contains_key(of.name.as_str());
     let params: Params = info
         .parameters
         .iter()
+        .filter(is_asked)
         .map(value)
         .collect::<Result<_, String>>()?;
     let timing = info.timing.first().ok_or("it names no timing mode")?;

@@ -41,6 +41,9 @@ impl Parameters<'_> {
             let value = given
                 .remove(&parameter.name)
                 .or_else(|| parameter.default.clone());
+            if value.is_none() && parameter.optional {
+                continue;
+            }
             let value = value.with_context(|| {
                 format!(
                     "parameter `{}` of workload `{}` has no value; add it to `axes` or `params`",

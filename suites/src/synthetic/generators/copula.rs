@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{Cell, Named, assemble, marginals, places};
 use crate::synthetic::progress::Progress;
 use crate::synthetic::random::{Bits as _, Draws};
-use crate::synthetic::table::{Table, TableError};
+use crate::synthetic::table::{Column, Table, TableError};
 use score::Latent;
 
 /// Random stream of its rows.
@@ -45,8 +45,12 @@ impl Copula {
         Self::fit_telling(table, &Progress::default())
     }
 
-    /// As [`Copula::fit`], and says how far it is.
+    /// As [`Copula::fit`], and says how far it is. Whether memory holds its pairs is asked before anything is learned.
     pub fn fit_telling(table: &Table, progress: &Progress) -> Result<Self, TableError> {
+        let has_indicator =
+            |column: &&Column| (1..column.values.len()).contains(&column.values.missing());
+        let indicators = table.columns.iter().filter(has_indicator);
+        correlation::ensure_fits(table.columns.len() + indicators.count())?;
         let mut columns = marginals(table, progress)?;
         progress.begin("order of labels", 0);
         let orders = score::orders(table);
@@ -74,7 +78,7 @@ impl Copula {
             columns,
             indicators,
             orders,
-            factor: correlation::factor(&latents, progress)?,
+            factor: correlation::factor(&latents, progress),
         })
     }
 

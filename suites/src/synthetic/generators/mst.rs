@@ -31,6 +31,7 @@ pub fn fit(
     sampler: &mut impl Sampler,
     progress: &Progress,
 ) -> Result<Private, FitError> {
+    select::ensure_fits(table.columns.len())?;
     let mut coarse = Coarse::of(table, declared)?;
     let columns = &table.columns;
     let mut accountant = Accountant::new(budget);

@@ -31,6 +31,7 @@ impl Catalog for MakeItems {
             minimum: Some(1),
             choices: vec![],
             devices: vec![],
+            optional: false,
         };
         let choices = NAMES.map(|name| ParamValue::Text(name.into())).to_vec();
         let generator = ParameterInfo {
@@ -40,6 +41,7 @@ impl Catalog for MakeItems {
             minimum: None,
             choices,
             devices: vec![],
+            optional: false,
         };
         WorkloadInfo {
             name: "synth-items".into(),

@@ -52,6 +52,19 @@ impl Mechanism {
         all.into_iter().find(|mechanism| mechanism.name() == name)
     }
 
+    /// Its name, as a ledger has it.
+    pub fn words(self) -> String {
+        format!("mechanism `{}`", self.name())
+    }
+
+    /// That of an entry of a ledger, which has its name among other words; `None` of one that names none.
+    pub fn of_words(words: &str) -> Option<Self> {
+        let names = MECHANISMS.into_iter().filter_map(Self::of_name);
+        names
+            .into_iter()
+            .find(|mechanism| words.contains(&mechanism.words()))
+    }
+
     /// The noise on counts of which a row changes `changed` by one each, for all of an accountant's budget.
     ///
     /// # Errors

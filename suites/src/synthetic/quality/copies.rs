@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use assay_protocol::Digest;
 use rayon::prelude::*;
 
-use crate::synthetic::table::{Table, Values};
+use crate::synthetic::table::{Column, Table, Values};
 
 /// Synthetic rows that are no new ones, among all of a table, keys aside.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
@@ -31,6 +31,34 @@ pub fn copies(real: &Table, synthetic: &Table) -> Copies {
         exact_copies: share(copied_rows, synthetic.len()),
         duplicates: share(repeated_rows, synthetic.len()),
     }
+}
+
+/// How many keys of a column are keys of the real one.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct CopiedKeys {
+    /// The column.
+    pub column: String,
+    /// Synthetic rows whose key is one of the real table's.
+    pub copied: usize,
+}
+
+/// The same of each column of keys of a synthetic table, aligned with the real one.
+pub fn copied_keys(real: &Table, synthetic: &Table) -> Vec<CopiedKeys> {
+    let columns = real.columns.iter().zip(&synthetic.columns);
+    let of = |(real, synthetic): (&Column, &Column)| {
+        let (Values::Key { values: known }, Values::Key { values: made }) =
+            (&real.values, &synthetic.values)
+        else {
+            return None;
+        };
+        let known: HashSet<&String> = known.iter().flatten().collect();
+        let is_copied = |key: &&String| known.contains(*key);
+        Some(CopiedKeys {
+            column: real.name.clone(),
+            copied: made.iter().flatten().filter(is_copied).count(),
+        })
+    };
+    columns.filter_map(of).collect()
 }
 
 /// Share of synthetic rows that are a real row, keys aside, from 0 to 1; the tables are aligned.
@@ -69,8 +97,22 @@ fn share(count: usize, rows: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{copies, duplicates, exact_copies};
-    use crate::synthetic::table::census;
+    use super::{copied_keys, copies, duplicates, exact_copies};
+    use crate::synthetic::table::{Values, census, table_of};
+
+    #[test]
+    fn keys_that_are_real_ones_are_counted() {
+        let keys = |names: &[&str]| Values::Key {
+            values: names
+                .iter()
+                .map(|name| Some((*name).to_owned()).filter(|name| !name.is_empty()))
+                .collect(),
+        };
+        let real = table_of([("id", keys(&["a", "b", ""]))]);
+        let made = table_of([("id", keys(&["b", "b", "", "x"]))]);
+        let found = copied_keys(&real, &made);
+        assert_eq!((found.len(), found[0].copied), (1, 2));
+    }
 
     #[test]
     fn copies_and_repeated_rows_are_counted() {

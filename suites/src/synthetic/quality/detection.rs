@@ -5,6 +5,8 @@ use crate::synthetic::table::Table;
 
 /// Parts of cross-validation.
 const FOLDS: usize = 3;
+/// Rows of either table that it takes.
+pub const LEAST_ROWS: usize = 10 * FOLDS;
 
 /// What was detected.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
@@ -46,7 +48,7 @@ impl Detection {
 /// the real rows' own chance is added.
 pub fn detect(real: &Table, synthetic: &Table) -> Option<Detection> {
     let rows = real.rows().min(synthetic.rows());
-    if rows < 10 * FOLDS {
+    if rows < LEAST_ROWS {
         return None;
     }
     let encoder = Encoder::of(real, &[]);

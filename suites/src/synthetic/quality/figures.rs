@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::closeness::Closeness;
 use super::copies::Copies;
 use super::detection::Detection;
-use super::report::{Report, Scores};
+use super::report::Report;
+use super::scores::Scores;
 
 /// A figure of a report.
 pub struct Figure {

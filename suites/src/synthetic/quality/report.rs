@@ -5,16 +5,15 @@ use serde::Serialize;
 
 use super::closeness::{Closeness, Yardstick};
 use super::constraints::{Constraints, Declared, constraints};
-use super::copies::{Copies, copies};
+use super::copies::{CopiedKeys, Copies, copied_keys, copies};
 use super::detection::{Detection, detect};
+use super::scores::{ColumnScore, PairScore, Parts, Scores, column_scores, mean, pair_scores};
 use super::utility::{Utility, utility};
-use super::{columns, marginals, pairs, some_places, some_rows};
+use super::{some_places, some_rows};
 use crate::synthetic::generators::independent::Independent;
 use crate::synthetic::random::{Bits as _, Draws};
 use crate::synthetic::table::{Table, TableError};
 
-/// Sets of columns whose marginals are compared, at most.
-pub(in crate::synthetic) const SETS: usize = 455;
 /// Rows of which detection and utility learn, at most.
 const LEARNED_ROWS: usize = 20_000;
 /// Columns that detection and utility see, at most, and of which utility is taken: their work goes with the square of the first (with
@@ -24,6 +23,8 @@ const TARGETS: usize = 25;
 /// Random streams of those columns.
 const COLUMNS_STREAM: u64 = 20;
 const TARGETS_STREAM: u64 = 21;
+/// What makes independent columns others than those that the generator of that name makes of a usual seed, which may be what is scored.
+const FLOOR_SEED: u64 = 0x666c_6f6f_7273;
 /// Random stream of a bootstrap, and the first of those of the rows that are learned of.
 const BOOTSTRAP_STREAM: u64 = 4;
 const LEARNED_STREAM: u64 = 10;
@@ -31,12 +32,14 @@ const LEARNED_STREAM: u64 = 10;
 /// What a table scores.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// Each column.
+    /// Each column, beside both floors.
     pub columns: Vec<ColumnScore>,
-    /// Each pair of columns that has a score.
+    /// Each pair of columns that has a score, beside both floors.
     pub pairs: Vec<PairScore>,
     /// Columns of the synthetic table that the real one has not: nothing is said of them.
     pub extra_columns: Vec<String>,
+    /// Columns of keys: no score is taken of them, and rows that differ by nothing else are the same.
+    pub key_columns: Vec<CopiedKeys>,
     /// Columns of numbers in one table and of texts in the other, taken as what the real one holds.
     pub recast_columns: Vec<String>,
     /// How many columns detection and utility see, and of how many; absent where they see all.
@@ -69,47 +72,6 @@ pub struct Report {
     pub closeness_floors: [Option<Closeness>; 2],
     /// What rows break of what is declared; absent where nothing is.
     pub constraints: Option<Constraints>,
-}
-
-/// Means over columns and pairs, and errors of marginals.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Scores {
-    /// Mean of the columns' distributions.
-    pub shapes: f64,
-    /// Mean of the pairs' trends.
-    pub trends: f64,
-    /// Mean of both. The quality report of `SDMetrics` takes it over the same scores, but for two things: by default it leaves out pairs
-    /// that hang together weakly in the real table (its thresholds), and where one column of a pair has numbers and the other categories, it
-    /// puts the numbers of either table in bins of its own range, not, as here and in its `ContingencySimilarity`, of the real one's.
-    pub quality: f64,
-    /// Mean coverage of ranges and categories.
-    pub coverage: f64,
-    /// Error of marginals of two columns; 0 is best.
-    pub two_way: f64,
-    /// Error of marginals of three columns; 0 is best.
-    pub three_way: f64,
-}
-
-/// What a column scores.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ColumnScore {
-    /// The column.
-    pub name: String,
-    /// Its distribution; absent for keys, and where nothing is there.
-    pub shape: Option<f64>,
-    /// Coverage of its range, or its categories.
-    pub coverage: Option<f64>,
-    /// Share of missing values, in the real and in the synthetic table.
-    pub missing: [f64; 2],
-}
-
-/// What a pair of columns scores.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct PairScore {
-    /// The columns.
-    pub columns: [String; 2],
-    /// Whether they hang together as they did.
-    pub trend: f64,
 }
 
 /// Scores a synthetic table against the real one it was learned from. `held_out` are real rows that it was not learned from,
@@ -150,12 +112,20 @@ pub fn report_on(
     let real = real.with_keys_of(synthetic);
     let real = real.as_ref();
     let synthetic = &real.align(synthetic)?;
-    let held_out = held_out.map(|table| real.align(table)).transpose()?;
+    let held_out = held_out.map(|table| {
+        let aligned = real.align(table);
+        aligned.map_err(|error| TableError::Table(format!("the held-out table: {error}")))
+    });
+    let held_out = held_out.transpose()?;
     let rows = synthetic.rows();
-    let independent = Independent::fit(real)?.rows(seed, 0, rows);
+    let independent = Independent::fit(real)?.rows(seed ^ FLOOR_SEED, 0, rows);
     let independent = real.align(&independent)?;
     let drawn = drawn(real.rows(), rows, seed);
     let bootstrap = real.select(&drawn);
+    let tables = [synthetic, &bootstrap, &independent];
+    let parts = tables.map(|table| Parts::of(real, table));
+    let [scores, of_again, of_apart] =
+        [0, 1, 2].map(|which| parts[which].scores(real, tables[which], seed));
     let constraints = declared
         .map(|declared| constraints(declared, [real, synthetic, &independent], &drawn))
         .transpose()?;
@@ -172,14 +142,15 @@ pub fn report_on(
     })?;
     Ok(Report {
         extra_columns,
+        key_columns: copied_keys(real, synthetic),
         recast_columns,
         learned_columns: learned.columns,
         utility_targets: learned.targets,
-        columns: column_scores(real, synthetic),
-        pairs: pair_scores(real, synthetic),
-        scores: scores(real, synthetic, seed),
-        bootstrap: scores(real, &bootstrap, seed),
-        independent: scores(real, &independent, seed),
+        columns: column_scores(real, &parts),
+        pairs: pair_scores(real, &parts),
+        scores,
+        bootstrap: of_again,
+        independent: of_apart,
         utility_kept: learned.kept(0),
         utility_floors: [learned.kept(1), learned.kept(2)],
         utility: learned.utility,
@@ -266,54 +237,6 @@ fn closeness(
 fn drawn(of: usize, rows: usize, seed: u64) -> Vec<usize> {
     let row = |row| Draws::of_row(seed, BOOTSTRAP_STREAM, row).below(of as u64) as usize;
     (0..rows as u64).map(row).collect()
-}
-
-fn column_scores(real: &Table, synthetic: &Table) -> Vec<ColumnScore> {
-    let columns = real.columns.iter().zip(&synthetic.columns);
-    let score = |(a, b): (
-        &crate::synthetic::table::Column,
-        &crate::synthetic::table::Column,
-    )| ColumnScore {
-        name: a.name.clone(),
-        shape: columns::shape(&a.values, &b.values),
-        coverage: columns::coverage(&a.values, &b.values),
-        missing: [&a.values, &b.values].map(|values| values.missing() as f64 / values.len() as f64),
-    };
-    columns.map(score).collect()
-}
-
-fn pair_scores(real: &Table, synthetic: &Table) -> Vec<PairScore> {
-    let (a, b) = (&real.columns, &synthetic.columns);
-    let pairs = (0..a.len()).flat_map(|j| (0..j).map(move |i| (i, j)));
-    let score = |(i, j): (usize, usize)| {
-        let trend = pairs::trend([&a[i].values, &a[j].values], [&b[i].values, &b[j].values])?;
-        Some(PairScore {
-            columns: [a[i].name.clone(), a[j].name.clone()],
-            trend,
-        })
-    };
-    pairs.filter_map(score).collect()
-}
-
-/// The scores in short.
-pub fn scores(real: &Table, synthetic: &Table, seed: u64) -> Scores {
-    let columns = column_scores(real, synthetic);
-    let shapes = mean(columns.iter().filter_map(|column| column.shape));
-    let trends = mean(pair_scores(real, synthetic).iter().map(|pair| pair.trend));
-    Scores {
-        shapes,
-        trends,
-        quality: mean([shapes, trends].into_iter().filter(|score| !score.is_nan())),
-        coverage: mean(columns.iter().filter_map(|column| column.coverage)),
-        two_way: marginals::error::<2>(real, synthetic, SETS, seed).unwrap_or(f64::NAN),
-        three_way: marginals::error::<3>(real, synthetic, SETS, seed).unwrap_or(f64::NAN),
-    }
-}
-
-/// Not a number where there is nothing.
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
-    sum / count
 }
 
 #[cfg(test)]

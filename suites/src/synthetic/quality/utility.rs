@@ -3,6 +3,9 @@
 use super::features::{Encoder, auc, logistic, probabilities};
 use crate::synthetic::table::{MISSING, Table, Values};
 
+/// Rows of every table that it takes.
+pub const LEAST_ROWS: usize = 30;
+
 /// How well one column can be foretold from the others.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Utility {
@@ -35,11 +38,10 @@ impl Utility {
 /// synthetic, test on real). `of` are the synthetic rows, a bootstrap and independent columns. `None` where the column does not vary, or
 /// tables are too small.
 pub fn utility(train: &Table, of: [&Table; 3], test: &Table, column: usize) -> Option<Utility> {
-    const LEAST: usize = 30;
     let [synthetic, bootstrap, independent] = of;
     if [train, synthetic, test]
         .iter()
-        .any(|table| table.rows() < LEAST)
+        .any(|table| table.rows() < LEAST_ROWS)
     {
         return None;
     }

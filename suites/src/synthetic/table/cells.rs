@@ -38,6 +38,10 @@ pub struct Seen {
     pub empty_texts: usize,
     /// The first of them, from 0 on.
     pub first_empty: Option<usize>,
+    /// How many rows of the file say nothing of it at all, as objects of JSON lines may.
+    pub absent: usize,
+    /// The first of them, from 0 on.
+    pub first_absent: Option<usize>,
     /// The first row that has a number, text or truth value where those before it have others.
     pub first_other: Option<usize>,
 }
@@ -61,6 +65,14 @@ impl Seen {
         }
         if before == 1 && self.kinds() == 2 {
             self.first_other = Some(row);
+        }
+    }
+
+    /// Takes in that some rows say nothing of it.
+    pub fn skip(&mut self, rows: std::ops::Range<usize>) {
+        self.absent += rows.len();
+        if !rows.is_empty() {
+            self.first_absent.get_or_insert(rows.start);
         }
     }
 

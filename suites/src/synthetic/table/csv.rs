@@ -67,33 +67,25 @@ pub fn read_from(
         ));
     };
     let mut texts: Vec<Vec<String>> = vec![Vec::new(); header.fields.len()];
+    let odd = Odd::of(text, delimiter);
+    // First, for a field without an end makes other lines look wrong.
+    if let Some(line) = odd.unclosed {
+        return Err(wrong(format!(
+            "line {line} opens a quote that is never closed, so that all behind it is one field: close it, or double a quote that is text"
+        )));
+    }
     for record in records {
         let Record { line, fields } = record.map_err(wrong)?;
         if fields.len() != texts.len() {
-            return Err(wrong(format!(
-                "line {line} has {} fields, the first line {}: mend it, or quote what contains {}",
-                fields.len(),
-                texts.len(),
-                if delimiter == COMMA {
-                    "commas"
-                } else {
-                    "what separates fields"
-                }
-            )));
+            return Err(wrong(ragged(line, &fields, texts.len(), delimiter)));
         }
         for (column, field) in texts.iter_mut().zip(fields) {
             column.push(field);
         }
     }
-    let odd = Odd::of(text, delimiter);
     if let (1, Some(line)) = (texts.len(), odd.blank.first) {
         return Err(wrong(format!(
             "line {line} is empty, which may be a missing value or nothing at all where there is one column: write NA, or take the line out"
-        )));
-    }
-    if let Some(line) = odd.unclosed {
-        return Err(wrong(format!(
-            "line {line} opens a quote that is never closed, so that all behind it is one field: close it, or double a quote that is text"
         )));
     }
     let columns = header.fields.iter().zip(texts).map(|(name, texts)| Cells {
@@ -104,6 +96,26 @@ pub fn read_from(
     Source::of(columns.collect(), &reading.types)
         .map(|source| source.with_blank_lines(odd.blank))
         .map_err(|error| TableError::format(path, error.to_string()))
+}
+
+/// What to say of a line that has another number of fields than the first.
+fn ragged(line: u64, fields: &[String], wanted: usize, delimiter: u8) -> String {
+    // A quote that was taken for text.
+    let has_quote = fields.iter().any(|field| field.contains('"'));
+    format!(
+        "line {line} has {} fields, the first line {wanted}: mend it, or quote what contains {}{}",
+        fields.len(),
+        if delimiter == COMMA {
+            "commas"
+        } else {
+            "what separates fields"
+        },
+        if has_quote {
+            "; a quote in the middle of a field, be it behind a blank alone, is text and quotes nothing: let it be the field's first sign"
+        } else {
+            ""
+        }
+    )
 }
 
 /// What separates the fields of a text.
@@ -349,12 +361,24 @@ mod tests {
             ragged.contains("line 3 has 1 fields, the first line 2"),
             "{ragged}"
         );
+        assert!(!ragged.contains("a quote"), "{ragged}");
+        let in_mid_line = error(b"a,b\n1, \"x, y\"\n");
+        assert!(
+            in_mid_line.contains("line 2 has 3 fields")
+                && in_mid_line.contains("behind a blank alone, is text"),
+            "{in_mid_line}"
+        );
         let broken = error(b"a,b\n1,2\n3,\xff\n");
         assert!(
             broken.contains("line 3, field 2: bytes that are no UTF-8; convert the file"),
             "{broken}"
         );
         let open = error(b"a,b\n1,\"x\n2,y\n3,z\n");
+        assert!(
+            open.contains("line 2 opens a quote that is never closed"),
+            "{open}"
+        );
+        let open = error(b"a,b\n\"x\n2,y\n3,z\n");
         assert!(
             open.contains("line 2 opens a quote that is never closed"),
             "{open}"

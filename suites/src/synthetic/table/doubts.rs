@@ -13,6 +13,9 @@ const LEAST_NUMBERS: usize = 10;
 const NUMBER_PERCENT: usize = 50;
 /// How many of a hundred texts differ where they may well name someone.
 const NAME_PERCENT: usize = 80;
+/// The same where so many differ that they are hardly kinds of something.
+const MANY_TEXTS: usize = 50;
+const MANY_PERCENT: usize = 25;
 /// Characters of a text that are shown.
 const SHOWN: usize = 40;
 
@@ -38,16 +41,48 @@ pub fn doubts(source: &Source, declared: &Types) -> Vec<String> {
         .collect()
 }
 
-/// What a file has and its table has not: lines that are no rows, and texts that stand for missing values. A sentence for each.
+/// What a file has and its table has not: lines that are no rows, texts that stand for missing values, rows that say nothing of a
+/// column, and blanks around texts. A sentence for each.
 pub fn left_out(source: &Source) -> Vec<String> {
     let columns = source.table.columns.iter().zip(&source.words);
     let of_columns = columns
         .zip(&source.seen)
-        .filter_map(|((column, words), seen)| taken_for_missing(&column.name, words, seen));
+        .flat_map(|((column, words), seen)| {
+            let name = &column.name;
+            [
+                taken_for_missing(name, words, seen),
+                absent(name, seen),
+                trimmed(column, words),
+            ]
+        });
     blank(source.blank_lines)
         .into_iter()
-        .chain(of_columns)
+        .chain(of_columns.flatten())
         .collect()
+}
+
+/// That texts lost the blanks around them; numbers lose nothing by that.
+fn trimmed(column: &Column, words: &Words) -> Option<String> {
+    let first = words.first_blank?;
+    let is_text = !matches!(column.values, Values::Number { .. });
+    is_text.then(|| {
+        format!(
+            "column `{}` has {} cells with blanks around their text, the first in row {}: the blanks are left out, and texts that differ by nothing else are one",
+            column.name,
+            words.blank,
+            first + 1
+        )
+    })
+}
+
+/// That rows of a file say nothing of a column.
+fn absent(name: &str, seen: &Seen) -> Option<String> {
+    let first = seen.first_absent?;
+    Some(format!(
+        "column `{name}` is left out of {} rows of the file, row {} being the first: it is missing there",
+        seen.absent,
+        first + 1
+    ))
 }
 
 /// That a file has lines without anything.
@@ -190,8 +225,8 @@ fn unfit(column: &Column, seen: &Seen) -> Option<String> {
     ))
 }
 
-/// That most values of a column of text are numbers, and where the first is that is none; or that its digits would lose something as
-/// numbers.
+/// That values of a column of text are numbers: where most are, which is the first that is none; or that its digits would lose something
+/// as numbers.
 fn bad_cells(column: &Column) -> Option<String> {
     let Column { name, values } = column;
     let of = present(values).count();
@@ -221,13 +256,21 @@ fn bad_cells(column: &Column) -> Option<String> {
     let decorated = present(values)
         .filter(|(_, text)| is_decorated(text))
         .count();
-    are_most(decorated, of).then(|| {
-        format!(
+    if are_most(decorated, of) {
+        return Some(format!(
             "column `{name}` is taken for {}, though {decorated} of its {of} values would be numbers without the signs around or between their digits, as row {} with {text}: write them with a decimal point, and without other signs, if the column is one of numbers",
             values.kind(),
             row + 1
-        )
-    })
+        ));
+    }
+    let (row, first) = present(values).find(|(_, text)| schema::is_number(text))?;
+    Some(format!(
+        "column `{name}` is taken for {}: {} of its {of} values are numbers, row {} with {} being the first, and the others are texts; if the column is one of numbers, leave empty what is none",
+        values.kind(),
+        of - count,
+        row + 1,
+        shown(&first)
+    ))
 }
 
 /// Whether a text is a number but for a currency, a percent sign, or marks between thousands.
@@ -238,12 +281,17 @@ fn is_decorated(text: &str) -> bool {
     schema::is_number(&plain)
 }
 
-/// That the texts of a column of categories mostly differ, as keys do, and are learned all the same.
+/// That many texts of a column of categories differ, as those of keys do, and are learned all the same.
 fn given_out(column: &Column) -> Option<String> {
     let Column { name, values } = column;
     let different = values.different_categories()?;
     let present = values.len() - values.missing();
-    (present > 0 && different * 100 >= present * NAME_PERCENT).then(|| {
+    let least = if different >= MANY_TEXTS {
+        MANY_PERCENT
+    } else {
+        NAME_PERCENT
+    };
+    (present > 0 && different * 100 >= present * least).then(|| {
         format!(
             "column `{name}` has {different} different texts in {present} values, but is not taken for keys: its texts are learned and given out as they are; leave the column out if they name anyone"
         )
@@ -298,7 +346,11 @@ mod tests {
         }
         let large = words(&["9007199254740993", "1", "1", "1", "1"]);
         assert!(large.contains("2^53"), "{large}");
-        assert_eq!(words(&["12", "7", "x", "12", "x", "12"]), "");
+        let few = words(&["x", "12", "7", "x", "12", "y"]);
+        for part in ["categories: 3 of its 6", "row 2 with \"12\"", "leave empty"] {
+            assert!(few.contains(part), "{few}");
+        }
+        assert_eq!(words(&["x", "y", "x", "x", "y"]), "");
         let unnamed = Cells {
             texts: ["1", "1"].map(str::to_owned).to_vec(),
             ..Cells::default()
@@ -330,6 +382,15 @@ mod tests {
         let words =
             "column `c` has 1 empty texts, the first in row 2, which are taken for missing values";
         assert_eq!(empty, [words]);
+        let mut seen = Seen::default();
+        seen.skip(2..5);
+        let cells = ["1", "2", "", "", ""].map(str::to_owned);
+        assert_eq!(
+            doubts(&source(cells, seen, &Types::new()), &Types::new()),
+            [
+                "column `c` is left out of 3 rows of the file, row 3 being the first: it is missing there"
+            ]
+        );
         let labels = ["NA", "?", "x"].map(str::to_owned).to_vec();
         let declared: Types = [("c".to_owned(), Type::Category { labels })].into();
         let kept = of_typed([(Text, "NA"), (Text, "?"), (Text, "NA")], &declared);
@@ -348,6 +409,18 @@ mod tests {
             let source = source(cells, Seen::default(), &Types::new()).with_blank_lines(lines);
             assert_eq!(doubts(&source, &Types::new()).join("\n"), words);
         }
+    }
+
+    #[test]
+    fn blanks_that_are_left_out_of_texts_are_told_and_those_of_numbers_are_not() {
+        let words = of(["x", " x", "x ", "y", " ", " NA"].map(str::to_owned)).join("\n");
+        assert!(
+            words.contains(
+                "column `c` has 3 cells with blanks around their text, the first in row 2"
+            ),
+            "{words}"
+        );
+        assert!(of(["1", " 2", "3 "].map(str::to_owned)).is_empty());
     }
 
     #[test]
@@ -470,11 +543,17 @@ mod tests {
             }
         }
         assert_eq!(with_words(10, 4, &[3]).len(), 1);
-        assert!(with_words(9, 4, &[3]).is_empty(), "too few");
+        let is_of_few =
+            |found: &[String]| matches!(found, [one] if one.contains("values are numbers, row"));
+        assert!(is_of_few(&with_words(9, 4, &[3])), "too few to say most");
         let half: Vec<usize> = (0..30).collect();
         assert_eq!(with_words(60, 4, &half).len(), 1);
         let most: Vec<usize> = (0..31).collect();
-        assert!(with_words(60, 4, &most).is_empty(), "too many");
+        let found = with_words(60, 4, &most);
+        assert!(
+            is_of_few(&found) && found[0].contains("29 of its 60"),
+            "{found:?}"
+        );
         assert!(with_words(60, 4, &[]).is_empty(), "numbers");
     }
 
@@ -487,7 +566,14 @@ mod tests {
             one.len() == 2 && one[0].contains("one row alone"),
             "{one:?}"
         );
-        for (rows, of_names) in [(2, 2), (9, 9), (40, 39), (1000, 900)] {
+        for (rows, of_names) in [
+            (2, 2),
+            (9, 9),
+            (40, 39),
+            (1000, 900),
+            (1000, 600),
+            (200, 50),
+        ] {
             let found = names(rows, of_names);
             assert!(
                 found.len() == 1 && found[0].contains("`c`") && found[0].contains("given out"),
@@ -495,7 +581,7 @@ mod tests {
             );
         }
         // Keys are made anew; few kinds are no names.
-        for (rows, of_names) in [(10, 10), (60, 60), (40, 8)] {
+        for (rows, of_names) in [(10, 10), (60, 60), (40, 8), (60, 45), (1000, 200)] {
             assert!(names(rows, of_names).is_empty(), "{rows}");
         }
     }

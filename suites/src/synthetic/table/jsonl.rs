@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::cells::{BlankLines, CellType, CellTypes, Cells, Source, written};
+use super::cells::{BlankLines, CellType, CellTypes, Cells, Seen, Source, written};
 use super::csv::{BYTE_ORDER_MARK, UTF_16, no_utf_8};
 use super::schema::Types;
 use super::{CELL_BYTES, Table, TableError, Values, ensure_fits};
@@ -18,8 +18,8 @@ const MAX_LINE: u64 = 1 << 20;
 /// Rows from which it is told whether all have room in memory.
 const FIRST_ROWS: usize = 1 << 14;
 
-/// Reads a file. Every line is an object of numbers, texts, truth values and nulls; a key that a line lacks is missing there. Blank lines are
-/// no rows, and are counted.
+/// Reads a file. Every line is an object of numbers, texts, truth values and nulls; a key that a line lacks is missing there. Such lines are
+/// counted, and so are blank ones, which are no rows.
 pub fn read(path: &Path, types: &Types) -> Result<Source, TableError> {
     let file = std::fs::File::open(path).map_err(TableError::io(path))?;
     read_from(file, path, types)
@@ -65,10 +65,12 @@ pub fn read_from(input: impl Read, path: &Path, types: &Types) -> Result<Source,
                 return Err(wrong(format!("`{name}` twice: rename one, or take it out")));
             }
             let column = *names.entry(name).or_insert_with_key(|name| {
+                let mut seen = Seen::default();
+                seen.skip(0..rows);
                 columns.push(Cells {
                     name: name.clone(),
                     texts: vec![String::new(); rows],
-                    ..Cells::default()
+                    seen,
                 });
                 columns.len() - 1
             });
@@ -79,6 +81,7 @@ pub fn read_from(input: impl Read, path: &Path, types: &Types) -> Result<Source,
         }
         rows += 1;
         for column in &mut columns {
+            column.seen.skip(column.texts.len()..rows);
             column.texts.resize(rows, String::new());
         }
         if rows == FIRST_ROWS {
@@ -359,6 +362,15 @@ mod tests {
         assert_eq!(source.cell_types()["id"], super::CellType::Integer);
         let x = &source.table.column("x").unwrap().values;
         assert_eq!((x.kind(), x.text(0)), ("numbers", "-1500.0".into()));
+    }
+
+    #[test]
+    fn members_that_lines_leave_out_are_counted_and_nulls_are_not() {
+        let text = "{\"a\":1}\n{\"b\":2,\"a\":null}\n{\"b\":3}\n\n{}\n";
+        let source = read_typed(text.as_bytes(), Path::new("t.jsonl")).unwrap();
+        let [a, b] = [0, 1].map(|at| (source.seen[at].absent, source.seen[at].first_absent));
+        assert_eq!((a, b), ((2, Some(2)), (2, Some(0))));
+        assert_eq!(source.table.column("a").unwrap().values.missing(), 3);
     }
 
     #[test]

@@ -31,7 +31,14 @@ pub fn read(path: &Path, types: &Types) -> Result<Source, TableError> {
 
 /// That a file is damaged, or cut off.
 fn not_whole(path: &Path, error: &dyn std::fmt::Display) -> TableError {
-    let what = format!("no whole Parquet file: {error}; write it again, or copy it again");
+    let words = error.to_string();
+    let what = match words.split_once("Disabled feature at compile time: ") {
+        Some((_, codec)) => format!(
+            "it is compressed with {}, which is not read; write it with snappy, or without compression",
+            if codec == "flate2" { "gzip" } else { codec }
+        ),
+        None => format!("no whole Parquet file: {words}; write it again, or copy it again"),
+    };
     TableError::format(path, what)
 }
 
@@ -267,6 +274,17 @@ mod tests {
             assert!(error.contains("no whole Parquet file"), "{len}: {error}");
         }
     }
+
+    #[test]
+    fn other_compressions_are_named() {
+        for (said, words) in [("zstd", "with zstd,"), ("flate2", "with gzip,")] {
+            let error = format!("Parquet error: Disabled feature at compile time: {said}");
+            let error = super::not_whole(Path::new("t.parquet"), &error).to_string();
+            assert!(error.contains(words) && error.contains("snappy"), "{error}");
+            assert!(!error.contains("no whole"), "{error}");
+        }
+    }
+
     /// Whatever byte of the file's end is another one, there is an answer, and no panic.
     #[test]
     fn damaged_files_are_read_or_refused() {

@@ -64,13 +64,18 @@ impl Type {
     }
 }
 
-/// Texts of a column that stand for missing values: how many cells have which, the empty ones aside.
+/// What of a column's texts is not taken as it is: which stand for missing values, how many cells have which, the empty ones aside; and
+/// which have blanks around them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Words {
     /// Each that occurs.
     pub counts: BTreeMap<&'static str, usize>,
     /// The first row that has one, from 0 on.
     pub first: Option<usize>,
+    /// How many cells have a text with blanks around it, which are taken away.
+    pub blank: usize,
+    /// The first of them, from 0 on.
+    pub first_blank: Option<usize>,
 }
 
 impl Words {
@@ -78,7 +83,12 @@ impl Words {
     fn of(texts: &[String], kept: &[&str]) -> Self {
         let mut words = Self::default();
         for (row, text) in texts.iter().enumerate() {
-            let text = text.trim();
+            let trimmed = text.trim();
+            if trimmed.len() < text.len() && !trimmed.is_empty() {
+                words.blank += 1;
+                words.first_blank.get_or_insert(row);
+            }
+            let text = trimmed;
             let word = MISSING_TEXTS.into_iter().find(|word| *word == text);
             if let Some(word) = word.filter(|word| !kept.contains(word)) {
                 *words.counts.entry(word).or_default() += 1;

@@ -58,6 +58,22 @@ impl Privacy {
         }
     }
 
+    /// Whether a fit of a generator has a use for a delta.
+    ///
+    /// # Errors
+    /// If it is not private, or has none.
+    pub fn check_delta(&self, generator: &str) -> Result<(), String> {
+        match (generator, self.mechanism) {
+            (_, Some(Mechanism::Laplace)) => Err(
+                "it is of Gaussian noise: with `laplace` there is no probability of more; leave it out".into(),
+            ),
+            ("mst", _) | (_, Some(_)) => Ok(()),
+            (_, None) => Err(format!(
+                "it is of private fits, and this one of `{generator}` is not private: leave it out"
+            )),
+        }
+    }
+
     /// The noise on each count of a column, of so many columns; `None` where the fit is not private.
     ///
     /// # Errors

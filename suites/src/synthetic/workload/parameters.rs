@@ -9,13 +9,15 @@ use assay_protocol::{
 };
 
 use super::{GENERATORS, Noise, Privacy, Synthesis};
-use crate::synthetic::privacy::Budget;
 use crate::synthetic::privacy::mechanism::{MECHANISMS, Mechanism};
+use crate::synthetic::privacy::{Budget, PrivacyError, USUAL_DELTA};
 use crate::synthetic::quality::requirement::Requirement;
 use crate::synthetic::table::census;
 
 /// What suites ask for where columns are not to be private.
 const NOT_PRIVATE: &str = "none";
+/// The probability of more than epsilon says. Cases of before have none, and one that is not given is [`USUAL_DELTA`].
+const DELTA: &str = "delta";
 /// Rows of a seed.
 pub const MOST_ROWS: u64 = 1 << 44;
 
@@ -42,6 +44,12 @@ pub fn info(what: Synthesis) -> WorkloadInfo {
         choice("generator", &GENERATORS),
         choice("mechanism", &[&[NOT_PRIVATE][..], &MECHANISMS].concat()),
         float("epsilon", 1.0),
+        ParameterInfo {
+            kind: ParameterKind::Float,
+            minimum: None,
+            optional: true,
+            ..integer(DELTA)
+        },
         float("quality", 0.0),
         text("require"),
         integer_or("threads", 1),
@@ -104,10 +112,11 @@ pub(super) fn generator(params: &Params) -> &str {
     generator.unwrap_or(GENERATORS[0])
 }
 
-/// How private a case is, with noise of its seed. Manifests of before have neither parameter.
+/// How private a case is, with noise of its seed. Manifests of before have none of these parameters.
 pub(super) fn privacy(params: &Params, seed: u64) -> Result<Privacy, String> {
     let epsilon = params.get("epsilon").and_then(ParamValue::as_f64);
-    let budget = Budget::usual(epsilon.unwrap_or(1.0));
+    let delta = delta(params)?;
+    let budget = Budget::new(epsilon.unwrap_or(1.0), delta.unwrap_or(USUAL_DELTA));
     let mechanism = params.get("mechanism").and_then(ParamValue::as_str);
     let mechanism = match mechanism.unwrap_or(NOT_PRIVATE) {
         NOT_PRIVATE => None,
@@ -119,10 +128,24 @@ pub(super) fn privacy(params: &Params, seed: u64) -> Result<Privacy, String> {
         })?),
     };
     Ok(Privacy {
-        budget: budget.map_err(|error| format!("parameter `epsilon`: {error}"))?,
+        budget: budget.map_err(|error| {
+            let name = match error {
+                PrivacyError::Delta(_) => DELTA,
+                _ => "epsilon",
+            };
+            format!("parameter `{name}`: {error}")
+        })?,
         mechanism,
         noise: Noise::Seeded(seed),
     })
+}
+
+fn delta(params: &Params) -> Result<Option<f64>, String> {
+    let number = |value: &ParamValue| {
+        let number = value.as_f64();
+        number.ok_or_else(|| format!("parameter `{DELTA}`: expected a number"))
+    };
+    params.get(DELTA).map(number).transpose()
 }
 
 /// Whether there is noise for what is asked for; of a table of one's own, whose columns nobody has counted yet, for as many as the census has.
@@ -134,6 +157,11 @@ fn check_privacy(params: &Params) -> Result<(), String> {
     privacy
         .check(generator)
         .map_err(|what| format!("parameter `mechanism`: {what}"))?;
+    if delta(params)?.is_some() {
+        privacy
+            .check_delta(generator)
+            .map_err(|what| format!("parameter `{DELTA}`: {what}"))?;
+    }
     privacy
         .noise_on_counts(generator, columns)
         .map(drop)

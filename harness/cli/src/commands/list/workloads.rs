@@ -69,6 +69,7 @@ fn values(parameter: &ParameterInfo) -> String {
     let mut words = vec![match &parameter.default {
         Some(ParamValue::Text(text)) => format!("default {text:?}"),
         Some(default) => format!("default {default}"),
+        None if parameter.optional => "may be left out".into(),
         None => "must be given".into(),
     }];
     words.extend(parameter.minimum.map(|least| format!("at least {least}")));

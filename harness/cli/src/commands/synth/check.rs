@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use assay_suites::synthetic::declared::{Schema, Violation, unchecked, violations};
 use assay_suites::synthetic::table::Table;
 
-use super::{declared, tables};
+use super::declared;
+use super::tables::{self, OfSchema};
 use crate::errors::Exit;
 
 /// Which tables.
@@ -15,9 +16,13 @@ use crate::errors::Exit;
 pub struct Args {
     /// The schema (TOML).
     schema: PathBuf,
-    /// The tables, each in a file of its name: `orders.csv` is table `orders`.
+    /// The tables (CSV, JSON lines or Parquet), each in a file of its name: `orders.csv` is table `orders`. Of a schema with one table it may have
+    /// any.
     #[arg(required = true)]
     tables: Vec<PathBuf>,
+    /// Which table of the schema each file is, in their order, whatever the files are called.
+    #[arg(long = "table", value_name = "NAME")]
+    names: Vec<String>,
     /// What separates the fields of CSV files, such as `;` or `tab`. A file whose first line has none of it is read with commas.
     #[arg(long, value_name = "CHARACTER", value_parser = declared::delimiter)]
     delimiter: Option<u8>,
@@ -31,13 +36,24 @@ pub fn run(args: &Args) -> Result<Exit> {
     schema
         .check()
         .with_context(|| args.schema.display().to_string())?;
+    ensure!(
+        args.names.is_empty() || args.names.len() == args.tables.len(),
+        "--table: {} of them for {} files; say of each file which table it is, in their order, or of none",
+        args.names.len(),
+        args.tables.len()
+    );
+    let named = args.names.iter().map(|name| Some(name.as_str()));
     let mut read = BTreeMap::new();
-    for path in &args.tables {
-        let schema_name = args.schema.display().to_string();
-        let (name, table) = tables::read_one(&schema, &schema_name, path, args.delimiter)?;
+    for (path, name) in args.tables.iter().zip(named.chain(std::iter::repeat(None))) {
+        let of = OfSchema {
+            schema: &schema,
+            path: &args.schema,
+            name,
+        };
+        let (name, table) = tables::read_one(&of, path, args.delimiter)?;
         ensure!(
             read.insert(name.clone(), table).is_none(),
-            "{}: table `{name}` is given twice",
+            "{}: table `{name}` is given twice; say with --table which table each file is",
             path.display()
         );
     }
@@ -71,12 +87,22 @@ fn show(args: &Args, schema: &Schema, read: &BTreeMap<String, Table>, found: &[V
             violation.first_row
         );
     }
+    let mut are_looked_at = true;
     let given = schema
         .table
         .iter()
         .filter(|table| read.contains_key(&table.name));
     for of_schema in given {
+        let open = declared::open_columns(of_schema, &read[&of_schema.name]);
+        if !open.is_empty() {
+            crate::say!(
+                "table {}: not declared, and not looked at: `{}`",
+                of_schema.name,
+                open.join("`, `")
+            );
+        }
         for what in unchecked(of_schema, read) {
+            are_looked_at = false;
             crate::say!(
                 "table {}: not looked at whether {what}: that table was not given",
                 of_schema.name
@@ -86,10 +112,15 @@ fn show(args: &Args, schema: &Schema, read: &BTreeMap<String, Table>, found: &[V
     if found.is_empty() {
         let keeps = if read.len() == 1 { "keeps" } else { "keep" };
         crate::say!(
-            "{} of {} {keeps} to {}",
+            "{} of {} {keeps} to {}{}",
             read.len(),
             plural(schema.table.len(), "table"),
-            args.schema.display()
+            args.schema.display(),
+            if are_looked_at {
+                ""
+            } else {
+                ", as far as that was looked at"
+            }
         );
     }
 }

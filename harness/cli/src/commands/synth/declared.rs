@@ -33,7 +33,7 @@ pub struct Args {
 
 /// A declared table, and the schema that it is of.
 pub struct Declaration {
-    path: PathBuf,
+    pub path: PathBuf,
     pub schema: Schema,
     pub digest: Digest,
     pub table: TableSchema,
@@ -140,15 +140,20 @@ impl Declaration {
 
     /// Columns of a table that are not declared.
     pub fn open_columns<'a>(&self, table: &'a Table) -> Vec<&'a str> {
-        let is_declared = |name: &str| self.table.column.iter().any(|column| column.name() == name);
-        let names = table.columns.iter().map(|column| column.name.as_str());
-        names.filter(|name| !is_declared(name)).collect()
+        open_columns(&self.table, table)
     }
 
     /// The name of the schema's file.
     pub fn name(&self) -> String {
         files::name(&self.path)
     }
+}
+
+/// Columns of a table that what is declared of it does not name.
+pub fn open_columns<'a>(declared: &TableSchema, table: &'a Table) -> Vec<&'a str> {
+    let is_declared = |name: &str| declared.column.iter().any(|column| column.name() == name);
+    let names = table.columns.iter().map(|column| column.name.as_str());
+    names.filter(|name| !is_declared(name)).collect()
 }
 
 /// A table as it is declared, or as what it holds.

@@ -147,10 +147,11 @@ fn privacy(args: &Args) -> Result<Privacy> {
             " at all"
         }
     );
-    ensure!(
-        mechanism != Some(Mechanism::Laplace) || args.delta.is_none(),
-        "--delta is of Gaussian noise: with `laplace` there is no probability of more; leave it out"
-    );
+    if args.delta.is_some() {
+        privacy
+            .check_delta(&args.generator)
+            .map_err(|what| anyhow!("--delta: {what}"))?;
+    }
     Ok(privacy)
 }
 

@@ -136,6 +136,11 @@ pub fn run(args: &Args) -> Result<Exit> {
     for (name, value) in &card.facts {
         crate::say!("{name}: {value}");
     }
+    if matches!(maker.form(), Form::Array { .. }) && args.labels.is_none() {
+        crate::note!(
+            "note: the labels, what is known of each item, are not written: --labels FILE says where to"
+        );
+    }
     Ok(Exit::Fine)
 }
 

@@ -5,16 +5,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use assay_protocol::DeviceSelector;
+use assay_suites::synthetic::declared::unchecked;
 use assay_suites::synthetic::quality::closeness::distances_on;
 use assay_suites::synthetic::quality::constraints::{Constraints, Declared};
-use assay_suites::synthetic::quality::detection::Detection;
-use assay_suites::synthetic::quality::figures::{FIGURES, Quality, card_scores};
+use assay_suites::synthetic::quality::detection::{self, Detection};
+use assay_suites::synthetic::quality::figures::{CONSTRAINTS, FIGURES, Quality, card_scores};
 use assay_suites::synthetic::quality::report::{Report, report_on};
 use assay_suites::synthetic::quality::requirement::Requirement;
+use assay_suites::synthetic::quality::utility;
 use assay_suites::synthetic::table::{Table, census};
 
 use super::declared::{self, Declaration};
-use super::{card, files, sheet, tables};
+use super::tables::{self, OfSchema};
+use super::{card, files, sheet};
 use crate::errors::{CouldNotRun, Exit};
 
 /// Which rows, and what they must reach.
@@ -68,6 +71,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let (real, synthetic) = (table(&args.real)?, table(&args.synthetic)?);
     let held_out = args.held_out.as_deref().map(table).transpose()?;
     let others = others(args, declaration)?;
+    ensure_looked_up(&required, declaration, &others)?;
     let card = args.card.then(|| card::of_file(&args.synthetic));
     let card = card.transpose()?;
     let declared = declaration.map(|of| Declared {
@@ -147,15 +151,32 @@ fn others(args: &Args, declaration: Option<&Declaration>) -> Result<BTreeMap<Str
         return Ok(others);
     };
     for path in &args.with {
-        let (name, table) = tables::read_one(
-            &declaration.schema,
-            &declaration.name(),
-            path,
-            args.declared.delimiter,
-        )?;
+        let name = files::name(&path.with_extension(""));
+        let of = OfSchema {
+            schema: &declaration.schema,
+            path: &declaration.path,
+            name: Some(&name),
+        };
+        let (name, table) = tables::read_one(&of, path, args.declared.delimiter)?;
         others.insert(name, table);
     }
     Ok(others)
+}
+
+/// That what constraints must reach is not reached for want of tables that keys are of.
+fn ensure_looked_up(
+    required: &[Requirement],
+    declaration: Option<&Declaration>,
+    others: &BTreeMap<String, Table>,
+) -> Result<()> {
+    let open = declaration.map_or_else(Vec::new, |of| unchecked(&of.table, others));
+    ensure!(
+        open.is_empty() || !required.iter().any(Requirement::needs_schema),
+        "--require {}: it cannot be told whether {} holds: give the other table with --with",
+        CONSTRAINTS,
+        open.join(", and whether ")
+    );
+    Ok(())
 }
 
 /// That the page has a place, and takes that of no table.
@@ -218,29 +239,48 @@ fn show(report: &Report) {
         );
     }
     for column in &report.columns {
-        if let Some(shape) = column.shape {
-            crate::say!("column {:<24} shape {shape:.4}", column.name);
+        if column.shape.is_some() || column.coverage.is_some() {
+            crate::say!(
+                "column {:<24} shape {}; coverage {}",
+                column.name,
+                beside(column.shape, column.shape_floors),
+                beside(column.coverage, column.coverage_floors)
+            );
         }
     }
     let mut worst: Vec<_> = report.pairs.iter().collect();
     worst.sort_by(|a, b| a.trend.total_cmp(&b.trend));
     for pair in worst.into_iter().take(5) {
         crate::say!(
-            "pair {} and {}: trend {:.4}",
+            "pair {} and {}: trend {}",
             pair.columns[0],
             pair.columns[1],
-            pair.trend
+            beside(Some(pair.trend), pair.trend_floors)
         );
     }
 }
 
+/// A score and its floors.
+fn beside(value: Option<f64>, [again, apart]: [Option<f64>; 2]) -> String {
+    let [value, again, apart] = [value, again, apart]
+        .map(|score| score.map_or_else(|| "none".into(), |score| format!("{score:.4}")));
+    format!("{value}, of a bootstrap {again}, of independent columns {apart}")
+}
+
+/// What floors do not say.
+const FLOORS: &str = "floors that say nothing by themselves: a bootstrap has real rows and nothing else, so its exact_copies are 1, its \
+     baseline_protection is the least that there is, and its duplicates are those of drawing rows again; independent columns have each column's own \
+     distribution, so beside a column both floors say what chance makes of it, and only beside pairs what a generator scores that learned no dependency";
+
 /// What was found beside scores, a sentence each.
 pub fn notes(report: &Report) -> Vec<String> {
     let copies = &report.copies;
+    let [_, apart] = &report.copies_floors;
     let mut notes: Vec<String> = ignored(report).collect();
+    notes.push(FLOORS.into());
     notes.push(format!(
-        "copies: {} of the synthetic rows are a row of the real table, {} occurred before among themselves; all rows were compared",
-        copies.copied_rows, copies.repeated_rows
+        "copies: {} of the synthetic rows are a row of the real table, {} occurred before among themselves; of independent columns {} and {}; all rows were compared",
+        copies.copied_rows, copies.repeated_rows, apart.copied_rows, apart.repeated_rows
     ));
     notes.extend(
         report
@@ -251,8 +291,11 @@ pub fn notes(report: &Report) -> Vec<String> {
         let others = close
             .held_out_rows
             .map_or(String::new(), |rows| format!(" and {rows} held out"));
+        let [again, apart] = report.closeness_floors.map(|floor| {
+            floor.map_or_else(|| "none".into(), |floor| format!("{:.4}", floor.distance))
+        });
         notes.push(format!(
-            "closeness: median distance {:.4} to the closest real row, {:.4} of uniform values; {} synthetic rows drawn at random beside {} real ones{others}",
+            "closeness: median distance {:.4} to the closest real row, {again} of a bootstrap, whose rows are real ones, {apart} of independent columns, {:.4} of uniform values; {} synthetic rows drawn at random beside {} real ones{others}",
             close.distance, close.random_distance, close.synthetic_rows, close.real_rows
         ));
     }
@@ -292,6 +335,19 @@ fn ignored(report: &Report) -> impl Iterator<Item = String> {
             extra.join("`, `")
         )
     });
+    let keys = report.key_columns.iter().map(|of| {
+        format!(
+            "`{}` ({} of its synthetic keys are real ones)",
+            of.column, of.copied
+        )
+    });
+    let keys: Vec<String> = keys.collect();
+    let keys = (!keys.is_empty()).then(|| {
+        format!(
+            "columns of keys have no part in any score but constraints, and rows that differ by nothing else are taken for the same: {}",
+            keys.join(", ")
+        )
+    });
     let recast = &report.recast_columns;
     let recast = (!recast.is_empty()).then(|| {
         format!(
@@ -307,7 +363,26 @@ fn ignored(report: &Report) -> impl Iterator<Item = String> {
     let targets = report.utility_targets.map(|[drawn, all]| {
         format!("utility is of {drawn} of {all} columns, drawn at random under a fixed seed")
     });
-    let all = [extra, recast, drawn, targets];
+    let detection = report.detection.is_none().then(|| {
+        format!(
+            "auc and pmse_ratio are none: they take at least {} rows of each table, and a column that varies",
+            detection::LEAST_ROWS
+        )
+    });
+    let utility = report.utility_kept.is_none().then(|| {
+        format!(
+            "utility is none: it takes at least {} rows of each table, and a column that others foretell",
+            utility::LEAST_ROWS
+        )
+    });
+    let is_close = report.closeness.and_then(|close| close.baseline_protection);
+    let baseline = is_close.is_none().then(|| {
+        "baseline_protection is none: rows of uniform values are no farther from real ones either, or no column but keys is there"
+            .to_owned()
+    });
+    let all = [
+        extra, keys, recast, drawn, targets, detection, utility, baseline,
+    ];
     all.into_iter().flatten()
 }
 
@@ -316,8 +391,12 @@ fn of_constraints(constraints: &Constraints) -> impl Iterator<Item = String> {
     let rules = &constraints.rules;
     let kept = rules.iter().filter(|rule| rule.first_row.is_none()).count();
     let found = format!(
-        "constraints: {kept} of the {} that are declared hold in every synthetic row; all rows were looked at",
-        rules.len()
+        "constraints: {kept} of the {} that are declared hold in every synthetic row; all rows were looked at{}",
+        rules.len() + constraints.unchecked.len(),
+        match constraints.unchecked.len() {
+            0 => String::new(),
+            count => format!(", but for {count} of what is declared"),
+        }
     );
     let unchecked = &constraints.unchecked;
     let lost = (!unchecked.is_empty()).then(|| {

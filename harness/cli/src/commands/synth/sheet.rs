@@ -8,6 +8,7 @@ use assay_suites::synthetic::quality::constraints::RuleScore;
 use assay_suites::synthetic::quality::figures::FIGURES;
 use assay_suites::synthetic::quality::profile::{associations, distributions};
 use assay_suites::synthetic::quality::report::Report;
+use assay_suites::synthetic::quality::scores::{ColumnScore, PairScore};
 use assay_suites::synthetic::quality::utility::Utility;
 use assay_suites::synthetic::table::{Table, Values};
 
@@ -28,15 +29,15 @@ pub fn page(
         values: figure.words(report),
     });
     let shape = |name: &str| {
-        let column = report.columns.iter().find(|column| column.name == name);
-        column.and_then(|column| column.shape)
+        let column = report.columns.iter().find(|column| column.name == name)?;
+        column
+            .shape
+            .map(|_| three(column.shape, column.shape_floors))
     };
     let drawn = distributions(real, &synthetic)
         .into_iter()
         .map(|column| Distribution {
-            shape: shape(&column.name)
-                .map(|shape| score(Some(shape)))
-                .unwrap_or_default(),
+            shape: shape(&column.name),
             name: column.name,
             is_number: column.is_number,
             bins: column.bins,
@@ -80,15 +81,20 @@ pub fn page(
     })?)
 }
 
-fn line(column: &assay_suites::synthetic::quality::report::ColumnScore) -> ColumnLine {
+fn line(column: &ColumnScore) -> ColumnLine {
+    let [real, synthetic] = column.missing;
+    let [again, apart] = column.missing_floors;
     ColumnLine {
         name: column.name.clone(),
-        shape: score(column.shape),
-        coverage: score(column.coverage),
-        missing: column
-            .missing
-            .map(|share| format!("{:.1} %", 100.0 * share)),
+        shape: three(column.shape, column.shape_floors),
+        coverage: three(column.coverage, column.coverage_floors),
+        missing: [real, synthetic, again, apart].map(|share| format!("{:.1} %", 100.0 * share)),
     }
+}
+
+/// A score beside its floors.
+fn three(value: Option<f64>, [again, apart]: [Option<f64>; 2]) -> [String; 3] {
+    [value, again, apart].map(score)
 }
 
 /// What is declared and does not hold everywhere, what is broken most first; and how much else is declared.
@@ -113,16 +119,17 @@ fn utility(one: &Utility) -> UtilityLine {
         question: one.question.clone(),
         synthetic: score(Some(one.synthetic)),
         real: score(Some(one.real)),
-        kept: score(one.kept().map(|[kept, ..]| kept)),
+        floors: [one.bootstrap, one.independent].map(|area| score(Some(area))),
+        kept: [0, 1, 2].map(|which| score(one.kept().map(|kept| kept[which]))),
     }
 }
 
 fn worst(report: &Report) -> Vec<PairLine> {
     let mut pairs: Vec<_> = report.pairs.iter().collect();
     pairs.sort_by(|a, b| a.trend.total_cmp(&b.trend));
-    let line = |pair: &&assay_suites::synthetic::quality::report::PairScore| PairLine {
+    let line = |pair: &&PairScore| PairLine {
         names: pair.columns.join(" and "),
-        trend: score(Some(pair.trend)),
+        trend: three(Some(pair.trend), pair.trend_floors),
     };
     pairs.iter().take(WORST).map(line).collect()
 }

@@ -129,34 +129,56 @@ fn write(args: &Args, maker: &Maker, place: usize, declared_in: Digest) -> Resul
     Ok(())
 }
 
-/// A table of a schema in a file of its name, and that name.
-pub fn read_one(
-    schema: &Schema,
-    schema_name: &str,
-    path: &Path,
-    delimiter: Option<u8>,
-) -> Result<(String, Table)> {
-    let name = files::name(&path.with_extension(""));
-    let of_schema = schema.table.iter().find(|table| table.name == name);
-    let of_schema = of_schema.with_context(|| {
-        let names: Vec<&str> = schema
-            .table
-            .iter()
-            .map(|table| table.name.as_str())
-            .collect();
-        format!(
-            "{}: {schema_name} declares no table `{name}`: there are {}",
-            path.display(),
-            names.join(", ")
-        )
-    })?;
+/// Which table of a schema a file is.
+pub struct OfSchema<'a> {
+    /// The schema.
+    pub schema: &'a Schema,
+    /// Its file.
+    pub path: &'a Path,
+    /// The table; otherwise it is that of the file's name, or the only one.
+    pub name: Option<&'a str>,
+}
+
+impl OfSchema<'_> {
+    fn table(&self, path: &Path) -> Result<&TableSchema> {
+        let Self { schema, name, .. } = self;
+        let of_file = files::name(&path.with_extension(""));
+        let found = match name {
+            Some(name) => schema.table.iter().find(|table| table.name == *name),
+            None => schema.table_for(&of_file),
+        };
+        found.with_context(|| {
+            let names: Vec<&str> = schema
+                .table
+                .iter()
+                .map(|table| table.name.as_str())
+                .collect();
+            format!(
+                "{}: {} declares no table `{}`: there are {}{}",
+                path.display(),
+                self.path.display(),
+                name.unwrap_or(&of_file),
+                names.join(", "),
+                if name.is_some() {
+                    ""
+                } else {
+                    "; say with --table which one it is"
+                }
+            )
+        })
+    }
+}
+
+/// A table of a schema in a file, and its name.
+pub fn read_one(of: &OfSchema<'_>, path: &Path, delimiter: Option<u8>) -> Result<(String, Table)> {
+    let table = of.table(path)?;
     let reading = Reading {
         delimiter,
-        types: of_schema.types(schema),
+        types: table.types(of.schema),
     };
     let source = read_as(path, &reading)?;
     declared::tell_left_out(path, &source);
-    Ok((name, source.table))
+    Ok((table.name.clone(), source.table))
 }
 
 /// A schema, and the digest of its file.

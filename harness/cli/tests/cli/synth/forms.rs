@@ -265,6 +265,43 @@ fn what_stands_for_missing_values_is_told_and_can_be_a_label() {
 }
 
 #[test]
+fn columns_that_hold_some_numbers_and_rows_that_leave_members_out_are_told_of() {
+    let place = Place::new();
+    let size = |row: u32| match row % 3 {
+        0 => row.to_string(),
+        _ => ["small", "large"][row as usize % 2].to_owned(),
+    };
+    place.write(
+        "sizes.csv",
+        format!(
+            "size,x\n{}\n",
+            lines(60, |row| format!("{},{row}", size(row)))
+        ),
+    );
+    place
+        .assay("synth fit sizes.csv -o model.json")
+        .exits(0)
+        .says("column `size` is taken for categories: 20 of its 60 values are numbers, row 1 with \"0\" being the first");
+    let member = |row: u32| if row % 4 == 1 { "" } else { ",\"y\":2" };
+    place.write(
+        "rows.jsonl",
+        lines(60, |row| format!("{{\"x\":{row}{}}}", member(row))),
+    );
+    let words =
+        "column `y` is left out of 15 rows of the file, row 2 being the first: it is missing there";
+    for command in [
+        "fit rows.jsonl -o model.json",
+        "score rows.jsonl rows.jsonl",
+    ] {
+        place
+            .assay(&format!("synth {command}"))
+            .exits(0)
+            .says(words)
+            .lacks("column `x` is left out");
+    }
+}
+
+#[test]
 fn integers_of_any_length_keep_their_digits_and_that_is_said() {
     let place = Place::new();
     let id = |row: u32| format!("1844674407370955161{}", 5 + row % 3);

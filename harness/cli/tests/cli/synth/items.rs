@@ -37,7 +37,12 @@ fn items_come_in_parts_with_labels_and_a_card() {
     place
         .assay("synth make spectra --items 6 --set points=256 -o s.npy --labels s.csv")
         .exits(0)
-        .says("6 items");
+        .says("6 items")
+        .lacks("are not written");
+    place
+        .assay("synth make spectra --items 2 --set points=256 -o alone.npy")
+        .exits(0)
+        .says("are not written: --labels FILE");
     let bytes = std::fs::read(place.path("s.npy")).unwrap();
     assert_eq!(bytes.len(), 128 + 6 * 2 * 256 * 4);
     assert!(String::from_utf8_lossy(&bytes[..128]).contains("'shape': (6, 2, 256)"));
@@ -57,6 +62,7 @@ fn items_come_in_parts_with_labels_and_a_card() {
     place
         .assay("synth make grammar --items 5 -o g.parquet")
         .exits(0)
+        .lacks("are not written")
         .says("entropy: ");
 }
 

@@ -74,6 +74,72 @@ fn tables_of_a_schema_keep_to_it_and_changed_ones_are_found_out() {
 }
 
 #[test]
+fn files_of_any_name_and_form_are_checked_as_the_tables_that_they_are_said_to_be() {
+    let place = Place::new();
+    place.write("shop.toml", SHOP);
+    for form in ["csv", "jsonl", "parquet"] {
+        place
+            .assay(&format!("synth tables shop.toml --form {form} -o {form}"))
+            .exits(0);
+        for (table, file) in [("orders", "may"), ("customers", "people")] {
+            let [from, to] = [table, file].map(|name| place.path(&format!("{form}/{name}.{form}")));
+            std::fs::rename(from, to).unwrap();
+        }
+        let named = |tables: [&str; 2]| {
+            let [a, b] = tables;
+            place.assay(&format!(
+                "synth check shop.toml {form}/may.{form} {form}/people.{form} --table {a} --table {b}"
+            ))
+        };
+        named(["orders", "customers"])
+            .exits(0)
+            .says("2 of 2 tables keep to shop.toml");
+        named(["orders", "orders"]).refuses(&["`orders` is given twice"]);
+        place
+            .assay(&format!(
+                "synth check shop.toml {form}/may.{form} --table orders"
+            ))
+            .exits(0)
+            .says("not looked at whether `customer` a key of `number` in `customers`");
+        place
+            .assay(&format!("synth check shop.toml {form}/may.{form}"))
+            .refuses(&["declares no table `may`", "--table"]);
+    }
+    // A key that no customer has.
+    let orders = place.read("csv/may.csv");
+    let (head, rows) = orders.split_once('\n').unwrap();
+    let rest = rows.split_once(',').unwrap().1.split_once(',').unwrap().1;
+    place.write("csv/may.csv", format!("{head}\nkey-x,7,{rest}"));
+    place
+        .assay("synth check shop.toml csv/may.csv csv/people.csv --table orders --table customers")
+        .exits(1)
+        .says("table orders: `customer` a key of `number` in `customers` does not hold in 1 row, the first of them row 1");
+    place
+        .assay("synth check shop.toml csv/may.csv csv/people.csv --table orders")
+        .refuses(&["--table: 1 of them for 2 files"]);
+    place
+        .assay("synth check shop.toml csv/may.csv --table order")
+        .refuses(&["declares no table `order`: there are orders, customers"]);
+}
+
+#[test]
+fn the_only_table_of_a_schema_may_have_any_name_and_what_is_not_declared_is_said() {
+    let place = Place::new();
+    place.write("one.toml", "schema = 1\n[[table]]\nname = \"t\"\nrows = 9\ncolumn = [{ type = \"number\", name = \"a\", low = 0, high = 9 }]\n");
+    place.write("x.csv", "a,b\n1,2\n9,3\n");
+    place
+        .assay("synth check one.toml x.csv")
+        .exits(0)
+        .says("table t: not declared, and not looked at: `b`")
+        .says("1 of 1 table keeps to one.toml");
+    place.write("x.csv", "a,b\n1,2\n10,3\n");
+    place
+        .assay("synth check one.toml x.csv")
+        .exits(1)
+        .says("table t: `a` from 0 to 9 does not hold in 1 row, the first of them row 2");
+}
+
+#[test]
 fn a_schema_that_cannot_hold_is_refused_by_name() {
     let place = Place::new();
     let refused = |from: &str, to: &str, words: &[&str]| {

@@ -18,17 +18,21 @@ const FACTOR: &str = "factor of the correlations";
 /// Fewer rows in which both values are there say nothing.
 const LEAST_ROWS: usize = 8;
 
+/// That memory holds the [`factor`] of so many variables, and what it is made of.
+///
+/// # Errors
+/// If it does not: how many bytes are lacking.
+pub fn ensure_fits(variables: usize) -> Result<(), TableError> {
+    ensure_pairs_fit(variables, MATRICES * 8 * (variables as u64).pow(2))
+}
+
 /// Lower triangle of the Cholesky factor of the correlations of some variables, row by row.
 ///
 /// Pairs are estimated one by one, and together may be no matrix of correlations: then the nearest in which all
 /// eigenvalues are positive, scaled back to ones on the diagonal. Source: R. Rebonato, P. Jäckel, "The most general
 /// methodology to create a valid correlation matrix", Journal of Risk 2(2), 2000, section 3.2.
-///
-/// # Errors
-/// If memory does not hold the matrix.
-pub fn factor(latents: &[Latent], progress: &Progress) -> Result<Vec<Vec<f64>>, TableError> {
+pub fn factor(latents: &[Latent], progress: &Progress) -> Vec<Vec<f64>> {
     let n = latents.len();
-    ensure_pairs_fit(n, MATRICES * 8 * (n as u64).pow(2))?;
     progress.begin("correlations of pairs", n * n.saturating_sub(1) / 2);
     let rows: Vec<Vec<f64>> = (0..n)
         .into_par_iter()
@@ -58,7 +62,7 @@ pub fn factor(latents: &[Latent], progress: &Progress) -> Result<Vec<Vec<f64>>, 
         progress.begin(FACTOR, 0);
     };
     let row = |i: usize| (0..=i).map(|j| lower[(i, j)]).collect();
-    Ok((0..n).map(row).collect())
+    (0..n).map(row).collect()
 }
 
 /// Eigenvalues raised to be positive, ones on the diagonal.

@@ -8,7 +8,7 @@ use crate::synthetic::privacy::accountant::{Accountant, Cost};
 use crate::synthetic::privacy::discrete::Sampler;
 use crate::synthetic::privacy::zcdp;
 use crate::synthetic::progress::Progress;
-use crate::synthetic::table::ensure_pairs_fit;
+use crate::synthetic::table::{TableError, ensure_pairs_fit};
 
 /// Columns as they are measured.
 pub struct Levels<'a> {
@@ -69,7 +69,7 @@ pub fn tree(
     let columns = levels.sizes.len();
     let share = rho / (columns - 1) as f64;
     let epsilon = zcdp::exponential_for(share);
-    let mut open = scored(levels, progress)?;
+    let mut open = scored(levels, progress);
     let mut part: Vec<u32> = (0..columns as u32).collect();
     let mut edges = Vec::new();
     progress.begin("edges of the tree", columns - 1);
@@ -95,13 +95,24 @@ pub fn tree(
     Ok(edges)
 }
 
-/// All pairs with their scores.
-fn scored(levels: &Levels, progress: &Progress) -> Result<Open, FitError> {
+/// That memory holds the pairs of so many columns, and their scores.
+///
+/// # Errors
+/// If it does not: how many bytes are lacking.
+pub fn ensure_fits(columns: usize) -> Result<(), TableError> {
     /// Of a pair, its score, and of both once more while they are put together.
     const PAIR_BYTES: u64 = 32;
+    ensure_pairs_fit(columns, PAIR_BYTES * pairs_of(columns) as u64)
+}
+
+fn pairs_of(columns: usize) -> usize {
+    columns * columns.saturating_sub(1) / 2
+}
+
+/// All pairs with their scores.
+fn scored(levels: &Levels, progress: &Progress) -> Open {
     let columns = levels.sizes.len();
-    let count = columns * (columns - 1) / 2;
-    ensure_pairs_fit(columns, PAIR_BYTES * count as u64)?;
+    let count = pairs_of(columns);
     progress.begin("scores of pairs", count);
     let pairs: Vec<(u32, u32)> = (0..columns as u32)
         .flat_map(|b| (0..b).map(move |a| (a, b)))
@@ -111,7 +122,7 @@ fn scored(levels: &Levels, progress: &Progress) -> Result<Open, FitError> {
         levels.score(*a as usize, *b as usize)
     });
     let scores = scores.collect();
-    Ok(Open { pairs, scores })
+    Open { pairs, scores }
 }
 
 /// How many rows have each pair of levels, row-major.

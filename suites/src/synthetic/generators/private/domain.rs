@@ -67,10 +67,12 @@ impl Domain {
                     CELLS
                 };
                 let cells = cells.max(1);
+                let is_empty = declared.is_none() && values.iter().all(|x| x.is_nan());
                 Kind::Number {
                     low,
                     width: span / cells as f64,
-                    cells,
+                    // Without a number there is no range either, and nothing but what is missing can be made.
+                    cells: if is_empty { 0 } else { cells },
                     decimals: *decimals,
                 }
             }
@@ -428,6 +430,27 @@ mod tests {
 
     fn numbered(rows: usize) -> Vec<u64> {
         places(0, rows)
+    }
+
+    #[test]
+    fn a_column_without_a_value_has_nothing_but_missing_ones_whatever_the_noise() {
+        for decimals in [Some(0), None] {
+            let column = Values::Number {
+                values: vec![f64::NAN; 9],
+                decimals,
+            };
+            let mut domain = Domain::of(&column, None);
+            assert_eq!(domain.check(), Ok(()));
+            let mut measured = Measured {
+                counts: vec![-4.0; domain.levels()],
+                variance: 100.0,
+            };
+            domain.compress(&mut measured);
+            let levels = domain.of_rows(&column);
+            let drawn = levels.iter().map(|level| (*level, 0.2));
+            let made = domain.values(&numbered(levels.len()), drawn);
+            assert_eq!((made.missing(), made.len()), (9, 9));
+        }
     }
 
     #[test]

@@ -31,10 +31,10 @@ pub fn fit(
     let mut accountant = Accountant::new(budget);
     let noise = mechanism.noise(&accountant, columns)?;
     let words = format!(
-        "{} on {} counts, of which a row changes {columns}: mechanism `{}`",
+        "{} on {} counts, of which a row changes {columns}: {}",
         noise.words(),
         counts.iter().map(Vec::len).sum::<usize>(),
-        mechanism.name()
+        mechanism.words()
     );
     accountant.spend("counts of all columns", words, noise.cost())?;
     progress.begin("counts of columns", columns);
