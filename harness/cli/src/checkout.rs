@@ -59,7 +59,9 @@ pub fn resolve(settings: &Settings, revision: &str) -> Result<ArmCommit> {
     let commit = repository
         .revparse_single(revision)
         .and_then(|object| object.peel_to_commit())
-        .with_context(|| format!("`{revision}` is no commit of this repository"))?;
+        .map_err(project::lacking(format!(
+            "`{revision}` is no commit of this repository; `git log --all --oneline` lists those it has, `git fetch` brings more"
+        )))?;
     let (build, worker) = match &settings.build {
         Some(build) => (build.command.clone(), build.worker.clone()),
         None if is_assay(&repository, &commit) => (

@@ -35,7 +35,7 @@ pub fn record_path(settings: &Settings, run: &RunRow) -> PathBuf {
 pub fn check_record(path: &Path, run: &RunRow, manifest: Digest) -> Result<()> {
     let record = Record::read(path).with_context(|| {
         format!(
-            "the record of run {} was changed or damaged; `assay db verify` tells of all",
+            "the record of run {} cannot be used (`assay db verify` looks at all)",
             run.run
         )
     })?;
@@ -45,7 +45,15 @@ pub fn check_record(path: &Path, run: &RunRow, manifest: Digest) -> Result<()> {
         path.display(),
         run.run
     );
+    say_doubts(&record);
     Ok(())
+}
+
+/// Warns of times of a record that cannot be true.
+fn say_doubts(record: &Record) {
+    for doubt in record.clock_doubts(Timestamp::now()) {
+        crate::note!("warning: run {}: {doubt}", record.header.run);
+    }
 }
 
 /// Ingests one record that this process has just written, and leaves the database open for reading it back.
@@ -57,9 +65,7 @@ pub fn ingest_record(settings: &Settings, path: &Path) -> Result<Store> {
         )
     };
     let record = Record::read(path).with_context(kept)?;
-    for doubt in record.clock_doubts(Timestamp::now()) {
-        crate::note!("warning: run {}: {doubt}", record.header.run);
-    }
+    say_doubts(&record);
     let mut store = open(settings, Access::Write).with_context(kept)?;
     store.ingest_record(&record, path).with_context(kept)?;
     Ok(store)

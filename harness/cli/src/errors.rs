@@ -1,6 +1,7 @@
 //! From an error to what a person reads and a script sees.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use crate::engines::Mismatch;
@@ -52,13 +53,14 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// The exit code of an error: 130 for [`Interrupted`] and 3 for [`CouldNotRun`] or [`Mismatch`] anywhere in its chain, else 2.
+/// The exit code of an error: 130 for [`Interrupted`] and 3 for [`CouldNotRun`], [`Mismatch`] or a full disk anywhere in its chain, else 2.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     let holds = |is: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(is);
     if holds(<dyn std::error::Error>::is::<Interrupted>) {
         Exit::Interrupted
     } else if holds(<dyn std::error::Error>::is::<CouldNotRun>)
         || holds(<dyn std::error::Error>::is::<Mismatch>)
+        || holds(is_full_disk)
     {
         Exit::CouldNotRun
     } else {
@@ -66,17 +68,56 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
     }
 }
 
+fn is_full_disk(error: &(dyn std::error::Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    let kind = error.map(io::Error::kind);
+    matches!(
+        kind,
+        Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+    )
+}
+
 /// Prints an error with its causes to stderr.
 pub fn print(error: &anyhow::Error) {
-    let mut line = error.to_string();
-    let mut last = line.clone();
-    for cause in error.chain().skip(1) {
-        let text = cause.to_string();
+    crate::note!("error: {}", in_words(error));
+}
+
+/// An error with its causes, in one line.
+pub fn in_words(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    let mut last = String::new();
+    for cause in error.chain() {
+        let text = words_of(cause);
         // Some errors repeat their source in their own words.
-        if !last.contains(&text) {
+        if line.is_empty() {
+            line.clone_from(&text);
+        } else if !last.contains(&text) {
             line = format!("{line}: {text}");
         }
         last = text;
     }
-    crate::note!("error: {line}");
+    line
+}
+
+/// What an error says, without the numbers by which git's library knows it.
+fn words_of(error: &(dyn std::error::Error + 'static)) -> String {
+    let of_git = error.downcast_ref::<git2::Error>();
+    of_git.map_or_else(|| error.to_string(), |error| error.message().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::in_words;
+
+    #[test]
+    fn what_git_says_is_said_without_its_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = git2::Repository::init(folder.path()).unwrap();
+        let missing = repository.revparse_single("none").map(drop);
+        let error = missing.context("no such commit").unwrap_err();
+        assert_eq!(in_words(&error), "no such commit: revspec 'none' not found");
+        assert!(format!("{error:#}").contains("class="));
+    }
 }

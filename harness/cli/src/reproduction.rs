@@ -11,6 +11,7 @@ use assay_record::{Arm, ArmCommit, Fingerprint, Image, Manifest, Purpose, RunId,
 use assay_store::{CaseRow, Store};
 use assay_verdicts::{Explanation, Reading, Reproduction};
 
+use crate::errors::in_words;
 use crate::execute;
 use crate::plan::{self, project, sources};
 use crate::settings::Settings;
@@ -50,8 +51,7 @@ pub fn files(manifest: &Manifest, settings: &Settings, named: Option<&Path>) -> 
     }
     let dir = plan::folder(&manifest.suite.source)?;
     let here = sources::compare(manifest, &dir);
-    let is_as_then = here.is_none() && project_note(manifest, settings).is_none();
-    if is_as_then || !sources::names_folder(manifest) {
+    if is_as_then(manifest, settings)? || !sources::names_folder(manifest) {
         return Ok(Files {
             changed: here.changed,
             ..Files::default()
@@ -71,10 +71,17 @@ pub fn files(manifest: &Manifest, settings: &Settings, named: Option<&Path>) -> 
         });
     }
     Ok(Files {
-        note: there.err().map(|error| format!("{error:#}")),
+        note: there.err().map(|error| in_words(&error)),
         changed: here.changed,
         ..Files::default()
     })
+}
+
+/// Whether the suite's files and the project are where they were and as they were.
+pub fn is_as_then(manifest: &Manifest, settings: &Settings) -> Result<bool> {
+    let dir = plan::folder(&manifest.suite.source)?;
+    let is_there = sources::compare(manifest, &dir).is_none();
+    Ok(is_there && project_note(manifest, settings).is_none())
 }
 
 /// The files in a folder that somebody says is the suite's now.
@@ -211,7 +218,10 @@ fn project_note(manifest: &Manifest, settings: &Settings) -> Option<String> {
     let here = match project::state(settings) {
         Ok(here) => here,
         // What lies here need not be measurable for what was measured then to run again.
-        Err(error) => return Some(format!("The project here cannot be compared: {error:#}")),
+        Err(error) => {
+            let why = in_words(&error);
+            return Some(format!("The project here cannot be compared: {why}"));
+        }
     };
     match (manifest.project.git(), here.git()) {
         (Some(then), Some(now)) if then.commit != now.commit => {

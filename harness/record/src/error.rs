@@ -28,9 +28,7 @@ pub enum RecordError {
         known: u32,
     },
     /// The content is not what its digest says.
-    #[error(
-        "{path}: {what}; the file was changed or damaged: fetch it again from where it was made"
-    )]
+    #[error("{path}: {what}; the file was changed or damaged: put back a copy that is whole")]
     Digest {
         /// The file.
         path: PathBuf,

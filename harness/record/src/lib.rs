@@ -9,6 +9,7 @@ pub mod body;
 pub mod canonical;
 pub mod case_list;
 pub mod chain;
+pub mod digest;
 pub mod error;
 pub mod fingerprint;
 pub mod manifest;
@@ -26,6 +27,7 @@ pub use body::{
     Block, BlockStatus, Body, Event, EventKind, Footer, Header, Purpose, RunStatus, Samples,
 };
 pub use case_list::{CaseList, CaseLists};
+pub use digest::digest_of;
 pub use error::RecordError;
 pub use fingerprint::{Field, Fingerprint, MachineIdentity, Scalar, Section};
 pub use manifest::{

@@ -10,14 +10,13 @@ use std::path::Path;
 
 use assay_protocol::{Digest, Digesting};
 
+use crate::digest::digest_of;
 use crate::error::RecordError;
 
 /// How the frame begins: its magic number, 0x184D2A5A, and how many bytes follow.
 const HEAD: [u8; 8] = [0x5a, 0x2a, 0x4d, 0x18, 32, 0, 0, 0];
 /// Length of the frame.
 const BYTES: usize = HEAD.len() + 32;
-/// How much is read at a time.
-const CHUNK: usize = 1 << 16;
 
 /// Writes what `pack` writes into an empty file, and its digest in front.
 pub(crate) fn write<'a>(
@@ -63,11 +62,11 @@ pub(crate) fn open(mut file: File, path: &Path) -> Result<File, RecordError> {
             .map_err(RecordError::io(path))?;
         return Ok(file);
     }
-    let content = digest(&file).map_err(RecordError::io(path))?;
+    let content = digest_of(&file).map_err(RecordError::io(path))?;
     if front != [&HEAD[..], content.as_bytes()].concat() {
         return Err(RecordError::Digest {
             path: path.into(),
-            what: format!("its content is {content}, and its beginning says otherwise"),
+            what: format!("its content is {content}, {}", said(&front)),
         });
     }
     file.seek(SeekFrom::Start(BYTES as u64))
@@ -83,13 +82,11 @@ fn is_passed_over(front: &[u8]) -> bool {
     first & 0xf0 == HEAD[0] & 0xf0 && rest.starts_with(&HEAD[1..4])
 }
 
-fn digest(mut file: &File) -> io::Result<Digest> {
-    let mut digesting = Digesting::default();
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(digesting.finish()),
-            read => digesting.update(&chunk[..read]),
-        }
+/// What the frame in front says of the content.
+fn said(front: &[u8]) -> String {
+    let digest = front.strip_prefix(&HEAD[..]).map(<[u8; 32]>::try_from);
+    match digest {
+        Some(Ok(digest)) => format!("and its beginning says {}", Digest::from(digest)),
+        _ => "and its beginning, which would say so, is no longer whole".into(),
     }
 }

@@ -132,7 +132,13 @@ impl Store {
     ) -> Result<(), StoreError> {
         let known: Vec<RunId> = self.records()?.into_iter().map(|row| row.run).collect();
         let (paths, failures) = find_records(folders);
-        let mut problem = |run, what| report.problems.push(Problem { run, what });
+        // What is wrong with the record of a run that is known may have been said of that run.
+        let mut problem = |run, what| {
+            let is_said = report.problems.iter().any(|said| said.what == what);
+            if !is_said {
+                report.problems.push(Problem { run, what });
+            }
+        };
         for (_, error) in failures {
             problem(None, error.to_string());
         }

@@ -2,7 +2,7 @@
 //!
 //! The file is a line that says what it is, a line of canonical JSON, and the parts, one behind the other in the order
 //! of the table. The table holds the digest of every part as it lies in the file and as it is unpacked, and its own
-//! digest stands beside it: so every byte of the file is covered, and that digest names the bundle. There are no paths
+//! digest stands beside it: so every byte of the file is covered, and that digest stands for all of them. There are no paths
 //! but those of data, which stay below one folder, and no times, owners or links.
 
 use std::collections::BTreeMap;
@@ -147,7 +147,7 @@ struct Line {
 }
 
 impl Contents {
-    /// The line of the file, newline included, and the digest that names the bundle.
+    /// The line of the file, newline included, and the digest of the table.
     pub fn to_line(&self) -> Result<(Vec<u8>, Digest)> {
         self.check()?;
         let digest = canonical::digest(self)?;
@@ -291,7 +291,7 @@ impl Part {
         match &self.what {
             What::Data(path) => ensure!(
                 is_plain(path),
-                "not a path that stays below where it starts: no `..`, no `.`, not absolute"
+                "not a path that stays below where it starts: no `..`, no `.`, not absolute, not in git's own folder"
             ),
             What::Commit(commit) | What::Tree(commit) => {
                 let is_hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
@@ -311,8 +311,9 @@ impl Part {
     }
 }
 
-/// Whether a relative path has no component but names, each once separated.
+/// Whether a relative path has no component but names, each once separated, and none of them that of git's own folder.
 pub fn is_plain(path: &str) -> bool {
-    let is_name = |part: &str| !part.is_empty() && part != "." && part != "..";
+    let is_gits = |part: &str| part.eq_ignore_ascii_case(".git");
+    let is_name = |part: &str| !part.is_empty() && part != "." && part != ".." && !is_gits(part);
     is_below(path) && path.split('/').all(is_name) && Path::new(path).is_relative()
 }

@@ -1,6 +1,7 @@
 //! Laying a bundle out in the user's cache, so that its manifest runs as any other does: its project as a git repository
 //! of its own, the suite's files, the workers among those that are kept, and the record among the user's records.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::Seek as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -11,14 +12,15 @@ use assay_record::{Arm, Manifest, ManifestFile, Record, RunId};
 use git2::Repository;
 use tempfile::{NamedTempFile, TempDir};
 
-use super::format::{Part, What};
+use super::cache::{self, Held};
+use super::format::{Part, Place, What};
 use super::reading::{Bundle, cannot_write};
+use super::writing::lexical;
 use super::{image, source, vendor};
-use crate::errors::CouldNotRun;
+use crate::errors::{CouldNotRun, in_words};
 use crate::plan::{self, project, sources};
 use crate::settings::Settings;
-use crate::suite::builtin::cache_folder;
-use crate::{checkout, workers};
+use crate::workers;
 
 /// Longest manifest, in bytes, as everywhere.
 const MAX_MANIFEST_BYTES: u64 = 256 << 20;
@@ -40,6 +42,8 @@ pub struct Laid {
     pub settings: Settings,
     /// What is otherwise here than the manifest had it, in words.
     pub notes: Vec<String>,
+    /// Keeps what lies there where it is.
+    pub held: Held,
 }
 
 /// Checks every byte of a bundle and lays it out.
@@ -53,6 +57,7 @@ pub fn lay_out(
 ) -> Result<Laid> {
     bundle.verify()?;
     let (file, record) = documents(bundle)?;
+    check_data(bundle, &file.manifest)?;
     let here = super::platform();
     let theirs = &bundle.contents.platform;
     ensure!(
@@ -68,22 +73,29 @@ pub fn lay_out(
     for arm in packed.arms.iter_mut().filter(|_| !on_host) {
         notes.extend(lay_image(bundle, arm, settings)?);
     }
-    let root = place(bundle, &file.manifest)?;
-    let base = root.join(base_name(bundle));
+    let is_whole = |root: &Path| is_whole(bundle, &file.manifest, root);
+    let held = cache::hold(bundle, is_whole, |root| make(bundle, &file.manifest, root))?;
+    let place = &bundle.contents.place;
+    Ok(Laid {
+        run: bundle.contents.run.clone(),
+        record: keep_record(&record, bundle, settings)?,
+        dir: dir_of(place, &held.root),
+        settings: settings_of(place, &held.root, settings),
+        file: ManifestFile::seal(&packed)?,
+        notes,
+        held,
+    })
+}
+
+/// The user's settings, with a project that lies laid out in place of the user's.
+pub fn settings_of(place: &Place, root: &Path, settings: &Settings) -> Settings {
     let mut of_bundle = settings.clone();
     of_bundle.project = root.join(FILES);
-    if bundle
-        .contents
-        .part(|what| matches!(what, What::Tree(_)))
-        .is_some()
-    {
-        let folder = root.join(TREE).join(&bundle.contents.place.project);
+    let tree = root.join(TREE);
+    if tree.is_dir() {
+        let folder = tree.join(&place.project);
         // Its settings may have lain where git does not look.
-        of_bundle.project = if folder.is_dir() {
-            folder
-        } else {
-            root.join(TREE)
-        };
+        of_bundle.project = if folder.is_dir() { folder } else { tree };
         // Settings that this Assay cannot read say nothing of how to build; all else of them is the user's.
         of_bundle.build = Settings::of(&of_bundle.project)
             .ok()
@@ -91,14 +103,12 @@ pub fn lay_out(
         let home = root.join(vendor::HOME);
         of_bundle.cargo_home = home.is_dir().then_some(home);
     }
-    Ok(Laid {
-        run: bundle.contents.run.clone(),
-        record: keep_record(&record, bundle, settings)?,
-        dir: base.join(&bundle.contents.place.folder),
-        settings: of_bundle,
-        file: ManifestFile::seal(&packed)?,
-        notes,
-    })
+    of_bundle
+}
+
+/// What `{dir}` stands for in a folder where a bundle lies.
+pub fn dir_of(place: &Place, root: &Path) -> PathBuf {
+    root.join(base_name(place)).join(&place.folder)
 }
 
 /// Puts the image of an arm where its engine finds it. Where that packs the same content otherwise, the arm names it so.
@@ -123,12 +133,8 @@ const TREE: &str = "tree";
 /// The suite's files, where they lay elsewhere.
 const FILES: &str = "files";
 
-fn base_name(bundle: &Bundle) -> &'static str {
-    if bundle.contents.place.in_tree {
-        TREE
-    } else {
-        FILES
-    }
+fn base_name(place: &Place) -> &'static str {
+    if place.in_tree { TREE } else { FILES }
 }
 
 /// Manifest and record, which must belong together.
@@ -162,6 +168,27 @@ fn documents(bundle: &Bundle) -> Result<(ManifestFile, NamedTempFile)> {
         "the bundle's record is of another run or manifest than its table of contents says"
     );
     Ok((file, copy))
+}
+
+/// Files are laid out where the manifest pins them, and no others.
+fn check_data(bundle: &Bundle, manifest: &Manifest) -> Result<()> {
+    let folder = Path::new(&bundle.contents.place.folder);
+    let place = |name: &String| lexical(&folder.join(name.strip_prefix("{dir}/").unwrap_or(name)));
+    let pinned: HashSet<_> = manifest
+        .sources
+        .iter()
+        .filter_map(|(name, digest)| Some((place(name)?, *digest)))
+        .collect();
+    for part in &bundle.contents.parts {
+        if let What::Data(path) = &part.what {
+            ensure!(
+                pinned.contains(&(path.clone(), part.content.sha256)),
+                "{}: the manifest pins no such file",
+                part.what
+            );
+        }
+    }
+    Ok(())
 }
 
 fn keep_workers(bundle: &Bundle, settings: &Settings) -> Result<()> {
@@ -208,34 +235,55 @@ fn keep_record(record: &NamedTempFile, bundle: &Bundle, settings: &Settings) -> 
     Ok(to)
 }
 
-/// The folder of this bundle in the cache, laid out anew unless it lies there as it should.
-fn place(bundle: &Bundle, manifest: &Manifest) -> Result<PathBuf> {
-    let name = &bundle.digest.hex()[..24];
-    let root = cache_folder()?.join("bundles").join(name);
-    let _lock = checkout::lock(&root)?;
-    if is_whole(bundle, manifest, &root) {
-        return Ok(root);
-    }
+/// Lays a bundle out as this folder, whole or not at all.
+fn make(bundle: &Bundle, manifest: &Manifest, root: &Path) -> Result<()> {
     let parent = root.parent().unwrap_or(Path::new("/"));
     let new = TempDir::new_in(parent).map_err(|error| cannot_write(&error))?;
-    fill(bundle, manifest, new.path())?;
+    fill(bundle, manifest, new.path()).map_err(|error| unless_full(bundle, parent, error))?;
     ensure!(
         is_whole(bundle, manifest, new.path()),
         "what it holds is not what its manifest names"
     );
     if root.exists() {
-        fs::remove_dir_all(&root).with_context(|| format!("{}: in the way", root.display()))?;
+        fs::remove_dir_all(root).with_context(|| format!("{}: in the way", root.display()))?;
     }
     let new = new.keep();
-    fs::rename(&new, &root).with_context(|| root.display().to_string())?;
-    Ok(root)
+    fs::rename(&new, root).with_context(|| root.display().to_string())
+}
+
+/// That there is no room for a bundle's files, where there is none: not all that writes them says why it failed.
+fn unless_full(bundle: &Bundle, folder: &Path, error: anyhow::Error) -> anyhow::Error {
+    let is_laid = |what: &What| matches!(what, What::Tree(_) | What::Data(_) | What::Vendor);
+    let parts = bundle.contents.parts.iter();
+    let needed: u64 = parts
+        .filter(|part| is_laid(&part.what))
+        .map(|part| part.content.bytes)
+        .sum();
+    let found = rustix::fs::statvfs(folder);
+    let free = found.map_or(u64::MAX, |found| {
+        found.f_bavail.saturating_mul(found.f_frsize)
+    });
+    if free >= needed {
+        return error;
+    }
+    CouldNotRun(format!(
+        "{}: {free} bytes are free there, and the bundle's files take {needed} and more: {}",
+        folder.display(),
+        in_words(&error)
+    ))
+    .into()
+}
+
+/// Whether a folder holds all of a bundle: what the manifest names, and what the project depends on.
+fn is_whole(bundle: &Bundle, manifest: &Manifest, root: &Path) -> bool {
+    let has_vendor = || root.join(vendor::HOME).join(vendor::SETTINGS).is_file();
+    has_files(&bundle.contents.place, manifest, root)
+        && (vendored(bundle).is_none() || has_vendor())
 }
 
 /// Whether a folder holds what the manifest names: files that it pins, and the project with its changes.
-fn is_whole(bundle: &Bundle, manifest: &Manifest, root: &Path) -> bool {
-    let dir = root
-        .join(base_name(bundle))
-        .join(&bundle.contents.place.folder);
+pub fn has_files(place: &Place, manifest: &Manifest, root: &Path) -> bool {
+    let dir = dir_of(place, root);
     let has_files = dir.is_dir() && sources::compare(manifest, &dir).is_none();
     let has_tree = || {
         let here = project::state(&Settings::below(&root.join(TREE)));
@@ -245,10 +293,7 @@ fn is_whole(bundle: &Bundle, manifest: &Manifest, root: &Path) -> bool {
             here == then.map(|then| (&then.commit, &then.diff))
         })
     };
-    let has_vendor = || root.join(vendor::HOME).join(vendor::SETTINGS).is_file();
-    has_files
-        && (commit(manifest).is_none() || has_tree())
-        && (vendored(bundle).is_none() || has_vendor())
+    has_files && (commit(manifest).is_none() || has_tree())
 }
 
 fn commit(manifest: &Manifest) -> Option<&String> {
@@ -286,7 +331,7 @@ fn fill(bundle: &Bundle, manifest: &Manifest, root: &Path) -> Result<()> {
         }
         project::fill(&repository, id, state.diff.as_ref())?;
     }
-    let base = root.join(base_name(bundle));
+    let base = root.join(base_name(&bundle.contents.place));
     make_folder(&base, &bundle.contents.place.folder)?;
     for part in &bundle.contents.parts {
         if let What::Data(path) = &part.what {

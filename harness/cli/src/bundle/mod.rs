@@ -1,10 +1,13 @@
 //! Bundles: one file with all that a run needs to be run again, on another machine and without a network.
 //!
 //! [format] is its table of contents, [writing] makes one of a run, [reading] takes one apart and believes nothing,
-//! [source] is the tree of a commit as an archive, [vendor] what it depends on, [image] that of a container, and [laying] lays a bundle out so that the manifest in it runs as
-//! any other does. What a bundle holds is measured by running it: whoever runs a bundle runs its programs.
+//! [source] is the tree of a commit as an archive (entries reads such), [vendor] what it depends on, [image] that of a container, [laying] lays a bundle out so that the
+//! manifest in it runs as any other does, [cache] is where, and [home] where its run is at home. What a bundle holds is measured by running it: whoever runs a bundle runs its programs.
 
+pub mod cache;
+mod entries;
 pub mod format;
+pub mod home;
 pub mod image;
 pub mod laying;
 pub mod reading;

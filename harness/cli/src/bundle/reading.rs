@@ -23,7 +23,7 @@ pub struct Bundle {
     begin: u64,
     /// The table of contents.
     pub contents: Contents,
-    /// Its digest, which names the bundle.
+    /// Its digest, by which one bundle is told from another; it is not that of the file.
     pub digest: Digest,
 }
 
@@ -88,6 +88,11 @@ impl Bundle {
             contents,
             digest,
         })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Checks the digest of every part as it lies in the file.

@@ -13,7 +13,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use git2::{
     Commit, Index, IndexEntry, IndexTime, ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult,
 };
-use tar::{Archive, Builder, EntryType, Header};
+use tar::{Builder, EntryType, Header};
+
+use super::entries::{self, MAX_PATH_BYTES, Names};
 
 /// Modes of git's tree entries.
 const FILE: u32 = 0o100_644;
@@ -21,8 +23,6 @@ const PROGRAM: u32 = 0o100_755;
 const LINK: u32 = 0o120_000;
 const SUBMODULE: u32 = 0o160_000;
 
-/// Longest path within a tree, in bytes.
-const MAX_PATH_BYTES: usize = 4096;
 const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// Submodules of a tree: the commit of each path.
@@ -146,15 +146,12 @@ pub fn unpack(
 fn write_tree(repository: &Repository, submodules: &Submodules, archive: impl Read) -> Result<Oid> {
     let mut index = Index::new()?;
     let mut seen = HashSet::new();
-    for entry in Archive::new(archive).entries()? {
-        let mut entry = entry.context("it is no tar archive")?;
-        let path = entry.path_bytes().into_owned();
-        let shown = String::from_utf8_lossy(&path).into_owned();
-        let (mode, content) = content_of(&mut entry).with_context(|| shown.clone())?;
-        ensure!(seen.insert(path.clone()), "{shown}: it is there twice");
+    entries::each(archive, |entry, names| {
+        let (mode, content) = content_of(entry, &names)?;
+        ensure!(seen.insert(names.path.clone()), "it is there twice");
         let blob = repository.blob(&content)?;
-        index.add(&index_entry(path, mode, blob))?;
-    }
+        Ok(index.add(&index_entry(names.path, mode, blob))?)
+    })?;
     for (path, id) in submodules {
         check_path(path.as_bytes()).with_context(|| path.clone())?;
         let id = Oid::from_str(id).with_context(|| format!("submodule {path}"))?;
@@ -165,9 +162,8 @@ fn write_tree(repository: &Repository, submodules: &Submodules, archive: impl Re
 }
 
 /// Mode and content of an entry, which must be a file or a link of a commit.
-fn content_of(entry: &mut tar::Entry<'_, impl Read>) -> Result<(u32, Vec<u8>)> {
-    let path = entry.path_bytes().into_owned();
-    check_path(&path)?;
+fn content_of(entry: &mut tar::Entry<'_, impl Read>, names: &Names) -> Result<(u32, Vec<u8>)> {
+    check_path(&names.path)?;
     let is_program = entry.header().mode()? & 0o100 != 0;
     match entry.header().entry_type() {
         EntryType::Regular => {
@@ -177,12 +173,9 @@ fn content_of(entry: &mut tar::Entry<'_, impl Read>) -> Result<(u32, Vec<u8>)> {
             Ok((if is_program { PROGRAM } else { FILE }, content))
         }
         EntryType::Symlink => {
-            let target = entry
-                .link_name_bytes()
-                .context("a link to nothing")?
-                .into_owned();
-            check_link(Path::new(std::ffi::OsStr::from_bytes(&path)), &target)?;
-            Ok((LINK, target))
+            let target = names.target.as_ref().context("a link to nothing")?;
+            check_link(Path::new(std::ffi::OsStr::from_bytes(&names.path)), target)?;
+            Ok((LINK, target.clone()))
         }
         EntryType::Link => bail!("a hard link, which no commit holds"),
         EntryType::Char | EntryType::Block => bail!("a device, which no commit holds"),

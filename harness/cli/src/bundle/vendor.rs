@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tar::{Archive, Builder, EntryType, Header};
+use tar::{Builder, EntryType, Header};
 
+use super::entries;
 use super::reading::cannot_write;
 use super::source::check_path;
 use crate::engines::client::last_line;
@@ -117,12 +118,7 @@ fn append(archive: &mut Builder<&File>, path: &Path, mode: u32, content: &[u8]) 
 
 /// Lays an archive out in a folder that has nothing yet: files alone, so that nothing can lead out of it.
 pub fn unpack(archive: impl Read, home: &Path) -> Result<()> {
-    for entry in Archive::new(archive).entries()? {
-        let mut entry = entry.context("it is no tar archive")?;
-        let path = entry.path_bytes().into_owned();
-        let shown = String::from_utf8_lossy(&path).into_owned();
-        lay_file(&mut entry, &path, home).with_context(|| shown)?;
-    }
+    entries::each(archive, |entry, names| lay_file(entry, &names.path, home))?;
     ensure!(home.join(SETTINGS).is_file(), "it has no {SETTINGS}");
     Ok(())
 }

@@ -2,26 +2,26 @@
 //!
 //! The same run gives the same bytes: parts have one order, one compression, and nothing that depends on when or where.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{Cursor, Read, Seek as _, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use assay_protocol::{Digest, Digesting};
-use assay_record::{Arm, Manifest, ManifestFile};
+use assay_record::{Arm, Image, Manifest, ManifestFile};
 use assay_store::RunRow;
-use tempfile::NamedTempFile;
 
 use super::format::{Contents, Encoding, Extent, MAGIC, MAX_RATIO, Part, Place, VERSION, What};
 use super::reading::{Bundle, cannot_write, copy};
 use super::{image, source, vendor};
 use crate::database;
-use crate::errors::CouldNotRun;
+use crate::errors::{CouldNotRun, in_words};
 use crate::interrupt::Interrupt;
 use crate::plan::{self, project, sources};
 use crate::reproduction::{self, Files};
 use crate::settings::Settings;
-use crate::{checkout, workers};
+use crate::{checkout, environments, workers};
 
 /// How hard parts are compressed. Another number gives other bytes.
 const COMPRESSION_LEVEL: i32 = 9;
@@ -53,7 +53,7 @@ pub struct With {
     vendor: bool,
     /// The suite's folder, where it lies elsewhere now: what `{dir}` stands for.
     #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
+    pub dir: Option<PathBuf>,
 }
 
 /// Writes a bundle of a run to a file, and opens it again. An interrupt ends that in the middle, and leaves nothing.
@@ -269,9 +269,12 @@ impl Gathered {
     }
 
     fn add_workers(&mut self, settings: &Settings, manifest: &Manifest) -> Result<()> {
-        // The worker of a container is its image's.
-        for arm in manifest.arms.iter().filter(|arm| arm.image.is_none()) {
-            let path = worker(settings, arm)?;
+        for arm in &manifest.arms {
+            let path = match &arm.image {
+                None => Some(worker(settings, arm)?),
+                Some(image) => worker_of_image(settings, arm, image),
+            };
+            let Some(path) = path else { continue };
             self.items.push(Item {
                 executable: true,
                 pinned: Some(arm.worker),
@@ -306,7 +309,11 @@ impl Gathered {
             parts,
         };
         let (line, _) = contents.to_line()?;
-        let mut whole = NamedTempFile::new_in(folder).map_err(full)?;
+        // As any file that is made: what the umask allows.
+        let mut whole = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder)
+            .map_err(full)?;
         payload.rewind()?;
         whole
             .write_all(MAGIC)
@@ -466,6 +473,19 @@ fn worker(settings: &Settings, arm: &Arm) -> Result<PathBuf> {
     Ok(kept.ok_or_else(lost)?)
 }
 
+/// The worker of an arm's image: with it the arm can run on a host, too. In its container it needs none.
+fn worker_of_image(settings: &Settings, arm: &Arm, image: &Image) -> Option<PathBuf> {
+    let found = environments::worker::at_hand(arm, image, settings);
+    found.unwrap_or_else(|error| {
+        crate::note!(
+            "note: the worker of arm `{}` is not in it, so that `reproduce --on-host` has to measure another: {}",
+            arm.name,
+            in_words(&error)
+        );
+        None
+    })
+}
+
 /// The last names of the suite's folder: as many as some file needs to go up from it.
 fn common_folder(manifest: &Manifest, dir: &Path) -> PathBuf {
     let up = |name: &String| {
@@ -478,7 +498,7 @@ fn common_folder(manifest: &Manifest, dir: &Path) -> PathBuf {
 }
 
 /// A relative path without `..`; `None` where it leads out of where it starts.
-fn lexical(path: &Path) -> Option<String> {
+pub fn lexical(path: &Path) -> Option<String> {
     let mut plain: Vec<&str> = Vec::new();
     for part in path.components() {
         match part {
@@ -499,7 +519,6 @@ fn text(path: &Path) -> Result<String> {
 }
 
 fn is_executable(path: &Path) -> Result<bool> {
-    use std::os::unix::fs::PermissionsExt as _;
     let meta = std::fs::metadata(path).with_context(|| path.display().to_string())?;
     Ok(meta.permissions().mode() & 0o111 != 0)
 }

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use assay_store::Access;
+use assay_record::{ManifestFile, Source};
+use assay_store::{Access, RunRow, Store};
 
+use crate::bundle::home::{self, Came, Files};
 use crate::bundle::writing;
 use crate::database;
 use crate::errors::Exit;
 use crate::interrupt::Interrupt;
+use crate::plan::{self, sources};
 use crate::settings::Settings;
 
 /// What to bundle.
@@ -29,16 +32,23 @@ pub fn run(args: &Args) -> Result<Exit> {
         "--output {}: a folder is there; name a file",
         args.output.display()
     );
-    let settings = Settings::load()?;
-    let (run, file) = {
+    let mut settings = Settings::load()?;
+    let mut with = args.with.clone();
+    let (run, file, came) = {
         let store = database::open(&settings, Access::Read)?;
         let run = store.run(&store.resolve(&args.run)?)?;
         let file = store.manifest(&run.manifest)?;
-        (run, file)
+        let came = came(&store, &run, &file, &with, &settings)?;
+        (run, file, came)
     };
+    let _held = came.map(|files| {
+        with.dir = sources::names_folder(&file.manifest).then_some(files.dir);
+        settings = files.settings;
+        files.held
+    });
     let interrupt = Interrupt::listen()?;
-    let (with, to) = (&args.with, &args.output);
-    let written = writing::write(&settings, &run, &file, with, to, &interrupt);
+    let to = &args.output;
+    let written = writing::write(&settings, &run, &file, &with, to, &interrupt);
     if written.is_err() && interrupt.requested() {
         // What was started for it heard of that too, and what it said of it is no matter.
         crate::note!("interrupted: no bundle was written");
@@ -54,7 +64,8 @@ pub fn run(args: &Args) -> Result<Exit> {
             part.what
         );
     }
-    crate::say!("bundle {}  {}", bundle.digest, args.output.display());
+    let digest = plan::file_digest(&args.output)?;
+    crate::say!("bundle {digest}  {}", args.output.display());
     let source = match file.manifest.project.git() {
         Some(_) => "the project's source, uncommitted changes, ",
         None => "",
@@ -71,4 +82,29 @@ pub fn run(args: &Args) -> Result<Exit> {
         );
     }
     Ok(Exit::Fine)
+}
+
+/// Where the files of a run lie that came with a bundle itself, and are to go into another.
+fn came(
+    store: &Store,
+    run: &RunRow,
+    file: &ManifestFile,
+    with: &writing::With,
+    settings: &Settings,
+) -> Result<Option<Files>> {
+    let is_imported = matches!(file.manifest.suite.source, Source::Imported(_));
+    if with.dir.is_some() || is_imported {
+        return Ok(None);
+    }
+    match home::came(store, &run.run, &file.manifest, settings)? {
+        Some(Came::Laid(files)) => Ok(Some(*files)),
+        Some(Came::Gone { run, file }) => {
+            crate::note!(
+                "note: run {run} came with the bundle {0}, which is no longer laid out here: `assay reproduce {0}` does that",
+                file.display()
+            );
+            Ok(None)
+        }
+        None => Ok(None),
+    }
 }

@@ -1,14 +1,16 @@
 //! `assay reproduce`: the same manifest, the same path, and a verdict in three parts.
 
+mod otherwise;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use assay_record::manifest::Engine;
-use assay_record::{Arm, BlockStatus, ManifestFile, Purpose, RunId, RunStatus};
-use assay_store::Access;
+use assay_record::{BlockStatus, ManifestFile, Purpose, RunId, RunStatus, Source};
+use assay_store::{Access, Store};
 use assay_verdicts::{Likeness, Reproduction, Verdict};
 
-use crate::bundle::{self, format::What, laying, reading::Bundle};
+use crate::bundle::home::{self, Came};
+use crate::bundle::{self, cache::Held, format::What, laying, reading::Bundle};
 use crate::errors::Exit;
 use crate::execute::{self, Options};
 use crate::interrupt::Interrupt;
@@ -69,6 +71,8 @@ struct Original {
     dir: Option<PathBuf>,
     /// What is otherwise than then, in words.
     notes: Vec<String>,
+    /// Keeps what lies laid out of a bundle where it is.
+    held: Option<Held>,
 }
 
 /// What will be run.
@@ -80,8 +84,9 @@ struct Again {
 }
 
 pub fn run(args: &Args) -> Result<Exit> {
-    let original = load(args, Settings::load()?)?;
+    let mut original = load(args, Settings::load()?)?;
     let settings = original.settings.clone();
+    let _held = original.held.take();
     if let Some(to) = &args.checkout {
         return check_out(&original.file, to, &settings);
     }
@@ -117,7 +122,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         return Ok(Exit::Interrupted);
     };
     if !args.no_confirm && !verdict.suspects().is_empty() {
-        let suspects = only(&again.file, &verdict)?;
+        let suspects = otherwise::only(&again.file, &verdict)?;
         crate::note!(
             "{} cases look changed; running them again before saying so",
             suspects.manifest.cases.len()
@@ -170,13 +175,45 @@ fn load(args: &Args, settings: Settings) -> Result<Original> {
         // A reproduction is compared with the run that it reproduced only if that is asked for by name.
         (file, Some(run))
     };
-    Ok(Original {
+    let original = Original {
         file,
         run,
         settings,
         dir: None,
         notes: Vec::new(),
-    })
+        held: None,
+    };
+    match args.dir {
+        None => with_bundle(original, &store),
+        Some(_) => Ok(original),
+    }
+}
+
+/// A run that came with a bundle, or reproduced one that did, is at home where that lies laid out, unless all is where and as it was.
+fn with_bundle(mut original: Original, store: &Store) -> Result<Original> {
+    let manifest = &original.file.manifest;
+    // What was imported is nowhere at home, and says so when it shall run.
+    let can_run = !matches!(manifest.suite.source, Source::Imported(_));
+    let Some(run) = original.run.as_ref().filter(|_| can_run) else {
+        return Ok(original);
+    };
+    match home::came(store, run, manifest, &original.settings)? {
+        None => {}
+        Some(Came::Laid(files)) => {
+            original.notes.push(format!(
+                "The suite's files are those of the bundle that the run came with, in {}.",
+                files.dir.display()
+            ));
+            original.dir = Some(files.dir);
+            original.settings = files.settings;
+            original.held = Some(files.held);
+        }
+        Some(Came::Gone { run, file }) => original.notes.push(format!(
+            "Run {run} came with the bundle {0}, which is no longer laid out here: `assay reproduce {0}` does that.",
+            file.display()
+        )),
+    }
+    Ok(original)
 }
 
 /// Refuses a run whose record was changed: what the database has of it would be compared with nobody's word for it. One that is not here
@@ -238,9 +275,10 @@ fn from_bundle(path: &Path, settings: &Settings, args: &Args) -> Result<Original
     )?;
     database::ingest_record(settings, &laid.record)?;
     crate::note!(
-        "note: run {} comes with the bundle {}, and is in the database as a run of the machine that measured it",
+        "note: run {} comes with the bundle {} ({}), and is in the database as a run of the machine that measured it",
         laid.run,
-        bundle.digest
+        path.display(),
+        plan::file_digest(path)?
     );
     Ok(Original {
         file: laid.file,
@@ -248,6 +286,7 @@ fn from_bundle(path: &Path, settings: &Settings, args: &Args) -> Result<Original
         settings: laid.settings,
         dir: Some(laid.dir),
         notes: laid.notes,
+        held: Some(laid.held),
     })
 }
 
@@ -280,11 +319,12 @@ fn prepare(original: Original, args: &Args) -> Result<Option<Again>> {
     notes.extend(reproduction::notes(manifest, settings, &files)?);
     let mut file = original.file;
     if args.otherwise.on_host {
-        file = on_host(file, &mut notes)?;
+        let needs_worker = args.worker.is_none() && !args.otherwise.rebuild;
+        file = otherwise::on_host(file, settings, needs_worker, &mut notes)?;
     }
     let mut worker = args.worker.clone();
     if let Some(other) = &args.worker {
-        file = with_worker(file, other, &mut notes)?;
+        file = otherwise::with_worker(file, other, &mut notes)?;
     } else if args.otherwise.rebuild {
         worker = Some(reproduction::build_worker(
             &file.manifest,
@@ -298,7 +338,7 @@ fn prepare(original: Original, args: &Args) -> Result<Option<Again>> {
         worker = reproduction::rebuild_worker(&file.manifest, &original.settings)?;
     }
     if let Some(rounds) = args.otherwise.rounds {
-        file = with_rounds(file, rounds, &mut notes)?;
+        file = otherwise::with_rounds(file, rounds, &mut notes)?;
     }
     Ok(Some(Again {
         file,
@@ -338,76 +378,6 @@ fn run_again(
         return Ok(None);
     }
     reproduction::judge((&store).into(), original, &executed.run, notes).map(Some)
-}
-
-/// The manifest with another executable as its built-in worker.
-fn with_worker(file: ManifestFile, worker: &Path, notes: &mut Vec<String>) -> Result<ManifestFile> {
-    let arms = &file.manifest.arms;
-    ensure!(
-        arms.len() == 1,
-        "--worker takes the place of one worker, and the manifest has {} arms",
-        arms.len()
-    );
-    let digest = plan::file_digest(worker)?;
-    notes.push(format!(
-        "The worker is another executable: {} ({}).",
-        worker.display(),
-        digest.short()
-    ));
-    let mut manifest = file.manifest;
-    manifest.arms.iter_mut().for_each(|arm| arm.worker = digest);
-    Ok(ManifestFile::seal(&manifest)?)
-}
-
-/// The manifest with no arm in a container: another environment, whose cost is to be seen.
-fn on_host(file: ManifestFile, notes: &mut Vec<String>) -> Result<ManifestFile> {
-    let mut manifest = file.manifest;
-    let arms = manifest.arms.iter_mut();
-    let contained: Vec<&mut Arm> = arms.filter(|arm| arm.image.is_some()).collect();
-    ensure!(
-        !contained.is_empty(),
-        "--on-host: no arm of the manifest ran in a container; leave it away"
-    );
-    for arm in contained {
-        let image = arm
-            .image
-            .take()
-            .map_or(String::new(), |image| image.environment);
-        arm.engine = Engine::Host;
-        notes.push(format!(
-            "Arm {} runs on this machine, and not in a container of `{image}`.",
-            arm.name
-        ));
-    }
-    Ok(ManifestFile::seal(&manifest)?)
-}
-
-/// The manifest with another number of rounds: another policy, by which inputs and outputs are what they were.
-fn with_rounds(file: ManifestFile, rounds: u32, notes: &mut Vec<String>) -> Result<ManifestFile> {
-    let mut manifest = file.manifest;
-    for case in &mut manifest.cases {
-        case.policy.rounds = rounds;
-        case.policy.max_rounds = rounds;
-    }
-    notes.push(format!(
-        "The policy is another: {rounds} rounds of each case, whatever the manifest says."
-    ));
-    let sealed = ManifestFile::seal(&manifest);
-    sealed.with_context(|| format!("--rounds {rounds}"))
-}
-
-/// The manifest with the suspects alone: fewer cases, each run in the same way.
-fn only(file: &ManifestFile, verdict: &Reproduction) -> Result<ManifestFile> {
-    let suspects: Vec<&str> = verdict
-        .suspects()
-        .iter()
-        .map(|case| case.case.as_str())
-        .collect();
-    let mut manifest = file.manifest.clone();
-    manifest
-        .cases
-        .retain(|case| suspects.contains(&case.id.as_str()));
-    Ok(ManifestFile::seal(&manifest)?)
 }
 
 fn exit_of(verdict: &Reproduction, fail_inconclusive: bool) -> Exit {

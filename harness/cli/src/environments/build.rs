@@ -75,16 +75,16 @@ pub fn build(recipe: &Recipe, settings: &Settings) -> Result<Environment> {
 
 /// Writes an environment into the lock file, if it can be read again, with the bounds and the engine that somebody set there.
 pub fn keep(name: &str, mut environment: Environment, settings: &Settings) -> Result<Environment> {
-    let mut lock = Lock::read(settings)?;
-    if let Some(before) = lock.environments.get(name) {
-        environment.memory_bytes = before.memory_bytes;
-        environment.pids = before.pids;
-        environment.engine = environment.engine.or(before.engine);
-    }
-    lock.environments
-        .insert(name.to_owned(), environment.clone());
-    lock.write(settings)?;
-    Ok(environment)
+    Lock::change(settings, |lock| {
+        if let Some(before) = lock.environments.get(name) {
+            environment.memory_bytes = before.memory_bytes;
+            environment.pids = before.pids;
+            environment.engine = environment.engine.or(before.engine);
+        }
+        lock.environments
+            .insert(name.to_owned(), environment.clone());
+        environment
+    })
 }
 
 /// The text of an environment's Containerfile, which is put into `context` with all that lies beside it.

@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use assay_protocol::Digest;
 use assay_record::{Engine, ImageFormat, validate};
 
-use super::{Environment, LockedFile, documents, usual_engine};
+use super::{Environment, LockedFile, documents, usual_engine, worker};
 use crate::engines::client::Client;
 use crate::engines::oci;
-use crate::engines::{WORKER, docker, podman};
+use crate::engines::{docker, podman};
 use crate::errors::CouldNotRun;
 use crate::plan::{file_digest, project};
 use crate::settings::Settings;
@@ -92,31 +92,12 @@ fn repository(name: &str, names: &[String], otherwise: Option<&str>) -> Result<S
     Ok(repository)
 }
 
-/// SHA-256 of the built-in worker in an image: from a container that is made of it and never started.
+/// SHA-256 of the built-in worker in an image.
 fn worker_in(client: &Client, id: &Digest) -> Result<Option<Digest>> {
     let folder = tempfile::tempdir().context("no folder for a worker")?;
-    let name = format!("assay-lock-{}", std::process::id());
     let to = folder.path().join("worker");
-    client.act(
-        &[
-            "create",
-            "--name",
-            &name,
-            "--pull",
-            "never",
-            &id.to_string(),
-            WORKER,
-        ]
-        .map(OsStr::new),
-    )?;
-    let from = format!("{name}:{WORKER}");
-    let copied = client.ask(&[OsStr::new("cp"), OsStr::new(&from), to.as_os_str()]);
-    client.act(&["rm", "--force", "--volumes", &name].map(OsStr::new))?;
-    if copied?.status.success() {
-        file_digest(&to).map(Some)
-    } else {
-        Ok(None)
-    }
+    let has_one = worker::copy_out(client, OsStr::new(&id.to_string()), &to)?;
+    has_one.then(|| file_digest(&to)).transpose()
 }
 
 /// What an image is that comes as a file: an OCI archive, which an engine loads, or a SIF file.

@@ -8,6 +8,7 @@ pub mod build;
 pub mod documents;
 pub mod lock;
 pub mod staging;
+pub mod worker;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,10 +18,11 @@ use assay_protocol::{Digest, U64};
 use assay_record::{Engine, Image, ImageFile, ImageFormat, Limits, OciDigests, validate};
 use serde::{Deserialize, Serialize};
 
+use crate::checkout;
 use crate::errors::CouldNotRun;
-use crate::plan::file_digest;
+use crate::plan::{file_digest, project};
 use crate::settings::Settings;
-use crate::suite::locate::read_text;
+use crate::suite::{builtin::cache_folder, locate::read_text};
 
 /// Version of the lock file.
 const LOCK_SCHEMA: u32 = 1;
@@ -154,8 +156,19 @@ impl Lock {
             })
     }
 
+    /// Changes it, with no other assay of this user at it meanwhile: what that adds would be lost.
+    pub fn change<T>(settings: &Settings, how: impl FnOnce(&mut Self) -> T) -> Result<T> {
+        let file = project::resolve(&settings.environments);
+        let name = Digest::of(file.as_os_str().as_encoded_bytes()).short();
+        let _turn = checkout::lock(&cache_folder()?.join("environments").join(name))?;
+        let mut lock = Self::read(settings)?;
+        let changed = how(&mut lock);
+        lock.write(settings)?;
+        Ok(changed)
+    }
+
     /// Writes it, whole or not at all, and nothing that could not be read again.
-    pub fn write(&self, settings: &Settings) -> Result<()> {
+    fn write(&self, settings: &Settings) -> Result<()> {
         let path = &settings.environments;
         self.check().with_context(|| path.display().to_string())?;
         let say = || format!("{}: the lock file cannot be written", path.display());
@@ -271,7 +284,7 @@ pub fn pinned(name: &str, settings: &Settings) -> Result<Pinned> {
     Ok(Pinned {
         engine: environment.engine(settings),
         image: environment.image(name),
-        worker: environment.worker.unwrap_or_else(|| Digest::of("")),
+        worker: environment.worker.unwrap_or_else(worker::none),
     })
 }
 

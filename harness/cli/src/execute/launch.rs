@@ -1,23 +1,25 @@
 //! How the workers of an arm are started on this machine.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use anyhow::{Context as _, Result};
-use assay_protocol::Hello;
+use anyhow::{Context as _, Result, ensure};
+use assay_protocol::{Digest, Hello};
 use assay_record::Arm;
 use assay_record::manifest::BUILTIN_WORKER;
 
 use super::worker::{Lost, WorkerProcess};
 use crate::engines::client::last_line;
 use crate::engines::keeper::Keeper;
-use crate::engines::{Engine, NoProgram, Start};
+use crate::engines::{Engine, Mismatch, NoProgram, Ran, Start};
+use crate::environments;
 use crate::errors::CouldNotRun;
 use crate::plan::arms::Standing;
-use crate::plan::sources;
+use crate::plan::{file_digest, sources};
 use crate::workers::WORD;
 
 /// Variables that may change a result: where set, they are part of the manifest.
@@ -42,6 +44,19 @@ const LOCAL: [&str; 6] = [
     "PYTHONPATH",
 ];
 
+/// Whether an engine says that an image has no such program: it names it. Where a container dies of want of memory while it begins,
+/// or a program finds no library of its own, the code is the same.
+fn names_no_program(log: &str, words: &[OsString]) -> bool {
+    let said = last_line(log);
+    let is_missing = ["o such file", "not found"]
+        .iter()
+        .any(|words| said.contains(words));
+    let is_named = words
+        .iter()
+        .any(|word| said.contains(&*word.to_string_lossy()));
+    is_missing && is_named && !said.contains("shared librar")
+}
+
 /// Values of the determining variables here and now, for workers on this machine or in a container.
 pub fn determining_environment(is_contained: bool) -> BTreeMap<String, String> {
     let local: &[&str] = if is_contained { &[] } else { &LOCAL };
@@ -51,6 +66,15 @@ pub fn determining_environment(is_contained: bool) -> BTreeMap<String, String> {
             .map(|value| ((*name).to_owned(), value))
     };
     DETERMINING.iter().chain(local).filter_map(value).collect()
+}
+
+/// SHA-256 of a file as a process sees it; `None` where that cannot be read, or the process sees what we see.
+fn digest_inside(pid: u32, path: &Path) -> Option<Digest> {
+    let root = PathBuf::from(format!("/proc/{pid}/root"));
+    let place = |root: &Path| std::fs::metadata(root).map(|meta| (meta.dev(), meta.ino()));
+    let is_ours = place(&root).ok()? == place(Path::new("/")).ok()?;
+    let inside = root.join(path.strip_prefix("/").ok()?);
+    (!is_ours).then(|| file_digest(&inside).ok()).flatten()
 }
 
 /// Exit code of an engine that finds no such program in an image; that of a shell, too.
@@ -70,6 +94,8 @@ pub struct Launcher {
     /// What containers are called, up to their number.
     name: String,
     started: Arc<AtomicU32>,
+    /// Whether the worker in a container was compared with the manifest's.
+    is_compared: Arc<AtomicBool>,
 }
 
 impl Launcher {
@@ -83,6 +109,7 @@ impl Launcher {
             engine: Arc::clone(&standing.engine),
             name: format!("assay-{what}-{}", standing.arm.name),
             started: Arc::default(),
+            is_compared: Arc::default(),
         }
     }
 
@@ -102,16 +129,9 @@ impl Launcher {
             self.started.fetch_add(1, Ordering::Relaxed)
         );
         let argv = self.argv(worker)?;
-        let words = self
-            .arm
-            .prefix
-            .iter()
-            .map(OsString::from)
-            .chain(argv.iter().cloned());
-        let shown = words
-            .map(|part| part.to_string_lossy().into_owned())
-            .collect::<Vec<_>>()
-            .join(" ");
+        let prefix = self.arm.prefix.iter().map(OsString::from);
+        let words: Vec<OsString> = prefix.chain(argv.iter().cloned()).collect();
+        let shown = words.join(OsStr::new(" ")).to_string_lossy().into_owned();
         let command = self.engine.command(&Start {
             name: &name,
             prefix: &self.arm.prefix,
@@ -124,21 +144,32 @@ impl Launcher {
             .with_context(|| format!("cannot start `{shown}`"))?;
         let hello = process
             .hello()
-            .map_err(|lost| self.not_started(&shown, &lost, &process))?;
-        process.is_in(self.engine.inspect(&name)?);
+            .map_err(|lost| self.not_started(&shown, &words, &lost, &process))?;
+        let ran = self.engine.inspect(&name)?;
+        if worker == BUILTIN_WORKER {
+            self.compare_worker(ran.as_ref())?;
+        }
+        process.is_in(ran);
         Ok((process, hello))
     }
 
     /// Why a worker gave no hello; of one in a container also what the engine said.
-    fn not_started(&self, shown: &str, lost: &Lost, process: &WorkerProcess) -> anyhow::Error {
+    fn not_started(
+        &self,
+        shown: &str,
+        words: &[OsString],
+        lost: &Lost,
+        process: &WorkerProcess,
+    ) -> anyhow::Error {
         let Some(image) = &self.arm.image else {
             return anyhow::anyhow!("`{shown}` {lost}");
         };
         let name = &image.environment;
-        if process.code() == Some(NOT_FOUND) {
+        let log = process.log();
+        let is_missing = || names_no_program(&log, words);
+        if process.code() == Some(NOT_FOUND) && is_missing() {
             return NoProgram(format!("`{shown}`: no such program in `{name}`")).into();
         }
-        let log = process.log();
         let said = if log.trim().is_empty() {
             ""
         } else {
@@ -151,7 +182,42 @@ impl Launcher {
             ))
             .into();
         }
-        anyhow::anyhow!("`{shown}` {lost}: {said}")
+        let what = format!("`{shown}` {lost}: {said}");
+        match image.limits.memory_bytes {
+            // It may have been too little to begin with.
+            Some(bytes) => CouldNotRun(format!(
+                "{what}; its container may have {bytes} bytes of memory, by `memory_bytes` in the lock file",
+            ))
+            .into(),
+            None => anyhow::Error::msg(what),
+        }
+    }
+
+    /// Compares the built-in worker in a container with the manifest's, once: a store says what an image was when it came, and not
+    /// what has become of its files.
+    fn compare_worker(&self, ran: Option<&Ran>) -> Result<()> {
+        let pid = ran.and_then(|ran| ran.pid);
+        let Some((image, pid)) = self.arm.image.as_ref().zip(pid) else {
+            return Ok(());
+        };
+        if self.arm.worker == environments::worker::none()
+            || self.is_compared.swap(true, Ordering::Relaxed)
+        {
+            return Ok(());
+        }
+        // Of a daemon on another machine, or of somebody else's container, nobody here sees the files.
+        let Some(is) = digest_inside(pid, &self.builtin) else {
+            return Ok(());
+        };
+        ensure!(
+            is == self.arm.worker,
+            Mismatch(format!(
+                "the container of `{}` has the worker {is}, and the manifest names {}: the engine's store was changed or damaged; \
+                 remove the image there, and build, load or pull it again",
+                image.environment, self.arm.worker
+            ))
+        );
+        Ok(())
     }
 
     fn argv(&self, worker: &str) -> Result<Vec<OsString>> {

@@ -14,13 +14,12 @@ pub mod sources;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use arms::Standing;
-use assay_protocol::{Digest, Digesting, Hello, U64};
+use assay_protocol::{Digest, Hello, U64};
 use assay_record::manifest::{BUILTIN_WORKER, MANIFEST_SCHEMA, SuiteRef, Tool};
 use assay_record::{Case, Manifest, ManifestFile, Source};
 
@@ -29,9 +28,6 @@ use crate::errors::CouldNotRun;
 use crate::execute::{launch::Launcher, monotonic_ns};
 use crate::settings::Settings;
 use crate::suite::{Suite, builtin, locate::Located};
-
-/// How much of a file is held at a time, in bytes.
-const CHUNK: usize = 1 << 20;
 
 /// Name of the only arm of most runs.
 pub const MAIN_ARM: &str = "main";
@@ -216,23 +212,15 @@ pub fn own_digest() -> Result<Digest> {
 
 /// SHA-256 of a file, which need not fit into memory; of a pipe or a device nobody asks twice.
 pub fn file_digest(path: &Path) -> Result<Digest> {
-    digest_of(path).with_context(|| path.display().to_string())
+    digest_of_file(path).with_context(|| path.display().to_string())
 }
 
-fn digest_of(path: &Path) -> std::io::Result<Digest> {
+fn digest_of_file(path: &Path) -> std::io::Result<Digest> {
     // Before it is opened: that of a pipe waits for whoever writes to it.
     if !std::fs::metadata(path)?.is_file() {
         return Err(std::io::Error::other("not a regular file"));
     }
-    let mut file = File::open(path)?;
-    let mut digesting = Digesting::default();
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(digesting.finish()),
-            read => digesting.update(&chunk[..read]),
-        }
-    }
+    assay_record::digest_of(File::open(path)?)
 }
 
 /// What the workers of an arm offer, by their names; without those that its image has no program for.

@@ -31,7 +31,7 @@ pub fn state(settings: &Settings) -> Result<Project> {
         .map(Project::Git)
         .with_context(|| {
             format!(
-                "the git repository at {} cannot be read",
+                "the git repository at {} cannot be taken down in a manifest",
                 repository.path().display()
             )
         })
@@ -221,12 +221,18 @@ pub fn find_commit<'a>(repository: &'a Repository, state: &GitState) -> Result<C
     let commit = commit.context("the manifest names no commit")?;
     let id = Oid::from_str(commit).with_context(|| format!("{commit} is no commit id"))?;
     let from = |remote: &String| format!(" from {remote}");
-    repository.find_commit(id).with_context(|| {
-        format!(
-            "commit {commit} is not in this repository; fetch it first{}",
-            state.remote.as_ref().map_or(String::new(), from)
-        )
-    })
+    repository.find_commit(id).map_err(lacking(format!(
+        "commit {commit} is not in this repository; fetch it first{}",
+        state.remote.as_ref().map_or(String::new(), from)
+    )))
+}
+
+/// That a repository lacks something, in these words alone; any other error with what git says of it.
+pub fn lacking(what: String) -> impl FnOnce(git2::Error) -> anyhow::Error {
+    move |error| match error.code() {
+        ErrorCode::NotFound => anyhow::Error::msg(what),
+        _ => anyhow::Error::new(error).context(what),
+    }
 }
 
 fn make_worktree(

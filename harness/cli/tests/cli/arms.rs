@@ -360,7 +360,8 @@ fn a_commit_that_cannot_be_built_says_why() {
     place.write("assay.toml", "");
     place
         .assay("run ./suites/tiny.toml --arm then=commit:nowhere --arm now=here")
-        .refuses(&["arm `then`", "`nowhere`"]);
+        .refuses(&["arm `then`", "`nowhere` is no commit of this repository"])
+        .lacks("class=");
     place
         .assay("plan smoke --arm then=commit:HEAD")
         .refuses(&["nothing of that commit would be measured"]);

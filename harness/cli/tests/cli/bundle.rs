@@ -1,6 +1,9 @@
 //! Bundles: a run comes back in another folder, without its repository and without a network; nothing in one is believed.
 
+mod again;
 mod format;
+mod full;
+mod hostile;
 mod reading;
 mod source;
 mod stopped;
@@ -11,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use assay::bundle::reading::Bundle;
-use assay_protocol::Philox;
+use assay_protocol::{Digest, Philox};
 
 use crate::helpers::{ASSAY, Outcome, Place, benchmark, case, have, metric_on, spin, suite};
 
@@ -131,6 +134,22 @@ fn the_same_run_gives_the_same_bytes() {
     std::thread::sleep(std::time::Duration::from_millis(1100));
     let two = fs::read(bundle(&place, "two.bundle")).unwrap();
     assert!(one == two);
+}
+
+#[test]
+fn its_digest_is_that_of_the_file_and_its_rights_are_those_of_any_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::with_runs(1);
+    for (umask, mode) in [("022", 0o644), ("027", 0o640)] {
+        let line = format!("umask {umask}; exec {ASSAY} bundle latest -o run.bundle");
+        let output = place.program("sh").args(["-c", &line]).output().unwrap();
+        let said = Outcome::of("bundle", &output).exits(0);
+        let path = place.path("run.bundle");
+        let digest = Digest::of(fs::read(&path).unwrap());
+        assert_eq!(said.field("bundle "), format!("{digest}  run.bundle"));
+        let rights = fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(rights & 0o777, mode);
+    }
 }
 
 #[test]
@@ -281,11 +300,11 @@ fn a_full_disk_leaves_no_half_bundle() {
 }
 
 /// A file system of so few bytes, mounted in a place; unmounted when dropped.
-struct Small<'a>(&'a Place);
+pub struct Small<'a>(&'a Place);
 
 impl<'a> Small<'a> {
     /// `None`, with the reason printed, where this user may mount none.
-    fn mount(place: &'a Place, size: &str) -> Option<Self> {
+    pub fn mount(place: &'a Place, size: &str) -> Option<Self> {
         fs::create_dir(place.path("small")).unwrap();
         let mut mount = place.program("mount");
         mount.args(["-t", "tmpfs", "-o", size, "none", "small"]);
@@ -374,13 +393,15 @@ fn what_cannot_be_bundled_is_said() {
     commit(&place, "another first");
     place
         .assay("bundle latest -o x")
-        .refuses(&["is not in this repository; fetch it first"]);
+        .refuses(&["is not in this repository; fetch it first"])
+        .lacks("class=");
     assert!(!place.path("x").exists());
     // What it pins is here still, so that it runs, and says why it is not checked out.
     place
         .assay("reproduce latest --no-confirm")
         .says("is not in this repository; fetch it first")
-        .says("inputs:  identical");
+        .says("inputs:  identical")
+        .lacks("class=");
     place.write("data/numbers", "7");
     place
         .assay("reproduce latest --no-confirm")

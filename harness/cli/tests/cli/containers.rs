@@ -11,6 +11,7 @@ mod locking;
 mod registry;
 mod rootless;
 mod runs;
+mod tampered;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -99,7 +99,11 @@ fn a_run_whose_record_was_changed_is_not_reproduced() {
         std::fs::write(&record, changed).unwrap();
         let outcome = place.assay(&format!("reproduce {run}"));
         assert_ne!(outcome.code, Some(0));
-        outcome.says("was changed or damaged").lacks("identical");
+        outcome
+            .says(&format!("the record of run {run} cannot be used"))
+            .says("its content is sha256:")
+            .says("was changed or damaged")
+            .lacks("identical");
     }
     // What the database has of it is still there, and that is said.
     std::fs::remove_file(&record).unwrap();

@@ -77,6 +77,8 @@ fn tables_are_refused_in_words() {
         ("./a", "stays below"),
         ("", "stays below"),
         ("a\0b", "stays below"),
+        (".git/config", "not in git's own folder"),
+        ("a/.GIT/hooks/x", "not in git's own folder"),
     ] {
         let error = error_of(|contents| contents.parts[2].what = What::Data(path.into()));
         assert!(error.contains(words), "{path:?}: {error}");
@@ -87,6 +89,8 @@ fn tables_are_refused_in_words() {
     assert!(error_of(swapped).contains("not in its place"));
     let elsewhere = |contents: &mut Contents| contents.place.folder = "../..".into();
     assert!(error_of(elsewhere).contains("place.folder"));
+    let gits = |contents: &mut Contents| contents.place.folder = ".git/hooks".into();
+    assert!(error_of(gits).contains("place.folder"));
     let bomb = |contents: &mut Contents| {
         contents.parts[2].encoding = Encoding::Zstd;
         contents.parts[2].content.bytes = 601;

@@ -113,6 +113,24 @@ fn another_commit_or_tree_is_noticed() {
     assert!(error(&object, &submodules, &archive[..700]).contains("files of commit"));
 }
 
+#[test]
+fn a_path_longer_than_any_is_refused_by_what_it_says() {
+    let (_one, from, commit) = committed();
+    let object = commit_object(&from, &commit).unwrap();
+    let (_two, into) = repository();
+    for kind in [EntryType::GNULongName, EntryType::GNULongLink] {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(5000);
+        header.set_cksum();
+        // Nothing of it is there, so that it cannot have been read.
+        let alone = header.as_bytes();
+        let failed = unpack(&into, &commit, &object, &Submodules::new(), &alone[..]);
+        let failed = format!("{:#}", failed.unwrap_err());
+        assert!(failed.contains("a path of 5000 bytes"), "{failed}");
+    }
+}
+
 /// An archive of one entry, with a name and a target that nobody checked.
 fn archive(entries: &[(&str, EntryType, &str)]) -> Vec<u8> {
     let mut builder = Builder::new(Vec::new());

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::{Harbour, worker};
-use crate::helpers::{ASSAY, Outcome, have, state, suite};
+use crate::helpers::{ASSAY, Outcome, Running, have, state, suite};
 
 #[test]
 fn the_image_that_comes_with_assay_is_built_twice_and_runs() {
@@ -17,6 +17,31 @@ fn the_image_that_comes_with_assay_is_built_twice_and_runs() {
     harbour.build("worker-cpu").exits(0);
     assert_eq!(harbour.place.read("containers/lock.toml"), first);
     harbour.assay("run ./tiny.toml --env worker-cpu").exits(0);
+}
+
+#[test]
+fn two_that_are_built_at_once_are_both_locked() {
+    let Some(harbour) = Harbour::new() else {
+        return;
+    };
+    let names = ["one", "two"];
+    let build = |name: &&str| {
+        harbour.recipe(name, name);
+        let mut command = harbour.command(ASSAY);
+        command
+            .args(["env", "build", name, "--worker"])
+            .arg(worker());
+        Running::begin(&harbour.place, "env build", command)
+    };
+    let building: Vec<Running> = names.iter().map(build).collect();
+    for one in building {
+        one.end().exits(0);
+    }
+    harbour
+        .assay("env verify")
+        .exits(0)
+        .says("one: as pinned")
+        .says("two: as pinned");
 }
 
 #[test]

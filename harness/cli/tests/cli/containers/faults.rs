@@ -98,6 +98,26 @@ fn a_container_keeps_to_its_memory() {
 }
 
 #[test]
+fn a_container_with_too_little_memory_to_begin_is_no_image_without_a_program() {
+    let Some(harbour) = Harbour::with_image() else {
+        return;
+    };
+    let lock = harbour.place.read("containers/lock.toml");
+    // Too little for the engine, for what starts the program, and for the program.
+    for bytes in [500_000, 3_000_000, 4_000_000] {
+        let bound = format!("memory_bytes = {bytes}\nplatform = ");
+        harbour
+            .place
+            .write("containers/lock.toml", lock.replace("platform = ", &bound));
+        let run = harbour.assay("run ./tiny.toml --env box");
+        let run = run.lacks("no program").lacks("no case is left");
+        if run.code != Some(0) {
+            run.exits(3).says("memory");
+        }
+    }
+}
+
+#[test]
 fn a_container_out_of_memory_fails_its_case_and_the_run_goes_on() {
     let Some(harbour) = Harbour::with_image() else {
         return;

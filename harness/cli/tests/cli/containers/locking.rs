@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::Harbour;
-use crate::helpers::{Place, spin};
+use crate::helpers::{Place, Running, spin};
 
 /// The head of a SIF file, as far as its magic word.
 pub const SIF: &[u8] = b"#!/usr/bin/env run-singularity\n\0SIF_MAGIC\0 and an image";
@@ -27,6 +27,25 @@ fn what_could_not_be_read_again_is_not_written() {
             .refuses(&["lock.toml", "environment `a`", "platform"]);
     }
     assert_eq!(place.read("containers/lock.toml"), bogus);
+}
+
+#[test]
+fn what_several_lock_at_once_is_all_locked() {
+    let place = Place::new();
+    place.write("my.sif", SIF);
+    let names: Vec<String> = (0..16).map(|number| format!("box-{number}")).collect();
+    let lock = |name: &String| place.start(&format!("env lock {name} --file my.sif"));
+    let running: Vec<Running> = names.iter().map(lock).collect();
+    for one in running {
+        one.end().exits(0);
+    }
+    let listed = place.assay("env list").exits(0).stdout;
+    let is_listed = |name: &&String| listed.contains(&format!("{name}  apptainer"));
+    assert_eq!(
+        names.iter().filter(is_listed).count(),
+        names.len(),
+        "{listed}"
+    );
 }
 
 #[test]
