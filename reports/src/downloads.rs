@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use assay_protocol::Digest;
 use assay_record::manifest::Diff;
-use assay_record::{Arm, Manifest, ManifestFile, Project, Record, RunId, RunStatus};
+use assay_record::{Manifest, ManifestFile, Project, Record, RunId, RunStatus};
 use assay_store::RunRow;
 use serde::Serialize;
 
@@ -108,10 +108,7 @@ fn kept_back(manifest: &Manifest) -> Vec<&'static str> {
             git.is_some_and(|git| git.diff.is_some()),
             "uncommitted changes",
         ),
-        (
-            manifest.arms.iter().any(Arm::sets_variables),
-            "values of environment variables",
-        ),
+        (manifest.sets_variables(), "values of environment variables"),
     ];
     let held = parts.into_iter().filter(|(is_there, _)| *is_there);
     held.map(|(_, what)| what).collect()
@@ -131,15 +128,9 @@ fn in_file(
     {
         return Ok(bytes);
     }
-    let mut manifest = manifest.clone();
+    let mut manifest = manifest.without_values(LEFT_OUT);
     if let Project::Git(git) = &mut manifest.project {
         git.diff = git.diff.as_ref().map(|_| Diff::Text(LEFT_OUT.into()));
-    }
-    for arm in &mut manifest.arms {
-        arm.prefix = arm.prefix_without_values(LEFT_OUT);
-        for value in arm.env.values_mut() {
-            *value = LEFT_OUT.into();
-        }
     }
     let redacted = Redacted {
         schema: SCHEMA,

@@ -61,6 +61,17 @@ pub fn value(value: f64, unit: &Unit) -> Quantity {
     shown(value, None, unit)
 }
 
+/// A share in percent, with its interval.
+pub fn percent(share: &Interval) -> Quantity {
+    let percent = Interval {
+        estimate: share.estimate * 100.0,
+        low: share.low * 100.0,
+        high: share.high * 100.0,
+        ..*share
+    };
+    interval(&percent, &Unit::Other("%".into()))
+}
+
 /// An estimate with its interval, by its longer side. One that is wide and not symmetric is shown by its ends, as no ±
 /// is true of both. Equal rounds have one without length: `± 0`. A single round has none, which confidence 0 says.
 pub fn interval(interval: &Interval, unit: &Unit) -> Quantity {

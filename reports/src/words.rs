@@ -2,6 +2,7 @@
 
 use assay_stats::Interval;
 use assay_verdicts::comparison::Counts;
+use assay_verdicts::gate::Reference;
 use assay_verdicts::{Basis, CaseComparison, Comparison, TroubleKind, Verdict};
 
 /// A ratio as a change: `+10.2 % [+8.1, +12.4]`.
@@ -91,6 +92,21 @@ pub fn basis(comparison: &Comparison) -> String {
             count(baseline_runs, "run"),
             count(candidate_runs, "run")
         ),
+    }
+}
+
+/// A run that others were run beside: `20260916T021500Z-1c2d3e4f of commit 9bc0ee0f60`.
+pub fn beside(reference: &Reference) -> String {
+    let commit = reference.commit.as_deref().unwrap_or_default();
+    let commit: String = commit.chars().take(10).collect();
+    let changes = if reference.dirty {
+        " with uncommitted changes"
+    } else {
+        ""
+    };
+    match &commit[..] {
+        "" => reference.run.to_string(),
+        commit => format!("{} of commit {commit}{changes}", reference.run),
     }
 }
 

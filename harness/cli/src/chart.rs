@@ -189,6 +189,15 @@ mod tests {
 
     use super::{COLUMNS, ROWS, lines};
 
+    fn interval(estimate: f64) -> Interval {
+        Interval {
+            estimate,
+            low: estimate,
+            high: estimate,
+            confidence: 0.95,
+        }
+    }
+
     fn history(values: &[f64]) -> CaseHistory {
         let point = |(at, value): (i64, &f64)| {
             let started =
@@ -199,12 +208,7 @@ mod tests {
                 started,
                 commit: None,
                 dirty: false,
-                estimate: Interval {
-                    estimate: *value,
-                    low: *value,
-                    high: *value,
-                    confidence: 0.95,
-                },
+                estimate: interval(*value),
                 rounds: 6,
                 changes: Vec::new(),
             }
@@ -283,9 +287,9 @@ mod tests {
             index: 10,
             last_before: spot(7),
             first_after: spot(12),
-            before: 1.0,
-            after: 1.1,
-            ratio: Some(1.1),
+            before: interval(1.0),
+            after: interval(1.1),
+            ratio: Some(interval(1.1)),
             verdict: Some(Verdict::Regressed),
             p_value: 1e-6,
             gradual: false,

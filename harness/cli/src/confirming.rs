@@ -117,7 +117,7 @@ pub fn recall(
             continue;
         }
         if is_interleaved(view) {
-            confirmation.reference = Some(reference_of(view, &checked, before));
+            confirmation.reference = Some((&reference_of(view, &checked, before).run).into());
             confirmation.interleaved = Some(beside(reading, view, asking, suspects)?);
         } else {
             confirmation.alone = Some(together(reading, view, &checked, &suspects)?);
@@ -145,7 +145,7 @@ fn is_interleaved(view: &RunView) -> bool {
 
 /// The run of the baseline that a stored run had beside it: what that has of the baseline's arm says so, for which worker is kept may have
 /// changed since; else the one that would be taken now.
-fn reference_of(view: &RunView, checked: &Checked, now: &RunView) -> RunId {
+fn reference_of<'a>(view: &RunView, checked: &'a Checked, now: &'a RunView) -> &'a RunView {
     let ran = view.manifest.arms.iter().find(|arm| arm.name == ARMS[0]);
     let is_it = |run: &&RunView| {
         let own = run.manifest.arms.iter();
@@ -160,10 +160,10 @@ fn reference_of(view: &RunView, checked: &Checked, now: &RunView) -> RunId {
         })
     };
     if is_it(&now) {
-        return now.run.run.clone();
+        return now;
     }
     let found = checked.baseline.runs.iter().find(is_it);
-    found.unwrap_or(now).run.run.clone()
+    found.unwrap_or(now)
 }
 
 /// The two arms of a run that interleaved them.
@@ -262,7 +262,7 @@ impl Again<'_> {
                 return Ok(None);
             };
             confirmation.interleaved = Some(found);
-            confirmation.reference = Some(self.before.run.run.clone());
+            confirmation.reference = Some((&self.before.run).into());
             records.push(record);
         }
         if let Some(suspects) = ways.remove(&Way::Same) {

@@ -1,7 +1,7 @@
 //! Histories of a case as text for a terminal.
 
 use assay_protocol::{Direction, Metric};
-use assay_reports::format;
+use assay_reports::{format, words};
 use assay_verdicts::{CaseHistory, Change, LocatedChange, Mark, Point, Series, Spot, Verdict};
 
 use crate::chart;
@@ -100,21 +100,22 @@ fn changes(history: &CaseHistory) {
     }
 }
 
-/// `regressed by +6.0 %: 8.31 ms -> 8.81 ms`
+/// `REGRESSED +6.0 % [+5.1, +7.0]: 8.31 ± 0.04 ms -> 8.81 ± 0.05 ms`
 fn change_line(series: &Series, change: &LocatedChange) -> String {
     let word = match change.verdict {
         Some(Verdict::Regressed) => "REGRESSED",
         Some(Verdict::Improved) => "improved",
         _ => "changed",
     };
-    let by = change.ratio.map_or(String::new(), |ratio| {
-        format!(" {:+.1} %", (ratio - 1.0) * 100.0)
-    });
-    let level = |value| format::value(value, &series.metric.unit);
+    let by = change
+        .ratio
+        .as_ref()
+        .map_or(String::new(), |ratio| format!(" {}", words::change(ratio)));
+    let level = |level| format::interval(level, &series.metric.unit);
     format!(
         "{word}{by}: {} -> {}",
-        level(change.before),
-        level(change.after)
+        level(&change.before),
+        level(&change.after)
     )
 }
 

@@ -143,8 +143,8 @@ fn measured(case: &CaseSummary) -> String {
 
 /// A result beside a ceiling.
 fn fraction(fraction: &Fraction) -> String {
-    let percent = 100.0 * fraction.of_ceiling.estimate;
-    format!("  {percent:.0} % of {}", fraction.limit.name())
+    let percent = format::percent(&fraction.of_ceiling);
+    format!("  {percent} of {}", fraction.limit.name())
 }
 
 /// Energy of an iteration. Of one round there is no interval, but what the counter's period may have done is known.

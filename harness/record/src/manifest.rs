@@ -5,6 +5,7 @@
 
 mod arm;
 mod file;
+mod variables;
 
 use std::collections::BTreeMap;
 

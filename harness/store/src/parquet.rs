@@ -13,15 +13,17 @@ use crate::query::Places;
 const EXPORTS: &[(&str, &str)] = &[
     (
         "runs",
-        "SELECT run, suite, manifest, started, finished, status, machine, class, tool, commit_id, branch, dirty, tags, reproduces, purpose, confirms, timer_resolution_ns, timer_overhead_ns
+        "SELECT run, suite, manifest, make_timestamp_ns(started) AS started, make_timestamp_ns(finished) AS finished, status, machine, class, tool, commit_id, branch, dirty, tags, reproduces, purpose, confirms, timer_resolution_ns, timer_overhead_ns
          FROM runs ORDER BY started, run",
     ),
     (
         "results",
         "SELECT r.run, c.case_id, c.arm, c.benchmark, c.workload, c.params, c.device, c.timing, c.definition, c.work,
-                b.round, b.attempt, b.started, b.status, b.reason, b.counts, b.samples, b.warmup, b.steady, b.stop, b.disturbed, v.metric, v.number AS value
+                b.round, b.attempt, make_timestamp_ns(b.started) AS started, b.status, b.reason, b.counts, b.samples, b.warmup, b.steady, b.stop, b.disturbed,
+                v.metric, v.number AS value, coalesce(d.unit, if(v.metric = 'time', 'ns', NULL)) AS unit, coalesce(d.direction, if(v.metric = 'time', 'lower', NULL)) AS direction
          FROM results b JOIN runs r USING (run_key) JOIN cases c USING (run_key, case_no, arm_no)
               LEFT JOIN round_values v USING (run_key, block)
+              LEFT JOIN (DECLARED) d ON d.run_key = b.run_key AND d.case_no = b.case_no AND d.arm_no = b.arm_no AND d.name = v.metric
          ORDER BY r.started, r.run, b.block, v.metric",
     ),
     (
@@ -33,14 +35,21 @@ const EXPORTS: &[(&str, &str)] = &[
 ];
 
 /// The results of some runs as a table that needs no other: what was measured, where, when and of which commit.
-const RESULTS: &str = "SELECT r.suite, r.machine, r.run, r.started, r.commit_id, r.dirty, r.purpose, r.reproduces,
+const RESULTS: &str = "SELECT r.suite, r.machine, r.run, make_timestamp_ns(r.started) AS started, r.commit_id, r.dirty, r.purpose, r.reproduces,
         c.case_id, c.arm, c.benchmark, c.workload, c.params, c.device, c.timing, c.definition, c.work,
-        b.round, b.attempt, b.started AS round_started, b.status, b.reason, b.samples, b.warmup, b.steady, b.disturbed, v.metric, v.number AS value
+        b.round, b.attempt, make_timestamp_ns(b.started) AS round_started, b.status, b.reason, b.samples, b.warmup, b.steady, b.disturbed, v.metric, v.number AS value,
+        coalesce(d.unit, if(v.metric = 'time', 'ns', NULL)) AS unit, coalesce(d.direction, if(v.metric = 'time', 'lower', NULL)) AS direction
     FROM RESULTS b
          JOIN runs r USING (run_key)
          JOIN CASES c USING (run_key, case_no, arm_no)
          LEFT JOIN ROUND_VALUES v USING (run_key, block)
+         LEFT JOIN (DECLARED) d ON d.run_key = b.run_key AND d.case_no = b.case_no AND d.arm_no = b.arm_no AND d.name = v.metric
     ORDER BY r.started, r.run, b.block, v.metric";
+
+/// The metrics that a case's worker declared, one in a row; the time, which every case has, is not among them: it is nanoseconds, and
+/// less is better.
+const DECLARED: &str = "SELECT run_key, case_no, arm_no, metric.name AS name, metric.unit AS unit, metric.direction AS direction
+    FROM (SELECT run_key, case_no, arm_no, unnest(from_json(metrics, '[{\"name\":\"VARCHAR\",\"unit\":\"VARCHAR\",\"direction\":\"VARCHAR\"}]')) AS metric FROM CASES)";
 
 impl Store {
     /// Writes the value of every metric in every round of some runs, with the run and the case that it is of, to a file, and
@@ -56,7 +65,7 @@ impl Store {
         let store = patience.retry(|| Self::try_open(database, Access::Read, Outside::Open))?;
         for (file, runs) in files {
             let runs = Places::of(runs);
-            let mut query = RESULTS.to_owned();
+            let mut query = RESULTS.replace("DECLARED", DECLARED);
             for (name, table) in [
                 ("RESULTS", "results"),
                 ("CASES", "cases"),
@@ -82,7 +91,10 @@ impl Store {
         let mut files = Vec::new();
         for (name, query) in EXPORTS {
             let file = folder.join(format!("{name}.parquet"));
-            store.copy(database, query, &file)?;
+            let query = query
+                .replace("DECLARED", DECLARED)
+                .replace("CASES", "cases");
+            store.copy(database, &query, &file)?;
             files.push(file);
         }
         Ok(files)

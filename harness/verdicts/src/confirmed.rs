@@ -60,7 +60,10 @@ impl Confirmed {
             arm: comparison.candidate.arm.clone(),
             case: case.clone(),
             baseline: comparison.baseline.runs.clone(),
-            reference: confirmation.reference.clone(),
+            reference: confirmation
+                .reference
+                .as_ref()
+                .map(|found| found.run.clone()),
             is_common: comparison.suite.common_shift.is_some(),
         };
         cases.map(one).collect()

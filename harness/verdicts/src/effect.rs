@@ -65,7 +65,7 @@ impl Effect {
         needed.map_or_else(
             || {
                 format!(
-                    "this machine is too noisy for a margin of {} (see `assay doctor`)",
+                    "these runs differ too much for a margin of {}: the machine is noisy (see `assay doctor`), or the level changed among them",
                     percent(margin)
                 )
             },

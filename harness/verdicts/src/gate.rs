@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use assay_record::RunId;
 use assay_stats::{CommonShift, Interval};
+use assay_store::RunRow;
 use serde::{Deserialize, Serialize};
 
 use crate::comparison::{LeftOut, Reason, Trouble, without_advice};
@@ -78,7 +79,28 @@ pub struct Confirmation {
     pub moved: BTreeSet<String>,
     /// The run of the baseline whose files and worker the interleaved rounds had beside them; absent where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reference: Option<RunId>,
+    pub reference: Option<Reference>,
+}
+
+/// A run that others were run beside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    /// The run.
+    pub run: RunId,
+    /// Commit of the measured project.
+    pub commit: Option<String>,
+    /// Whether its tree had changes.
+    pub dirty: bool,
+}
+
+impl From<&RunRow> for Reference {
+    fn from(row: &RunRow) -> Self {
+        Self {
+            run: row.run.clone(),
+            commit: row.commit.clone(),
+            dirty: row.dirty,
+        }
+    }
 }
 
 impl Confirmation {

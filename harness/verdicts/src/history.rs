@@ -3,15 +3,19 @@
 //! One value for terminal and pages. Changes are looked for in the runs' estimates, on logarithms where all are
 //! positive, so that a change is a ratio. Where a change lies is an interval of runs, and so a range of commits.
 
+mod step;
+
+use std::iter::once;
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::thread;
 
 use assay_record::{Day, RunId, Shared, Timestamp};
-use assay_stats::{ChangePoint, Position, Rules, change_points};
+use assay_stats::{ChangePoint, Interval, Position, Rules, change_points};
 use assay_store::{SeriesRow, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+use self::step::Step;
 use crate::Verdict;
 use crate::marks::{Mark, Marks};
 use crate::series::{Change, Drawing, Point, Series};
@@ -36,12 +40,13 @@ pub struct LocatedChange {
     pub last_before: Spot,
     /// The first run that surely is after it.
     pub first_after: Spot,
-    /// Level before, in the metric's unit.
-    pub before: f64,
-    /// Level after.
-    pub after: f64,
+    /// Level before, in the metric's unit: the median of the runs since the change before this one, with its interval. The intervals
+    /// take runs to be independent; runs that resemble their neighbours know less than that.
+    pub before: Interval,
+    /// Level after, of the runs up to the next change.
+    pub after: Interval,
     /// `after` over `before`; absent where a ratio says nothing.
-    pub ratio: Option<f64>,
+    pub ratio: Option<Interval>,
     /// Regressed or improved; absent for what is too small to matter to anybody, and for a metric that is never judged.
     pub verdict: Option<Verdict>,
     /// How likely noise alone would look so.
@@ -132,29 +137,50 @@ fn histories(drawing: &Drawing, rows: &[SeriesRow], marks: &Marks, today: Day) -
 }
 
 fn changes(series: &Series, marks: &[Mark]) -> Vec<LocatedChange> {
-    let scale = Scale::of(&series.points);
-    let values: Vec<f64> = series
+    let estimates: Vec<f64> = series
         .points
         .iter()
-        .map(|point| scale.value(point.estimate.estimate))
+        .map(|point| point.estimate.estimate)
         .collect();
-    let found = change_points(&values).unwrap_or_default().into_iter();
+    let found = change_points(&scaled(&estimates)).unwrap_or_default();
+    let cuts = found.iter().map(|change| change.index);
+    let ends: Vec<usize> = once(0).chain(cuts).chain([estimates.len()]).collect();
+    let sides = ends.windows(3).filter_map(|ends| match *ends {
+        [from, cut, to] => Some((estimates.get(from..cut)?, estimates.get(cut..to)?)),
+        _ => None,
+    });
     found
-        .filter_map(|change| located(series, marks, scale, &change))
+        .iter()
+        .zip(sides)
+        .filter_map(|(change, (before, after))| {
+            located(series, marks, change, Step::between(before, after)?)
+        })
         .collect()
+}
+
+/// On what changes are looked for: logarithms, where all are positive.
+fn scaled(estimates: &[f64]) -> Vec<f64> {
+    if estimates.iter().all(|estimate| *estimate > 0.0) {
+        estimates.iter().map(|estimate| estimate.ln()).collect()
+    } else {
+        estimates.to_vec()
+    }
 }
 
 fn located(
     series: &Series,
     marks: &[Mark],
-    scale: Scale,
     found: &ChangePoint,
+    step: Step,
 ) -> Option<LocatedChange> {
     let points = &series.points;
     let spot = |index: usize| Some(Spot::of(index, points.get(index)?));
-    let (before, after) = (scale.level(found.before), scale.level(found.after));
-    let ratio = (before > 0.0 && after > 0.0).then(|| after / before);
-    let position = if after > before {
+    let Step {
+        before,
+        after,
+        ratio,
+    } = step;
+    let position = if after.estimate > before.estimate {
         Position::Above
     } else {
         Position::Below
@@ -171,7 +197,7 @@ fn located(
         before,
         after,
         ratio,
-        verdict: Verdict::of(position, series.metric.direction).filter(|_| matters(ratio)),
+        verdict: Verdict::of(position, series.metric.direction).filter(|_| matters(ratio.as_ref())),
         p_value: found.p_value,
         gradual: found.gradual,
         machine: within
@@ -183,40 +209,9 @@ fn located(
 }
 
 /// Whether a change is as large as those that gates call.
-fn matters(ratio: Option<f64>) -> bool {
+fn matters(ratio: Option<&Interval>) -> bool {
     let least = Rules::default().least_effect;
-    ratio.is_none_or(|ratio| ratio.ln().abs() >= least.ln_1p())
-}
-
-/// On what changes are looked for.
-#[derive(Clone, Copy)]
-enum Scale {
-    Logarithms,
-    Values,
-}
-
-impl Scale {
-    fn of(points: &[Point]) -> Self {
-        if points.iter().all(|point| point.estimate.estimate > 0.0) {
-            Self::Logarithms
-        } else {
-            Self::Values
-        }
-    }
-
-    fn value(self, level: f64) -> f64 {
-        match self {
-            Self::Logarithms => level.ln(),
-            Self::Values => level,
-        }
-    }
-
-    fn level(self, value: f64) -> f64 {
-        match self {
-            Self::Logarithms => value.exp(),
-            Self::Values => value,
-        }
-    }
+    ratio.is_none_or(|ratio| ratio.estimate.ln().abs() >= least.ln_1p())
 }
 
 impl Spot {

@@ -4,7 +4,8 @@ use std::convert::Infallible;
 use std::ops::Range;
 
 use assay_record::Timestamp;
-use assay_verdicts::{CaseHistory, LocatedChange, Series, Verdict};
+use assay_stats::Interval;
+use assay_verdicts::{CaseHistory, Confirmed, LocatedChange, Series, Verdict};
 use plotters::coord::types::{RangedCoordf64, RangedCoordi32};
 use plotters::prelude::*;
 
@@ -12,7 +13,7 @@ use super::Chart;
 use super::backend::{Classed, FINENESS, Role, titled_line, units, words_at};
 use super::sheet::{axis_words, room, roomy};
 use super::thin::thin;
-use crate::format;
+use crate::{format, words};
 
 /// Most points of a large chart.
 const POINTS: usize = 200;
@@ -29,6 +30,9 @@ const DAYS: usize = 5;
 /// Most lasting changes that are drawn, the latest.
 pub const SHIFTS: usize = 40;
 
+/// Most confirmed regressions that are drawn, the latest.
+const TOLD: usize = 40;
+
 /// The history of a series in the unit in which it is drawn.
 pub struct Course {
     pub(super) estimates: Vec<f64>,
@@ -36,8 +40,15 @@ pub struct Course {
     highs: Vec<f64>,
     changes: Vec<usize>,
     pub(super) shifts: Vec<Shift>,
+    confirmed: Vec<Told>,
     times: Vec<Timestamp>,
     unit: String,
+}
+
+/// A night of which a regression was confirmed.
+struct Told {
+    point: usize,
+    title: String,
 }
 
 /// A lasting change of the level.
@@ -73,9 +84,35 @@ impl Course {
                 .skip(history.changes.len().saturating_sub(SHIFTS))
                 .map(|change| shift(series, change))
                 .collect(),
+            confirmed: Vec::new(),
             times: points.iter().map(|p| p.started).collect(),
             unit,
         }
+    }
+
+    /// With a sign above each night of which a regression was confirmed.
+    pub fn with_confirmed(
+        mut self,
+        history: &CaseHistory,
+        confirmed: &[(&Confirmed, bool)],
+    ) -> Self {
+        let points = &history.series.points;
+        let told = |(one, _): &(&Confirmed, bool)| {
+            let effect = one.case.ratio.as_ref();
+            let effect = effect.map_or(String::new(), |ratio| {
+                format!(" of {}", words::change(ratio))
+            });
+            Some(Told {
+                point: points.iter().position(|point| point.run == one.night)?,
+                title: format!(
+                    "Confirmed regression{effect}, night of {}",
+                    one.started.minute()
+                ),
+            })
+        };
+        let first = confirmed.len().saturating_sub(TOLD);
+        self.confirmed = confirmed[first..].iter().filter_map(told).collect();
+        self
     }
 
     /// How many points there are.
@@ -104,15 +141,15 @@ fn shift(series: &Series, change: &LocatedChange) -> Shift {
         Some(Verdict::Improved) => "shift good",
         _ => "shift",
     };
-    let level = |level| format::value(level, &series.metric.unit);
+    let level = |level: &Interval| format::value(level.estimate, &series.metric.unit);
     Shift {
         between: [change.index.saturating_sub(1), change.index],
         within: [change.last_before.index, change.first_after.index],
         class,
         title: format!(
             "From {} to {}, between the runs of {} and {}",
-            level(change.before),
-            level(change.after),
+            level(&change.before),
+            level(&change.after),
             change.last_before.started.minute(),
             change.first_after.started.minute()
         ),
@@ -204,7 +241,12 @@ fn draw_history(
     chart.draw_series(kept.iter().map(point))?;
     area.present()?;
     let shifts = course.shifts.iter().map(|shift| rule(&chart, shift, &span));
-    Ok(shifts.chain(days(&chart, course, &span)).collect())
+    let confirmed = course.confirmed.iter();
+    let confirmed = confirmed.map(|told| sign(&chart, course, told));
+    Ok(shifts
+        .chain(confirmed)
+        .chain(days(&chart, course, &span))
+        .collect())
 }
 
 /// The days of some points, evenly chosen, below them. What stands at the right end ends there.
@@ -240,6 +282,19 @@ pub(super) fn rule(chart: &Plot<'_, '_>, shift: &Shift, span: &Range<f64>) -> St
     );
     let d = format!("M{from:.1} {top}H{to:.1}M{middle:.1} {top}V{bottom}");
     titled_line(shift.class, &d, &shift.title)
+}
+
+/// A sign that points at a night from above, or from below where there is no room above it.
+fn sign(chart: &Plot<'_, '_>, course: &Course, told: &Told) -> String {
+    let (x, y) = chart.backend_coord(&(place(told.point), course.estimates[told.point]));
+    let (x, y) = (units(x), units(y));
+    let top = units(chart.plotting_area().get_pixel_range().1.start);
+    let d = if y - 14.0 >= top {
+        format!("M{x} {:.1}l-5 -9h10z", y - 5.0)
+    } else {
+        format!("M{x} {:.1}l-5 9h10z", y + 5.0)
+    };
+    titled_line("told", &d, &told.title)
 }
 
 fn draw_axes(chart: &mut Plot<'_, '_>, course: &Course, decimals: usize) -> Drawn {

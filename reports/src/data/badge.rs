@@ -47,7 +47,8 @@ pub fn render(library: &Library<'_>, suite: Option<&str>) -> Result<String, Repo
     let (state, colour) = if recent.is_empty() && !old.is_empty() {
         ("no recent night".into(), QUIET)
     } else {
-        standing(recent.iter().copied())
+        let still = recent.iter().map(|night| library.standing_at(night)).sum();
+        said(recent.iter().copied(), still)
     };
     let name = clip(suite.unwrap_or(&library.settings.title), NAME).into_owned();
     let drawing = drawing(name, state, colour);
@@ -75,8 +76,11 @@ fn drawing(name: String, state: String, colour: &'static str) -> Drawing {
     }
 }
 
-/// The gravest of what the gate says of these nights, and its colour.
-fn standing<'a>(nights: impl Iterator<Item = &'a Night> + Clone) -> (String, &'static str) {
+/// The gravest of what the gate says of these nights, where so many regressions still stand, and its colour.
+fn said<'a>(
+    nights: impl Iterator<Item = &'a Night> + Clone,
+    standing: usize,
+) -> (String, &'static str) {
     let states = nights.clone().map(|night| night.gate.state);
     let Some(worst) = states.min_by_key(|state| urgency(*state)) else {
         return ("no nights yet".into(), QUIET);
@@ -89,6 +93,7 @@ fn standing<'a>(nights: impl Iterator<Item = &'a Night> + Clone) -> (String, &'s
         State::Impossible => (many(counts.map(|c| c.impossible), "impossible"), BAD),
         State::Regressed => (many(counts.map(|c| c.regressed), "regressed"), BAD),
         State::NotMeasured => ("not measured".into(), WARN),
+        _ if standing > 0 => (format!("{standing} still regressed"), BAD),
         State::NoBaseline => ("no baseline yet".into(), QUIET),
         State::Suspected => ("suspected".into(), WARN),
         State::Moved => ("machine moved".into(), WARN),

@@ -55,7 +55,13 @@ fn push_value(file: &mut String, point: &Point, unit: &str) {
             Cow::Owned(number(end))
         }
     };
-    for text in [estimate.as_str(), &end(value.low), &end(value.high), unit] {
+    let (low, high) = if value.confidence == 0.0 {
+        // One number has no interval.
+        (Cow::Borrowed(""), Cow::Borrowed(""))
+    } else {
+        (end(value.low), end(value.high))
+    };
+    for text in [estimate.as_str(), &low, &high, unit] {
         file.push_str(text);
         file.push(',');
     }

@@ -1,7 +1,7 @@
 //! What got worse, run by run: what feeds tell, and nothing that marks excuse.
 //!
-//! An event is a run with which something got worse on a machine: lasting changes of series that began with it and what the
-//! gate says of the newest night, or cases that have failed since. One event for many cases, for they mostly have one cause.
+//! An event is a run with which something got worse on a machine: what gates say of nights, lasting changes of imported series, which
+//! nobody can run again, that began with it, or cases that have failed since. One event for many cases, for they mostly have one cause.
 //! A regression that is in the history already is not told again each night that the gate still sees it.
 //!
 //! What new rounds confirmed is told of the night that showed it, for good, and at the time of that night.
@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use assay_protocol::Digest;
 use assay_record::{RunId, Timestamp};
+use assay_stats::Interval;
 use assay_store::RunRow;
 use assay_verdicts::window::is_night;
 use assay_verdicts::{
@@ -73,12 +74,10 @@ pub enum What<'a> {
 impl What<'_> {
     /// By the size of the effect.
     fn weight(&self) -> f64 {
-        let size = |ratio: Option<f64>| ratio.map_or(0.0, |ratio| ratio.ln().abs());
+        let size = |ratio: Option<Interval>| ratio.map_or(0.0, |ratio| ratio.estimate.ln().abs());
         match self {
             Self::Failed(_) => f64::INFINITY,
-            Self::Tonight(case) | Self::Confirmed(case, _) => {
-                size(case.ratio.map(|ratio| ratio.estimate))
-            }
+            Self::Tonight(case) | Self::Confirmed(case, _) => size(case.ratio),
             Self::Lasting(change) => size(change.ratio),
         }
     }
@@ -105,8 +104,11 @@ pub fn uuid(texts: &[&str]) -> String {
 pub fn events<'a>(library: &Library<'a>, suite: Option<&str>) -> Vec<Event<'a>> {
     let is_asked = |own: &str| suite.is_none_or(|suite| own == suite);
     let mut book = Book::default();
+    // Of what is measured here, only what gates say is told: new rounds can confirm it.
+    let imported = library.imported_places();
     for history in library.histories.values() {
-        if is_asked(&history.series.key.suite) {
+        let key = &history.series.key;
+        if is_asked(&key.suite) && imported.contains(&(key.suite.as_str(), key.machine.as_str())) {
             book.lasting(history);
         }
     }
@@ -215,9 +217,8 @@ impl<'a> Book<'a> {
                 });
             } else if is_called(case)
                 && case.at_first.is_none()
-                && !history.is_some_and(|known| knows(known, &gate.run))
+                && !(night.is_imported && history.is_some_and(|known| knows(known, &gate.run)))
             {
-                let changes = history.map_or(&[][..], |history| &history.changes);
                 let found = Found {
                     item: Item {
                         case: &case.case,
@@ -228,7 +229,7 @@ impl<'a> Book<'a> {
                     after: gate.comparison.baseline.runs.last(),
                     until: &gate.run,
                     run: &gate.run,
-                    earlier: changes.iter().filter(|change| is_worse(change)).count(),
+                    earlier: history.map_or(0, |history| earlier(history, &gate.run)),
                     confirmed: None,
                     machine_changes: night.machine_changes.clone(),
                     is_common: gate.comparison.suite.common_shift.is_some(),
@@ -348,9 +349,9 @@ fn regression<'a>(
     })
 }
 
-/// Of each series one item: what lasts, else what was confirmed first.
+/// Of each series one item: what was confirmed first, else what lasts.
 fn once_each(mut group: Vec<Found<'_>>) -> Vec<Item<'_>> {
-    group.sort_by_key(|found| (found.confirmed, found.name()));
+    group.sort_by_key(|found| (found.confirmed.is_none(), found.confirmed, found.name()));
     let mut seen = BTreeSet::new();
     group.retain(|found| {
         let Item { case, metric, .. } = found.item;
@@ -402,6 +403,12 @@ fn is_worse(change: &LocatedChange) -> bool {
 
 fn is_called(case: &CaseComparison) -> bool {
     case.verdict == Verdict::Regressed && case.mark.is_none()
+}
+
+/// How many regressions a series had before the one that a night calls, which its history may have located by now.
+fn earlier(history: &CaseHistory, night: &RunId) -> usize {
+    let worse = history.changes.iter().filter(|change| is_worse(change));
+    worse.count() - usize::from(knows(history, night))
 }
 
 /// Whether the level on which this run lies is known to be worse than the one before.

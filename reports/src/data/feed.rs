@@ -4,16 +4,17 @@
 //! built, whatever nights are added and wherever it lies. Without an address of the site, links are relative to the feed, and the feed says so.
 
 use assay_record::Timestamp;
+use assay_stats::Interval;
 use assay_verdicts::CaseComparison;
 use serde::Serialize;
 
 use super::events::{Event, Item, What, events, uuid};
 use crate::address;
 use crate::error::ReportError;
-use crate::format;
 use crate::model::Library;
 use crate::pages::part::{self, cell};
 use crate::text::clip;
+use crate::words;
 
 /// Most entries of a feed; the pages have what is older.
 const ENTRIES: usize = 60;
@@ -136,15 +137,27 @@ fn entry(event: &Event<'_>) -> Entry {
 }
 
 fn title(event: &Event<'_>) -> String {
-    let is_failure = |item: &&Item<'_>| matches!(item.what, What::Failed(_));
-    let failed = event.items.iter().filter(is_failure).count();
-    let regressed = event.items.len() - failed;
-    let counts = match (failed, regressed) {
-        (0, regressed) => format!("{regressed} regressed"),
-        (failed, 0) => format!("{failed} failed"),
-        (failed, regressed) => format!("{failed} failed, {regressed} regressed"),
+    let count = |is_it: fn(&What<'_>) -> bool| {
+        let items = event.items.iter();
+        items.filter(|item| is_it(&item.what)).count()
     };
-    format!("{}: {counts} on {}", cell(event.suite), cell(event.machine))
+    let failed = count(|what| matches!(what, What::Failed(_)));
+    let lasting = count(|what| matches!(what, What::Lasting(_)));
+    let counts: Vec<String> = [
+        (failed, "failed"),
+        (event.items.len() - failed - lasting, "regressed"),
+        (lasting, "worse to stay in the history"),
+    ]
+    .into_iter()
+    .filter(|(number, _)| *number > 0)
+    .map(|(number, what)| format!("{number} {what}"))
+    .collect();
+    format!(
+        "{}: {} on {}",
+        cell(event.suite),
+        counts.join(", "),
+        cell(event.machine)
+    )
 }
 
 fn line(item: &Item<'_>) -> Line {
@@ -183,11 +196,13 @@ fn words(item: &Item<'_>) -> String {
         }
         What::Lasting(change) => {
             let unit = item.history.map(|history| &history.series.metric.unit);
-            let level =
-                |value| unit.map_or(String::new(), |unit| format::value(value, unit).to_string());
+            let level = |level: &Interval| {
+                unit.map_or(String::new(), |unit| part::number(level, unit).to_string())
+            };
             let by = change
                 .ratio
-                .map_or(String::new(), |ratio| format!("{}, ", percent(ratio)));
+                .as_ref()
+                .map_or(String::new(), |ratio| format!("{}, ", words::change(ratio)));
             let commit = |spot: &assay_verdicts::Spot| {
                 let short = part::short(spot.commit.as_deref().unwrap_or_default());
                 if short.is_empty() {
@@ -198,8 +213,8 @@ fn words(item: &Item<'_>) -> String {
             };
             format!(
                 "{by}from {} to {}, after {} and with {} at the latest",
-                level(change.before),
-                level(change.after),
+                level(&change.before),
+                level(&change.after),
                 commit(&change.last_before),
                 commit(&change.first_after)
             )

@@ -56,6 +56,8 @@ struct NightEntry<'a> {
     counts: Counts,
     /// How many of the inconclusive await being run again.
     suspected: usize,
+    /// How many regressions that were confirmed before still stand there: `standing` has them.
+    standing: usize,
     expected_false_alarms: f64,
 }
 
@@ -165,6 +167,7 @@ fn night<'a>(library: &Library<'a>, night: &'a Night) -> Option<NightEntry<'a>> 
         state: night.gate.state,
         counts: suite.counts,
         suspected: judged::suspected(&night.gate),
+        standing: library.standing_at(night),
         expected_false_alarms: suite.expected_false_alarms,
     })
 }

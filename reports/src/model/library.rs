@@ -299,6 +299,27 @@ impl<'a> Library<'a> {
         own.map(|one| (one, one.stands(history))).collect()
     }
 
+    /// Suites on machines whose newest night was imported: it is never run again.
+    pub fn imported_places(&self) -> BTreeSet<(&'a str, &'a str)> {
+        let nights = self.nights.iter().filter(|night| night.is_imported);
+        let rows = nights.filter_map(|night| self.night_row(night));
+        rows.map(|row| (row.suite.as_str(), row.machine.as_str()))
+            .collect()
+    }
+
+    /// How many regressions that were confirmed still stand where a night was.
+    pub fn standing_at(&self, night: &Night) -> usize {
+        let Some(row) = self.night_row(night) else {
+            return 0;
+        };
+        let standing = self.standing();
+        let own = standing.iter().filter(|one| {
+            let key = &one.history.series.key;
+            (&key.suite, &key.machine) == (&row.suite, &row.machine)
+        });
+        own.count()
+    }
+
     /// The newest night of a suite on a machine.
     pub fn night(&self, suite: &str, machine: &str) -> Option<&'a Night> {
         let is_it = |night: &&&Night| {

@@ -97,6 +97,7 @@ pub fn view(
     let (changes, more_changes) = judged::listed(&range.surroundings(), CHANGES);
     let confirmation = night.gate.confirmation.as_ref();
     let against = confirmation.and_then(|found| found.reference.as_ref());
+    let against = against.map(|found| &found.run);
     let against = against.filter(|run| case.at_first.is_some() && range.ends()[0] != Some(run));
     let badge = judged::case_of(&night.gate, case);
     let chart = match history {
@@ -137,7 +138,7 @@ pub fn view(
     }))
 }
 
-/// A lasting change of a history, which no night called; `id` tells its chart from others on the page.
+/// A lasting change of an imported history, which no night called; `id` tells its chart from others on the page.
 pub fn of_change(
     library: &Library<'_>,
     history: &CaseHistory,
@@ -156,7 +157,7 @@ pub fn of_change(
         metric: part::metric(&key.metric),
         suite: part::suite_link(&key.suite),
         machine: part::machine_link(&key.machine),
-        effect: change.ratio.map(judged::level),
+        effect: change.ratio.as_ref().map(judged::effect),
         latest: latest(history),
         same_commit: false,
         gradual: change.gradual,
@@ -254,7 +255,7 @@ fn located<'a>(
         let ratio = case.ratio.map_or(1.0, |ratio| ratio.estimate);
         let is_same_way = change
             .ratio
-            .is_some_and(|found| (found > 1.0) == (ratio > 1.0));
+            .is_some_and(|found| (found.estimate > 1.0) == (ratio > 1.0));
         is_same_way && change.first_after.run > *last_baseline
     };
     history.changes.iter().rev().find(is_of_night)

@@ -2,13 +2,13 @@
 //!
 //! However many series there are, the page stays small: what did not change is on the pages of the suites.
 
+mod lasting;
+
 use std::collections::BTreeSet;
 
 use assay_record::{RunId, RunStatus};
-use assay_store::{RunRow, SeriesKey};
-use assay_verdicts::{
-    CaseComparison, CaseHistory, CaseSummary, LocatedChange, RunSummary, Standing,
-};
+use assay_store::RunRow;
+use assay_verdicts::{CaseComparison, CaseSummary, RunSummary, Standing};
 use serde::Serialize;
 
 use super::fill;
@@ -117,7 +117,11 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     failures.truncate(FAILURES);
     let [nights, old] = library.nights_by_age();
     let standing = library.standing();
+    let mut groups = groups(library)?;
+    let lasting = lasting::lasting(library);
+    groups.extend(lasting::group(library, &lasting)?);
     let is_quiet = standing.is_empty()
+        && lasting.is_empty()
         && unfinished.is_empty()
         && failures.is_empty()
         && !nights.iter().any(|night| is_loud(night));
@@ -128,6 +132,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
             &nights,
             !old.is_empty(),
             more_failures + failures.len(),
+            lasting.len(),
             standing.len(),
         ),
         nights: nights
@@ -148,7 +153,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
             .filter_map(|night| night::event(library, night))
             .take(FINDINGS)
             .collect(),
-        groups: groups(library)?,
+        groups,
         more_standing: standing.len().saturating_sub(STANDING),
         standing: standing
             .iter()
@@ -170,7 +175,13 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
 }
 
 /// The nights in one sentence.
-fn says(nights: &[&Night], has_old: bool, failures: usize, standing: usize) -> String {
+fn says(
+    nights: &[&Night],
+    has_old: bool,
+    failures: usize,
+    lasting: usize,
+    standing: usize,
+) -> String {
     let sum = |of: fn(&Night) -> usize| nights.iter().map(|night| of(night)).sum::<usize>();
     let regressed = sum(|night| night.gate.comparison.suite.counts.regressed);
     let suspected = sum(|night| judged::suspected(&night.gate));
@@ -180,6 +191,7 @@ fn says(nights: &[&Night], has_old: bool, failures: usize, standing: usize) -> S
         (suspected, "may have changed"),
         (failures, "failed or gave no right output"),
         (improved, "improved"),
+        (lasting, "changed to stay in their histories"),
     ]
     .into_iter()
     .filter(|(number, _)| *number > 0)
@@ -189,6 +201,7 @@ fn says(nights: &[&Night], has_old: bool, failures: usize, standing: usize) -> S
     let said = match (nights.len(), parts.is_empty()) {
         (0, true) if has_old => "No suite has had a whole night lately.".into(),
         (0, _) => "No suite has had a whole night yet.".into(),
+        (_, true) if standing > 0 => format!("Nothing new is known to have changed {over}."),
         (_, true) => format!("Nothing is known to have changed {over}."),
         (_, false) => format!("{} {over}.", parts.join(", ")),
     };
@@ -251,41 +264,7 @@ fn groups(library: &Library<'_>) -> Result<Vec<Group>, ReportError> {
             });
         }
     }
-    groups.extend(imported(library)?);
     Ok(groups)
-}
-
-/// Lasting changes of imported histories that are news: nothing of them can be run again, and what lasts is what can be known.
-fn imported(library: &Library<'_>) -> Result<Option<Group>, ReportError> {
-    let [recent, _] = library.nights_by_age();
-    let rows = recent.into_iter().filter(|night| night.is_imported);
-    let places: BTreeSet<(&str, &str)> = rows
-        .filter_map(|night| library.night_row(night))
-        .map(|row| (row.suite.as_str(), row.machine.as_str()))
-        .collect();
-    let is_meant = |key: &SeriesKey| places.contains(&(&key.suite, &key.machine));
-    let news = |change: &&LocatedChange| {
-        let is_late = library.age_days(change.first_after.started) <= OLD_DAYS;
-        is_late && change.verdict.is_some() && change.mark.is_none()
-    };
-    let histories = library.current.values();
-    let mut found: Vec<(&CaseHistory, &LocatedChange)> = histories
-        .filter(|history| is_meant(&history.series.key))
-        .filter_map(|history| Some((*history, history.changes.last().filter(news)?)))
-        .collect();
-    let size = |change: &LocatedChange| change.ratio.map_or(0.0, |ratio| ratio.ln().abs());
-    found.sort_by(|(_, a), (_, b)| size(b).total_cmp(&size(a)));
-    let mut findings = Vec::new();
-    for (at, (history, change)) in found.iter().take(FINDINGS).enumerate() {
-        let id = format!("imported-{at}");
-        findings.push(finding::of_change(library, history, change, &id)?);
-    }
-    Ok((!findings.is_empty()).then(|| Group {
-        id: "imported",
-        title: "Changed in imported histories",
-        more: found.len().saturating_sub(FINDINGS),
-        findings,
-    }))
 }
 
 /// The latest run of each suite on each machine, where that is news, the latest first. Reproductions and runs that explain others stand apart.

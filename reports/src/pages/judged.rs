@@ -26,6 +26,15 @@ pub fn state(state: State) -> Badge {
     }
 }
 
+/// What is said of a night where so many confirmed regressions still stand: a baseline that got used to them makes no quiet night.
+pub fn night(of: State, standing: usize) -> Badge {
+    match of {
+        State::Troubled | State::Impossible | State::Regressed | State::NotMeasured => state(of),
+        _ if standing > 0 => badge("bad", "▼", "still regressed"),
+        _ => state(of),
+    }
+}
+
 /// What is said of a metric of a case. What could not be told is no reason to shout.
 pub fn case(case: &CaseComparison) -> Badge {
     let kind = case.trouble.as_ref().map(|trouble| trouble.kind);
@@ -85,16 +94,6 @@ pub fn effect(ratio: &Interval) -> Effect {
         range: format!("{low} to {high} %"),
         first: String::new(),
         sort: format!("{:.5}", ratio.estimate),
-    }
-}
-
-/// A ratio of levels as a change, of which no interval is known.
-pub fn level(ratio: f64) -> Effect {
-    Effect {
-        by: words::percent(ratio),
-        range: String::new(),
-        first: String::new(),
-        sort: format!("{ratio:.5}"),
     }
 }
 

@@ -66,7 +66,7 @@ fn nights(library: &Library<'_>, machine: &str) -> Vec<NightOf> {
         let row = library.night_row(night)?;
         (row.machine == machine).then(|| NightOf {
             suite: part::suite_link(&row.suite),
-            state: judged::state(night.gate.state),
+            state: judged::night(night.gate.state, library.standing_at(night)),
         })
     });
     of.collect()

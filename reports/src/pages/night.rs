@@ -42,7 +42,7 @@ pub fn line(library: &Library<'_>, night: &Night) -> Option<NightLine> {
     let counts = &gate.comparison.suite.counts;
     let summary = library.summary(&gate.run);
     Some(NightLine {
-        state: judged::state(gate.state),
+        state: judged::night(gate.state, library.standing_at(night)),
         suite: part::suite_link(&row.suite),
         machine: part::machine_link(&row.machine),
         run: part::run_link(&row.run),
@@ -85,7 +85,7 @@ pub fn old(library: &Library<'_>, night: &Night) -> Option<OldNight> {
     let row = library.night_row(night)?;
     Some(OldNight {
         place: place(library, night)?,
-        state: judged::state(night.gate.state),
+        state: judged::night(night.gate.state, library.standing_at(night)),
         ago: words::days_ago(library.age_days(row.started)),
     })
 }

@@ -139,19 +139,8 @@ pub fn number(interval: &Interval, unit: &Unit) -> Quantity {
 
 /// A result beside a ceiling: `93.4 ± 0.5 % of dram`.
 pub fn fraction(fraction: &Fraction) -> String {
-    let percent = percent(&fraction.of_ceiling);
+    let percent = format::percent(&fraction.of_ceiling);
     format!("{percent} of {}", fraction.limit.name())
-}
-
-/// A share in percent.
-pub fn percent(share: &Interval) -> Quantity {
-    let percent = Interval {
-        estimate: share.estimate * 100.0,
-        low: share.low * 100.0,
-        high: share.high * 100.0,
-        ..*share
-    };
-    number(&percent, &Unit::Other("%".into()))
 }
 
 /// How many cases went how.

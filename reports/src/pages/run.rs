@@ -1,7 +1,9 @@
 //! One run: how it went, every case, every failure, what determined it, and what the machine was and did.
 
 mod difference;
+mod failures;
 mod manifest;
+mod reproduced;
 mod values;
 
 use std::collections::BTreeSet;
@@ -10,17 +12,17 @@ use std::mem;
 use assay_protocol::{Unit, Verification};
 use assay_record::{EventKind, Timestamp};
 use assay_store::{CaseRow, EventRow, RoundRow, RunRow, SeriesKey};
-use assay_verdicts::{
-    CaseReproduction, CaseState, CaseSummary, MetricSummary, Reproduction, RunSummary,
-};
+use assay_verdicts::{CaseState, CaseSummary, MetricSummary, RunSummary};
 use serde::Serialize;
 
 use self::difference::DifferenceView;
+use self::failures::Failure;
 use self::manifest::ManifestView;
+use self::reproduced::ReproductionView;
 use self::values::ValuesView;
 use super::fill;
 use super::gauges::{self, GaugesView};
-use super::part::{self, Badge, Commit, LikenessView, Link, PartView, Tally, cell};
+use super::part::{self, Badge, Commit, Link, PartView, Tally, cell};
 use crate::address;
 use crate::downloads::{self, DownloadsView};
 use crate::error::ReportError;
@@ -28,13 +30,9 @@ use crate::format::{self, Quantity};
 use crate::model::Library;
 use crate::text;
 
-/// Most failures with their logs, most logs of a failure, most events.
+/// Most failures with their logs, most events.
 pub(super) const FAILURES: usize = 200;
-const LOGS: usize = 3;
 const EVENTS: usize = 500;
-
-/// Longest reason of a failure, in characters.
-const REASON: usize = 4000;
 
 #[derive(Serialize)]
 struct Page {
@@ -102,44 +100,6 @@ struct OtherLine {
 }
 
 #[derive(Serialize)]
-struct Failure {
-    id: usize,
-    case: String,
-    series: String,
-    arm: String,
-    state: Badge,
-    reason: Said,
-    rounds: Vec<RoundView>,
-}
-
-/// What is said of something that went wrong; lines of a command's error output stay lines.
-#[derive(Serialize)]
-struct Said {
-    text: String,
-    has_lines: bool,
-}
-
-fn said(text: &str, most: usize) -> Said {
-    let text = text::said(text, most);
-    Said {
-        has_lines: text.contains('\n'),
-        text,
-    }
-}
-
-/// A round that went wrong.
-#[derive(Serialize)]
-struct RoundView {
-    round: u32,
-    attempt: u32,
-    status: &'static str,
-    /// Where it is not that of the case, which is said already.
-    reason: Option<Said>,
-    detail: String,
-    log: String,
-}
-
-#[derive(Serialize)]
 struct Skipped {
     case: String,
     reason: String,
@@ -153,29 +113,6 @@ struct EventLine {
     case: String,
 }
 
-#[derive(Serialize)]
-struct ReproductionView {
-    original: Link,
-    inputs: LikenessView,
-    outputs: LikenessView,
-    speed: Badge,
-    speed_why: String,
-    explanations: Vec<String>,
-    cases: Vec<ReproducedCase>,
-}
-
-#[derive(Serialize)]
-struct ReproducedCase {
-    case: String,
-    series: String,
-    arm: String,
-    inputs: Badge,
-    outputs: Badge,
-    speed: Badge,
-    ratio: Option<Quantity>,
-    note: String,
-}
-
 /// The page.
 pub fn render(library: &Library<'_>, run: &RunRow) -> Result<String, ReportError> {
     let whole = library.summary(&run.run);
@@ -186,7 +123,7 @@ pub fn render(library: &Library<'_>, run: &RunRow) -> Result<String, ReportError
     let mut values = whole.is_none().then(|| values::view(library, summary));
     let tally = values.as_mut().map(|values| mem::take(&mut values.tally));
     let read = library.gauges(&run.run);
-    let mut failures = failures(library, summary, whole.is_some());
+    let mut failures = failures::of(library, summary, whole.is_some());
     let more_failures = failures.len().saturating_sub(FAILURES);
     failures.truncate(FAILURES);
     let page = Page {
@@ -211,7 +148,7 @@ pub fn render(library: &Library<'_>, run: &RunRow) -> Result<String, ReportError
             .map(|original| run_link(library, original)),
         reproduced_by: reproduced_by(library, summary),
         tally: tally.unwrap_or_else(|| part::tally(&summary.cases)),
-        reproduction: reproduction(library, summary, whole.is_some()),
+        reproduction: reproduced::of(library, summary, whole.is_some()),
         failures,
         more_failures,
         skipped: summary.cases.iter().filter_map(skipped).collect(),
@@ -269,72 +206,6 @@ fn run_link(library: &Library<'_>, run: &assay_record::RunId) -> Link {
 fn reproduced_by(library: &Library<'_>, summary: &RunSummary) -> Vec<Link> {
     let again = library.again(&summary.run.run).iter();
     again.map(|other| part::run_link(other)).collect()
-}
-
-fn reproduction(
-    library: &Library<'_>,
-    summary: &RunSummary,
-    is_whole: bool,
-) -> Option<ReproductionView> {
-    let found = library
-        .model
-        .reproductions
-        .iter()
-        .find(|r| r.again == summary.run.run)?;
-    let series = |case: &CaseReproduction| {
-        let of = |own: &&CaseSummary| (&own.case.case, &own.case.arm) == (&case.case, &case.arm);
-        let own = summary.cases.iter().find(of);
-        own.map_or(String::new(), |own| {
-            any_series(library, summary, own, is_whole)
-        })
-    };
-    Some(reproduction_view(library, found, series))
-}
-
-fn reproduction_view(
-    library: &Library<'_>,
-    found: &Reproduction,
-    series: impl Fn(&CaseReproduction) -> String,
-) -> ReproductionView {
-    let case = |case: &CaseReproduction| ReproducedCase {
-        series: series(case),
-        ..reproduced_case(case)
-    };
-    ReproductionView {
-        original: run_link(library, &found.original),
-        inputs: part::likeness(&found.inputs),
-        outputs: part::likeness(&found.outputs),
-        speed: part::speed(found),
-        speed_why: speed_why(found),
-        explanations: found
-            .explanations
-            .iter()
-            .map(|one| text::clip(&one.text, 400).into_owned())
-            .collect(),
-        cases: found.cases.iter().map(case).collect(),
-    }
-}
-
-/// Why the speed is a comparison, where it is one.
-fn speed_why(found: &Reproduction) -> String {
-    let why = found.comparison.as_deref().unwrap_or_default();
-    text::clip(why, 400).into_owned()
-}
-
-fn reproduced_case(case: &CaseReproduction) -> ReproducedCase {
-    ReproducedCase {
-        case: cell(&case.case),
-        series: String::new(),
-        arm: cell(part::arm(&case.arm)),
-        inputs: part::likeness(&case.inputs).badge,
-        outputs: part::likeness(&case.outputs).badge,
-        speed: part::verdict(case.speed),
-        ratio: case
-            .ratio
-            .as_ref()
-            .map(|ratio| part::number(ratio, &Unit::One)),
-        note: text::clip(&case.note, 300).into_owned(),
-    }
 }
 
 fn case_lines(library: &Library<'_>, summary: &RunSummary) -> Vec<CaseLine> {
@@ -486,46 +357,6 @@ fn other_lines(library: &Library<'_>, summary: &RunSummary, case: &CaseSummary) 
     };
     let others = case.metrics.iter().filter(|metric| !is_time(metric));
     others.filter_map(line).collect()
-}
-
-fn failures(library: &Library<'_>, summary: &RunSummary, is_whole: bool) -> Vec<Failure> {
-    let cases = summary.cases.iter().enumerate();
-    let failure = |(id, case): (usize, &CaseSummary)| Failure {
-        id,
-        case: cell(&case.case.case),
-        series: any_series(library, summary, case, is_whole),
-        arm: cell(part::arm(&case.case.arm)),
-        state: part::state(&case.state),
-        reason: said(part::reason(&case.state), REASON),
-        rounds: case
-            .case
-            .rounds
-            .iter()
-            .filter(|r| !is_good(r))
-            .take(LOGS)
-            .map(|round| round_view(round, part::reason(&case.state)))
-            .collect(),
-    };
-    cases
-        .filter(|(_, case)| part::is_bad(&case.state))
-        .map(failure)
-        .collect()
-}
-
-fn round_view(round: &RoundRow, of_case: &str) -> RoundView {
-    let reason = round.status.reason().filter(|reason| *reason != of_case);
-    let detail = round
-        .verification
-        .as_ref()
-        .map_or("", |v| v.detail.as_str());
-    RoundView {
-        round: round.round + 1,
-        attempt: round.attempt + 1,
-        status: round.status.name(),
-        reason: reason.map(|reason| said(reason, REASON)),
-        detail: text::clip(detail, 1000).into_owned(),
-        log: text::log_tail(&round.log),
-    }
 }
 
 fn skipped(case: &CaseSummary) -> Option<Skipped> {

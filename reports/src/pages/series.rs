@@ -1,19 +1,16 @@
 //! One series: its history drawn and in numbers, what changed on the machine meanwhile, and what lies behind its last point.
 
+mod events;
 mod last;
 mod verdict;
 
 use assay_protocol::{Direction, Metric, Work};
 use assay_record::{EventKind, RunId};
-use assay_verdicts::{
-    CaseHistory, CaseState, CaseSummary, Change, Confirmed, Impossible, LocatedChange, Mark, Point,
-    Series, Spot,
-};
+use assay_verdicts::{CaseHistory, CaseState, CaseSummary, Point, Series};
 use serde::Serialize;
 
-use super::finding::{self, End};
 use super::part::{self, Badge, Commit, Link, cell};
-use super::{fill, judged, run};
+use super::{fill, run};
 use crate::address;
 use crate::chart::{self, Course};
 use crate::error::ReportError;
@@ -26,14 +23,11 @@ use crate::words;
 const NAME: usize = 240;
 const WHOLE_NAME: usize = 20_000;
 
+/// Most facts that are listed.
+const FACTS: usize = 40;
+
 /// Most points that are listed, the latest; the downloads have all.
 const POINTS: usize = 60;
-
-/// Most confirmed regressions that are listed, the latest.
-const CONFIRMED: usize = 40;
-
-/// Most changes of one point that are listed, and most points with changes.
-const CHANGES: usize = 40;
 
 #[derive(Serialize)]
 struct Page {
@@ -56,20 +50,15 @@ struct Page {
     last: Option<last::Last>,
     chart: String,
     drawn: usize,
-    shifts: Vec<ShiftLine>,
-    more_shifts: usize,
-    confirmed: Vec<ConfirmedLine>,
-    more_confirmed: usize,
-    marks: Vec<MarkLine>,
-    impossible: Vec<ImpossibleLine>,
-    more_impossible: usize,
-    changed: Vec<Changed>,
-    more_changed: usize,
+    #[serde(flatten)]
+    events: events::Events,
     points: Vec<PointLine>,
     all_points: usize,
     downloads: [Link; 2],
     verified: String,
     params: Vec<(String, String)>,
+    /// What the worker, or the tool whose result was imported, said of it in its last run.
+    facts: Vec<(String, String)>,
     work: Vec<(&'static str, String)>,
     formula: String,
     latest_run: String,
@@ -81,73 +70,6 @@ struct Page {
 struct StateView {
     badge: Badge,
     reason: String,
-}
-
-/// A lasting change.
-#[derive(Serialize)]
-struct ShiftLine {
-    badge: Badge,
-    /// In percent; empty where a ratio says nothing.
-    by: String,
-    before: Quantity,
-    after: Quantity,
-    last_before: SpotView,
-    first_after: SpotView,
-    machine: Vec<ChangeLine>,
-    more: usize,
-    gradual: bool,
-    mark: String,
-}
-
-/// An end of the range in which a change lies.
-#[derive(Serialize)]
-struct SpotView {
-    run: Link,
-    at: String,
-    commit: Commit,
-}
-
-/// A regression that new rounds confirmed.
-#[derive(Serialize)]
-struct ConfirmedLine {
-    effect: Option<judged::Effect>,
-    night: Option<End>,
-    /// What it was run beside.
-    reference: Option<End>,
-    stands: bool,
-}
-
-/// A mark, and whether a run of this series is where it says.
-#[derive(Serialize)]
-struct MarkLine {
-    words: String,
-    at: String,
-    is_placed: bool,
-}
-
-/// A result that is no point, for it cannot be.
-#[derive(Serialize)]
-struct ImpossibleLine {
-    run: Link,
-    at: String,
-    value: Quantity,
-    why: String,
-}
-
-/// A point at which the machine was not what it had been.
-#[derive(Serialize)]
-struct Changed {
-    run: Link,
-    at: String,
-    changes: Vec<ChangeLine>,
-    more: usize,
-}
-
-#[derive(Serialize)]
-struct ChangeLine {
-    field: String,
-    before: String,
-    after: String,
 }
 
 #[derive(Serialize)]
@@ -166,15 +88,8 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
     let key = &series.key;
     let latest_case = library.latest_case(series).map(|(_, case)| case);
     let last = series.points.last();
-    let course = Course::new(history);
-    let all_changed = || {
-        series
-            .points
-            .iter()
-            .rev()
-            .filter(|point| !point.changes.is_empty())
-    };
     let confirmed = library.confirmed_of(history);
+    let course = Course::new(history).with_confirmed(history, &confirmed);
     let page = Page {
         case: clip(&key.case, NAME).into_owned(),
         whole_case: whole_case(&key.case),
@@ -196,38 +111,9 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
         state: latest_case.and_then(state),
         verdict: verdict::view(library, series),
         last: last::last(library, history)?,
-        chart: draw(history, &course)?,
+        chart: draw(history, &course, confirmed.len())?,
         drawn: course.drawn(),
-        shifts: history
-            .changes
-            .iter()
-            .rev()
-            .take(chart::SHIFTS)
-            .map(|change| shift(library, series, change))
-            .collect(),
-        more_shifts: history.changes.len().saturating_sub(chart::SHIFTS),
-        more_confirmed: confirmed.len().saturating_sub(CONFIRMED),
-        confirmed: confirmed
-            .iter()
-            .rev()
-            .take(CONFIRMED)
-            .map(|(one, stands)| confirmed_line(library, one, *stands))
-            .collect(),
-        marks: history
-            .marks
-            .iter()
-            .map(|mark| mark_line(series, mark))
-            .collect(),
-        impossible: series
-            .impossible
-            .iter()
-            .rev()
-            .take(CHANGES)
-            .map(|found| impossible_line(series, found))
-            .collect(),
-        more_impossible: series.impossible.len().saturating_sub(CHANGES),
-        changed: all_changed().take(CHANGES).map(changed).collect(),
-        more_changed: all_changed().count().saturating_sub(CHANGES),
+        events: events::view(library, history, &confirmed),
         points: series
             .points
             .iter()
@@ -242,6 +128,7 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
         }),
         verified: latest_case.map_or(String::new(), verified),
         params: latest_case.map_or(Vec::new(), params),
+        facts: latest_case.map_or(Vec::new(), facts),
         work: work(&series.work),
         formula: clip(&series.work.formula, 400).into_owned(),
         latest_run: last
@@ -325,6 +212,11 @@ fn params(case: &CaseSummary) -> Vec<(String, String)> {
         .collect()
 }
 
+fn facts(case: &CaseSummary) -> Vec<(String, String)> {
+    let facts = case.case.facts.iter().take(FACTS);
+    facts.map(|(name, text)| (cell(name), cell(text))).collect()
+}
+
 fn work(work: &Work) -> Vec<(&'static str, String)> {
     let named = [
         ("bytes", work.bytes),
@@ -335,20 +227,22 @@ fn work(work: &Work) -> Vec<(&'static str, String)> {
     named.into_iter().filter_map(known).collect()
 }
 
-fn draw(history: &CaseHistory, course: &Course) -> Result<String, ReportError> {
+fn draw(history: &CaseHistory, course: &Course, confirmed: usize) -> Result<String, ReportError> {
     let series = &history.series;
     if series.points.is_empty() {
         return Ok(String::new());
     }
     let title = format!("History of {}", cell(&series.key.case));
-    chart::history(course, &title, &in_words(history)).map_err(|reason| ReportError::Chart {
-        page: address::series(&series.key),
-        reason,
+    chart::history(course, &title, &in_words(history, confirmed)).map_err(|reason| {
+        ReportError::Chart {
+            page: address::series(&series.key),
+            reason,
+        }
     })
 }
 
 /// What the chart shows, for those who do not see it.
-fn in_words(history: &CaseHistory) -> String {
+fn in_words(history: &CaseHistory, confirmed: usize) -> String {
     let series = &history.series;
     let (Some(first), Some(last)) = (series.points.first(), series.points.last()) else {
         return String::new();
@@ -367,95 +261,13 @@ fn in_words(history: &CaseHistory) -> String {
         .filter(|point| !point.changes.is_empty())
         .count();
     format!(
-        "{} runs from {} to {}. Lowest {lowest}, highest {highest}, latest {}. The machine changed before {changes} of them. Lasting changes: {}.",
+        "{} runs from {} to {}. Lowest {lowest}, highest {highest}, latest {}. The machine changed before {changes} of them. Lasting changes: {}. Confirmed regressions: {confirmed}.",
         series.points.len(),
         first.started.minute(),
         last.started.minute(),
         show(Some(last)),
         history.changes.len(),
     )
-}
-
-fn shift(library: &Library<'_>, series: &Series, change: &LocatedChange) -> ShiftLine {
-    let level = |level| format::value(level, &series.metric.unit);
-    let percent = |ratio: f64| format!("{:+.1} %", (ratio - 1.0) * 100.0);
-    ShiftLine {
-        badge: part::change(change.verdict),
-        by: change.ratio.map_or(String::new(), percent),
-        before: level(change.before),
-        after: level(change.after),
-        last_before: spot(library, &change.last_before),
-        first_after: spot(library, &change.first_after),
-        machine: change
-            .machine
-            .iter()
-            .take(CHANGES)
-            .map(change_line)
-            .collect(),
-        more: change.machine.len().saturating_sub(CHANGES),
-        gradual: change.gradual,
-        mark: change
-            .mark
-            .as_ref()
-            .map_or(String::new(), |mark| cell(&mark.to_string())),
-    }
-}
-
-fn spot(library: &Library<'_>, spot: &Spot) -> SpotView {
-    SpotView {
-        run: part::run_link(&spot.run),
-        at: part::when(spot.started),
-        commit: part::commit(library, spot.commit.as_deref(), spot.dirty),
-    }
-}
-
-fn confirmed_line(library: &Library<'_>, one: &Confirmed, stands: bool) -> ConfirmedLine {
-    let end = |run: &RunId| finding::end(library, run);
-    ConfirmedLine {
-        effect: one.case.ratio.as_ref().map(judged::effect),
-        night: end(&one.night),
-        reference: one.reference.as_ref().and_then(end),
-        stands,
-    }
-}
-
-fn mark_line(series: &Series, mark: &Mark) -> MarkLine {
-    MarkLine {
-        words: cell(&mark.to_string()),
-        at: cell(mark.at().unwrap_or_default()),
-        is_placed: mark.place(&series.points).is_some(),
-    }
-}
-
-fn impossible_line(series: &Series, found: &Impossible) -> ImpossibleLine {
-    ImpossibleLine {
-        run: part::run_link(&found.run),
-        at: part::when(found.started),
-        value: part::number(&found.estimate, &series.metric.unit),
-        why: judged::sentence(&clip(&found.why, 400)),
-    }
-}
-
-fn change_line(change: &Change) -> ChangeLine {
-    ChangeLine {
-        field: cell(&change.field),
-        before: cell(&change.before),
-        after: cell(&change.after),
-    }
-}
-
-fn changed(point: &Point) -> Changed {
-    Changed {
-        run: part::run_link(&point.run),
-        at: point.started.minute(),
-        changes: point
-            .changes
-            .iter()
-            .take(CHANGES)
-            .map(change_line)
-            .collect(),
-        more: point.changes.len().saturating_sub(CHANGES),
-    }
 }
 
 fn line(library: &Library<'_>, series: &Series, point: &Point) -> PointLine {

@@ -1,5 +1,6 @@
 //! Downloads: records as they are or not at all, and every point of a series.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use assay_record::RunId;
@@ -79,6 +80,20 @@ fn secrets(manifest: &mut assay_record::Manifest) {
     manifest.arms[0].prefix = vec!["env".into(), "KEY=secret too".into()];
 }
 
+/// A secret in a variable of a command alone.
+fn secret_of_a_command(manifest: &mut assay_record::Manifest) {
+    let mut cases = manifest.cases.to_vec();
+    cases[0].workload = assay_record::WorkloadRef::Command(assay_protocol::CommandSpec {
+        argv: vec!["env".into(), "KEY=secret".into(), "true".into()],
+        env: BTreeMap::from([("TOKEN".into(), "secret value".into())]),
+        directory: None,
+        timeout_ms: 1000,
+        exit_code: 0,
+        metrics: Vec::new(),
+    });
+    manifest.cases = cases.into();
+}
+
 #[test]
 fn a_record_is_published_as_it_is_or_not_at_all() {
     let folder = TempDir::new().unwrap();
@@ -105,6 +120,11 @@ fn a_record_is_published_as_it_is_or_not_at_all() {
     assert_eq!(named.count(), 1);
 
     // What pages keep back is in no file.
+    let (model, run) = with_record(&folder, secret_of_a_command);
+    let site = published(&model, &run, &settings, secret_of_a_command);
+    let whole: Vec<u8> = site.files().into_values().flatten().collect();
+    assert!(!whole.windows(6).any(|bytes| bytes == b"secret"));
+    assert!(!site.root().join(format!("runs/{run}.jsonl.zst")).exists());
     let (model, run) = with_record(&folder, secrets);
     let site = published(&model, &run, &settings, secrets);
     let whole: Vec<u8> = site.files().into_values().flatten().collect();

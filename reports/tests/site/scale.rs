@@ -6,7 +6,7 @@ use assay_reports::{MachineChange, SiteModel};
 use assay_verdicts::{CaseHistory, Change, LocatedChange, Point, Spot, Verdict};
 
 use crate::Site;
-use crate::build::synthetic;
+use crate::build::{interval, synthetic};
 
 #[test]
 fn charts_stay_small_however_long_the_history() {
@@ -64,9 +64,9 @@ fn located(points: &[Point], index: usize) -> LocatedChange {
         index,
         last_before: spot(index - 1),
         first_after: spot(index),
-        before: 1e4,
-        after: 1.2e4,
-        ratio: Some(1.2),
+        before: interval(1e4, 10.0),
+        after: interval(1.2e4, 10.0),
+        ratio: Some(interval(1.2, 0.01)),
         verdict: Some(Verdict::Regressed),
         p_value: 1e-9,
         gradual: false,

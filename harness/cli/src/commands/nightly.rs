@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         records = gated.records;
     }
     show::run(&summary);
-    let published = site::publish(&settings, &settings.site, &args.publishing)?;
+    let published = site::publish(&settings, &settings.site, &args.publishing.of_a_night())?;
     for record in records.iter().chain([&executed.record]) {
         crate::say!("record: {}", record.display());
     }

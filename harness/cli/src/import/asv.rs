@@ -220,8 +220,9 @@ fn environment(said: &Json, software: &mut BTreeMap<String, Field>) -> Result<En
     }
     for (name, version) in entries(said, "requirements")? {
         let version = folder::shown("requirements", version)?;
-        // None was asked for: which one that was, nobody wrote down.
-        let version = version.map_or(Field::Unsupported, Field::text);
+        // Where none was asked for, nobody wrote down which one that was.
+        let version = version.unwrap_or_else(|| "not pinned".into());
+        let version = Field::text(version);
         software.insert(format!("python.package.{}", slug(name, "x")), version);
     }
     let mut env = BTreeMap::new();

@@ -43,13 +43,24 @@ pub fn gate(gate: &Gate, suite: &str) -> String {
 fn properties(gate: &Gate) -> String {
     let comparison = &gate.comparison;
     let baseline = comparison.baseline.runs.iter().map(ToString::to_string);
+    let reference = gate
+        .confirmation
+        .as_ref()
+        .and_then(|found| found.reference.as_ref());
     let mut properties = String::new();
     for (name, value) in [
         ("run", gate.run.to_string()),
         ("window", gate.window.clone()),
         ("baseline", baseline.collect::<Vec<_>>().join(" ")),
         ("differences", comparison.differences.join(" ")),
+        (
+            "confirmed-beside",
+            reference.map_or(String::new(), words::beside),
+        ),
     ] {
+        if value.is_empty() {
+            continue;
+        }
         // Writing to a string cannot fail.
         let _ = writeln!(
             properties,

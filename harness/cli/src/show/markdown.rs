@@ -35,6 +35,13 @@ pub fn gate(gate: &Gate) -> String {
     body(&mut text, &gate.comparison);
     if let Some(confirmation) = &gate.confirmation {
         line(&mut text, "### Suspects, run again");
+        if let Some(reference) = &confirmation.reference {
+            let beside = words::beside(reference);
+            line(
+                &mut text,
+                &escaped(&format!("Beside what the baseline ran in run {beside}.")),
+            );
+        }
         for note in &confirmation.notes {
             line(&mut text, &escaped(note));
         }

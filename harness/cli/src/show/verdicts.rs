@@ -320,11 +320,11 @@ impl Text {
     }
 
     fn confirmation(&mut self, confirmation: &Confirmation) {
+        let reference = confirmation.reference.as_ref();
+        let beside = reference.map_or(String::new(), |of| format!(" in run {}", words::beside(of)));
+        let interleaved = format!("interleaved with what the baseline ran{beside}");
         for (comparison, how) in [
-            (
-                &confirmation.interleaved,
-                "interleaved with what the baseline ran",
-            ),
+            (&confirmation.interleaved, &*interleaved),
             (&confirmation.alone, "alone"),
         ] {
             let Some(comparison) = comparison else {

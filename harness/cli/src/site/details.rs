@@ -6,22 +6,17 @@ use anyhow::Result;
 use assay_record::RunId;
 use assay_reports::{CaseDetail, CaseOfRun, Night};
 use assay_store::{RoundDetail, Store};
-use assay_verdicts::CaseHistory;
+use assay_verdicts::confirmed::standing;
+use assay_verdicts::{CaseHistory, Confirmed};
 
-/// Of the newest run of each series, and of the last run of the baseline that its night is compared with. Read by a few
-/// statements, however many these are.
+/// Of the newest run of each series, and of the run that it is compared with. Read by a few statements, however many these are.
 pub fn all(
     store: &Store,
     histories: &[CaseHistory],
     nights: &[Night],
+    confirmed: &[Confirmed],
 ) -> Result<BTreeMap<CaseOfRun, CaseDetail>> {
-    let baselines: BTreeMap<&RunId, &RunId> = nights
-        .iter()
-        .filter_map(|night| {
-            let runs = &night.gate.comparison.baseline.runs;
-            Some((&night.gate.run, runs.last()?))
-        })
-        .collect();
+    let baselines = baselines(histories, nights, confirmed);
     let mut wanted: BTreeMap<&RunId, Wanted<'_>> = BTreeMap::new();
     for history in histories {
         let Some(last) = history.series.points.last() else {
@@ -31,7 +26,7 @@ pub fn all(
         let place = (key.case.as_str(), key.arm.as_str());
         let of_last = wanted.entry(&last.run).or_default();
         of_last.newest.insert(place);
-        if let Some(baseline) = baselines.get(&last.run) {
+        if let Some(baseline) = baselines.get(&(&last.run, key.case.as_str(), key.arm.as_str())) {
             wanted.entry(baseline).or_default().before.insert(place);
         }
     }
@@ -50,10 +45,43 @@ pub fn all(
         .zip(detailed)
         .chain(before.iter().zip(sampled));
     for ((run, wanted), rounds) in all {
-        let baseline = baselines.get(run).copied();
-        add(run, baseline, wanted, rounds, &mut details);
+        add(run, &baselines, wanted, rounds, &mut details);
     }
     Ok(details)
+}
+
+/// What the newest run of a case on an arm is laid beside.
+type Baselines<'a> = BTreeMap<(&'a RunId, &'a str, &'a str), &'a RunId>;
+
+/// Where a confirmed regression stands, what it was confirmed against: later baselines are of the new level. Else the last run of the
+/// baseline that the night is compared with.
+fn baselines<'a>(
+    histories: &'a [CaseHistory],
+    nights: &'a [Night],
+    confirmed: &'a [Confirmed],
+) -> Baselines<'a> {
+    let of_nights: BTreeMap<&RunId, &RunId> = nights
+        .iter()
+        .filter_map(|night| {
+            let runs = &night.gate.comparison.baseline.runs;
+            Some((&night.gate.run, runs.last()?))
+        })
+        .collect();
+    let place = |history: &'a CaseHistory| {
+        let last = &history.series.points.last()?.run;
+        let key = &history.series.key;
+        Some((last, key.case.as_str(), key.arm.as_str()))
+    };
+    let usual = histories.iter().filter_map(|history| {
+        let place = place(history)?;
+        Some((place, *of_nights.get(place.0)?))
+    });
+    let standing = standing(confirmed, histories).into_iter();
+    let standing = standing.filter_map(|one| {
+        let before = one.first.reference.as_ref().or(one.first.baseline.last())?;
+        Some((place(one.history)?, before))
+    });
+    usual.chain(standing).collect()
 }
 
 /// Cases and arms of a run that are looked at.
@@ -75,7 +103,7 @@ fn is_wanted(runs: &[(&RunId, Wanted<'_>)]) -> impl Fn(usize, &str, &str) -> boo
 
 fn add(
     run: &RunId,
-    baseline: Option<&RunId>,
+    baselines: &Baselines<'_>,
     wanted: &Wanted<'_>,
     rounds: Vec<RoundDetail>,
     details: &mut BTreeMap<CaseOfRun, CaseDetail>,
@@ -84,10 +112,12 @@ fn add(
         let is_newest = wanted
             .newest
             .contains(&(round.case.as_str(), round.arm.as_str()));
+        let baseline = baselines.get(&(run, round.case.as_str(), round.arm.as_str()));
+        let baseline = baseline.filter(|_| is_newest).map(|run| (*run).clone());
         let place = (run.clone(), round.case.clone(), round.arm.clone());
         let detail = details.entry(place).or_insert_with(|| CaseDetail {
             rounds: Vec::new(),
-            baseline: baseline.filter(|_| is_newest).cloned(),
+            baseline,
         });
         detail.rounds.push(round);
     }

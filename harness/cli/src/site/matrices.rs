@@ -39,11 +39,21 @@ pub fn all(from: Reading<'_>, runs: &[RunRow], publishing: &Publishing) -> Resul
     };
     let read = Read { from, runs, values };
     let mut matrices = Vec::new();
+    for names in &publishing.usual {
+        match of_names(read, names) {
+            Ok(matrix) => matrices.push(matrix),
+            Err(error) => {
+                crate::note!(
+                    "warning: no page compares {names} (`compare` of assay.toml, or `--compare`): {error:#}"
+                );
+            }
+        }
+    }
     for names in &publishing.compare {
-        matrices.push(
-            of_names(read, names)
-                .with_context(|| format!("--compare {names}, or `compare` of assay.toml"))?,
-        );
+        let is_new = !publishing.usual.contains(names);
+        let found =
+            is_new.then(|| of_names(read, names).with_context(|| format!("--compare {names}")));
+        matrices.extend(found.transpose()?);
     }
     let suites: BTreeSet<&str> = runs.iter().map(|row| row.suite.as_str()).collect();
     for suite in suites {

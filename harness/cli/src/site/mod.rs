@@ -37,6 +37,9 @@ pub struct Publishing {
     /// `latest`, `latest~1`, or `tag:NAME`. May be given again. `compare = ["A,B"]` in assay.toml adds it every time.
     #[arg(long, value_name = "A,B")]
     compare: Vec<String>,
+    /// Pages that are added where there is anything to compare, and else left out with a warning.
+    #[arg(skip)]
+    usual: Vec<String>,
     /// Publish uncommitted changes and environment variables of runs too; they may hold secrets.
     #[arg(long)]
     publish_source: bool,
@@ -45,12 +48,19 @@ pub struct Publishing {
 impl Publishing {
     /// These wishes with those that the settings have for every time.
     fn with(&self, settings: &Settings) -> Self {
-        let more = self
-            .compare
-            .iter()
-            .filter(|pair| !settings.compare.contains(pair));
+        let all = settings.compare.iter().chain(&self.usual);
         Self {
-            compare: settings.compare.iter().chain(more).cloned().collect(),
+            usual: all.cloned().collect(),
+            ..self.clone()
+        }
+    }
+
+    /// What is left out rather than that there be no site: a night was measured, whatever else was asked for.
+    #[must_use]
+    pub fn of_a_night(&self) -> Self {
+        Self {
+            compare: Vec::new(),
+            usual: [&self.usual[..], &self.compare].concat(),
             publish_source: self.publish_source,
         }
     }
@@ -150,7 +160,7 @@ fn model(
     let newest = newest(&runs, &nights, &histories);
     let (details, summaries) = both(
         store.share()?,
-        |other| details::all(other, &histories, &nights),
+        |other| details::all(other, &histories, &nights, &confirmed),
         || Ok(RunSummary::of_rows(store, &newest)?),
     )?;
     Ok(SiteModel {

@@ -47,7 +47,7 @@ struct Inputs<'a> {
     records: Vec<Option<u64>>,
     marks: Option<String>,
     baseline: Option<&'a str>,
-    compare: &'a [String],
+    compare: [&'a [String]; 2],
     /// Which workers are kept decides how a suspect was run again.
     workers: Vec<String>,
 }
@@ -70,7 +70,7 @@ pub fn inputs(
         records: records.into_values().map(|file| file.bytes).collect(),
         marks: marks.map(fs::read_to_string).transpose()?,
         baseline: settings.baseline.as_deref(),
-        compare: &publishing.compare,
+        compare: [&publishing.usual, &publishing.compare],
         workers: names(&workers::folder(settings)),
         runs: &runs,
     };

@@ -4,10 +4,12 @@ use crate::gate::{NIGHTS, POLICY, SLOWER};
 use crate::helpers::{ASSAY, Outcome, Place, benchmark, have, spin, suite, suite_with};
 
 /// Runs git in a place.
-fn git(place: &Place, arguments: &[&str]) {
+fn git(place: &Place, arguments: &[&str]) -> String {
     let mut git = place.program("git");
     git.args(["-c", "user.name=a", "-c", "user.email=a@example.com"]);
-    assert!(git.args(arguments).status().unwrap().success());
+    let output = git.args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// A suite of one command in a repository; what the tests themselves leave there is no change of the project.
@@ -156,15 +158,20 @@ fn a_slower_commit_is_confirmed_beside_the_old_one() {
     assert!(!place.read("gate.xml").contains("<failure"));
     // Assay's worker is the same; the files are not, and the old ones are in a commit.
     place.write("assay.toml", "");
-    let night = place.assay("nightly ./tiny.toml -q");
+    let night = place.assay("nightly ./tiny.toml -q --junit gate.xml --markdown gate.md");
     if is_busy(&night) {
         return;
     }
+    let old = git(&place, &["rev-parse", "HEAD~1"]);
+    let beside = format!("of commit {}", &old[..10]);
     night
         .exits(1)
         .says("REGRESSED: 1 of ")
         .says("The project's commit was ")
-        .says("interleaved with what the baseline ran");
+        .says("interleaved with what the baseline ran")
+        .says(&beside);
+    assert!(place.read("gate.xml").contains(&beside));
+    assert!(place.read("gate.md").contains(&beside));
     let compared = place.assay("compare --by commit --metric time");
     assert!(is_busy(&compared) || compared.code == Some(1), "{compared}");
 }

@@ -58,41 +58,6 @@ pub enum Engine {
     Apptainer,
 }
 
-impl Arm {
-    /// The prefix with `instead` for the values of variables that it sets (`env NAME=value`, `--setenv=NAME=value`): like those of
-    /// `env` they may be secrets.
-    pub fn prefix_without_values(&self, instead: &str) -> Vec<String> {
-        let word = |word: &String| match name_of_variable(word) {
-            Some(name) => format!("{name}={instead}"),
-            None => word.clone(),
-        };
-        self.prefix.iter().map(word).collect()
-    }
-
-    /// Whether it sets variables, by its own field or by its prefix.
-    pub fn sets_variables(&self) -> bool {
-        !self.env.is_empty()
-            || self
-                .prefix
-                .iter()
-                .any(|word| name_of_variable(word).is_some())
-    }
-}
-
-/// What stands before the value in a word that sets a variable.
-fn name_of_variable(word: &str) -> Option<&str> {
-    let is_name = |text: &str| {
-        let is_letter = |c: char| c.is_ascii_alphabetic() || c == '_';
-        text.starts_with(is_letter) && text.chars().all(|c| is_letter(c) || c.is_ascii_digit())
-    };
-    let (first, rest) = word.split_once('=')?;
-    if is_name(first) {
-        return Some(first);
-    }
-    let (second, _) = rest.split_once('=')?;
-    (first.starts_with('-') && is_name(second)).then(|| &word[..first.len() + 1 + second.len()])
-}
-
 impl Engine {
     /// Its name, which is also that of its program.
     pub fn name(self) -> &'static str {

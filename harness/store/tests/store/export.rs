@@ -70,4 +70,32 @@ fn store_exports_results_as_one_table() {
         )
         .unwrap();
     assert_eq!(rows, 3 * 4);
+    // What a number means stands beside it, and times are times.
+    let mut told = connection
+        .prepare(
+            "SELECT DISTINCT metric, unit, direction, typeof(started), typeof(round_started) FROM read_parquet(?) WHERE metric IS NOT NULL ORDER BY metric",
+        )
+        .unwrap();
+    let told = told.query_map([file.to_str().unwrap()], |row| {
+        let text = |column| row.get::<_, String>(column);
+        Ok([text(0)?, text(1)?, text(2)?, text(3)?, text(4)?].join(" "))
+    });
+    let told: Vec<String> = told.unwrap().map(Result::unwrap).collect();
+    assert_eq!(
+        told,
+        [
+            "loss 1 lower TIMESTAMP_NS TIMESTAMP_NS",
+            "peak_memory B lower TIMESTAMP_NS TIMESTAMP_NS",
+            "time ns lower TIMESTAMP_NS TIMESTAMP_NS",
+        ]
+    );
+    let started: i64 = connection
+        .query_row(
+            "SELECT epoch_ns(min(started)) FROM read_parquet(?)",
+            [file.to_str().unwrap()],
+            |row| row.get(0),
+        )
+        .unwrap();
+    let record = night("bench-1", 0).record();
+    assert_eq!(started, record.header.started.unix_ns());
 }

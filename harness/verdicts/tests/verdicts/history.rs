@@ -50,12 +50,15 @@ fn history_finds_a_step_in_both_directions_with_its_commits() {
         );
         let change = &history.changes[0];
         assert_eq!(change.verdict, Some(verdict));
+        let ratio = change.ratio.unwrap();
         assert!(
-            (change.ratio.unwrap() / slowdown - 1.0).abs() < 0.01,
+            (ratio.estimate / slowdown - 1.0).abs() < 0.01,
             "{change:#?}"
         );
+        // Of a whole history the level is known far better than one run of it.
+        assert!(ratio.low <= slowdown && slowdown <= ratio.high && ratio.high < 1.02 * ratio.low);
         assert!(
-            (change.before / TRUE_TIME_NS - 1.0).abs() < 0.01,
+            (change.before.estimate / TRUE_TIME_NS - 1.0).abs() < 0.01,
             "{change:#?}"
         );
         assert_eq!(change.index, CHANGE as usize);
@@ -88,7 +91,7 @@ fn history_calls_nothing_that_is_too_small_to_matter() {
     }
     let history = CaseHistory::of(series, &Marks::default(), today());
     assert_eq!(history.changes.len(), 1);
-    let ratio = history.changes[0].ratio.unwrap();
+    let ratio = history.changes[0].ratio.unwrap().estimate;
     assert!((1.004..1.008).contains(&ratio), "{ratio}");
     assert_eq!(history.changes[0].verdict, None);
 }
@@ -142,7 +145,7 @@ fn history_takes_values_that_have_no_logarithm() {
         (change.ratio, change.verdict),
         (None, Some(Verdict::Regressed))
     );
-    assert!(change.before < 0.0 && change.after > 0.0);
+    assert!(change.before.high < 0.0 && change.after.low > 0.0);
     let empty = CaseHistory::of(
         assay_verdicts::Series {
             points: Vec::new(),

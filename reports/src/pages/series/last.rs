@@ -1,6 +1,7 @@
 //! What lies behind the last point of a series: its samples beside those of the baseline, its rounds, what telemetry read.
 
 use assay_protocol::Unit;
+use assay_record::RunId;
 use assay_record::body::SUMMARY;
 use assay_store::{CaseRow, RoundDetail, RoundRow};
 use assay_verdicts::CaseHistory;
@@ -56,6 +57,8 @@ struct Distribution {
 #[derive(Serialize)]
 struct Baseline {
     run: Link,
+    /// What it is: the last run of the baseline, or what a regression was confirmed against.
+    what: &'static str,
     samples: String,
 }
 
@@ -163,6 +166,17 @@ impl<'a> Behind<'a> {
         rounds.peek().is_some() && rounds.all(RoundRow::is_summary)
     }
 
+    /// What the run is that the newest one is laid beside.
+    fn what(&self, run: &RunId) -> &'static str {
+        let confirmed = self.library.confirmed_of(self.history);
+        let mut standing = confirmed.iter().filter(|(_, stands)| *stands);
+        if standing.any(|(one, _)| one.reference.as_ref() == Some(run)) {
+            "which the regression was confirmed against"
+        } else {
+            "a run of its baseline"
+        }
+    }
+
     fn distribution(&self) -> Result<Option<Distribution>, String> {
         if self.is_summary() {
             return Ok(None);
@@ -184,6 +198,7 @@ impl<'a> Behind<'a> {
         let named = of_baseline.filter(|_| !sides.baseline.is_empty());
         let baseline = named.map(|run| Baseline {
             run: part::run_link(run),
+            what: self.what(run),
             samples: count(&sides.baseline),
         });
         let words = Words {

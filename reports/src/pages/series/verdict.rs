@@ -84,7 +84,7 @@ pub fn view(library: &Library<'_>, series: &Series) -> Option<VerdictView> {
         },
         note: judged::sentence(&clip(&note, NOTE)),
         mark: mark.map_or(String::new(), |mark| cell(&mark.to_string())),
-        reference: reference.and_then(|run| finding::end(library, run)),
+        reference: reference.and_then(|found| finding::end(library, &found.run)),
         step: onset
             .as_ref()
             .map_or(String::new(), |onset| words::percent(onset.step)),

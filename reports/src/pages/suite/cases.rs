@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::chart::{self, Course};
 use crate::error::ReportError;
-use crate::format::Quantity;
+use crate::format::{self, Quantity};
 use crate::model::{Library, Night, Place};
 use crate::pages::judged::{self, Effect};
 use crate::pages::part::{self, Badge, Link, cell};
@@ -230,7 +230,7 @@ fn share(summary: &CaseSummary) -> Option<Share> {
     };
     let largest = summary.fractions.iter().max_by(by_size)?;
     Some(Share {
-        percent: part::percent(&largest.of_ceiling),
+        percent: format::percent(&largest.of_ceiling),
         of: largest.limit.name(),
         sort: format!("{:.4}", largest.of_ceiling.estimate),
     })
