@@ -12,6 +12,9 @@
 //! rounded correctly, since we compile without `--use_fast_math`. [`ON_CUDA`] is the largest of them. Bounds that hold on both
 //! kinds of device take the larger of the two.
 
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 /// Error of every function of CUDA's that our kernels call, in units of 2^-24.
 pub const ON_CUDA: u64 = 4;
 /// Error of [`exp`] between [`EXP_LEAST`] and [`EXP_MOST`].
@@ -78,8 +81,17 @@ pub fn exp_beneath(x: f32) -> f32 {
 /// [`exp_beneath`] of several: the same bits, step by step side by side. One vector after the other, each would wait for what it found
 /// itself, and the processor does not look far enough ahead to go on with the next meanwhile.
 #[inline(always)]
-#[allow(clippy::inline_always)] // as above
+#[allow(clippy::inline_always, unsafe_code)] // as above; instructions chosen at run time
 pub fn exp_beneath_of<const N: usize>(x: &[f32; N]) -> [f32; N] {
+    #[cfg(target_arch = "x86_64")]
+    if N.is_multiple_of(x86::ABREAST) && crate::simd::has_avx512() {
+        let mut out = [0.0; N];
+        for (out, x) in out.as_chunks_mut().0.iter_mut().zip(x.as_chunks().0) {
+            // SAFETY: the processor has the features that the function enables.
+            *out = unsafe { x86::exp_beneath_of(x) };
+        }
+        return out;
+    }
     let mut shifted = [0.0; N];
     for (shifted, x) in shifted.iter_mut().zip(x) {
         *shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
@@ -262,13 +274,23 @@ mod tests {
             f32::NEG_INFINITY,
         ];
         let numbers = walk(-0.0, EXP_LEAST, 257).chain(walk(0.0, EXP_MOST, 257));
-        for x in numbers.chain(ends) {
-            assert_eq!(exp_beneath(x).to_bits(), exp(x).to_bits(), "{x:e}");
-            assert_eq!(exp_beneath_of(&[x])[0].to_bits(), exp(x).to_bits(), "{x:e}");
+        let near_the_end = walk(EXP_LEAST + 1.0, EXP_LEAST - 20.0, 31);
+        for x in numbers.chain(near_the_end).chain(ends) {
+            let bits = exp(x).to_bits();
+            assert_eq!(exp_beneath(x).to_bits(), bits, "{x:e}");
+            assert_eq!(exp_beneath_of(&[x])[0].to_bits(), bits, "{x:e}");
+            // As many as go side by side by instructions of their own.
+            let all = exp_beneath_of(&[x; 64]);
+            assert!(all.iter().all(|y| y.to_bits() == bits), "{x:e}");
         }
         assert!(exp_beneath(f32::NAN).is_nan() && exp_beneath(-f32::NAN).is_nan());
         let none = exp_beneath_of(&[f32::NAN, -f32::NAN, f32::from_bits(0x7f80_0001)]);
         assert!(none.iter().all(|x| x.is_nan()));
+        let mut mixed = [-1.0; 64];
+        mixed[7..10].copy_from_slice(&[f32::NAN, -f32::NAN, f32::from_bits(0x7f80_0001)]);
+        for (place, y) in exp_beneath_of(&mixed).iter().enumerate() {
+            assert_eq!(y.is_nan(), (7..10).contains(&place), "{place}");
+        }
     }
 
     #[test]

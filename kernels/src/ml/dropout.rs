@@ -10,7 +10,7 @@ mod vectors;
 use assay_protocol::{Failure, Philox, Work};
 
 use self::vectors::Vectors;
-use super::host::{Kernel, compute};
+use super::host::{ABREAST, Kernel, compute};
 use super::{DTYPES, expect, with_lane};
 use crate::buffer::Buffers;
 use crate::check;
@@ -101,14 +101,32 @@ struct Mask {
 }
 
 impl Kernel<1, 1> for Mask {
+    const KEEPS_SOME: bool = true;
+
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // takes on the features of its caller
+    fn kept(&self, first: usize) -> Option<[u32; ABREAST]> {
+        let vectors = self.vectors.as_ref()?;
+        vectors.kept(first as u64 / 4, self.threshold)
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as above
+    fn lanes_kept(&self, first: usize, kept: u32, [x]: [[f32; WIDTH]; 1]) -> [[f32; WIDTH]; 1] {
+        match &self.vectors {
+            Some(vectors) => [vectors.masked(&x, kept, self.factor)],
+            None => self.lanes(first, [x]),
+        }
+    }
+
     #[inline(always)]
     #[allow(clippy::inline_always)] // takes on the features of its caller
     fn lanes(&self, first: usize, [x]: [[f32; WIDTH]; 1]) -> [[f32; WIDTH]; 1] {
-        let (block, mask) = (first as u64 / 4, (self.threshold, self.factor));
+        let block = first as u64 / 4;
         if let Some(vectors) = &self.vectors
-            && let Some(out) = vectors.masked(&x, block, mask)
+            && let Some([kept]) = vectors.kept(block, self.threshold)
         {
-            return [out];
+            return [vectors.masked(&x, kept, self.factor)];
         }
         let words = self.random.blocks::<{ WIDTH / 4 }>(block);
         let mut out = [0.0; WIDTH];

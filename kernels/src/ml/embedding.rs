@@ -9,7 +9,7 @@
 
 use assay_protocol::{Failure, Work};
 
-use super::host::fetch;
+use super::host::{Each, Sink, fetch, pointwise};
 use super::{DTYPES, bound, cuda, expect, with_lane};
 use crate::buffer::Buffers;
 use crate::check;
@@ -134,8 +134,8 @@ fn forward_on_cpu<T: Lane>(program: &mut Program, brick: Embedding, buffers: [us
             if is_large {
                 let mut around = Around::new(out);
                 // Where the next row is nobody can foresee.
-                let after = ids.iter().skip(1).map(|id| row(id).unwrap_or(&[]));
-                let after = after.chain(std::iter::once(&[][..]));
+                let after = ids.iter().skip(AHEAD).map(|id| row(id).unwrap_or(&[]));
+                let after = after.chain(std::iter::repeat(&[][..]));
                 for (r, (row, next)) in rows.zip(after).enumerate() {
                     around.send_and_fetch(r * width, row, next);
                 }
@@ -150,6 +150,14 @@ fn forward_on_cpu<T: Lane>(program: &mut Program, brick: Embedding, buffers: [us
 
 /// Rows of the table that a member takes at a time.
 const ROWS: usize = 64;
+/// Tokens whose rows are asked for before their turn: what comes from memory and what leaves for it go on together.
+const AHEAD: usize = 3;
+
+/// The sum of rows, from zero on.
+struct Sum;
+
+pointwise!(Sum, |_, [x], 1 => 1| [0.0 + x]);
+pointwise!(Sum, |_, [x, y], 2 => 1| [0.0 + x + y]);
 
 /// Every row of the table is added up once, of its tokens in their order, and leaves for memory once.
 fn backward_on_cpu<T: Lane>(program: &mut Program, brick: Embedding, buffers: [usize; 3]) {
@@ -159,32 +167,38 @@ fn backward_on_cpu<T: Lane>(program: &mut Program, brick: Embedding, buffers: [u
         let [ids, dout, dtable] = all.many(buffers);
         tokens.sort(ids.get(), brick.vocabulary);
         let (tokens, dout) = (&tokens, dout.get::<T>());
-        let is_large = goes_around((size_of_val(dout) + dtable.bytes().len()) as u64);
+        let traffic = size_of_val(dout) + dtable.bytes().len();
         let tasks = dtable.get_mut::<f32>().chunks_mut(ROWS * width);
+        let of_place = |place: usize| {
+            let token = tokens.members()[place.min(tokens.members().len() - 1)];
+            &dout[token as usize * width..][..width]
+        };
         team.deal_with(
             tasks.enumerate().collect(),
-            || vec![0.0; width],
-            |room, (task, part): (usize, &mut [f32])| {
-                let first = task * ROWS;
-                let of_row = |token: &u32| &dout[*token as usize * width..][..width];
-                let sum = |row: usize, sums: &mut [f32]| {
-                    sums.fill(0.0);
-                    for place in tokens.range(first + row) {
-                        let next = tokens.members().get(place + 1);
-                        let row = of_row(&tokens.members()[place]);
-                        add_and_fetch(sums, row, next.map_or(&[], of_row));
-                    }
-                };
-                if is_large {
-                    let rows = part.len() / width;
-                    let mut around = Around::new(part);
-                    for row in 0..rows {
-                        sum(row, room);
-                        around.send(row * width, room);
-                    }
-                } else {
-                    for (row, sums) in part.chunks_exact_mut(width).enumerate() {
-                        sum(row, sums);
+            || (vec![0.0; width], vec![T::default(); width]),
+            |(sums, zeros), (task, part): (usize, &mut [f32])| {
+                let rows = part.len() / width;
+                let mut sink = Sink::new(part, traffic);
+                for row in 0..rows {
+                    let (to, places) = (row * width, tokens.range(task * ROWS + row));
+                    let rows = |first: usize| (of_place(first), of_place(first + AHEAD));
+                    match places.len() {
+                        0 => sink.row_of(to, &Each(Sum), [zeros.as_slice()], []),
+                        1 => {
+                            let (x, next) = rows(places.start);
+                            sink.row_of(to, &Each(Sum), [x], [next]);
+                        }
+                        2 => {
+                            let [(x, next), (y, last)] = [0, 1].map(|i| rows(places.start + i));
+                            sink.row_of(to, &Each(Sum), [x, y], [next, last]);
+                        }
+                        _ => {
+                            sums.fill(0.0);
+                            for (x, next) in places.map(rows) {
+                                add_and_fetch(sums, x, next);
+                            }
+                            sink.row_of(to, &Each(Sum), [sums.as_slice()], []);
+                        }
                     }
                 }
             },

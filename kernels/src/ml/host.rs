@@ -13,14 +13,34 @@ use crate::store::{self, Around};
 
 /// Elements of a run: parts of threads are whole ones.
 pub const BLOCK: usize = 128;
+/// Lines of which some kernels find out something together.
+pub const ABREAST: usize = 4;
 
 /// What is made of the elements at the same places of `N` inputs: those at the same places of `M` outputs.
 ///
 /// Implemented by hand where a place counts, else by [`Each`]. Both are inlined into functions of [`wide!`](crate::simd), whose
 /// features they take on.
 pub trait Kernel<const N: usize, const M: usize>: Sync {
+    /// Whether [`Self::kept`] says anything.
+    const KEEPS_SOME: bool = false;
+
     /// Of [`WIDTH`] elements, of which the first has the number `first`. Behind the last one inputs are 0, and outputs not used.
     fn lanes(&self, first: usize, inputs: [[f32; WIDTH]; N]) -> [[f32; WIDTH]; M];
+
+    /// Which elements of lines from number `first` on are kept, a bit for each, where a kernel can tell of several lines before it has
+    /// seen them.
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // takes on the features of its caller
+    fn kept(&self, _first: usize) -> Option<[u32; ABREAST]> {
+        None
+    }
+
+    /// As [`Self::lanes`], where it is known which elements are kept.
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as above
+    fn lanes_kept(&self, first: usize, _kept: u32, inputs: [[f32; WIDTH]; N]) -> [[f32; WIDTH]; M] {
+        self.lanes(first, inputs)
+    }
 }
 
 /// What is made of elements at one place, wherever that is.
@@ -126,20 +146,31 @@ impl<'a, T: Lane> Sink<'a, T> {
         inputs: [&[I]; N],
         ahead: [&[T]; A],
     ) {
-        fill::<I, T, K, N, 1, A>(kernel, 0, inputs, [self], first, ahead);
+        fill::<I, T, T, K, N, 1, A>(kernel, 0, inputs, [self], first, ahead);
+    }
+
+    /// As [`Self::row`]; what is fetched are inputs.
+    pub fn row_of<I: Lane, K: Kernel<N, 1>, const N: usize, const A: usize>(
+        &mut self,
+        first: usize,
+        kernel: &K,
+        inputs: [&[I]; N],
+        ahead: [&[I]; A],
+    ) {
+        fill::<I, T, I, K, N, 1, A>(kernel, 0, inputs, [self], first, ahead);
     }
 }
 
 wide! {
     /// Makes elements of sinks, from `place` on in each, of `inputs`, of which the first has the number `number`. Sinks begin at
     /// the same place of a cache line. What lies at the same places `ahead` is fetched.
-    fn fill<I: Lane, O: Lane, K: Kernel<N, M>; N, M, A>(
+    fn fill<I: Lane, O: Lane, F: Lane, K: Kernel<N, M>; N, M, A>(
         kernel: &K,
         number: usize,
         inputs: [&[I]; N],
         sinks: [&mut Sink<O>; M],
         place: usize,
-        ahead: [&[O]; A],
+        ahead: [&[F]; A],
     ) {
         let mut sinks = sinks;
         let len = inputs[0].len();
@@ -160,23 +191,60 @@ wide! {
         let ahead = ahead.map(|next| &next[head..].as_chunks::<WIDTH>().0[..count]);
         let is_around = matches!(sinks[0].0, Target::Around(_));
         let mut outputs = sinks.map(|sink| &mut sink.lines(place + head, count)[..count]);
-        for index in 0..count {
-            for next in ahead {
-                fetch(&next[index]);
+        let first = number + head;
+        let mut index = 0;
+        while K::KEEPS_SOME && index + ABREAST <= count {
+            let Some(kept) = kernel.kept(first + index * WIDTH) else {
+                break;
+            };
+            for (index, kept) in (index..).zip(kept) {
+                let wide = line_of(&of_inputs, index, &ahead);
+                let values = kernel.lanes_kept(first + index * WIDTH, kept, wide);
+                put_line(&mut outputs, index, &values, is_around);
             }
-            let mut wide = [[0.0; WIDTH]; N];
-            for (wide, input) in wide.iter_mut().zip(&of_inputs) {
-                *wide = I::widen_line(&input[index]);
-            }
-            let values = kernel.lanes(number + head + index * WIDTH, wide);
-            for (output, values) in outputs.iter_mut().zip(&values) {
-                let line = O::narrow_line(values);
-                if is_around {
-                    store::put_lines(&mut output[index], &line);
-                } else {
-                    output[index] = line;
-                }
-            }
+            index += ABREAST;
+        }
+        for index in index..count {
+            let wide = line_of(&of_inputs, index, &ahead);
+            let values = kernel.lanes(first + index * WIDTH, wide);
+            put_line(&mut outputs, index, &values, is_around);
+        }
+    }
+}
+
+/// A line of each input; what lies at the same place `ahead` is fetched.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn line_of<I: Lane, F: Lane, const N: usize, const A: usize>(
+    inputs: &[&[[I; WIDTH]]; N],
+    index: usize,
+    ahead: &[&[[F; WIDTH]]; A],
+) -> [[f32; WIDTH]; N] {
+    for next in ahead {
+        fetch(&next[index]);
+    }
+    let mut wide = [[0.0; WIDTH]; N];
+    for (wide, input) in wide.iter_mut().zip(inputs) {
+        *wide = I::widen_line(&input[index]);
+    }
+    wide
+}
+
+/// Stores a line of each output.
+#[inline(always)]
+#[allow(clippy::inline_always)] // as above
+fn put_line<O: Lane, const M: usize>(
+    outputs: &mut [&mut [[O; WIDTH]]; M],
+    index: usize,
+    values: &[[f32; WIDTH]; M],
+    is_around: bool,
+) {
+    for (output, values) in outputs.iter_mut().zip(values) {
+        let line = O::narrow_line(values);
+        if is_around {
+            store::put_lines(&mut output[index], &line);
+        } else {
+            output[index] = line;
         }
     }
 }
@@ -259,7 +327,7 @@ pub fn compute<T: Lane, const N: usize, const M: usize>(
     team.each(parts.collect(), |(place, outputs)| {
         let mut sinks = outputs.each_mut().map(|out| Sink::new(out, traffic));
         let inputs = inputs.map(|input| &input[place.clone()]);
-        fill::<T, T, _, N, M, 0>(kernel, place.start, inputs, sinks.each_mut(), 0, []);
+        fill::<T, T, T, _, N, M, 0>(kernel, place.start, inputs, sinks.each_mut(), 0, []);
     });
 }
 
@@ -332,7 +400,7 @@ mod tests {
                 }
                 let mut out = Lines([-1.0; 300]);
                 let mut to = sink(&mut out.0, around);
-                fill::<f32, f32, _, 1, 1, 0>(&Number, 7, [a], [&mut to], place, []);
+                fill::<f32, f32, f32, _, 1, 1, 0>(&Number, 7, [a], [&mut to], place, []);
                 drop(to);
                 let right = |i: usize| (out.0[place + i] - (2 * i + 7) as f32).abs() < 1e-3;
                 assert!((0..len).all(right), "{place} {len} {around}");

@@ -25,6 +25,8 @@ use crate::simd::wide;
 
 /// Rows of a task of the host.
 const ROWS: usize = 64;
+/// Rows that are asked for before their turn: what comes from memory and what leaves for it go on together.
+const AHEAD: usize = 3;
 /// Blocks that stride over rows.
 const MOST_BLOCKS: u32 = 1 << 16;
 
@@ -235,7 +237,7 @@ impl Mixture {
                         let mut own = terms(row)
                             .map(|(there, choice)| (shape.row(from, there), weight(choice)));
                         // Rows that come next are anywhere.
-                        let mut next = terms((row + 1).min(rows.end - 1))
+                        let mut next = terms((row + AHEAD).min(rows.end - 1))
                             .map(|(there, _)| shape.row(from, there));
                         let place = (row - rows.start) * width;
                         match [own.next(), own.next(), own.next()] {

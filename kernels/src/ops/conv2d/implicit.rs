@@ -123,11 +123,23 @@ wide! {
     /// Packs a panel of the windows of some pixels, a row each.
     fn pack(block: &mut [f32], product: &Product, first_pixel: usize, pixels: usize, panel: Panel) {
         let shape = &product.shape;
-        let lines = panel.first / shape.line()..panel.end.div_ceil(shape.line());
+        let (line, pitch) = (shape.line(), shape.width * shape.channels);
+        let lines = panel.first / line..panel.end.div_ceil(line);
+        let is_whole = panel.end - panel.first == shape.window();
         let mut window = shape.window_of(first_pixel);
         for row in block.chunks_exact_mut(PITCH).take(pixels) {
-            for r in lines.clone() {
-                pack_line(row, product, &window, r, panel);
+            match shape.first_inside(&window).filter(|_| is_whole) {
+                // Most windows are: where each of their lines begins and ends is known.
+                Some(first) => {
+                    for (r, row) in row[..panel.end].chunks_exact_mut(line).enumerate() {
+                        copy(row, &product.input[first + r * pitch..][..line]);
+                    }
+                }
+                None => {
+                    for r in lines.clone() {
+                        pack_line(row, product, &window, r, panel);
+                    }
+                }
             }
             shape.advance(&mut window);
         }

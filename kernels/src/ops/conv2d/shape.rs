@@ -144,6 +144,18 @@ impl Shape {
         }
     }
 
+    /// Where the first element of a window is in the input, if all of it lies in its image.
+    #[inline]
+    pub fn first_inside(&self, window: &Window) -> Option<usize> {
+        let is_inside =
+            |at: usize, size: usize| at >= self.padding && at + self.kernel <= self.padding + size;
+        if !is_inside(window.top, self.height) || !is_inside(window.left, self.width) {
+            return None;
+        }
+        let line = window.image * self.height + window.top - self.padding;
+        Some((line * self.width + window.left - self.padding) * self.channels)
+    }
+
     /// The part of a window's line `r` that lies in its image: where it begins in the line, and which elements of the input
     /// it is.
     #[inline]
@@ -245,6 +257,22 @@ mod tests {
         for pixel in 0..shape.pixels() {
             assert_eq!(window, shape.window_of(pixel));
             shape.advance(&mut window);
+        }
+        let inside = |pixel| shape.first_inside(&shape.window_of(pixel));
+        assert!((0..8).all(|pixel| inside(pixel).is_none()));
+        let wide = Shape {
+            padding: 0,
+            ..shape
+        };
+        let window = |image, top, left| super::Window { image, top, left };
+        for (window, first) in [
+            (window(1, 0, 1), Some(26)),
+            (window(0, 0, 2), None),
+            (window(0, 1, 1), None),
+        ] {
+            assert_eq!(wide.first_inside(&window), first, "{window:?}");
+            let line = wide.part_of_line(&window, 0).1;
+            assert!(first.is_none_or(|first| line == (first..first + wide.line())));
         }
         let narrow = Shape {
             padding: 9,

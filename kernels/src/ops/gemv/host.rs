@@ -6,10 +6,12 @@
 //! fuse, on the width of vectors.
 //!
 //! [Along rows](rows) a few lines are read side by side, which is what prefetchers are made for, and so they are
-//! [down columns](columns).
+//! [down columns](columns). [More vectors](few) than four are bound by arithmetic.
 
 pub(super) mod columns;
+mod few;
 pub(super) mod rows;
+pub(super) mod vectors;
 
 use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -62,6 +64,10 @@ pub fn height(shape: Shape) -> u64 {
     let division = Division::of(shape);
     let piece = division.piece.min(shape.depth());
     let in_piece = match shape.along {
+        Along::Rows if few::takes(shape.width) => {
+            let near = few::near(shape.width);
+            piece.min(near) + piece.div_ceil(near)
+        }
         Along::Rows => piece.div_ceil(LANES) + LANES.ilog2() as usize,
         Along::Columns => piece,
     };
@@ -183,6 +189,9 @@ impl<T: Operand> Product<'_, T> {
         for (sums, index) in part.chunks_exact_mut(self.unit_len()).zip(units.clone()) {
             let unit = self.unit(index, index == units.start);
             match self.shape.along {
+                Along::Rows if few::takes(self.shape.width) => {
+                    few::multiply(self, &unit, room, sums);
+                }
                 Along::Rows => rows::multiply(self, &unit, room, sums),
                 Along::Columns => columns::multiply(self, &unit, room, sums),
             }

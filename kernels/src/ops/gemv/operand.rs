@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 
 use half::{bf16, f16};
 
+use super::host::vectors::Few;
 use super::host::{LANES, rows};
 use crate::element::Real;
 use crate::lane::Lane;
@@ -15,6 +16,9 @@ use crate::simd::wide;
 pub trait Sum: Real {
     /// `self * factor + addend`, rounded once.
     fn multiply_add(self, factor: Self, addend: Self) -> Self;
+
+    /// How the processor multiplies a few vectors, where it has something of its own for that.
+    fn few() -> Option<Few<Self>>;
 }
 
 /// A type of matrices and vectors.
@@ -124,12 +128,16 @@ wide! {
 }
 
 macro_rules! sums {
-    ($($type:ty),+) => {$(
+    ($($type:ty, $few:expr;)+) => {$(
         impl Sum for $type {
             #[inline(always)]
             #[allow(clippy::inline_always)] // takes on the features of its caller
             fn multiply_add(self, factor: Self, addend: Self) -> Self {
                 self.mul_add(factor, addend)
+            }
+
+            fn few() -> Option<Few<Self>> {
+                $few
             }
         }
 
@@ -156,7 +164,11 @@ macro_rules! sums {
         }
     )+};
 }
-sums!(f32, f64);
+sums! {
+    f32, Few::<f32>::new();
+    // Of which there are no ops of a few.
+    f64, None;
+}
 
 /// A type of 16 bits, with what it does in a way of its own.
 macro_rules! narrow_operand {

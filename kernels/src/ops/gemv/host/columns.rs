@@ -82,9 +82,28 @@ fn add_rows<T: Operand>(
         for ((line, elements), wide) in lines.iter_mut().zip(&elements[..count]).zip(rooms) {
             *line = T::widen_all(elements, &mut wide[..elements.len()]);
         }
-        let vectors = sums.chunks_exact_mut(product.division.tile);
-        for (factors, sums) in factors.chunks_exact(count).zip(vectors) {
-            add_lines::<Plain<T::Sum>>(&mut sums[place.clone()], &lines[..count], factors, 0);
+        let pitch = product.division.tile;
+        let done = match T::Sum::few() {
+            Some(few) if count == ROWS => {
+                // What is widened lies here, and what comes next elsewhere.
+                let is_in_place = size_of::<T>() == size_of::<T::Sum>();
+                let ahead = if is_in_place { ROWS * cols } else { 0 };
+                few.add_lines(
+                    &mut sums[place.start..],
+                    &lines,
+                    factors,
+                    [width, pitch, ahead],
+                )
+            }
+            _ => 0,
+        };
+        let rest = place.start + done..place.end;
+        let lines = lines.map(|line| line.get(done..).unwrap_or_default());
+        for (factors, sums) in factors
+            .chunks_exact(count)
+            .zip(sums.chunks_exact_mut(pitch))
+        {
+            add_lines::<Plain<T::Sum>>(&mut sums[rest.clone()], &lines[..count], factors, 0);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Along rows: as many partial sums as there are lanes, of some rows and some vectors at once.
+//! Along rows, of one vector or four: as many partial sums as there are lanes, of some rows and all vectors at once.
 
 use super::{LANES, Product, Room, Unit};
 use crate::ops::gemv::operand::{Operand, Sum, Widening};
@@ -12,7 +12,7 @@ pub const TILE: usize = 8;
 /// Rows whose partial sums with one vector are in registers at most: the more, the less often its terms are read.
 const MOST_ROWS: usize = 8;
 /// Rows and vectors whose partial sums are, of more vectors.
-const FEW: (usize, usize) = (2, 4);
+pub const FEW: (usize, usize) = (2, 4);
 
 /// As many rows of one vector as have room in registers.
 fn rows_of_one<S>() -> usize {
@@ -23,11 +23,7 @@ fn rows_of_one<S>() -> usize {
 /// Terms that stay in a near cache, with those of all vectors: a multiple of the lanes. Those of one vector may stay in the second:
 /// they are read as fast as memory is, and that goes on without a break.
 const fn near(width: usize) -> usize {
-    match width {
-        1 => PIECE,
-        2..=4 => 1024,
-        _ => 4096 / width,
-    }
+    if width == 1 { PIECE } else { 1024 }
 }
 
 /// One unit. `sums` are by row, then by vector.
