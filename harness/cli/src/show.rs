@@ -183,8 +183,22 @@ pub fn reproduction(verdict: &Reproduction) {
     for explanation in &verdict.explanations {
         crate::say!("  {}", plain(&explanation.text));
     }
-    crate::say!("inputs:  {}", likeness(&verdict.inputs));
-    crate::say!("outputs: {}", likeness(&verdict.outputs));
+    crate::say!(
+        "inputs:  {}{}",
+        likeness(&verdict.inputs),
+        alike(
+            &verdict.inputs,
+            verdict.cases.iter().map(|case| &case.inputs)
+        )
+    );
+    crate::say!(
+        "outputs: {}{}",
+        likeness(&verdict.outputs),
+        alike(
+            &verdict.outputs,
+            verdict.cases.iter().map(|case| &case.outputs)
+        )
+    );
     crate::say!("speed:   {}", speed(verdict));
     let name = verdict.naming();
     for case in &verdict.cases {
@@ -201,6 +215,20 @@ pub fn reproduction(verdict: &Reproduction) {
             plain(&case.note)
         );
         crate::say!("(--json gives the reason of each)");
+    }
+}
+
+/// In how many cases a part is alike, where it cannot be said of all.
+fn alike<'a>(whole: &Likeness, of_cases: impl Iterator<Item = &'a Likeness> + Clone) -> String {
+    let is_alike =
+        |part: &&Likeness| matches!(part, Likeness::Identical | Likeness::WithinTolerance);
+    match whole {
+        Likeness::Unknown(_) => format!(
+            " ({} of {} cases are alike)",
+            of_cases.clone().filter(is_alike).count(),
+            of_cases.count()
+        ),
+        _ => String::new(),
     }
 }
 

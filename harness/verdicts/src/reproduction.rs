@@ -139,6 +139,14 @@ impl Reproduction {
         naming(&self.cases)
     }
 
+    /// Whether nothing of any case could be compared: such a reproduction says nothing.
+    pub fn is_empty(&self) -> bool {
+        let is_unknown = |likeness: &Likeness| matches!(likeness, Likeness::Unknown(_));
+        self.cases.iter().all(|case| {
+            case.ratio.is_none() && is_unknown(&case.inputs) && is_unknown(&case.outputs)
+        })
+    }
+
     /// Geometric mean of the ratios of times, over the cases that have one, and how many those are.
     pub fn mean_ratio(&self) -> Option<(f64, usize)> {
         let ratios = self.cases.iter().filter_map(|case| case.ratio);

@@ -380,14 +380,73 @@ fn run_again(
     reproduction::judge((&store).into(), original, &executed.run, notes).map(Some)
 }
 
+/// Whether a part of the verdict says neither yes nor no.
+fn is_open(verdict: &Reproduction) -> bool {
+    let parts = [&verdict.inputs, &verdict.outputs];
+    let is_unknown = parts
+        .iter()
+        .any(|part| matches!(part, Likeness::Unknown(_)));
+    is_unknown || verdict.speed == Verdict::Inconclusive
+}
+
 fn exit_of(verdict: &Reproduction, fail_inconclusive: bool) -> Exit {
     let differs = |likeness: &Likeness| matches!(likeness, Likeness::Differs(_));
     if differs(&verdict.inputs) || differs(&verdict.outputs) || verdict.speed == Verdict::Regressed
     {
         Exit::Found
-    } else if fail_inconclusive && verdict.speed == Verdict::Inconclusive {
+    } else if verdict.is_empty() || fail_inconclusive && is_open(verdict) {
         Exit::Inconclusive
     } else {
         Exit::Fine
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use assay_record::{RunId, Timestamp};
+    use assay_stats::Interval;
+    use assay_verdicts::{CaseReproduction, Likeness, Reproduction, Verdict};
+
+    use super::exit_of;
+    use crate::errors::Exit;
+
+    /// A reproduction of two cases; the second was not measured in the original.
+    fn partial(first: Likeness, ratio: Option<Interval>) -> Reproduction {
+        let unknown = || Likeness::Unknown("not measured in the original".into());
+        let case = |name: &str, part: Likeness, ratio| CaseReproduction {
+            case: name.into(),
+            arm: "main".into(),
+            inputs: part.clone(),
+            outputs: part,
+            speed: Verdict::Inconclusive,
+            ratio,
+            note: String::new(),
+        };
+        let run = RunId::new(Timestamp::now(), b"partial");
+        Reproduction {
+            original: run.clone(),
+            again: run,
+            inputs: unknown(),
+            outputs: unknown(),
+            speed: Verdict::Unchanged,
+            cases: vec![case("a", first, ratio), case("b", unknown(), None)],
+            explanations: Vec::new(),
+            comparison: None,
+        }
+    }
+
+    #[test]
+    fn a_reproduction_of_a_part_is_open_and_one_of_nothing_fails() {
+        let one = Interval {
+            estimate: 1.0,
+            low: 0.99,
+            high: 1.01,
+            confidence: 0.95,
+        };
+        let some = partial(Likeness::Identical, Some(one));
+        assert_eq!(exit_of(&some, false), Exit::Fine);
+        assert_eq!(exit_of(&some, true), Exit::Inconclusive);
+        let nothing = partial(Likeness::Unknown("not measured".into()), None);
+        assert_eq!(exit_of(&nothing, false), Exit::Inconclusive);
     }
 }
