@@ -162,6 +162,8 @@ pub struct CaseDetail {
     pub rounds: Vec<RoundDetail>,
     /// The run whose samples these are compared with, where there is one.
     pub baseline: Option<RunId>,
+    /// What its worker said of it besides, or the tool whose result was imported.
+    pub facts: BTreeMap<String, String>,
 }
 
 /// How a site presents itself.

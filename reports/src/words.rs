@@ -1,41 +1,13 @@
 //! Effects, verdicts and sides of comparisons in words, for terminal, Markdown and pages alike.
 
-use assay_stats::Interval;
 use assay_verdicts::comparison::Counts;
 use assay_verdicts::gate::Reference;
-use assay_verdicts::{Basis, CaseComparison, Comparison, TroubleKind, Verdict};
-
-/// A ratio as a change: `+10.2 % [+8.1, +12.4]`.
-pub fn change(ratio: &Interval) -> String {
-    let [by, low, high] = changes(ratio);
-    format!("{by} % [{low}, {high}]")
-}
-
-/// Estimate and ends of a ratio's interval as changes in percent: with one decimal, or so many more, up to three, that a short
-/// interval is seen to be one.
-pub fn changes(ratio: &Interval) -> [String; 3] {
-    let length = 100.0 * (ratio.high - ratio.low);
-    let decimals = match length {
-        0.0 | 0.3.. => 1,
-        0.03.. => 2,
-        _ => 3,
-    };
-    [ratio.estimate, ratio.low, ratio.high].map(|ratio| signed(ratio, decimals))
-}
+use assay_verdicts::{Basis, CaseComparison, Comparison, TroubleKind, Verdict, signed};
+pub use assay_verdicts::{change_parts as changes, change_words as change};
 
 /// A ratio as a change without its interval: `+10.2 %`.
 pub fn percent(ratio: f64) -> String {
     format!("{} %", signed(ratio, 1))
-}
-
-fn signed(ratio: f64, decimals: usize) -> String {
-    let text = format!("{:+.decimals$}", (ratio - 1.0) * 100.0);
-    let is_zero = text.bytes().all(|byte| matches!(byte, b'-' | b'0' | b'.'));
-    if is_zero {
-        text.replace('-', "+")
-    } else {
-        text
-    }
 }
 
 /// A share without a sign: `3 %`, `2.5 %`.

@@ -95,14 +95,32 @@ pub(crate) fn shown(ratio: &RatioInterval) -> Interval {
 }
 
 /// A ratio as a change: `+10.2 % [+8.1, +12.4]`.
-pub(crate) fn change_words(ratio: &Interval) -> String {
-    let change = |x: f64| 100.0 * (x - 1.0);
-    format!(
-        "{:+.1} % [{:+.1}, {:+.1}]",
-        change(ratio.estimate),
-        change(ratio.low),
-        change(ratio.high)
-    )
+pub fn change_words(ratio: &Interval) -> String {
+    let [by, low, high] = change_parts(ratio);
+    format!("{by} % [{low}, {high}]")
+}
+
+/// Estimate and ends of a ratio's interval as changes in percent: with one decimal, or so many more, up to three, that a short
+/// interval is seen to be one.
+pub fn change_parts(ratio: &Interval) -> [String; 3] {
+    let length = 100.0 * (ratio.high - ratio.low);
+    let decimals = match length {
+        0.0 | 0.3.. => 1,
+        0.03.. => 2,
+        _ => 3,
+    };
+    [ratio.estimate, ratio.low, ratio.high].map(|ratio| signed(ratio, decimals))
+}
+
+/// A ratio as a change in percent, with its sign: `+10.2`.
+pub fn signed(ratio: f64, decimals: usize) -> String {
+    let text = format!("{:+.decimals$}", (ratio - 1.0) * 100.0);
+    let is_zero = text.bytes().all(|byte| matches!(byte, b'-' | b'0' | b'.'));
+    if is_zero {
+        text.replace('-', "+")
+    } else {
+        text
+    }
 }
 
 /// A share as people write it: `3.0 %`.

@@ -28,6 +28,7 @@ pub mod window;
 
 pub use comparison::{Basis, CaseComparison, Comparison, Side, Trouble, TroubleKind};
 pub use confirmed::{Confirmed, Standing};
+pub use effect::{change_parts, change_words, signed};
 pub use energy::Energy;
 pub use explanation::Explanation;
 pub use gate::Gate;

@@ -1,7 +1,7 @@
 //! What got worse, run by run: what feeds tell, and nothing that marks excuse.
 //!
-//! An event is a run with which something got worse on a machine: what gates say of nights, lasting changes of imported series, which
-//! nobody can run again, that began with it, or cases that have failed since. One event for many cases, for they mostly have one cause.
+//! An event is a run with which something got worse on a machine: what gates say of nights, lasting changes that began with it where
+//! suspects are never run again, or cases that have failed since. One event for many cases, for they mostly have one cause.
 //! A regression that is in the history already is not told again each night that the gate still sees it.
 //!
 //! What new rounds confirmed is told of the night that showed it, for good, and at the time of that night.
@@ -104,11 +104,13 @@ pub fn uuid(texts: &[&str]) -> String {
 pub fn events<'a>(library: &Library<'a>, suite: Option<&str>) -> Vec<Event<'a>> {
     let is_asked = |own: &str| suite.is_none_or(|suite| own == suite);
     let mut book = Book::default();
-    // Of what is measured here, only what gates say is told: new rounds can confirm it.
-    let imported = library.imported_places();
+    // Where suspects are run again, only what gates say is told.
+    let unconfirmed = library.places_unconfirmed();
     for history in library.histories.values() {
         let key = &history.series.key;
-        if is_asked(&key.suite) && imported.contains(&(key.suite.as_str(), key.machine.as_str())) {
+        if is_asked(&key.suite)
+            && unconfirmed.contains_key(&(key.suite.as_str(), key.machine.as_str()))
+        {
             book.lasting(history);
         }
     }
@@ -116,7 +118,8 @@ pub fn events<'a>(library: &Library<'a>, suite: Option<&str>) -> Vec<Event<'a>> 
         if let Some(row) = library.runs.get(&night.gate.run)
             && is_asked(&row.suite)
         {
-            book.night(library, night, (&row.suite, &row.machine));
+            let place = (row.suite.as_str(), row.machine.as_str());
+            book.night(library, night, place, unconfirmed.contains_key(&place));
         }
     }
     for one in &library.model.confirmed {
@@ -203,7 +206,13 @@ impl<'a> Book<'a> {
         }
     }
 
-    fn night(&mut self, library: &Library<'a>, night: &'a Night, place: Place<'a>) {
+    fn night(
+        &mut self,
+        library: &Library<'a>,
+        night: &'a Night,
+        place: Place<'a>,
+        tells_lasting: bool,
+    ) {
         let gate = &night.gate;
         for case in &gate.comparison.cases {
             let history = library.series_of(night, &case.case, &case.metric.name);
@@ -217,7 +226,7 @@ impl<'a> Book<'a> {
                 });
             } else if is_called(case)
                 && case.at_first.is_none()
-                && !(night.is_imported && history.is_some_and(|known| knows(known, &gate.run)))
+                && !(tells_lasting && history.is_some_and(|known| knows(known, &gate.run)))
             {
                 let found = Found {
                     item: Item {

@@ -171,15 +171,11 @@ fn line(item: &Item<'_>) -> Line {
     }
 }
 
-fn percent(ratio: f64) -> String {
-    format!("{:+.1} %", (ratio - 1.0) * 100.0)
-}
-
-/// `+10.2 % (+8.1 % to +12.4 %) against 0123456789: `, as far as there is any of it.
+/// `+10.2 % (+8.1 to +12.4 %) against 0123456789: `, as far as there is any of it.
 fn effect(case: &CaseComparison, against: &str) -> String {
     case.ratio.map_or(String::new(), |ratio| {
-        let (low, high) = (percent(ratio.low), percent(ratio.high));
-        format!("{} ({low} to {high}){against}: ", percent(ratio.estimate))
+        let [by, low, high] = words::changes(&ratio);
+        format!("{by} % ({low} to {high} %){against}: ")
     })
 }
 

@@ -105,7 +105,16 @@ struct Series<'a> {
 #[derive(Serialize)]
 struct Latest {
     run: String,
-    value: Interval,
+    value: Value,
+}
+
+/// An estimate; one of a single number has no interval.
+#[derive(Serialize)]
+struct Value {
+    estimate: f64,
+    low: Option<f64>,
+    high: Option<f64>,
+    confidence: f64,
 }
 
 /// The file.
@@ -204,11 +213,21 @@ fn run<'a>(library: &Library<'_>, row: &'a RunRow) -> RunEntry<'a> {
     }
 }
 
+fn value(estimate: &Interval) -> Value {
+    let has_interval = estimate.confidence > 0.0;
+    Value {
+        estimate: estimate.estimate,
+        low: has_interval.then_some(estimate.low),
+        high: has_interval.then_some(estimate.high),
+        confidence: estimate.confidence,
+    }
+}
+
 fn series(history: &CaseHistory) -> Series<'_> {
     let series = &history.series;
     let latest = |point: &assay_verdicts::Point| Latest {
         run: point.run.to_string(),
-        value: point.estimate,
+        value: value(&point.estimate),
     };
     Series {
         key: &series.key,

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use assay_protocol::{Digest, Metric};
-use assay_record::{CaseLists, Fingerprint, Manifest, RunId, Timestamp};
+use assay_record::{CaseLists, Fingerprint, Manifest, Purpose, RunId, Timestamp};
 use assay_store::{RunGauges, RunRow, SeriesKey};
 use assay_verdicts::gate::State;
 use assay_verdicts::{
@@ -299,12 +299,27 @@ impl<'a> Library<'a> {
         own.map(|one| (one, one.stands(history))).collect()
     }
 
-    /// Suites on machines whose newest night was imported: it is never run again.
-    pub fn imported_places(&self) -> BTreeSet<(&'a str, &'a str)> {
-        let nights = self.nights.iter().filter(|night| night.is_imported);
-        let rows = nights.filter_map(|night| self.night_row(night));
-        rows.map(|row| (row.suite.as_str(), row.machine.as_str()))
+    /// Suites on machines of which no suspect was ever run again: because their nights were imported, or because nobody does so.
+    /// What lasts is all that can be known there.
+    pub fn places_unconfirmed(&self) -> BTreeMap<(&'a str, &'a str), &'a Night> {
+        let is_confirmation = |row: &&&RunRow| matches!(row.purpose, Purpose::Confirmation { .. });
+        let rows = self.runs.values().filter(is_confirmation);
+        let confirmed: BTreeSet<(&str, &str)> = rows
+            .map(|row| (row.suite.as_str(), row.machine.as_str()))
+            .collect();
+        let places = self.nights.iter().filter_map(|night| {
+            let row = self.night_row(night)?;
+            Some(((row.suite.as_str(), row.machine.as_str()), *night))
+        });
+        places
+            .filter(|(place, night)| night.is_imported || !confirmed.contains(place))
             .collect()
+    }
+
+    /// Whether a confirmed regression of a series still stands.
+    pub fn stands(&self, history: &CaseHistory) -> bool {
+        let mut own = self.model.confirmed.iter();
+        own.any(|one| one.is_of(history) && one.stands(history))
     }
 
     /// How many regressions that were confirmed still stand where a night was.

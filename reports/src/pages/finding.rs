@@ -138,12 +138,13 @@ pub fn view(
     }))
 }
 
-/// A lasting change of an imported history, which no night called; `id` tells its chart from others on the page.
+/// A lasting change of a history, which no night called, and `why` it is told; `id` tells its chart from others on the page.
 pub fn of_change(
     library: &Library<'_>,
     history: &CaseHistory,
     change: &LocatedChange,
     id: &str,
+    why: &str,
 ) -> Result<Finding, ReportError> {
     let key = &history.series.key;
     let [from, to] = [&change.last_before, &change.first_after].map(|spot| end(library, &spot.run));
@@ -167,12 +168,9 @@ pub fn of_change(
         to,
         changes,
         more_changes,
-        note: LASTING.into(),
+        note: why.into(),
     })
 }
-
-/// Why a lasting change of an imported history is told.
-const LASTING: &str = "The level of the history changed to stay. What was imported cannot be run again, so that nothing but later results can confirm it.";
 
 fn in_sentences(changes: &[Change]) -> Vec<String> {
     let words = changes.iter().map(|change| {

@@ -118,10 +118,10 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     let [nights, old] = library.nights_by_age();
     let standing = library.standing();
     let mut groups = groups(library)?;
-    let lasting = lasting::lasting(library);
-    groups.extend(lasting::group(library, &lasting)?);
+    let (of_histories, lasting) = lasting::groups(library)?;
+    groups.extend(of_histories);
     let is_quiet = standing.is_empty()
-        && lasting.is_empty()
+        && lasting == 0
         && unfinished.is_empty()
         && failures.is_empty()
         && !nights.iter().any(|night| is_loud(night));
@@ -132,7 +132,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
             &nights,
             !old.is_empty(),
             more_failures + failures.len(),
-            lasting.len(),
+            lasting,
             standing.len(),
         ),
         nights: nights

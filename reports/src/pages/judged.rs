@@ -26,6 +26,15 @@ pub fn state(state: State) -> Badge {
     }
 }
 
+/// What is said of a case of which a confirmed regression may stand, though the newest night does not call it.
+pub fn still(of: Badge, stands: bool) -> Badge {
+    if stands && of.class != "bad" {
+        badge("bad", "▼", "still regressed")
+    } else {
+        of
+    }
+}
+
 /// What is said of a night where so many confirmed regressions still stand: a baseline that got used to them makes no quiet night.
 pub fn night(of: State, standing: usize) -> Badge {
     match of {

@@ -128,7 +128,7 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
         }),
         verified: latest_case.map_or(String::new(), verified),
         params: latest_case.map_or(Vec::new(), params),
-        facts: latest_case.map_or(Vec::new(), facts),
+        facts: facts(library, series),
         work: work(&series.work),
         formula: clip(&series.work.formula, 400).into_owned(),
         latest_run: last
@@ -212,9 +212,14 @@ fn params(case: &CaseSummary) -> Vec<(String, String)> {
         .collect()
 }
 
-fn facts(case: &CaseSummary) -> Vec<(String, String)> {
-    let facts = case.case.facts.iter().take(FACTS);
-    facts.map(|(name, text)| (cell(name), cell(text))).collect()
+fn facts(library: &Library<'_>, series: &Series) -> Vec<(String, String)> {
+    let (key, last) = (&series.key, series.points.last());
+    let detail = last.and_then(|point| library.detail(&point.run, &key.case, &key.arm));
+    let facts = detail.into_iter().flat_map(|detail| &detail.facts);
+    facts
+        .take(FACTS)
+        .map(|(name, text)| (cell(name), cell(text)))
+        .collect()
 }
 
 fn work(work: &Work) -> Vec<(&'static str, String)> {

@@ -47,6 +47,15 @@ pub fn all(
     for ((run, wanted), rounds) in all {
         add(run, &baselines, wanted, rounds, &mut details);
     }
+    let runs = of(&newest);
+    for (run, cases) in runs.iter().zip(store.cases_with_facts(&runs)?) {
+        for case in cases {
+            let place = (run.clone(), case.case.clone(), case.arm.clone());
+            if let Some(detail) = details.get_mut(&place) {
+                detail.facts.clone_from(&case.facts);
+            }
+        }
+    }
     Ok(details)
 }
 
@@ -78,7 +87,7 @@ fn baselines<'a>(
     });
     let standing = standing(confirmed, histories).into_iter();
     let standing = standing.filter_map(|one| {
-        let before = one.first.reference.as_ref().or(one.first.baseline.last())?;
+        let before = one.last.reference.as_ref().or(one.last.baseline.last())?;
         Some((place(one.history)?, before))
     });
     usual.chain(standing).collect()
@@ -116,8 +125,8 @@ fn add(
         let baseline = baseline.filter(|_| is_newest).map(|run| (*run).clone());
         let place = (run.clone(), round.case.clone(), round.arm.clone());
         let detail = details.entry(place).or_insert_with(|| CaseDetail {
-            rounds: Vec::new(),
             baseline,
+            ..CaseDetail::default()
         });
         detail.rounds.push(round);
     }

@@ -1,5 +1,6 @@
 //! Values of variables, which may be secrets: whether a manifest sets any, and the same without them.
 
+use std::ops::Range;
 use std::path::Path;
 
 use assay_protocol::CommandSpec;
@@ -72,7 +73,8 @@ fn sets_variables(command: &CommandSpec) -> bool {
 
 /// Whether a program is started as `env NAME=value program`.
 fn has_values(argv: &[String]) -> bool {
-    words_of_env(argv) > 1
+    let mut of_env = argv[words_of_env(argv)].iter();
+    of_env.any(|word| name_of_variable(word).is_some())
 }
 
 fn hide<'a>(values: impl Iterator<Item = &'a mut String>, instead: &str) {
@@ -81,26 +83,31 @@ fn hide<'a>(values: impl Iterator<Item = &'a mut String>, instead: &str) {
 
 fn hide_words(argv: &mut [String], instead: &str) {
     let of_env = words_of_env(argv);
-    for word in &mut argv[..of_env] {
+    for word in &mut argv[of_env] {
         if let Some(name) = name_of_variable(word) {
             *word = format!("{name}={instead}");
         }
     }
 }
 
-/// How many of the first words are `env`, its options and the variables that it sets. A word with `=` is an argument like any other
-/// elsewhere (`dd if=data`).
-fn words_of_env(argv: &[String]) -> usize {
-    let is_env = |word: &String| {
-        Path::new(word)
-            .file_name()
-            .is_some_and(|name| name == "env")
+/// Where among the words `env` has its options and the variables that it sets, be it started by another program (`nice env ...`).
+/// Elsewhere a word with `=` is an argument like any other (`dd if=data`).
+fn words_of_env(argv: &[String]) -> Range<usize> {
+    let name = |word: &String| Path::new(word).file_name().map(ToOwned::to_owned);
+    let is_env = |word: &String| name(word).is_some_and(|name| name == "env");
+    let Some(env) = argv.iter().position(is_env) else {
+        return 0..0;
     };
-    let is_its = |word: &&String| word.starts_with('-') || name_of_variable(word).is_some();
-    match argv {
-        [first, rest @ ..] if is_env(first) => 1 + rest.iter().take_while(is_its).count(),
-        _ => 0,
+    let mut end = env + 1;
+    while let Some(word) = argv.get(end) {
+        end += match word.as_str() {
+            // Their values are words of their own.
+            "-u" | "--unset" | "-C" | "--chdir" | "-a" | "--argv0" => 2,
+            word if word.starts_with('-') || name_of_variable(word).is_some() => 1,
+            _ => break,
+        };
     }
+    env + 1..end.min(argv.len())
 }
 
 /// What stands before the value in a word that sets a variable.
@@ -130,6 +137,13 @@ mod tests {
                 "/usr/bin/env -i A=1 B=2 tool",
                 "/usr/bin/env -i A=... B=... tool",
             ),
+            ("env -u A B=2 tool", "env -u A B=... tool"),
+            (
+                "env -C /tmp -i B=2 tool -u x=y",
+                "env -C /tmp -i B=... tool -u x=y",
+            ),
+            ("nice -n 1 env B=2 tool", "nice -n 1 env B=... tool"),
+            ("env -u", "env -u"),
             ("dd if=data of=copy", "dd if=data of=copy"),
             ("env tool", "env tool"),
         ] {

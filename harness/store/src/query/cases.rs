@@ -49,6 +49,14 @@ impl Store {
         }
     }
 
+    /// The same with facts.
+    pub fn cases_with_facts(
+        &self,
+        runs: &[RunId],
+    ) -> Result<Vec<Vec<Shared<CaseRow>>>, StoreError> {
+        self.which_cases(&Places::of(runs), Which::All, Facts::Read)
+    }
+
     /// Of several runs, in their order, the cases that did not go well, without facts: those with a round that is not ok, or with none.
     pub fn troubled_cases_of(
         &self,

@@ -196,7 +196,8 @@ fn of_series(
         effect: verdict.and_then(judged::effect_of),
         badge: not_ok
             .map(part::state)
-            .or(judged.map(|(verdict, tonight)| tonight.badge(verdict))),
+            .or(judged.map(|(verdict, tonight)| tonight.badge(verdict)))
+            .map(|badge| judged::still(badge, library.stands(history))),
         reason: said(not_ok.map_or("", part::reason), REASON),
     })
 }

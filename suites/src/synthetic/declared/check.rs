@@ -113,7 +113,7 @@ pub fn unchecked(of_schema: &TableSchema, tables: &BTreeMap<String, Table>) -> V
 }
 
 fn of_key(name: &str, column: &str, table: &str) -> String {
-    format!("`{name}` a key of `{column}` in `{table}`")
+    format!("`{name}` is a key of `{column}` in `{table}`")
 }
 
 fn of_constraint(

@@ -79,7 +79,7 @@ fn rows_keep_to_their_schema_and_changed_ones_do_not() {
         .map(|v| (v.what.as_str(), v.rows, v.first_row))
         .collect();
     let expected = [
-        ("`customer` a key of `number` in `customers`", 1, 10),
+        ("`customer` is a key of `number` in `customers`", 1, 10),
         ("`opened` from 0 to 100", 1, 8),
         ("`closed` <= `paid`", 1, 8),
     ];

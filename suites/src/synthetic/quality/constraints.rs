@@ -185,7 +185,10 @@ mod tests {
             };
             constraints(of, [&own, &own, &own], &[0, 1]).unwrap()
         };
-        assert_eq!(with([].into()).unchecked, ["`b` a key of `id` in `other`"]);
+        assert_eq!(
+            with([].into()).unchecked,
+            ["`b` is a key of `id` in `other`"]
+        );
         let keys = table_of([("id", numbers(&[4.0]))]);
         let found = with([("other".to_owned(), keys)].into());
         assert!(

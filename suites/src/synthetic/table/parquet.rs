@@ -36,6 +36,9 @@ fn not_whole(path: &Path, error: &dyn std::fmt::Display) -> TableError {
         Some((_, codec)) => format!(
             "it is compressed with {codec}, which is not read; write it with snappy, zstd or gzip, or without compression"
         ),
+        None if words.contains("UTF-8") || words.contains("UTF8") => {
+            format!("a text of it is no UTF-8: {words}")
+        }
         None => format!("no whole Parquet file: {words}; write it again, or copy it again"),
     };
     TableError::format(path, what)

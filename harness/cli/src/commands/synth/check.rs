@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use assay_suites::synthetic::declared::{Schema, Violation, unchecked, violations};
 use assay_suites::synthetic::table::Table;
+use serde::Serialize;
 
 use super::declared;
 use super::tables::{self, OfSchema};
@@ -57,20 +58,52 @@ pub fn run(args: &Args) -> Result<Exit> {
             path.display()
         );
     }
-    let found = violations(&schema, &read)?;
+    let found = Checked {
+        violations: violations(&schema, &read)?,
+        unchecked: unchecked_of(&schema, &read),
+    };
     if args.json {
         crate::say!("{}", serde_json::to_string_pretty(&found)?);
     } else {
         show(args, &schema, &read, &found);
     }
-    Ok(if found.is_empty() {
-        Exit::Fine
-    } else {
-        Exit::Found
-    })
+    Ok(
+        match (found.violations.is_empty(), found.unchecked.is_empty()) {
+            (false, _) => Exit::Found,
+            (true, false) => Exit::Inconclusive,
+            (true, true) => Exit::Fine,
+        },
+    )
 }
 
-fn show(args: &Args, schema: &Schema, read: &BTreeMap<String, Table>, found: &[Violation]) {
+/// What was found, and what could not be looked at.
+#[derive(Serialize)]
+struct Checked {
+    violations: Vec<Violation>,
+    unchecked: Vec<Unchecked>,
+}
+
+/// A rule that another table is needed for, which was not given.
+#[derive(Serialize)]
+struct Unchecked {
+    table: String,
+    what: String,
+}
+
+fn unchecked_of(schema: &Schema, read: &BTreeMap<String, Table>) -> Vec<Unchecked> {
+    let given = schema.table.iter();
+    let given = given.filter(|table| read.contains_key(&table.name));
+    let of_table = given.flat_map(|table| {
+        let rules = unchecked(table, read).into_iter();
+        rules.map(|what| Unchecked {
+            table: table.name.clone(),
+            what,
+        })
+    });
+    of_table.collect()
+}
+
+fn show(args: &Args, schema: &Schema, read: &BTreeMap<String, Table>, found: &Checked) {
     let plural = |count: usize, one: &str| {
         if count == 1 {
             format!("1 {one}")
@@ -78,7 +111,7 @@ fn show(args: &Args, schema: &Schema, read: &BTreeMap<String, Table>, found: &[V
             format!("{count} {one}s")
         }
     };
-    for violation in found {
+    for violation in &found.violations {
         crate::say!(
             "table {}: {} does not hold in {}, the first of them row {}",
             violation.table,
@@ -87,7 +120,6 @@ fn show(args: &Args, schema: &Schema, read: &BTreeMap<String, Table>, found: &[V
             violation.first_row
         );
     }
-    let mut are_looked_at = true;
     let given = schema
         .table
         .iter()
@@ -101,22 +133,18 @@ fn show(args: &Args, schema: &Schema, read: &BTreeMap<String, Table>, found: &[V
                 open.join("`, `")
             );
         }
-        for what in unchecked(of_schema, read) {
-            are_looked_at = false;
-            crate::say!(
-                "table {}: not looked at whether {what}: that table was not given",
-                of_schema.name
-            );
-        }
     }
-    if found.is_empty() {
+    for Unchecked { table, what } in &found.unchecked {
+        crate::say!("table {table}: not looked at whether {what}: that table was not given");
+    }
+    if found.violations.is_empty() {
         let keeps = if read.len() == 1 { "keeps" } else { "keep" };
         crate::say!(
             "{} of {} {keeps} to {}{}",
             read.len(),
             plural(schema.table.len(), "table"),
             args.schema.display(),
-            if are_looked_at {
+            if found.unchecked.is_empty() {
                 ""
             } else {
                 ", as far as that was looked at"

@@ -87,8 +87,12 @@ pub fn run(args: &Args) -> Result<Exit> {
         SEED,
     )
     .with_context(|| {
+        let held_out = args.held_out.as_deref();
+        let held_out = held_out.map_or(String::new(), |path| {
+            format!(", {} held out", path.display())
+        });
         format!(
-            "{} beside {}",
+            "{} beside {}{held_out}",
             args.synthetic.display(),
             args.real.display()
         )
