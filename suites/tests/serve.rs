@@ -100,10 +100,11 @@ fn hello() -> Hello {
     }
 }
 
-/// Small parameters for a workload: its defaults, and for what has none 65, or less where sizes are multiplied.
+/// Small parameters for a workload: its defaults, and for what has none and is asked for 65, or less where sizes are multiplied.
 fn small(info: &WorkloadInfo) -> Params {
     let on_cpu = |p: &&ParameterInfo| p.devices.is_empty() || p.devices.contains(&DeviceKind::Cpu);
     let params = info.parameters.iter().filter(on_cpu);
+    let params = params.filter(|p| !p.optional);
     params
         .map(|p| {
             let least = match p.name.as_str() {

@@ -213,7 +213,7 @@ fn a_machine_that_stopped_leaves_the_front_page() {
 #[test]
 fn an_effect_is_the_confirmed_one_with_the_first_beside_it() {
     let page = index(&model());
-    assert!(page.contains("<strong>+8.1 %</strong> <span class=\"pm range\">+7.2 to +9.0 %</span> <span class=\"sub\">at first +8.3 %, +7.6 to +9.1 %</span>"));
+    assert!(page.contains("<strong>+8.1 %</strong> <span class=\"pm range\">+7.2 to +9.0 %</span> <span class=\"sub\">(at first +8.3 %, +7.6 to +9.1 %)</span>"));
     let kernels = self::page(&model(), "suites/kernels");
     assert!(kernels.contains("at first +8.3 %, +7.6 to +9.1 %"));
 }

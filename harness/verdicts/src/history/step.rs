@@ -88,7 +88,7 @@ mod tests {
         };
         assert!(holds(1.3) >= 1900, "{}", holds(1.3));
         // And is short enough to tell it from another.
-        assert!(holds(1.5) <= 200, "{}", holds(1.5));
+        assert!(holds(1.6) <= 200, "{}", holds(1.6));
     }
 
     proptest! {
