@@ -9,22 +9,45 @@ use crate::error::StoreError;
 use crate::open::{Access, Outside, Patience};
 use crate::query::Places;
 
+/// A time of nanoseconds since 1970 as a timestamp, UTC. Of clocks that are wrong the nearest that there is.
+macro_rules! at {
+    ($column:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $column,
+            " IS NOT NULL THEN make_timestamp_ns(least(9223372036854775806, greatest(-9223286400000000000, ",
+            $column,
+            "))) END"
+        )
+    };
+}
+
 /// What is exported: file name and query, in an order that gives the same database the same bytes.
 const EXPORTS: &[(&str, &str)] = &[
     (
         "runs",
-        "SELECT run, suite, manifest, make_timestamp_ns(started) AS started, make_timestamp_ns(finished) AS finished, status, machine, class, tool, commit_id, branch, dirty, tags, reproduces, purpose, confirms, timer_resolution_ns, timer_overhead_ns
-         FROM runs ORDER BY started, run",
+        concat!(
+            "SELECT run, suite, manifest, ",
+            at!("started"),
+            " AS started, ",
+            at!("finished"),
+            " AS finished, status, machine, class, tool, commit_id, branch, dirty, tags, reproduces, purpose, confirms, timer_resolution_ns, timer_overhead_ns
+         FROM runs ORDER BY started, run"
+        ),
     ),
     (
         "results",
-        "SELECT r.run, c.case_id, c.arm, c.benchmark, c.workload, c.params, c.device, c.timing, c.definition, c.work,
-                b.round, b.attempt, make_timestamp_ns(b.started) AS started, b.status, b.reason, b.counts, b.samples, b.warmup, b.steady, b.stop, b.disturbed,
+        concat!(
+            "SELECT r.run, c.case_id, c.arm, c.benchmark, c.workload, c.params, c.device, c.timing, c.definition, c.work,
+                b.round, b.attempt, ",
+            at!("b.started"),
+            " AS started, b.status, b.reason, b.counts, b.samples, b.warmup, b.steady, b.stop, b.disturbed,
                 v.metric, v.number AS value, coalesce(d.unit, if(v.metric = 'time', 'ns', NULL)) AS unit, coalesce(d.direction, if(v.metric = 'time', 'lower', NULL)) AS direction
          FROM results b JOIN runs r USING (run_key) JOIN cases c USING (run_key, case_no, arm_no)
               LEFT JOIN round_values v USING (run_key, block)
               LEFT JOIN (DECLARED) d ON d.run_key = b.run_key AND d.case_no = b.case_no AND d.arm_no = b.arm_no AND d.name = v.metric
-         ORDER BY r.started, r.run, b.block, v.metric",
+         ORDER BY r.started, r.run, b.block, v.metric"
+        ),
     ),
     (
         "samples",
@@ -35,16 +58,22 @@ const EXPORTS: &[(&str, &str)] = &[
 ];
 
 /// The results of some runs as a table that needs no other: what was measured, where, when and of which commit.
-const RESULTS: &str = "SELECT r.suite, r.machine, r.run, make_timestamp_ns(r.started) AS started, r.commit_id, r.dirty, r.purpose, r.reproduces,
+const RESULTS: &str = concat!(
+            "SELECT r.suite, r.machine, r.run, ",
+            at!("r.started"),
+            " AS started, r.commit_id, r.dirty, r.purpose, r.reproduces,
         c.case_id, c.arm, c.benchmark, c.workload, c.params, c.device, c.timing, c.definition, c.work,
-        b.round, b.attempt, make_timestamp_ns(b.started) AS round_started, b.status, b.reason, b.samples, b.warmup, b.steady, b.disturbed, v.metric, v.number AS value,
+        b.round, b.attempt, ",
+            at!("b.started"),
+            " AS round_started, b.status, b.reason, b.samples, b.warmup, b.steady, b.disturbed, v.metric, v.number AS value,
         coalesce(d.unit, if(v.metric = 'time', 'ns', NULL)) AS unit, coalesce(d.direction, if(v.metric = 'time', 'lower', NULL)) AS direction
     FROM RESULTS b
          JOIN runs r USING (run_key)
          JOIN CASES c USING (run_key, case_no, arm_no)
          LEFT JOIN ROUND_VALUES v USING (run_key, block)
          LEFT JOIN (DECLARED) d ON d.run_key = b.run_key AND d.case_no = b.case_no AND d.arm_no = b.arm_no AND d.name = v.metric
-    ORDER BY r.started, r.run, b.block, v.metric";
+    ORDER BY r.started, r.run, b.block, v.metric"
+        );
 
 /// The metrics that a case's worker declared, one in a row; the time, which every case has, is not among them: it is nanoseconds, and
 /// less is better.

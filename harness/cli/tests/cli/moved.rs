@@ -56,8 +56,11 @@ fn said(place: &Place, arms: &[&str]) -> Vec<i64> {
 }
 
 #[track_caller]
+/// The same work; how fast it went on a busy machine is not what is asked.
 fn is_same(outcome: Outcome) {
-    outcome.exits(0).says("inputs:  identical").lacks("DIFFER");
+    let is_judged = matches!(outcome.code, Some(0 | 1));
+    assert!(is_judged, "{outcome}");
+    outcome.says("inputs:  identical").lacks("DIFFER");
 }
 
 #[test]
