@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use assay_protocol::Metric;
+use assay_record::Purpose;
 use assay_reports::{Night, SiteModel, SiteSettings, publish};
 use assay_stats::Rules;
+use assay_store::RunRow;
 use assay_verdicts::comparison::{Counts, SuiteVerdict};
 use assay_verdicts::{
     Basis, CaseComparison, CaseHistory, CaseState, Comparison, Gate, LocatedChange, Marks, Side,
@@ -159,12 +161,12 @@ fn a_feed_tells_nothing_of_own_runs_that_no_gate_said() {
     // Nobody ever ran suspects of this suite again: what lasts is told there, and called so.
     let feed = text(&Site::of(&model), "feeds/all.xml");
     assert!(feed.contains("1 worse to stay in the history"), "{feed}");
-    let mut again = model.runs[0].clone();
-    again.run = assay_record::RunId::new(again.started, b"again");
-    again.purpose = assay_record::Purpose::Confirmation {
-        of: model.runs[0].run.clone(),
-    };
-    model.runs.push(again);
+    let night = model.nights[0].gate.run.clone();
+    let place = |row: &RunRow| (row.suite.clone(), row.machine.clone());
+    let of_night = model.runs.iter().find(|row| row.run == night).map(place);
+    let mut others = model.runs.iter_mut().filter(|row| row.run != night);
+    let other = others.find(|row| Some(place(row)) == of_night).unwrap();
+    other.purpose = Purpose::Confirmation { of: night };
     let feed = text(&Site::of(&model), "feeds/all.xml");
     assert!(!feed.contains(" in the history"), "{feed}");
     // What the night says of the triad is told, whether or not its history has located that by now, and by the same id.
