@@ -156,7 +156,7 @@ fn violations_are_a_score_with_both_floors() {
         .assay(&format!("{score} --html page.html"))
         .exits(0)
         .says("constraint `opened` < `closed`: broken by 0.")
-        .says("not looked at, for the other table was not given with --with: `customer` a key");
+        .says("not looked at, for the other table was not given with --with: `customer` is a key");
     assert!(found.stdout.contains("\nconstraints "), "{found}");
     // Nobody is told that something is reached that was not looked at.
     let demand = format!("{score} --require constraints<=0.01");
