@@ -191,7 +191,7 @@ fn says(
         (suspected, "may have changed"),
         (failures, "failed or gave no right output"),
         (improved, "improved"),
-        (lasting, "changed to stay in their histories"),
+        (lasting, "changed to stay in the history"),
     ]
     .into_iter()
     .filter(|(number, _)| *number > 0)
