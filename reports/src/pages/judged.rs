@@ -194,3 +194,21 @@ pub fn listed(texts: &[String], most: usize) -> (Vec<String>, usize) {
     let shown = shown.map(|words| clip(words, 2 * text::CELL).into_owned());
     (shown.collect(), texts.len().saturating_sub(most))
 }
+
+#[cfg(test)]
+mod tests {
+    use assay_verdicts::gate::State;
+
+    use super::{night, state, still};
+
+    #[test]
+    fn a_regression_that_stands_is_no_quiet_night() {
+        assert_eq!(night(State::Unchanged, 1).word, "still regressed");
+        assert_eq!(night(State::Unchanged, 0).word, "unchanged");
+        // What is worse is said.
+        assert_eq!(night(State::Troubled, 1).word, "failed");
+        assert_eq!(still(state(State::Inconclusive), true).class, "bad");
+        assert_eq!(still(state(State::Inconclusive), false).class, "quiet");
+        assert_eq!(still(state(State::Troubled), true).word, "failed");
+    }
+}

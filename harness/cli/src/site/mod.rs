@@ -48,9 +48,10 @@ pub struct Publishing {
 impl Publishing {
     /// These wishes with those that the settings have for every time.
     fn with(&self, settings: &Settings) -> Self {
-        let all = settings.compare.iter().chain(&self.usual);
+        let is_new = |pair: &&String| !settings.compare.contains(pair);
+        let more = self.usual.iter().filter(is_new);
         Self {
-            usual: all.cloned().collect(),
+            usual: settings.compare.iter().chain(more).cloned().collect(),
             ..self.clone()
         }
     }

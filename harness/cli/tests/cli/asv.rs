@@ -154,6 +154,14 @@ fn asv_folder_becomes_a_history() {
         .exits(0)
         .says("memory (less is better), suite sample on cheetah");
     place.assay("report").exits(0);
+    assert!(is_told_of_a_series(&place, "asv.ci_99"));
+}
+
+/// Whether the page of a series has this of what asv found out about the spread.
+fn is_told_of_a_series(place: &Place, fact: &str) -> bool {
+    let pages = std::fs::read_dir(place.path("assay-data/site/series")).unwrap();
+    let mut pages = pages.filter_map(|page| std::fs::read_to_string(page.unwrap().path()).ok());
+    pages.any(|page| page.contains(fact))
 }
 
 #[test]

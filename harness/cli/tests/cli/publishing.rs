@@ -415,3 +415,19 @@ fn a_site_is_titled_marked_and_made_as_its_settings_say() {
     place.write("assay.toml", "commits = \"javascript:alert(1)\"\n");
     refuses(&["commits", "https://"]);
 }
+
+#[test]
+fn a_comparison_that_is_not_there_costs_a_page_and_not_the_site() {
+    let place = Place::with_records(&[night("one", 0), night("one", 1)]);
+    let settings = "compare = [\"tag:none,latest\", \"latest~1,latest\"]\n";
+    place.write("assay.toml", settings);
+    place
+        .assay("report --out site --compare latest~1,latest")
+        .exits(0)
+        .says("no page compares tag:none,latest");
+    assert!(place.path("site/index.html").exists());
+    // What somebody asks for now is an error.
+    place
+        .assay("report --out site --compare tag:other,latest")
+        .exits(2);
+}
