@@ -35,6 +35,11 @@ pub fn line(text: fmt::Arguments<'_>) {
     }
 }
 
+/// `1 row`, `3 rows`.
+pub fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Text without what a terminal would obey: every control character but newline and tab becomes a space.
 pub fn visible(text: &str) -> String {
     let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';

@@ -54,6 +54,16 @@ impl SettingsFile {
         }
         Ok(())
     }
+
+    /// The title is what a page is called by, in the window and where it is read aloud.
+    fn check_title(&self) -> Result<()> {
+        let is_blank = |title: &String| title.trim().is_empty();
+        ensure!(
+            !self.title.as_ref().is_some_and(is_blank),
+            "field `title`: expected some words; leave it away for \"Assay\""
+        );
+        Ok(())
+    }
 }
 
 /// The address of a commit: as it is written if it says where the hash goes, else as the host of the repository has it.
@@ -169,6 +179,7 @@ impl Settings {
         let checked = parsed.build.as_ref().map_or(Ok(()), Build::check);
         checked.with_context(in_file)?;
         parsed.check_addresses().with_context(in_file)?;
+        parsed.check_title().with_context(in_file)?;
         let is_host = parsed.engine == Some(Engine::Host);
         ensure!(
             !is_host,
@@ -279,6 +290,17 @@ mod tests {
             ),
         ] {
             assert_eq!(commit_link(repository), link);
+        }
+    }
+
+    #[test]
+    fn a_title_has_words() {
+        for (title, is_fine) in [("Nightly", true), ("", false), (" \t", false)] {
+            let file = SettingsFile {
+                title: Some(title.into()),
+                ..SettingsFile::default()
+            };
+            assert_eq!(file.check_title().is_ok(), is_fine, "{title:?}");
         }
     }
 

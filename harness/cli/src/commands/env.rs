@@ -120,7 +120,8 @@ fn pull(naming: &Naming, settings: &Settings) -> Result<Exit> {
     Ok(exit)
 }
 
-fn list(settings: &Settings) -> Result<Exit> {
+/// The lock file, and a note if there is nothing in it to be asked for.
+fn filled(settings: &Settings) -> Result<Lock> {
     let lock = Lock::read(settings)?;
     if lock.environments.is_empty() {
         crate::note!(
@@ -128,6 +129,11 @@ fn list(settings: &Settings) -> Result<Exit> {
             settings.environments.display()
         );
     }
+    Ok(lock)
+}
+
+fn list(settings: &Settings) -> Result<Exit> {
+    let lock = filled(settings)?;
     for (name, environment) in &lock.environments {
         say(name, environment, settings);
     }
@@ -136,7 +142,7 @@ fn list(settings: &Settings) -> Result<Exit> {
 
 /// Compares each with what is here: exit 1 where one is another or not here, 3 where its engine is not.
 fn verify(naming: &Naming, settings: &Settings) -> Result<Exit> {
-    let lock = Lock::read(settings)?;
+    let lock = filled(settings)?;
     let mut exit = Exit::Fine;
     for name in named(naming, settings)? {
         let environment = lock.get(&name, settings)?;

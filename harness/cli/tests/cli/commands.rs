@@ -136,3 +136,12 @@ fn declarations_that_cannot_work_are_refused() {
             .refuses(&["tiny.toml", words]);
     }
 }
+
+#[test]
+fn a_lock_file_without_environments_is_told() {
+    let place = Place::new();
+    for command in ["env list", "env verify"] {
+        let told = place.assay(command).exits(0);
+        told.says("containers/lock.toml has no environment; ");
+    }
+}

@@ -51,6 +51,10 @@ fn a_table_is_learned_made_in_parts_and_scored() {
     place
         .assay("synth sample model.json --rows 300 -o all.csv")
         .exits(0);
+    place
+        .assay("synth sample model.json --rows 1 -o one.csv")
+        .exits(0)
+        .says("one.csv: 1 row, ");
     let mut parts = String::new();
     for part in 1..=3 {
         place

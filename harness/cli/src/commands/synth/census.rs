@@ -14,6 +14,7 @@ use super::card::{self, CardColumn, CardColumns, Head};
 use super::files;
 use super::sink::Sink;
 use crate::errors::Exit;
+use crate::output::counted;
 
 /// Rows that are made at a time.
 const BATCH: u64 = 1 << 16;
@@ -67,6 +68,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         quality: None,
     };
     card::write(&args.output, &card)?;
-    crate::say!("{}: {} rows, {digest}", args.output.display(), args.rows);
+    let rows = counted(args.rows, "row");
+    crate::say!("{}: {rows}, {digest}", args.output.display());
     Ok(Exit::Fine)
 }

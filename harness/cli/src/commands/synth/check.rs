@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::declared;
 use super::tables::{self, OfSchema};
 use crate::errors::Exit;
+use crate::output::counted;
 
 /// Which tables.
 #[derive(Debug, clap::Args)]
@@ -104,19 +105,12 @@ fn unchecked_of(schema: &Schema, read: &BTreeMap<String, Table>) -> Vec<Unchecke
 }
 
 fn show(args: &Args, schema: &Schema, read: &BTreeMap<String, Table>, found: &Checked) {
-    let plural = |count: usize, one: &str| {
-        if count == 1 {
-            format!("1 {one}")
-        } else {
-            format!("{count} {one}s")
-        }
-    };
     for violation in &found.violations {
         crate::say!(
             "table {}: {} does not hold in {}, the first of them row {}",
             violation.table,
             violation.what,
-            plural(violation.rows, "row"),
+            counted(violation.rows as u64, "row"),
             violation.first_row
         );
     }
@@ -142,7 +136,7 @@ fn show(args: &Args, schema: &Schema, read: &BTreeMap<String, Table>, found: &Ch
         crate::say!(
             "{} of {} {keeps} to {}{}",
             read.len(),
-            plural(schema.table.len(), "table"),
+            counted(schema.table.len() as u64, "table"),
             args.schema.display(),
             if found.unchecked.is_empty() {
                 ""

@@ -20,6 +20,7 @@ use super::files;
 use super::model::{Declared, Learned, ModelFile};
 use super::progress::telling;
 use crate::errors::Exit;
+use crate::output::counted;
 
 /// Rows that are made to see how many of them keep to what is declared, at most, and their seed.
 const PROBED: u64 = 1 << 11;
@@ -109,10 +110,11 @@ pub fn run(args: &Args) -> Result<Exit> {
     };
     files::write(&args.output, &model.bytes()?)?;
     crate::say!(
-        "{}: {} of {rows} rows, {} columns",
+        "{}: {} of {}, {}",
         args.output.display(),
         model.model.name(),
-        table.columns.len()
+        counted(rows, "row"),
+        counted(table.columns.len() as u64, "column")
     );
     Ok(exit)
 }

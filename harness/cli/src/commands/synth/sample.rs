@@ -14,6 +14,7 @@ use super::files::{self, Part};
 use super::model::{self, Declared, Learned};
 use super::sink::Sink;
 use crate::errors::Exit;
+use crate::output::counted;
 
 /// Rows that are made at a time, and cells, where there are many columns.
 const BATCH: u64 = 1 << 16;
@@ -167,9 +168,9 @@ pub fn run(args: &Args) -> Result<Exit> {
         declared.tell();
     }
     crate::say!(
-        "{}: {} rows, {digest}",
+        "{}: {}, {digest}",
         args.output.display(),
-        rows.end - rows.start
+        counted(rows.end - rows.start, "row")
     );
     // The rows are there, but are not what they were to be.
     Ok(match drawn {

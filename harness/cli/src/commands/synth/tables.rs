@@ -18,6 +18,7 @@ use super::declared;
 use super::files::{self, Part, Wanted};
 use super::sink::Sink;
 use crate::errors::Exit;
+use crate::output::counted;
 
 /// Rows that are made at a time.
 const BATCH: u64 = 1 << 16;
@@ -125,7 +126,8 @@ fn write(args: &Args, maker: &Maker, place: usize, declared_in: Digest) -> Resul
         quality: None,
     };
     card::write(&path, &card)?;
-    crate::say!("{}: {} rows, {digest}", path.display(), card.rows);
+    let rows = counted(card.rows, "row");
+    crate::say!("{}: {rows}, {digest}", path.display());
     Ok(())
 }
 
