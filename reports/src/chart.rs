@@ -6,6 +6,7 @@
 
 mod backend;
 mod bars;
+mod curve;
 mod ecdf;
 mod forest;
 mod gauge;
@@ -20,6 +21,7 @@ mod thin;
 use serde::Serialize;
 
 pub use bars::{Bars, bars};
+pub use curve::curve;
 pub use ecdf::{Sides, ecdf};
 pub use forest::{Axis, forest};
 pub use gauge::{Stretch, gauge};

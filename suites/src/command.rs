@@ -175,17 +175,14 @@ impl Prepare {
 
 /// The metrics that every command has, then those that this one declares.
 fn metrics(spec: &CommandSpec) -> Vec<Metric> {
-    let own = |name: &str, unit| Metric {
-        name: name.into(),
-        unit,
-        direction: Direction::Lower,
-        kind: MetricKind::Sample,
-    };
-    let declared = spec.metrics.iter().map(|metric| Metric {
-        name: metric.name.clone(),
-        unit: metric.unit.clone(),
-        direction: metric.direction,
-        kind: MetricKind::Sample,
+    let own = |name: &str, unit| Metric::new(name, unit, Direction::Lower, MetricKind::Sample);
+    let declared = spec.metrics.iter().map(|metric| {
+        Metric::new(
+            metric.name.clone(),
+            metric.unit.clone(),
+            metric.direction,
+            MetricKind::Sample,
+        )
     });
     let every = [
         own(USER_TIME, Unit::Nanoseconds),

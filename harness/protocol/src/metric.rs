@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A quantity that a workload reports besides its time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Metric {
     /// Name, unique within its workload: `peak_memory`, `loss`.
@@ -18,6 +18,9 @@ pub struct Metric {
     pub direction: Direction,
     /// Whether each sample has a value, or each round.
     pub kind: MetricKind,
+    /// The least that it can come to, where that is known: no model's loss stays below the entropy of what it learns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<f64>,
 }
 
 impl Metric {
@@ -26,11 +29,27 @@ impl Metric {
 
     /// The metric that every workload has: time per iteration.
     pub fn time() -> Self {
+        Self::new(
+            Self::TIME,
+            Unit::Nanoseconds,
+            Direction::Lower,
+            MetricKind::Sample,
+        )
+    }
+
+    /// A metric that has no floor.
+    pub fn new(
+        name: impl Into<String>,
+        unit: Unit,
+        direction: Direction,
+        kind: MetricKind,
+    ) -> Self {
         Self {
-            name: Self::TIME.into(),
-            unit: Unit::Nanoseconds,
-            direction: Direction::Lower,
-            kind: MetricKind::Sample,
+            name: name.into(),
+            unit,
+            direction,
+            kind,
+            floor: None,
         }
     }
 }

@@ -332,12 +332,7 @@ fn case(number: u32) -> Case {
 }
 
 fn prepared(case: u32) -> Prepared {
-    let metric = |name: &str, unit, kind| Metric {
-        name: name.into(),
-        unit,
-        direction: Direction::Lower,
-        kind,
-    };
+    let metric = |name: &str, unit, kind| Metric::new(name, unit, Direction::Lower, kind);
     Prepared {
         bound: Bound::default(),
         timer_resolution_ns: None,

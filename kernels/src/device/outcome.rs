@@ -141,12 +141,7 @@ impl Distinct {
 }
 
 fn distinct_metric() -> Metric {
-    Metric {
-        name: DISTINCT.into(),
-        unit: Unit::One,
-        direction: Direction::Neutral,
-        kind: MetricKind::Case,
-    }
+    Metric::new(DISTINCT, Unit::One, Direction::Neutral, MetricKind::Case)
 }
 
 /// What a change has to be large beside, for errors are judged relative to more than what is left in an output.

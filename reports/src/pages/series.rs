@@ -1,5 +1,6 @@
 //! One series: its history drawn and in numbers, what changed on the machine meanwhile, and what lies behind its last point.
 
+mod curve;
 mod events;
 mod last;
 mod verdict;

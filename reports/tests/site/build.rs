@@ -236,13 +236,13 @@ pub fn fingerprint(load: f64) -> Fingerprint {
 
 /// A metric besides time.
 pub fn peak_memory(bytes: f64) -> MetricSummary {
-    let metric = Metric {
-        name: "peak_memory".into(),
-        unit: Unit::Bytes,
-        ..Metric::time()
-    };
     MetricSummary {
-        metric,
+        metric: Metric::new(
+            "peak_memory",
+            Unit::Bytes,
+            Direction::Lower,
+            MetricKind::Sample,
+        ),
         rounds: vec![bytes; 6],
         estimate: Some(interval(bytes, 0.0)),
         rates: Vec::new(),

@@ -195,12 +195,8 @@ impl Case {
 
     fn described(&self, model: &Model) -> Prepared {
         let rows = self.table.rows() as u64;
-        let metric = |name: &str, unit, direction| Metric {
-            name: name.into(),
-            unit,
-            direction,
-            kind: MetricKind::Case,
-        };
+        let metric =
+            |name: &str, unit, direction| Metric::new(name, unit, direction, MetricKind::Case);
         let mut metrics = vec![
             metric("quality", Unit::One, Direction::Higher),
             metric("exact_copies", Unit::One, Direction::Lower),

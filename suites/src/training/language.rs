@@ -307,6 +307,12 @@ impl Subject for Text {
         ))
     }
 
+    /// Of a loss of tokens.
+    fn floor(&self) -> Option<f64> {
+        let tokens = self.corpus.tokens_per_byte()?;
+        self.corpus.floor.map(|of_byte| of_byte / tokens)
+    }
+
     fn describe(&self, training: &Training) -> Description {
         let tokens = self.setup.shape.tokens() * self.setup.plan.recipe.accumulation;
         let [of_products, of_all] = self.flops_per_token(training).map(|flops| flops * tokens);

@@ -74,6 +74,11 @@ pub trait Subject: 'static {
         Ok(vec![])
     }
 
+    /// What no loss stays below, in nats, where that is known: the entropy of the data.
+    fn floor(&self) -> Option<f64> {
+        None
+    }
+
     /// What is known of it before it is trained.
     fn describe(&self, training: &Training) -> Description;
 }
@@ -119,14 +124,12 @@ impl Judged {
     }
 }
 
+/// The unit of losses.
+const NATS: &str = "nats";
+
 /// A metric.
 pub fn metric(name: &str, unit: &str, direction: Direction, kind: MetricKind) -> Metric {
-    Metric {
-        name: name.into(),
-        unit: Unit::from(unit),
-        direction,
-        kind,
-    }
+    Metric::new(name, Unit::from(unit), direction, kind)
 }
 
 /// The catalog's description of a training.
@@ -180,9 +183,15 @@ impl<S: Subject> Case<S> {
             )));
         }
         let description = subject.describe(&training);
+        let flops = description.flops.clone();
+        let mut prepared = prepared(subject.plan(), &training, &company, description);
+        let metrics = prepared.metrics.iter_mut();
+        for loss in metrics.filter(|metric| metric.unit.symbol() == NATS) {
+            loss.floor = subject.floor();
+        }
         Ok(Self {
-            flops: description.flops.clone(),
-            prepared: prepared(subject.plan(), &training, &company, description),
+            flops,
+            prepared,
             subject,
             training,
             company,
@@ -394,10 +403,10 @@ fn family_metric(family: &str) -> String {
 fn metrics(plan: &Plan, training: &Training) -> Vec<Metric> {
     let (sample, case) = (MetricKind::Sample, MetricKind::Case);
     let mut metrics = vec![
-        metric("loss", "nats", Direction::Neutral, sample),
+        metric("loss", NATS, Direction::Neutral, sample),
         metric("gradient_norm", "1", Direction::Neutral, sample),
-        metric("final_loss", "nats", Direction::Lower, case),
-        metric("held_out_loss", "nats", Direction::Lower, case),
+        metric("final_loss", NATS, Direction::Lower, case),
+        metric("held_out_loss", NATS, Direction::Lower, case),
         metric("peak_memory", "B", Direction::Lower, case),
     ];
     let families = training.families();

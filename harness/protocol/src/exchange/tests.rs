@@ -92,12 +92,12 @@ fn each_fault_is_named() {
 
 #[test]
 fn declared_values_are_there_and_no_others() {
-    let loss = [Metric {
-        name: "loss".into(),
-        unit: Unit::One,
-        direction: Direction::Lower,
-        kind: MetricKind::Sample,
-    }];
+    let loss = [Metric::new(
+        "loss",
+        Unit::One,
+        Direction::Lower,
+        MetricKind::Sample,
+    )];
     assert_eq!(
         feed(&ASKED, &loss, &[GOOD]),
         Err(Fault::MissingValue("loss".into()))

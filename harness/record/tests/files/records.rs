@@ -218,12 +218,7 @@ fn a_block_without_time_has_a_value() {
     block.warmup = 0;
     let refused = assay_record::validate::block(&block).unwrap_err();
     assert!(refused.contains("without a sample"), "{refused}");
-    let metric = Metric {
-        name: "size".into(),
-        unit: Unit::Bytes,
-        direction: Direction::Lower,
-        kind: MetricKind::Case,
-    };
+    let metric = Metric::new("size", Unit::Bytes, Direction::Lower, MetricKind::Case);
     block.prepared = Some(Prepared {
         metrics: vec![metric],
         ..Prepared::default()

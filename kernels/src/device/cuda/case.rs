@@ -194,12 +194,12 @@ fn bound(program: &Program, cuda: &Cuda, timing: TimingMode) -> Bound {
 
 /// The metric of the multiprocessors' clock.
 pub fn sm_clock() -> Metric {
-    Metric {
-        name: SM_CLOCK.into(),
-        unit: Unit::from("MHz"),
-        direction: Direction::Neutral,
-        kind: MetricKind::Sample,
-    }
+    Metric::new(
+        SM_CLOCK,
+        Unit::from("MHz"),
+        Direction::Neutral,
+        MetricKind::Sample,
+    )
 }
 
 impl CudaCase {

@@ -14,6 +14,7 @@ use crate::format::{self, Quantity};
 use crate::model::{CaseDetail, Library};
 use crate::pages::gauges::{self, GaugesView};
 use crate::pages::part::{self, Link};
+use crate::pages::series::curve::{self, Curve};
 use crate::text::clip;
 
 /// Most rounds that are drawn, and listed.
@@ -38,6 +39,7 @@ pub struct Last {
     /// Whether the samples were summed up before they came here: how they spread is not known.
     is_summary: bool,
     distribution: Option<Distribution>,
+    curve: Option<Curve>,
     rounds_chart: String,
     rounds: Vec<RoundLine>,
     more_rounds: usize,
@@ -109,6 +111,7 @@ pub fn last(library: &Library<'_>, history: &CaseHistory) -> Result<Option<Last>
         at: point.started.minute(),
         is_summary: behind.is_summary(),
         distribution: behind.distribution().map_err(wrong)?,
+        curve: behind.curve().map_err(wrong)?,
         rounds_chart: behind.rounds_chart().map_err(wrong)?,
         rounds,
         more_rounds,
@@ -227,6 +230,19 @@ impl<'a> Behind<'a> {
             baseline: baseline.map(|value| format::value(value, self.unit())),
             by: by.map_or(String::new(), |by| format!("{:+.1} %", by * 100.0)),
         }
+    }
+
+    /// What the metric went through in the last round, where that is worth to be looked at.
+    fn curve(&self) -> Result<Option<Curve>, String> {
+        let rounds = self.rounds();
+        let last = rounds.last().filter(|_| !self.is_summary());
+        let values = last.map(|round| {
+            let (warm, steady) = self.split(round);
+            (round.round, [warm, steady].concat())
+        });
+        values.map_or(Ok(None), |(round, values)| {
+            curve::of(&self.history.series.metric, round, &values)
+        })
     }
 
     fn rounds_chart(&self) -> Result<String, String> {

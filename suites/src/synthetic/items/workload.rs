@@ -245,12 +245,12 @@ impl Workload for Case {
 
 /// Resident memory at its most while it was timed, with all that was made.
 fn peak_memory() -> Metric {
-    Metric {
-        name: "peak_memory".into(),
-        unit: Unit::from("B"),
-        direction: Direction::Lower,
-        kind: MetricKind::Case,
-    }
+    Metric::new(
+        "peak_memory",
+        Unit::from("B"),
+        Direction::Lower,
+        MetricKind::Case,
+    )
 }
 
 #[cfg(test)]

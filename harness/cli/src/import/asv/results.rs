@@ -172,12 +172,12 @@ fn metric(benchmark: &Benchmark) -> Metric {
         Kind::PeakMemory => "peak_memory",
         Kind::Track => "value",
     };
-    Metric {
-        name: name.into(),
-        unit: benchmark.unit.clone(),
-        direction: Direction::Lower,
-        kind: MetricKind::Case,
-    }
+    Metric::new(
+        name,
+        benchmark.unit.clone(),
+        Direction::Lower,
+        MetricKind::Case,
+    )
 }
 
 /// What is known at each point, column by column.

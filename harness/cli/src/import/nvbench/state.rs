@@ -251,12 +251,12 @@ impl<'a> Reader<'a> {
             self.clocks_lost += 1;
             return Ok(None);
         }
-        let metric = Metric {
-            name: "sm_clock".into(),
-            unit: Unit::Other("MHz".into()),
-            direction: Direction::Neutral,
-            kind: MetricKind::Sample,
-        };
+        let metric = Metric::new(
+            "sm_clock",
+            Unit::Other("MHz".into()),
+            Direction::Neutral,
+            MetricKind::Sample,
+        );
         let mhz = clocks.iter().map(|hz| f64::from(*hz) / 1e6).collect();
         Ok(Some((metric, mhz)))
     }
