@@ -10,14 +10,18 @@ usage: ci/gpu-check.sh [options]
   --assay PATH    the assay executable (default: $ASSAY, else assay on PATH)
   --worker PATH   the assay-worker executable (default: beside assay)
   --out DIR       where records and the report go (default: gpu-check)
-  --suites LIST   suites that are run, with commas (default: kernels-smoke,memory,dense,system,ml-ops)
+  --suites LIST   suites that are run, with commas (default: kernels-smoke,kernels,memory,dense,system,ml-ops)
+  --rounds N      rounds of every case of these, an even number (default: 2; `suite` takes as many as suites say)
   --seed N        of the inputs (default: from the clock, and printed)
+  --limit N       seconds after which a step is ended, and has failed (default: 1800)
+  --lacking       let ops pass unchecked whose library is not here; without it that is a failure
   -h, --help      this text
 
 In turn: the GPU and its driver; every op, in every variant and type, against its reference on fresh random inputs, in all
-timing modes; the same of a small size under compute-sanitizer, where there is one; the measured ceilings beside the
-datasheet; every suite; a training by one GPU and by two, where there are two, which must have the same losses to the bit;
-that telemetry was recorded. NVRTC and NCCL are found through CUDA_HOME or ASSAY_CUDA, or by the loader.
+timing modes, each size by a process of its own; the same of a small size under compute-sanitizer, where there is one; the
+measured ceilings beside the datasheet; every suite, in short form; a training by one GPU and by two, where there are two,
+which must have the same losses to the bit; that telemetry was recorded. NVRTC and NCCL are found through CUDA_HOME or
+ASSAY_CUDA, or by the loader. The report, DIR/report.md, is written however this ends.
 
 Exit code: 0 all passed; 1 something failed; 2 bad usage; 3 there is no GPU to check.
 TEXT
@@ -31,67 +35,106 @@ die() {
 assay=${ASSAY:-assay}
 worker=
 out=gpu-check
-suites=kernels-smoke,memory,dense,system,ml-ops
+suites=kernels-smoke,kernels,memory,dense,system,ml-ops
+rounds=2
 seed=$(date +%s)
+limit=1800
+lacking=
 
 while (($#)); do
+    [[ $1 != --*=* ]] || set -- "${1%%=*}" "${1#*=}" "${@:2}"
     case $1 in
         -h | --help)
             usage
             exit 0
             ;;
-        --assay | --worker | --out | --suites | --seed)
+        --lacking)
+            lacking=1
+            shift
+            ;;
+        --assay | --worker | --out | --suites | --rounds | --seed | --limit)
             [[ -n ${2-} ]] || die "$1 needs a value; see --help"
-            case $1 in
-                --assay) assay=$2 ;;
-                --worker) worker=$2 ;;
-                --out) out=$2 ;;
-                --suites) suites=$2 ;;
-                --seed) seed=$2 ;;
-            esac
+            printf -v "${1#--}" %s "$2"
             shift 2
             ;;
         *) die "unknown option $1; see --help" ;;
     esac
 done
 
-assay=$(command -v "$assay") || die "no assay: give --assay PATH" 3
+[[ $seed =~ ^[0-9]{1,18}$ ]] || die "--seed $seed: expected a whole number"
+[[ $limit =~ ^[1-9][0-9]{0,5}$ ]] || die "--limit $limit: expected seconds, a whole number above 0"
+assay=$(command -v "$assay") || die "no assay: give --assay PATH"
 assay=$(realpath "$assay")
 worker=${worker:-$(dirname "$assay")/assay-worker}
-[[ -x $worker ]] || die "no assay-worker: give --worker PATH" 3
+[[ -x $worker ]] || die "no assay-worker: give --worker PATH"
 worker=$(realpath "$worker")
+if [[ $rounds == suite ]]; then short=(); else short=(--rounds "$rounds"); fi
+IFS=, read -ra names <<<"$suites"
 mkdir -p "$out" || die "$out: cannot be made"
 out=$(realpath "$out")
 cd "$out" || exit 2
+# What could be wrong with the words of the command line is told before an hour of checks.
+for suite in "${names[@]}"; do
+    "$assay" plan "$suite" "${short[@]}" >/dev/null 2>plan.log || die "suite $suite: $(head -n 3 plan.log)"
+done
 
 results=()
 failed=0
+job=
+# Each step is a group of processes, so that a signal to this script ends all of it.
+set -m
 
-# check NAME COMMAND...: runs it into a log; a status other than 0 and those in $fine is a failure.
+# note WORD SECONDS TEXT: a line of the table.
+note() {
+    results+=("$(printf '%-7s %5s s  %s' "$@")")
+}
+
+# check NAME COMMAND...: runs it into a log; any status but 0 is a failure.
 check() {
     local name=$1 status begin=$SECONDS log
     shift
     log=$out/${name//[^a-z0-9-]/_}.log
     printf '==> %s\n' "$name"
-    "$@" >"$log" 2>&1
+    "$@" >"$log" 2>&1 &
+    job=$!
+    wait "$job"
     status=$?
+    job=
     tail -n "${lines:-3}" "$log"
-    if ((status == 0)); then
-        results+=("$(printf 'ok      %4d s  %s' $((SECONDS - begin)) "$name")")
-    else
-        results+=("$(printf 'FAILED  %4d s  %s (exit %d, %s)' $((SECONDS - begin)) "$name" "$status" "${log##*/}")")
-        failed=1
-    fi
+    case $status in
+        0) note ok $((SECONDS - begin)) "$name${said:+: $(grep -E "$said" "$log" | tail -n 1)}" ;;
+        124 | 137) note FAILED $((SECONDS - begin)) "$name (ended after $limit s, ${log##*/})" ;;
+        *) note FAILED $((SECONDS - begin)) "$name (exit $status, ${log##*/})" ;;
+    esac
+    ((status == 0)) || failed=1
+    return "$status"
 }
 
-gpu() { # what the driver says of the first GPU
-    "$assay" fingerprint show --json | grep -oE "\"gpu\.0\.$1\": *\{\"value\": *\"[^\"]*\"" | head -n 1 | sed 's/.*"\([^"]*\)"$/\1/'
+# shellcheck disable=SC2317 # called through `check`
+limited() { # a command that is ended after the limit
+    timeout --foreground --kill-after=30 "$limit" "$@"
+}
+
+# A GPU of another generation, a type that a variant does not have, a block that is too large: no check is missing there.
+fine='is not for sm_|of shared memory|the shared memory of a block|does not multiply|NOT_SUPPORTED|ARCH_MISMATCH'
+
+# shellcheck disable=SC2317 # called through `check`
+ops() { # ops SIZE: all ops of a size, of which none is left unchecked for want of a library
+    local status
+    limited "$worker" check cuda "$seed" "$1" >"ops-$1.txt" 2>&1
+    status=$?
+    cat "ops-$1.txt"
+    ((status == 0)) || return "$status"
+    if [[ -z $lacking ]] && grep '^skipped' "ops-$1.txt" | grep -vE "$fine" | sort | head -n 5 | grep .; then
+        echo "these and more of their kind were not checked: what they need is not here (--lacking lets that pass)"
+        return 1
+    fi
 }
 
 # shellcheck disable=SC2317 # called through `check`
 ranks() { # that a training by two GPUs has all losses of one that one of them does, turn by turn
     local outputs
-    "$assay" run training-smoke --filter train/ranks --quiet | tee ranks.txt || return
+    limited "$assay" run training-smoke --filter train/ranks --quiet | tee ranks.txt || return
     if ! grep -q '^2 ok' ranks.txt; then
         echo "not both were trained: the reason is above"
         return 1
@@ -117,52 +160,68 @@ telemetry() { # that some run recorded the clock or power of a GPU
     return 1
 }
 
-"$worker" check cuda "$seed" >ops.log 2>&1
-if (($? == 3)); then
-    tail -n 1 ops.log
-    die "no CUDA device, driver or compiler: $(head -n 1 ops.log)" 3
-fi
+# shellcheck disable=SC2317 # called when this ends
+report() {
+    {
+        printf '# GPU check\n\n'
+        printf '| | |\n|---|---|\n'
+        printf '| date | %s |\n' "$(date -u +%Y-%m-%d)"
+        printf '| GPU | %s |\n' "$("$assay" fingerprint show | awk '$1 == "gpu.0.name" { $1 = ""; print substr($0, 2) }')"
+        printf '| Assay | %s |\n' "$("$assay" --version)"
+        printf '| seed | %s |\n' "$seed"
+        printf '| ended | %s |\n\n' "$1"
+        printf '```\n'
+        printf '%s\n' "${results[@]}"
+        # shellcheck disable=SC2016 # backquotes of Markdown
+        printf '```\n\n## Ceilings\n\n```\n'
+        "$assay" ceilings --show
+        printf '```\n'
+    } >report.md
+    printf '\n%s\n' "${results[@]}"
+    printf 'report: %s/report.md; records: %s/assay-data/records\n' "$out" "$out"
+}
+
+probe() { # whether there is a GPU at all: of the smallest size, since without one nothing passes
+    lines=2 said=passed check "every op against its reference, of size 1" ops 1
+    if (($? == 3)); then
+        die "no CUDA device, driver or compiler: $(head -n 1 ops-1.txt)" 3
+    fi
+}
 
 printf 'seed %s\n' "$seed"
-lines=12 check fingerprint "$assay" fingerprint show
-lines=8 check "every op against its reference" "$worker" check cuda "$seed"
-if command -v compute-sanitizer >/dev/null; then
-    check "compute-sanitizer memcheck" compute-sanitizer --error-exitcode 9 "$worker" check cuda "$seed" 67
-    check "compute-sanitizer racecheck" compute-sanitizer --tool racecheck --error-exitcode 9 "$worker" check cuda "$seed" 67
-else
-    results+=("skipped         compute-sanitizer: not here")
-fi
-lines=40 check ceilings "$assay" ceilings
-IFS=, read -ra names <<<"$suites"
-for suite in "${names[@]}"; do
-    lines=60 check "suite $suite" "$assay" run "$suite" --quiet
+probe
+# shellcheck disable=SC2317 # called by a signal
+stopped() {
+    [[ -z $job ]] || kill -- "-$job"
+    report "early, by a signal"
+    exit 1
+}
+trap stopped INT TERM HUP
+for size in 67 300; do
+    lines=8 said=passed check "every op against its reference, of size $size" ops "$size"
 done
-if "$assay" fingerprint show --json | grep -q '"gpu\.1\.name"'; then
+lines=12 check fingerprint limited "$assay" fingerprint show
+if command -v compute-sanitizer >/dev/null; then
+    # By the host's clock: a gate that waits for the host would stop where the tool makes launches wait.
+    for tool in memcheck racecheck; do
+        check "compute-sanitizer $tool" limited compute-sanitizer --tool "$tool" --error-exitcode 9 "$worker" check cuda "$seed" 67 host
+    done
+else
+    note skipped - "compute-sanitizer: not here"
+fi
+lines=40 check ceilings limited "$assay" ceilings
+for suite in "${names[@]}"; do
+    lines=60 said='^[0-9]+ ok' check "suite $suite" limited "$assay" run "$suite" "${short[@]}" --quiet
+done
+if "$assay" fingerprint show | grep -q '^ *gpu\.1\.name '; then
     lines=20 check "training by two GPUs" ranks
 else
-    results+=("skipped         training by two GPUs: there is one")
+    note skipped - "training by two GPUs: there is one"
 fi
 if command -v zstd >/dev/null; then
     check telemetry telemetry
 else
-    results+=("skipped         telemetry: no zstd to look into the records with")
+    note skipped - "telemetry: no zstd to look into the records with"
 fi
-
-{
-    printf '# GPU check\n\n'
-    printf '| | |\n|---|---|\n'
-    printf '| date | %s |\n' "$(date -u +%Y-%m-%d)"
-    printf '| GPU | %s |\n' "$(gpu name)"
-    printf '| Assay | %s |\n' "$("$assay" --version)"
-    printf '| seed | %s |\n\n' "$seed"
-    printf '```\n'
-    printf '%s\n' "${results[@]}"
-    # shellcheck disable=SC2016 # backquotes of Markdown
-    printf '```\n\n## Ceilings\n\n```\n'
-    "$assay" ceilings --show
-    printf '```\n'
-} >report.md
-
-printf '\n%s\n' "${results[@]}"
-printf 'report: %s/report.md; records: %s/assay-data/records\n' "$out" "$out"
+report "after all steps"
 exit "$failed"

@@ -23,13 +23,33 @@ pub struct Tally {
     pub skipped: u32,
 }
 
-/// Checks all ops on a kind of device, on inputs from `seed`, with each free size one of `sizes`; `say` gets a line for each op's variant that is not right, and a
-/// last one. Ends early where the device was lost to this process.
-pub fn check(device: DeviceKind, seed: u64, sizes: &[i64], say: &mut dyn FnMut(&str)) -> Tally {
+/// Which cases are checked, and on what.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// The kind of device.
+    pub device: DeviceKind,
+    /// Where inputs come from.
+    pub seed: u64,
+    /// What each free size is, one after the other.
+    pub sizes: Vec<i64>,
+    /// The only timing mode; without it those that tell something at a size.
+    pub timing: Option<TimingMode>,
+}
+
+/// Checks all ops; `say` gets a line for each op's variant that is not right, and a last one. Ends early where the device was lost to
+/// this process.
+pub fn check(scope: &Scope, say: &mut dyn FnMut(&str)) -> Tally {
     let mut tally = Tally::default();
-    for size in sizes {
+    let Scope { device, seed, .. } = *scope;
+    for size in &scope.sizes {
         for case in ops::cases(device, *size) {
-            for timing in modes(device, *size) {
+            let only = scope.timing.as_slice();
+            let modes = if only.is_empty() {
+                modes(device, *size)
+            } else {
+                only
+            };
+            for timing in modes {
                 let case = CaseSpec {
                     seed: seed.into(),
                     timing: *timing,
@@ -138,10 +158,21 @@ fn sample(workload: &mut dyn Workload) -> Result<(), Failure> {
 mod tests {
     use assay_protocol::DeviceKind;
 
+    use super::Scope;
+
+    fn scope(device: DeviceKind, sizes: &[i64]) -> Scope {
+        Scope {
+            device,
+            seed: 7,
+            sizes: sizes.to_vec(),
+            timing: None,
+        }
+    }
+
     #[test]
     fn every_op_of_the_host_passes() {
         let mut lines = vec![];
-        let tally = super::check(DeviceKind::Cpu, 7, super::SIZES, &mut |line| {
+        let tally = super::check(&scope(DeviceKind::Cpu, super::SIZES), &mut |line| {
             lines.push(line.to_owned());
         });
         assert!(
@@ -158,7 +189,7 @@ mod tests {
             return;
         }
         let mut lines = vec![];
-        let tally = super::check(DeviceKind::Cuda, 7, &[67], &mut |line| {
+        let tally = super::check(&scope(DeviceKind::Cuda, &[67]), &mut |line| {
             lines.push(line.to_owned());
         });
         assert!(

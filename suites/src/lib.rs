@@ -23,7 +23,7 @@ use std::io;
 use std::process::ExitCode;
 
 pub use catalog::catalog;
-pub use check::{SIZES as CHECK_SIZES, Tally, check};
+pub use check::{SIZES as CHECK_SIZES, Scope as CheckScope, Tally, check};
 pub use hello::hello;
 pub use oom::{more_oom_kills, oom_kills};
 pub use serve::serve;

@@ -1,11 +1,12 @@
 //! The slim worker: the worker loop and nothing else, for images and remote machines.
 //!
-//! With `check DEVICE [SEED [SIZE]]` (`cpu` or `cuda`) it serves nothing, but checks every op of the device against its
-//! reference, at several sizes or at one.
+//! With `check DEVICE [SEED [SIZE [TIMING]]]` (`cpu` or `cuda`) it serves nothing, but checks every op of the device against its
+//! reference, at several sizes or at one, in the timing modes that tell something or in one.
 
 use std::process::ExitCode;
 
-use assay_protocol::DeviceKind;
+use assay_protocol::{DeviceKind, TimingMode};
+use assay_suites::CheckScope;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,7 +30,16 @@ fn check(arguments: &[String]) -> ExitCode {
         Some(Ok(size)) => vec![size],
         Some(Err(_)) => return usage(),
     };
-    let tally = assay_suites::check(device, seed, &sizes, &mut |line| println!("{line}"));
+    let Ok(timing) = arguments.get(3).map(|text| timing(text)).transpose() else {
+        return usage();
+    };
+    let scope = CheckScope {
+        device,
+        seed,
+        sizes,
+        timing,
+    };
+    let tally = assay_suites::check(&scope, &mut |line| println!("{line}"));
     println!(
         "{} passed, {} failed, {} skipped; seed {seed}",
         tally.passed, tally.failed, tally.skipped
@@ -43,7 +53,11 @@ fn check(arguments: &[String]) -> ExitCode {
     }
 }
 
+fn timing(text: &str) -> Result<TimingMode, serde_json::Error> {
+    serde_json::from_value(text.into())
+}
+
 fn usage() -> ExitCode {
-    eprintln!("usage: assay-worker check cpu|cuda [SEED [SIZE]]");
+    eprintln!("usage: assay-worker check cpu|cuda [SEED [SIZE [TIMING]]]");
     ExitCode::from(2)
 }

@@ -19,6 +19,9 @@ pub struct Selection {
     /// Only benchmarks with this tag; may be given again.
     #[arg(long, value_name = "TAG")]
     pub benchmark_tag: Vec<String>,
+    /// So many rounds of every case, and no more, whatever the suite says: an even number. Fewer are quicker, and tell less.
+    #[arg(long, value_name = "N")]
+    pub rounds: Option<u32>,
     /// Key of the random order of cases; without it, the order follows from the suite.
     #[arg(long, value_name = "N")]
     pub order_seed: Option<u64>,
@@ -41,6 +44,7 @@ impl Selection {
         plan::Options {
             filters: self.filter.clone(),
             tags: self.benchmark_tag.clone(),
+            rounds: self.rounds,
             order_seed: self.order_seed,
             prefix: self.prefix.as_ref().map(words).unwrap_or_default(),
             arms: self.arm.clone(),
@@ -53,6 +57,7 @@ impl Selection {
         let Self {
             filter,
             benchmark_tag,
+            rounds,
             order_seed,
             prefix,
             env,
@@ -61,6 +66,7 @@ impl Selection {
         [
             ("--filter", !filter.is_empty()),
             ("--benchmark-tag", !benchmark_tag.is_empty()),
+            ("--rounds", rounds.is_some()),
             ("--order-seed", order_seed.is_some()),
             ("--prefix", prefix.is_some()),
             ("--env", env.is_some()),

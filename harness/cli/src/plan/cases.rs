@@ -38,6 +38,12 @@ pub fn expand(
         options.filters.is_empty() || options.filters.iter().any(|f| case.id.contains(f))
     };
     cases.retain(kept);
+    if let Some(rounds) = options.rounds {
+        for case in &mut cases {
+            (case.policy.rounds, case.policy.max_rounds) = (rounds, rounds);
+            check_policy(&case.policy).context("option --rounds")?;
+        }
+    }
     Ok(cases)
 }
 

@@ -39,6 +39,8 @@ pub struct Options {
     pub filters: Vec<String>,
     /// Only benchmarks that have one of these tags.
     pub tags: Vec<String>,
+    /// Rounds of every case; absent: as its policy says.
+    pub rounds: Option<u32>,
     /// Key of the order of cases; absent: derived from the suite, the same on every night.
     pub order_seed: Option<u64>,
     /// Command put before every worker.

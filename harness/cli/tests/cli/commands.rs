@@ -145,3 +145,20 @@ fn a_lock_file_without_environments_is_told() {
         told.says("containers/lock.toml has no environment; ");
     }
 }
+
+#[test]
+fn rounds_can_be_fewer_than_a_suite_says() {
+    let place = Place::new();
+    let planned = place.assay("plan smoke --rounds 2").exits(0);
+    let file: serde_json::Value = serde_json::from_str(&planned.stdout).unwrap();
+    let cases = file["manifest"]["cases"].as_array().unwrap();
+    assert!(!cases.is_empty());
+    for case in cases {
+        let rounds = ["rounds", "max_rounds"].map(|name| &case["policy"][name]);
+        assert_eq!(rounds, [2, 2], "{case}");
+    }
+    for odd in ["0", "3", "1002"] {
+        let command = format!("plan smoke --rounds {odd}");
+        place.assay(&command).refuses(&["option --rounds", odd]);
+    }
+}
