@@ -4,15 +4,16 @@
     apt-get install python3-torch
     /usr/bin/python3 suites/tests/torch/golden.py
 
-writes golden.json beside this file: made with torch 1.13 of Debian 12 and OpenBLAS 0.3.21.
+writes golden.json beside this file, or with --check compares it with what it makes; it was made with torch 1.13 of Debian 12 and
+OpenBLAS 0.3.21.
 """
-import json
 import pathlib
 import sys
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent.parent / "workers"))
 import torch_lm  # noqa: E402
+from kept import keep  # noqa: E402
 
 SIZES = {"batch": 4, "length": 24, "layers": 2, "width": 32, "heads": 4, "steps": 20, "corpus": 20000}
 RECIPE = {"rate": 3e-3, "decay": 0.1, "clip": 1.0, "warmup": 5, "accumulation": 1}
@@ -45,7 +46,7 @@ def main():
             "norms": [norm for _, norm in steps],
             "held_out": training.judge(held_out),
         }
-    (HERE / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
+    keep(HERE / "golden.json", golden)
 
 
 if __name__ == "__main__":
