@@ -821,7 +821,7 @@ public:
     std::string bound_unit;                     // what does its arithmetic: f32, f64, bf16-tensor, ...
     std::uint64_t timer_resolution_ns = 0;      // of the clock that times it, where that is not the host's
     std::map<std::string, std::string> facts;   // what else was found out: versions, registers
-    std::string device;                         // UUID of the device that was chosen, where it has one
+    std::string device;                         // UUID of the device that was chosen, where it has one; of several, with commas between
 
     Workload() = default;
     Workload(const Workload&) = delete;

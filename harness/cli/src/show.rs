@@ -134,7 +134,9 @@ fn measured(case: &CaseSummary) -> String {
         ""
     };
     let doubts = doubts(&case.case) + unresolved;
-    let energy = case.energy.as_ref().map_or(String::new(), energy);
+    let lacks = case.energy_lacks.as_ref();
+    let lacks = lacks.map_or(String::new(), |why| format!(", no energy: {why}"));
+    let energy = case.energy.as_ref().map_or(lacks, energy);
     format!(
         "{time_text:>22}{rate}{fractions}  {} rounds{doubts}{energy}",
         time.rounds.len()
@@ -154,7 +156,14 @@ fn energy(energy: &Energy) -> String {
     let per_item = energy.per_item.as_ref().map_or(String::new(), |joules| {
         format!(", {} per item", format::interval(joules, &Unit::Joules))
     });
-    format!(", {joules} each{per_item} (counter within {within} %)")
+    let of_several = match &energy.gpus[..] {
+        [] => "counter".into(),
+        gpus => {
+            let numbers: Vec<String> = gpus.iter().map(ToString::to_string).collect();
+            format!("counters of GPUs {}", numbers.join(", "))
+        }
+    };
+    format!(", {joules} each{per_item} ({of_several} within {within} %)")
 }
 
 /// What speaks against the rounds that count: those disturbed, those that never settled, those whose samples were not kept.

@@ -12,6 +12,7 @@
 //   ecc COUNT      uncorrected memory errors of GPU 0
 //   xid CODE       GPU 0 reports it, once for each such line
 //   limit MILLIWATTS  power limit of GPU 0
+//   energy 1       GPU 1 has a counter of its energy, too
 //   stuck          PCIe throughput does not answer while this stands there
 //   forbidden      clocks may not be locked
 //   no memory lock memory clocks cannot be locked
@@ -142,9 +143,10 @@ int nvmlDeviceGetPowerUsage(Device *d, unsigned *out) {
 }
 
 int nvmlDeviceGetTotalEnergyConsumption(Device *d, unsigned long long *out) {
-    static unsigned long long millijoules = 1000;
-    FIRST
-    *out = nonsense(d) ? ~0ull : (millijoules += 500);
+    static unsigned long long millijoules[2] = {1000, 1000};
+    ALIVE
+    if (d->index != 0 && !asked_for("energy 1")) return NOT_SUPPORTED;
+    *out = nonsense(d) ? ~0ull : (millijoules[d->index] += d->index == 0 ? 500 : 1500);
     return OK;
 }
 

@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod message;
 pub mod metric;
 pub mod philox;
+pub mod uuids;
 pub mod wide;
 pub mod workload;
 

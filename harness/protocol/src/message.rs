@@ -240,7 +240,7 @@ pub struct Prepared {
     /// Metrics besides `time`.
     #[serde(default)]
     pub metrics: Vec<Metric>,
-    /// UUID of the device that was chosen, where it has one.
+    /// UUID of the device that was chosen, where it has one; of several that run it together those of all, with commas between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
     /// Digest of each input.

@@ -125,7 +125,8 @@ pub struct Block {
     /// What the worker prepared; absent where it did not come so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepared: Option<Prepared>,
-    /// UUID of the device that ran it, where it has one.
+    /// UUID of the device that ran it, where it has one; of several that ran it together those of all, with commas
+    /// between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
     /// Every sample, warm-up included. None, where what was measured is no time: then `values` has it.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use assay_protocol::Digest;
+use assay_protocol::{Digest, uuids};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -215,6 +215,16 @@ impl Fingerprint {
         of(&self.hardware, "gpu.*.uuid").or_else(|| of(&self.settings, "gpu.*.mig.*.uuid"))
     }
 
+    /// The GPUs that ran a case, by what [`Self::gpu`] or, of several, [`uuids`] has of them; `None` where one of them is not known.
+    pub fn gpus_of(&self, device: Option<&str>) -> Option<Vec<u32>> {
+        match device {
+            None => Some(vec![self.gpu(None)?]),
+            Some(device) => uuids::each(device)
+                .map(|uuid| self.gpu(Some(uuid)))
+                .collect(),
+        }
+    }
+
     /// Fields that differ, by part and name, without the volatile part.
     pub fn differences<'a>(&'a self, later: &'a Self) -> Vec<Difference<'a>> {
         PARTS[..3]
@@ -383,9 +393,17 @@ mod tests {
         ] {
             assert_eq!(machine.gpu(Some(uuid)), gpu, "{uuid}");
         }
-        assert_eq!(machine.gpu(None), None);
+        assert_eq!((machine.gpu(None), machine.gpus_of(None)), (None, None));
+        for (uuids, gpus) in [
+            ("GPU-bb", Some(vec![11])),
+            ("GPU-bb,GPU-aa", Some(vec![11, 3])),
+            ("GPU-bb,GPU-dd", None),
+        ] {
+            assert_eq!(machine.gpus_of(Some(uuids)), gpus, "{uuids}");
+        }
         machine.hardware.insert("gpu.count".into(), Field::int(1));
         assert_eq!(machine.gpu(None), Some(0));
+        assert_eq!(machine.gpus_of(None), Some(vec![0]));
         machine.hardware.insert("gpu.count".into(), Field::int(-1));
         assert_eq!(machine.gpus(), 0);
     }

@@ -351,7 +351,7 @@ pub struct MeasuredRound {
     pub case: String,
     /// Name of the arm.
     pub arm: String,
-    /// UUID of the device that ran it, where it has one.
+    /// UUID of the device that ran it, where it has one; of several that ran it together those of all.
     pub device: Option<String>,
     /// `CLOCK_MONOTONIC` at the start of the first sample after warm-up, in nanoseconds.
     pub from_ns: u64,

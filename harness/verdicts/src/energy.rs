@@ -1,12 +1,13 @@
 //! Energy of one iteration, from the counters that telemetry read while a round was measured.
 //!
 //! It is all that the device took in the stretch of steady samples, divided by their iterations: what idles beside the
-//! work counts too. A round counts where the stretch is long enough for the counter, and holds little else than samples: a
+//! work counts too. Of GPUs that ran a case together it is the sum, or nothing where one of them does not tell its part. A round counts where the stretch is long enough for the counter, and holds little else than samples: a
 //! `cold` case spends most of its energy between them. Nothing is said of a part of a divided GPU (MIG), whose counter is
 //! that of the whole.
 
 use std::collections::BTreeMap;
 
+use assay_protocol::uuids;
 use assay_record::{Field, Fingerprint};
 use assay_stats::{Interval, growth};
 use assay_store::{CaseRow, MeasuredRound, Store, StoreError};
@@ -37,6 +38,9 @@ pub struct Energy {
     pub per_item: Option<Interval>,
     /// Largest relative error that the counter's period may have made in a round.
     pub error: f64,
+    /// The GPUs whose energies were added up, by their numbers, where several ran it together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<u32>,
 }
 
 impl RunSummary {
@@ -56,6 +60,9 @@ impl RunSummary {
             let key = (summary.case.case.as_str(), summary.case.arm.as_str());
             let rounds = by_case.get(&key).map_or(&[][..], Vec::as_slice);
             summary.energy = Energy::of(&summary.case, rounds, &fingerprint);
+            if summary.energy.is_none() {
+                summary.energy_lacks = lacking(&summary.case, rounds, &fingerprint);
+            }
         }
         Ok(self)
     }
@@ -65,10 +72,13 @@ impl Energy {
     /// From the rounds of a case; `None` where none of them tells.
     fn of(case: &CaseRow, rounds: &[&MeasuredRound], machine: &Fingerprint) -> Option<Self> {
         let each = rounds.iter().filter_map(|round| {
-            let (names, period_ns) = counters(&case.device, round.device.as_deref(), machine)?;
-            per_iteration(round, &names, period_ns)
+            let counters = Counters::of(&case.device, round.device.as_deref(), machine).ok()?;
+            Some((per_iteration(round, &counters)?, counters.gpus))
         });
-        let (rounds, errors): (Vec<f64>, Vec<f64>) = each.unzip();
+        let (told, gpus): (Vec<_>, Vec<_>) = each.unzip();
+        let (rounds, errors): (Vec<f64>, Vec<f64>) = told.into_iter().unzip();
+        // Those of the first round that counts: they may be others in another one, and as many.
+        let gpus = gpus.into_iter().next().filter(|gpus| gpus.len() > 1);
         let estimate = estimate(&rounds)?;
         let items = case.work.items.filter(|items| *items > 0);
         Some(Self {
@@ -76,8 +86,28 @@ impl Energy {
             estimate,
             error: errors.into_iter().fold(0.0, f64::max),
             rounds,
+            gpus: gpus.unwrap_or_default(),
         })
     }
+}
+
+/// Why the energy of a case that several GPUs ran together is not told, if one of them is why.
+fn lacking(case: &CaseRow, rounds: &[&MeasuredRound], machine: &Fingerprint) -> Option<String> {
+    let device = rounds.first()?.device.as_deref()?;
+    uuids::each(device).nth(1)?;
+    let counters = match Counters::of(&case.device, Some(device), machine) {
+        Ok(counters) => counters,
+        Err(why) => return Some(why),
+    };
+    let is_there = |name: &&String| {
+        let mut all = rounds.iter().flat_map(|round| &round.counters);
+        all.any(|one| one.name.starts_with(*name))
+    };
+    let place = counters.names.iter().position(|name| !is_there(&name))?;
+    Some(format!(
+        "GPU {} tells nothing of its own",
+        counters.gpus[place]
+    ))
 }
 
 fn divided(joules: &Interval, parts: f64) -> Interval {
@@ -89,36 +119,70 @@ fn divided(joules: &Interval, parts: f64) -> Interval {
     }
 }
 
-/// Which counters hold a device's energy, by the start of their names, and their period.
-fn counters(kind: &str, uuid: Option<&str>, machine: &Fingerprint) -> Option<(String, u64)> {
-    if kind == "cpu" {
-        return Some(("cpu.package_".into(), CPU_PERIOD_NS));
+/// Which counters hold the energy of what ran a case.
+struct Counters {
+    /// The start of their names: of each GPU, or of all packages of CPUs.
+    names: Vec<String>,
+    period_ns: u64,
+    /// The GPUs, in the same order.
+    gpus: Vec<u32>,
+}
+
+impl Counters {
+    /// Those of a device, or of several; or why there are none.
+    fn of(kind: &str, device: Option<&str>, machine: &Fingerprint) -> Result<Self, String> {
+        if kind == "cpu" {
+            return Ok(Self {
+                names: vec!["cpu.package_".into()],
+                period_ns: CPU_PERIOD_NS,
+                gpus: vec![],
+            });
+        }
+        let gpus = machine.gpus_of(device);
+        let gpus = gpus.ok_or("it is not known which of the machine's GPUs ran it")?;
+        let is_divided = |gpu: &&u32| {
+            let field = machine.settings.get(&format!("gpu.{gpu}.mig"));
+            field == Some(&Field::bool(true))
+        };
+        if let Some(gpu) = gpus.iter().find(is_divided) {
+            return Err(format!(
+                "the counter of GPU {gpu}, which is divided, is that of the whole"
+            ));
+        }
+        Ok(Self {
+            names: gpus.iter().map(|gpu| format!("gpu.{gpu}.energy")).collect(),
+            period_ns: GPU_PERIOD_NS,
+            gpus,
+        })
     }
-    let gpu = machine.gpu(uuid)?;
-    let is_divided = machine.settings.get(&format!("gpu.{gpu}.mig")) == Some(&Field::bool(true));
-    (!is_divided).then(|| (format!("gpu.{gpu}.energy"), GPU_PERIOD_NS))
 }
 
 /// Joules per iteration of a round, and the largest relative error of that.
-fn per_iteration(round: &MeasuredRound, names: &str, period_ns: u64) -> Option<(f64, f64)> {
+fn per_iteration(round: &MeasuredRound, counters: &Counters) -> Option<(f64, f64)> {
     let stretch_ns = round.to_ns.checked_sub(round.from_ns)?;
     if (round.busy_ns as f64) < LEAST_BUSY * stretch_ns as f64 {
         return None;
     }
-    let (mut watts, mut error, mut counters) = (0.0, 0.0_f64, 0);
-    for series in round
-        .counters
-        .iter()
-        .filter(|one| one.name.starts_with(names))
-    {
-        let stretch = round.from_ns..=round.to_ns;
-        let growth = growth(&series.at_ns, &series.values, stretch, period_ns)?;
-        watts += growth.per_second;
-        error = error.max(growth.error);
-        counters += 1;
+    let (mut watts, mut error) = (0.0, 0.0_f64);
+    for name in &counters.names {
+        let [of_name, within] = of_counters(round, name, counters.period_ns)?;
+        watts += of_name;
+        error = error.max(within);
     }
     let joules = watts * stretch_ns as f64 / 1e9 / round.iterations as f64;
-    (counters > 0 && error <= LARGEST_ERROR && joules > 0.0).then_some((joules, error))
+    (error <= LARGEST_ERROR && joules > 0.0).then_some((joules, error))
+}
+
+/// Watts by the counters whose names begin so, of which there is at least one, and the largest relative error of that.
+fn of_counters(round: &MeasuredRound, names: &str, period_ns: u64) -> Option<[f64; 2]> {
+    let all = round.counters.iter();
+    let mut own = all.filter(|one| one.name.starts_with(names)).peekable();
+    own.peek()?;
+    own.try_fold([0.0, 0.0_f64], |[watts, error], series| {
+        let stretch = round.from_ns..=round.to_ns;
+        let growth = growth(&series.at_ns, &series.values, stretch, period_ns)?;
+        Some([watts + growth.per_second, error.max(growth.error)])
+    })
 }
 
 #[cfg(test)]
@@ -126,9 +190,17 @@ mod tests {
     use assay_record::body::TelemetrySeries;
     use assay_store::MeasuredRound;
 
-    use super::{CPU_PERIOD_NS, GPU_PERIOD_NS, per_iteration};
+    use super::{CPU_PERIOD_NS, Counters, GPU_PERIOD_NS, per_iteration};
 
     const SECOND: u64 = 1_000_000_000;
+
+    fn of_gpus(gpus: &[u32]) -> Counters {
+        Counters {
+            names: gpus.iter().map(|gpu| format!("gpu.{gpu}.energy")).collect(),
+            period_ns: GPU_PERIOD_NS,
+            gpus: gpus.to_vec(),
+        }
+    }
 
     /// Three seconds of 1000 iterations, on a GPU that takes 200 W, after a second in which it took 50.
     fn round() -> MeasuredRound {
@@ -156,7 +228,7 @@ mod tests {
 
     #[test]
     fn verdicts_energy_is_that_of_the_measured_stretch() {
-        let (joules, error) = per_iteration(&round(), "gpu.0.energy", GPU_PERIOD_NS).unwrap();
+        let (joules, error) = per_iteration(&round(), &of_gpus(&[0])).unwrap();
         assert!((joules - 0.6).abs() < 1e-6, "{joules}");
         assert!((error - 0.1 / 2.8).abs() < 1e-9, "{error}");
     }
@@ -166,7 +238,7 @@ mod tests {
         let of = |edit: fn(&mut MeasuredRound)| {
             let mut round = round();
             edit(&mut round);
-            per_iteration(&round, "gpu.0.energy", GPU_PERIOD_NS)
+            per_iteration(&round, &of_gpus(&[0]))
         };
         assert!(of(|_| ()).is_some());
         assert!(of(|round| round.counters[0].name = "gpu.1.energy".into()).is_none());
@@ -184,6 +256,19 @@ mod tests {
     }
 
     #[test]
+    fn verdicts_energy_of_gpus_is_added_up_if_all_tell_theirs() {
+        let mut round = round();
+        let mut second = round.counters[0].clone();
+        second.name = "gpu.1.energy".into();
+        second.values.iter_mut().for_each(|joules| *joules *= 2.0);
+        round.counters.push(second);
+        let of = |gpus: &[u32]| per_iteration(&round, &of_gpus(gpus)).map(|(joules, _)| joules);
+        assert!((of(&[1]).unwrap() - 1.2).abs() < 1e-6);
+        assert!((of(&[0, 1]).unwrap() - 1.8).abs() < 1e-6);
+        assert_eq!(of(&[0, 2]), None);
+    }
+
+    #[test]
     fn verdicts_energy_of_all_packages_is_added_up() {
         let mut round = round();
         round.to_ns = round.from_ns + SECOND / 2;
@@ -193,7 +278,12 @@ mod tests {
             name: "cpu.package_1.energy".into(),
             ..round.counters[0].clone()
         });
-        let (joules, error) = per_iteration(&round, "cpu.package_", CPU_PERIOD_NS).unwrap();
+        let packages = Counters {
+            names: vec!["cpu.package_".into()],
+            period_ns: CPU_PERIOD_NS,
+            gpus: vec![],
+        };
+        let (joules, error) = per_iteration(&round, &packages).unwrap();
         assert!((joules - 0.2).abs() < 1e-6, "{joules}");
         assert!(error < 0.01);
     }

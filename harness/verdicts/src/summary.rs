@@ -44,6 +44,9 @@ pub struct CaseSummary {
     /// Energy of an iteration, where it was asked for and can be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy: Option<Energy>,
+    /// Why it cannot be told, where several GPUs ran the case together and not all of them tell their part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_lacks: Option<String>,
 }
 
 /// How a case went in a run.
@@ -177,6 +180,7 @@ impl CaseSummary {
             metrics,
             fractions,
             energy: None,
+            energy_lacks: None,
         }
     }
 }

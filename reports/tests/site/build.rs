@@ -124,6 +124,7 @@ pub fn case(id: &str, time_ns: f64) -> CaseSummary {
         metrics: vec![metric],
         fractions: vec![],
         energy: None,
+        energy_lacks: None,
     }
 }
 

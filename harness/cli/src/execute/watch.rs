@@ -39,17 +39,16 @@ impl Telemetry {
         drop(self.sampler.drain());
     }
 
-    /// What was read since, for a visit on a device of this kind, and of this UUID where that is known.
+    /// What was read since, for a visit on a device of this kind, and of this UUID, or of those of several, where that is known.
     pub fn tell(&self, kind: DeviceKind, uuid: Option<&str>) -> Told {
         let series = self.sampler.drain();
         let incidents = self.sampler.incidents();
-        let disturbed = match (kind, self.machine.gpu(uuid)) {
+        let disturbed = match (kind, self.machine.gpus_of(uuid)) {
             (DeviceKind::Cpu, _) => Vec::new(),
-            (DeviceKind::Cuda, Some(gpu)) => {
-                let own = incidents.iter().filter(|incident| incident.gpu == gpu);
-                let mut disturbed = gpu_disturbances(&series, gpu);
-                disturbed.extend(own.map(said));
-                disturbed
+            (DeviceKind::Cuda, Some(gpus)) => {
+                let of_each = gpus.iter().map(|gpu| gpu_disturbances(&series, *gpu));
+                let own = incidents.iter().filter(|one| gpus.contains(&one.gpu));
+                of_each.flatten().chain(own.map(said)).collect()
             }
             // Which GPU it was is not known: an error of any may have been in the way.
             (DeviceKind::Cuda, None) => incidents.iter().map(said).collect(),

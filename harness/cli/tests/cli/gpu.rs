@@ -7,6 +7,9 @@ use assay_record::{BlockStatus, Event, Record};
 use crate::fake::Fake;
 use crate::helpers::{ASSAY, Outcome, Place, Running, have, suite_with};
 
+/// GPU 0 of the made-up NVML.
+const FIRST_GPU: &str = "GPU-00000000-aaaa-bbbb-cccc-000000000000";
+
 /// A worker that says that it runs on GPU 0, and rests where it would compute.
 const WORKER: &str = r#"
 import json, sys, time
@@ -189,6 +192,80 @@ fn rounds_that_are_long_enough_tell_the_energy_of_an_iteration() {
     let per_item = energy["per_item"]["estimate"].as_f64().unwrap();
     assert!((per_item * 4.0 / joules - 1.0).abs() < 1e-12, "{per_item}");
     assert!(energy["error"].as_f64().unwrap() <= 0.05);
+}
+
+/// A worker that runs on both GPUs at once, as ranks do.
+fn of_both(rounds: u32, round_ms: u32) -> Option<Bench> {
+    let bench = Bench::of(rounds, round_ms)?;
+    let both = format!("{FIRST_GPU},GPU-11111111-aaaa-bbbb-cccc-111111111111");
+    bench
+        .place
+        .write("worker.py", WORKER.replace(FIRST_GPU, &both));
+    Some(bench)
+}
+
+#[test]
+fn energy_of_gpus_that_run_a_case_together_is_that_of_all() {
+    let Some(bench) = of_both(2, 2600) else {
+        return;
+    };
+    bench.fake.say("energy 1\n");
+    bench
+        .assay("run ./gpu.toml")
+        .exits(0)
+        .says(" per item (counters of GPUs 0, 1 within ");
+    let shown = bench.assay("show --json").exits(0).json();
+    let case = &shown["cases"][0];
+    let joules = case["energy"]["estimate"]["estimate"].as_f64().unwrap();
+    let ns = &case["metrics"][0]["estimate"]["estimate"];
+    let watts = joules / (ns.as_f64().unwrap() / 1e9);
+    let record = bench.record();
+    let of = |name: &str| {
+        let all = record.blocks.iter().flat_map(|block| &block.telemetry);
+        let own: Vec<f64> = all
+            .filter(|series| series.name == name)
+            .map(|series| {
+                let last = series.values.len() - 1;
+                let ns = series.at_ns[last] - series.at_ns[0];
+                (series.values[last] - series.values[0]) / ns as f64 * 1e9
+            })
+            .collect();
+        assert_eq!(own.len(), 2, "{name}");
+        own.iter().sum::<f64>() / 2.0
+    };
+    let [first, second] = ["gpu.0.energy", "gpu.1.energy"].map(of);
+    assert!(
+        first > 0.0 && (second / first - 3.0).abs() < 0.3,
+        "{first} {second}"
+    );
+    assert!(
+        (watts / (first + second) - 1.0).abs() < 0.1,
+        "{watts} {first} {second}"
+    );
+    assert_eq!(case["energy"]["gpus"], serde_json::json!([0, 1]));
+}
+
+#[test]
+fn energy_is_not_told_where_one_gpu_of_several_does_not_tell_its_part() {
+    let Some(bench) = of_both(2, 2600) else {
+        return;
+    };
+    bench
+        .assay("run ./gpu.toml")
+        .exits(0)
+        .says(", no energy: GPU 1 tells nothing of its own")
+        .lacks(" per item");
+    let shown = bench.assay("show --json").exits(0).json();
+    assert!(shown["cases"][0]["energy"].is_null());
+    // What disturbs one of them disturbs the case: GPU 1 is too hot, as the fake has it.
+    let record = bench.record();
+    let hot = |what: &String| what.starts_with("GPU 1 was slowed down for heat");
+    assert!(
+        record
+            .blocks
+            .iter()
+            .all(|block| block.disturbed.iter().any(hot))
+    );
 }
 
 #[test]

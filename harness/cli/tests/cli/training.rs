@@ -59,6 +59,47 @@ fn text_and_tokenizer_are_pinned() {
         .says("nothing was run");
 }
 
+#[test]
+fn pictures_and_spectra_that_were_made_are_trained_on() {
+    let place = Place::new();
+    place
+        .assay("synth make pictures --items 20 --set size=72 -o p.npy --labels p.parquet")
+        .exits(0);
+    place
+        .assay("synth make spectra --items 20 --set points=512 -o s.npy --labels s.csv")
+        .exits(0);
+    let cnn = "workload = \"train-cnn\"\nparams = { batch = 2, width = 4, steps = 3, images = \"{dir}/p.npy\", labels = \"{dir}/p.parquet\" }\n";
+    let vae = "workload = \"train-vae\"\nparams = { batch = 2, points = 32, width = 8, steps = 3, fluxes = \"{dir}/s.npy\" }\n";
+    let benchmarks = [benchmark("cnn", cnn), benchmark("vae", vae)];
+    place.write("made.toml", suite("made", &benchmarks));
+    place.assay("run ./made.toml").exits(0);
+    let record = place.record();
+    let pinned = record.header.manifest.sources;
+    let pinned: Vec<_> = pinned.keys().map(String::as_str).collect();
+    assert_eq!(pinned, ["{dir}/p.npy", "{dir}/p.parquet", "{dir}/s.npy"]);
+    for name in ["pictures", "spectra"] {
+        let mut all = record
+            .blocks
+            .iter()
+            .filter_map(|block| block.prepared.as_ref());
+        let found = all
+            .find(|prepared| prepared.inputs.contains_key(name))
+            .unwrap();
+        let leaked = &found.facts[&format!("{name}.leaked")];
+        assert!(leaked.starts_with("0.0000 of held-out"), "{leaked}");
+    }
+    place
+        .assay("reproduce latest --no-confirm")
+        .says("inputs:  identical")
+        .says("outputs: identical");
+    let cut = fs::read(place.path("s.npy")).unwrap();
+    place.write("s.npy", &cut[..cut.len() - 4]);
+    place
+        .assay("run ./made.toml")
+        .exits(1)
+        .says("s.npy: its header tells of 20 items of 4096 bytes each, and 81916 bytes are behind it: it is cut short");
+}
+
 /// What a training came to is told where it is run and where it is shown, and not its time alone.
 #[test]
 fn a_run_says_what_its_training_came_to() {

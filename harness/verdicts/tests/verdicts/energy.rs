@@ -74,6 +74,71 @@ fn verdicts_energy_is_told_where_rounds_were_long_enough() {
     assert!(summary.cases[1].energy.is_none());
 }
 
+/// The same record, of cases that GPUs 3 and 2 ran together.
+fn record_of_two(recipe: &Recipe) -> Record {
+    let mut record = record(recipe);
+    let hardware = &mut record.header.fingerprint.hardware;
+    hardware.insert("gpu.2.uuid".into(), Field::text("GPU-0b"));
+    for block in &mut record.blocks {
+        block.device = Some(format!("{UUID},GPU-0b"));
+    }
+    record
+}
+
+#[test]
+fn verdicts_energy_of_several_gpus_is_that_of_all() {
+    let recipe = Recipe::default();
+    let (store, _folder) = store(&[record_of_two(&recipe)]);
+    let summary = RunSummary::of(&store, &recipe.run()).unwrap();
+    let summary = summary.with_energy(&store).unwrap();
+    let energy = summary.cases[0].energy.as_ref().unwrap();
+    // 200 W and 50 W for 0.1 s, over 100 iterations.
+    assert!((energy.estimate.estimate - 0.25).abs() < 1e-9);
+    let per_item = energy.per_item.as_ref().unwrap();
+    assert!((per_item.estimate - 0.25 / 8.0).abs() < 1e-9);
+    assert_eq!(energy.gpus, [3, 2]);
+    assert_eq!(summary.cases[0].energy_lacks, None);
+}
+
+/// Part of it would be taken for all.
+#[test]
+fn verdicts_energy_of_several_gpus_is_not_told_where_one_does_not_tell_its_part() {
+    let recipe = Recipe::default();
+    let edits: [(fn(&mut Record), &str); 3] = [
+        (
+            |record| {
+                for block in &mut record.blocks {
+                    block.telemetry.retain(|one| one.name != "gpu.2.energy");
+                }
+            },
+            "GPU 2 tells nothing of its own",
+        ),
+        (
+            |record| {
+                let settings = &mut record.header.fingerprint.settings;
+                settings.insert("gpu.2.mig".into(), Field::bool(true));
+            },
+            "the counter of GPU 2, which is divided, is that of the whole",
+        ),
+        (
+            |record| {
+                let hardware = &mut record.header.fingerprint.hardware;
+                hardware.remove("gpu.2.uuid");
+            },
+            "it is not known which of the machine's GPUs ran it",
+        ),
+    ];
+    for (edit, why) in edits {
+        let mut record = record_of_two(&recipe);
+        edit(&mut record);
+        let (store, _folder) = store(&[record]);
+        let summary = RunSummary::of(&store, &recipe.run()).unwrap();
+        let summary = summary.with_energy(&store).unwrap();
+        assert_eq!(summary.cases[0].energy, None, "{why}");
+        assert_eq!(summary.cases[0].energy_lacks.as_deref(), Some(why));
+    }
+}
+
 /// A change to a record, and whether energy is told of it.
 type Edit = (fn(&mut Record), bool);
 
