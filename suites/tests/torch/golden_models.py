@@ -290,6 +290,26 @@ class SophiaG:
             x -= rate * (decay if x.dim() > 1 else 0.0) * x + rate * ratio
 
 
+class Sgd:
+    """PyTorch's own SGD, in the form that Assay has: its velocity has the rates in it, and decay is beside it (SGDW)."""
+
+    def __init__(self, groups, momentum):
+        self.momentum, self.last = momentum, 0.0
+        self.decays = [(group["params"], group["weight_decay"]) for group in groups]
+        groups = [{**group, "weight_decay": 0.0} for group in groups]
+        self.inner = torch.optim.SGD(groups, lr=1.0, momentum=momentum)
+
+    def step(self, rate):
+        for parameters, decay in self.decays:
+            for x in parameters:
+                x.data *= 1 - rate * decay
+        for group in self.inner.param_groups:
+            # A velocity of gradients, times a rate, goes on as one that has the rate of each gradient in it.
+            group["lr"], group["momentum"] = rate, self.momentum * self.last / rate
+        self.last = rate
+        self.inner.step()
+
+
 def train(network, options):
     parameters = network.parameters
     groups = [
@@ -299,6 +319,7 @@ def train(network, options):
     recipe = {**RECIPE, **options}
     adamw = torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.99), eps=1e-8)
     sophia = SophiaG(parameters, options["sophia"]) if "sophia" in options else None
+    sgd = Sgd(groups, options["momentum"]) if "momentum" in options else None
     losses, norms, curvature_turn = [], [], CURVATURE_TURNS
     for step in range(STEPS):
         if sophia and step % options["curvature_every"] == 0:
@@ -319,6 +340,8 @@ def train(network, options):
         rate = torch_lm.rate(recipe, step + 1)
         if sophia:
             sophia.step(rate, recipe["decay"])
+        elif sgd:
+            sgd.step(rate)
         else:
             for group in adamw.param_groups:
                 group["lr"] = rate
@@ -334,6 +357,7 @@ CASES = {
     "bf16": (lambda: Perceptron(torch.bfloat16), {}),
     "f16": (lambda: Perceptron(torch.float16), {"scale": 65536.0}),
     "units": (Perceptron, {"centralise": True, "adaptive_clip": 0.05}),
+    "sgd": (Perceptron, {"momentum": 0.9, "rate": 1e-1}),
     "sophia": (Perceptron, {"sophia": SOPHIA, "curvature_every": 3, "rate": 1e-3}),
 }
 

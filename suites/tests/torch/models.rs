@@ -119,6 +119,10 @@ fn training(name: &str) -> Training {
             ("centralise", text("yes")),
             ("adaptive_clip", ParamValue::Float(0.05)),
         ]),
+        "sgd" => of_perceptron(&[
+            ("optimizer", text("sgd")),
+            ("rate", ParamValue::Float(1e-1)),
+        ]),
         "sophia" => of_perceptron(&[
             ("optimizer", text("sophia-g")),
             ("curvature_every", ParamValue::Int(3)),
@@ -131,7 +135,7 @@ fn training(name: &str) -> Training {
 #[test]
 fn models_and_parts_go_as_in_pytorch() {
     let golden: BTreeMap<String, Golden> = crate::golden("models.json");
-    assert_eq!(golden.len(), 7);
+    assert_eq!(golden.len(), 8);
     for (name, golden) in golden {
         let mut training = training(&name);
         for (step, (loss, norm)) in golden.losses.iter().zip(&golden.norms).enumerate() {
