@@ -9,7 +9,9 @@
 //! | `train-lm`  | [`decoder`]             | [`grammar`], [`corpus`] of [`tokens`] |
 //! | `train-mlp` | [`perceptron`]          | [`rows`] of tables   |
 //! | `train-vae` | [`autoencoder`]         | [`spectra`]          |
-//! | `train-cnn` | [`convnet`]             | [`images`] |
+//! | `train-cnn` | [`convnet`]             | [`images`]           |
+//!
+//! All data come from seeded generators, or from files of the user's; how much of what is held out is trained on as well is said.
 //!
 //! All of it runs on the host and on a GPU, and may be shared by several processes, of GPUs each with its own ([`ranks`]); language models
 //! may multiply numbers of 16 bits, be asked for their largest batch ([`batches`]) and write ([`writing`]).
@@ -29,6 +31,7 @@ pub mod language;
 #[cfg(test)]
 mod launched;
 pub mod layers;
+mod leaks;
 pub mod mixture;
 pub mod model;
 pub mod network;

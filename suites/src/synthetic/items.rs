@@ -124,7 +124,7 @@ pub(super) fn append_f32(values: &[f32], out: &mut Vec<u8>) {
 }
 
 /// The numbers of an array of them.
-pub(super) fn read_f32(bytes: &[u8]) -> Vec<f32> {
+pub(crate) fn read_f32(bytes: &[u8]) -> Vec<f32> {
     let number = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     bytes.chunks_exact(4).map(number).collect()
 }

@@ -63,7 +63,7 @@ fn dtype_name(dtype: DType) -> String {
 }
 
 /// Writes a checkpoint, with what is known of the model for whoever reads it; a file of that name is replaced when all of it is there. Says
-/// how many bytes it has.
+/// how many bytes it has. Of several ranks the first one writes it for all.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -126,8 +126,11 @@ pub fn save(training: &Training, path: &Path) -> Result<u64, CheckpointError> {
     Ok((8 + text.len() + at) as u64)
 }
 
+/// What a file had, by names: its step, and each tensor.
+pub type Contents = Vec<(String, Digest)>;
+
 /// A file as it was read: its header, and the bytes behind it.
-struct Contents {
+struct Whole {
     entries: BTreeMap<String, Entry>,
     metadata: BTreeMap<String, String>,
     /// Of the header, which has the digests of all tensors.
@@ -135,7 +138,13 @@ struct Contents {
     bytes: Vec<u8>,
 }
 
-fn read(path: &Path) -> Result<Contents, CheckpointError> {
+/// A tensor that was seen to be as it was written.
+struct Tensor<'a> {
+    bytes: &'a [u8],
+    digest: Digest,
+}
+
+fn read(path: &Path) -> Result<Whole, CheckpointError> {
     let failed = |error| CheckpointError::File {
         path: path.to_owned(),
         error,
@@ -172,7 +181,7 @@ fn read(path: &Path) -> Result<Contents, CheckpointError> {
             .map_err(|error| refused(format!("tensor `{name}`: {error}")))?;
         entries.insert(name, entry);
     }
-    Ok(Contents {
+    Ok(Whole {
         entries,
         metadata,
         digest: Digest::of(&text),
@@ -180,9 +189,9 @@ fn read(path: &Path) -> Result<Contents, CheckpointError> {
     })
 }
 
-impl Contents {
-    /// The bytes of a tensor, if they are those that were written, of this type and shape.
-    fn tensor(&self, name: &str, shape: &[usize], dtype: DType) -> Result<&[u8], String> {
+impl Whole {
+    /// A tensor, if it is as it was written, of this type and shape.
+    fn tensor(&self, name: &str, shape: &[usize], dtype: DType) -> Result<Tensor<'_>, String> {
         let entry = self
             .entries
             .get(name)
@@ -196,24 +205,24 @@ impl Contents {
             ));
         }
         let found = self.verified(name, entry)?;
-        if found.len() != bytes {
+        if found.bytes.len() != bytes {
             return Err(format!(
                 "tensor `{name}` has {} bytes: expected {bytes}",
-                found.len()
+                found.bytes.len()
             ));
         }
         Ok(found)
     }
 
-    /// The bytes of a tensor, if they are those that were written.
-    fn verified(&self, name: &str, entry: &Entry) -> Result<&[u8], String> {
+    /// A tensor, if it is as it was written.
+    fn verified(&self, name: &str, entry: &Entry) -> Result<Tensor<'_>, String> {
         let [begin, end] = entry.data_offsets;
         let bytes = self.bytes.get(begin..end).ok_or_else(|| {
             format!("tensor `{name}` lies outside of the file, which is cut short or damaged")
         })?;
-        let digest = Digest::of(bytes).to_string();
+        let digest = Digest::of(bytes);
         match self.metadata.get(&format!("sha256:{name}")) {
-            Some(written) if *written == digest => Ok(bytes),
+            Some(written) if *written == digest.to_string() => Ok(Tensor { bytes, digest }),
             Some(written) => Err(format!(
                 "tensor `{name}` is damaged: its digest is {digest}, {written} was written"
             )),
@@ -225,11 +234,12 @@ impl Contents {
     fn values(&self, parameter: &Parameter) -> Result<Vec<f32>, String> {
         let (name, sides) = (&parameter.name, parameter.sides());
         if parameter.scales.is_none() {
-            return self.tensor(name, &sides, DType::F32).map(numbers);
+            let found = self.tensor(name, &sides, DType::F32)?;
+            return Ok(numbers(found.bytes));
         }
-        let codes = self.tensor(name, &sides, DType::I8)?;
+        let codes = self.tensor(name, &sides, DType::I8)?.bytes;
         let scales = self.tensor(&format!("{name}.scales"), &[parameter.shape[0]], DType::F32)?;
-        Ok(parameter.quantised().decode(codes, &numbers(scales)))
+        Ok(parameter.quantised().decode(codes, &numbers(scales.bytes)))
     }
 
     /// Whether a model of it was trained on the tokens of a training.
@@ -254,8 +264,8 @@ impl Contents {
         origin.map_err(|error| format!("what it says of its `{ORIGIN}` is unreadable: {error}"))
     }
 
-    /// The bytes of all that a training goes on from, in its order.
-    fn tensors(&self, training: &Training) -> Result<Vec<&[u8]>, String> {
+    /// All that a training goes on from, in its order.
+    fn tensors(&self, training: &Training) -> Result<Vec<Tensor<'_>>, String> {
         let mut found = vec![];
         for (name, shape, buffer) in training.tensors() {
             let dtype = training.session().spec(buffer).dtype;
@@ -300,11 +310,11 @@ impl Contents {
 }
 
 /// Goes on from a checkpoint: the training has then the parameters, the optimizer's states, the clock and the turn that were
-/// written.
+/// written. A file is the same for all ranks, however many wrote it: each then takes its own turns of the next step.
 ///
 /// # Errors
 /// If the file cannot be read, is damaged, or is of another training. Then the training is as it was.
-pub fn load(training: &mut Training, path: &Path) -> Result<(), CheckpointError> {
+pub fn load(training: &mut Training, path: &Path) -> Result<Contents, CheckpointError> {
     let contents = read(path)?;
     let refused = |what: String| CheckpointError::Refused {
         path: path.to_owned(),
@@ -320,9 +330,16 @@ pub fn load(training: &mut Training, path: &Path) -> Result<(), CheckpointError>
         let why = written.and_then(|written| training.origin.of_tensors(&written));
         refused(why.map_or(what.clone(), |why| format!("{why}: {what}")))
     })?;
+    let bytes: Vec<_> = found.iter().map(|tensor| tensor.bytes).collect();
     training
-        .go_on(step, &found)
-        .map_err(CheckpointError::Device)
+        .go_on(step, &bytes)
+        .map_err(CheckpointError::Device)?;
+    let names = training
+        .tensors()
+        .map(|(name, ..)| format!("tensor `{name}`"));
+    let tensors = names.zip(found.iter().map(|tensor| tensor.digest));
+    let step = ("the step".to_owned(), Digest::of(step.to_string()));
+    Ok([step].into_iter().chain(tensors).collect())
 }
 
 /// The parameters of a model, which `model` names by what the checkpoint says of it.
@@ -369,8 +386,8 @@ pub fn load_base(training: &mut Training, path: &Path) -> Result<Digest, Checkpo
     }
     let mut found = vec![];
     for parameter in training.parameters.iter().filter(|p| p.gradient.is_none()) {
-        let bytes = contents.tensor(&parameter.name, &parameter.sides(), DType::F32);
-        found.extend(stored(parameter, bytes.map_err(refused)?));
+        let tensor = contents.tensor(&parameter.name, &parameter.sides(), DType::F32);
+        found.extend(stored(parameter, tensor.map_err(refused)?.bytes));
     }
     let mut found = found.into_iter();
     found

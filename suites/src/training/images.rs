@@ -1,7 +1,11 @@
 //! Pictures with classes that can be learned: each shows one shape, small or large, in some colour on a noisy ground.
 //!
 //! They are the cells of the [scenes](pictures) that the synthetic data suite makes, and the class is what these are labelled with: shape
-//! and size, not the colour.
+//! and size, not the colour. Such scenes, or pictures of the user's, may come from [files](stored) as well.
+
+mod stored;
+
+pub use stored::Stored;
 
 use assay_protocol::Digest;
 use rayon::prelude::*;
@@ -37,6 +41,8 @@ pub struct Images {
     pub classes: usize,
     /// Digest of all.
     pub digest: Digest,
+    /// The share of held-out pictures that the model is trained on as well.
+    pub leaked: f64,
 }
 
 impl Images {
@@ -52,23 +58,34 @@ impl Images {
         let maker = scenes.build()?;
         let part = |first: u64, count: usize| part(&maker, seed, first, count, side);
         let (train, held_out) = (part(0, count), part(HELD_OUT, count.div_ceil(5)));
+        let classes = classes(&maker.table(seed, 0, 1));
+        Ok(Self::of_parts([train, held_out], side, classes))
+    }
+
+    fn of_parts([train, held_out]: [Labelled; 2], side: usize, classes: usize) -> Self {
         let bytes = |part: &Labelled| {
             let x = part.x.iter().flat_map(|x| x.to_le_bytes());
             let labels = part.labels.iter().flat_map(|label| label.to_le_bytes());
             x.chain(labels).collect::<Vec<u8>>()
         };
-        Ok(Self {
+        Self {
             digest: Digest::of_parts([&bytes(&train)[..], &bytes(&held_out)]),
-            classes: classes(&maker.table(seed, 0, 1)),
+            leaked: train.leaked_to(&held_out),
+            classes,
             train,
             held_out,
             side,
-        })
+        }
     }
 }
 
+/// By what name a table of scenes has what is known of a shape of these.
+fn column_name(name: &str, index: usize) -> String {
+    format!("{name}_{}", index + 1)
+}
+
 fn column<'a>(table: &'a Table, name: &str, index: usize) -> Option<(&'a [u32], usize)> {
-    let Column { values, .. } = table.column(&format!("{name}_{}", index + 1))?;
+    let Column { values, .. } = table.column(&column_name(name, index))?;
     match values {
         Values::Category { codes, labels } => Some((codes, labels.len())),
         _ => None,
@@ -81,10 +98,10 @@ fn classes(table: &Table) -> usize {
     count("shape") * count("size")
 }
 
-/// Cells and classes of the shapes of a scene.
-fn shapes(table: &Table) -> Vec<(usize, u32)> {
+/// Cells and classes of the shapes of a scene, which has a row of a table.
+fn shapes(table: &Table, row: usize) -> Vec<(usize, u32)> {
     let of_thing = |index: usize| {
-        let code = |name| column(table, name, index).map(|(codes, labels)| (codes[0], labels));
+        let code = |name| column(table, name, index).map(|(codes, labels)| (codes[row], labels));
         let ((shape, _), (size, sizes), (place, _)) =
             (code("shape")?, code("size")?, code("place")?);
         (shape != MISSING).then(|| (place as usize, shape * sizes as u32 + size))
@@ -92,21 +109,29 @@ fn shapes(table: &Table) -> Vec<(usize, u32)> {
     (0..MOST).filter_map(of_thing).collect()
 }
 
+/// A colour of a pixel as a number.
+fn number(byte: u8) -> f32 {
+    (f32::from(byte) - 128.0) / 64.0
+}
+
+/// A cell of a scene.
+fn cut(scene: &[u8], cell: usize, side: usize) -> Vec<f32> {
+    let mut x = Vec::with_capacity(side * side * CHANNELS);
+    for line in 0..side {
+        let row = (cell / GRID * side + line) * GRID * side + cell % GRID * side;
+        let pixels = &scene[row * CHANNELS..][..side * CHANNELS];
+        x.extend(pixels.iter().map(|byte| number(*byte)));
+    }
+    x
+}
+
 /// The pictures of a scene.
 fn of_scene(maker: &Maker, seed: u64, scene: u64, side: usize) -> Vec<(Vec<f32>, u32)> {
     let mut bytes = vec![];
     maker.append(seed, scene, &mut bytes);
-    let cut = |(cell, label): (usize, u32)| {
-        let mut x = Vec::with_capacity(side * side * CHANNELS);
-        for line in 0..side {
-            let row = (cell / GRID * side + line) * GRID * side + cell % GRID * side;
-            let pixels = &bytes[row * CHANNELS..][..side * CHANNELS];
-            x.extend(pixels.iter().map(|byte| (f32::from(*byte) - 128.0) / 64.0));
-        }
-        (x, label)
-    };
-    let shapes = shapes(&maker.table(seed, scene, 1));
-    shapes.into_iter().map(cut).collect()
+    let shapes = shapes(&maker.table(seed, scene, 1), 0).into_iter();
+    let cut = |(cell, label)| (cut(&bytes, cell, side), label);
+    shapes.map(cut).collect()
 }
 
 fn part(maker: &Maker, seed: u64, first: u64, count: usize, side: usize) -> Labelled {

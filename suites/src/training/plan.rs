@@ -96,6 +96,28 @@ pub fn given(case: &CaseSpec, name: &str) -> Result<Option<String>, Failure> {
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
+/// A parameter that is a text, and that came to a workload whose cases have a history: one that does not ask for it lacks it.
+pub fn optional_text(name: &str) -> ParameterInfo {
+    ParameterInfo {
+        kind: ParameterKind::Text,
+        minimum: None,
+        optional: true,
+        ..parameters::integer(name)
+    }
+}
+
+/// The value of such a parameter, where it is there and not empty.
+///
+/// # Errors
+/// If it is no text.
+pub fn given_optional(case: &CaseSpec, name: &str) -> Result<Option<String>, Failure> {
+    let is_there = case.params.contains_key(name);
+    is_there
+        .then(|| given(case, name))
+        .transpose()
+        .map(Option::flatten)
+}
+
 /// Types of what linear layers, attention and experts multiply.
 pub const STORED: [(&str, DType); 3] = [
     ("f32", DType::F32),
@@ -154,7 +176,7 @@ impl Plan {
             steps,
             quality: Some(number(case, "quality", 0.0)?).filter(|quality| *quality > 0.0),
             save: given(case, "save")?.map(PathBuf::from),
-            resume: resume(case, ranks)?,
+            resume: resume(case)?,
             device: device(case)?,
             seed: case.seed.0,
             origin: Origin::of(case),
@@ -173,12 +195,12 @@ fn ranks(case: &CaseSpec, turns: usize) -> Result<usize, Failure> {
     Err(wrong("ranks", &expected, case.params.get("ranks")))
 }
 
-/// The checkpoint of a training of one process: others stand elsewhere in the data.
-fn resume(case: &CaseSpec, ranks: usize) -> Result<Option<PathBuf>, Failure> {
+/// The checkpoint that a training goes on from: each repetition does so again.
+fn resume(case: &CaseSpec) -> Result<Option<PathBuf>, Failure> {
     let path = given(case, "resume")?.map(PathBuf::from);
-    if path.is_some() && ranks > 1 {
-        let expected = format!("none with {ranks} `ranks`: one process goes on");
-        return Err(wrong("resume", &expected, case.params.get("resume")));
+    if path.is_some() && path == given(case, "save")?.map(PathBuf::from) {
+        let expected = "another file than that of `save`: the training is repeated from it";
+        return Err(wrong("resume", expected, case.params.get("resume")));
     }
     Ok(path)
 }

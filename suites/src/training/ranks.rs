@@ -160,21 +160,28 @@ impl Ranks {
         Ok(words.iter().map(|word| f64::from_le_bytes(*word)).collect())
     }
 
-    /// Fails unless all ranks have the same digest of something.
+    /// Fails unless all ranks have the same digests of what is named, of which all have as much.
     ///
     /// # Errors
     /// Of what not, and which rank has another than the first; or if a rank is gone.
-    pub fn agree(&self, what: &str, own: Digest) -> Result<(), Failure> {
-        let own = own.to_string().into_bytes();
-        let len = own.len();
-        let all = self.gather_bytes(own)?;
-        let mut digests = all.chunks_exact(len);
-        match digests.position(|digest| *digest != all[..len]) {
-            None => Ok(()),
-            Some(rank) => Err(Failure::Failed(format!(
-                "{what}: rank {rank} has other bits than rank 0"
-            ))),
+    pub fn agree(&self, own: &[(String, Digest)]) -> Result<(), Failure> {
+        if own.is_empty() {
+            return Ok(());
         }
+        let bytes: String = own.iter().map(|(_, digest)| digest.to_string()).collect();
+        let len = bytes.len();
+        let all = self.gather_bytes(bytes.into_bytes())?;
+        let of_rank = |rank: usize| all[rank * len..][..len].chunks_exact(len / own.len());
+        for rank in 1..self.place.of {
+            let mut pairs = of_rank(0).zip(of_rank(rank));
+            if let Some(place) = pairs.position(|(first, other)| first != other) {
+                let name = &own[place].0;
+                return Err(Failure::Failed(format!(
+                    "{name}: rank {rank} has other bits than rank 0"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Parts from the others, for a reason of this rank's own: those who wait for it learn that it is gone.
@@ -264,9 +271,13 @@ mod tests {
         let found = together(4, |ranks| {
             let rank = ranks.place.rank;
             let shared = ranks.share(&[rank as u8 + 7; 3]).unwrap();
-            let same = ranks.agree("a", Digest::of("same"));
+            let own = |b: &str| {
+                [("a", "same"), ("b", b), ("c", b)]
+                    .map(|(name, of)| (name.to_owned(), Digest::of(of)))
+            };
+            let same = ranks.agree(&own("same"));
             let other = if rank == 2 { "other" } else { "same" };
-            let words = ranks.agree("b", Digest::of(other)).unwrap_err().to_string();
+            let words = ranks.agree(&own(other)).unwrap_err().to_string();
             (shared, same, words)
         });
         let words = "failed: b: rank 2 has other bits than rank 0".to_owned();

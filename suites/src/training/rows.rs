@@ -4,16 +4,17 @@
 //! is foretold is a column: of categories its labels, of numbers whether they lie above their median. Features are those of
 //! [`Encoder`], learned from the first part alone.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use assay_protocol::{Digest, Failure};
+use rayon::prelude::*;
 
+use super::leaks;
 use crate::synthetic::quality::features::Encoder;
 use crate::synthetic::table::{MISSING, Table, Values, census, file};
 
 /// Most labels of a column that is foretold.
-const MOST_CLASSES: usize = 1024;
+pub(super) const MOST_CLASSES: usize = 1024;
 /// Fewest rows of either part.
 const LEAST_ROWS: usize = 10;
 /// The generator's rows that are held out, by their numbers: those from here on.
@@ -26,6 +27,20 @@ pub struct Labelled {
     pub x: Vec<f32>,
     /// One a row.
     pub labels: Vec<u32>,
+}
+
+impl Labelled {
+    /// The share of another part's rows that this one has as well, with their labels.
+    pub fn leaked_to(&self, held_out: &Self) -> f64 {
+        let [known, others] = [self, held_out].map(|part| {
+            let rows = part
+                .x
+                .par_chunks_exact((part.x.len() / part.labels.len().max(1)).max(1));
+            let rows = rows.zip(&part.labels);
+            rows.map(|(row, label)| leaks::name(&[row], Some(*label)))
+        });
+        leaks::share(known, others)
+    }
 }
 
 /// A table in two parts.
@@ -98,7 +113,7 @@ impl Rows {
             }
         }
         Ok(Self {
-            leaked: leaked(&train, &held_out, encoder.width()),
+            leaked: train.leaked_to(&held_out),
             features: encoder.width(),
             classes: question.classes(),
             question: format!("{target}: {}", question.words()),
@@ -195,22 +210,6 @@ fn labelled(
     }
     let without = table.rows() - part.labels.len();
     (part, without)
-}
-
-/// The share of held-out rows whose features and label a row of the other part has, bit for bit.
-fn leaked(train: &Labelled, held_out: &Labelled, features: usize) -> f64 {
-    let rows = |part: &Labelled| {
-        let key = |(row, label): (&[f32], &u32)| {
-            let bits = row.iter().map(|x| x.to_bits());
-            bits.chain([*label]).collect::<Vec<_>>()
-        };
-        let rows = part.x.chunks_exact(features).zip(&part.labels);
-        rows.map(key).collect::<Vec<_>>()
-    };
-    let known: HashSet<_> = rows(train).into_iter().collect();
-    let others = rows(held_out);
-    let found = others.iter().filter(|row| known.contains(*row)).count();
-    found as f64 / others.len().max(1) as f64
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use assay_kernels::element::DType;
 use assay_kernels::matrix::Store;
 use assay_kernels::ml::product::{Engine, Form, Product};
 use assay_kernels::program::{Fill, Program};
-use assay_protocol::{Digesting, Failure, Work};
+use assay_protocol::{Digest, Digesting, Failure, Work};
 
-use super::checkpoint;
+use super::checkpoint::{self, CheckpointError, Contents};
 use super::model::{Model, Parameter};
 use super::network::Network;
 use super::origin::Origin;
@@ -99,8 +99,13 @@ pub struct Training {
     base: Option<PathBuf>,
     /// The checkpoint that it goes on from, if it does,
     resume: Option<PathBuf>,
-    /// and how many steps that has come to.
+    /// what both were when it began,
+    files: Files,
+    /// and how many steps the latter has come to.
     first: usize,
+    /// The next turn of this rank, and how many of a step's turns are those of ranks before it.
+    turn: usize,
+    ahead: u64,
     /// Buffers of the losses of a step's turns.
     losses: Vec<usize>,
     norm: usize,
@@ -110,6 +115,25 @@ pub struct Training {
     states: Vec<usize>,
     /// Steps since it began.
     at: usize,
+}
+
+/// The files that a training begins with, as they were read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Files {
+    base: Option<Digest>,
+    resume: Option<Contents>,
+}
+
+impl Files {
+    /// All that was read of them, by names.
+    fn named(&self) -> Contents {
+        let base = self
+            .base
+            .map(|digest| ("parameter `base`".to_owned(), digest));
+        let resume = self.resume.iter().flatten();
+        let resume = resume.map(|(name, digest)| (format!("parameter `resume`: {name}"), *digest));
+        base.into_iter().chain(resume).collect()
+    }
 }
 
 /// What a step came to.
@@ -145,7 +169,10 @@ impl Training {
             )?,
             base: begin.base,
             resume: plan.resume.clone(),
+            files: Files::default(),
             first: 0,
+            turn: step.turn,
+            ahead: step.ahead,
             losses: step.losses,
             norm: step.norm,
             scaling: step.scaling,
@@ -153,23 +180,33 @@ impl Training {
             states: step.states,
             at: 0,
         };
-        training.load()?;
+        training.files = training.load()?;
+        training.first = training.at;
+        training.agree_on_files()?;
         Ok(training)
     }
 
     /// Takes what it begins with from files, where it does.
-    fn load(&mut self) -> Result<(), Failure> {
+    fn load(&mut self) -> Result<Files, Failure> {
+        let mut files = Files::default();
         if let Some(path) = self.base.clone() {
-            let digest = checkpoint::load_base(self, &path)
-                .map_err(|error| Failure::Failed(format!("parameter `base`: {error}")))?;
+            let digest = checkpoint::load_base(self, &path).map_err(of_parameter("base"))?;
             self.origin.set_base(&digest);
+            files.base = Some(digest);
         }
         if let Some(path) = self.resume.clone() {
-            checkpoint::load(self, &path)
-                .map_err(|error| Failure::Failed(format!("parameter `resume`: {error}")))?;
+            let contents = checkpoint::load(self, &path).map_err(of_parameter("resume"))?;
+            files.resume = Some(contents);
         }
-        self.first = self.at;
-        Ok(())
+        Ok(files)
+    }
+
+    /// That all ranks have read the same files: somebody may write one while they do.
+    fn agree_on_files(&self) -> Result<(), Failure> {
+        let Some(ranks) = &self.ranks else {
+            return Ok(());
+        };
+        ranks.agree(&self.files.named())
     }
 
     /// Takes one step, as every rank does.
@@ -222,10 +259,8 @@ impl Training {
         for parameter in self.parameters.iter().filter(|p| p.gradient.is_some()) {
             digest.update(self.session.read(parameter.buffer)?.bytes());
         }
-        ranks.agree(
-            &format!("parameters after step {}", self.at),
-            digest.finish(),
-        )
+        let name = format!("parameters after step {}", self.at);
+        ranks.agree(&[(name, digest.finish())])
     }
 
     /// The mean of a turn's losses.
@@ -325,12 +360,14 @@ impl Training {
         self.session.write(buffer, bytes)
     }
 
-    /// Goes on as after so many steps.
+    /// Goes on as after so many steps, with what [`Self::tensors`] had then of the first rank, whichever this one is.
     ///
     /// # Errors
     /// If a device fails.
     pub fn go_on(&mut self, at: usize, tensors: &[&[u8]]) -> Result<(), Failure> {
         self.set_tensors(tensors)?;
+        let turn = self.session.read(self.turn)?.get::<u64>()[0].wrapping_add(self.ahead);
+        self.session.write(self.turn, &turn.to_le_bytes())?;
         self.at = at;
         self.session.set_runs(at);
         Ok(())
@@ -354,11 +391,29 @@ impl Training {
     /// Begins again.
     ///
     /// # Errors
-    /// If memory is lacking, or if a device fails.
+    /// If memory is lacking, or if a device fails; if it began with a file that is another one now.
     pub fn restart(&mut self) -> Result<(), Failure> {
+        let restarted = self.begin_again();
+        if let (Err(why), Some(ranks)) = (&restarted, &self.ranks) {
+            ranks.part(why);
+        }
+        restarted
+    }
+
+    fn begin_again(&mut self) -> Result<(), Failure> {
         self.at = 0;
         self.session.restart()?;
-        self.load()
+        let files = self.load()?;
+        let is_other = |name, is_same: bool, path: &Option<PathBuf>| match path {
+            Some(path) if !is_same => Err(Failure::Failed(format!(
+                "parameter `{name}`: {}: it is another file than the one that the training began with: expected one that nobody \
+                 writes meanwhile",
+                path.display()
+            ))),
+            _ => Ok(()),
+        };
+        is_other("base", files.base == self.files.base, &self.base)?;
+        is_other("resume", files.resume == self.files.resume, &self.resume)
     }
 
     /// Buffers that the network wanted to be seen, as the last step left them.
@@ -392,6 +447,11 @@ impl Training {
     pub fn values(&self, parameter: &Parameter) -> Result<Vec<f32>, Failure> {
         self.session.values(parameter)
     }
+}
+
+/// Of which parameter an error is.
+fn of_parameter(name: &str) -> impl FnOnce(CheckpointError) -> Failure + '_ {
+    move |error| Failure::Failed(format!("parameter `{name}`: {error}"))
 }
 
 /// Largest side of the product that utilisation is over.

@@ -3,13 +3,17 @@
 //! They are those of the [synthetic data suite](crate::synthetic::generators::spectra), averaged over groups of pixels by their inverse
 //! variances, which puts lines narrower than a group where they belong. Of a flux `f` the number is `asinh f - asinh 1`: near 0 on
 //! a continuum near 1, and the logarithm of strong lines. Its variance is that of `f` over `1 + f^2`, and no less than `FLOOR^2`, so that a
-//! few pixels of strong lines are not all that counts. A group that is masked has number and weight 0.
+//! few pixels of strong lines are not all that counts. A group that is masked has number and weight 0. Such spectra, of any origin, may
+//! come from [files](stored) as well.
+
+mod stored;
 
 use assay_protocol::Digest;
 use rayon::prelude::*;
 
+use super::leaks;
 use crate::synthetic::generators::spectra::{Maker, Spectra as Recipe};
-use crate::synthetic::items::Items;
+use crate::synthetic::items::{Items, read_f32};
 
 /// Pixels of a group.
 const GROUP: usize = 16;
@@ -38,6 +42,8 @@ pub struct Spectra {
     pub held_out: Weighted,
     /// Digest of all.
     pub digest: Digest,
+    /// The share of held-out spectra that the model is trained on as well.
+    pub leaked: f64,
 }
 
 impl Spectra {
@@ -53,16 +59,27 @@ impl Spectra {
         };
         let maker = recipe.build()?;
         let part = |first: u64, count: usize| part(&maker, seed, first, count);
-        let (train, held_out) = (part(0, count), part(HELD_OUT, count.div_ceil(5)));
+        let parts = [part(0, count), part(HELD_OUT, count.div_ceil(5))];
+        Ok(Self::of_parts(parts, points))
+    }
+
+    fn of_parts([train, held_out]: [Weighted; 2], points: usize) -> Self {
         let bytes = |part: &Weighted| {
             let all = part.x.iter().chain(&part.w);
             all.flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()
         };
-        Ok(Self {
+        let names = [&train, &held_out].map(|part| {
+            let spectra = part.x.par_chunks_exact(points);
+            let spectra = spectra.zip(part.w.par_chunks_exact(points));
+            spectra.map(|(x, w)| leaks::name(&[x, w], None))
+        });
+        let [known, others] = names;
+        Self {
             digest: Digest::of_parts([&bytes(&train)[..], &bytes(&held_out)]),
+            leaked: leaks::share(known, others),
             train,
             held_out,
-        })
+        }
     }
 }
 
@@ -72,6 +89,11 @@ fn part(maker: &Maker, seed: u64, first: u64, count: usize) -> Weighted {
         .into_par_iter()
         .map(|item| one(maker, seed, item))
         .collect();
+    together(made)
+}
+
+/// Spectra one behind the other.
+fn together(made: Vec<(Vec<f32>, Vec<f32>)>) -> Weighted {
     let mut part = Weighted {
         x: vec![],
         w: vec![],
@@ -86,9 +108,13 @@ fn part(maker: &Maker, seed: u64, first: u64, count: usize) -> Weighted {
 fn one(maker: &Maker, seed: u64, item: u64) -> (Vec<f32>, Vec<f32>) {
     let mut bytes = vec![];
     maker.append(seed, item, &mut bytes);
-    let (words, _) = bytes.as_chunks::<4>();
-    let numbers: Vec<f32> = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
+    let numbers = read_f32(&bytes);
     let (flux, weights) = numbers.split_at(numbers.len() / 2);
+    grouped(flux, weights)
+}
+
+/// A spectrum by groups of its pixels.
+fn grouped(flux: &[f32], weights: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let groups = flux.chunks_exact(GROUP).zip(weights.chunks_exact(GROUP));
     groups.map(|(flux, weights)| group(flux, weights)).unzip()
 }

@@ -64,8 +64,12 @@ pub struct TrainingStep {
     pub losses: Vec<usize>,
     /// Norm of all gradients, before they are clipped by it.
     pub norm: usize,
-    /// The buffers that go on from step to step, besides parameters: moments, clock, turn.
+    /// The buffers that go on from step to step, besides parameters: moments, clock, turn. But for the turn, all ranks have the same.
     pub states: Vec<usize>,
+    /// The next turn of this rank,
+    pub turn: usize,
+    /// and how many of a step's turns are those of ranks before this one.
+    pub ahead: u64,
     /// What losses are multiplied by, and gradients that were no numbers, where losses are scaled.
     pub scaling: Option<[usize; 2]>,
     /// What the network wants to be seen after a step.
@@ -95,9 +99,9 @@ impl TrainingStep {
     ) -> Self {
         let place = ranks.map_or(Place::ALONE, |ranks| ranks.place);
         let turns = recipe.accumulation / place.of;
-        let begin = (place.rank * turns) as u64;
+        let ahead = (place.rank * turns) as u64;
         let fill = Fill::Host(Box::new(move |buffer, _| {
-            buffer.get_mut::<u64>()[0] = begin;
+            buffer.get_mut::<u64>()[0] = ahead;
         }));
         let program = &mut model.program;
         let turn = program.add("turn", DType::U64, 1, Role::Scratch, fill);
@@ -107,6 +111,8 @@ impl TrainingStep {
             losses: vec![],
             norm: 0,
             states: vec![turn],
+            turn,
+            ahead,
             scaling: None,
             watched: vec![],
             main: Steps::default(),

@@ -465,12 +465,9 @@ fn prepared(
             .collect(),
         // In which order NCCL adds up more than two numbers, it does not promise.
         deterministic: !plan.device.is_cuda() || plan.ranks <= 2,
-        // Of several, none is the one whose energy or faults were those of the case.
-        device: training
-            .session()
-            .gpu()
-            .filter(|_| plan.ranks == 1)
-            .map(|(uuid, _)| uuid.to_owned()),
+        device: company
+            .device()
+            .or_else(|| training.session().gpu().map(|(uuid, _)| uuid.to_owned())),
         timer_resolution_ns: training.session().resolution_ns(),
         facts,
         ..Prepared::default()

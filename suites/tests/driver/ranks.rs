@@ -7,7 +7,9 @@ use std::path::Path;
 use assay_protocol::{CaseSpec, Reply, Request, TimingMode};
 
 use super::emulated;
-use super::training::{APART, STEPS, Trained, int, largest_distance, model, text, train, train_in};
+use super::training::{
+    APART, Given, STEPS, Trained, int, largest_distance, model, text, train, train_in,
+};
 use super::worker::Worker;
 
 /// A model whose steps have so many turns, shared by so many ranks.
@@ -52,15 +54,65 @@ fn two_gpus_have_the_bits_of_one() {
         // After the last step all begin again, together.
         assert_eq!(found.bits()[STEPS], alone.bits()[0]);
         assert_eq!(found.verification.output, alone.verification.output);
-        assert!(found.prepared.deterministic && found.prepared.device.is_none());
+        assert!(found.prepared.deterministic);
     }
     let facts = &two.prepared.facts;
     assert_eq!(facts["nccl"], "2.99.99");
     let uuid = |last| format!("GPU-456d756c-6174-6564-2064-65766963650{last}");
     assert_eq!(facts["ranks"], format!("2: {}, {}", uuid(0), uuid(1)));
+    // Those whose energy and faults are those of the case.
+    let of_both = format!("{},{}", uuid(0), uuid(1));
+    assert_eq!(two.prepared.device, Some(of_both));
+    assert_eq!(alone.prepared.device, Some(uuid(0)));
     assert!(facts["mfu"].ends_with(", times 2 ranks"), "{facts:?}");
     assert!(two.samples[1].values["time_all_reduce"] > 0.0);
     assert!(!alone.prepared.facts.contains_key("nccl"));
+}
+
+/// What two GPUs have begun one goes on with, and the host, and the other way about.
+#[test]
+fn two_gpus_go_on_from_a_checkpoint_and_others_from_theirs() {
+    let Some(folder) = emulated::driver() else {
+        return;
+    };
+    let files = tempfile::tempdir().unwrap();
+    let path = |name: &str| text(files.path().join(name).to_str().unwrap());
+    let steps = ("steps", int(2 * STEPS as i64));
+    let case = |ranks: i64, given: &[Given]| {
+        // Rates of warm-up do not depend on how many steps are to come.
+        let own = [
+            ("accumulation", 4),
+            ("ranks", ranks),
+            ("warmup", STEPS as i64),
+        ];
+        let own = own.map(|(name, size)| (name, int(size)));
+        model("cuda", &[&own[..], given].concat())
+    };
+    let train_all = |case: CaseSpec, samples: usize| {
+        let found = train_on(folder, ["2", ""], case, samples).unwrap();
+        assert!(found.verification.passed, "{found:?}");
+        found.bits()
+    };
+    let straight = train_all(case(1, &[steps.clone()]), 2 * STEPS);
+    for ranks in [1, 2] {
+        let save = ("save", path(&format!("of-{ranks}")));
+        assert_eq!(train_all(case(ranks, &[save]), STEPS), straight[..STEPS]);
+    }
+    for (written, ranks) in [(1, 2), (2, 2), (2, 1)] {
+        let given = [steps.clone(), ("resume", path(&format!("of-{written}")))];
+        // What is repeated begins where it was resumed, by all.
+        let found = train_all(case(ranks, &given), STEPS + 1);
+        assert_eq!(found[..STEPS], straight[STEPS..], "{written} {ranks}");
+        assert_eq!(found[STEPS], straight[STEPS], "{written} {ranks}");
+    }
+    let bytes = fs::read(files.path().join("of-2")).unwrap();
+    fs::write(files.path().join("cut"), &bytes[..bytes.len() - 4]).unwrap();
+    let cut = case(2, &[steps, ("resume", path("cut"))]);
+    let reply = train_on(folder, ["2", ""], cut, 1).unwrap_err();
+    assert!(
+        reply.contains("Failed") && reply.contains("tensor `"),
+        "{reply}"
+    );
 }
 
 /// In what order NCCL adds up more than two is its own affair.

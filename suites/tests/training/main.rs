@@ -5,6 +5,7 @@ mod base;
 mod batches;
 mod cases;
 mod convnet;
+mod files;
 mod gradients;
 mod language;
 mod perceptron;

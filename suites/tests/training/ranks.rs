@@ -1,11 +1,12 @@
 //! Several ranks that train one model have the bits of one that does it alone.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use assay_protocol::message::Line;
 use assay_protocol::{CaseSpec, Catalog as _, Failure, ParamValue, Reply, Request, SampleRequest};
+use assay_suites::training::checkpoint;
 use assay_suites::training::language::{self, TrainLm};
 use assay_suites::training::perceptron::{self, TrainMlp};
 use assay_suites::training::plan::Plan;
@@ -31,7 +32,12 @@ fn of_text(params: &[(&str, ParamValue)]) -> CaseSpec {
 
 /// Bits of losses and norms of three steps.
 fn bits(mut training: Training) -> Vec<[u64; 2]> {
-    let steps = (0..3).map(|_| training.step().unwrap());
+    bits_of(3, &mut training)
+}
+
+/// The same of some steps.
+fn bits_of(steps: usize, training: &mut Training) -> Vec<[u64; 2]> {
+    let steps = (0..steps).map(|_| training.step().unwrap());
     steps
         .map(|step| [step.loss.to_bits(), step.norm.to_bits()])
         .collect()
@@ -93,6 +99,165 @@ fn ranks_have_the_bits_of_one() {
     compared(2, |together| {
         perceptron::begin(&plan, shape, &rows.train).training(together)
     });
+}
+
+/// What so many ranks come to, each by itself; one alone is no rank.
+fn each<T: Send>(of: usize, run: impl Fn(&Together, usize) -> T + Sync) -> Vec<T> {
+    if of == 1 {
+        return vec![run(&Together::alone(2), 0)];
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let of_rank = |rank: usize| {
+        let ranks = Some(Ranks::meet(folder.path(), Place { rank, of }).unwrap());
+        let device = Device::Host(1);
+        run(&Together { device, ranks }, rank)
+    };
+    std::thread::scope(|scope| {
+        let of_rank = &of_rank;
+        let all: Vec<_> = (0..of)
+            .map(|rank| scope.spawn(move || of_rank(rank)))
+            .collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
+
+/// A checkpoint is one of all ranks: any number of them goes on from that of any other number, with the bits of those that never stopped.
+#[test]
+fn any_number_of_ranks_goes_on_from_a_checkpoint_of_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |of: usize| folder.path().join(format!("{of}.safetensors"));
+    for params in [
+        &[("experts", int(3)), ("optimizer", text("adan"))][..],
+        &[("optimizer", text("sophia-g")), ("curvature_every", int(2))],
+        &[("stored", text("f16"))],
+    ] {
+        let mut setup = Setup::of(&of_text(params)).unwrap();
+        setup.plan.steps = 6;
+        let corpus = setup.corpus().unwrap();
+        let straight = bits_of(
+            6,
+            &mut language::begin(&setup, &corpus)
+                .training(&Together::alone(2))
+                .unwrap(),
+        );
+        for of in [1, 2, 4] {
+            each(of, |together, rank| {
+                let mut training = language::begin(&setup, &corpus).training(together).unwrap();
+                assert_eq!(bits_of(3, &mut training), straight[..3]);
+                if rank == 0 {
+                    checkpoint::save(&training, &path(of)).unwrap();
+                }
+            });
+        }
+        let [one, two, four] = [1, 2, 4].map(|of| std::fs::read(path(of)).unwrap());
+        assert!(one == two && one == four, "{params:?}");
+        setup.plan.resume = Some(path(2));
+        for of in [1, 2, 4] {
+            each(of, |together, _| {
+                let mut training = language::begin(&setup, &corpus).training(together).unwrap();
+                assert_eq!((training.first(), training.at()), (3, 3));
+                // And so whenever they begin again.
+                for _ in 0..2 {
+                    assert_eq!(
+                        bits_of(3, &mut training),
+                        straight[3..],
+                        "{of} ranks, {params:?}"
+                    );
+                    training.restart().unwrap();
+                }
+            });
+        }
+    }
+}
+
+/// What ranks do not have in common ends them all, by the name of what it is.
+#[test]
+fn ranks_that_read_other_checkpoints_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(format!("{name}.safetensors"));
+    let setup = Setup::of(&of_text(&[])).unwrap();
+    let corpus = setup.corpus().unwrap();
+    let mut training = language::begin(&setup, &corpus)
+        .training(&Together::alone(1))
+        .unwrap();
+    training.step().unwrap();
+    checkpoint::save(&training, &path("good")).unwrap();
+    let (third, buffer) = training
+        .tensors()
+        .nth(2)
+        .map(|(name, _, buffer)| (name.to_owned(), buffer))
+        .unwrap();
+    let len = training.session().read(buffer).unwrap().bytes().len();
+    training.write(buffer, &vec![0; len]).unwrap();
+    checkpoint::save(&training, &path("other")).unwrap();
+    training.step().unwrap();
+    checkpoint::save(&training, &path("later")).unwrap();
+    let mut bytes = std::fs::read(path("good")).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(path("damaged"), bytes).unwrap();
+    let of_two = |files: [&str; 2]| {
+        let found = each(2, |together, rank| {
+            let mut setup = setup.clone();
+            setup.plan.resume = Some(path(files[rank]));
+            let begun = language::begin(&setup, &corpus).training(together);
+            begun.err().map(|failure| failure.to_string())
+        });
+        <[Option<String>; 2]>::try_from(found).unwrap()
+    };
+    assert_eq!(of_two(["good", "good"]), [None, None]);
+    for (file, name) in [
+        ("other", format!("tensor `{third}`")),
+        ("later", "the step".into()),
+    ] {
+        let words =
+            format!("failed: parameter `resume`: {name}: rank 1 has other bits than rank 0");
+        let expected = [Some(words.clone()), Some(words)];
+        assert_eq!(of_two(["good", file]), expected);
+    }
+    let [first, second] = of_two(["good", "damaged"]).map(Option::unwrap);
+    assert!(first.contains("rank 1 is no longer there"), "{first}");
+    assert!(
+        second.contains("damaged.safetensors: tensor `") && second.contains("is damaged"),
+        "{second}"
+    );
+}
+
+/// A file that is written again while a training goes on from it would make repetitions of another training.
+#[test]
+fn a_checkpoint_that_changes_on_the_way_ends_the_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let path: PathBuf = folder.path().join("half.safetensors");
+    let mut setup = Setup::of(&of_text(&[])).unwrap();
+    let corpus = setup.corpus().unwrap();
+    let begin = |setup: &Setup| {
+        language::begin(setup, &corpus)
+            .training(&Together::alone(1))
+            .unwrap()
+    };
+    let mut training = begin(&setup);
+    training.step().unwrap();
+    checkpoint::save(&training, &path).unwrap();
+    setup.plan.resume = Some(path.clone());
+    let mut resumed = begin(&setup);
+    resumed.restart().unwrap();
+    training.step().unwrap();
+    checkpoint::save(&training, &path).unwrap();
+    let words = resumed.restart().unwrap_err().to_string();
+    assert!(
+        words.contains(
+            "half.safetensors: it is another file than the one that the training began with"
+        ),
+        "{words}"
+    );
+    let same = [
+        ("save", text("x.safetensors")),
+        ("resume", text("x.safetensors")),
+    ];
+    let words = Setup::of(&of_text(&same)).err().unwrap().to_string();
+    assert!(
+        words.contains("`resume`: expected another file than that of `save`"),
+        "{words}"
+    );
 }
 
 #[test]
@@ -166,6 +331,42 @@ fn a_worker_trains_with_another() {
     };
     let [alone, two, four] = [1, 2, 4].map(digest);
     assert!(alone.is_some() && alone == two && alone == four);
+    // Some of it by two, the rest by any, from what they wrote: with 5 samples all begins again on the way. Rates of warm-up do not
+    // depend on how many steps are to come.
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| text(folder.path().join(name).to_str().unwrap());
+    let trained = |ranks: i64, params: &[(&str, ParamValue)]| {
+        let own = [("ranks", int(ranks)), ("steps", int(6)), ("warmup", int(4))];
+        let requests = [
+            Request::Prepare {
+                case: of_text(&[&own[..], params].concat()),
+            },
+            Request::Sample(chunk),
+            Request::Verify,
+        ];
+        let ends = served(&requests);
+        let Reply::Verified(verification) = &ends[2] else {
+            panic!("{ends:?}");
+        };
+        assert!(verification.passed, "{verification:?}");
+        verification.output
+    };
+    trained(2, &[("steps", int(4)), ("save", file("half"))]);
+    let goes_on = |ranks: i64| trained(ranks, &[("resume", file("half"))]);
+    let [one, two, four] = [1, 2, 4].map(goes_on);
+    assert!(one.is_some() && one == two && one == four);
+    let damaged = std::fs::read(folder.path().join("half")).unwrap();
+    std::fs::write(folder.path().join("cut"), &damaged[..damaged.len() - 4]).unwrap();
+    let bad = Request::Prepare {
+        case: of_text(&[("ranks", int(2)), ("resume", file("cut"))]),
+    };
+    let [Reply::Failed { reason }] = &served(&[bad])[..] else {
+        panic!("a file that is cut short");
+    };
+    assert!(
+        reason.contains("parameter `resume`: ") && reason.contains("tensor `"),
+        "{reason}"
+    );
     // One that cannot begin says why, of both.
     let bad = Request::Prepare {
         case: of_text(&[("ranks", int(2)), ("text", text("/no/such/file"))]),

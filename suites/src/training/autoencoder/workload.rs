@@ -7,6 +7,8 @@
 //! Work: `6 N - 2 P W` flops a spectrum, with `N` weights of products: forward, and twice as much backward, but for the `P` by `W` weights of
 //! the first layer, whose input has no gradient.
 
+use std::path::Path;
+
 use assay_kernels::element::DType;
 use assay_kernels::ml::optimizer::Optimizer;
 use assay_kernels::parameters::{self, Arguments, size_product, wrong};
@@ -20,7 +22,7 @@ use crate::training::draw::Draw;
 use crate::training::evaluation::{Evaluation, largest_difference};
 use crate::training::model::Model;
 use crate::training::network::Network;
-use crate::training::plan::{self, Plan, float, number};
+use crate::training::plan::{self, Plan, float, given_optional, number, optional_text};
 use crate::training::run::{Begin, Training};
 use crate::training::spectra::{POINTS, Spectra, Weighted};
 use crate::training::workload::{self, Description, Judged, Subject, metric};
@@ -157,6 +159,7 @@ fn infos() -> Vec<ParameterInfo> {
         parameters::integer_or("code", 8),
         float("beta", 1.0),
         parameters::integer_or("spectra", 2000),
+        optional_text("fluxes"),
         float("redshift", 0.2),
         float("held_out_quality", 0.0),
     ];
@@ -190,6 +193,15 @@ fn shape(case: &CaseSpec) -> Result<Shape, Failure> {
     Ok(shape)
 }
 
+/// As many spectra as a case asks for, up to its redshift.
+fn generated(case: &CaseSpec, points: usize) -> Result<Spectra, Failure> {
+    let count = Arguments(case).at_most("spectra", 1 << 24)?;
+    size_product("`spectra` and `points`", &[count, points, 16])?;
+    let redshift = number(case, "redshift", 0.0)?;
+    Spectra::new(case.seed.0, count, points, redshift)
+        .map_err(|what| Failure::Failed(format!("spectra: {what}")))
+}
+
 impl Catalog for TrainVae {
     fn info(&self) -> WorkloadInfo {
         let summary = "a step of training a beta-VAE on spectra, while it learns";
@@ -202,11 +214,10 @@ impl Catalog for TrainVae {
             let expected = "another optimizer: this one draws labels, and spectra have none";
             return Err(wrong("optimizer", expected, case.params.get("optimizer")));
         }
-        let count = Arguments(case).at_most("spectra", 1 << 24)?;
-        size_product("`spectra` and `points`", &[count, shape.points, 16])?;
-        let redshift = number(case, "redshift", 0.0)?;
-        let spectra = Spectra::new(plan.seed, count, shape.points, redshift)
-            .map_err(|what| Failure::Failed(format!("spectra: {what}")))?;
+        let spectra = match given_optional(case, "fluxes")? {
+            Some(path) => Spectra::of_file(Path::new(&path), shape.points)?,
+            None => generated(case, shape.points)?,
+        };
         workload::prepare(
             case,
             Observed {
@@ -253,6 +264,10 @@ impl Subject for Observed {
         let flops = 6 * shape.weights() - 2 * shape.points * shape.width;
         let counts = [&self.spectra.train, &self.spectra.held_out];
         let [train, held_out] = counts.map(|part| (part.x.len() / shape.points).to_string());
+        let leaked = format!(
+            "{:.4} of held-out spectra are trained on",
+            self.spectra.leaked
+        );
         let of_loss = |name| metric(name, "nats", Direction::Lower, MetricKind::Case);
         Description {
             items,
@@ -263,7 +278,11 @@ impl Subject for Observed {
                 of_loss("reconstruction"),
                 metric("divergence", "nats", Direction::Neutral, MetricKind::Case),
             ],
-            facts: vec![("spectra.train", train), ("spectra.held_out", held_out)],
+            facts: vec![
+                ("spectra.train", train),
+                ("spectra.held_out", held_out),
+                ("spectra.leaked", leaked),
+            ],
         }
     }
 }

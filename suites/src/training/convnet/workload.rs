@@ -6,6 +6,8 @@
 //! Work: products alone. Forward `2 P Q K C R S` flops for each convolution and `2 C K` for the head, and twice as much backward, but for the
 //! first convolution, whose input has no gradient.
 
+use std::path::Path;
+
 use assay_kernels::element::DType;
 use assay_kernels::ml::cross_entropy::CrossEntropy;
 use assay_kernels::ml::mixing::{Kind, Mixing};
@@ -19,10 +21,10 @@ use assay_protocol::{
 use super::{Convnet, Shape, reference};
 use crate::training::draw::{self, Draw};
 use crate::training::evaluation::{Answers, Evaluation, largest_difference};
-use crate::training::images::{CHANNELS, Images, SIDES};
+use crate::training::images::{CHANNELS, Images, SIDES, Stored};
 use crate::training::model::Model;
 use crate::training::network::Network;
-use crate::training::plan::{self, Plan, float, names, number};
+use crate::training::plan::{self, Plan, float, given_optional, names, number, optional_text};
 use crate::training::reference::softmax_loss;
 use crate::training::rows::Labelled;
 use crate::training::run::{Begin, Training};
@@ -213,6 +215,9 @@ fn infos() -> Vec<ParameterInfo> {
         parameters::integer_or("stages", 2),
         parameters::integer_or("blocks", 1),
         parameters::integer_or("pictures", 2000),
+        optional_text("images"),
+        optional_text("labels"),
+        optional_text("label"),
         parameters::choice("mixing", &names(Kind::NAMED)),
         float("smoothing", 0.0),
         float("drop", 0.0),
@@ -262,6 +267,36 @@ fn shape(case: &CaseSpec, classes: usize) -> Result<Shape, Failure> {
     Ok(shape)
 }
 
+/// The pictures that a case asks for: of files, or so many as are generated.
+fn images(case: &CaseSpec, side: usize) -> Result<Images, Failure> {
+    let images = given_optional(case, "images")?;
+    let labels = given_optional(case, "labels")?;
+    let label = given_optional(case, "label")?;
+    let Some(images) = images else {
+        for (name, given) in [("labels", &labels), ("label", &label)] {
+            if given.is_some() {
+                let expected = "none without `images`: they are of these";
+                return Err(wrong(name, expected, case.params.get(name)));
+            }
+        }
+        return generated(case, side);
+    };
+    let expected = "the table of labels, a row for each item of `images`";
+    let labels = labels.ok_or_else(|| wrong("labels", expected, None))?;
+    let stored = Stored {
+        images: Path::new(&images),
+        labels: Path::new(&labels),
+        label: label.as_deref(),
+    };
+    Images::of_files(stored, side)
+}
+
+fn generated(case: &CaseSpec, side: usize) -> Result<Images, Failure> {
+    let count = Arguments(case).at_most("pictures", 1 << 24)?;
+    size_product("`pictures` and `side`", &[count, side * side * CHANNELS, 8])?;
+    Images::new(case.seed.0, count, side).map_err(Failure::Failed)
+}
+
 impl Catalog for TrainCnn {
     fn info(&self) -> WorkloadInfo {
         let summary = "a step of training a convolutional network on pictures, while it learns";
@@ -272,10 +307,7 @@ impl Catalog for TrainCnn {
         let (plan, arguments) = (Plan::of(case)?, Arguments(case));
         // How many classes there are is known when there are pictures.
         let asked = shape(case, 1)?;
-        let count = arguments.at_most("pictures", 1 << 24)?;
-        let len = asked.side * asked.side * CHANNELS;
-        size_product("`pictures` and `side`", &[count, len, 8])?;
-        let images = Images::new(plan.seed, count, asked.side).map_err(Failure::Failed)?;
+        let images = images(case, asked.side)?;
         workload::prepare(
             case,
             Pictures {
@@ -325,6 +357,10 @@ impl Subject for Pictures {
         let network = Convnet::new(&mut Model::new(0, false), self.shape, 0);
         let flops = network.map_or(0, |network| network.flops());
         let counts = [&self.images.train, &self.images.held_out].map(|part| part.labels.len());
+        let leaked = format!(
+            "{:.4} of held-out pictures are trained on",
+            self.images.leaked
+        );
         Description {
             items,
             formula: "items = pictures = batch accumulation, flops = those of all convolutions and of the head, forward and twice \
@@ -335,6 +371,7 @@ impl Subject for Pictures {
             facts: vec![
                 ("pictures.train", counts[0].to_string()),
                 ("pictures.held_out", counts[1].to_string()),
+                ("pictures.leaked", leaked),
                 ("classes", self.shape.classes.to_string()),
             ],
         }

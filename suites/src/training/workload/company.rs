@@ -2,7 +2,7 @@
 
 use assay_kernels::device::cuda::{self, nccl};
 use assay_protocol::case::Which;
-use assay_protocol::{CaseSpec, DeviceSelector, Failure};
+use assay_protocol::{CaseSpec, DeviceSelector, Failure, uuids};
 
 use crate::training::plan::Plan;
 use crate::training::ranks::processes::Processes;
@@ -65,6 +65,11 @@ impl Company {
     pub fn gpus(&self) -> Option<String> {
         let count = self.gpus.len();
         (count > 0).then(|| format!("{count}: {}", self.gpus.join(", ")))
+    }
+
+    /// Their UUIDs, as one device's.
+    pub fn device(&self) -> Option<String> {
+        uuids::together(&self.gpus)
     }
 
     /// Waits until the others have begun, too.
