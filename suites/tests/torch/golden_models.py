@@ -294,7 +294,7 @@ class Sgd:
     """PyTorch's own SGD, in the form that Assay has: its velocity has the rates in it, and decay is beside it (SGDW)."""
 
     def __init__(self, groups, momentum):
-        self.momentum, self.last = momentum, 0.0
+        self.momentum, self.last = momentum, None
         self.decays = [(group["params"], group["weight_decay"]) for group in groups]
         groups = [{**group, "weight_decay": 0.0} for group in groups]
         self.inner = torch.optim.SGD(groups, lr=1.0, momentum=momentum)
@@ -304,8 +304,9 @@ class Sgd:
             for x in parameters:
                 x.data *= 1 - rate * decay
         for group in self.inner.param_groups:
-            # A velocity of gradients, times a rate, goes on as one that has the rate of each gradient in it.
-            group["lr"], group["momentum"] = rate, self.momentum * self.last / rate
+            # A velocity of gradients, times a rate, goes on as one that has the rate of each gradient in it. (Where the momentum is 0,
+            # PyTorch begins none.)
+            group["lr"], group["momentum"] = rate, self.momentum * (self.last or rate) / rate
         self.last = rate
         self.inner.step()
 
