@@ -5,9 +5,9 @@
     apt-get install python3-torch
     /usr/bin/python3 suites/tests/torch/golden_models.py
 
-writes models.json beside this file: made with torch 1.13 of Debian 12 and OpenBLAS 0.3.21.
+writes models.json beside this file, or with --check compares it with what it makes; it was made with torch 1.13 of Debian 12 and
+OpenBLAS 0.3.21.
 """
-import json
 import math
 import pathlib
 import statistics
@@ -19,6 +19,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 import torch_lm  # noqa: E402
+from kept import keep  # noqa: E402
 
 SEED = 11
 STEPS = 20
@@ -365,7 +366,7 @@ CASES = {
 
 def main():
     golden = {name: train(network(), options) for name, (network, options) in CASES.items()}
-    (HERE / "models.json").write_text(json.dumps(golden, indent=1) + "\n")
+    keep(HERE / "models.json", golden)
 
 
 if __name__ == "__main__":

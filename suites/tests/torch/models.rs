@@ -137,15 +137,12 @@ fn models_and_parts_go_as_in_pytorch() {
     let golden: BTreeMap<String, Golden> = crate::golden("models.json");
     assert_eq!(golden.len(), 8);
     for (name, golden) in golden {
-        let mut training = training(&name);
-        for (step, (loss, norm)) in golden.losses.iter().zip(&golden.norms).enumerate() {
-            let found = training.step().unwrap();
-            let off = [found.loss / loss - 1.0, found.norm / norm - 1.0];
-            assert!(
-                off[0].abs() < 1e-4 && off[1].abs() < 1e-2,
-                "{name}, step {}: {found:?}, in PyTorch {loss} and {norm}",
-                step + 1
-            );
-        }
+        // One rounding to 16 bits that falls to the other side moves all that comes after it.
+        let most = match &*name {
+            "bf16" | "f16" => [1e-4, 1e-3],
+            _ => crate::MOST,
+        };
+        let off = crate::distances(&mut training(&name), &golden.losses, &golden.norms);
+        assert!(off[0] < most[0] && off[1] < most[1], "{name}: {off:?}");
     }
 }
