@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use assay_protocol::{CaseSpec, DeviceSelector, ParamValue, TimingMode};
 use assay_suites::training::corpus::Corpus;
 use assay_suites::training::language::{self, Judge};
-use assay_suites::training::run::Together;
+use assay_suites::training::run::{Together, Training};
 use assay_suites::training::session::Device;
 use assay_suites::training::setup::{Setup, infos};
 
