@@ -9,9 +9,10 @@ use assay_protocol::Digest;
 use assay_record::{Fingerprint, Manifest, RunId, Timestamp};
 use assay_store::{RoundDetail, RunGauges, RunRow};
 use assay_verdicts::ceilings::Ceilings;
+use assay_verdicts::missed::AllMissed;
 use assay_verdicts::{CaseHistory, Comparison, Confirmed, Gate, Reproduction, RunSummary};
 
-pub use self::library::{Library, OLD_DAYS, Place, urgency};
+pub use self::library::{Library, OLD_DAYS, Place, Said};
 
 /// All that a site shows. The order within the lists does not matter.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +27,8 @@ pub struct SiteModel {
     pub summaries: Vec<RunSummary>,
     /// The series with what changed in them.
     pub histories: Vec<CaseHistory>,
+    /// Runs in which cases gave no right result.
+    pub missed: AllMissed,
     /// What the gate says of the newest night of each suite on each machine.
     pub nights: Vec<Night>,
     /// Regressions that were confirmed, on the newest nights and before, oldest first.

@@ -44,6 +44,10 @@ pub fn name(case: &CaseComparison) -> String {
 pub fn basis(comparison: &Comparison) -> String {
     match comparison.basis {
         Basis::Interleaved => "interleaved: adjacent rounds of two arms of one run".into(),
+        Basis::ByCommit { commits } => format!(
+            "paired by commit: {} that both sides measured; of each the ratio, and over them their geometric mean (a fifth trimmed at each end from six on) with Student's interval for pairs, which takes commits to be independent",
+            count(commits, "commit")
+        ),
         Basis::AcrossRuns {
             baseline_runs,
             candidate_runs,

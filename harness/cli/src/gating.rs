@@ -154,6 +154,8 @@ impl Asking {
                 between: later,
             }),
             margins,
+            // Who names runs means all of them.
+            at_known_level: matches!(window, Window::Last(_)),
             is_imported: candidate.newest().is_some_and(is_imported),
             ..self.wishes.options(Question::Gate)
         };

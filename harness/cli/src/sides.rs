@@ -1,5 +1,6 @@
 //! From what people name to sides that can be compared: runs by their names, groups by a property, arms of one run.
 
+mod commits;
 mod differences;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use assay_verdicts::few_runs::MIN_HISTORY;
 use assay_verdicts::window::{MAIN_ARM, is_night};
 use assay_verdicts::{Comparison, History, Reading, RunView};
 
+pub use self::commits::{at_common_commits, compare_pooled};
 pub use self::differences::{Differences, Values};
 
 /// How many digits of a commit are shown.

@@ -39,7 +39,7 @@ pub use counter::{Growth, growth};
 pub use equivalence::{Position, position};
 pub use gate::{Judged, Rules, confirm, expected_false_alarms, screen};
 pub use interval::{Interval, geometric_mean_interval, mean_interval, median_interval};
-pub use levels::{Levels, levels, ratio_of_runs, ratio_of_values, run_value};
+pub use levels::{Levels, known_level, levels, ratio_of_runs, ratio_of_values, run_value};
 pub use permutation::{least_p, mann_whitney_p, sign_flip_p};
 pub use planning::{Noise, rounds_needed, runs_needed, value_sd};
 pub use ratio::{RatioInterval, paired_log_ratio, ratio_across_runs};

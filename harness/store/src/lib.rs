@@ -22,8 +22,8 @@ pub use ingest::{IngestReport, Ingested};
 pub use open::{Access, Patience, Store};
 pub use query::{Identity, kept_series};
 pub use rows::{
-    CaseRow, EventRow, Gauge, GaugeStep, ImportRow, Limited, MeasuredRound, Points, RecordRow,
-    RoundDetail, RoundRow, RoundSamples, RunGauges, RunRow, SeriesKey, SeriesRow,
+    CaseRow, EventRow, Gauge, GaugeStep, ImportRow, Limited, MeasuredRound, MissedRow, Points,
+    RecordRow, RoundDetail, RoundRow, RoundSamples, RunGauges, RunRow, SeriesKey, SeriesRow,
 };
 pub use schema::SCHEMA_VERSION;
 pub use verify::{Problem, VerifyReport};

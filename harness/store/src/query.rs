@@ -5,6 +5,7 @@ mod details;
 mod documents;
 mod energy;
 pub(crate) mod known;
+mod missed;
 mod resolve;
 mod runs;
 mod samples;

@@ -166,6 +166,23 @@ pub struct SeriesKey {
     pub arm: String,
 }
 
+/// A case that gave no right result in a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissedRow {
+    /// The run.
+    pub run: RunId,
+    /// Id of the case.
+    pub case: String,
+    /// Name of the arm.
+    pub arm: String,
+    /// Timing mode.
+    pub timing: TimingMode,
+    /// Digest of the definition.
+    pub definition: Digest,
+    /// What the gravest of its rounds says.
+    pub status: BlockStatus,
+}
+
 /// A series with its points' round values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeriesRow {

@@ -1,12 +1,15 @@
 //! Two sides, compared in every metric that has a direction: one value for terminal, gate, feed and page.
 //!
 //! A side is an arm of some runs. What a comparison rests on depends on what there is ([`Basis`]): adjacent rounds of two arms of
-//! one run; at least five baseline runs, which show how much runs differ; or fewer, where that has to be taken from elsewhere.
+//! one run; commits that were measured on both sides; at least five baseline runs, which show how much runs differ; or fewer, where
+//! that has to be taken from elsewhere.
 //! What cannot be compared is not: it is listed with the reason ([`LeftOut`]). What failed or gave a wrong output is
 //! worse than slow, and comes first.
 
+mod commits;
 mod disturbed;
 mod effects;
+mod failures;
 mod judging;
 mod moving;
 mod pairing;
@@ -66,6 +69,12 @@ pub struct Side {
 pub enum Basis {
     /// Adjacent rounds of two arms of one run: what the machine does to both cancels.
     Interleaved,
+    /// Runs of the same commits on both sides: what a commit does to both cancels, and how much the ratios differ from commit to
+    /// commit is seen.
+    ByCommit {
+        /// Commits that both sides have.
+        commits: usize,
+    },
     /// Enough runs to see how much runs differ.
     AcrossRuns {
         /// Runs of the baseline.
@@ -110,6 +119,12 @@ pub struct CaseComparison {
     pub trouble: Option<Trouble>,
     /// What people know of it: a regression with a mark alerts nobody.
     pub mark: Option<Mark>,
+    /// What must be said beside any verdict, in words: what failed in some runs of a side, or what is compared by force. The note has it, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
+    /// The first run that it is compared with, where that is not the first of the baseline: its level changed before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<RunId>,
     /// Why the verdict is what it is, in words.
     pub note: String,
 }
@@ -245,6 +260,10 @@ pub struct Options {
     pub rules: Rules,
     /// Compare cases whose definitions differ.
     pub force: bool,
+    /// Pair the runs of the two sides by their commits, where enough are the same: for sides that differ in something else than the project.
+    pub by_commit: bool,
+    /// Let the baseline of a case begin after the last change of its level, where its runs show one surely.
+    pub at_known_level: bool,
     /// Only these metrics; `None` for all that have a direction.
     pub metrics: Option<BTreeSet<String>>,
     /// Only these pairs of case and metric; `None` for all.
@@ -281,6 +300,8 @@ impl Options {
             question,
             rules: Rules::default(),
             force: false,
+            by_commit: false,
+            at_known_level: false,
             metrics: None,
             only: None,
             differences: Vec::new(),
@@ -305,6 +326,13 @@ impl Options {
             .is_none_or(|asked| asked.contains(metric));
         let of_case = self.only.as_ref();
         of_metric && of_case.is_none_or(|only| only.contains(&(case.into(), metric.into())))
+    }
+}
+
+impl Basis {
+    /// Whether values of the two sides come in pairs, whose differences are what is judged.
+    fn is_paired(self) -> bool {
+        matches!(self, Self::Interleaved | Self::ByCommit { .. })
     }
 }
 

@@ -11,7 +11,7 @@ use assay_store::RunRow;
 use serde::{Deserialize, Serialize};
 
 use crate::onset::{Levels, logs};
-use crate::{CaseComparison, CaseHistory, Gate, MarkKind, Verdict};
+use crate::{CaseComparison, CaseHistory, Gate, Mark, MarkKind, Verdict};
 
 /// Newest runs by whose middle it is judged whether a level is back: one quiet night alone shows little.
 const RETURN_RUNS: usize = 3;
@@ -37,6 +37,9 @@ pub struct Confirmed {
     pub reference: Option<RunId>,
     /// Whether most cases of its suite moved together on that night.
     pub is_common: bool,
+    /// Whether the gate says so only without the marks that there are now: then it is remembered as accepted, and stands no more.
+    #[serde(default)]
+    pub is_excused: bool,
 }
 
 impl Confirmed {
@@ -65,8 +68,28 @@ impl Confirmed {
                 .as_ref()
                 .map(|found| found.run.clone()),
             is_common: comparison.suite.common_shift.is_some(),
+            is_excused: false,
         };
         cases.map(one).collect()
+    }
+
+    /// What `all` says of a night by its marks, and what it would say without any: that was accepted since.
+    pub fn with_excused(gate: &Gate, without_marks: &Gate, night: &RunRow) -> Vec<Self> {
+        let mut all = Self::all(gate, night);
+        let is_known = |one: &Self| {
+            let name = |found: &Self| (found.case.case.clone(), found.case.metric.name.clone());
+            all.iter().any(|known| name(known) == name(one))
+        };
+        let excused = Self::all(without_marks, night).into_iter();
+        let excused: Vec<Self> = excused
+            .filter(|one| !is_known(one))
+            .map(|one| Self {
+                is_excused: true,
+                ..one
+            })
+            .collect();
+        all.extend(excused);
+        all
     }
 
     /// Whether it is a regression of this series.
@@ -96,17 +119,25 @@ impl Confirmed {
         Some(levels.way(median(newest)?) < 0.5)
     }
 
-    /// Whether a mark on a later run than the baseline's, or for a while, says that the new level is known.
+    /// Whether somebody said that the new level is known.
     pub fn is_accepted(&self, history: &CaseHistory) -> bool {
+        self.is_excused || self.accepted_by(history).is_some()
+    }
+
+    /// The mark that says that the new level is known: on a later run than the baseline's, or for a while. Of what is excused, and by none of
+    /// these, the last that is in force.
+    pub fn accepted_by<'a>(&self, history: &'a CaseHistory) -> Option<&'a Mark> {
         let points = &history.series.points;
         let of_baseline = |run: &RunId| self.baseline.contains(run);
         let last = points.iter().rposition(|point| of_baseline(&point.run));
-        history.marks.iter().any(|mark| match mark.kind {
+        let mut marks = history.marks.iter();
+        let found = marks.find(|mark| match mark.kind {
             MarkKind::Ignore { .. } => true,
             MarkKind::Acknowledge { .. } | MarkKind::Expected { .. } => {
                 mark.place(points).is_some_and(|place| Some(place) > last)
             }
-        })
+        });
+        found.or_else(|| history.marks.last().filter(|_| self.is_excused))
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Effect {
 pub(crate) enum Origin {
     /// From adjacent rounds of one run: what a night does to both cancels.
     Pairs,
+    /// From how much the ratios of commits that both sides have differ.
+    Commits,
     /// From how much these runs differ among themselves.
     Runs,
     /// From so many earlier runs of the series.
@@ -35,8 +37,17 @@ pub(crate) enum Origin {
     Constant,
 }
 
-/// How an advice ends that names how much more it would take.
-pub(crate) const SETTLES: &str = "would probably settle it";
+/// How an advice ends that names how much it would take.
+pub(crate) const SETTLES: &str = "four times in five";
+
+/// What it would take to call equal what is, in words: only of equality can it be said beforehand. `condition` names it, and what else is supposed.
+pub(crate) fn advice(condition: &str, needed: &str, margin: f64) -> String {
+    let margin = percent(margin);
+    format!("if {condition}, {needed} would show it within {margin}, {SETTLES}")
+}
+
+/// What an advice supposes.
+pub(crate) const EQUAL: &str = "the two are equal";
 
 impl Effect {
     /// Where the error comes from, in words; empty where the sides themselves show it.
@@ -50,6 +61,7 @@ impl Effect {
                 "runs are taken to differ by {run_sd:.1} %, for want of {MIN_HISTORY} earlier ones of this series on this machine"
             ),
             Origin::Constant => "every round of a side gave the same value".into(),
+            Origin::Commits => format!("by the ratios at {} commits", self.rounds),
             Origin::Pairs | Origin::Runs => String::new(),
         }
     }
@@ -59,6 +71,8 @@ impl Effect {
         let needed = match self.origin {
             Origin::Pairs => rounds_needed(self.round_sd, 0.0, margin, CONFIDENCE)
                 .map(|rounds| format!("{rounds} rounds of each arm")),
+            Origin::Commits => rounds_needed(self.round_sd, 0.0, margin, CONFIDENCE)
+                .map(|commits| format!("{commits} commits on both sides")),
             _ => runs_needed(self.round_sd, self.rounds, self.run_sd, margin, CONFIDENCE)
                 .map(|runs| runs_of_rounds(runs, self.rounds)),
         };
@@ -69,7 +83,7 @@ impl Effect {
                     percent(margin)
                 )
             },
-            |needed| format!("{needed} {SETTLES}"),
+            |needed| advice(EQUAL, &needed, margin),
         )
     }
 }

@@ -17,12 +17,14 @@ pub mod gate;
 pub mod history;
 mod likeness;
 pub mod marks;
+pub mod missed;
 mod onset;
 pub mod reproduction;
 mod rounds;
 pub mod series;
 pub mod speed;
 pub mod summary;
+mod told;
 mod view;
 pub mod window;
 
@@ -34,10 +36,12 @@ pub use explanation::Explanation;
 pub use gate::Gate;
 pub use history::{CaseHistory, LocatedChange, Spot};
 pub use marks::{Mark, MarkKind, Marks, MarksError};
+pub use missed::Missed;
 pub use onset::Onset;
 pub use reproduction::{CaseReproduction, Likeness, Reproduction};
 pub use series::{Change, Impossible, Point, Series, changes};
 pub use summary::{CaseState, CaseSummary, MetricSummary, RunSummary};
+pub use told::{Lasting, OfHistory, Told};
 pub use view::{History, Reading, RunView};
 pub use window::Window;
 

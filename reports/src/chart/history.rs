@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use assay_record::Timestamp;
 use assay_stats::Interval;
-use assay_verdicts::{CaseHistory, Confirmed, LocatedChange, Series, Verdict};
+use assay_verdicts::{CaseHistory, CaseState, Confirmed, LocatedChange, Missed, Series, Verdict};
 use plotters::coord::types::{RangedCoordf64, RangedCoordi32};
 use plotters::prelude::*;
 
@@ -33,6 +33,9 @@ pub const SHIFTS: usize = 40;
 /// Most confirmed regressions that are drawn, the latest.
 const TOLD: usize = 40;
 
+/// Most runs without a right result that are drawn, the latest.
+const MISSED: usize = 100;
+
 /// The history of a series in the unit in which it is drawn.
 pub struct Course {
     pub(super) estimates: Vec<f64>,
@@ -41,6 +44,7 @@ pub struct Course {
     changes: Vec<usize>,
     pub(super) shifts: Vec<Shift>,
     confirmed: Vec<Told>,
+    missed: Vec<Gap>,
     times: Vec<Timestamp>,
     unit: String,
 }
@@ -48,6 +52,16 @@ pub struct Course {
 /// A night of which a regression was confirmed.
 struct Told {
     point: usize,
+    title: String,
+}
+
+/// A run without a right result.
+struct Gap {
+    /// How many points come before it.
+    after: usize,
+    /// Whether it has a point all the same: of rounds that were right.
+    is_point: bool,
+    is_skipped: bool,
     title: String,
 }
 
@@ -85,6 +99,7 @@ impl Course {
                 .map(|change| shift(series, change))
                 .collect(),
             confirmed: Vec::new(),
+            missed: Vec::new(),
             times: points.iter().map(|p| p.started).collect(),
             unit,
         }
@@ -112,6 +127,32 @@ impl Course {
         };
         let first = confirmed.len().saturating_sub(TOLD);
         self.confirmed = confirmed[first..].iter().filter_map(told).collect();
+        self
+    }
+
+    /// With a sign at the bottom for each run without a right result.
+    pub fn with_missed(mut self, history: &CaseHistory, missed: &[Missed]) -> Self {
+        let points = &history.series.points;
+        let gap = |missed: &Missed| {
+            let place = (missed.started, &missed.run);
+            let after = points.partition_point(|point| (point.started, &point.run) < place);
+            let (word, is_skipped) = match &missed.state {
+                CaseState::Skipped(_) => ("Skipped", true),
+                CaseState::Wrong(_) => ("Wrong", false),
+                CaseState::Impossible(_) => ("Impossible", false),
+                CaseState::Failed(_) | CaseState::Ok => ("Failed", false),
+            };
+            Gap {
+                after,
+                is_point: points
+                    .get(after)
+                    .is_some_and(|point| point.run == missed.run),
+                is_skipped,
+                title: format!("{word} in the run of {}", missed.started.minute()),
+            }
+        };
+        let first = missed.len().saturating_sub(MISSED);
+        self.missed = missed[first..].iter().map(gap).collect();
         self
     }
 
@@ -243,8 +284,11 @@ fn draw_history(
     let shifts = course.shifts.iter().map(|shift| rule(&chart, shift, &span));
     let confirmed = course.confirmed.iter();
     let confirmed = confirmed.map(|told| sign(&chart, course, told));
+    let missed = course.missed.iter();
+    let missed = missed.map(|gap| gap_sign(&chart, course, gap, &span));
     Ok(shifts
         .chain(confirmed)
+        .chain(missed)
         .chain(days(&chart, course, &span))
         .collect())
 }
@@ -283,6 +327,29 @@ pub(super) fn rule(chart: &Plot<'_, '_>, shift: &Shift, span: &Range<f64>) -> St
     let d = format!("M{from:.1} {top}H{to:.1}M{middle:.1} {top}V{bottom}");
     titled_line(shift.class, &d, &shift.title)
 }
+
+/// A sign at the bottom, between the points before and after a run, or beyond the last.
+fn gap_sign(chart: &Plot<'_, '_>, course: &Course, gap: &Gap, span: &Range<f64>) -> String {
+    let x = |point: usize| units(chart.backend_coord(&(place(point), span.start)).0);
+    let last = course.len().saturating_sub(1);
+    let at = match gap.after {
+        after if gap.is_point => x(after),
+        0 => x(0) - BESIDE,
+        after if after > last => x(last) + BESIDE,
+        after => f64::midpoint(x(after - 1), x(after)),
+    };
+    let bottom = units(chart.backend_coord(&(0, span.start)).1) - 3.0;
+    let (class, d) = if gap.is_skipped {
+        ("missed", format!("M{at:.1} {bottom}v-8"))
+    } else {
+        let left = at - 3.5;
+        ("missed bad", format!("M{left:.1} {bottom}l7 -7m0 7l-7 -7"))
+    };
+    titled_line(class, &d, &gap.title)
+}
+
+/// How far from the first and last point a sign stands that is beyond them.
+const BESIDE: f64 = 9.0;
 
 /// A sign that points at a night from above, or from below where there is no room above it.
 fn sign(chart: &Plot<'_, '_>, course: &Course, told: &Told) -> String {

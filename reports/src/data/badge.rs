@@ -3,11 +3,12 @@
 //! It has its colours within, for no stylesheet of ours reaches there, and says in words what they say.
 
 use assay_verdicts::gate::State;
+use assay_verdicts::{OfHistory, Told};
 use serde::Serialize;
 
 use crate::address;
 use crate::error::ReportError;
-use crate::model::{Library, Night, urgency};
+use crate::model::{Library, Night};
 use crate::text::clip;
 
 /// Longest name of a suite on it, in characters.
@@ -47,8 +48,7 @@ pub fn render(library: &Library<'_>, suite: Option<&str>) -> Result<String, Repo
     let (state, colour) = if recent.is_empty() && !old.is_empty() {
         ("no recent night".into(), QUIET)
     } else {
-        let still = recent.iter().map(|night| library.standing_at(night)).sum();
-        said(recent.iter().copied(), still)
+        said(library, &recent)
     };
     let name = clip(suite.unwrap_or(&library.settings.title), NAME).into_owned();
     let drawing = drawing(name, state, colour);
@@ -76,28 +76,43 @@ fn drawing(name: String, state: String, colour: &'static str) -> Drawing {
     }
 }
 
-/// The gravest of what the gate says of these nights, where so many regressions still stand, and its colour.
-fn said<'a>(
-    nights: impl Iterator<Item = &'a Night> + Clone,
-    standing: usize,
-) -> (String, &'static str) {
-    let states = nights.clone().map(|night| night.gate.state);
-    let Some(worst) = states.min_by_key(|state| urgency(*state)) else {
+/// The gravest of what is said of these nights, and its colour.
+fn said(library: &Library<'_>, nights: &[&Night]) -> (String, &'static str) {
+    let told = |night: &Night| library.said(night).map(|said| said.told);
+    let states = nights.iter().filter_map(|night| told(night));
+    let Some(worst) = states.min_by_key(|told| told.urgency()) else {
         return ("no nights yet".into(), QUIET);
     };
-    let counts = nights
-        .filter(|night| night.gate.state == worst)
-        .map(|night| &night.gate.comparison.suite.counts);
-    match worst {
-        State::Troubled => (many(counts.map(|c| c.troubled), "failed"), BAD),
-        State::Impossible => (many(counts.map(|c| c.impossible), "impossible"), BAD),
-        State::Regressed => (many(counts.map(|c| c.regressed), "regressed"), BAD),
+    let own = || nights.iter().filter(|night| told(night) == Some(worst));
+    let counts = || own().map(|night| &night.gate.comparison.suite.counts);
+    let of = || own().filter_map(|night| library.said(night));
+    let state = match worst {
+        Told::Gate(state) => state,
+        Told::History(OfHistory::StillRegressed) => {
+            return (many(of().map(|said| said.standing), "still regressed"), BAD);
+        }
+        Told::History(OfHistory::WorseToStay) => {
+            return (
+                many(of().map(|said| said.counts.worse), "worse to stay"),
+                WARN,
+            );
+        }
+        Told::History(OfHistory::BetterToStay) => {
+            return (
+                many(of().map(|said| said.counts.better), "better to stay"),
+                GOOD,
+            );
+        }
+    };
+    match state {
+        State::Troubled => (many(counts().map(|c| c.troubled), "failed"), BAD),
+        State::Impossible => (many(counts().map(|c| c.impossible), "impossible"), BAD),
+        State::Regressed => (many(counts().map(|c| c.regressed), "regressed"), BAD),
         State::NotMeasured => ("not measured".into(), WARN),
-        _ if standing > 0 => (format!("{standing} still regressed"), BAD),
         State::NoBaseline => ("no baseline yet".into(), QUIET),
         State::Suspected => ("suspected".into(), WARN),
         State::Moved => ("machine moved".into(), WARN),
-        State::Improved => (many(counts.map(|c| c.improved), "improved"), GOOD),
+        State::Improved => (many(counts().map(|c| c.improved), "improved"), GOOD),
         State::Inconclusive => ("inconclusive".into(), QUIET),
         State::Known => ("known regressions".into(), QUIET),
         State::Unchanged => ("unchanged".into(), GOOD),

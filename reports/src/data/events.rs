@@ -228,6 +228,15 @@ impl<'a> Book<'a> {
                 && case.at_first.is_none()
                 && !(tells_lasting && history.is_some_and(|known| knows(known, &gate.run)))
             {
+                let baseline = &gate.comparison.baseline.runs;
+                // Where it began, as far as the series shows it: the next night that still sees it is no news.
+                let onset = history.and_then(|of| Onset::of(&of.series, baseline, &gate.run));
+                let known = |run: &RunId| library.runs.get_key_value(run).map(|(run, _)| *run);
+                let ends = onset.and_then(|onset| {
+                    let after = known(&onset.last_before.run)?;
+                    Some((Some(after), known(&onset.first_after.run)?))
+                });
+                let (after, began) = ends.unwrap_or((baseline.last(), &gate.run));
                 let found = Found {
                     item: Item {
                         case: &case.case,
@@ -235,9 +244,9 @@ impl<'a> Book<'a> {
                         history,
                         what: What::Tonight(case),
                     },
-                    after: gate.comparison.baseline.runs.last(),
-                    until: &gate.run,
-                    run: &gate.run,
+                    after,
+                    until: began,
+                    run: began,
                     earlier: history.map_or(0, |history| earlier(history, &gate.run)),
                     confirmed: None,
                     machine_changes: night.machine_changes.clone(),

@@ -5,8 +5,7 @@ use assay_record::RunStatus;
 use assay_stats::Interval;
 use assay_store::{RunRow, SeriesKey};
 use assay_verdicts::comparison::Counts;
-use assay_verdicts::gate::State;
-use assay_verdicts::{CaseHistory, Standing};
+use assay_verdicts::{CaseHistory, Lasting, Standing, Told};
 use serde::Serialize;
 
 use super::{SCHEMA, json, results, suites};
@@ -52,12 +51,15 @@ struct NightEntry<'a> {
     run: String,
     /// Whole days before the newest run of all.
     days_old: i64,
-    state: State,
+    /// In the end: by the gate, or by what stands or lasts.
+    state: Told,
     counts: Counts,
     /// How many of the inconclusive await being run again.
     suspected: usize,
     /// How many regressions that were confirmed before still stand there: `standing` has them.
     standing: usize,
+    /// How many levels changed to stay there, as histories show and nobody confirms.
+    lasting: Lasting,
     expected_false_alarms: f64,
 }
 
@@ -168,15 +170,17 @@ fn machine(name: &str) -> Machine<'_> {
 fn night<'a>(library: &Library<'a>, night: &'a Night) -> Option<NightEntry<'a>> {
     let row = library.runs.get(&night.gate.run)?;
     let suite = &night.gate.comparison.suite;
+    let said = library.said(night)?;
     Some(NightEntry {
         suite: &row.suite,
         machine: &row.machine,
         run: row.run.to_string(),
         days_old: library.age_days(row.started),
-        state: night.gate.state,
+        state: said.told,
         counts: suite.counts,
         suspected: judged::suspected(&night.gate),
-        standing: library.standing_at(night),
+        standing: said.standing,
+        lasting: said.counts,
         expected_false_alarms: suite.expected_false_alarms,
     })
 }

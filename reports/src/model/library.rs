@@ -8,9 +8,9 @@ use std::thread;
 use assay_protocol::{Digest, Metric};
 use assay_record::{CaseLists, Fingerprint, Manifest, Purpose, RunId, Timestamp};
 use assay_store::{RunGauges, RunRow, SeriesKey};
-use assay_verdicts::gate::State;
 use assay_verdicts::{
-    CaseHistory, CaseSummary, Confirmed, RunSummary, Series, Standing, Verdict, confirmed,
+    CaseHistory, CaseSummary, Confirmed, Lasting, LocatedChange, RunSummary, Series, Standing,
+    Told, Verdict, confirmed,
 };
 
 use super::{CaseDetail, Night, Portion, SiteModel};
@@ -54,6 +54,8 @@ pub struct Library<'a> {
     pub values: Arc<Values<'a>>,
     /// What downloads tell of runs.
     pub origins: Arc<Origins<'a>>,
+    /// What is said in the end of nights, by their runs.
+    said: Arc<BTreeMap<&'a RunId, Said<'a>>>,
     /// Series by their cases.
     by_case: BTreeMap<&'a str, Vec<&'a Series>>,
     /// When the newest run of all started.
@@ -68,6 +70,19 @@ pub struct Library<'a> {
     pub files: Option<&'a BTreeSet<String>>,
     /// The model itself.
     pub model: &'a SiteModel,
+}
+
+/// What is said of a night, and of what.
+#[derive(Clone, Debug)]
+pub struct Said<'a> {
+    /// In the end.
+    pub told: Told,
+    /// How many confirmed regressions still stand there.
+    pub standing: usize,
+    /// How many levels changed to stay there, which the night does not call itself.
+    pub counts: Lasting,
+    /// These, where suspects are never run again.
+    pub lasting: Vec<(&'a CaseHistory, &'a LocatedChange)>,
 }
 
 /// Days before the newest run of all from which on a night is no news: a machine that stopped stays on no front page for ever.
@@ -129,7 +144,7 @@ impl<'a> Library<'a> {
         histories: BTreeMap<&'a SeriesKey, &'a CaseHistory>,
         values: impl FnOnce() -> Values<'a>,
     ) -> Self {
-        Self {
+        let library = Self {
             settings,
             runs: model.runs.iter().map(|row| (&row.run, row)).collect(),
             summaries: model.summaries.iter().map(|s| (&s.run.run, s)).collect(),
@@ -140,7 +155,7 @@ impl<'a> Library<'a> {
                 .map(|history| &history.series.key)
                 .map(|key| (key, address::series(key)))
                 .collect(),
-            nights: nights(model),
+            nights: model.nights.iter().collect(),
             current: current(model),
             by_machine: by_machine(model),
             places: places(model),
@@ -163,9 +178,73 @@ impl<'a> Library<'a> {
             portion: None,
             downloads: None,
             files: None,
+            said: Arc::default(),
             model,
             values: Arc::new(values()),
+        };
+        library.told()
+    }
+
+    /// With what is said of nights in the end, and these by that: what asks for action first.
+    fn told(mut self) -> Self {
+        let said = self.said_of_all();
+        let urgency = |night: &&Night| said.get(&night.gate.run).map(|said| said.told.urgency());
+        self.nights
+            .sort_by_key(|night| (urgency(night), &night.gate.run));
+        self.said = Arc::new(said);
+        self
+    }
+
+    fn said_of_all(&self) -> BTreeMap<&'a RunId, Said<'a>> {
+        let mut lasting = self.lasting();
+        let mut standing: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for one in self.standing() {
+            let key = &one.history.series.key;
+            *standing.entry((&key.suite, &key.machine)).or_default() += 1;
         }
+        let nights = self.nights.iter().filter_map(|night| {
+            let row = self.night_row(night)?;
+            let place = (row.suite.as_str(), row.machine.as_str());
+            let lasting = lasting.remove(&place).unwrap_or_default();
+            let mut counts = Lasting::default();
+            for (history, change) in &lasting {
+                counts.add(change, night.gate.says_of(history));
+            }
+            let standing = standing.get(&place).copied().unwrap_or(0);
+            Some((
+                &night.gate.run,
+                Said {
+                    told: Told::of(night.gate.state, standing, counts),
+                    standing,
+                    counts,
+                    lasting,
+                },
+            ))
+        });
+        nights.collect()
+    }
+
+    /// The latest lasting changes where suspects are never run again, as far as they are news.
+    fn lasting(&self) -> BTreeMap<(&'a str, &'a str), Vec<(&'a CaseHistory, &'a LocatedChange)>> {
+        let places = self.places_unconfirmed();
+        let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let is_news =
+            |change: &LocatedChange| self.age_days(change.first_after.started) <= OLD_DAYS;
+        for history in self.current.values().copied() {
+            let key = &history.series.key;
+            let place = (key.suite.as_str(), key.machine.as_str());
+            let Some(night) = places.get(&place) else {
+                continue;
+            };
+            // Cheaper than what its night says of it.
+            if !history.changes.last().is_some_and(is_news) {
+                continue;
+            }
+            if let Some(change) = history.lasting_beside(&night.gate) {
+                found.entry(place).or_default().push((history, change));
+            }
+        }
+        found
     }
 
     /// The same for pages of some runs.
@@ -322,17 +401,18 @@ impl<'a> Library<'a> {
         own.any(|one| one.is_of(history) && one.stands(history))
     }
 
-    /// How many regressions that were confirmed still stand where a night was.
-    pub fn standing_at(&self, night: &Night) -> usize {
-        let Some(row) = self.night_row(night) else {
-            return 0;
-        };
-        let standing = self.standing();
-        let own = standing.iter().filter(|one| {
-            let key = &one.history.series.key;
-            (&key.suite, &key.machine) == (&row.suite, &row.machine)
-        });
-        own.count()
+    /// What is said of a night in the end; `None` where its run is not at hand.
+    pub fn said(&self, night: &Night) -> Option<&Said<'a>> {
+        self.said.get(&night.gate.run)
+    }
+
+    /// The lasting change that is told of a series on the first page.
+    pub fn lasting_of(&self, history: &CaseHistory) -> Option<&'a LocatedChange> {
+        let key = &history.series.key;
+        let said = self.said(self.night(&key.suite, &key.machine)?)?;
+        let mut own = said.lasting.iter();
+        own.find(|(of, _)| of.series.key == *key)
+            .map(|(_, change)| *change)
     }
 
     /// The newest night of a suite on a machine.
@@ -434,29 +514,6 @@ impl<'a> Library<'a> {
         let of_case = self.by_case.get(key.case.as_str());
         let all = of_case.into_iter().flatten().copied();
         all.filter(move |other| are_siblings(&other.key, key))
-    }
-}
-
-fn nights(model: &SiteModel) -> Vec<&Night> {
-    let mut nights: Vec<&Night> = model.nights.iter().collect();
-    nights.sort_by_key(|night| (urgency(night.gate.state), &night.gate.run));
-    nights
-}
-
-/// Its place in a list that begins with what somebody should look at.
-pub fn urgency(state: State) -> u8 {
-    match state {
-        State::Troubled => 0,
-        State::Impossible => 1,
-        State::Regressed => 2,
-        State::Suspected => 3,
-        State::NotMeasured => 4,
-        State::Moved => 5,
-        State::Improved => 6,
-        State::Inconclusive => 7,
-        State::Known => 8,
-        State::Unchanged => 9,
-        State::NoBaseline => 10,
     }
 }
 

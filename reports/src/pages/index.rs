@@ -18,7 +18,8 @@ use super::night::{self, Event, MachineChanges, NightLine, OldNight, is_loud};
 use super::part::{self, Badge, Link, RunLine, cell, run_line};
 use crate::error::ReportError;
 use crate::model::{Library, Night, OLD_DAYS};
-use crate::{text, words};
+use crate::text::{self, clip};
+use crate::words;
 
 /// Most nights of the table; the list of suites has them all.
 const NIGHTS: usize = 60;
@@ -32,8 +33,10 @@ const STANDING: usize = 50;
 const FAILURES: usize = 50;
 /// Most runs that did not come to their end.
 const UNFINISHED: usize = 20;
-/// Longest reason of a failure, in characters.
-const REASON: usize = 300;
+/// Longest reason of a failure, in characters; its first line stands in the list, the rest is folded.
+const REASON: usize = 2000;
+/// Longest first line.
+const FIRST: usize = 160;
 /// Runs in the table of recent ones; a machine's page lists its own.
 const RECENT: usize = 6;
 
@@ -105,7 +108,27 @@ struct FailureLine {
     suite: Link,
     machine: Link,
     state: Badge,
-    reason: String,
+    reason: Reason,
+}
+
+/// Why something failed.
+#[derive(Serialize)]
+struct Reason {
+    first: String,
+    /// All of it, where that is more than the first line.
+    whole: String,
+}
+
+impl Reason {
+    fn of(said: &str) -> Self {
+        let said = text::said(said, REASON);
+        let line = said.lines().next().unwrap_or_default();
+        let first = clip(line, FIRST).into_owned();
+        Self {
+            whole: if first == said { String::new() } else { said },
+            first,
+        }
+    }
 }
 
 /// The page.
@@ -118,13 +141,13 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     let [nights, old] = library.nights_by_age();
     let standing = library.standing();
     let mut groups = groups(library)?;
-    let (of_histories, lasting) = lasting::groups(library)?;
+    let (of_histories, lasting) = lasting::groups(library, &nights)?;
     groups.extend(of_histories);
     let is_quiet = standing.is_empty()
-        && lasting == 0
+        && lasting == [0, 0]
         && unfinished.is_empty()
         && failures.is_empty()
-        && !nights.iter().any(|night| is_loud(night));
+        && !nights.iter().any(|night| is_loud(library, night));
     let page = Tonight {
         is_empty: library.runs.is_empty(),
         is_quiet,
@@ -179,7 +202,7 @@ fn says(
     nights: &[&Night],
     has_old: bool,
     failures: usize,
-    lasting: usize,
+    [worse, better]: [usize; 2],
     standing: usize,
 ) -> String {
     let sum = |of: fn(&Night) -> usize| nights.iter().map(|night| of(night)).sum::<usize>();
@@ -191,7 +214,8 @@ fn says(
         (suspected, "may have changed"),
         (failures, "failed or gave no right output"),
         (improved, "improved"),
-        (lasting, "changed to stay in the history"),
+        (worse, "got worse to stay in the history"),
+        (better, "got better to stay in the history"),
     ]
     .into_iter()
     .filter(|(number, _)| *number > 0)
@@ -324,14 +348,14 @@ fn failures_of_night(library: &Library<'_>, night: &Night) -> Vec<FailureLine> {
             suite: part::suite_link(&row.suite),
             machine: part::machine_link(&row.machine),
             state: judged::case(case),
-            reason: text::said(&reason.to_string(), REASON),
+            reason: Reason::of(&reason.to_string()),
         })
     };
-    night
-        .gate
-        .comparison
-        .cases
-        .iter()
+    // A case that failed once more when it was run again is one failure.
+    let mut seen = BTreeSet::new();
+    let cases = night.gate.comparison.cases.iter();
+    cases
+        .filter(|case| case.trouble.is_some() && seen.insert(&case.case))
         .filter_map(line)
         .collect()
 }
@@ -343,7 +367,7 @@ fn failures_of_run(summary: &RunSummary) -> Vec<FailureLine> {
         suite: part::suite_link(&summary.run.suite),
         machine: part::machine_link(&summary.run.machine),
         state: part::state(&case.state),
-        reason: text::said(part::reason(&case.state), REASON),
+        reason: Reason::of(part::reason(&case.state)),
     };
     let cases = summary.cases.iter().enumerate();
     cases

@@ -2,10 +2,11 @@
 
 use assay_stats::Interval;
 use assay_verdicts::gate::{Gate, State};
-use assay_verdicts::{CaseComparison, TroubleKind, Verdict};
+use assay_verdicts::{CaseComparison, LocatedChange, OfHistory, Told, TroubleKind, Verdict};
 use serde::Serialize;
 
 use super::part::{self, Badge, badge};
+use crate::model::Said;
 use crate::text::{self, clip};
 use crate::words;
 
@@ -26,21 +27,25 @@ pub fn state(state: State) -> Badge {
     }
 }
 
-/// What is said of a case of which a confirmed regression may stand, though the newest night does not call it.
-pub fn still(of: Badge, stands: bool) -> Badge {
-    if stands && of.class != "bad" {
-        badge("bad", "▼", "still regressed")
-    } else {
-        of
+/// What is said of a night in the end.
+pub fn told(of: Told) -> Badge {
+    match of {
+        Told::Gate(state) => self::state(state),
+        Told::History(OfHistory::StillRegressed) => badge("bad", "▼", "still regressed"),
+        Told::History(OfHistory::WorseToStay) => badge("warn", "▼", "worse to stay"),
+        Told::History(OfHistory::BetterToStay) => badge("good", "▲", "better to stay"),
     }
 }
 
-/// What is said of a night where so many confirmed regressions still stand: a baseline that got used to them makes no quiet night.
-pub fn night(of: State, standing: usize) -> Badge {
-    match of {
-        State::Troubled | State::Impossible | State::Regressed | State::NotMeasured => state(of),
-        _ if standing > 0 => badge("bad", "▼", "still regressed"),
-        _ => state(of),
+/// What is said of a case of which a confirmed regression may stand, or whose level may have changed to stay, though the newest night does
+/// not call it.
+pub fn still(of: Badge, stands: bool, lasting: Option<&LocatedChange>) -> Badge {
+    let is_called = of.class == "bad" || of.word == "improved";
+    match lasting.and_then(|change| change.verdict) {
+        _ if stands && of.class != "bad" => told(Told::History(OfHistory::StillRegressed)),
+        Some(Verdict::Regressed) if !is_called => told(Told::History(OfHistory::WorseToStay)),
+        Some(Verdict::Improved) if !is_called => told(Told::History(OfHistory::BetterToStay)),
+        _ => of,
     }
 }
 
@@ -135,8 +140,35 @@ pub fn sentence(said: &str) -> String {
     format!("{whole}{end}")
 }
 
-/// What is said of a night, in a sentence.
-pub fn headline(gate: &Gate) -> String {
+/// What is said of a night in the end, in a sentence or two.
+pub fn headline(gate: &Gate, said: Option<&Said<'_>>) -> String {
+    let own = headline_of_gate(gate);
+    let Some(said) = said else {
+        return own;
+    };
+    let first = match said.told {
+        Told::Gate(_) => return own,
+        Told::History(OfHistory::StillRegressed) => {
+            let verb = if said.standing == 1 {
+                "stands"
+            } else {
+                "stand"
+            };
+            let known = words::count(said.standing, "regression");
+            format!("{known} confirmed before still {verb}")
+        }
+        Told::History(OfHistory::WorseToStay | OfHistory::BetterToStay) => format!(
+            "the level of {} series changed to stay, {} for the worse and {} for the better, as the history shows and nobody confirmed",
+            said.lasting.len(),
+            said.counts.worse,
+            said.counts.better
+        ),
+    };
+    format!("{} Of the night itself: {own}", sentence(&first))
+}
+
+/// What a gate says of a night, in a sentence.
+fn headline_of_gate(gate: &Gate) -> String {
     let counts = &gate.comparison.suite.counts;
     let compared = gate.comparison.cases.len() - counts.without_result();
     let of = words::count(compared, "comparison");
@@ -199,16 +231,16 @@ pub fn listed(texts: &[String], most: usize) -> (Vec<String>, usize) {
 mod tests {
     use assay_verdicts::gate::State;
 
-    use super::{night, state, still};
+    use super::{state, still};
 
     #[test]
-    fn a_regression_that_stands_is_no_quiet_night() {
-        assert_eq!(night(State::Unchanged, 1).word, "still regressed");
-        assert_eq!(night(State::Unchanged, 0).word, "unchanged");
+    fn a_regression_that_stands_is_no_quiet_case() {
+        assert_eq!(still(state(State::Inconclusive), true, None).class, "bad");
+        assert_eq!(
+            still(state(State::Inconclusive), false, None).class,
+            "quiet"
+        );
         // What is worse is said.
-        assert_eq!(night(State::Troubled, 1).word, "failed");
-        assert_eq!(still(state(State::Inconclusive), true).class, "bad");
-        assert_eq!(still(state(State::Inconclusive), false).class, "quiet");
-        assert_eq!(still(state(State::Troubled), true).word, "failed");
+        assert_eq!(still(state(State::Troubled), true, None).word, "failed");
     }
 }

@@ -64,9 +64,10 @@ fn nights(library: &Library<'_>, machine: &str) -> Vec<NightOf> {
     let nights = library.nights.iter();
     let of = nights.filter_map(|night| {
         let row = library.night_row(night)?;
+        let said = library.said(night)?;
         (row.machine == machine).then(|| NightOf {
             suite: part::suite_link(&row.suite),
-            state: judged::night(night.gate.state, library.standing_at(night)),
+            state: judged::told(said.told),
         })
     });
     of.collect()

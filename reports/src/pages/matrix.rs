@@ -111,7 +111,7 @@ struct Cell {
     badge: Badge,
     effect: Option<Effect>,
     chart: String,
-    /// Why there is no number, or no right one; for a pair also why the verdict is what it is.
+    /// Why there is no number, or no right one, and what must be said beside it; for a pair also why the verdict is what it is.
     note: String,
 }
 
@@ -295,7 +295,7 @@ fn note(case: &CaseComparison, is_pair: bool) -> String {
     let said = match &case.trouble {
         Some(trouble) => trouble.to_string(),
         None if case.ratio.is_none() || is_pair => case.note.clone(),
-        None => String::new(),
+        None => case.remark.clone().unwrap_or_default(),
     };
     clip(&said, NOTE).into_owned()
 }

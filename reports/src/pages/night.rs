@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use assay_store::RunRow;
 use assay_verdicts::gate::{Gate, State};
+use assay_verdicts::{Lasting, OfHistory, Told};
 use serde::Serialize;
 
 use super::judged;
@@ -22,6 +23,9 @@ pub struct NightLine {
     /// How long ago that was, where it was not last night.
     ago: String,
     regressed: usize,
+    /// How many of those that got worse, and better, did so to stay by their history, and not by the night.
+    worse: usize,
+    better: usize,
     /// Whether what regressed was run again, in a word; empty where nothing did.
     certainty: &'static str,
     suspected: usize,
@@ -33,6 +37,8 @@ pub struct NightLine {
     impossible: usize,
     skipped: Option<usize>,
     false_alarms: String,
+    /// The same counts in a line, for where the columns are out of sight.
+    in_short: String,
 }
 
 /// A row for a night; `None` where its run is not at hand.
@@ -41,25 +47,52 @@ pub fn line(library: &Library<'_>, night: &Night) -> Option<NightLine> {
     let gate = &night.gate;
     let counts = &gate.comparison.suite.counts;
     let summary = library.summary(&gate.run);
+    let said = library.said(night)?;
+    let Lasting { worse, better, .. } = said.counts;
+    let open = judged::suspected(gate) + said.counts.inconclusive;
+    let skipped = summary.map(|summary| part::tally(&summary.cases).skipped);
+    let in_short = in_short(&[
+        (counts.regressed + worse, "regressed"),
+        (judged::suspected(gate), "suspected"),
+        (counts.excused, "known"),
+        (counts.troubled, "failed"),
+        (counts.impossible, "impossible"),
+        (counts.improved + better, "improved"),
+        (counts.unchanged, "unchanged"),
+        (counts.inconclusive.saturating_sub(open), "inconclusive"),
+        (skipped.unwrap_or(0), "skipped"),
+    ]);
     Some(NightLine {
-        state: judged::night(gate.state, library.standing_at(night)),
+        in_short,
+        state: judged::told(said.told),
         suite: part::suite_link(&row.suite),
         machine: part::machine_link(&row.machine),
         run: part::run_link(&row.run),
         at: part::when(row.started),
         ago: ago(library, row),
-        regressed: counts.regressed,
+        regressed: counts.regressed + worse,
+        worse,
+        better,
         certainty: certainty(gate),
         suspected: judged::suspected(gate),
-        improved: counts.improved,
+        improved: counts.improved + better,
         unchanged: counts.unchanged,
-        inconclusive: counts.inconclusive.saturating_sub(judged::suspected(gate)),
+        inconclusive: counts.inconclusive.saturating_sub(open),
         known: counts.excused,
         failed: counts.troubled,
         impossible: counts.impossible,
-        skipped: summary.map(|summary| part::tally(&summary.cases).skipped),
+        skipped,
         false_alarms: judged::false_alarms(gate.comparison.suite.expected_false_alarms),
     })
+}
+
+/// Counts that are not zero, in words: `1 regressed, 12 unchanged`.
+fn in_short(counts: &[(usize, &str)]) -> String {
+    let known = counts.iter().filter(|(count, _)| *count > 0);
+    let words: Vec<String> = known
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    words.join(", ")
 }
 
 /// Days before the newest run of all from which on it is said how many.
@@ -85,7 +118,7 @@ pub fn old(library: &Library<'_>, night: &Night) -> Option<OldNight> {
     let row = library.night_row(night)?;
     Some(OldNight {
         place: place(library, night)?,
-        state: judged::night(night.gate.state, library.standing_at(night)),
+        state: judged::told(library.said(night)?.told),
         ago: words::days_ago(library.age_days(row.started)),
     })
 }
@@ -99,15 +132,19 @@ fn certainty(gate: &Gate) -> &'static str {
 }
 
 /// Whether somebody should look.
-pub fn is_loud(night: &Night) -> bool {
+pub fn is_loud(library: &Library<'_>, night: &Night) -> bool {
     matches!(
-        night.gate.state,
-        State::Troubled
-            | State::Impossible
-            | State::Regressed
-            | State::Suspected
-            | State::NotMeasured
-            | State::Moved
+        library.said(night).map(|said| said.told),
+        Some(
+            Told::Gate(
+                State::Troubled
+                    | State::Impossible
+                    | State::Regressed
+                    | State::Suspected
+                    | State::NotMeasured
+                    | State::Moved
+            ) | Told::History(OfHistory::StillRegressed | OfHistory::WorseToStay)
+        )
     )
 }
 

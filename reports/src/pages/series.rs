@@ -5,9 +5,11 @@ mod events;
 mod last;
 mod verdict;
 
+use std::collections::BTreeMap;
+
 use assay_protocol::{Direction, Metric, Work};
 use assay_record::{EventKind, RunId};
-use assay_verdicts::{CaseHistory, CaseState, CaseSummary, Point, Series};
+use assay_verdicts::{CaseHistory, CaseState, CaseSummary, Missed, Point, Series};
 use serde::Serialize;
 
 use super::part::{self, Badge, Commit, Link, cell};
@@ -55,6 +57,8 @@ struct Page {
     events: events::Events,
     points: Vec<PointLine>,
     all_points: usize,
+    /// Runs in which it gave no right result.
+    missed: usize,
     downloads: [Link; 2],
     verified: String,
     params: Vec<(String, String)>,
@@ -78,7 +82,10 @@ struct PointLine {
     run: Link,
     at: String,
     commit: Commit,
-    value: Quantity,
+    /// Absent where it gave no right result.
+    value: Option<Quantity>,
+    /// What it gave instead, or besides, and why.
+    state: Option<StateView>,
     rounds: u32,
     changes: usize,
 }
@@ -90,7 +97,10 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
     let latest_case = library.latest_case(series).map(|(_, case)| case);
     let last = series.points.last();
     let confirmed = library.confirmed_of(history);
-    let course = Course::new(history).with_confirmed(history, &confirmed);
+    let missed = library.model.missed.of_series(key);
+    let course = Course::new(history)
+        .with_confirmed(history, &confirmed)
+        .with_missed(history, missed);
     let page = Page {
         case: clip(&key.case, NAME).into_owned(),
         whole_case: whole_case(&key.case),
@@ -112,16 +122,11 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
         state: latest_case.and_then(state),
         verdict: verdict::view(library, series),
         last: last::last(library, history)?,
-        chart: draw(history, &course, confirmed.len())?,
+        chart: draw(history, &course, confirmed.len(), missed.len())?,
         drawn: course.drawn(),
         events: events::view(library, history, &confirmed),
-        points: series
-            .points
-            .iter()
-            .rev()
-            .take(POINTS)
-            .map(|point| line(library, series, point))
-            .collect(),
+        points: lines(library, series, missed),
+        missed: missed.len(),
         all_points: series.points.len(),
         downloads: ["csv", "json"].map(|extension| Link {
             href: address::series_file(key, extension),
@@ -175,10 +180,14 @@ fn better(direction: Direction) -> &'static str {
 }
 
 fn state(case: &CaseSummary) -> Option<StateView> {
-    (case.state != CaseState::Ok).then(|| StateView {
-        badge: part::state(&case.state),
-        reason: clip(part::reason(&case.state), 1000).into_owned(),
-    })
+    (case.state != CaseState::Ok).then(|| view_of(&case.state))
+}
+
+fn view_of(state: &CaseState) -> StateView {
+    StateView {
+        badge: part::state(state),
+        reason: clip(part::reason(state), 1000).into_owned(),
+    }
 }
 
 /// The largest error of the last run beside its tolerance.
@@ -233,13 +242,18 @@ fn work(work: &Work) -> Vec<(&'static str, String)> {
     named.into_iter().filter_map(known).collect()
 }
 
-fn draw(history: &CaseHistory, course: &Course, confirmed: usize) -> Result<String, ReportError> {
+fn draw(
+    history: &CaseHistory,
+    course: &Course,
+    confirmed: usize,
+    missed: usize,
+) -> Result<String, ReportError> {
     let series = &history.series;
     if series.points.is_empty() {
         return Ok(String::new());
     }
     let title = format!("History of {}", cell(&series.key.case));
-    chart::history(course, &title, &in_words(history, confirmed)).map_err(|reason| {
+    chart::history(course, &title, &in_words(history, confirmed, missed)).map_err(|reason| {
         ReportError::Chart {
             page: address::series(&series.key),
             reason,
@@ -248,7 +262,7 @@ fn draw(history: &CaseHistory, course: &Course, confirmed: usize) -> Result<Stri
 }
 
 /// What the chart shows, for those who do not see it.
-fn in_words(history: &CaseHistory, confirmed: usize) -> String {
+fn in_words(history: &CaseHistory, confirmed: usize, missed: usize) -> String {
     let series = &history.series;
     let (Some(first), Some(last)) = (series.points.first(), series.points.last()) else {
         return String::new();
@@ -267,7 +281,7 @@ fn in_words(history: &CaseHistory, confirmed: usize) -> String {
         .filter(|point| !point.changes.is_empty())
         .count();
     format!(
-        "{} runs from {} to {}. Lowest {lowest}, highest {highest}, latest {}. The machine changed before {changes} of them. Lasting changes: {}. Confirmed regressions: {confirmed}.",
+        "{} runs from {} to {}. Lowest {lowest}, highest {highest}, latest {}. The machine changed before {changes} of them. Lasting changes: {}. Confirmed regressions: {confirmed}. Without a right result: {missed}.",
         series.points.len(),
         first.started.minute(),
         last.started.minute(),
@@ -276,12 +290,49 @@ fn in_words(history: &CaseHistory, confirmed: usize) -> String {
     )
 }
 
+/// The newest runs, those without a right result among them, the latest first.
+fn lines(library: &Library<'_>, series: &Series, missed: &[Missed]) -> Vec<PointLine> {
+    let newest = missed.len().saturating_sub(POINTS);
+    let mut gone: BTreeMap<_, &Missed> = missed[newest..]
+        .iter()
+        .map(|missed| ((missed.started, &missed.run), missed))
+        .collect();
+    let points = series.points.iter().rev().take(POINTS);
+    let mut lines: Vec<_> = points
+        .map(|point| {
+            let at = (point.started, &point.run);
+            let state = gone.remove(&at).map(|missed| view_of(&missed.state));
+            let line = line(library, series, point);
+            (at, PointLine { state, ..line })
+        })
+        .collect();
+    let gone = gone.into_iter();
+    lines.extend(gone.map(|(at, missed)| (at, line_of(library, missed))));
+    lines.sort_by(|(a, _), (b, _)| b.cmp(a));
+    lines.truncate(POINTS);
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+/// A run without a right result.
+fn line_of(library: &Library<'_>, missed: &Missed) -> PointLine {
+    PointLine {
+        run: part::run_link(&missed.run),
+        at: part::when(missed.started),
+        commit: part::commit(library, missed.commit.as_deref(), missed.dirty),
+        value: None,
+        state: Some(view_of(&missed.state)),
+        rounds: 0,
+        changes: 0,
+    }
+}
+
 fn line(library: &Library<'_>, series: &Series, point: &Point) -> PointLine {
     PointLine {
         run: part::run_link(&point.run),
         at: part::when(point.started),
         commit: part::commit(library, point.commit.as_deref(), point.dirty),
-        value: part::number(&point.estimate, &series.metric.unit),
+        value: Some(part::number(&point.estimate, &series.metric.unit)),
+        state: None,
         rounds: point.rounds,
         changes: point.changes.len(),
     }

@@ -102,7 +102,7 @@ fn account(library: &Library<'_>, night: &Night) -> Option<Account> {
         .collect();
     Some(Account {
         machine: part::machine_link(&row.machine),
-        says: judged::headline(&night.gate),
+        says: judged::headline(&night.gate, library.said(night)),
         event: night::event(library, night),
         facts: facts(night),
         machine_changes: judged::listed(&night.machine_changes, LISTED).0,

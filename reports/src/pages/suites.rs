@@ -73,6 +73,6 @@ fn place(library: &Library<'_>, suite: &str, machine: &str) -> PlaceLine {
     let night = library.night(suite, machine);
     PlaceLine {
         machine: part::machine_link(machine),
-        state: night.map(|night| judged::night(night.gate.state, library.standing_at(night))),
+        state: night.and_then(|night| Some(judged::told(library.said(night)?.told))),
     }
 }

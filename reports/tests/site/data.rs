@@ -43,6 +43,8 @@ fn case(id: &str, ratio: f64) -> CaseComparison {
         adjusted: Some(0.01),
         trouble: None,
         mark: None,
+        remark: None,
+        since: None,
         note: format!("confirmed; {HOSTILE}"),
     }
 }
@@ -176,6 +178,36 @@ fn a_feed_tells_nothing_of_own_runs_that_no_gate_said() {
         history.changes.clear();
     }
     assert_eq!(ids(&model), known);
+}
+
+#[test]
+fn what_a_night_calls_is_told_of_the_run_it_began_with() {
+    let entry = |night: u32| {
+        let mut model = told();
+        // Slower from three nights before on, as the series shows it.
+        for history in &mut model.histories {
+            if history.series.key.case == SMALL {
+                let points = history.series.points.iter_mut();
+                for point in points.filter(|point| point.run >= run_id(NIGHT - 3)) {
+                    point.estimate.estimate *= 1.5;
+                }
+            }
+        }
+        model.nights[0].gate.run = run_id(night);
+        let feed = text(&Site::of(&model), "feeds/all.xml");
+        let entries = between(&feed, "<entry>", "</entry>");
+        let own = entries
+            .into_iter()
+            .find(|entry| entry.contains("1 regressed"));
+        own.unwrap().to_owned()
+    };
+    let [one, next] = [entry(NIGHT - 1), entry(NIGHT)];
+    for what in ["id", "updated"] {
+        let of = |entry: &str| between(entry, &format!("<{what}>"), "</")[0].to_owned();
+        assert_eq!(of(&one), of(&next), "{what}");
+    }
+    let page = format!("runs/{}", run_id(NIGHT - 3));
+    assert!(one.contains(&page) && next.contains(&page), "{next}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use assay_reports::SiteModel;
 use assay_verdicts::gate::State;
-use assay_verdicts::{Trouble, TroubleKind};
+use assay_verdicts::{CaseState, Trouble, TroubleKind};
 
 use crate::Site;
 use crate::build::run;
@@ -97,7 +97,123 @@ fn what_was_confirmed_stays_until_it_is_mended_or_accepted() {
         }];
     }
     assert!(!index(&accepted).contains("h-standing"));
+    let told = of_series(&accepted);
+    let said = "accepted, <bdi>acknowledged: known</bdi>, from the run of <a href=";
+    assert!(told.contains(said), "{told}");
     assert!(!feed(&accepted).contains("<published>"));
+}
+
+#[test]
+fn a_night_says_what_lasts_where_it_was() {
+    let model = nights::lasting(9);
+    let site = Site::of(&model);
+    let pages = site.pages();
+    let first = &pages["index.html"];
+    assert!(first.contains("1 got worse to stay in the history over 1 night."));
+    assert!(first.contains("Changed to stay, not confirmed"));
+    assert!(first.contains("<td class=\"num hot\">1 <span class=\"sub\">1 to stay</span></td>"));
+    // Of its two comparisons one is unchanged, and the other no longer open.
+    assert!(
+        first.contains("<br>1 regressed, 1 unchanged</span>"),
+        "{first}"
+    );
+    assert!(!first.contains("lead calm"));
+    for name in ["index.html", "suites.html", "machines.html"] {
+        assert!(
+            pages[name].contains("</span> worse to stay</span>"),
+            "{name}"
+        );
+        assert!(
+            !pages[name].contains("</span> inconclusive</span>"),
+            "{name}"
+        );
+    }
+    let suite = page(&model, "suites/kernels");
+    assert!(suite.contains("The level of 1 series changed to stay, 1 for the worse"));
+    assert!(suite.contains("</span> worse to stay</span>"));
+    let json = crate::data::text(&site, "index.json");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let night = &json["nights"][0];
+    assert_eq!(night["state"], "worse_to_stay");
+    assert_eq!(night["lasting"]["worse"], 1);
+    let badge = crate::data::text(&site, "badges/all.svg");
+    assert!(badge.contains("1 worse to stay"), "{badge}");
+    // Too long ago to be news: the night speaks for itself again.
+    let mut old = nights::lasting(9);
+    for history in &mut old.histories {
+        history.changes.clear();
+    }
+    assert!(index(&old).contains("</span> inconclusive</span>"));
+}
+
+#[test]
+fn what_failed_has_one_line_and_the_rest_folded() {
+    let mut model = nights::quiet();
+    let gate = &mut model.nights[0].gate;
+    gate.comparison.cases[0].trouble = Some(Trouble {
+        kind: TroubleKind::Failed,
+        why: "the command ended with exit code 1:\nTraceback\nValueError: no".into(),
+    });
+    // Its further metrics failed with it.
+    let again = gate.comparison.cases[0].clone();
+    gate.comparison.cases.push(again);
+    gate.comparison.suite.counts.troubled = 1;
+    gate.state = State::Troubled;
+    let page = index(&model);
+    let list = &page[places(&page, &["id=\"h-failures\""])[0]..];
+    let list = &list[..list.find("</ul>").unwrap()];
+    assert_eq!(list.matches("<li>").count(), 1, "{list}");
+    let order = places(
+        list,
+        &[
+            "<summary class=\"reason\"><bdi>failed: the command ended with exit code 1:</bdi>",
+            "ValueError: no",
+        ],
+    );
+    assert!(order.is_sorted());
+}
+
+#[test]
+fn runs_without_a_right_result_stand_in_the_history() {
+    let mut model = nights::quiet();
+    let history = model.histories.iter().find(|history| {
+        let key = &history.series.key;
+        key.case.starts_with("reduce/sum") && key.metric == "time"
+    });
+    let series = history.unwrap().series.clone();
+    let missed = |at: usize, later_ns: i64, state| {
+        let point = &series.points[at];
+        let started = point.started.unix_ns() + later_ns;
+        let started = assay_record::Timestamp::from_unix_ns(started).unwrap();
+        assay_verdicts::Missed {
+            run: assay_record::RunId::new(started, b"missed"),
+            started,
+            commit: None,
+            dirty: false,
+            state,
+        }
+    };
+    let hour_ns = 3_600_000_000_000;
+    let failed = CaseState::Failed("signal 11".into());
+    model.missed.add(&series.key, missed(4, hour_ns, failed));
+    let skipped = CaseState::Skipped("no memory".into());
+    model.missed.add(&series.key, missed(19, hour_ns, skipped));
+    let page = page(&model, "series/reduce-sum");
+    let order = places(
+        &page,
+        &[
+            "class=\"missed bad\"",
+            "<title>Failed in the run of ",
+            "<title>Skipped in the run of ",
+            "a cross stands for a run in which it failed",
+            // The table has the latest first.
+            "</span> skipped</span><span class=\"sub\"><bdi>no memory</bdi></span>",
+            "</span> failed</span><span class=\"sub\"><bdi>signal 11</bdi></span>",
+        ],
+    );
+    assert!(order.is_sorted(), "{order:?}");
+    let quiet = self::page(&nights::quiet(), "series/reduce-sum");
+    assert!(!quiet.contains("missed bad") && !quiet.contains("a cross stands"));
 }
 
 #[test]

@@ -97,8 +97,14 @@ fn compare(store: &Store, args: &Args) -> Result<Vec<Comparison>> {
                 margins,
                 ..options.clone()
             };
-            let sides = [baseline, other];
-            let comparison = sides::compare_saying(values, store.into(), sides, options)?;
+            let pair = [baseline, other];
+            // Arms are of one run, and commits are what differs.
+            let is_pooled = !matches!(args.by, None | Some(Property::Arm | Property::Commit));
+            let comparison = if is_pooled {
+                sides::compare_pooled(values, store.into(), pair, options)?
+            } else {
+                sides::compare_saying(values, store.into(), pair, options)?
+            };
             refuse_nothing(comparison)
         })
         .collect()

@@ -210,7 +210,7 @@ pub fn reference<'a>(
     kept.copied().or(runs.last())
 }
 
-/// Which runs of the baseline a case is compared with: of tonight's definition, after an expected change.
+/// Which runs of the baseline a case is compared with: of tonight's definition, after an expected change, and after a known one.
 fn compared_with(checked: &Checked, case: &str, metric: &str) -> BTreeSet<usize> {
     let tonight = checked.candidate.newest();
     let found = tonight.and_then(|view| Some((view, row(view, case, &checked.candidate.arm)?)));
@@ -234,7 +234,19 @@ fn compared_with(checked: &Checked, case: &str, metric: &str) -> BTreeSet<usize>
         let first = all.len() - marks.baseline(&all).len();
         used.drain(..first.min(used.len()));
     }
+    if let Some(since) = known_level(checked, case, metric) {
+        used.retain(|run| *run >= since);
+    }
     used.into_iter().collect()
+}
+
+/// The place in the baseline of the first run that a case is compared with, where its level changed before that.
+fn known_level(checked: &Checked, case: &str, metric: &str) -> Option<usize> {
+    let mut cases = checked.gate.comparison.cases.iter();
+    let found = cases.find(|own| own.case == case && own.metric.name == metric)?;
+    let since = found.since.as_ref()?;
+    let runs = &checked.baseline.runs;
+    runs.iter().position(|view| view.run.run == *since)
 }
 
 fn row<'v>(view: &'v RunView, case: &str, arm: &str) -> Option<&'v CaseRow> {

@@ -43,6 +43,12 @@ pub fn text(comparisons: &[Comparison]) -> String {
     }
     for (letter, comparison) in &lettered {
         text.line(0, &letter.to_string());
+        for case in &comparison.cases {
+            let trouble = case.trouble.as_ref().map(ToString::to_string);
+            if let Some(said) = trouble.or_else(|| case.remark.clone()) {
+                text.sentence(2, &format!("{}: {said}", words::name(case)));
+            }
+        }
         text.suite(comparison, 2);
     }
     text.0

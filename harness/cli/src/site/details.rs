@@ -131,3 +131,110 @@ fn add(
         detail.rounds.push(round);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use assay_protocol::Metric;
+    use assay_record::{Day, RunId};
+    use assay_stats::Interval;
+    use assay_store::Access;
+    use assay_store::synthetic::Recipe;
+    use assay_verdicts::{CaseComparison, CaseHistory, Confirmed, Marks, Verdict};
+
+    use super::baselines;
+    use crate::database;
+    use crate::settings::Settings;
+
+    /// The night that confirmed it, and how many nights there are.
+    const CONFIRMED: u32 = 8;
+    const NIGHTS: u32 = 12;
+
+    fn night(night: u32, slowdown: f64) -> Recipe {
+        Recipe {
+            night,
+            slowdown,
+            ..Recipe::default()
+        }
+    }
+
+    fn run(at: u32) -> RunId {
+        night(at, 1.0).run()
+    }
+
+    /// The histories of a case that got slower by so much on that night.
+    fn histories(slowdown: f64) -> Vec<CaseHistory> {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::of(folder.path()).unwrap();
+        let mut store = database::open(&settings, Access::Write).unwrap();
+        for at in 0..NIGHTS {
+            let slow = if at < CONFIRMED { 1.0 } else { slowdown };
+            let record = night(at, slow).record();
+            let path = folder.path().join(record.header.run.as_str());
+            store.ingest_record(&record, &path).unwrap();
+        }
+        let today: Day = "2026-06-01".parse().unwrap();
+        let case = &Recipe::default().case_ids()[1];
+        CaseHistory::of_case(&store, case, &Marks::default(), today).unwrap()
+    }
+
+    fn confirmed(reference: Option<RunId>) -> Confirmed {
+        let ratio = Interval {
+            estimate: 1.2,
+            low: 1.19,
+            high: 1.21,
+            confidence: 0.95,
+        };
+        Confirmed {
+            night: run(CONFIRMED),
+            started: night(CONFIRMED, 1.0).record().header.started,
+            suite: Recipe::default().suite,
+            machine: Recipe::default().machine,
+            arm: "main".into(),
+            case: CaseComparison {
+                case: Recipe::default().case_ids()[1].clone(),
+                metric: Metric::time(),
+                verdict: Verdict::Regressed,
+                suspect: true,
+                ratio: Some(ratio),
+                at_first: Some(ratio),
+                relative: None,
+                margin: 0.03,
+                p_value: None,
+                adjusted: None,
+                trouble: None,
+                mark: None,
+                remark: None,
+                since: None,
+                note: "confirmed".into(),
+            },
+            baseline: (0..6).map(run).collect(),
+            reference,
+            is_common: false,
+            is_excused: false,
+        }
+    }
+
+    /// What the newest run is laid beside.
+    fn beside(slowdown: f64, confirmed: &[Confirmed]) -> Option<RunId> {
+        let histories = histories(slowdown);
+        let found = baselines(&histories, &[], confirmed);
+        assert!(found.len() <= 1);
+        found.into_iter().next().map(|((newest, ..), before)| {
+            assert_eq!(*newest, run(NIGHTS - 1));
+            before.clone()
+        })
+    }
+
+    #[test]
+    fn a_regression_that_stands_is_laid_beside_what_it_was_confirmed_against() {
+        let reference = confirmed(Some(run(3)));
+        assert_eq!(beside(1.2, std::slice::from_ref(&reference)), Some(run(3)));
+        // Without rounds beside it, the last of the window of that night.
+        assert_eq!(beside(1.2, &[confirmed(None)]), Some(run(5)));
+        // Of two that stand the last.
+        let later = confirmed(Some(run(4)));
+        assert_eq!(beside(1.2, &[reference.clone(), later]), Some(run(4)));
+        // What is mended has no say.
+        assert_eq!(beside(1.0, &[reference]), None);
+    }
+}

@@ -206,29 +206,22 @@ fn of_arms(read: Read<'_>, suite: &str) -> Result<Option<Matrix>> {
 
 /// The first side with each other one; `None` where there is nothing in common.
 ///
-/// Sides of many nights are compared at the commits that all of them have, where there are any, else each pair at those that both have:
-/// what changed in the project between the nights of one and the nights of another is no difference of machines or drivers.
+/// Sides of many nights are compared at the commits that all of them have, where there are any, else each pair at those that both have,
+/// and paired by commit where these are enough.
 fn matrix(read: Read<'_>, by: By, suite: &str, sides: &[Side]) -> Result<Option<Matrix>> {
     let is_pooled = !matches!(by, By::Night | By::Arm | By::Chosen);
-    let at_common = is_pooled.then(|| at_common_commits(sides)).flatten();
+    let at_common = is_pooled.then(|| sides::at_common_commits(sides)).flatten();
     let sides = at_common.as_deref().unwrap_or(sides);
     let Some((baseline, others)) = sides.split_first() else {
         return Ok(None);
     };
     let compare = |other: &Side| {
-        let pair = [baseline.clone(), other.clone()];
-        let common = is_pooled.then(|| at_common_commits(&pair)).flatten();
-        let is_mixed = is_pooled && common.is_none() && pair.iter().all(has_commits);
-        let [baseline, other] = match common.as_deref() {
-            Some([baseline, other]) => [baseline, other],
-            _ => [baseline, other],
-        };
-        let options = Options::new(Question::Difference);
-        let mut found = sides::compare_saying(read.values, read.from, [baseline, other], options)?;
-        if is_mixed {
-            found.caveats.push(MIXED.into());
+        let (pair, options) = ([baseline, other], Options::new(Question::Difference));
+        if is_pooled {
+            sides::compare_pooled(read.values, read.from, pair, options)
+        } else {
+            sides::compare_saying(read.values, read.from, pair, options)
         }
-        Ok(found)
     };
     let mut comparisons: Vec<Comparison> = others.iter().map(compare).collect::<Result<_>>()?;
     comparisons.retain(|comparison| match by {
@@ -241,41 +234,6 @@ fn matrix(read: Read<'_>, by: By, suite: &str, sides: &[Side]) -> Result<Option<
         comparisons,
         cross: None,
     }))
-}
-
-/// What is said where sides share no commit.
-const MIXED: &str = "no commit of the project was measured on both sides: what changed between their commits is in these ratios too";
-
-/// The sides with the nights of commits that all of them have; `None` where there is no such commit.
-fn at_common_commits(sides: &[Side]) -> Option<Vec<Side>> {
-    let (first, others) = sides.split_first()?;
-    let mut common = commits(first);
-    for other in others {
-        let own = commits(other);
-        common.retain(|commit| own.contains(commit));
-    }
-    let at = |side: &Side| {
-        let mut side = side.clone();
-        side.runs
-            .retain(|view| commit(view).is_some_and(|commit| common.contains(commit)));
-        side
-    };
-    (!common.is_empty()).then(|| sides.iter().map(at).collect())
-}
-
-fn commits(side: &Side) -> BTreeSet<String> {
-    let known = side.runs.iter().filter_map(commit);
-    known.map(str::to_owned).collect()
-}
-
-fn has_commits(side: &Side) -> bool {
-    side.runs.iter().any(|view| commit(view).is_some())
-}
-
-/// The commit that a run measured; with changes in the tree it is none.
-fn commit(view: &RunView) -> Option<&str> {
-    let commit = view.run.commit.as_deref();
-    commit.filter(|_| !view.run.dirty)
 }
 
 /// Whether anything can be read from a comparison: imported results of one value each compare to nothing.

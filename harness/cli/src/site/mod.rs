@@ -20,6 +20,7 @@ use assay_reports::{
 };
 use assay_store::{Access, RunRow, Store};
 use assay_verdicts::ceilings::Ceilings;
+use assay_verdicts::missed::AllMissed;
 use assay_verdicts::{CaseHistory, Marks, Reading, RunSummary};
 
 use crate::settings::Settings;
@@ -140,7 +141,7 @@ fn model(
             Ok(series)
         },
     )?;
-    let ((nights, mut confirmed, matrices, reproductions), histories) = both(
+    let ((nights, confirmed, matrices, reproductions), (histories, missed)) = both(
         store.share()?,
         |other| {
             let reading = Reading {
@@ -148,16 +149,17 @@ fn model(
                 series: Some(&series),
             };
             let nights = nights::all(reading, settings, &runs, (marks, today))?;
-            let confirmed = nights::confirmed(reading, settings, &runs, (marks, today))?;
+            let confirmed = nights::confirmed(reading, settings, &runs, &nights, (marks, today))?;
             let matrices = matrices::all(reading, &runs, publishing)?;
             let reproductions = reproduction::all_stored(reading)?;
             Ok((nights, confirmed, matrices, reproductions))
         },
-        || Ok(CaseHistory::of_rows(store, &series, marks, today)?),
+        || {
+            let missed = AllMissed::of(store)?;
+            Ok((CaseHistory::of_rows(store, &series, marks, today)?, missed))
+        },
     )?;
     drop(series);
-    confirmed.extend(nights::told(&runs, &nights));
-    confirmed.sort_by(|a, b| (a.started, &a.night).cmp(&(b.started, &b.night)));
     let newest = newest(&runs, &nights, &histories);
     let (details, summaries) = both(
         store.share()?,
@@ -177,6 +179,7 @@ fn model(
         with_results: true,
         runs: runs.to_vec(),
         histories,
+        missed,
         nights,
         confirmed,
     })

@@ -39,38 +39,40 @@ pub fn all(
         .collect()
 }
 
-/// What was confirmed on nights before the newest of their suites on their machines, oldest first: by the same gate as on that night.
+/// What was confirmed on the newest nights and before them, oldest first: by the same gate as on that night. What marks have accepted since
+/// is told as such.
 pub fn confirmed(
     reading: Reading<'_>,
     settings: &Settings,
     runs: &[RunRow],
+    nights: &[Night],
     known: (&Marks, Day),
 ) -> Result<Vec<Confirmed>> {
-    let mut newest = BTreeSet::new();
     let run_again: BTreeSet<&RunId> = runs.iter().filter_map(confirms).collect();
-    let earlier = runs
+    let meant = runs
         .iter()
         .rev()
-        .filter(|row| is_night(row) && !newest.insert((&row.suite, &row.machine)));
-    let mut meant: Vec<&RunRow> = earlier
-        .filter(|row| run_again.contains(&row.run))
-        .take(CONFIRMED)
-        .collect();
-    meant.reverse();
+        .filter(|row| is_night(row) && run_again.contains(&row.run));
+    let meant: Vec<&RunRow> = meant.take(CONFIRMED).collect();
     let mut all = Vec::new();
-    for row in meant {
-        let checked = check(reading, settings, known, row)?;
-        all.extend(Confirmed::all(&checked.gate, row));
+    for row in meant.into_iter().rev() {
+        let newest = nights.iter().find(|night| night.gate.run == row.run);
+        let checked = match newest {
+            Some(_) => None,
+            None => Some(check(reading, settings, known, row)?),
+        };
+        let gate = newest.map(|night| &night.gate);
+        let Some(gate) = gate.or(checked.as_ref().map(|checked| &checked.gate)) else {
+            continue;
+        };
+        if *known.0 == Marks::default() {
+            all.extend(Confirmed::all(gate, row));
+        } else {
+            let without = check(reading, settings, (&Marks::default(), known.1), row)?;
+            all.extend(Confirmed::with_excused(gate, &without.gate, row));
+        }
     }
     Ok(all)
-}
-
-/// What was confirmed on the newest nights.
-pub fn told(runs: &[RunRow], nights: &[Night]) -> Vec<Confirmed> {
-    let row = |night: &Night| runs.iter().find(|row| row.run == night.gate.run);
-    let of_night =
-        |night: &Night| row(night).map_or(Vec::new(), |row| Confirmed::all(&night.gate, row));
-    nights.iter().flat_map(of_night).collect()
 }
 
 /// The night of which a run confirmed suspects.

@@ -561,6 +561,17 @@ fn asv_nights_are_judged_on_the_site() {
         "{lasting}"
     );
     assert!(!lasting.contains("uspected, to be run again"), "{lasting}");
+    // Its line, its badge and programs are told the same.
+    assert!(
+        lasting.contains("</span> worse to stay</span>"),
+        "{lasting}"
+    );
+    let json: Value = serde_json::from_str(&place.read("assay-data/site/index.json")).unwrap();
+    let night = &json["nights"][0];
+    assert_eq!(night["state"], "worse_to_stay", "{night}");
+    assert!(night["lasting"]["worse"].as_u64() > Some(0), "{night}");
+    let badge = place.read("assay-data/site/badges/all.svg");
+    assert!(badge.contains("worse to stay"), "{badge}");
 }
 
 #[test]

@@ -266,7 +266,7 @@ fn one_round_is_inconclusive_and_says_how_many_more() {
     let note = compared["cases"][0]["note"].as_str().unwrap();
     for words in [
         "6 rounds in the baseline and 1 in the candidate",
-        "runs per side of 6 rounds would probably settle it",
+        "runs per side of 6 rounds would show it within",
     ] {
         assert!(note.contains(words), "{note}");
     }
@@ -296,4 +296,41 @@ fn a_matrix_has_a_side_per_column() {
     place
         .assay("compare latest~2 latest~1 latest --markdown")
         .says("| case | metric | B | C |");
+}
+
+#[test]
+fn what_was_confirmed_and_accepted_stays_on_its_page() {
+    let place = history();
+    place.write("assay.toml", SLOWER);
+    place.assay("run ./tiny.toml -q").exits(0);
+    place.assay("confirm -q").exits(1);
+    let page = || {
+        place.assay("report").exits(0);
+        let series = place.path("assay-data/site/series");
+        let pages = std::fs::read_dir(series).unwrap();
+        let mut texts = pages.map(|entry| std::fs::read_to_string(entry.unwrap().path()));
+        let found = texts.find_map(|text| {
+            let text = text.unwrap_or_default();
+            text.contains("control/one@cpu</bdi></h1>").then_some(text)
+        });
+        found.unwrap()
+    };
+    let told = page();
+    assert!(told.contains("id=\"h-confirmed\"") && told.contains("<strong>still so</strong>"));
+    let night = place.runs()[NIGHTS].clone();
+    for kind in ["acknowledge", "expected"] {
+        let mark = format!(
+            "schema = 1\n[[mark]]\nkind = \"{kind}\"\ncase = \"control/*\"\nat = \"{night}\"\nreason = \"more work\"\n"
+        );
+        place.write("marks.toml", mark);
+        let told = page();
+        assert!(told.contains("id=\"h-confirmed\""), "{kind}");
+        assert!(!told.contains("still so"), "{kind}");
+        assert!(
+            told.contains(": more work</bdi>, from the run of <a href="),
+            "{kind}: {told}"
+        );
+        let index = place.read("assay-data/site/index.html");
+        assert!(!index.contains("id=\"h-standing\""), "{kind}");
+    }
 }

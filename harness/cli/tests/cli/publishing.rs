@@ -431,3 +431,37 @@ fn a_comparison_that_is_not_there_costs_a_page_and_not_the_site() {
         .assay("report --out site --compare tag:other,latest")
         .exits(2);
 }
+
+#[test]
+fn machines_are_compared_commit_by_commit() {
+    // What each commit did to the project is larger than what the machines differ by.
+    let of = |machine: &str, night: u32, slower: f64| Recipe {
+        machine: machine.into(),
+        night,
+        seed: if machine == "one" { 1 } else { 2 },
+        rounds: 6,
+        slowdown: slower * (1.0 + f64::from(night * 7 % 10) * 0.02),
+        ..Recipe::default()
+    };
+    let nights: Vec<Recipe> = (0..10)
+        .flat_map(|night| [of("one", night, 1.0), of("two", night, 1.05)])
+        .collect();
+    let place = Place::with_records(&nights);
+    place.assay("report --out site").exits(0);
+    let pages = files(&place, "site").into_iter();
+    let mut machines = pages.filter(|(name, _)| name.starts_with("compare/synthetic-machine-"));
+    let (name, (page, _)) = machines.next().unwrap();
+    let page = String::from_utf8(page).unwrap();
+    assert!(
+        page.contains("Paired by commit: 10 commits that both sides measured"),
+        "{name}"
+    );
+    assert!(page.contains("Student&#39;s interval for pairs"), "{name}");
+    // The terminal says the same.
+    let compared = place.assay("compare --by machine --json").exits(1).json();
+    assert_eq!(compared["basis"]["is"], "by_commit");
+    assert_eq!(compared["basis"]["commits"], 10);
+    let ratio = &compared["cases"][0]["ratio"];
+    let [low, high] = ["low", "high"].map(|end| ratio[end].as_f64().unwrap());
+    assert!(low < 1.05 && 1.05 < high && high - low < 0.02, "{ratio}");
+}

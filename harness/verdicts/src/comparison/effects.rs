@@ -4,8 +4,8 @@ use assay_protocol::Metric;
 pub(super) use assay_stats::levels::MIN_BASELINE_RUNS;
 use assay_stats::{RatioInterval, levels, paired_log_ratio, ratio_of_runs};
 
-use super::Basis;
 use super::pairing::Item;
+use super::{Basis, commits};
 use crate::effect::{Effect, Origin};
 use crate::few_runs::{self, Times};
 use crate::{CONFIDENCE, History};
@@ -23,8 +23,16 @@ pub(super) struct Ground<'a> {
 
 /// Candidate over baseline in each item; `None` where the values allow no ratio.
 pub(super) fn effects(items: &[Item], ground: &Ground<'_>) -> Vec<Option<Effect>> {
-    if ground.basis == Basis::Interleaved {
-        let found = items.iter().map(|item| paired(item).or(constant(item)));
+    let pairs_of = match ground.basis {
+        Basis::Interleaved => Some((Origin::Pairs, 2)),
+        Basis::ByCommit { .. } => Some((Origin::Commits, commits::MIN_COMMITS)),
+        Basis::AcrossRuns { .. } | Basis::FewRuns { .. } => None,
+    };
+    if let Some((origin, least)) = pairs_of {
+        let found = items.iter().map(|item| {
+            let paired = paired(item, origin).filter(|found| found.rounds as usize >= least);
+            paired.or(constant(item))
+        });
         return found.collect();
     }
     let found = items
@@ -65,7 +73,7 @@ fn times(item: &Item, ground: &Ground<'_>) -> Times {
     }
 }
 
-fn paired(item: &Item) -> Option<Effect> {
+fn paired(item: &Item, origin: Origin) -> Option<Effect> {
     let (before, after) = (item.baseline.first()?, item.candidate.first()?);
     let interval = paired_log_ratio(before, after, CONFIDENCE)?;
     let of_pair = interval.log_standard_error * (before.len() as f64).sqrt();
@@ -74,7 +82,7 @@ fn paired(item: &Item) -> Option<Effect> {
         round_sd: of_pair / std::f64::consts::SQRT_2,
         run_sd: 0.0,
         rounds: before.len() as u32,
-        origin: Origin::Pairs,
+        origin,
     })
 }
 

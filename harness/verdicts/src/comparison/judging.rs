@@ -23,7 +23,7 @@ pub(super) fn judge(
     history: &History,
     options: Options,
 ) -> Comparison {
-    let basis = pairing::basis(baseline, candidate);
+    let basis = pairing::basis(baseline, candidate, &options);
     let Pairing {
         items,
         troubles,
@@ -73,7 +73,7 @@ pub(super) fn judge(
         candidate: candidate.side(),
         basis,
         caveats: caveats(baseline, candidate, options.force),
-        cases: troubles.into_iter().map(troubled).chain(of_items).collect(),
+        cases: worst_first(troubles.into_iter().map(troubled).chain(of_items)),
         suite: SuiteVerdict {
             geometric_mean: suite::geometric_mean_of(&items, &found, &ground),
             expected_false_alarms: match options.question {
@@ -89,6 +89,13 @@ pub(super) fn judge(
     };
     comparison.recount();
     comparison
+}
+
+/// What failed first, then as they come.
+fn worst_first(cases: impl Iterator<Item = CaseComparison>) -> Vec<CaseComparison> {
+    let (mut worst, others): (Vec<_>, Vec<_>) = cases.partition(|case| case.trouble.is_some());
+    worst.extend(others);
+    worst
 }
 
 /// One item with all that was found.
@@ -127,8 +134,10 @@ impl Finding<'_> {
             margin: self.margin,
             p_value: self.judged.map(|judged| judged.p_value),
             adjusted: self.judged.map(|judged| judged.adjusted),
-            trouble: None,
+            trouble: self.item.trouble.clone(),
             mark: self.item.excuse.clone(),
+            remark: self.item.remark.clone(),
+            since: self.item.since.clone(),
             note: speaker.note(self, verdict),
         }
     }
@@ -170,6 +179,8 @@ fn troubled((case, trouble): (String, Trouble)) -> CaseComparison {
         p_value: None,
         adjusted: None,
         mark: None,
+        remark: None,
+        since: None,
         note: "not compared: without a right result there is no speed".into(),
         trouble: Some(trouble),
     }

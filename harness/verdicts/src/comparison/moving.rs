@@ -8,14 +8,14 @@ use super::{Basis, Loaded, Options, Question};
 use crate::effect::Effect;
 
 /// The movement of the times of a suite from run to run. Arms of one run share their machine to the minute: what
-/// they differ by is the arms'.
+/// they differ by is the arms'. So it is with sides that are paired by commit.
 pub(super) fn of_suite(
     items: &[Item],
     baseline: &Loaded<'_>,
     basis: Basis,
     options: &Options,
 ) -> Option<Movement> {
-    if basis == Basis::Interleaved {
+    if basis.is_paired() {
         return None;
     }
     let timed: Vec<&Item> = items.iter().filter(|item| is_timed(item)).collect();

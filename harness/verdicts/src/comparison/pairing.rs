@@ -2,10 +2,14 @@
 
 use assay_protocol::{Direction, Metric};
 use assay_record::{BlockStatus, RunId};
+use assay_stats::{known_level, run_value};
 use assay_store::CaseRow;
 use foldhash::{HashMap, HashSet};
 
-use super::{Basis, Known, LeftOut, Loaded, Options, Reason, Trouble, TroubleKind, disturbed};
+use super::{
+    Basis, LeftOut, Loaded, Options, Question, Reason, Trouble, TroubleKind, commits, disturbed,
+    failures,
+};
 use crate::likeness::differing_fields;
 use crate::marks::Place;
 use crate::rounds::common_rounds;
@@ -23,17 +27,21 @@ pub(super) struct Pairing {
 pub(super) struct Item {
     pub case: String,
     pub metric: Metric,
-    /// Per run the values of its rounds; interleaved: one run each, of rounds that both have, in the same order.
+    /// Per run the values of its rounds. In pairs they are one list each, in the same order: interleaved of rounds that both have, by commit of commits.
     pub baseline: Vec<Vec<f64>>,
-    /// Of each of these runs, its place in its side.
+    /// Of each of these runs, or commits, its place in its side.
     pub baseline_runs: Vec<usize>,
     pub candidate: Vec<Vec<f64>>,
     /// Why nothing can be said, whatever the values are.
     pub obstacle: Option<String>,
     /// What must be said beside any verdict.
     pub remark: Option<String>,
+    /// Why the candidate gave no right result when it was run last; told of one metric of a case.
+    pub trouble: Option<Trouble>,
     /// The mark that keeps a regression of it from alerting.
     pub excuse: Option<Mark>,
+    /// The first run of its baseline, where that begins after a change of its level and not with the window.
+    pub since: Option<RunId>,
 }
 
 /// A case on one side: the row of each run that has it.
@@ -41,11 +49,11 @@ type Rows<'a> = Vec<Row<'a>>;
 
 /// A case in one run of a side.
 #[derive(Clone, Copy)]
-struct Row<'a> {
+pub(super) struct Row<'a> {
     /// Place of the run in its side.
-    run: usize,
-    view: &'a RunView,
-    case: &'a CaseRow,
+    pub run: usize,
+    pub view: &'a RunView,
+    pub case: &'a CaseRow,
 }
 
 impl Place for Row<'_> {
@@ -66,12 +74,18 @@ enum Outcome {
     Idle,
 }
 
-pub(super) fn basis(baseline: &Loaded<'_>, candidate: &Loaded<'_>) -> Basis {
+pub(super) fn basis(baseline: &Loaded<'_>, candidate: &Loaded<'_>, options: &Options) -> Basis {
     let (baseline_runs, candidate_runs) = (baseline.runs.len(), candidate.runs.len());
     if let ([one], [other]) = (&baseline.runs[..], &candidate.runs[..])
         && one.run.run == other.run.run
     {
         return Basis::Interleaved;
+    }
+    if options.by_commit {
+        let commits = commits::common(baseline, candidate);
+        if commits >= commits::MIN_COMMITS {
+            return Basis::ByCommit { commits };
+        }
     }
     if baseline_runs.max(candidate_runs) >= super::effects::MIN_BASELINE_RUNS {
         return Basis::AcrossRuns {
@@ -97,10 +111,15 @@ pub(super) fn pair(
         troubles: Vec::new(),
         left_out: Vec::new(),
     };
+    let asked = Asked {
+        sides: [baseline, candidate],
+        basis,
+        options,
+    };
     for case in names(candidate, baseline) {
         let absent = Rows::new();
         let rows = [&before, &after].map(|side| side.get(case).unwrap_or(&absent));
-        match outcome(case, rows, basis, options) {
+        match asked.outcome(case, rows) {
             Outcome::Compared(items) => pairing.items.extend(items),
             Outcome::Trouble(why) => pairing.troubles.push((case.into(), why)),
             Outcome::LeftOut(reason, note) => pairing.left_out.push(LeftOut {
@@ -135,93 +154,152 @@ fn names<'a>(first: &Loaded<'a>, second: &Loaded<'a>) -> Vec<&'a str> {
         .collect()
 }
 
-fn outcome(case: &str, rows: [&Rows<'_>; 2], basis: Basis, options: &Options) -> Outcome {
-    let [before, after] = rows;
-    let is_asked = options
-        .only
-        .as_ref()
-        .is_none_or(|only| only.iter().any(|(name, _)| name == case));
-    if !is_asked || before.iter().chain(after).all(|row| is_idle(row.case)) {
-        return Outcome::Idle;
-    }
-    if let Some(why) = after.iter().rev().find_map(|row| failure(row, options)) {
-        return Outcome::Trouble(why);
-    }
-    if after.is_empty() {
-        return Outcome::LeftOut(Reason::OnlyBaseline, "only the baseline has it".into());
-    }
-    if before.is_empty() {
-        return Outcome::LeftOut(Reason::OnlyCandidate, "only the candidate has it".into());
-    }
-    let [good_before, good_after] = [before, after].map(|rows| measured(rows, options));
-    for (good, all, side) in [
-        (&good_before, before, "baseline"),
-        (&good_after, after, "candidate"),
-    ] {
-        if good.is_empty() {
-            let note = format!("not measured in the {side}: {}", why_not(all, options));
-            return Outcome::LeftOut(Reason::NotMeasured, note);
-        }
-    }
-    alike(&good_before, &good_after, basis, options)
+/// What is asked of every case.
+struct Asked<'a> {
+    sides: [&'a Loaded<'a>; 2],
+    basis: Basis,
+    options: &'a Options,
 }
 
-/// Keeps the rows of the definition that the last candidate run has; with force, all of them.
-fn alike<'a>(before: &Rows<'a>, after: &Rows<'a>, basis: Basis, options: &Options) -> Outcome {
-    let Some(newest) = after.last() else {
-        return Outcome::Idle;
-    };
-    let is_same = |row: &CaseRow| {
-        row.definition == newest.case.definition && row.timing == newest.case.timing
-    };
-    let keep = |rows: &Rows<'a>| -> Rows<'a> {
-        let kept = rows.iter().filter(|row| options.force || is_same(row.case));
-        kept.copied().collect()
-    };
-    let other = before.iter().rev().find(|row| !is_same(row.case));
-    let difference = other.map(|other| difference(other, newest));
-    let (before, after) = (keep(before), keep(after));
-    if before.is_empty() {
-        let note = format!(
-            "the two time different things: {}",
-            difference.unwrap_or_default()
-        );
-        return Outcome::LeftOut(Reason::Different, note);
+impl Asked<'_> {
+    fn outcome(&self, case: &str, rows: [&Rows<'_>; 2]) -> Outcome {
+        let [before, after] = rows;
+        let options = self.options;
+        let is_asked = options
+            .only
+            .as_ref()
+            .is_none_or(|only| only.iter().any(|(name, _)| name == case));
+        if !is_asked || before.iter().chain(after).all(|row| is_idle(row.case)) {
+            return Outcome::Idle;
+        }
+        let [good_before, good_after] = [before, after].map(|rows| measured(rows, options));
+        // Of many runs that somebody compares, those that went well are.
+        let is_spared = options.question == Question::Difference
+            && after.len() > 1
+            && !(good_before.is_empty() || good_after.is_empty());
+        if let Some(why) = after.iter().rev().find_map(|row| failure(row, options))
+            && !is_spared
+        {
+            return Outcome::Trouble(why);
+        }
+        if after.is_empty() {
+            return Outcome::LeftOut(Reason::OnlyBaseline, "only the baseline has it".into());
+        }
+        if before.is_empty() {
+            return Outcome::LeftOut(Reason::OnlyCandidate, "only the candidate has it".into());
+        }
+        for (good, all, side) in [
+            (&good_before, before, "baseline"),
+            (&good_after, after, "candidate"),
+        ] {
+            if good.is_empty() {
+                let note = format!("not measured in the {side}: {}", why_not(all, options));
+                return Outcome::LeftOut(Reason::NotMeasured, note);
+            }
+        }
+        match self.alike(&good_before, &good_after) {
+            Outcome::Compared(items) => Outcome::Compared(self.with_failures(items, rows)),
+            other => other,
+        }
     }
-    let remark = difference
-        .filter(|_| options.force)
-        .map(|what| format!("compared by force, though they time different things: {what}"));
-    let metrics = newest.case.metrics.iter().filter(|metric| {
-        metric.direction != Direction::Neutral && options.asks_for(&newest.case.case, &metric.name)
-    });
-    let rows = Pair {
-        before: &before,
-        after: &after,
-        basis,
-        known: options.known.as_ref(),
-    };
-    let items = metrics.filter_map(|metric| rows.item(metric, remark.clone()));
-    Outcome::Compared(items.collect())
+
+    /// What went wrong in some runs of a side, beside what is said of the others.
+    fn with_failures(&self, mut items: Vec<Item>, rows: [&Rows<'_>; 2]) -> Vec<Item> {
+        if self.options.question != Question::Difference {
+            return items;
+        }
+        for (side, rows) in self.sides.iter().zip(rows) {
+            let Some(found) = failures::of(side, rows, self.basis, self.options) else {
+                continue;
+            };
+            for item in &mut items {
+                let earlier = item.remark.take().map(|said| format!("{said}; "));
+                item.remark = Some(earlier.unwrap_or_default() + &found.remark());
+            }
+        }
+        let after = failures::of(self.sides[1], rows[1], self.basis, self.options);
+        if let Some(first) = items.first_mut() {
+            first.trouble = after.and_then(|found| found.trouble());
+        }
+        items
+    }
+
+    /// Keeps the rows of the definition that the last candidate run has; with force, all of them.
+    fn alike<'a>(&self, before: &Rows<'a>, after: &Rows<'a>) -> Outcome {
+        let Some(newest) = after.last() else {
+            return Outcome::Idle;
+        };
+        let options = self.options;
+        let is_same = |row: &CaseRow| {
+            row.definition == newest.case.definition && row.timing == newest.case.timing
+        };
+        let keep = |rows: &Rows<'a>| -> Rows<'a> {
+            let kept = rows.iter().filter(|row| options.force || is_same(row.case));
+            kept.copied().collect()
+        };
+        let other = before.iter().rev().find(|row| !is_same(row.case));
+        let difference = other.map(|other| difference(other, newest));
+        let (before, after) = (keep(before), keep(after));
+        if before.is_empty() {
+            let note = format!(
+                "the two time different things: {}",
+                difference.unwrap_or_default()
+            );
+            return Outcome::LeftOut(Reason::Different, note);
+        }
+        let remark = difference
+            .filter(|_| options.force)
+            .map(|what| format!("compared by force, though they time different things: {what}"));
+        let metrics = newest.case.metrics.iter().filter(|metric| {
+            metric.direction != Direction::Neutral
+                && options.asks_for(&newest.case.case, &metric.name)
+        });
+        let rows = Pair {
+            before: &before,
+            after: &after,
+            basis: self.basis,
+            options,
+        };
+        let items: Vec<Item> = metrics
+            .clone()
+            .filter_map(|metric| rows.item(metric, remark.clone()))
+            .collect();
+        let is_by_commit = matches!(self.basis, Basis::ByCommit { .. });
+        if is_by_commit && items.is_empty() && metrics.count() > 0 {
+            return Outcome::LeftOut(Reason::NotMeasured, NO_COMMIT.into());
+        }
+        Outcome::Compared(items)
+    }
 }
+
+/// Why a case has no pair of values, where sides are paired by commit.
+const NO_COMMIT: &str = "both sides have it, and at no commit both";
 
 /// The rows of one case on both sides.
 struct Pair<'a> {
     before: &'a Rows<'a>,
     after: &'a Rows<'a>,
     basis: Basis,
-    known: Option<&'a Known>,
+    options: &'a Options,
 }
 
 impl Pair<'_> {
     fn item(&self, metric: &Metric, remark: Option<String>) -> Option<Item> {
         let case = self.after.last()?.case.case.clone();
         let (before, excuse, expected) = self.marked(&case, &metric.name);
+        let (before, since) = self.at_known_level(before, &metric.name);
         let was = declared(self.before, &metric.name)?;
+        let mut places = None;
         let (baseline, candidate) = match (self.basis, before, &self.after[..]) {
             (Basis::Interleaved, [one], [other]) => {
                 common_rounds(one.case, other.case, &metric.name)
                     .map(only)
                     .into()
+            }
+            (Basis::ByCommit { .. }, ..) => {
+                let found = commits::paired(before, self.after, &metric.name);
+                places = Some(found.places);
+                [found.baseline, found.candidate].map(only).into()
             }
             _ => (
                 values(before, &metric.name),
@@ -246,17 +324,45 @@ impl Pair<'_> {
             None => (baseline, candidate),
         };
         let has_value = |row: &&Row<'_>| !row.case.good_values(&metric.name).is_empty();
+        let own = before.iter().filter(has_value).map(|row| row.run);
         Some(Item {
-            baseline_runs: before.iter().filter(has_value).map(|row| row.run).collect(),
+            baseline_runs: places.unwrap_or_else(|| own.collect()),
             metric: metric.clone(),
             obstacle: expected
                 .or(other_unit)
                 .or_else(|| self.unevenly_disturbed(before)),
             remark,
+            trouble: None,
+            since,
             excuse,
             baseline,
             candidate,
             case,
+        })
+    }
+
+    /// What follows the last change of the level within the baseline, and the run it begins with; all of it where none is sure.
+    fn at_known_level<'r>(
+        &self,
+        before: &'r [Row<'r>],
+        metric: &str,
+    ) -> (&'r [Row<'r>], Option<RunId>) {
+        if !self.options.at_known_level {
+            return (before, None);
+        }
+        let values = before.iter().zip(0..).filter_map(|(row, at)| {
+            let rounds = row.case.good_values(metric);
+            (!rounds.is_empty()).then(|| Some((at, run_value(&rounds)?)))
+        });
+        // Where a value has no logarithm there is no ratio either.
+        let Some(values) = values.collect::<Option<Vec<(usize, f64)>>>() else {
+            return (before, None);
+        };
+        let logs: Vec<f64> = values.iter().map(|(_, log)| *log).collect();
+        let first = known_level(&logs, self.options.rules.least_effect);
+        first.map_or((before, None), |first| {
+            let first = values[first].0;
+            (&before[first..], Some(before[first].view.run.run.clone()))
         })
     }
 
@@ -270,7 +376,7 @@ impl Pair<'_> {
 
     /// What marks leave of the baseline; the one that excuses a regression; and what there is to say where nothing is left.
     fn marked(&self, case: &str, metric: &str) -> (&[Row<'_>], Option<Mark>, Option<String>) {
-        let Some(known) = self.known else {
+        let Some(known) = &self.options.known else {
             return (self.before, None, None);
         };
         let marks = known.marks.for_case(case, metric, known.today);
@@ -361,7 +467,7 @@ fn measured<'a>(rows: &Rows<'a>, options: &Options) -> Rows<'a> {
 }
 
 /// Why a case has no right result; skipped is nobody's fault.
-fn failure(row: &Row<'_>, options: &Options) -> Option<Trouble> {
+pub(super) fn failure(row: &Row<'_>, options: &Options) -> Option<Trouble> {
     let (kind, why) = match trouble(row.case) {
         Some(BlockStatus::Wrong(why)) => (TroubleKind::Wrong, why.clone()),
         Some(BlockStatus::Failed(why)) => (TroubleKind::Failed, why.clone()),

@@ -3,10 +3,11 @@
 use assay_protocol::Metric;
 use assay_stats::{Judged, Rules, rounds_needed, runs_needed};
 
+use super::commits::MIN_COMMITS;
 use super::judging::Finding;
 use super::pairing::Item;
 use super::{Basis, Question};
-use crate::effect::{Effect, SETTLES, percent, runs_of_rounds};
+use crate::effect::{EQUAL, Effect, SETTLES, advice, percent, runs_of_rounds};
 use crate::few_runs::RUN_SD;
 use crate::{CONFIDENCE, Verdict};
 
@@ -75,6 +76,7 @@ impl Speaker {
             said,
             self.few(),
             effect.origin_words(),
+            since(finding.item),
             remedy.unwrap_or_default(),
         ];
         let told: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
@@ -143,7 +145,7 @@ impl Speaker {
                 baseline_runs,
                 candidate_runs,
             } => format!("{baseline_runs} and {candidate_runs} runs are few"),
-            Basis::Interleaved | Basis::AcrossRuns { .. } => String::new(),
+            Basis::Interleaved | Basis::ByCommit { .. } | Basis::AcrossRuns { .. } => String::new(),
         }
     }
 
@@ -152,6 +154,12 @@ impl Speaker {
         let mut values = item.baseline.iter().chain(&item.candidate).flatten();
         if values.any(|value| !value.is_finite() || *value <= 0.0) {
             return "a value is zero, negative or not a number: there is no ratio".into();
+        }
+        if let Basis::ByCommit { .. } = self.basis {
+            return format!(
+                "measured on both sides at {} of the commits: fewer than {MIN_COMMITS} do not show how much ratios differ",
+                item.baseline_runs.len()
+            );
         }
         let rounds = |runs: &[Vec<f64>]| runs.iter().map(Vec::len).sum::<usize>();
         let (before, after) = (rounds(&item.baseline), rounds(&item.candidate));
@@ -179,13 +187,18 @@ impl Speaker {
                 )
             },
             |needed| {
-                format!(
-                    "if rounds and runs differ by {}, {needed} {SETTLES}",
-                    percent(taken)
-                )
+                let condition = format!("{EQUAL} and rounds and runs differ by {}", percent(taken));
+                advice(&condition, &needed, margin)
             },
         )
     }
+}
+
+/// Where the baseline begins, if that is not where its window does.
+fn since(item: &Item) -> String {
+    item.since.as_ref().map_or(String::new(), |run| {
+        format!("its baseline begins with run {run}, after the last change of its level")
+    })
 }
 
 /// A p-value with the digits that matter.

@@ -164,12 +164,51 @@ fn verdicts_one_round_is_inconclusive_and_says_how_many_more() {
     assert_eq!((case.verdict, case.ratio), (Verdict::Inconclusive, None));
     for words in [
         "1 round in the baseline and 1 in the candidate",
-        "runs per side of 6 rounds would",
+        "runs per side of 6 rounds would show it within 3.0 %, four times in five",
     ] {
         assert!(case.note.contains(words), "{}", case.note);
     }
     assert!(found.suite.geometric_mean.is_none());
     assert_eq!(found.suite.counts.regressed, 0);
+}
+
+#[test]
+fn verdicts_a_baseline_begins_after_the_last_known_change_of_level() {
+    // One case has been slower for the last eight of twenty nights.
+    let case = night(0).case_ids()[3].clone();
+    let mut before = nights(20);
+    for record in &mut before[12..] {
+        slow_down(record, &case, 1.10);
+    }
+    let mut tonight = night(22).record();
+    slow_down(&mut tonight, &case, 1.10);
+    let gate = |at_known_level, tonight: &Record| {
+        let options = Options {
+            at_known_level,
+            gap: 2,
+            ..Options::new(Question::Gate)
+        };
+        compare(&before, std::slice::from_ref(tonight), options)
+    };
+    let whole = gate(false, &tonight);
+    assert_eq!(time(&whole, &case).verdict, Verdict::Inconclusive);
+    let known = gate(true, &tonight);
+    let own = time(&known, &case);
+    assert_eq!(own.verdict, Verdict::Unchanged, "{}", own.note);
+    let since = before[12].header.run.clone();
+    assert_eq!(own.since.as_ref(), Some(&since));
+    let said = format!("its baseline begins with run {since}, after the last change of its level");
+    assert!(own.note.contains(&said), "{}", own.note);
+    // The others are compared with all of it, and all are in the mean.
+    let others = known.cases.iter().filter(|other| other.case != case);
+    assert!(others.clone().count() > 0 && others.clone().all(|other| other.since.is_none()));
+    assert_eq!(known.suite.geometric_mean.unwrap().cases, 10);
+    // A further change shows, beside the new level.
+    slow_down(&mut tonight, &case, 1.10);
+    let found = gate(true, &tonight);
+    let ratio = time(&found, &case).ratio.unwrap();
+    assert!((ratio.estimate - 1.10).abs() < 0.02, "{ratio:?}");
+    assert!(time(&found, &case).suspect);
 }
 
 #[test]

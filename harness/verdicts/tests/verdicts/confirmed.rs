@@ -100,11 +100,14 @@ fn confirmed(at: usize, baseline: std::ops::Range<usize>, ratio: f64) -> Confirm
             adjusted: None,
             trouble: None,
             mark: None,
+            remark: None,
+            since: None,
             note: "confirmed".into(),
         },
         baseline: runs(baseline),
         reference: None,
         is_common: false,
+        is_excused: false,
     }
 }
 
@@ -172,4 +175,28 @@ fn confirmed_regressions_are_accepted_by_marks() {
     let ignore =
         "[[mark]]\nkind = \"ignore\"\ncase = \"*\"\nuntil = \"2026-07-01\"\nreason = \"noisy\"\n";
     assert_eq!(stands(&found, &slow, ignore), None);
+}
+
+#[test]
+fn confirmed_regressions_are_remembered_with_the_mark_that_accepts_them() {
+    let slow = levels(&[(8, 1.0), (9, 1.2)]);
+    let mark = |at: usize, reason: &str| {
+        format!(
+            "[[mark]]\nkind = \"expected\"\ncase = \"*\"\nat = \"{}\"\nreason = \"{reason}\"\n",
+            run(at)
+        )
+    };
+    let one = confirmed(8, 0..6, 1.2);
+    let marked = history(&slow, &(mark(3, "early") + &mark(8, "worth it")));
+    let accepted = one.accepted_by(&marked).unwrap();
+    assert_eq!(accepted.reason, "worth it");
+    assert_eq!(one.accepted_by(&history(&slow, "")), None);
+    // What no gate says any more, for a mark within the window took its baseline away.
+    let excused = Confirmed {
+        is_excused: true,
+        ..one.clone()
+    };
+    let early = history(&slow, &mark(3, "early"));
+    assert!(one.stands(&early) && !excused.stands(&early));
+    assert_eq!(excused.accepted_by(&early).unwrap().reason, "early");
 }

@@ -1,5 +1,6 @@
 //! Verdicts as their users see them: on stores of made-up records, and on simulated machines. One binary, for it links DuckDB.
 
+mod by_commit;
 mod calibration;
 mod ceilings;
 mod comparison;

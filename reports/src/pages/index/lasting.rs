@@ -1,12 +1,11 @@
 //! Lasting changes that are news, where suspects are never run again: what lasts is all that can be known there.
 
-use assay_store::SeriesKey;
 use assay_verdicts::{CaseHistory, LocatedChange};
 
 use super::{FINDINGS, Group};
 use crate::error::ReportError;
-use crate::model::{Library, OLD_DAYS};
-use crate::pages::{finding, judged};
+use crate::model::{Library, Night};
+use crate::pages::finding;
 
 type Found<'a> = (&'a CaseHistory, &'a LocatedChange);
 
@@ -33,43 +32,37 @@ const KINDS: [Kind; 2] = [
     },
 ];
 
-/// The groups of the first page, and how many changes are in them.
-pub fn groups(library: &Library<'_>) -> Result<(Vec<Group>, usize), ReportError> {
+/// The groups of the first page, and how many changes for the worse and for the better are in them.
+pub fn groups<'a>(
+    library: &Library<'a>,
+    nights: &[&'a Night],
+) -> Result<(Vec<Group>, [usize; 2]), ReportError> {
     let mut groups = Vec::new();
-    let mut count = 0;
     for kind in &KINDS {
-        let found = largest_first(library, kind.is_imported);
-        count += found.len();
-        groups.extend(group(library, kind, &found)?);
+        let own = nights
+            .iter()
+            .filter(|night| night.is_imported == kind.is_imported);
+        groups.extend(group(library, kind, &largest_first(library, own.copied()))?);
     }
-    Ok((groups, count))
+    let counts = nights.iter().filter_map(|night| library.said(night));
+    let counts = counts.fold([0, 0], |[worse, better], said| {
+        [worse + said.counts.worse, better + said.counts.better]
+    });
+    Ok((groups, counts))
 }
 
-/// The latest lasting change of each such history, where that is news and the night does not call it itself.
-fn largest_first<'a>(library: &Library<'a>, is_imported: bool) -> Vec<Found<'a>> {
-    let places = library.places_unconfirmed();
-    let is_meant = |key: &SeriesKey| {
-        let night = places.get(&(key.suite.as_str(), key.machine.as_str()));
-        night.is_some_and(|night| {
-            let mut cases = night.gate.comparison.cases.iter();
-            let calls = cases.any(|case| {
-                (&case.case, &case.metric.name) == (&key.case, &key.metric)
-                    && (judged::is_regressed(case) || judged::is_improved(case))
-            });
-            night.is_imported == is_imported && !calls
-        })
-    };
-    let is_news = |change: &&LocatedChange| {
-        let is_late = library.age_days(change.first_after.started) <= OLD_DAYS;
-        is_late && change.verdict.is_some() && change.mark.is_none()
-    };
-    let histories = library.current.values();
-    let mut found: Vec<Found<'a>> = histories
-        .filter(|history| is_meant(&history.series.key))
-        .filter_map(|history| Some((*history, history.changes.last().filter(is_news)?)))
-        .collect();
+/// What lasts where these nights were.
+fn largest_first<'a>(
+    library: &Library<'a>,
+    nights: impl Iterator<Item = &'a Night>,
+) -> Vec<Found<'a>> {
+    let said = nights.filter_map(|night| library.said(night));
+    let mut found: Vec<Found<'a>> = said.flat_map(|said| said.lasting.iter().copied()).collect();
     let size = |change: &LocatedChange| change.ratio.map_or(0.0, |ratio| ratio.estimate.ln().abs());
-    found.sort_by(|(_, a), (_, b)| size(b).total_cmp(&size(a)));
+    found.sort_by(|(a, one), (b, other)| {
+        let by_size = size(other).total_cmp(&size(one));
+        by_size.then_with(|| a.series.key.cmp(&b.series.key))
+    });
     found
 }
 

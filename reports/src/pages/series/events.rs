@@ -66,6 +66,9 @@ struct ConfirmedLine {
     /// What it was run beside.
     reference: Option<End>,
     stands: bool,
+    /// The mark that accepts it, and the run that it names; empty where none does.
+    accepted: String,
+    accepted_at: Option<End>,
 }
 
 /// A mark, and whether a run of this series is where it says.
@@ -126,7 +129,7 @@ pub fn view(
             .iter()
             .rev()
             .take(CONFIRMED)
-            .map(|(one, stands)| confirmed_line(library, one, *stands))
+            .map(|(one, stands)| confirmed_line(library, history, one, *stands))
             .collect(),
         marks: history
             .marks
@@ -178,13 +181,22 @@ fn spot(library: &Library<'_>, spot: &Spot) -> SpotView {
     }
 }
 
-fn confirmed_line(library: &Library<'_>, one: &Confirmed, stands: bool) -> ConfirmedLine {
+fn confirmed_line(
+    library: &Library<'_>,
+    history: &CaseHistory,
+    one: &Confirmed,
+    stands: bool,
+) -> ConfirmedLine {
     let end = |run: &RunId| finding::end(library, run);
+    let mark = one.accepted_by(history);
+    let at = mark.and_then(|mark| mark.place(&history.series.points));
     ConfirmedLine {
         effect: one.case.ratio.as_ref().map(judged::effect),
         night: end(&one.night),
         reference: one.reference.as_ref().and_then(end),
         stands,
+        accepted: mark.map_or(String::new(), |mark| cell(&mark.to_string())),
+        accepted_at: at.and_then(|at| end(&history.series.points[at].run)),
     }
 }
 

@@ -197,7 +197,9 @@ fn of_series(
         badge: not_ok
             .map(part::state)
             .or(judged.map(|(verdict, tonight)| tonight.badge(verdict)))
-            .map(|badge| judged::still(badge, library.stands(history))),
+            .map(|badge| {
+                judged::still(badge, library.stands(history), library.lasting_of(history))
+            }),
         reason: said(not_ok.map_or("", part::reason), REASON),
     })
 }

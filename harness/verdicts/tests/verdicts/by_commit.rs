@@ -1,0 +1,212 @@
+//! Sides that measured the same commits: compared commit by commit; and cases that failed at some of them.
+
+use assay_record::{BlockStatus, Record};
+use assay_store::Store;
+use assay_store::synthetic::Recipe;
+use assay_verdicts::comparison::{Loaded, Options, Question};
+use assay_verdicts::{Basis, CaseComparison, Comparison, History, RunView, TroubleKind, Verdict};
+
+use crate::summaries::store;
+
+/// How much slower the second machine is.
+const SLOWER: f64 = 1.02;
+
+/// What commits do to the project: up to 15 % either way.
+fn of_commit(night: u32) -> f64 {
+    1.0 + 0.15 * f64::from(night * 37 % 21).mul_add(0.1, -1.0)
+}
+
+fn night(machine: &str, night: u32, slower: f64) -> Recipe {
+    Recipe {
+        machine: machine.into(),
+        night,
+        seed: u64::from(night) + if machine == "one" { 100 } else { 200 },
+        rounds: 6,
+        cases: 4,
+        slowdown: of_commit(night) * slower,
+        ..Recipe::default()
+    }
+}
+
+fn nights(machine: &str, nights: std::ops::Range<u32>, slower: f64) -> Vec<Record> {
+    nights
+        .map(|at| night(machine, at, slower).record())
+        .collect()
+}
+
+fn views(store: &Store) -> Vec<RunView> {
+    RunView::load_all(store, store.runs().unwrap().to_vec()).unwrap()
+}
+
+fn compare(one: &[Record], two: &[Record], by_commit: bool) -> Comparison {
+    let (one_store, _one) = store(one);
+    let (two_store, _two) = store(two);
+    let (one, two) = (views(&one_store), views(&two_store));
+    let side =
+        |label: &str, runs: &[RunView]| -> (String, Vec<RunView>) { (label.into(), runs.to_vec()) };
+    let sides = [side("one", &one), side("two", &two)];
+    let [before, after] = [&sides[0], &sides[1]].map(|(label, runs)| Loaded {
+        label: label.clone(),
+        arm: "main".into(),
+        runs: runs.iter().collect(),
+    });
+    let options = Options {
+        by_commit,
+        ..Options::new(Question::Difference)
+    };
+    Comparison::of(&before, &after, &History::default(), options)
+}
+
+fn time<'a>(found: &'a Comparison, case: &str) -> &'a CaseComparison {
+    let mut cases = found.cases.iter();
+    cases
+        .find(|have| have.case == case && have.metric.name == "time")
+        .unwrap()
+}
+
+/// Makes a case of a record fail.
+fn fail(record: &mut Record, case: &str) {
+    for block in record.blocks.iter_mut().filter(|block| block.case == case) {
+        block.status = BlockStatus::Failed("signal 11".into());
+    }
+}
+
+#[test]
+fn verdicts_by_commit_what_commits_do_to_both_is_in_no_ratio() {
+    let (one, two) = (nights("one", 0..20, 1.0), nights("two", 0..20, SLOWER));
+    let paired = compare(&one, &two, true);
+    assert_eq!(paired.basis, Basis::ByCommit { commits: 20 });
+    let pooled = compare(&one, &two, false);
+    for case in night("one", 0, 1.0).case_ids() {
+        let [by_commit, by_runs] =
+            [&paired, &pooled].map(|found| time(found, &case).ratio.unwrap());
+        assert!(by_commit.contains(SLOWER), "{by_commit:?}");
+        assert!(by_commit.half_width() < 0.004, "{by_commit:?}");
+        assert!(by_runs.half_width() > 0.03, "{by_runs:?}");
+        assert_eq!(time(&paired, &case).verdict, Verdict::Regressed);
+        assert_eq!(time(&pooled, &case).verdict, Verdict::Inconclusive);
+    }
+    let mean = paired.suite.geometric_mean.unwrap();
+    assert!(mean.cases == 4 && mean.ratio.contains(SLOWER), "{mean:?}");
+    assert!(mean.ratio.half_width() < 0.004, "{mean:?}");
+    // The machines are what is asked about, and no shift that all cases share.
+    assert!(paired.suite.common_shift.is_none());
+    // Swapped, it is the same the other way.
+    let turned = compare(&two, &one, true);
+    let case = &night("one", 0, 1.0).case_ids()[0];
+    let [there, back] = [&paired, &turned].map(|found| time(found, case).ratio.unwrap());
+    assert!((there.estimate * back.estimate - 1.0).abs() < 1e-12);
+}
+
+#[test]
+fn verdicts_by_commit_only_common_commits_count_and_two_are_too_few() {
+    // Ten commits in common, each measured twice on the second machine.
+    let mut two = nights("two", 10..30, SLOWER);
+    two.extend((10..20).map(|at| {
+        let again = Recipe {
+            seed: 999,
+            ..night("two", at, SLOWER)
+        };
+        again.record()
+    }));
+    let found = compare(&nights("one", 0..20, 1.0), &two, true);
+    assert_eq!(found.basis, Basis::ByCommit { commits: 10 });
+    assert!(found.cases[0].ratio.unwrap().contains(SLOWER));
+    let found = compare(
+        &nights("one", 0..20, 1.0),
+        &nights("two", 18..30, SLOWER),
+        true,
+    );
+    assert!(
+        matches!(found.basis, Basis::AcrossRuns { .. }),
+        "{:?}",
+        found.basis
+    );
+    // What was changed in the tree is no commit.
+    let dirty = |mut record: Record| {
+        if let assay_record::Project::Git(git) = &mut record.header.manifest.project {
+            git.diff = Some(assay_record::manifest::Diff {
+                digest: assay_protocol::Digest::of("a change"),
+                text: None,
+            });
+        }
+        record.header.manifest_digest =
+            assay_record::canonical::digest(&record.header.manifest).unwrap();
+        record
+    };
+    let two = nights("two", 0..20, SLOWER).into_iter().map(dirty);
+    let found = compare(&nights("one", 0..20, 1.0), &two.collect::<Vec<_>>(), true);
+    assert!(
+        matches!(found.basis, Basis::AcrossRuns { .. }),
+        "{:?}",
+        found.basis
+    );
+}
+
+#[test]
+fn verdicts_by_commit_one_failure_of_twenty_is_told_and_the_rest_is_compared() {
+    let case = night("one", 0, 1.0).case_ids()[1].clone();
+    let one = nights("one", 0..20, 1.0);
+    let mut two = nights("two", 0..20, SLOWER);
+    fail(&mut two[7], &case);
+    let found = compare(&one, &two, true);
+    let own = time(&found, &case);
+    assert_eq!((&own.trouble, own.verdict), (&None, Verdict::Regressed));
+    assert!(own.ratio.unwrap().contains(SLOWER));
+    let said = "it gave no right result at 1 of 20 commits of two; the others are compared";
+    assert_eq!(own.remark.as_deref(), Some(said));
+    assert!(own.note.starts_with(said), "{}", own.note);
+    assert!(
+        own.note.contains("by the ratios at 19 commits"),
+        "{}",
+        own.note
+    );
+    assert_eq!(found.suite.counts.troubled, 0);
+    assert_eq!(found.suite.geometric_mean.unwrap().cases, 4);
+    // Runs that are not paired are counted as runs.
+    let pooled = compare(&one, &two, false);
+    let remark = time(&pooled, &case).remark.clone().unwrap();
+    assert!(remark.contains("in 1 of 20 runs of two"), "{remark}");
+    // Of the baseline as well.
+    let turned = compare(&two, &one, true);
+    let remark = time(&turned, &case).remark.clone().unwrap();
+    assert!(remark.contains("at 1 of 20 commits of two"), "{remark}");
+}
+
+#[test]
+fn verdicts_by_commit_a_failure_in_the_last_run_is_named() {
+    let case = night("one", 0, 1.0).case_ids()[1].clone();
+    let one = nights("one", 0..20, 1.0);
+    let mut two = nights("two", 0..20, SLOWER);
+    fail(&mut two[3], &case);
+    fail(&mut two[19], &case);
+    let last = two[19].header.run.clone();
+    let found = compare(&one, &two, true);
+    // What failed comes first, and the rest is compared all the same.
+    let own = &found.cases[0];
+    assert_eq!(own.case, case);
+    let trouble = own.trouble.as_ref().unwrap();
+    assert_eq!(trouble.kind, TroubleKind::Failed);
+    assert_eq!(
+        trouble.why,
+        format!("signal 11 (in run {last}, its last of two; at 2 of 20 commits there)")
+    );
+    assert!(own.ratio.unwrap().contains(SLOWER));
+    assert!(found.suite.counts.troubled == 1 && found.is_worse());
+    // The baseline's last run is named, and makes the candidate no worse.
+    let turned = compare(&two, &one, true);
+    let own = time(&turned, &case);
+    assert!(own.trouble.is_none() && !own.note.is_empty());
+    let remark = own.remark.clone().unwrap();
+    assert!(
+        remark.contains(&format!(
+            "in its last run there, {last} (failed: signal 11)"
+        )),
+        "{remark}"
+    );
+    // What never worked has no ratio.
+    two.iter_mut().for_each(|record| fail(record, &case));
+    let never = compare(&one, &two, true);
+    let own = time(&never, &case);
+    assert!(own.trouble.is_some() && own.ratio.is_none());
+}
