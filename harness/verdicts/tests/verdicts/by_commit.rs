@@ -41,12 +41,12 @@ fn views(store: &Store) -> Vec<RunView> {
 fn compare(one: &[Record], two: &[Record], by_commit: bool) -> Comparison {
     let (one_store, _one) = store(one);
     let (two_store, _two) = store(two);
-    let (one, two) = (views(&one_store), views(&two_store));
-    let side =
-        |label: &str, runs: &[RunView]| -> (String, Vec<RunView>) { (label.into(), runs.to_vec()) };
-    let sides = [side("one", &one), side("two", &two)];
-    let [before, after] = [&sides[0], &sides[1]].map(|(label, runs)| Loaded {
-        label: label.clone(),
+    compare_views(&views(&one_store), &views(&two_store), by_commit)
+}
+
+fn compare_views(one: &[RunView], two: &[RunView], by_commit: bool) -> Comparison {
+    let [before, after] = [("one", one), ("two", two)].map(|(label, runs)| Loaded {
+        label: label.into(),
         arm: "main".into(),
         runs: runs.iter().collect(),
     });
@@ -123,19 +123,11 @@ fn verdicts_by_commit_only_common_commits_count_and_two_are_too_few() {
         found.basis
     );
     // What was changed in the tree is no commit.
-    let dirty = |mut record: Record| {
-        if let assay_record::Project::Git(git) = &mut record.header.manifest.project {
-            git.diff = Some(assay_record::manifest::Diff {
-                digest: assay_protocol::Digest::of("a change"),
-                text: None,
-            });
-        }
-        record.header.manifest_digest =
-            assay_record::canonical::digest(&record.header.manifest).unwrap();
-        record
-    };
-    let two = nights("two", 0..20, SLOWER).into_iter().map(dirty);
-    let found = compare(&nights("one", 0..20, 1.0), &two.collect::<Vec<_>>(), true);
+    let (store, _folder) = store(&nights("two", 0..20, SLOWER));
+    let mut dirty = views(&store);
+    dirty.iter_mut().for_each(|view| view.run.dirty = true);
+    let (store, _folder) = crate::summaries::store(&nights("one", 0..20, 1.0));
+    let found = compare_views(&views(&store), &dirty, true);
     assert!(
         matches!(found.basis, Basis::AcrossRuns { .. }),
         "{:?}",
