@@ -86,14 +86,27 @@ pub fn run_value(rounds: &[f64]) -> Option<f64> {
 /// level; `None` where the runs show no change surely, or too few would be left.
 ///
 /// `values` are those of a baseline's runs, oldest first ([`run_value`]): the run that is judged must not be among them, so that what is chosen
-/// does not depend on it. A change counts if [`change_points`] finds it, abrupt, and as large as `least_effect` (0.01: 1 %). Noise looks like
-/// one in about 5 of 1000 series, and so seldom shortens a baseline; what that costs in false alarms is measured in METHODOLOGY.md.
+/// does not depend on it. A change counts if [`change_points`] finds it, abrupt, as large as `least_effect` (0.01: 1 %), and if every run after it
+/// is beyond every run before it: nights in two modes, or that resemble their neighbours, seldom are, and a whole window knows of them what
+/// a part of it does not. What it costs in false alarms is measured in METHODOLOGY.md.
 pub fn known_level(values: &[f64], least_effect: f64) -> Option<usize> {
     let found = change_points(values)?;
     let last = found.last()?;
     let matters = (last.after - last.before).abs() >= least_effect.ln_1p();
-    let is_long = values.len() - last.latest >= KNOWN_LEVEL_RUNS;
-    (matters && !last.gradual && is_long).then_some(last.latest)
+    let (before, after) = (&values[..last.earliest], &values[last.latest..]);
+    let is_long = after.len() >= KNOWN_LEVEL_RUNS;
+    (matters && !last.gradual && is_long && are_apart(before, after)).then_some(last.latest)
+}
+
+/// Whether all of one are beyond all of the other.
+fn are_apart(one: &[f64], other: &[f64]) -> bool {
+    let ends = |values: &[f64]| {
+        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        (least, most)
+    };
+    let ((low, high), (other_low, other_high)) = (ends(one), ends(other));
+    high < other_low || other_high < low
 }
 
 /// Fewer runs since a change are no baseline of their own.

@@ -157,7 +157,8 @@ fn a_window_with_a_known_step_says_what_the_new_level_says() {
             continue;
         }
         assert!(known.shortened > 0.8, "{since}");
-        assert!(known.called <= 0.02, "{since}: {}", known.called);
+        // As of a window without a change: see the independent nights above.
+        assert!(known.called <= 0.03, "{since}: {}", known.called);
         assert!(known.equal > whole.equal + 0.3, "{since}");
         assert!(finds.suspected > 0.8, "{since}: {}", finds.suspected);
     }

@@ -64,6 +64,11 @@ fn time<'a>(found: &'a Comparison, case: &str) -> &'a CaseComparison {
         .unwrap()
 }
 
+/// Whether an estimate is as good as that of so few nights is.
+fn is_slower(estimate: f64) -> bool {
+    (estimate / SLOWER - 1.0).abs() < 0.004
+}
+
 /// Makes a case of a record fail.
 fn fail(record: &mut Record, case: &str) {
     for block in record.blocks.iter_mut().filter(|block| block.case == case) {
@@ -80,14 +85,17 @@ fn verdicts_by_commit_what_commits_do_to_both_is_in_no_ratio() {
     for case in night("one", 0, 1.0).case_ids() {
         let [by_commit, by_runs] =
             [&paired, &pooled].map(|found| time(found, &case).ratio.unwrap());
-        assert!(by_commit.contains(SLOWER), "{by_commit:?}");
+        assert!(is_slower(by_commit.estimate), "{by_commit:?}");
         assert!(by_commit.half_width() < 0.004, "{by_commit:?}");
         assert!(by_runs.half_width() > 0.03, "{by_runs:?}");
         assert_eq!(time(&paired, &case).verdict, Verdict::Regressed);
         assert_eq!(time(&pooled, &case).verdict, Verdict::Inconclusive);
     }
     let mean = paired.suite.geometric_mean.unwrap();
-    assert!(mean.cases == 4 && mean.ratio.contains(SLOWER), "{mean:?}");
+    assert!(
+        mean.cases == 4 && is_slower(mean.ratio.estimate),
+        "{mean:?}"
+    );
     assert!(mean.ratio.half_width() < 0.004, "{mean:?}");
     // The machines are what is asked about, and no shift that all cases share.
     assert!(paired.suite.common_shift.is_none());
@@ -111,7 +119,7 @@ fn verdicts_by_commit_only_common_commits_count_and_two_are_too_few() {
     }));
     let found = compare(&nights("one", 0..20, 1.0), &two, true);
     assert_eq!(found.basis, Basis::ByCommit { commits: 10 });
-    assert!(found.cases[0].ratio.unwrap().contains(SLOWER));
+    assert!(is_slower(found.cases[0].ratio.unwrap().estimate));
     let found = compare(
         &nights("one", 0..20, 1.0),
         &nights("two", 18..30, SLOWER),
@@ -144,7 +152,7 @@ fn verdicts_by_commit_one_failure_of_twenty_is_told_and_the_rest_is_compared() {
     let found = compare(&one, &two, true);
     let own = time(&found, &case);
     assert_eq!((&own.trouble, own.verdict), (&None, Verdict::Regressed));
-    assert!(own.ratio.unwrap().contains(SLOWER));
+    assert!(is_slower(own.ratio.unwrap().estimate));
     let said = "it gave no right result at 1 of 20 commits of two; the others are compared";
     assert_eq!(own.remark.as_deref(), Some(said));
     assert!(own.note.starts_with(said), "{}", own.note);
@@ -183,7 +191,7 @@ fn verdicts_by_commit_a_failure_in_the_last_run_is_named() {
         trouble.why,
         format!("signal 11 (in run {last}, its last of two; at 2 of 20 commits there)")
     );
-    assert!(own.ratio.unwrap().contains(SLOWER));
+    assert!(is_slower(own.ratio.unwrap().estimate));
     assert!(found.suite.counts.troubled == 1 && found.is_worse());
     // The baseline's last run is named, and makes the candidate no worse.
     let turned = compare(&two, &one, true);
@@ -201,4 +209,26 @@ fn verdicts_by_commit_a_failure_in_the_last_run_is_named() {
     let never = compare(&one, &two, true);
     let own = time(&never, &case);
     assert!(own.trouble.is_some() && own.ratio.is_none());
+}
+
+#[test]
+fn verdicts_by_commit_intervals_hold_the_truth() {
+    let (mut held, mut all) = (0, 0);
+    for seed in 0..24_u64 {
+        let of = |machine: &str, slower: f64| -> Vec<Record> {
+            let recipe = |at| Recipe {
+                seed: 1000 * (seed + 1) + if machine == "one" { 0 } else { 500 } + u64::from(at),
+                ..night(machine, at, slower)
+            };
+            (0..8).map(|at| recipe(at).record()).collect()
+        };
+        let found = compare(&of("one", 1.0), &of("two", SLOWER), true);
+        assert_eq!(found.basis, Basis::ByCommit { commits: 8 });
+        for case in found.cases.iter().filter(|case| case.metric.name == "time") {
+            all += 1;
+            held += usize::from(case.ratio.unwrap().contains(SLOWER));
+        }
+    }
+    println!("95 % intervals over 8 commits hold the truth in {held} of {all}");
+    assert!(all == 96 && held >= 84, "{held} of {all}");
 }
