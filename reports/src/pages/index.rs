@@ -35,6 +35,8 @@ const FAILURES: usize = 50;
 const UNFINISHED: usize = 20;
 /// Longest reason of a failure, in characters; its first line stands in the list, the rest is folded.
 const REASON: usize = 2000;
+/// With what commands begin to tell of their error output.
+const STDERR: &str = "; its standard error: ";
 /// Longest first line.
 const FIRST: usize = 160;
 /// Runs in the table of recent ones; a machine's page lists its own.
@@ -123,6 +125,7 @@ impl Reason {
     fn of(said: &str) -> Self {
         let said = text::said(said, REASON);
         let line = said.lines().next().unwrap_or_default();
+        let line = line.split(STDERR).next().unwrap_or_default();
         let first = clip(line, FIRST).into_owned();
         Self {
             whole: if first == said { String::new() } else { said },

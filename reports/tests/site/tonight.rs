@@ -171,6 +171,12 @@ fn what_failed_has_one_line_and_the_rest_folded() {
         ],
     );
     assert!(order.is_sorted());
+    // Error output in the same line is folded, too.
+    let trouble = model.nights[0].gate.comparison.cases[0].trouble.as_mut();
+    trouble.unwrap().why = "`sh` exited with code 1; its standard error: no title".into();
+    let page = index(&model);
+    let folded = "<bdi>failed: `sh` exited with code 1</bdi></summary><pre class=\"log\"";
+    assert!(page.contains(folded), "{page}");
 }
 
 #[test]
