@@ -26,7 +26,16 @@ pub struct FindBatch;
 fn infos() -> Vec<ParameterInfo> {
     // A batch is what is looked for, and one process looks; nothing is written, and nothing has to be reached.
     let others = [
-        "batch", "ranks", "peer", "save", "resume", "quality", "steps", "warmup",
+        "batch",
+        "ranks",
+        "peer",
+        "stop",
+        "save",
+        "save_every",
+        "resume",
+        "quality",
+        "steps",
+        "warmup",
     ];
     let mut infos = setup::infos();
     infos.retain(|info| !others.contains(&info.name.as_str()));

@@ -2,8 +2,9 @@
 //!
 //! The format: the length of the header, 8 bytes; the header, JSON, with type, shape and place of each tensor; the tensors' bytes,
 //! little-endian, one behind the other (Hugging Face, "safetensors", `README.md`, "Format"). Its `__metadata__`, which is text, has our
-//! version, the step, and a SHA-256 for each tensor. A training that is resumed goes on bit for bit. Nothing of a file is used
-//! before all of it was seen to be right.
+//! version, the step, what made it, a SHA-256 for each tensor, and one of all that the header says besides, whatever order and spaces
+//! another program may give it. A training that is resumed goes on bit for bit. Nothing of a file is used before all of it was
+//! seen to be right.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,7 +21,11 @@ use super::run::Training;
 use super::setup;
 
 /// Version of what is in `__metadata__`.
-const FORMAT: &str = "assay-training-1";
+const FORMAT: &str = "assay-training-2";
+/// The one before it: its headers had no digest.
+const UNSEALED: &str = "assay-training-1";
+/// By what name `__metadata__` has the digest of the header.
+const SEAL: &str = "sha256";
 const METADATA: &str = "__metadata__";
 /// Longest header: some thousand tensors have one of a few hundred kilobytes.
 const MOST_HEADER_BYTES: u64 = 64 << 20;
@@ -62,6 +67,62 @@ fn dtype_name(dtype: DType) -> String {
     dtype.name().to_uppercase()
 }
 
+type Entries = BTreeMap<String, Entry>;
+type Metadata = BTreeMap<String, String>;
+
+/// The digest of all that a header says, but for itself: of JSON whose names are in order, without spaces.
+fn seal(entries: &Entries, metadata: &Metadata) -> Result<Digest, serde_json::Error> {
+    let metadata = metadata.iter().filter(|(name, _)| *name != SEAL);
+    let metadata: BTreeMap<_, _> = metadata.collect();
+    Ok(Digest::of(serde_json::to_vec(&(entries, metadata))?))
+}
+
+/// The header of a file, padded so that tensors begin at multiples of 8 bytes.
+fn header(entries: &Entries, mut metadata: Metadata) -> Result<Vec<u8>, serde_json::Error> {
+    metadata.insert(SEAL.into(), seal(entries, &metadata)?.to_string());
+    let mut header = serde_json::Map::new();
+    for (name, entry) in entries {
+        header.insert(name.clone(), serde_json::to_value(entry)?);
+    }
+    header.insert(METADATA.to_owned(), serde_json::to_value(metadata)?);
+    let mut text = serde_json::to_vec(&header)?;
+    text.resize(text.len().next_multiple_of(8), b' ');
+    Ok(text)
+}
+
+/// Where a file grows until it is whole.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".unfinished");
+    path.with_file_name(name)
+}
+
+/// Whether a checkpoint can be written to a place, before hours of training are for nothing.
+///
+/// # Errors
+/// If it is a folder, or if its folder is not there, or cannot be written to.
+pub fn check_place(path: &Path) -> Result<(), CheckpointError> {
+    let refused = |what: String| CheckpointError::Refused {
+        path: path.to_owned(),
+        what,
+    };
+    if path.is_dir() {
+        return Err(refused(
+            "it is a folder: expected the name of a file".into(),
+        ));
+    }
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return Err(refused(format!("there is no folder {}", folder.display())));
+    }
+    let unfinished = unfinished(path);
+    let made = File::create(&unfinished).and_then(|_| std::fs::remove_file(&unfinished));
+    made.map_err(|error| refused(format!("nothing can be written there: {error}")))
+}
+
 /// Writes a checkpoint, with what is known of the model for whoever reads it; a file of that name is replaced when all of it is there. Says
 /// how many bytes it has. Of several ranks the first one writes it for all.
 ///
@@ -72,17 +133,16 @@ pub fn save(training: &Training, path: &Path) -> Result<u64, CheckpointError> {
         path: path.to_owned(),
         error,
     };
-    let on_device = CheckpointError::Device;
-    let (mut header, mut metadata, mut at) = (serde_json::Map::new(), BTreeMap::new(), 0);
+    let (mut entries, mut metadata, mut at) = (Entries::new(), Metadata::new(), 0);
     metadata.insert("format".to_owned(), FORMAT.to_owned());
     metadata.insert("step".to_owned(), training.at().to_string());
     let facts = training.facts.iter().cloned();
     for (name, fact) in facts.chain([(ORIGIN, training.origin.words())]) {
-        metadata.insert(format!("sha256:{name}"), Digest::of(&fact).to_string());
         metadata.insert(name.to_owned(), fact);
     }
     for (name, shape, buffer) in training.tensors() {
-        let buffer = training.session().read(buffer).map_err(on_device)?;
+        let buffer = training.session().read(buffer);
+        let buffer = buffer.map_err(CheckpointError::Device)?;
         let end = at + buffer.bytes().len();
         let entry = Entry {
             dtype: dtype_name(buffer.dtype()),
@@ -90,28 +150,15 @@ pub fn save(training: &Training, path: &Path) -> Result<u64, CheckpointError> {
             data_offsets: [at, end],
         };
         metadata.insert(format!("sha256:{name}"), buffer.digest().to_string());
-        header.insert(
-            name.to_owned(),
-            serde_json::to_value(entry)
-                .map_err(io::Error::from)
-                .map_err(failed)?,
-        );
+        entries.insert(name.to_owned(), entry);
         at = end;
     }
-    header.insert(
-        METADATA.to_owned(),
-        serde_json::to_value(metadata)
-            .map_err(io::Error::from)
-            .map_err(failed)?,
-    );
-    let mut text = serde_json::to_vec(&header)
+    let text = header(&entries, metadata)
         .map_err(io::Error::from)
         .map_err(failed)?;
-    // Tensors begin at multiples of 8 bytes.
-    text.resize(text.len().next_multiple_of(8), b' ');
-    let partial = path.with_extension("partial");
+    let unfinished = unfinished(path);
     let write = || -> io::Result<()> {
-        let mut file = File::create(&partial)?;
+        let mut file = File::create(&unfinished)?;
         file.write_all(&(text.len() as u64).to_le_bytes())?;
         file.write_all(&text)?;
         for (_, _, buffer) in training.tensors() {
@@ -120,19 +167,29 @@ pub fn save(training: &Training, path: &Path) -> Result<u64, CheckpointError> {
             file.write_all(buffer.bytes())?;
         }
         file.sync_all()?;
-        std::fs::rename(&partial, path)
+        std::fs::rename(&unfinished, path)
     };
-    write().map_err(failed)?;
+    if let Err(error) = write() {
+        // What was there before is whole, and half a file is of no use.
+        std::fs::remove_file(&unfinished).ok();
+        return Err(failed(error));
+    }
     Ok((8 + text.len() + at) as u64)
 }
 
-/// What a file had, by names: its step, and each tensor.
-pub type Contents = Vec<(String, Digest)>;
+/// What a training goes on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// What the file had, by names: its step, and each tensor.
+    pub named: Vec<(String, Digest)>,
+    /// What of the way in which it was trained goes on otherwise, in words, if something does.
+    pub changed: Option<String>,
+}
 
 /// A file as it was read: its header, and the bytes behind it.
 struct Whole {
-    entries: BTreeMap<String, Entry>,
-    metadata: BTreeMap<String, String>,
+    entries: Entries,
+    metadata: Metadata,
     /// Of the header, which has the digests of all tensors.
     digest: Digest,
     bytes: Vec<u8>,
@@ -175,21 +232,60 @@ fn read(path: &Path) -> Result<Whole, CheckpointError> {
         .remove(METADATA)
         .ok_or_else(|| refused(format!("no `{METADATA}`: no checkpoint of a training")))?;
     let metadata = serde_json::from_value(metadata).map_err(no_header)?;
-    let mut entries = BTreeMap::new();
+    let mut entries = Entries::new();
     for (name, value) in header {
         let entry = serde_json::from_value(value)
             .map_err(|error| refused(format!("tensor `{name}`: {error}")))?;
         entries.insert(name, entry);
     }
-    Ok(Whole {
+    let whole = Whole {
+        digest: seal(&entries, &metadata).map_err(no_header)?,
         entries,
         metadata,
-        digest: Digest::of(&text),
         bytes,
-    })
+    };
+    whole.check_header().map_err(refused)?;
+    Ok(whole)
 }
 
 impl Whole {
+    /// Whether the header is as it was written, of this version, and nothing but its tensors is behind it.
+    fn check_header(&self) -> Result<(), String> {
+        match self.metadata.get("format").map_or("none", String::as_str) {
+            FORMAT => {}
+            UNSEALED => {
+                return Err(format!(
+                    "format `{UNSEALED}`: expected `{FORMAT}`; it is of a version whose headers have no digest, so that nothing tells \
+                     whether its step is the one that was written: train it again"
+                ));
+            }
+            other => {
+                return Err(format!(
+                    "format `{other}`: expected `{FORMAT}`; it was written by another version"
+                ));
+            }
+        }
+        let digest = self.digest.to_string();
+        match self.metadata.get(SEAL) {
+            Some(written) if *written == digest => {}
+            Some(written) => {
+                return Err(format!(
+                    "the header is damaged: its digest is {digest}, {written} was written"
+                ));
+            }
+            None => return Err("the header is damaged: it has no digest".into()),
+        }
+        let ends = self.entries.values().map(|entry| entry.data_offsets[1]);
+        let end = ends.max().unwrap_or(0);
+        match self.bytes.len().checked_sub(end) {
+            Some(more) if more > 0 => Err(format!(
+                "{more} bytes are behind its last tensor: something was written to its end, or it is damaged"
+            )),
+            // What is cut short is said by the name of the first tensor that is.
+            _ => Ok(()),
+        }
+    }
+
     /// A tensor, if it is as it was written, of this type and shape.
     fn tensor(&self, name: &str, shape: &[usize], dtype: DType) -> Result<Tensor<'_>, String> {
         let entry = self
@@ -257,11 +353,12 @@ impl Whole {
         ))
     }
 
-    /// What made it, where it tells: checkpoints of before there was more to tell than a model do not.
-    fn origin(&self) -> Result<Option<Origin>, String> {
+    /// What made it.
+    fn origin(&self) -> Result<Origin, String> {
         let words = self.metadata.get(ORIGIN);
-        let origin = words.map(|words| serde_json::from_str(words)).transpose();
-        origin.map_err(|error| format!("what it says of its `{ORIGIN}` is unreadable: {error}"))
+        let words = words.ok_or_else(|| format!("it says nothing of its `{ORIGIN}`"))?;
+        serde_json::from_str(words)
+            .map_err(|error| format!("what it says of its `{ORIGIN}` is unreadable: {error}"))
     }
 
     /// All that a training goes on from, in its order.
@@ -288,22 +385,6 @@ impl Whole {
     }
 
     fn step(&self) -> Result<usize, String> {
-        for (name, fact) in &self.metadata {
-            let is_own = ["format", "step"].contains(&name.as_str());
-            if is_own || name.starts_with("sha256:") {
-                continue;
-            }
-            let digest = Digest::of(fact).to_string();
-            if self.metadata.get(&format!("sha256:{name}")) != Some(&digest) {
-                return Err(format!("what it says of its `{name}` is damaged"));
-            }
-        }
-        let format = self.metadata.get("format").map_or("none", String::as_str);
-        if format != FORMAT {
-            return Err(format!(
-                "format `{format}`: expected `{FORMAT}`; it was written by another version"
-            ));
-        }
         let step = self.metadata.get("step").and_then(|step| step.parse().ok());
         step.ok_or_else(|| "no step in its metadata".into())
     }
@@ -323,11 +404,9 @@ pub fn load(training: &mut Training, path: &Path) -> Result<Contents, Checkpoint
     let step = contents.step().map_err(refused)?;
     contents.check_tokens(training).map_err(refused)?;
     let written = contents.origin().map_err(refused)?;
-    if let Some(written) = &written {
-        training.origin.check(written).map_err(refused)?;
-    }
+    let changed = training.origin.check(&written).map_err(refused)?;
     let found = contents.tensors(training).map_err(|what| {
-        let why = written.and_then(|written| training.origin.of_tensors(&written));
+        let why = training.origin.of_tensors(&written);
         refused(why.map_or(what.clone(), |why| format!("{why}: {what}")))
     })?;
     let bytes: Vec<_> = found.iter().map(|tensor| tensor.bytes).collect();
@@ -339,7 +418,10 @@ pub fn load(training: &mut Training, path: &Path) -> Result<Contents, Checkpoint
         .map(|(name, ..)| format!("tensor `{name}`"));
     let tensors = names.zip(found.iter().map(|tensor| tensor.digest));
     let step = ("the step".to_owned(), Digest::of(step.to_string()));
-    Ok([step].into_iter().chain(tensors).collect())
+    Ok(Contents {
+        named: [step].into_iter().chain(tensors).collect(),
+        changed,
+    })
 }
 
 /// The parameters of a model, which `model` names by what the checkpoint says of it.
@@ -348,14 +430,13 @@ pub fn load(training: &mut Training, path: &Path) -> Result<Contents, Checkpoint
 /// If the file cannot be read, is damaged, or lacks one of them; what `model` says.
 pub fn parameters(
     path: &Path,
-    model: impl FnOnce(&BTreeMap<String, String>) -> Result<Vec<Parameter>, String>,
+    model: impl FnOnce(&Metadata) -> Result<Vec<Parameter>, String>,
 ) -> Result<Vec<Vec<f32>>, CheckpointError> {
     let contents = read(path)?;
     let refused = |what: String| CheckpointError::Refused {
         path: path.to_owned(),
         what,
     };
-    contents.step().map_err(refused)?;
     contents.check().map_err(refused)?;
     let parameters = model(&contents.metadata).map_err(refused)?;
     let values = parameters.iter().map(|p| contents.values(p));
@@ -378,12 +459,10 @@ pub fn load_base(training: &mut Training, path: &Path) -> Result<Digest, Checkpo
         path: path.to_owned(),
         what,
     };
-    contents.step().map_err(refused)?;
     contents.check().map_err(refused)?;
     contents.check_tokens(training).map_err(refused)?;
-    if let Some(written) = contents.origin().map_err(refused)? {
-        training.origin.check_model(&written).map_err(refused)?;
-    }
+    let written = contents.origin().map_err(refused)?;
+    training.origin.check_model(&written).map_err(refused)?;
     let mut found = vec![];
     for parameter in training.parameters.iter().filter(|p| p.gradient.is_none()) {
         let tensor = contents.tensor(&parameter.name, &parameter.sides(), DType::F32);

@@ -14,7 +14,9 @@ use assay_kernels::element::DType;
 use assay_kernels::ml::moe::NOWHERE;
 use assay_kernels::ml::windows::Windows;
 use assay_kernels::program::{Fill, Role};
-use assay_protocol::{CaseSpec, Catalog, Direction, Failure, MetricKind, Workload, WorkloadInfo};
+use assay_protocol::{
+    CaseSpec, Catalog, Digest, Direction, Failure, MetricKind, Workload, WorkloadInfo,
+};
 
 use super::corpus::Corpus;
 use super::decoder::{Decoder, Shape};
@@ -291,6 +293,10 @@ impl Subject for Text {
         Ok(begin(&self.setup, &self.corpus))
     }
 
+    fn inputs(&self) -> Vec<(&'static str, Digest)> {
+        self.setup.inputs(&self.corpus)
+    }
+
     fn judge(&mut self, training: &Training) -> Result<Judged, Failure> {
         self.judge.judge(training, &self.corpus)
     }
@@ -366,7 +372,6 @@ impl Subject for Text {
             formula: "items = tokens = batch length accumulation, flops = (6 N + 12 L W S) tokens; N parameters that multiply, \
                       L = layers, W = width, S = length",
             flops: vec![("mfu_6n", of_products), ("mfu_palm", of_all)],
-            inputs: self.setup.inputs(corpus),
             metrics,
             facts,
         }

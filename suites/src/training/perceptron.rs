@@ -14,7 +14,7 @@ use assay_kernels::ml::cross_entropy::CrossEntropy;
 use assay_kernels::parameters::{self, Arguments, size_product};
 use assay_kernels::program::{Fill, Role};
 use assay_protocol::{
-    CaseSpec, Catalog, Direction, Failure, MetricKind, ParamValue, ParameterInfo, Workload,
+    CaseSpec, Catalog, Digest, Direction, Failure, MetricKind, ParamValue, ParameterInfo, Workload,
     WorkloadInfo,
 };
 
@@ -357,6 +357,10 @@ impl Subject for Table {
         Ok(begin(&self.plan, self.shape, &self.rows.train))
     }
 
+    fn inputs(&self) -> Vec<(&'static str, Digest)> {
+        vec![("table", self.rows.digest)]
+    }
+
     fn judge(&mut self, training: &Training) -> Result<Judged, Failure> {
         let judged = judge(
             training,
@@ -372,20 +376,30 @@ impl Subject for Table {
         let items = shape.batch * self.plan.recipe.accumulation;
         let flops = 6 * shape.weights() - 2 * shape.features * shape.width;
         let leaked = format!("{:.4} of held-out rows are trained on", rows.leaked);
+        let keys = rows.keys.iter().map(|name| format!("`{name}`"));
+        let keys = keys.collect::<Vec<_>>().join(", ");
+        let told = [
+            ("columns.left_out", keys, "nearly all of its values differ"),
+            ("columns.labels", rows.mixed.join("; "), "taken for labels"),
+        ];
+        let told = told.into_iter().filter(|(_, words, _)| !words.is_empty());
+        let told = told.map(|(name, words, why)| (name, format!("{words}: {why}")));
         Description {
             items,
             formula: "items = rows = batch accumulation, flops = (6 N - 2 F W) rows; N weights of products, F = features, W = width",
             flops: vec![("mfu", flops * items)],
-            inputs: vec![("table", rows.digest)],
             metrics: vec![metric("accuracy", "1", Direction::Higher, MetricKind::Case)],
-            facts: vec![
+            facts: [
                 ("rows.train", rows.train.labels.len().to_string()),
                 ("rows.held_out", rows.held_out.labels.len().to_string()),
                 ("rows.unanswered", rows.unanswered.to_string()),
                 ("rows.leaked", leaked),
                 ("rows.question", rows.question.clone()),
                 ("features", rows.features.to_string()),
-            ],
+            ]
+            .into_iter()
+            .chain(told)
+            .collect(),
         }
     }
 }

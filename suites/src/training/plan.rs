@@ -1,6 +1,6 @@
 //! What every training is asked for: how its parameters follow their gradients, for how long, and what it has to come to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use assay_kernels::device::cuda::Launched;
 use assay_kernels::element::DType;
@@ -29,12 +29,16 @@ pub struct Plan {
     pub recipe: Recipe,
     /// Whether activations of layers are computed again for the backward pass, rather than kept.
     pub recomputes: bool,
-    /// Steps of a training.
+    /// Steps of a training, by which its rates go.
     pub steps: usize,
+    /// The step after which it stops, where that is not the last of them.
+    pub stop: Option<usize>,
     /// Loss that is to be reached within them, if any.
     pub quality: Option<f64>,
-    /// Where a checkpoint goes when the training is over.
+    /// Where a checkpoint goes when the training is over,
     pub save: Option<PathBuf>,
+    /// and after each so many steps, if it does.
+    pub save_every: Option<usize>,
     /// The checkpoint that it goes on from.
     pub resume: Option<PathBuf>,
     /// Processes that train together.
@@ -118,6 +122,14 @@ pub fn given_optional(case: &CaseSpec, name: &str) -> Result<Option<String>, Fai
         .map(Option::flatten)
 }
 
+/// A parameter that is an integer of at least one, and that one that does not ask for it lacks.
+fn optional_integer(name: &str) -> ParameterInfo {
+    ParameterInfo {
+        optional: true,
+        ..parameters::integer(name)
+    }
+}
+
 /// Types of what linear layers, attention and experts multiply.
 pub const STORED: [(&str, DType); 3] = [
     ("f32", DType::F32),
@@ -142,7 +154,9 @@ pub fn infos() -> Vec<ParameterInfo> {
         parameters::integer_or("accumulation", 1),
         parameters::integer_or("ranks", 1),
         float("quality", 0.0),
+        optional_integer("stop"),
         text("save"),
+        optional_integer("save_every"),
         text("resume"),
         parameters::threads(),
         // Which of the ranks this is, and where they meet: set by the first one alone.
@@ -151,6 +165,11 @@ pub fn infos() -> Vec<ParameterInfo> {
 }
 
 impl Plan {
+    /// The last step that is taken.
+    pub fn last(&self) -> usize {
+        self.stop.unwrap_or(self.steps)
+    }
+
     /// A model without layers, that is trained by it.
     pub fn model(&self) -> Model {
         let mut model = Model::new(self.seed, true);
@@ -175,8 +194,10 @@ impl Plan {
             recomputes: arguments.choice("recompute", &YES)?,
             steps,
             quality: Some(number(case, "quality", 0.0)?).filter(|quality| *quality > 0.0),
+            stop: optional_count(case, "stop", steps)?,
             save: given(case, "save")?.map(PathBuf::from),
-            resume: resume(case)?,
+            save_every: save_every(case)?,
+            resume: read_again(case, "resume")?,
             device: device(case)?,
             seed: case.seed.0,
             origin: Origin::of(case),
@@ -195,14 +216,48 @@ fn ranks(case: &CaseSpec, turns: usize) -> Result<usize, Failure> {
     Err(wrong("ranks", &expected, case.params.get("ranks")))
 }
 
-/// The checkpoint that a training goes on from: each repetition does so again.
-fn resume(case: &CaseSpec) -> Result<Option<PathBuf>, Failure> {
-    let path = given(case, "resume")?.map(PathBuf::from);
-    if path.is_some() && path == given(case, "save")?.map(PathBuf::from) {
+/// An integer of one to so many, where it is there.
+fn optional_count(case: &CaseSpec, name: &str, most: usize) -> Result<Option<usize>, Failure> {
+    let is_there = case.params.contains_key(name);
+    let count = is_there.then(|| Arguments(case).at_most(name, most));
+    count.transpose()
+}
+
+/// After how many steps a checkpoint is written, where one is.
+fn save_every(case: &CaseSpec) -> Result<Option<usize>, Failure> {
+    let every = optional_count(case, "save_every", 1 << 24)?;
+    if every.is_some() && given(case, "save")?.is_none() {
+        let expected = "none without `save`, which says where to";
+        return Err(wrong("save_every", expected, case.params.get("save_every")));
+    }
+    Ok(every)
+}
+
+/// The checkpoint of a parameter, that each repetition of a training reads again.
+///
+/// # Errors
+/// If it is the one that the training writes, by whatever path.
+pub fn read_again(case: &CaseSpec, name: &str) -> Result<Option<PathBuf>, Failure> {
+    let path = given(case, name)?.map(PathBuf::from);
+    let [read, written] = [path.clone(), given(case, "save")?.map(PathBuf::from)]
+        .map(|path| path.map(|path| place(&path)));
+    if read.is_some() && read == written {
         let expected = "another file than that of `save`: the training is repeated from it";
-        return Err(wrong("resume", expected, case.params.get("resume")));
+        return Err(wrong(name, expected, case.params.get(name)));
     }
     Ok(path)
+}
+
+/// The file that a path leads to; of one that is not there yet, its place in its folder.
+fn place(path: &Path) -> PathBuf {
+    let in_folder = || {
+        let folder = Path::new(".").join(path.parent()?).canonicalize().ok()?;
+        Some(folder.join(path.file_name()?))
+    };
+    path.canonicalize()
+        .ok()
+        .or_else(in_folder)
+        .unwrap_or_else(|| path.to_owned())
 }
 
 fn peer(case: &CaseSpec, ranks: usize) -> Result<Option<(usize, PathBuf)>, Failure> {

@@ -2,7 +2,8 @@
 //!
 //! They come from the [census-like generator](census), or from a file of the user's, of which the last tenth of the rows is held out. What
 //! is foretold is a column: of categories its labels, of numbers whether they lie above their median. Features are those of
-//! [`Encoder`], learned from the first part alone.
+//! [`Encoder`], learned from the first part alone. Columns that name rows have none, and are told; one that is taken for such because of a
+//! few cells among numbers is refused.
 
 use std::path::Path;
 
@@ -11,7 +12,8 @@ use rayon::prelude::*;
 
 use super::leaks;
 use crate::synthetic::quality::features::Encoder;
-use crate::synthetic::table::{MISSING, Table, Values, census, file};
+use crate::synthetic::table::doubts::{NearlyNumbers, nearly_numbers};
+use crate::synthetic::table::{Column, MISSING, Table, Values, census, file};
 
 /// Most labels of a column that is foretold.
 pub(super) const MOST_CLASSES: usize = 1024;
@@ -58,6 +60,10 @@ pub struct Rows {
     pub digest: Digest,
     /// What is foretold, in words.
     pub question: String,
+    /// Columns that have no features, for nearly every value is another,
+    pub keys: Vec<String>,
+    /// and those of labels that would be of numbers but for some cells, in words.
+    pub mixed: Vec<String>,
     /// Rows of which that is missing, and which are left out.
     pub unanswered: usize,
     /// The share of held-out rows that the model is trained on as well.
@@ -82,11 +88,14 @@ impl Rows {
     pub fn of_file(path: &Path, target: &str) -> Result<Self, Failure> {
         let say = |what: String| Failure::Failed(format!("parameter `table`: {what}"));
         let table = file::read(path).map_err(|error| say(error.to_string()))?;
+        let others = table.columns.iter().filter(|column| column.name != target);
+        let mixed = mixed(others).map_err(|what| say(format!("{}: {what}", path.display())))?;
         let count = table.rows();
         let split = count - count.div_ceil(10);
         let part = |range: std::ops::Range<usize>| table.select(&range.collect::<Vec<_>>());
-        Self::of_parts(&part(0..split), &part(split..count), target)
-            .map_err(|what| say(format!("{}: {what}", path.display())))
+        let rows = Self::of_parts(&part(0..split), &part(split..count), target)
+            .map_err(|what| say(format!("{}: {what}", path.display())))?;
+        Ok(Self { mixed, ..rows })
     }
 
     fn of_parts(train: &Table, held_out: &Table, target: &str) -> Result<Self, String> {
@@ -101,6 +110,9 @@ impl Rows {
         let digest =
             Digest::of([train.digest().to_string(), held_out.digest().to_string()].concat());
         let question = Question::of(&train.columns[place].values)?;
+        let others = train.columns.iter().filter(|column| column.name != target);
+        let keys = others.filter(|column| matches!(column.values, Values::Key { .. }));
+        let keys = keys.map(|column| column.name.clone()).collect();
         let encoder = Encoder::of(train, &[place]);
         let [(train, missing), (held_out, more)] =
             [train, held_out].map(|table| labelled(&encoder, table, place, &question));
@@ -117,12 +129,37 @@ impl Rows {
             features: encoder.width(),
             classes: question.classes(),
             question: format!("{target}: {}", question.words()),
+            keys,
+            mixed: vec![],
             unanswered: missing + more,
             train,
             held_out,
             digest,
         })
     }
+}
+
+/// What of some columns is taken for labels though most of it is numbers, in words that have no value of the table.
+///
+/// # Errors
+/// If one would be left out for that, as columns are that name rows: says which, and where.
+fn mixed<'a>(columns: impl Iterator<Item = &'a Column>) -> Result<Vec<String>, String> {
+    let found = columns.filter_map(|column| Some((column, nearly_numbers(column)?)));
+    let in_words = |(column, found): (&Column, _)| {
+        let NearlyNumbers { of, others, first } = found;
+        let words = format!(
+            "all but {others} of the {of} values of column `{}` are numbers, row {} having the first that is none",
+            column.name,
+            first + 1
+        );
+        match column.values {
+            Values::Key { .. } => Err(format!(
+                "{words}: it would be taken for names of rows, and left out; mend it, or leave it empty, or the column out of the file"
+            )),
+            _ => Ok(words),
+        }
+    };
+    found.map(in_words).collect()
 }
 
 /// What is asked of a column.
@@ -274,6 +311,40 @@ mod tests {
                 .unwrap_err()
                 .contains(".csv, .jsonl or .parquet")
         );
+    }
+
+    /// A cell that is no number among numbers: of those that all differ it would leave out the column.
+    #[test]
+    fn columns_without_features_are_told_or_refused() {
+        let with = |row: usize, cell: &str, number: &dyn Fn(usize) -> String| {
+            let cell = cell.to_owned();
+            let number = |i: usize| if i == row { cell.clone() } else { number(i) };
+            csv(400, |i| format!("{},{}", number(i), ["x", "y"][i % 2]))
+        };
+        let differing = |i: usize| format!("{i}.51");
+        let good = file("t.csv", &with(13, "", &differing), "b").unwrap();
+        assert_eq!(
+            (good.features, good.keys.len(), good.mixed.len()),
+            (3, 0, 0)
+        );
+        let words = file("t.csv", &with(13, "x", &differing), "b").unwrap_err();
+        let expected = "t.csv: all but 1 of the 400 values of column `a` are numbers, row 14 having the first that is none: it would be \
+                        taken for names of rows, and left out";
+        assert!(words.contains(expected), "{words}");
+        // Of few different numbers it is a column of labels, and used as such.
+        let few = file("t.csv", &with(13, "x", &|i| (i % 7).to_string()), "b").unwrap();
+        assert_eq!(few.features, 9);
+        let expected = "all but 1 of the 400 values of column `a` are numbers, row 14 having the first that is none";
+        assert_eq!((few.keys.len(), few.mixed), (0, vec![expected.to_owned()]));
+        let named = file(
+            "t.csv",
+            &csv(400, |i| format!("n{i},{}", ["x", "y"][i % 2])),
+            "b",
+        );
+        assert_eq!(named.unwrap().keys, ["a"]);
+        // Codes with a zero in front are none.
+        let codes = csv(400, |i| format!("{i:03},{}", ["x", "y"][i % 2]));
+        assert_eq!(file("t.csv", &codes, "b").unwrap().keys, ["a"]);
     }
 
     #[test]

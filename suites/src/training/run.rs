@@ -54,6 +54,8 @@ pub struct Begin<'a> {
     pub facts: Vec<(&'static str, String)>,
     /// The checkpoint that has the parameters which are not trained.
     pub base: Option<PathBuf>,
+    /// Digests of its data.
+    pub inputs: Vec<(&'static str, Digest)>,
 }
 
 impl<'a> Begin<'a> {
@@ -65,6 +67,7 @@ impl<'a> Begin<'a> {
             network: Box::new(network),
             facts: vec![],
             base: None,
+            inputs: vec![],
         }
     }
 
@@ -126,11 +129,11 @@ struct Files {
 
 impl Files {
     /// All that was read of them, by names.
-    fn named(&self) -> Contents {
+    fn named(&self) -> Vec<(String, Digest)> {
         let base = self
             .base
             .map(|digest| ("parameter `base`".to_owned(), digest));
-        let resume = self.resume.iter().flatten();
+        let resume = self.resume.iter().flat_map(|contents| &contents.named);
         let resume = resume.map(|(name, digest)| (format!("parameter `resume`: {name}"), *digest));
         base.into_iter().chain(resume).collect()
     }
@@ -154,11 +157,13 @@ impl Training {
         let (plan, ranks) = (begin.plan, team.ranks.clone());
         let recipe = &plan.recipe;
         let step = TrainingStep::new(begin.model, &*begin.network, recipe, ranks.as_ref());
+        let mut origin = plan.origin.clone();
+        origin.set_inputs(&begin.inputs);
         let mut training = Self {
             facts: begin.facts,
-            origin: plan.origin.clone(),
+            origin,
             ranks,
-            last: plan.steps,
+            last: plan.last(),
             parameters: step.model.parameters,
             session: Session::of_steps(
                 step.model.program,
@@ -325,6 +330,14 @@ impl Training {
         self.first
     }
 
+    /// Where it was resumed, and what of its recipe goes on otherwise, in words, if it was.
+    pub fn resumed(&self) -> Option<String> {
+        let contents = self.files.resume.as_ref()?;
+        let changed = contents.changed.iter().map(|words| format!("; {words}"));
+        let at = format!("after step {}", self.first);
+        Some(changed.fold(at, |at, words| at + &words))
+    }
+
     /// Nanoseconds of the last step, by the family of ops.
     pub fn families(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.session
@@ -404,6 +417,18 @@ impl Training {
         self.at = 0;
         self.session.restart()?;
         let files = self.load()?;
+        self.ensure_same(&files)
+    }
+
+    /// Fails if another training of the same plan has begun with other files than this one.
+    ///
+    /// # Errors
+    /// The file that was written in between.
+    pub fn ensure_began_as(&self, other: &Self) -> Result<(), Failure> {
+        self.ensure_same(&other.files)
+    }
+
+    fn ensure_same(&self, files: &Files) -> Result<(), Failure> {
         let is_other = |name, is_same: bool, path: &Option<PathBuf>| match path {
             Some(path) if !is_same => Err(Failure::Failed(format!(
                 "parameter `{name}`: {}: it is another file than the one that the training began with: expected one that nobody \
@@ -450,7 +475,7 @@ impl Training {
 }
 
 /// Of which parameter an error is.
-fn of_parameter(name: &str) -> impl FnOnce(CheckpointError) -> Failure + '_ {
+pub fn of_parameter(name: &str) -> impl FnOnce(CheckpointError) -> Failure + '_ {
     move |error| Failure::Failed(format!("parameter `{name}`: {error}"))
 }
 

@@ -94,7 +94,7 @@ impl Setup {
             None => Tokens::Bytes,
         };
         let shape = shape(case, tokens.vocabulary())?;
-        let base = given(case, "base")?.map(PathBuf::from);
+        let base = plan::read_again(case, "base")?;
         if base.is_some() && shape.rank == 0 {
             let found = case.params.get("base");
             return Err(wrong(

@@ -15,6 +15,7 @@
 //! the case ends, and over that of all ranks together.
 
 mod company;
+mod keeping;
 
 use std::collections::BTreeMap;
 
@@ -26,11 +27,11 @@ use assay_protocol::{
 };
 
 use super::beside;
-use super::checkpoint;
 use super::plan::Plan;
 use super::run::{Begin, Stepped, Together, Training, product_rate, product_side, product_type};
 use super::session::Device;
 use company::Company;
+use keeping::Keeping;
 
 /// Steps that are done once more: by one thread, or by the GPU and by the host.
 const REPEATED: usize = 3;
@@ -57,8 +58,15 @@ pub trait Subject: 'static {
     /// # Errors
     /// If it does not fit into memory, or if its base cannot be had.
     fn training(&self, team: &Together) -> Result<Training, Failure> {
-        self.begin()?.training(team)
+        let begin = Begin {
+            inputs: self.inputs(),
+            ..self.begin()?
+        };
+        begin.training(team)
     }
+
+    /// Digests of its data.
+    fn inputs(&self) -> Vec<(&'static str, Digest)>;
 
     /// Judges what a training has come to.
     ///
@@ -91,8 +99,6 @@ pub struct Description {
     pub formula: &'static str,
     /// Flops of a step by each formula, with the names of the metrics of utilisation; the last is the work.
     pub flops: Vec<(&'static str, usize)>,
-    /// Digests of its data.
-    pub inputs: Vec<(&'static str, Digest)>,
     /// Metrics that only it has.
     pub metrics: Vec<Metric>,
     /// What else somebody may want to know.
@@ -157,6 +163,8 @@ struct Case<S> {
     training: Training,
     /// Other ranks that go step by step with this one.
     company: Company,
+    /// Its checkpoints.
+    keeping: Keeping,
     flops: Vec<(&'static str, usize)>,
     prepared: Prepared,
     /// Of the first training, as far as it came.
@@ -171,20 +179,15 @@ struct Case<S> {
 impl<S: Subject> Case<S> {
     fn new(case: &CaseSpec, subject: S) -> Result<Self, Failure> {
         let device = subject.plan().device.clone();
+        let keeping = Keeping::of(subject.plan())?;
         let (mut company, ranks) = Company::meet(case, subject.plan())?;
         // If it cannot, its connections are gone by then, so that others do not wait.
         let begun = subject.training(&Together { device, ranks });
         let training = company.join(begun)?;
-        let steps = subject.plan().steps;
-        if training.at() >= steps {
-            return Err(Failure::Failed(format!(
-                "parameter `resume`: its training has come to step {}; expected less than `steps`, {steps}",
-                training.at()
-            )));
-        }
+        ensure_not_over(subject.plan(), training.at())?;
         let description = subject.describe(&training);
         let flops = description.flops.clone();
-        let mut prepared = prepared(subject.plan(), &training, &company, description);
+        let mut prepared = prepared(&subject, &training, &company, description);
         let metrics = prepared.metrics.iter_mut();
         for loss in metrics.filter(|metric| metric.unit.symbol() == NATS) {
             loss.floor = subject.floor();
@@ -195,6 +198,7 @@ impl<S: Subject> Case<S> {
             subject,
             training,
             company,
+            keeping,
             curve: vec![],
             judged: None,
             differs: None,
@@ -204,7 +208,7 @@ impl<S: Subject> Case<S> {
 
     /// The last step.
     fn last(&self) -> usize {
-        self.subject.plan().steps
+        self.subject.plan().last()
     }
 
     /// Steps of a training: of one that is resumed, those that are left.
@@ -232,17 +236,15 @@ impl<S: Subject> Case<S> {
         if self.judged.is_some() || self.training.at() != self.last() {
             return Ok(());
         }
+        self.keeping.keep(&self.training)?;
         self.judged = Some(self.subject.judge(&self.training)?);
-        if let Some(path) = &self.subject.plan().save {
-            checkpoint::save(&self.training, path)
-                .map_err(|error| Failure::Failed(format!("parameter `save`: {error}")))?;
-        }
         Ok(())
     }
 
     /// Goes on to the end of the first training, untimed.
     fn complete(&mut self) -> Result<Judged, Failure> {
         while self.curve.len() < self.steps() {
+            self.keeping.keep(&self.training)?;
             self.step()?;
         }
         self.judge_once()?;
@@ -251,13 +253,20 @@ impl<S: Subject> Case<S> {
             .ok_or_else(|| Failure::Failed("the training was not judged at its end".into()))
     }
 
+    /// The same training by others, of the same files.
+    fn another(&self, team: &Together) -> Result<Training, Failure> {
+        let another = self.subject.training(team)?;
+        self.training.ensure_began_as(&another)?;
+        Ok(another)
+    }
+
     /// The first of some steps that one thread of one process does otherwise, in words.
     fn differs_alone(&self) -> Result<Option<String>, Failure> {
         let plan = self.subject.plan();
         if plan.device == Device::Host(1) && plan.ranks == 1 {
             return Ok(None);
         }
-        let mut alone = self.subject.training(&Together::alone(1))?;
+        let mut alone = self.another(&Together::alone(1))?;
         for before in self.curve.iter().take(REPEATED) {
             if alone.step()?.loss.to_bits() != before.loss.to_bits() {
                 let step = alone.at();
@@ -272,7 +281,7 @@ impl<S: Subject> Case<S> {
     fn on_host(&self) -> Result<Option<Training>, Failure> {
         let on_host = Together::alone(host::usable_cpus());
         let beside = is_compared(&self.flops);
-        beside.then(|| self.subject.training(&on_host)).transpose()
+        beside.then(|| self.another(&on_host)).transpose()
     }
 
     /// Does the first steps once more, from the beginning, beside the host, where that can keep up. Says in words what is not as there.
@@ -293,7 +302,7 @@ impl<S: Subject> Case<S> {
     fn repeat_alone(&mut self) -> Result<Option<String>, Failure> {
         let plan = self.subject.plan();
         let team = Together::on(plan.device.clone());
-        let mut alone = match self.subject.training(&team) {
+        let mut alone = match self.another(&team) {
             Ok(alone) => alone,
             Err(Failure::Skipped(why)) => {
                 self.unrepeated = Some(why);
@@ -385,6 +394,18 @@ impl<S: Subject> Case<S> {
     }
 }
 
+/// Fails if nothing is left of a training that was resumed.
+fn ensure_not_over(plan: &Plan, at: usize) -> Result<(), Failure> {
+    let last = plan.last();
+    if at < last {
+        return Ok(());
+    }
+    let name = if plan.stop.is_some() { "stop" } else { "steps" };
+    Err(Failure::Failed(format!(
+        "parameter `resume`: its training has come to step {at}; expected less than `{name}`, {last}"
+    )))
+}
+
 /// Flops of a step, by the formula that counts the most.
 fn most(flops: &[(&'static str, usize)]) -> usize {
     flops.iter().map(|(_, flops)| *flops).max().unwrap_or(0)
@@ -427,16 +448,18 @@ fn metrics(plan: &Plan, training: &Training) -> Vec<Metric> {
 }
 
 fn prepared(
-    plan: &Plan,
+    subject: &impl Subject,
     training: &Training,
     company: &Company,
     description: Description,
 ) -> Prepared {
+    let plan = subject.plan();
     let own = |(name, value): (&str, String)| (name.to_owned(), value);
     let mut facts: BTreeMap<_, _> = description.facts.into_iter().map(own).collect();
     facts.insert("parameters".into(), training.size().to_string());
     facts.insert("mfu".into(), over(plan, &description.flops));
     facts.extend(company.gpus().map(|gpus| ("ranks".into(), gpus)));
+    facts.extend(training.resumed().map(|words| ("resumed".into(), words)));
     if let Some((_, of_kernels)) = training.session().gpu() {
         facts.extend(of_kernels.clone());
         let compared = if is_compared(&description.flops) {
@@ -458,8 +481,8 @@ fn prepared(
             ..Work::default()
         },
         metrics,
-        inputs: description
-            .inputs
+        inputs: subject
+            .inputs()
             .into_iter()
             .map(|(name, digest)| (name.to_owned(), digest))
             .collect(),
@@ -499,9 +522,9 @@ impl<S: Subject> Workload for Case<S> {
     fn restore(&mut self) -> Result<(), Failure> {
         if self.training.at() == self.last() {
             self.judge_once()?;
-            self.training.restart()?;
+            return self.training.restart();
         }
-        Ok(())
+        self.keeping.keep(&self.training)
     }
 
     fn most_iterations(&self) -> u64 {

@@ -4,6 +4,7 @@ mod autoencoder;
 mod base;
 mod batches;
 mod cases;
+mod checkpoints;
 mod convnet;
 mod files;
 mod gradients;

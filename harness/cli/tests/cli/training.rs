@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::helpers::{Place, benchmark, have, suite};
+use assay_record::Block;
+
+use crate::helpers::{PATIENCE, Place, benchmark, eventually, have, suite, suite_with};
 
 /// Characters of words, a space and an end of line, with two merges.
 const TOKENIZER: &str = r#"{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
@@ -98,6 +100,85 @@ fn pictures_and_spectra_that_were_made_are_trained_on() {
         .assay("run ./made.toml")
         .exits(1)
         .says("s.npy: its header tells of 20 items of 4096 bytes each, and 81916 bytes are behind it: it is cut short");
+}
+
+/// What came of the first round of a tiny training with these parameters.
+fn trained(place: &Place, given: &str) -> Block {
+    write_training(place, given);
+    place.assay("run ./long.toml").exits(0);
+    let mut blocks = place.record().blocks.into_iter();
+    blocks.next().unwrap()
+}
+
+fn write_training(place: &Place, given: &str) {
+    let training = format!(
+        "workload = \"train-lm\"\nparams = {{ batch = 2, length = 8, layers = 1, width = 16, heads = 2, corpus = 3000, {given} }}\n"
+    );
+    let policy = "rounds = 2, max_rounds = 2, min_samples = 20, max_samples = 20, warmup_ms = 0, round_ms = 1";
+    let benchmarks = [benchmark("lm", &training)];
+    place.write("long.toml", suite_with("long", policy, &benchmarks));
+}
+
+/// The bits of loss of so many samples.
+fn losses(block: &Block, count: usize) -> Vec<u64> {
+    let losses = &block.samples.values["loss"][..count];
+    losses.iter().map(|loss| loss.to_bits()).collect()
+}
+
+/// Bits of what a whole training came to.
+fn came_to(block: &Block) -> [u64; 2] {
+    ["final_loss", "held_out_loss"].map(|name| block.values[name].to_bits())
+}
+
+#[test]
+fn a_training_that_was_stopped_goes_on_to_the_same_bits() {
+    let place = Place::new();
+    let half = place.path("half.safetensors").display().to_string();
+    let whole = trained(&place, "steps = 20");
+    let saved = format!("steps = 20, stop = 10, save = \"{half}\"");
+    let first = trained(&place, &saved);
+    let second = trained(&place, &format!("steps = 20, resume = \"{half}\""));
+    let all = losses(&whole, 20);
+    assert_eq!(losses(&first, 10), all[..10]);
+    assert_eq!(losses(&second, 10), all[10..]);
+    assert_eq!(came_to(&second), came_to(&whole));
+    let facts = second.prepared.unwrap().facts;
+    assert_eq!(facts["resumed"], "after step 10");
+    write_training(&place, &format!("steps = 10, resume = \"{half}\""));
+    place
+        .assay("run ./long.toml")
+        .exits(1)
+        .says("its training has come to step 10; expected less than `steps`, 10");
+}
+
+#[test]
+fn a_training_that_was_killed_goes_on_to_the_same_bits() {
+    let place = Place::new();
+    let saved = place.path("saved.safetensors");
+    let path = saved.display();
+    // More steps than anybody waits for.
+    write_training(
+        &place,
+        &format!("steps = 1000000, save_every = 25, save = \"{path}\""),
+    );
+    let running = place.start("run ./long.toml");
+    assert!(eventually(PATIENCE, || saved.exists()));
+    running.kill();
+    place.is_left_alone();
+    let step = step_of(&fs::read(&saved).unwrap());
+    assert!(step >= 25 && step.is_multiple_of(25), "{step}");
+    let end = format!("steps = 1000000, stop = {}", step + 10);
+    let resumed = trained(&place, &format!("{end}, resume = \"{path}\""));
+    let whole = trained(&place, &end);
+    assert_eq!(came_to(&resumed), came_to(&whole));
+}
+
+/// The step that a checkpoint tells of.
+fn step_of(checkpoint: &[u8]) -> usize {
+    let length = u64::from_le_bytes(checkpoint[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&checkpoint[8..8 + length]).unwrap();
+    let step = header["__metadata__"]["step"].as_str().unwrap();
+    step.parse().unwrap()
 }
 
 /// What a training came to is told where it is run and where it is shown, and not its time alone.

@@ -273,6 +273,30 @@ fn bad_cells(column: &Column) -> Option<String> {
     ))
 }
 
+/// A column that is none of numbers, though most of its values are such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NearlyNumbers {
+    /// Its values,
+    pub of: usize,
+    /// those that are no numbers,
+    pub others: usize,
+    /// and the row of the first of these, from 0 on.
+    pub first: usize,
+}
+
+/// Whether a column would be one of numbers but for some of its values; not if digits alone would lose something as numbers, as codes do.
+pub fn nearly_numbers(column: &Column) -> Option<NearlyNumbers> {
+    let Column { values, .. } = column;
+    if matches!(values, Values::Number { .. }) {
+        return None;
+    }
+    let of = present(values).count();
+    let others = || present(values).filter(|(_, text)| !schema::is_number(text));
+    let (first, _) = others().find(|(_, text)| schema::not_a_number(text).is_none())?;
+    let others = others().count();
+    are_most(of - others, of).then_some(NearlyNumbers { of, others, first })
+}
+
 /// Whether a text is a number but for a currency, a percent sign, or marks between thousands.
 fn is_decorated(text: &str) -> bool {
     let is_plain =

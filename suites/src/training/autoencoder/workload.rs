@@ -14,7 +14,8 @@ use assay_kernels::ml::optimizer::Optimizer;
 use assay_kernels::parameters::{self, Arguments, size_product, wrong};
 use assay_kernels::program::{Fill, Role};
 use assay_protocol::{
-    CaseSpec, Catalog, Direction, Failure, MetricKind, ParameterInfo, Workload, WorkloadInfo,
+    CaseSpec, Catalog, Digest, Direction, Failure, MetricKind, ParameterInfo, Workload,
+    WorkloadInfo,
 };
 
 use super::{Autoencoder, Shape, reference};
@@ -247,6 +248,10 @@ impl Subject for Observed {
         Ok(begin(&self.plan, self.shape, &self.spectra.train))
     }
 
+    fn inputs(&self) -> Vec<(&'static str, Digest)> {
+        vec![("spectra", self.spectra.digest)]
+    }
+
     fn judge(&mut self, training: &Training) -> Result<Judged, Failure> {
         let judged = judge(training, &self.plan, &self.shape, &self.spectra.held_out)?;
         let (loss, quality) = (judged.loss, self.quality);
@@ -273,7 +278,6 @@ impl Subject for Observed {
             items,
             formula: "items = spectra = batch accumulation, flops = (6 N - 2 P W) spectra; N weights of products, P = points, W = width",
             flops: vec![("mfu", flops * items)],
-            inputs: vec![("spectra", self.spectra.digest)],
             metrics: vec![
                 of_loss("reconstruction"),
                 metric("divergence", "nats", Direction::Neutral, MetricKind::Case),

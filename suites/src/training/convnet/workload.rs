@@ -15,7 +15,8 @@ use assay_kernels::ml::soft_cross_entropy::SoftCrossEntropy;
 use assay_kernels::parameters::{self, Arguments, size_product, wrong};
 use assay_kernels::program::{Fill, Role};
 use assay_protocol::{
-    CaseSpec, Catalog, Direction, Failure, MetricKind, ParameterInfo, Workload, WorkloadInfo,
+    CaseSpec, Catalog, Digest, Direction, Failure, MetricKind, ParameterInfo, Workload,
+    WorkloadInfo,
 };
 
 use super::{Convnet, Shape, reference};
@@ -346,6 +347,10 @@ impl Subject for Pictures {
         begin(&self.plan, self.shape, self.augmentation, pictures)
     }
 
+    fn inputs(&self) -> Vec<(&'static str, Digest)> {
+        vec![("pictures", self.images.digest)]
+    }
+
     fn judge(&mut self, training: &Training) -> Result<Judged, Failure> {
         let (held_out, device) = (&self.images.held_out, &self.plan.device);
         let judged = judge(training, &self.shape, held_out, device)?;
@@ -366,7 +371,6 @@ impl Subject for Pictures {
             formula: "items = pictures = batch accumulation, flops = those of all convolutions and of the head, forward and twice \
                       as many backward, but for the gradient of the pictures",
             flops: vec![("mfu", flops * items)],
-            inputs: vec![("pictures", self.images.digest)],
             metrics: vec![metric("accuracy", "1", Direction::Higher, MetricKind::Case)],
             facts: vec![
                 ("pictures.train", counts[0].to_string()),

@@ -196,5 +196,6 @@ fn case_of(case: &CaseSpec, (rank, device): (usize, &DeviceSelector), folder: &P
     );
     set("save", ParamValue::Text(String::new()));
     set("quality", ParamValue::Float(0.0));
+    case.params.remove("save_every");
     case
 }
