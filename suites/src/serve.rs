@@ -6,6 +6,7 @@
 mod batch;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -16,7 +17,7 @@ use assay_protocol::{
 };
 
 use crate::catalog::catalog;
-use crate::{hello, refusal};
+use crate::{hello, memory, refusal};
 use batch::Batch;
 
 /// Answers every request of `input` on `output`, until the input ends.
@@ -122,6 +123,7 @@ impl Server {
             Request::Teardown => {
                 let values = self.current()?.workload.finish()?;
                 self.case = None;
+                finite(&values)?;
                 Ok(vec![Reply::TornDown { values }])
             }
         }
@@ -130,6 +132,8 @@ impl Server {
     /// Prepares a case in place of the one before, if that was never torn down.
     fn prepare(&mut self, case: &CaseSpec) -> Result<Prepared, Failure> {
         self.case = None;
+        // What earlier cases held does not count.
+        memory::watch();
         let entry = find(&case.workload)?;
         refusal::check(case, &entry.info())?;
         let workload = entry.prepare(case)?;
@@ -150,6 +154,9 @@ impl Server {
         }
         let Prepare { workload, batch } = self.current()?;
         let samples = batch.take(workload.as_mut(), bounds)?;
+        samples
+            .iter()
+            .try_for_each(|sample| finite(&sample.values))?;
         let end = Reply::Sampled {
             samples: samples.len() as u32,
         };
@@ -164,6 +171,16 @@ impl Server {
         self.case
             .as_mut()
             .ok_or_else(|| Failure::Failed("no case is prepared".into()))
+    }
+}
+
+/// Fails if a value is one that no line can hold, and says which.
+fn finite(values: &BTreeMap<String, f64>) -> Result<(), Failure> {
+    match values.iter().find(|(_, value)| !value.is_finite()) {
+        None => Ok(()),
+        Some((name, value)) => Err(Failure::Failed(format!(
+            "`{name}` is {value}: expected a finite number"
+        ))),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Training: models made of the ops of `assay-kernels`, with a hand-written loop around them.
 //!
 //! A [`model`] is one program; [`layers`] and what is made of them append to it, [`step`] adds clipping and the optimizer to a
-//! [`network`], a [`session`] runs it, [`run`] is a training, [`plan`] what every one is asked for, and [`workload`] what is timed and
-//! judged of it. [`reference`](mod@reference) is what results are compared with.
+//! [`network`], a [`session`] runs it, [`run`] is a training, [`plan`] what every one is asked for, [`room`] whether it can fit, and [`workload`]
+//! what is timed and judged of it. [`reference`](mod@reference) is what results are compared with.
 //!
 //! | workload    | model                   | data                 |
 //! |-------------|-------------------------|----------------------|
@@ -40,6 +40,7 @@ pub mod perceptron;
 pub mod plan;
 pub mod ranks;
 pub mod reference;
+pub mod room;
 pub mod rows;
 pub mod run;
 pub mod session;

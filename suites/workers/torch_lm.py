@@ -22,7 +22,7 @@ try:
 
     MISSING = None
 except ImportError as error:
-    MISSING = str(error)
+    MISSING = f"{error.name or 'PyTorch'} is not installed: {error}"
 
     class nn:  # what the classes below are read with
         Module = object
@@ -103,16 +103,23 @@ def sentence(seed, number):
             return text
 
 
-def grammar(seed, first, count):
+def grammar(seed, first, count, known=frozenset()):
+    """Sentences from number `first` on, but for those that are known."""
     parts, size = [], 0
     while size < count:
-        parts.append(sentence(seed, first + len(parts)))
-        size += len(parts[-1])
-    return "".join(parts).encode()
+        text = sentence(seed, first)
+        first += 1
+        if text not in known:
+            parts.append(text)
+            size += len(text)
+    return parts
 
 
 def corpus(seed, count):
-    return grammar(seed, 0, count), grammar(seed, HELD_OUT, -(-count // 10))
+    """What is trained on, and a tenth of that of other sentences."""
+    train = grammar(seed, 0, count)
+    held_out = grammar(seed, HELD_OUT, -(-count // 10), set(train))
+    return "".join(train).encode(), "".join(held_out).encode()
 
 
 def tokens(text, device):
@@ -453,7 +460,7 @@ def gpus():
 def chosen(selector):
     """The device that a selector means: `cpu`, `cuda`, one by its number, `cuda:1`, or by its model, `cuda:H100`."""
     if MISSING:
-        raise Skipped(f"PyTorch is not installed: {MISSING}")
+        raise Skipped(MISSING)
     kind, _, which = selector.partition(":")
     if kind == "cpu":
         return torch.device("cpu")
@@ -505,7 +512,7 @@ class Case:
         self.text, self.held_out = corpus(self.seed, self.p["corpus"])
         if min(len(self.text), len(self.held_out)) <= self.p["length"]:
             raise ValueError("the corpus is not longer than `length`; give more, or a shorter `length`")
-        self.curve, self.times, self.judged = [], [], None
+        self.curve, self.times, self.judged, self.peak = [], [], None, None
         self.restart()
 
     def restart(self):
@@ -526,7 +533,7 @@ class Case:
         metric = lambda name, unit, direction, kind="case": dict(name=name, unit=unit, direction=direction, kind=kind)
         is_gpu = self.device.type == "cuda"
         uuid = getattr(torch.cuda.get_device_properties(self.device), "uuid", None) if is_gpu else None
-        of_memory = "of tensors, and of all cases so far" if is_gpu else "of the whole process, and of all its cases so far"
+        of_memory = "of tensors, and of all cases so far" if is_gpu else "of the whole process until its training ended, and of all its cases so far"
         return {
             "kind": "prepared",
             **({} if uuid is None else {"device": f"GPU-{uuid}"}),
@@ -568,6 +575,8 @@ class Case:
 
     def judge_once(self):
         if self.judged is None:
+            # Before anything is checked: what that takes is not the training's.
+            self.peak = peak_memory(self.device)
             self.judged = self.training.judge(self.held_out)
 
     def complete(self):
@@ -607,7 +616,7 @@ class Case:
             "final_loss": sum(last) / len(last),
             "held_out_loss": self.judged,
             "perplexity": math.exp(self.judged),
-            "peak_memory": peak_memory(self.device),
+            "peak_memory": self.peak,
             "mfu_palm": of_all,
             "mfu_6n": of_products,
         }

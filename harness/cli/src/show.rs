@@ -73,7 +73,7 @@ pub fn run(summary: &RunSummary) {
         for line in others.into_iter().flatten() {
             crate::say!("{line}");
         }
-        for line in privacy(&case.case) {
+        for line in warned(&case.case) {
             crate::say!("{line}");
         }
     }
@@ -88,9 +88,14 @@ pub fn run(summary: &RunSummary) {
     );
 }
 
-/// What a case spent of privacy, and why that may protect less than one may think. The ledger is in the record.
-fn privacy(case: &CaseRow) -> impl Iterator<Item = String> {
-    let words = [("privacy", "privacy"), ("privacy.warning", "warning")];
+/// What a case spent of privacy, and why that may protect less than one may think (the ledger is in the record); and why a held-out loss may not
+/// be that of new data.
+fn warned(case: &CaseRow) -> impl Iterator<Item = String> {
+    let words = [
+        ("privacy", "privacy"),
+        ("privacy.warning", "warning"),
+        ("corpus.warning", "warning"),
+    ];
     let line = |(fact, name): (&str, &str)| {
         let value = case.facts.get(fact)?;
         Some(format!("    {name}: {}", plain(value)))

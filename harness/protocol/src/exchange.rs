@@ -286,10 +286,22 @@ fn check_values(
     if let Some(name) = values.keys().find(|name| !declared(name)) {
         return Err(Fault::UndeclaredValue(name.clone()));
     }
-    let missing = metrics
-        .iter()
-        .find(|m| m.kind == kind && !values.contains_key(&m.name));
-    missing.map_or(Ok(()), |m| Err(Fault::MissingValue(m.name.clone())))
+    match lacking(metrics, kind, values).next() {
+        // A case may have come to nothing of the kind: a quality that was never reached has no time.
+        Some(name) if kind == MetricKind::Sample => Err(Fault::MissingValue(name.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+/// Metrics of this kind that were declared and have no value.
+pub fn lacking<'a>(
+    metrics: &'a [Metric],
+    kind: MetricKind,
+    values: &BTreeMap<String, f64>,
+) -> impl Iterator<Item = &'a str> {
+    let of_kind = metrics.iter().filter(move |m| m.kind == kind);
+    let names = of_kind.map(|m| m.name.as_str());
+    names.filter(|name| !values.contains_key(*name))
 }
 
 impl Request {

@@ -24,7 +24,7 @@ pub use bound::{ArithmeticUnit, Bound, MemoryLevel};
 pub use case::{CaseSpec, DeviceKind, DeviceSelector, ParamValue, Params, TimingMode};
 pub use command::{COMMAND_WORKLOAD, CommandMetric, CommandSpec};
 pub use digest::{Digest, Digesting};
-pub use exchange::{Exchange, Fault, Step};
+pub use exchange::{Exchange, Fault, Step, lacking};
 pub use kernel::{KERNEL_WORKLOAD, KernelSpec};
 pub use message::{
     DeviceInfo, Failure, Hello, ParameterInfo, ParameterKind, Prepared, Reply, Request, Sample,

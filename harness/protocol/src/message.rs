@@ -100,7 +100,7 @@ pub enum Reply {
     Verified(Verification),
     /// Ends the reply to `teardown`.
     TornDown {
-        /// Value of every case-level metric that was declared.
+        /// Value of every case-level metric that was declared, but of those that the case did not come to, as a quality that was not reached.
         #[serde(default)]
         values: BTreeMap<String, f64>,
     },

@@ -11,14 +11,38 @@ const USABLE_PERCENT: u64 = 90;
 /// Fails with [`Failure::Skipped`] if `bytes` more would not fit.
 pub fn ensure_fits(bytes: u64) -> Result<(), Failure> {
     match available() {
-        Some(available) if bytes > available / 100 * USABLE_PERCENT => {
-            Err(Failure::Skipped(format!(
-                "not enough memory: the case needs {bytes} bytes, and {USABLE_PERCENT} % of the \
-                 available {available} bytes may be used"
-            )))
-        }
-        _ => Ok(()),
+        Some(available) => ensure_within("", bytes, available, USABLE_PERCENT),
+        None => Ok(()),
     }
+}
+
+/// Fails with [`Failure::Skipped`], and says how much is missing, if `bytes` are more than this share of what is free. `place` says where, as in
+/// ` on the device`.
+pub fn ensure_within(place: &str, bytes: u64, free: u64, percent: u64) -> Result<(), Failure> {
+    let usable = free / 100 * percent;
+    if bytes <= usable {
+        return Ok(());
+    }
+    let [needed, missing, free] = [bytes, bytes - usable, free].map(readable);
+    Err(Failure::Skipped(format!(
+        "not enough memory{place}: the case needs {needed}, and {missing} are missing: {percent} % of the {free} that are free may be used"
+    )))
+}
+
+/// Bytes as people read them.
+fn readable(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut rest = bytes as f64 / 1024.0;
+    let mut units = UNITS.into_iter();
+    let mut unit = units.next();
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    while rest >= 1024.0 {
+        rest /= 1024.0;
+        unit = units.next().or(unit);
+    }
+    format!("{rest:.2} {}", unit.unwrap_or_default())
 }
 
 /// Whether this reason to skip a case is that the host or a device lacks memory for it.
@@ -94,7 +118,7 @@ fn number_in(file: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{available, ensure_fits, mem_available, memory_cgroup};
+    use super::{available, ensure_fits, ensure_within, mem_available, memory_cgroup, readable};
     use assay_protocol::Failure;
 
     #[test]
@@ -124,5 +148,23 @@ mod tests {
         assert!(available().is_some());
         assert_eq!(ensure_fits(1), Ok(()));
         assert!(matches!(ensure_fits(u64::MAX), Err(Failure::Skipped(_))));
+    }
+
+    #[test]
+    fn what_is_missing_is_said_in_units() {
+        assert_eq!(ensure_within(" there", 90 << 20, 100 << 20, 90), Ok(()));
+        let failure = ensure_within(" there", 3 << 30, 1 << 30, 50);
+        let words = "not enough memory there: the case needs 3.00 GiB, and 2.50 GiB are missing: 50 % of the 1.00 GiB that are free may \
+                     be used";
+        assert_eq!(failure, Err(Failure::Skipped(words.into())));
+        let found = [0, 1023, 1024, (1 << 20) - 1, u64::MAX].map(readable);
+        let expected = [
+            "0 bytes",
+            "1023 bytes",
+            "1.00 KiB",
+            "1024.00 KiB",
+            "16.00 EiB",
+        ];
+        assert_eq!(found, expected);
     }
 }

@@ -16,6 +16,7 @@ use assay_protocol::{
 
 use super::corpus::Corpus;
 use super::language;
+use super::room;
 use super::run::{Together, Training};
 use super::setup::{self, Setup};
 use super::workload::{info, metric};
@@ -66,6 +67,7 @@ impl Catalog for FindBatch {
         }
         whole.params.insert("batch".into(), ParamValue::Int(1));
         let setup = Setup::of(&whole)?;
+        setup.ensure_fits(&whole)?;
         let corpus = setup.corpus()?;
         let search = Search {
             setup,
@@ -124,15 +126,24 @@ impl Search {
         language::footprint(&self.with(batch), &self.corpus)
     }
 
+    /// Bytes that a training has at least, of any batch: no program is put together for that.
+    fn least(&self, batch: usize) -> u64 {
+        let states = self.setup.plan.recipe.optimizer.states().len();
+        self.with(batch).least().bytes(states)
+    }
+
     fn fits(&self, batch: usize) -> bool {
         self.bytes
-            .is_none_or(|bytes| self.footprint(batch) <= bytes)
+            .is_none_or(|bytes| self.least(batch) <= bytes && self.footprint(batch) <= bytes)
     }
 
     /// A training, or what is said where memory is lacking.
     fn begin(&self, batch: usize) -> Result<Result<Training, String>, Failure> {
         let setup = self.with(batch);
         let together = Together::on(setup.plan.device.clone());
+        if let Err(Failure::Skipped(reason)) = room::ensure(&setup.plan, &setup.least()) {
+            return Ok(Err(reason));
+        }
         match language::begin(&setup, &self.corpus).training(&together) {
             Err(Failure::Skipped(reason)) if memory::is_lacking(&reason) => Ok(Err(reason)),
             other => other.map(Ok),
@@ -184,7 +195,7 @@ impl Found {
                 metric("largest_batch", "1", higher, case),
                 metric("fastest_batch", "1", Direction::Neutral, case),
                 metric("fastest_rate", "tokens/s", higher, case),
-                metric("peak_memory", "B", lower, case),
+                metric("buffer_memory", "B", lower, case),
             ],
             inputs: inputs.collect(),
             deterministic: true,
@@ -283,7 +294,7 @@ impl Workload for Found {
             ("largest_batch", batch(self.batches.len() - 1)),
             ("fastest_batch", batch(place)),
             ("fastest_rate", rate),
-            ("peak_memory", self.allocated as f64),
+            ("buffer_memory", self.allocated as f64),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into())

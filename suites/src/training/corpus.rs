@@ -15,6 +15,11 @@ use crate::synthetic::table::file;
 /// Sentences that are held out of the grammar's text, by their numbers: those from here on.
 const HELD_OUT: u64 = 1 << 32;
 
+/// A share of held-out lines above which somebody is warned: a loss of so many known ones is not that of new text.
+const LEAKED: f64 = 0.05;
+/// A share of damaged rows above which a file is refused: it is no text, or one in another encoding.
+const DAMAGED: f64 = 0.1;
+
 /// A text in two parts.
 #[derive(Clone, Debug)]
 pub struct Corpus {
@@ -24,13 +29,13 @@ pub struct Corpus {
     pub held_out: Vec<u32>,
     /// Bytes of both.
     pub bytes: [usize; 2],
-    /// The least loss that there can be, in nats for each byte, where it is known.
+    /// The least loss of what is held out, in nats for each byte, where it is known.
     pub floor: Option<f64>,
     /// Digest of all bytes.
     pub digest: Digest,
     /// The share of held-out lines that the model is trained on as well.
     pub leaked: f64,
-    /// Rows of a table without a text, or with one that is damaged; they are left out.
+    /// Rows without a text, or with one that is damaged; they are left out.
     pub corrupt: usize,
     /// Bytes of the held-out part that no token stands for.
     pub dropped: usize,
@@ -42,12 +47,26 @@ fn lines(text: &[u8]) -> Vec<Vec<u8>> {
     lines.map(<[u8]>::to_vec).collect()
 }
 
-fn lines_of(path: &Path) -> std::io::Result<Vec<Vec<u8>>> {
-    Ok(lines(&std::fs::read(path)?))
+/// The lines of a file, and how many are damaged. Blank ones belong to a text.
+fn lines_of(path: &Path) -> std::io::Result<(Vec<Vec<u8>>, usize)> {
+    let is_whole = |line: &Vec<u8>| std::str::from_utf8(line).is_ok_and(|text| !is_damaged(text));
+    let lines = lines(&std::fs::read(path)?);
+    let count = lines.len();
+    let whole: Vec<_> = lines.into_iter().filter(is_whole).collect();
+    let damaged = count - whole.len();
+    Ok((whole, damaged))
 }
 
-/// The texts of a column, each with a newline behind it, and how many rows have none or a damaged one: with a zero byte, or
-/// with what stands for bytes that were no text.
+/// Whether a text has a zero byte, or what stands for bytes that were no text.
+fn is_damaged(text: &str) -> bool {
+    text.contains(['\0', '\u{FFFD}'])
+}
+
+fn is_blank(text: &[u8]) -> bool {
+    text.trim_ascii().is_empty()
+}
+
+/// The texts of a column, each with a newline behind it, and how many rows have none or a damaged one.
 fn texts_of_table(path: &Path, column: &str) -> Result<(Vec<Vec<u8>>, usize), Failure> {
     let say = |what: String| Failure::Failed(format!("parameter `text`: {what}"));
     let table = file::read(path).map_err(|error| say(error.to_string()))?;
@@ -59,11 +78,10 @@ fn texts_of_table(path: &Path, column: &str) -> Result<(Vec<Vec<u8>>, usize), Fa
             names.join(", ")
         )));
     };
-    let is_damaged = |text: &str| text.is_empty() || text.contains(['\0', '\u{FFFD}']);
     let rows = 0..table.rows();
     let (damaged, whole): (Vec<_>, Vec<_>) = rows
         .map(|row| column.values.text(row))
-        .partition(|text| is_damaged(text));
+        .partition(|text| is_blank(text.as_bytes()) || is_damaged(text));
     let texts = whole.iter().map(|text| [text.as_bytes(), b"\n"].concat());
     Ok((texts.collect(), damaged.len()))
 }
@@ -83,30 +101,35 @@ fn split(texts: &[Vec<u8>], target: usize) -> Option<usize> {
 }
 
 impl Corpus {
-    /// So many bytes of the grammar's sentences, and a tenth of that held out.
+    /// So many bytes of the grammar's sentences, and a tenth of that held out, of other sentences.
     ///
     /// # Errors
     /// If they cannot be encoded.
     pub fn of_grammar(seed: u64, bytes: usize, tokens: &Tokens) -> Result<Self, Failure> {
         let (train, _) = grammar::text(seed, 0, bytes);
-        let (held_out, _) = grammar::text(seed, HELD_OUT, bytes.div_ceil(10));
-        Ok(Self {
-            floor: Some(grammar::entropy()),
-            ..Self::of_parts(&lines(&train), &lines(&held_out), tokens)?
-        })
+        let known = train.split_inclusive(|byte| *byte == b'\n').collect();
+        let held_out = grammar::text_beside(seed, HELD_OUT, bytes.div_ceil(10), &known);
+        drop(known);
+        Self::of_parts(&lines(&train), &lines(&held_out), tokens)
     }
 
     /// A file's lines, or the texts in a column of a table's, of which the last tenth is held out.
     ///
     /// # Errors
-    /// If it cannot be read, is damaged, has fewer than two texts, or cannot be encoded.
+    /// If it cannot be read, is damaged, has fewer than two texts, nothing but blanks in a part, or cannot be encoded.
     pub fn of_file(path: &Path, column: &str, tokens: &Tokens) -> Result<Self, Failure> {
         let say =
             |what: &str| Failure::Failed(format!("parameter `text`: {}: {what}", path.display()));
         let (texts, corrupt) = match path.extension().and_then(|ending| ending.to_str()) {
             Some("csv" | "jsonl" | "ndjson" | "parquet") => texts_of_table(path, column)?,
-            _ => (lines_of(path).map_err(|error| say(&error.to_string()))?, 0),
+            _ => lines_of(path).map_err(|error| say(&error.to_string()))?,
         };
+        let rows = texts.len() + corrupt;
+        if corrupt as f64 > DAMAGED * rows as f64 {
+            return Err(say(&format!(
+                "{corrupt} of {rows} rows are no text: they are empty, no UTF-8, or have zero bytes; expected few, convert the file first"
+            )));
+        }
         let total: usize = texts.iter().map(Vec::len).sum();
         if total == 0 {
             return Err(say("the file is empty; expected lines of text"));
@@ -118,6 +141,13 @@ impl Corpus {
             say("the file has one line; expected several, for the last are held out")
         })?;
         let (train, held_out) = texts.split_at(split);
+        for (part, texts) in [("training", train), ("held-out", held_out)] {
+            if texts.iter().all(|text| is_blank(text)) {
+                return Err(say(&format!(
+                    "its {part} part has nothing but blanks; expected text"
+                )));
+            }
+        }
         Ok(Self {
             corrupt,
             ..Self::of_parts(train, held_out, tokens)?
@@ -138,10 +168,22 @@ impl Corpus {
             train,
             held_out,
             bytes: [texts[0].len(), texts[1].len()],
-            floor: None,
+            // Of the user's it may be the grammar's, too, which somebody stored.
+            floor: grammar::nats_a_byte(&texts[1]),
             digest: Digest::of_parts([&texts[0][..], &texts[1]]),
             leaked,
             corrupt: 0,
+        })
+    }
+
+    /// What to tell somebody who takes the held-out loss for that of new text, where it is not.
+    pub fn warning(&self) -> Option<String> {
+        (self.leaked > LEAKED).then(|| {
+            format!(
+                "{:.1} % of held-out lines are trained on, more than {} %: the held-out loss is not that of new text",
+                100.0 * self.leaked,
+                100.0 * LEAKED
+            )
         })
     }
 
@@ -180,7 +222,7 @@ impl Corpus {
 
 #[cfg(test)]
 mod tests {
-    use super::{Corpus, Tokens};
+    use super::{Corpus, Tokens, grammar};
 
     fn file(text: &str) -> Result<Corpus, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -199,6 +241,79 @@ mod tests {
         assert!(corpus.check(3, &Tokens::Bytes).is_ok());
         let error = corpus.check(4, &Tokens::Bytes).unwrap_err().to_string();
         assert!(error.contains("4 bytes in its held-out part"), "{error}");
+    }
+
+    #[test]
+    fn held_out_sentences_of_the_grammar_are_new() {
+        let corpus = Corpus::of_grammar(1, 200_000, &Tokens::Bytes).unwrap();
+        assert!(corpus.leaked == 0.0 && corpus.warning().is_none());
+        // They are less common ones, which have more to say.
+        let floor = corpus.floor.unwrap();
+        let entropy = grammar::entropy();
+        assert!(floor > entropy && floor < 1.5 * entropy, "{floor}");
+    }
+
+    #[test]
+    fn what_leaks_is_warned_of() {
+        let some = |leaked: usize| {
+            let line = |i: usize| match i {
+                380.. if i < 380 + leaked => "line 3\n".into(),
+                _ => format!("line {i}\n"),
+            };
+            file(&(0..400).map(line).collect::<String>()).unwrap()
+        };
+        assert_eq!(some(1).warning(), None);
+        let words = some(5).warning().unwrap();
+        assert!(
+            words.contains(" % of held-out lines are trained on, more than 5 %"),
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn damaged_lines_are_left_out_and_many_are_refused() {
+        let some = |line: &[u8], count: usize| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let all = (0..100).map(|i| match i {
+                _ if i < count => line.to_vec(),
+                _ => format!("whole line {i}\n\n").into_bytes(),
+            });
+            std::fs::write(file.path(), all.collect::<Vec<_>>().concat()).unwrap();
+            Corpus::of_file(file.path(), "text", &Tokens::Bytes)
+                .map_err(|failure| failure.to_string())
+        };
+        for damaged in [&b"tw\xffo\n"[..], b"a zero\0byte\n"] {
+            let corpus = some(damaged, 3).unwrap();
+            assert_eq!(corpus.corrupt, 3);
+            assert!(!corpus.train.contains(&0) && !corpus.train.contains(&255));
+            let words = some(damaged, 30).unwrap_err();
+            assert!(words.contains("30 of 170 rows are no text"), "{words}");
+        }
+    }
+
+    #[test]
+    fn blanks_are_no_text() {
+        let words = file(&" \t \n\n".repeat(100)).unwrap_err();
+        assert!(
+            words.contains("its training part has nothing but blanks"),
+            "{words}"
+        );
+        let text = "some text\n".repeat(100) + &" \n".repeat(200);
+        let words = file(&text).unwrap_err();
+        assert!(
+            words.contains("its held-out part has nothing but blanks"),
+            "{words}"
+        );
+    }
+
+    /// As `assay synth make grammar --set built_in=training` writes them.
+    #[test]
+    fn sentences_of_a_file_have_their_floor() {
+        let (sentences, _) = grammar::text(3, 0, 20_000);
+        let text = String::from_utf8(sentences).unwrap();
+        let floor = file(&text).unwrap().floor.unwrap();
+        assert!((floor / grammar::entropy() - 1.0).abs() < 0.1, "{floor}");
+        assert_eq!(file(&(text + "the star is late.\n")).unwrap().floor, None);
     }
 
     #[test]
@@ -222,7 +337,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("texts.jsonl");
         let row = |i: usize| match i {
-            7 => "{\"text\": \"\", \"n\": 7}".into(),
+            7 => "{\"text\": \" \", \"n\": 7}".into(),
             8 => "{\"text\": \"bro\u{FFFD}ken\", \"n\": 8}".into(),
             _ => format!("{{\"text\": \"number {i}\\nof many\", \"n\": {i}}}"),
         };

@@ -3,7 +3,7 @@
 use assay_protocol::Failure;
 
 use super::model::{Model, Parameter};
-use super::run::Training;
+use super::run::{REMEDY, Training};
 use super::session::{Device, Session};
 use super::workload::Judged;
 
@@ -11,6 +11,8 @@ use super::workload::Judged;
 pub struct Evaluation {
     session: Session,
     parameters: Vec<Parameter>,
+    /// The step after which it has its parameters.
+    at: usize,
 }
 
 impl Evaluation {
@@ -22,6 +24,7 @@ impl Evaluation {
         Ok(Self {
             parameters: model.parameters,
             session: Session::new(model.program, seed, device)?,
+            at: 0,
         })
     }
 
@@ -39,7 +42,37 @@ impl Evaluation {
             let values = training.session().read(of_training)?;
             self.session.write(own, values.bytes())?;
         }
+        self.at = training.at();
         Ok(())
+    }
+
+    /// Runs it on what it was given.
+    ///
+    /// # Errors
+    /// If one of its `losses`, as its program calls their buffer, is no finite number: that names the step, and where that shows first. If a
+    /// device fails.
+    pub fn run(&mut self, losses: usize) -> Result<(), Failure> {
+        self.session.run()?;
+        let is_finite = |loss: &f32| loss.is_finite();
+        if self
+            .session
+            .read(losses)?
+            .get::<f32>()
+            .iter()
+            .all(is_finite)
+        {
+            return Ok(());
+        }
+        // Losses come of all others, whenever they were added.
+        let others = self.session.names();
+        let others =
+            others.filter(|(index, name)| *index != losses && Model::is_named(*index, name));
+        let all = others.map(|(index, _)| index).chain([losses]);
+        let tensor = self.session.find_bad(all)?.unwrap_or("losses");
+        Err(Failure::Failed(format!(
+            "step {}: after its update a held-out loss is not finite; the first tensor that is not is `{tensor}`; {REMEDY}",
+            self.at
+        )))
     }
 
     /// Its parameters, as references compute with them.
@@ -93,13 +126,14 @@ impl Answers {
         labels: &[u32],
     ) -> Result<(Judged, Vec<f32>), Failure> {
         let [batch, cols] = self.shape;
-        let session = evaluation.session();
         let (mut found, mut right) = (vec![], 0);
         for (x, labels) in x.chunks(batch * cols).zip(labels.chunks(batch)) {
+            let session = evaluation.session();
             // What is behind the last rows stays as it was.
             session.write_first(self.given[0], x)?;
             session.write_first(self.given[1], labels)?;
-            session.run()?;
+            evaluation.run(self.losses)?;
+            let session = evaluation.session();
             let logits = session.read(self.logits)?;
             let logits = logits.get::<f32>();
             let rows = logits.chunks_exact(logits.len() / batch).zip(labels);

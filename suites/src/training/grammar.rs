@@ -4,6 +4,8 @@
 //! state. No word of a state begins another of it, so a text has one derivation, and its entropy is that of the choices. Sentence `i` is a
 //! function of seed and `i` alone.
 
+use std::collections::HashSet;
+
 use assay_protocol::Philox;
 
 /// Streams of sentences begin here, one for each.
@@ -99,6 +101,55 @@ pub fn text(seed: u64, first: u64, bytes: usize) -> (Vec<u8>, u64) {
     (text, number)
 }
 
+/// As [`text`], without the sentences that are `known`: such as a model was trained on, by which nothing can be told of what it learned.
+pub fn text_beside(seed: u64, first: u64, bytes: usize, known: &HashSet<&[u8]>) -> Vec<u8> {
+    let mut text = vec![];
+    for number in first.. {
+        let begin = text.len();
+        if begin >= bytes {
+            break;
+        }
+        sentence(&mut text, seed, number);
+        if known.contains(&text[begin..]) {
+            text.truncate(begin);
+        }
+    }
+    text
+}
+
+/// The grammar as symbols with weighted templates, a symbol for each state and the first one to begin with; sentences are lines, whose ends are
+/// not among their texts.
+pub fn symbols() -> Vec<(String, Vec<(String, f64)>)> {
+    let name = |state: usize| format!("state{state}");
+    let template = |(odds, word, next): &Choice| {
+        let text = match next {
+            0 => word.trim_end().to_owned(),
+            next => format!("{word}{{{}}}", name(*next)),
+        };
+        (text, f64::from(*odds))
+    };
+    let states = STATES.iter().enumerate();
+    states
+        .map(|(state, choices)| (name(state), choices.iter().map(template).collect()))
+        .collect()
+}
+
+/// What whole sentences say of themselves, in nats a byte: the mean of the logarithms of the choices that made them, which no model of the
+/// grammar can do better than. `None` of a text that is not the grammar's.
+pub fn nats_a_byte(text: &[u8]) -> Option<f64> {
+    let (mut at, mut state, mut nats) = (0, 0, 0.0);
+    while at < text.len() {
+        let choices = STATES[state];
+        let chosen = choices
+            .iter()
+            .find(|(_, word, _)| text[at..].starts_with(word.as_bytes()));
+        let (odds, word, next) = chosen?;
+        nats -= (f64::from(*odds) / f64::from(total(choices))).ln();
+        (at, state) = (at + word.len(), *next);
+    }
+    (state == 0 && at > 0).then(|| nats / text.len() as f64)
+}
+
 /// The entropy of a byte, in nats: that of a sentence's choices, over its mean length.
 pub fn entropy() -> f64 {
     // How often a sentence comes to each state: all ways of one more word, until next to none goes on.
@@ -127,9 +178,9 @@ pub fn entropy() -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, HashSet};
 
-    use super::{STATES, entropy, text};
+    use super::{STATES, entropy, nats_a_byte, text, text_beside};
 
     #[test]
     fn no_word_of_a_state_begins_another() {
@@ -149,23 +200,29 @@ mod tests {
     #[test]
     fn the_entropy_is_that_of_texts() {
         let (text, _) = text(5, 0, 400_000);
-        let (mut at, mut state, mut nats) = (0, 0, 0.0);
-        while at < text.len() {
-            let choices = STATES[state];
-            let sum: u32 = choices.iter().map(|(odds, ..)| odds).sum();
-            let chosen = choices
-                .iter()
-                .find(|(_, word, _)| text[at..].starts_with(word.as_bytes()));
-            let (odds, word, next) = chosen.unwrap();
-            nats -= (f64::from(*odds) / f64::from(sum)).ln();
-            (at, state) = (at + word.len(), *next);
-        }
-        let found = nats / text.len() as f64;
+        let found = nats_a_byte(&text).unwrap();
         assert!(
             (found / entropy() - 1.0).abs() < 0.01,
             "{found} {}",
             entropy()
         );
+        let others = [&b"the star is 7"[..], b"the star is 7.\nno", b"one\n", b""];
+        assert_eq!(others.map(nats_a_byte), [None; 4]);
+    }
+
+    /// What is known is left out, and what is left says more of itself: common sentences are known first.
+    #[test]
+    fn known_sentences_are_left_out() {
+        let (known, _) = text(5, 0, 100_000);
+        let lines: HashSet<_> = known.split_inclusive(|byte| *byte == b'\n').collect();
+        let others = text_beside(5, 1 << 32, 10_000, &lines);
+        assert!((10_000..10_100).contains(&others.len()));
+        let mut of_others = others.split_inclusive(|byte| *byte == b'\n');
+        assert!(of_others.all(|line| !lines.contains(line)));
+        let (all, _) = text(5, 1 << 32, 10_000);
+        assert!(nats_a_byte(&others) > nats_a_byte(&all));
+        let (_, all) = (known, text_beside(5, 1 << 32, 10_000, &HashSet::new()));
+        assert_eq!(all, text(5, 1 << 32, 10_000).0);
     }
 
     /// No model of two bytes of context comes below the entropy. (Of more, counts of what is rare would seem to.)

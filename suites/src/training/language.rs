@@ -22,6 +22,7 @@ use super::corpus::Corpus;
 use super::decoder::{Decoder, Shape};
 use super::draw;
 use super::evaluation::{Evaluation, largest_difference};
+use super::grammar;
 use super::model::{Model, Parameter};
 use super::network::Network;
 use super::plan::Plan;
@@ -172,8 +173,8 @@ impl Judge {
         let (mut sum, mut count) = (0.0, 0);
         for batch in windows.chunks(self.shape.batch) {
             self.load(batch)?;
+            self.evaluation.run(self.losses)?;
             let session = self.evaluation.session();
-            session.run()?;
             let losses = session.read(self.losses)?;
             for losses in losses.get::<f32>().chunks_exact(length).take(batch.len()) {
                 let last = &losses[length / 2..];
@@ -237,6 +238,7 @@ impl Catalog for TrainLm {
 
     fn prepare(&self, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
         let setup = Setup::of(case)?;
+        setup.ensure_fits(case)?;
         let corpus = setup.corpus()?;
         let judge = Judge::new(setup.plan.seed, setup.shape, &setup.plan.device)?;
         let subject = Text {
@@ -336,11 +338,11 @@ impl Subject for Text {
             ("parameters.multiplying", self.multiplying().to_string()),
             ("corpus.train", self.size(0)),
             ("corpus.held_out", self.size(1)),
-            (
-                "corpus.leaked",
-                format!("{:.4} of held-out lines are trained on", corpus.leaked),
-            ),
+            // Of held-out lines, the share that is trained on.
+            ("corpus.leaked", format!("{:.4}", corpus.leaked)),
         ];
+        let warning = corpus.warning().into_iter();
+        facts.extend(warning.map(|words| ("corpus.warning", words)));
         if let Tokens::Of(_) = self.setup.tokens {
             let count = self.setup.tokens.vocabulary();
             facts.push(("vocabulary", format!("{count} tokens")));
@@ -365,7 +367,13 @@ impl Subject for Text {
             if corpus.dropped == 0 {
                 metrics.push(metric("loss_over_entropy", "1", lower, of_case));
             }
-            facts.push(("corpus.entropy", format!("{floor:.6} nats a byte")));
+            facts.push((
+                "corpus.entropy",
+                format!(
+                    "{floor:.6} nats a byte of what is held out; of all sentences {:.6}",
+                    grammar::entropy()
+                ),
+            ));
         }
         Description {
             items: tokens,

@@ -346,9 +346,10 @@ impl Model {
         self.free.entry(place).or_default().push(buffer);
     }
 
-    /// Whether a buffer holds something of its own after a step: no scratch memory.
-    pub fn is_named(name: &str) -> bool {
-        !name.starts_with("scratch-")
+    /// Whether a buffer holds something of its own after a step: memory for a while, that of a brick or ours, is called by its number.
+    pub fn is_named(buffer: usize, name: &str) -> bool {
+        let number = name.rsplit_once('-').map(|(_, number)| number);
+        number != Some(buffer.to_string().as_str())
     }
 }
 
@@ -373,6 +374,8 @@ fn fill(out: &mut [f32], start: Start, random: Philox) {
 #[cfg(test)]
 mod tests {
     use super::{Model, Start, fill};
+    use assay_kernels::element::DType;
+    use assay_kernels::ml::workspace;
     use assay_protocol::Philox;
 
     #[test]
@@ -387,6 +390,16 @@ mod tests {
         let kept = model.kept("x", 8);
         assert_eq!(model.kept("x", 8), kept);
         assert_ne!(model.kept("y", 8), kept);
+    }
+
+    #[test]
+    fn memory_for_a_while_has_no_name_of_its_own() {
+        let mut model = Model::new(0, true);
+        let taken = model.take(8);
+        let of_brick = workspace(&mut model.program, "partial-sums", DType::F32, 8);
+        let kept = model.kept("gradient-norm", 8);
+        let is_named = |buffer: usize| Model::is_named(buffer, &model.program.buffers[buffer].name);
+        assert_eq!([taken, of_brick, kept].map(is_named), [false, false, true]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ use super::model::Model;
 use super::network::Network;
 use super::plan::{self, Plan, STORED, float, given, names, number, text};
 use super::reference::{Reader, gelu, linear, softmax_loss};
+use super::room::{self, Least, product};
 use super::rows::{Labelled, Rows};
 use super::run::{Begin, Training};
 use super::session::Device;
@@ -275,6 +276,12 @@ pub fn judge(
     })
 }
 
+/// Rows of the table that is made, and layers, at most.
+const MOST_ROWS: usize = 1 << 24;
+const MOST_LAYERS: usize = 1024;
+/// Bytes of a row that is made, at least.
+const BYTES_OF_ROW: usize = 64;
+
 /// The catalog entry.
 pub struct TrainMlp;
 
@@ -304,17 +311,18 @@ impl Catalog for TrainMlp {
 
     fn prepare(&self, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
         let (plan, arguments) = (Plan::of(case)?, Arguments(case));
+        ensure_fits(case, &plan)?;
         let target = arguments.text("target")?;
         let rows = match given(case, "table")? {
             Some(path) => Rows::of_file(Path::new(&path), target)?,
-            None => Rows::of_census(plan.seed, arguments.at_most("rows", 1 << 28)?, target)
+            None => Rows::of_census(plan.seed, arguments.at_most("rows", MOST_ROWS)?, target)
                 .map_err(Failure::Failed)?,
         };
         let shape = Shape {
             batch: arguments.count("batch")?,
             features: rows.features,
             width: arguments.count("width")?,
-            layers: arguments.at_most("layers", 1024)?,
+            layers: arguments.at_most("layers", MOST_LAYERS)?,
             classes: rows.classes,
         };
         check_shape(&shape)?;
@@ -328,6 +336,25 @@ impl Catalog for TrainMlp {
             },
         )
     }
+}
+
+/// Fails unless a network can fit into memory, whatever its table, and one that is made, too.
+fn ensure_fits(case: &CaseSpec, plan: &Plan) -> Result<(), Failure> {
+    let arguments = Arguments(case);
+    let [batch, width] = [arguments.count("batch")?, arguments.count("width")?];
+    let layers = arguments.at_most("layers", MOST_LAYERS)?;
+    let rows = match given(case, "table")? {
+        Some(_) => 0,
+        None => arguments.at_most("rows", MOST_ROWS)?,
+    };
+    room::ensure_turns(case, plan, layers)?;
+    let least = Least {
+        trained: product(&[layers - 1, width, width]),
+        activations: product(&[batch, width, layers]),
+        data: product(&[rows, BYTES_OF_ROW]),
+        ..Least::default()
+    };
+    room::ensure(plan, &least)
 }
 
 fn check_shape(shape: &Shape) -> Result<(), Failure> {

@@ -85,9 +85,14 @@ pub fn names<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
 pub fn number(case: &CaseSpec, name: &str, least: f64) -> Result<f64, Failure> {
     let value = case.params.get(name);
     let found = value.and_then(ParamValue::as_f64);
-    found
+    let found = found
         .filter(|x| x.is_finite() && *x >= least)
-        .ok_or_else(|| wrong(name, &format!("a number of at least {least}"), value))
+        .ok_or_else(|| wrong(name, &format!("a number of at least {least}"), value))?;
+    if found > f64::from(f32::MAX) {
+        let expected = format!("at most {:e}, which 32 bits can hold", f32::MAX);
+        return Err(wrong(name, &expected, value));
+    }
+    Ok(found)
 }
 
 /// The value of a parameter that is a text, where it is not empty.
@@ -198,7 +203,7 @@ impl Plan {
             save: given(case, "save")?.map(PathBuf::from),
             save_every: save_every(case)?,
             resume: read_again(case, "resume")?,
-            device: device(case)?,
+            device: device(case, ranks)?,
             seed: case.seed.0,
             origin: Origin::of(case),
         })
@@ -352,7 +357,7 @@ fn optimizer(name: &str, decay: f32) -> Option<(Optimizer, [f32; 2])> {
 }
 
 /// More threads than this process may use are skipped rather than run, and so are graphs of what is no GPU.
-fn device(case: &CaseSpec) -> Result<Device, Failure> {
+fn device(case: &CaseSpec, ranks: usize) -> Result<Device, Failure> {
     let arguments = Arguments(case);
     let is_graph = case.timing == TimingMode::Graph;
     if arguments.is_cuda() {
@@ -370,9 +375,13 @@ fn device(case: &CaseSpec) -> Result<Device, Failure> {
     }
     let threads = arguments.count("threads")?;
     let usable = assay_kernels::device::host::usable_cpus();
-    if threads > usable {
+    if threads.saturating_mul(ranks) > usable {
+        let of_ranks = match ranks {
+            1 => String::new(),
+            ranks => format!(" for each of {ranks} `ranks`"),
+        };
         return Err(Failure::Skipped(format!(
-            "parameter `threads` is {threads}, but this process may use {usable} CPUs"
+            "parameter `threads` is {threads}{of_ranks}, but this process may use {usable} CPUs"
         )));
     }
     Ok(Device::Host(threads))

@@ -85,6 +85,9 @@ impl<'a> Begin<'a> {
     }
 }
 
+/// What helps where numbers end.
+pub const REMEDY: &str = "lower the `rate`, or `clip` more";
+
 /// A training.
 pub struct Training {
     session: Session,
@@ -246,6 +249,7 @@ impl Training {
             return Err(Failure::Failed(self.explain(loss, norm)?));
         }
         self.agree()?;
+        self.check_last()?;
         Ok(Stepped {
             loss,
             norm,
@@ -266,6 +270,21 @@ impl Training {
         }
         let name = format!("parameters after step {}", self.at);
         ranks.agree(&[(name, digest.finish())])
+    }
+
+    /// That the last update left numbers: of those before it the next loss tells.
+    fn check_last(&self) -> Result<(), Failure> {
+        if self.at < self.last {
+            return Ok(());
+        }
+        let trained = self.parameters.iter().filter(|p| p.gradient.is_some());
+        match self.session.find_bad(trained.map(|p| p.buffer))? {
+            None => Ok(()),
+            Some(name) => Err(Failure::Failed(format!(
+                "step {}: its update left a `{name}` that is not finite; {REMEDY}",
+                self.at
+            ))),
+        }
     }
 
     /// The mean of a turn's losses.
@@ -299,7 +318,7 @@ impl Training {
         let end = self.norm;
         let activations = self.session.names().filter(|(index, name)| {
             *index < end
-                && Model::is_named(name)
+                && Model::is_named(*index, name)
                 && !parameters.contains(index)
                 && !gradients.contains(index)
         });
@@ -313,8 +332,7 @@ impl Training {
             self.session.find_bad(others.into_iter().chain(losses))?
         };
         Ok(format!(
-            "step {}: the loss is {loss}, the norm of the gradients {norm}; the first tensor that is not finite is `{}`; lower the \
-             `rate`, or `clip` more",
+            "step {}: the loss is {loss}, the norm of the gradients {norm}; the first tensor that is not finite is `{}`; {REMEDY}",
             self.at,
             tensor.unwrap_or("a parameter")
         ))
@@ -453,6 +471,15 @@ impl Training {
     /// How many numbers all parameters have.
     pub fn size(&self) -> usize {
         self.parameters.iter().map(Parameter::len).sum()
+    }
+
+    /// Begins again, by so many threads of this process.
+    ///
+    /// # Errors
+    /// If threads cannot be started; the same as [`Self::restart`].
+    pub fn restart_with(&mut self, threads: usize) -> Result<(), Failure> {
+        self.session.set_threads(threads)?;
+        self.restart()
     }
 
     /// Bytes of all buffers.

@@ -183,6 +183,17 @@ impl Session {
         self.runs = runs;
     }
 
+    /// Goes on with so many threads, where it runs on the host; the bits are the same.
+    ///
+    /// # Errors
+    /// If they cannot be started.
+    pub fn set_threads(&mut self, threads: usize) -> Result<(), Failure> {
+        if let Runs::OnHost(host) = &mut self.runs_on {
+            host.team = Team::new(threads)?;
+        }
+        Ok(())
+    }
+
     /// Nanoseconds of the last run, by the family of ops.
     pub fn families(&self) -> &BTreeMap<&'static str, u64> {
         &self.families

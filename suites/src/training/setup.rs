@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use assay_kernels::device::memory;
 use assay_kernels::element::DType;
 use assay_kernels::ml::norm::Kind;
 use assay_kernels::parameters::{self, Arguments, size_product, wrong};
@@ -14,7 +15,8 @@ use super::decoder::{Places, Shape};
 use super::layers::Activation;
 use super::mixture::Routing;
 use super::plan::{self, Plan, STORED, float, given, names, number, text};
-use super::tokens::{BYTES, Tokens};
+use super::room::{self, Least, product};
+use super::tokens::{self, BYTES, Tokens};
 
 const PLACES: [(&str, Places); 3] = [
     ("learned", Places::Learned),
@@ -30,6 +32,12 @@ const BASES: [(&str, DType); 2] = [("f32", DType::F32), ("int8", DType::I8)];
 const BALANCE: f32 = 0.01;
 /// Columns of a head at most, as fused attention has them.
 const MOST_OF_HEAD: usize = 128;
+/// Layers at most.
+const MOST_OF_LAYERS: usize = 1024;
+/// Bytes of the grammar's text at most: a million sentences are ten times what any model here reads.
+const MOST_OF_CORPUS: usize = 1 << 28;
+/// Bytes in memory for each of a text, while it is read and once it is: its lines, its tokens, and a copy of these.
+const BYTES_OF_BYTE: usize = 12;
 
 /// A case of `train-lm`.
 #[derive(Clone, Debug)]
@@ -108,7 +116,7 @@ impl Setup {
             shape,
             words: words(case, &tokens),
             plan,
-            corpus: arguments.at_most("corpus", u32::MAX as usize / 2)?,
+            corpus: arguments.at_most("corpus", MOST_OF_CORPUS)?,
             text: given(case, "text")?,
             column: arguments.text("column")?.to_owned(),
             tokens,
@@ -116,11 +124,66 @@ impl Setup {
         })
     }
 
+    /// Fails unless a training of this shape can fit into memory, and can be put together: what is asked for may be of any size.
+    ///
+    /// # Errors
+    /// How much is missing: then it is skipped. Or which parameter to lower.
+    pub fn ensure_fits(&self, case: &CaseSpec) -> Result<(), Failure> {
+        room::ensure_turns(case, &self.plan, self.shape.layers)?;
+        room::ensure(&self.plan, &self.least())
+    }
+
+    /// What a training of it holds at least.
+    pub fn least(&self) -> Least {
+        let shape = &self.shape;
+        let (width, layers) = (shape.width, shape.layers);
+        let places = match shape.places {
+            Places::Learned => product(&[shape.length, width]),
+            Places::Rope | Places::Alibi => 0,
+        };
+        let (experts, matrices) = match (shape.routing, shape.activation) {
+            (Some(routing), _) => (routing.experts, 3),
+            (None, Activation::SwiGlu) => (1, 3),
+            (None, Activation::Gelu) => (1, 2),
+        };
+        let hidden = match shape.routing {
+            Some(_) => Activation::SwiGlu.hidden(width),
+            None => shape.activation.hidden(width),
+        };
+        let of_layers = product(&[layers, 4, width, width])
+            + product(&[layers, experts, matrices, width, hidden]);
+        let tables = product(&[shape.vocabulary, width]) + places;
+        let (trained, still) = match (shape.rank, shape.base) {
+            (0, _) => (tables + of_layers, 0),
+            (_, DType::I8) => (0, 4 * tables + of_layers),
+            _ => (0, 4 * (tables + of_layers)),
+        };
+        // What is kept of each layer, or its output alone where the rest is computed again; and logits with their gradients.
+        let of_layer = if self.plan.recomputes { 1 } else { 4 };
+        let tokens = [shape.batch, shape.length];
+        let activations = product(&[&tokens[..], &[width, layers, of_layer]].concat())
+            + product(&[&tokens[..], &[shape.vocabulary, 2]].concat());
+        Least {
+            trained,
+            still,
+            activations,
+            data: match self.text {
+                Some(_) => 0,
+                None => product(&[self.corpus, BYTES_OF_BYTE]),
+            },
+        }
+    }
+
     /// The text that the case asks for.
     ///
     /// # Errors
     /// If there is none, or too little.
     pub fn corpus(&self) -> Result<Corpus, Failure> {
+        if let Some(path) = &self.text {
+            // One that is not there is said when it is read.
+            let bytes = std::fs::metadata(path).map_or(0, |file| file.len());
+            memory::ensure_fits(bytes.saturating_mul(BYTES_OF_BYTE as u64))?;
+        }
         let corpus = match &self.text {
             Some(path) => Corpus::of_file(Path::new(path), &self.column, &self.tokens)?,
             None => Corpus::of_grammar(self.plan.seed, self.corpus, &self.tokens)?,
@@ -166,7 +229,7 @@ fn shape(case: &CaseSpec, tokens: usize) -> Result<Shape, Failure> {
         batch: arguments.count("batch")?,
         length: arguments.count("length")?,
         vocabulary: vocabulary(&arguments, tokens)?,
-        layers: arguments.count("layers")?,
+        layers: arguments.at_most("layers", MOST_OF_LAYERS)?,
         width: arguments.count("width")?,
         heads: arguments.count("heads")?,
         places: arguments.choice("position", &PLACES)?,
@@ -185,6 +248,9 @@ fn shape(case: &CaseSpec, tokens: usize) -> Result<Shape, Failure> {
 fn vocabulary(arguments: &Arguments, tokens: usize) -> Result<usize, Failure> {
     let found = arguments.0.params.get("vocabulary");
     let asked = found.map_or(Ok(0), |_| arguments.size("vocabulary"))?;
+    if found.is_some() {
+        arguments.check_most("vocabulary", tokens::MOST)?;
+    }
     if asked != 0 && asked < tokens {
         let expected = format!("0, or at least the number of tokens, {tokens}");
         return Err(wrong("vocabulary", &expected, found));

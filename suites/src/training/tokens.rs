@@ -13,7 +13,7 @@ use rayon::prelude::*;
 /// Different bytes.
 pub const BYTES: usize = 256;
 /// Most different tokens that a file may have: ten times what the largest vocabularies have.
-const MOST: usize = 1 << 22;
+pub const MOST: usize = 1 << 22;
 
 /// What texts are cut into.
 #[derive(Clone, Debug)]

@@ -28,8 +28,10 @@ use assay_protocol::{
 
 use super::beside;
 use super::plan::Plan;
-use super::run::{Begin, Stepped, Together, Training, product_rate, product_side, product_type};
-use super::session::Device;
+use super::run::{
+    Begin, REMEDY, Stepped, Together, Training, product_rate, product_side, product_type,
+};
+use crate::memory;
 use company::Company;
 use keeping::Keeping;
 
@@ -119,6 +121,19 @@ pub struct Judged {
 }
 
 impl Judged {
+    /// Fails if something of it is no number, as what is too large is.
+    fn check(&self, step: usize) -> Result<(), Failure> {
+        let of_loss = [("held_out_loss", self.loss)].into_iter();
+        let values = self.values.iter().map(|(name, x)| (name.as_str(), *x));
+        match of_loss.chain(values).find(|(_, x)| !x.is_finite()) {
+            None => Ok(()),
+            Some((name, x)) => Err(Failure::Failed(format!(
+                "step {step}: after its update `{name}` is {x}, of a held-out loss of {}; {REMEDY}",
+                self.loss
+            ))),
+        }
+    }
+
     /// Misses something, unless a value of its own is at least so large.
     #[must_use]
     pub fn at_least(mut self, name: &str, least: f64) -> Self {
@@ -170,9 +185,11 @@ struct Case<S> {
     /// Of the first training, as far as it came.
     curve: Vec<Stepped>,
     judged: Option<Judged>,
+    /// The most memory that this process held until it was judged, where that is known.
+    peak: Option<f64>,
     /// The first step whose loss was another when it was repeated.
     differs: Option<usize>,
-    /// Why nothing was repeated, where nothing was.
+    /// Who did not repeat the first steps, and why, where somebody was to.
     unrepeated: Option<String>,
 }
 
@@ -201,6 +218,7 @@ impl<S: Subject> Case<S> {
             keeping,
             curve: vec![],
             judged: None,
+            peak: None,
             differs: None,
             unrepeated: None,
         })
@@ -236,8 +254,12 @@ impl<S: Subject> Case<S> {
         if self.judged.is_some() || self.training.at() != self.last() {
             return Ok(());
         }
+        // Before anything is checked: what that takes is not the training's.
+        self.peak = memory::peak();
+        let judged = self.subject.judge(&self.training)?;
+        judged.check(self.last())?;
         self.keeping.keep(&self.training)?;
-        self.judged = Some(self.subject.judge(&self.training)?);
+        self.judged = Some(judged);
         Ok(())
     }
 
@@ -261,27 +283,43 @@ impl<S: Subject> Case<S> {
     }
 
     /// The first of some steps that one thread of one process does otherwise, in words.
-    fn differs_alone(&self) -> Result<Option<String>, Failure> {
+    fn differs_alone(&mut self) -> Result<Option<String>, Failure> {
         let plan = self.subject.plan();
-        if plan.device == Device::Host(1) && plan.ranks == 1 {
-            return Ok(None);
-        }
-        let mut alone = self.another(&Together::alone(1))?;
-        for before in self.curve.iter().take(REPEATED) {
-            if alone.step()?.loss.to_bits() != before.loss.to_bits() {
-                let step = alone.at();
-                let words = format!("step {step} gives another loss by one thread of one process");
-                return Ok(Some(words));
+        let threads = plan.device.threads();
+        match (threads, plan.ranks) {
+            (1, 1) => Ok(None),
+            // In the memory that the training has: there need not be as much again.
+            (_, 1) => {
+                self.training.restart_with(1)?;
+                let found = differs(&mut self.training, &self.curve)?;
+                self.training.restart_with(threads)?;
+                Ok(found)
             }
+            _ => match self.subject.training(&Together::alone(1)) {
+                Ok(mut alone) => differs(&mut alone, &self.curve),
+                Err(failure) => self.leave_out("one process alone", failure),
+            },
         }
+    }
+
+    /// Says of steps that nobody did again for want of memory; any other failure is one.
+    fn leave_out(&mut self, whom: &str, failure: Failure) -> Result<Option<String>, Failure> {
+        let Failure::Skipped(why) = failure else {
+            return Err(failure);
+        };
+        self.unrepeated = Some(format!("{whom} did not do the first steps: {why}"));
         Ok(None)
     }
 
-    /// The same training on the host, where that can keep up with a GPU.
-    fn on_host(&self) -> Result<Option<Training>, Failure> {
-        let on_host = Together::alone(host::usable_cpus());
-        let beside = is_compared(&self.flops);
-        beside.then(|| self.another(&on_host)).transpose()
+    /// The same training on the host, where that can keep up with a GPU and has the memory.
+    fn on_host(&mut self) -> Result<Option<Training>, Failure> {
+        if !is_compared(&self.flops) {
+            return Ok(None);
+        }
+        match self.another(&Together::alone(host::usable_cpus())) {
+            Ok(on_host) => Ok(Some(on_host)),
+            Err(failure) => self.leave_out("the host", failure).map(|_| None),
+        }
     }
 
     /// Does the first steps once more, from the beginning, beside the host, where that can keep up. Says in words what is not as there.
@@ -301,14 +339,10 @@ impl<S: Subject> Case<S> {
     /// as it was, or as there.
     fn repeat_alone(&mut self) -> Result<Option<String>, Failure> {
         let plan = self.subject.plan();
-        let team = Together::on(plan.device.clone());
+        let (ranks, team) = (plan.ranks, Together::on(plan.device.clone()));
         let mut alone = match self.another(&team) {
             Ok(alone) => alone,
-            Err(Failure::Skipped(why)) => {
-                self.unrepeated = Some(why);
-                return Ok(None);
-            }
-            Err(failed) => return Err(failed),
+            Err(failure) => return self.leave_out("one GPU alone", failure),
         };
         let mut on_host = self.on_host()?;
         let is_same = |a: f64, b: f64| {
@@ -321,8 +355,7 @@ impl<S: Subject> Case<S> {
                 let step = alone.at();
                 let [together, alone] = [before, &found].map(|step| step.loss);
                 return Ok(Some(format!(
-                    "step {step} has a loss of {together} by {} ranks, and of {alone} by one GPU alone",
-                    plan.ranks
+                    "step {step} has a loss of {together} by {ranks} ranks, and of {alone} by one GPU alone"
                 )));
             }
             let strays = beside::strays((&alone, found), &mut on_host)?;
@@ -369,7 +402,9 @@ impl<S: Subject> Case<S> {
         let quality = self.subject.plan().quality;
         if let Some(quality) = quality.filter(|quality| self.reached(*quality).is_none()) {
             let steps = self.steps();
-            let words = format!("the loss did not come down to {quality} in {steps} steps");
+            let words = format!(
+                "the quality was not reached: the loss did not come down to {quality} in {steps} steps"
+            );
             return Ok(Some(words));
         }
         Ok(judged.missed.clone())
@@ -406,6 +441,18 @@ fn ensure_not_over(plan: &Plan, at: usize) -> Result<(), Failure> {
     )))
 }
 
+/// The first of some steps that a training does otherwise than they were done before, in words.
+fn differs(alone: &mut Training, curve: &[Stepped]) -> Result<Option<String>, Failure> {
+    for before in curve.iter().take(REPEATED) {
+        if alone.step()?.loss.to_bits() != before.loss.to_bits() {
+            let step = alone.at();
+            let words = format!("step {step} gives another loss by one thread of one process");
+            return Ok(Some(words));
+        }
+    }
+    Ok(None)
+}
+
 /// Flops of a step, by the formula that counts the most.
 fn most(flops: &[(&'static str, usize)]) -> usize {
     flops.iter().map(|(_, flops)| *flops).max().unwrap_or(0)
@@ -428,7 +475,9 @@ fn metrics(plan: &Plan, training: &Training) -> Vec<Metric> {
         metric("gradient_norm", "1", Direction::Neutral, sample),
         metric("final_loss", NATS, Direction::Lower, case),
         metric("held_out_loss", NATS, Direction::Lower, case),
+        // Of the process on the host; on a GPU of what is there.
         metric("peak_memory", "B", Direction::Lower, case),
+        metric("buffer_memory", "B", Direction::Lower, case),
     ];
     let families = training.families();
     metrics.extend(
@@ -562,10 +611,8 @@ impl<S: Subject> Workload for Case<S> {
         let passed = fault.is_none() && judged.error <= TOLERANCE;
         let detail = "largest difference of a held-out loss from that in f64, in nats; the digest is of all losses of the \
                       training";
-        let unrepeated = self.unrepeated.iter();
-        let unrepeated =
-            unrepeated.map(|why| format!("; one GPU alone did not do the first steps: {why}"));
-        let detail = unrepeated.fold(detail.to_owned(), |detail, why| detail + &why);
+        let unrepeated = self.unrepeated.iter().map(|words| format!("; {words}"));
+        let detail = unrepeated.fold(detail.to_owned(), |detail, words| detail + &words);
         Ok(Verification {
             passed,
             error: Some(judged.error).filter(|error| error.is_finite()),
@@ -583,13 +630,18 @@ impl<S: Subject> Workload for Case<S> {
         let mut put = |name: &str, value| values.insert(name.to_owned(), value);
         put("final_loss", final_loss);
         put("held_out_loss", judged.loss);
-        put("peak_memory", self.training.bytes() as f64);
+        let buffers = self.training.bytes() as f64;
+        put("buffer_memory", buffers);
+        let on_gpu = self.training.session().gpu().map(|_| buffers);
+        if let Some(peak) = on_gpu.or(self.peak) {
+            put("peak_memory", peak);
+        }
         for (name, share) in self.utilisation()? {
             put(name, share);
         }
-        if let Some(quality) = self.subject.plan().quality {
-            let never = (self.steps(), f64::MAX);
-            let (steps, ns) = self.reached(quality).unwrap_or(never);
+        let quality = self.subject.plan().quality;
+        // One that was not reached has no time.
+        if let Some((steps, ns)) = quality.and_then(|quality| self.reached(quality)) {
             put("time_to_quality", ns);
             put("steps_to_quality", steps as f64);
         }

@@ -467,7 +467,7 @@ fn the_largest_batch_is_what_a_gpu_has_memory_for() {
                 .all(|sample| sample.device_ns > Some(0))
         );
         let values = &found.values;
-        assert!(values["peak_memory"] < memory as f64, "{values:?}");
+        assert!(values["buffer_memory"] < memory as f64, "{values:?}");
         assert!(
             values["fastest_batch"] <= values["largest_batch"],
             "{values:?}"
@@ -485,7 +485,7 @@ fn the_largest_batch_is_what_a_gpu_has_memory_for() {
     // A limit of its own is kept to where there is more.
     let limited = find(64_000_000, &[("memory_mib", int(2))]).unwrap();
     assert!(limited.verification.passed, "{limited:?}");
-    assert!(limited.values["peak_memory"] <= f64::from(2 << 20));
+    assert!(limited.values["buffer_memory"] <= f64::from(2 << 20));
     let reply = find(100_000, &[]).unwrap_err();
     let expected = "not enough memory on the device";
     assert!(

@@ -4,7 +4,9 @@
 mod models;
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use assay_protocol::{CaseSpec, DeviceSelector, ParamValue, TimingMode};
 use assay_suites::training::corpus::Corpus;
@@ -66,6 +68,38 @@ fn begun(params: &BTreeMap<String, ParamValue>) -> (Setup, Corpus, Training) {
     let begun = language::begin(&setup, &corpus);
     let training = begun.training(&Together::alone(1)).unwrap();
     (setup, corpus, training)
+}
+
+/// Where something that it imports is missing, the worker says what, and skips.
+#[test]
+fn what_is_not_installed_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = "raise ModuleNotFoundError(\"No module named 'numpy'\", name='numpy')\n";
+    std::fs::write(folder.path().join("numpy.py"), missing).unwrap();
+    let worker = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("workers/torch_lm.py");
+    let started = Command::new("python3")
+        .arg(worker)
+        .env("PYTHONPATH", folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let Ok(mut python) = started else {
+        eprintln!("skipped: there is no python3");
+        return;
+    };
+    let case =
+        r#"{"workload": "torch-lm", "timing": "hot", "device": "cpu", "seed": "1", "params": {}}"#;
+    let request = format!("{{\"request\": \"prepare\", \"case\": {case}}}\n");
+    let mut input = python.stdin.take().unwrap();
+    input.write_all(request.as_bytes()).unwrap();
+    drop(input);
+    let output = python.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let expected = "numpy is not installed: No module named 'numpy'";
+    assert!(
+        said.contains("skipped") && said.contains(expected),
+        "{said}"
+    );
 }
 
 #[test]

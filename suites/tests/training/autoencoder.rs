@@ -151,6 +151,31 @@ fn a_training_is_the_same_whatever_is_sampled() {
 }
 
 #[test]
+fn wild_numbers_are_named() {
+    let fails = |params: &[(&str, ParamValue)]| {
+        let prepared = TrainVae.prepare(&case(params));
+        let run = prepared.and_then(|mut workload| workload.run(1).and_then(|_| workload.verify()));
+        run.unwrap_err().to_string()
+    };
+    let words = fails(&[("beta", float(1e300))]);
+    assert!(
+        words.contains("`beta`: expected at most 3.4028235e38"),
+        "{words}"
+    );
+    // Memory of a brick has no name that anybody knows.
+    let words = fails(&[("beta", float(1e38))]);
+    assert!(
+        words.contains("step 1: ") && !words.contains("partial-sums"),
+        "{words}"
+    );
+    let words = fails(&[("rate", float(1e38)), ("steps", int(1))]);
+    assert!(
+        words.contains("step 1: ") && words.contains("not finite"),
+        "{words}"
+    );
+}
+
+#[test]
 fn a_quality_that_is_not_reached_fails() {
     let verify = |quality: f64| {
         let params = [("held_out_quality", float(quality))];

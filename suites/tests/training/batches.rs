@@ -36,7 +36,7 @@ fn the_largest_batch_fits_and_one_more_does_not() {
         largest > 4.0 && fastest <= largest && some["fastest_rate"] > 0.0,
         "{some:?}"
     );
-    assert!(some["peak_memory"] <= f64::from(16 << 20));
+    assert!(some["buffer_memory"] <= f64::from(16 << 20));
     // Twice the memory has room for more than twice of what grows with the batch.
     let more = values(&[("memory_mib", int(32))]);
     assert!(more["largest_batch"] > 2.0 * largest, "{more:?}");

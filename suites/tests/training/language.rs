@@ -304,6 +304,179 @@ fn a_loss_that_is_no_number_names_step_and_tensor() {
     );
 }
 
+/// What the last update does shows in no step, and what it makes of held-out losses in none of its own.
+#[test]
+fn a_last_update_that_leaves_no_numbers_is_named() {
+    let fails = |rate: f64, clip: f64| {
+        let params = [
+            ("rate", float(rate)),
+            ("clip", float(clip)),
+            ("steps", int(1)),
+        ];
+        let mut workload = TrainLm.prepare(&case(&params)).unwrap();
+        workload
+            .run(1)
+            .and_then(|_| workload.verify())
+            .unwrap_err()
+            .to_string()
+    };
+    // Parameters of 10^38 are numbers, and what comes of them is none.
+    let words = fails(1e38, 1.0);
+    assert!(
+        words.contains("step 1: after its update a held-out loss is not finite; the first tensor that is not is `"),
+        "{words}"
+    );
+    let words = fails(3e38, 0.0);
+    let of_parameter =
+        words.contains("step 1: its update left a `") || words.contains("step 1: after its update");
+    assert!(
+        of_parameter && words.contains("lower the `rate`"),
+        "{words}"
+    );
+    let words = fails(1e3, 1.0);
+    assert!(
+        words.contains("step 1: after its update `perplexity` is inf"),
+        "{words}"
+    );
+    let wild = Setup::of(&case(&[("rate", float(1e300))])).err().unwrap();
+    assert!(
+        wild.to_string()
+            .contains("`rate`: expected at most 3.4028235e38"),
+        "{wild}"
+    );
+}
+
+/// A moment that is no number spoils the parameter, and not the loss before.
+#[test]
+fn an_update_that_leaves_no_numbers_is_named() {
+    let spoiled = |steps: i64| {
+        let mut training = begin(&[("steps", int(steps))]);
+        let mut tensors = training.tensors();
+        let (_, shape, moment) = tensors
+            .find(|(name, ..)| name.starts_with("tokens."))
+            .unwrap();
+        drop(tensors);
+        training.write(moment, &vec![0xff; 4 * shape[0]]).unwrap();
+        training
+    };
+    let words = spoiled(1).step().unwrap_err().to_string();
+    let expected = "step 1: its update left a `tokens` that is not finite; lower the `rate`";
+    assert!(words.contains(expected), "{words}");
+    // Of one that is not the last the next step tells.
+    let mut training = spoiled(2);
+    training.step().unwrap();
+    let words = training.step().unwrap_err().to_string();
+    assert!(words.contains("step 2: the loss is NaN"), "{words}");
+}
+
+#[test]
+fn models_that_fit_nowhere_are_skipped_at_once() {
+    let prepare = |params: &[(&str, ParamValue)]| TrainLm.prepare(&case(params)).err().unwrap();
+    let skipped: [&[(&str, ParamValue)]; 5] = [
+        &[
+            ("layers", int(1024)),
+            ("width", int(1 << 14)),
+            ("heads", int(128)),
+        ],
+        &[
+            ("vocabulary", int(1 << 22)),
+            ("width", int(1 << 16)),
+            ("heads", int(512)),
+        ],
+        &[("batch", int(1 << 30)), ("length", int(1 << 10))],
+        &[
+            ("experts", int(4096)),
+            ("width", int(4096)),
+            ("heads", int(32)),
+            ("layers", int(1024)),
+        ],
+        &[
+            ("rank", int(1)),
+            ("layers", int(1024)),
+            ("width", int(1 << 14)),
+            ("heads", int(128)),
+        ],
+    ];
+    for params in skipped {
+        let failure = prepare(params);
+        let words = failure.to_string();
+        let is_told = words.contains("iB are missing") && words.contains("not enough memory");
+        assert!(
+            matches!(failure, Failure::Skipped(_)) && is_told,
+            "{params:?}: {words}"
+        );
+    }
+    for (params, words) in [
+        (
+            &[("layers", int(1_000_000_000_000))][..],
+            "`layers`: expected an integer of 1 to 1024",
+        ),
+        (
+            &[("vocabulary", int(1_000_000_000_000_000))],
+            "`vocabulary`: expected at most 4194304",
+        ),
+        (
+            &[("corpus", int(2_000_000_000))],
+            "`corpus`: expected an integer of 1 to 268435456",
+        ),
+        (
+            &[("accumulation", int(1024)), ("layers", int(12))],
+            "`accumulation`: expected at most 682 turns of 12 layers",
+        ),
+    ] {
+        let failure = prepare(params).to_string();
+        assert!(failure.contains(words), "{failure}");
+    }
+}
+
+/// What is counted before anything is put together is less than what is, and not by much where that matters.
+#[test]
+fn the_least_is_less_than_all() {
+    let experts = [("experts", int(4)), ("width", int(64))];
+    let kept = [
+        ("rank", int(2)),
+        ("base_stored", text("int8")),
+        ("width", int(128)),
+    ];
+    let choices: [&[(&str, ParamValue)]; 5] = [
+        &[],
+        &[("width", int(128)), ("heads", int(4)), ("layers", int(4))],
+        &[
+            ("recompute", text("yes")),
+            ("activation", text("swiglu")),
+            ("position", text("rope")),
+        ],
+        &experts,
+        &kept,
+    ];
+    for params in choices {
+        let setup = setup(params);
+        let corpus = setup.corpus().unwrap();
+        let all = language::footprint(&setup, &corpus);
+        let states = setup.plan.recipe.optimizer.states().len();
+        let least = assay_suites::training::room::Least {
+            data: 0,
+            ..setup.least()
+        }
+        .bytes(states);
+        assert!(
+            least < all && least > all / 4,
+            "{params:?}: {least} of {all}"
+        );
+    }
+}
+
+/// A training of several threads is repeated by one in the memory that it has: there need not be as much again.
+#[test]
+fn one_thread_repeats_in_the_memory_of_the_training() {
+    let mut training = begin(&[("threads", int(2))]);
+    let buffers = training.bytes();
+    let bits = |training: &mut Training| training.step().unwrap().loss.to_bits();
+    let first = bits(&mut training);
+    training.restart_with(1).unwrap();
+    assert_eq!((bits(&mut training), training.bytes()), (first, buffers));
+}
+
 #[test]
 fn bad_cases_are_refused_in_words() {
     let refuse = |params: &[(&str, ParamValue)], words: &str| {
@@ -379,16 +552,29 @@ fn a_quality_that_is_not_reached_fails() {
             .prepare(&case(&[("quality", float(quality))]))
             .unwrap();
         cases::run(workload.as_mut(), 2);
-        workload.verify().unwrap()
+        let verification = workload.verify().unwrap();
+        (verification, workload.finish().unwrap())
     };
-    assert!(verify(6.0).passed);
-    let missed = verify(0.1);
+    let (reached, values) = verify(6.0);
+    assert!(reached.passed);
     assert!(
-        !missed.passed
-            && missed
-                .detail
-                .contains("did not come down to 0.1 in 4 steps"),
+        values["steps_to_quality"] >= 1.0 && values["time_to_quality"] > 0.0,
+        "{values:?}"
+    );
+    let (missed, values) = verify(0.1);
+    let words = "the quality was not reached: the loss did not come down to 0.1 in 4 steps";
+    assert!(
+        !missed.passed && missed.detail.contains(words),
         "{missed:?}"
+    );
+    // It has no time, and no steps.
+    assert!(
+        !values.keys().any(|name| name.ends_with("_to_quality")),
+        "{values:?}"
+    );
+    assert!(
+        values["peak_memory"] > values["buffer_memory"],
+        "{values:?}"
     );
 }
 

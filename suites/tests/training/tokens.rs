@@ -139,7 +139,7 @@ fn a_text_of_too_few_tokens_is_said() {
     std::fs::write(&corpus, [&b"one\n"[..], b"tw\xff\n", b"three\n"].concat()).unwrap();
     let words = setup(&given).corpus().unwrap_err().to_string();
     assert!(
-        words.contains("`tokenizer`") && words.contains("is no UTF-8"),
+        words.contains("`text`") && words.contains("1 of 3 rows are no text"),
         "{words}"
     );
     let missing = case(&[of(Path::new("/no/such.json"))]);

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use assay_protocol::{
-    CaseSpec, DeviceKind, DeviceSelector, Exchange, Hello, ParamValue, ParameterInfo,
+    CaseSpec, DeviceKind, DeviceSelector, Exchange, Hello, MetricKind, ParamValue, ParameterInfo,
     ParameterKind, Params, Prepared, Reply, Request, SampleRequest, TimingMode, U64, WorkloadInfo,
+    lacking,
 };
 
 use crate::errors::Exit;
@@ -303,7 +304,13 @@ impl Talk<'_> {
             other => return Err(refusal("verify", &other)),
         };
         match self.ask(&Request::Teardown, &prepared)? {
-            Reply::TornDown { .. } => Ok(Some(Round { prepared, output })),
+            Reply::TornDown { values } => {
+                let lacks = lacking(&prepared.metrics, MetricKind::Case, &values).next();
+                if let Some(name) = lacks {
+                    return Err(format!("teardown: `{name}` was declared and has no value"));
+                }
+                Ok(Some(Round { prepared, output }))
+            }
             other => Err(refusal("teardown", &other)),
         }
     }

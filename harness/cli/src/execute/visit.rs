@@ -293,7 +293,7 @@ fn judge(case: &Case, visit: &Visit) -> BlockStatus {
             }
             _ => "the worker says so, without a reason".into(),
         };
-        return BlockStatus::Wrong(format!("the output is wrong: {detail}"));
+        return BlockStatus::Wrong(format!("the verification failed: {detail}"));
     }
     unexpected(case, visit, verification).map_or(BlockStatus::Ok, BlockStatus::Wrong)
 }

@@ -14,7 +14,7 @@ const FAULTS: [(&str, &str); 14] = [
     ("hang", "gave no answer for 1"),
     ("hang-prepare", "gave no answer for 1"),
     ("stderr", "failed on purpose"),
-    ("wrong", "the output is wrong"),
+    ("wrong", "the verification failed"),
     ("rubbish", "not a protocol line"),
     ("huge-line", "a line is longer than"),
     ("too-many-samples", "more samples than"),

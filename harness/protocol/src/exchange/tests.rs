@@ -111,6 +111,26 @@ fn declared_values_are_there_and_no_others() {
 }
 
 #[test]
+fn a_case_may_lack_a_value_and_a_stray_one_is_refused() {
+    let quality = [Metric {
+        name: "time_to_quality".into(),
+        unit: Unit::Nanoseconds,
+        direction: Direction::Lower,
+        kind: MetricKind::Case,
+    }];
+    let end = |values: &str| format!(r#"{{"v":1,"kind":"torn_down","values":{{{values}}}}}"#);
+    let torn_down = |values: &str| {
+        Exchange::new(&Request::Teardown, &quality, 0).accept(end(values).as_bytes())
+    };
+    assert!(torn_down("").is_ok());
+    assert!(torn_down(r#""time_to_quality":5.0"#).is_ok());
+    assert_eq!(
+        torn_down(r#""other":5.0"#),
+        Err(Fault::UndeclaredValue("other".into()))
+    );
+}
+
+#[test]
 fn limits_hold() {
     let long = vec![b' '; crate::MAX_LINE_BYTES + 1];
     assert_eq!(

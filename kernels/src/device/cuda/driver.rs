@@ -286,13 +286,7 @@ impl Cuda {
 
     /// Fails with [`Failure::Skipped`] unless this much memory, and a little more, is free.
     pub fn ensure_fits(&self, bytes: u64) -> Result<(), Failure> {
-        let free = self.free_bytes()?;
-        if bytes > free / 100 * 95 {
-            return Err(Failure::Skipped(format!(
-                "not enough memory on the device: the case needs {bytes} bytes, and 95 % of the free {free} bytes may be used"
-            )));
-        }
-        Ok(())
+        crate::device::memory::ensure_within(" on the device", bytes, self.free_bytes()?, 95)
     }
 }
 

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::super::items::{Form, Items};
 use super::super::random::alias::{self, Slot};
@@ -83,6 +84,35 @@ pub struct Maker {
 }
 
 impl Grammar {
+    /// Parameters of a grammar, where they may say `built_in`, the name of one that is there: `machines`, or `training`, on whose texts
+    /// [language models](crate::training) are trained that are given no others.
+    ///
+    /// # Errors
+    /// If there is none of that name, or if they say what else it is, too.
+    pub fn named(mut parameters: Map<String, Value>) -> Result<Map<String, Value>, String> {
+        let Some(name) = parameters.remove("built_in") else {
+            return Ok(parameters);
+        };
+        let grammar = match name.as_str() {
+            Some("machines") => built_in::grammar(),
+            Some("training") => built_in::training(),
+            _ => {
+                return Err(format!(
+                    "grammar: `built_in` is {name}: expected machines or training"
+                ));
+            }
+        };
+        if let Some(other) = parameters.keys().next() {
+            return Err(format!(
+                "grammar: `{other}` beside `built_in`, which says all of it; leave one of both out"
+            ));
+        }
+        match serde_json::to_value(grammar) {
+            Ok(Value::Object(parameters)) => Ok(parameters),
+            _ => unreachable!("a grammar is an object"),
+        }
+    }
+
     /// What makes texts.
     ///
     /// # Errors
@@ -372,7 +402,10 @@ impl Items for Maker {
 mod tests {
     use std::collections::BTreeMap;
 
+    use serde_json::{Value, json};
+
     use super::{Grammar, Items as _, Maker, Template};
+    use crate::training::grammar as of_training;
 
     fn grammar(symbols: &[(&str, &[(&str, f64)])]) -> Result<Maker, String> {
         let templates = |templates: &[(&str, f64)]| {
@@ -409,6 +442,30 @@ mod tests {
         let share = |count: &f64| count / n as f64;
         let entropy: f64 = counts.values().map(|c| -share(c) * share(c).log2()).sum();
         assert!((entropy - maker.entropy_bits()).abs() < 0.02, "{entropy}");
+    }
+
+    /// What is stored of it is known again by a training, with the floor of its loss.
+    #[test]
+    fn the_grammar_of_trainings_is_theirs() {
+        let parameters = json!({"built_in": "training"});
+        let parameters = Grammar::named(parameters.as_object().unwrap().clone()).unwrap();
+        let grammar: Grammar = serde_json::from_value(Value::Object(parameters)).unwrap();
+        let maker = grammar.build().unwrap();
+        let nats = maker.entropy_bits() * std::f64::consts::LN_2 / (maker.mean_bytes() + 1.0);
+        assert!((nats / of_training::entropy() - 1.0).abs() < 1e-9, "{nats}");
+        let texts: String = maker.texts(4, 0, 20_000).join("\n") + "\n";
+        let found = of_training::nats_a_byte(texts.as_bytes()).unwrap();
+        assert!((found / nats - 1.0).abs() < 0.02, "{found} {nats}");
+        for (wrong, words) in [
+            (json!({"built_in": "none"}), "expected machines or training"),
+            (
+                json!({"built_in": "training", "start": "x"}),
+                "`start` beside `built_in`",
+            ),
+        ] {
+            let error = Grammar::named(wrong.as_object().unwrap().clone()).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

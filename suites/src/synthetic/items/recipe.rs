@@ -58,6 +58,10 @@ impl Recipe {
                 NAMES.join(", ")
             ));
         }
+        let parameters = match name {
+            "grammar" => Grammar::named(parameters)?,
+            _ => parameters,
+        };
         let says_masks = parameters.contains_key("masks");
         let object: Map<String, Value> = [(name.to_owned(), Value::Object(parameters))]
             .into_iter()

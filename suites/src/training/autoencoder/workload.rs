@@ -24,6 +24,7 @@ use crate::training::evaluation::{Evaluation, largest_difference};
 use crate::training::model::Model;
 use crate::training::network::Network;
 use crate::training::plan::{self, Plan, float, given_optional, number, optional_text};
+use crate::training::room::{self, Least, product};
 use crate::training::run::{Begin, Training};
 use crate::training::spectra::{POINTS, Spectra, Weighted};
 use crate::training::workload::{self, Description, Judged, Subject, metric};
@@ -115,7 +116,8 @@ pub fn judge(
             session.write_first(buffer, numbers)?;
         }
         session.write_first(turn, &[HELD_OUT_TURN + number])?;
-        session.run()?;
+        evaluation.run(losses)?;
+        let session = evaluation.session();
         let rows = x.len() / shape.points;
         found.extend_from_slice(&session.read(losses)?.get::<f32>()[..rows]);
         diverged.extend_from_slice(&session.read(divergences)?.get::<f32>()[..rows]);
@@ -194,6 +196,20 @@ fn shape(case: &CaseSpec) -> Result<Shape, Failure> {
     Ok(shape)
 }
 
+/// Fails unless a network and spectra that are made for it can fit into memory.
+fn ensure_fits(case: &CaseSpec, plan: &Plan, shape: &Shape) -> Result<(), Failure> {
+    let spectra = Arguments(case).at_most("spectra", 1 << 24)?;
+    room::ensure_turns(case, plan, 2 * shape.layers)?;
+    let least = Least {
+        trained: shape.weights() as u128,
+        activations: product(&[shape.batch, 2 * shape.layers, shape.width]),
+        // A number and a weight each, kept once and in the program.
+        data: product(&[spectra, shape.points, 16]),
+        ..Least::default()
+    };
+    room::ensure(plan, &least)
+}
+
 /// As many spectra as a case asks for, up to its redshift.
 fn generated(case: &CaseSpec, points: usize) -> Result<Spectra, Failure> {
     let count = Arguments(case).at_most("spectra", 1 << 24)?;
@@ -211,6 +227,7 @@ impl Catalog for TrainVae {
 
     fn prepare(&self, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
         let (plan, shape) = (Plan::of(case)?, shape(case)?);
+        ensure_fits(case, &plan, &shape)?;
         if let Optimizer::SophiaG(_) = plan.recipe.optimizer {
             let expected = "another optimizer: this one draws labels, and spectra have none";
             return Err(wrong("optimizer", expected, case.params.get("optimizer")));

@@ -27,6 +27,7 @@ use crate::training::model::Model;
 use crate::training::network::Network;
 use crate::training::plan::{self, Plan, float, given_optional, names, number, optional_text};
 use crate::training::reference::softmax_loss;
+use crate::training::room::{self, Least, product};
 use crate::training::rows::Labelled;
 use crate::training::run::{Begin, Training};
 use crate::training::session::Device;
@@ -268,6 +269,24 @@ fn shape(case: &CaseSpec, classes: usize) -> Result<Shape, Failure> {
     Ok(shape)
 }
 
+/// Fails unless a network and pictures that are made for it can fit into memory.
+fn ensure_fits(case: &CaseSpec, plan: &Plan) -> Result<(), Failure> {
+    let shape = shape(case, 1)?;
+    let pictures = Arguments(case).at_most("pictures", 1 << 24)?;
+    room::ensure_turns(case, plan, shape.stages * shape.blocks)?;
+    let pixels = [shape.side, shape.side];
+    let last = shape.width << (shape.stages - 1);
+    let least = Least {
+        // Two convolutions of 3 by 3 in each block of the last stage.
+        trained: product(&[shape.blocks, 2 * 9, last, last]),
+        activations: product(&[&pixels[..], &[shape.batch, shape.width]].concat()),
+        // Kept once and in the program.
+        data: product(&[&pixels[..], &[pictures, CHANNELS, 8]].concat()),
+        ..Least::default()
+    };
+    room::ensure(plan, &least)
+}
+
 /// The pictures that a case asks for: of files, or so many as are generated.
 fn images(case: &CaseSpec, side: usize) -> Result<Images, Failure> {
     let images = given_optional(case, "images")?;
@@ -306,6 +325,7 @@ impl Catalog for TrainCnn {
 
     fn prepare(&self, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
         let (plan, arguments) = (Plan::of(case)?, Arguments(case));
+        ensure_fits(case, &plan)?;
         // How many classes there are is known when there are pictures.
         let asked = shape(case, 1)?;
         let images = images(case, asked.side)?;

@@ -2,7 +2,10 @@
 //!
 //! No text of it has two derivations: each template begins or ends with words that its neighbours lack.
 
+use std::collections::BTreeMap;
+
 use super::{Grammar, Template};
+use crate::training::grammar;
 
 /// Symbols and their templates, most likely ones first.
 const SYMBOLS: [(&str, &[(&str, f64)]); 13] = [
@@ -162,6 +165,19 @@ const NUMBER: (&str, &[&str]) = (
     "number",
     &["{lead}", "{lead}{digit}", "{lead}{digit}{digit}"],
 );
+
+/// That of [trainings](crate::training::grammar).
+pub fn training() -> Grammar {
+    let symbols = grammar::symbols();
+    let start = symbols.first().map(|(name, _)| name.clone());
+    let weighted = |(text, weight)| Template::Weighted(text, weight);
+    let of = |templates: Vec<_>| templates.into_iter().map(weighted).collect();
+    let symbols = symbols.into_iter().map(|(name, all)| (name, of(all)));
+    Grammar {
+        start: start.unwrap_or_default(),
+        symbols: symbols.collect::<BTreeMap<_, _>>(),
+    }
+}
 
 pub fn grammar() -> Grammar {
     let weighted = |(text, weight): &(&str, f64)| Template::Weighted((*text).into(), *weight);
