@@ -18,7 +18,7 @@
 //! 2.5 times as much. Bytes are those of inputs and outputs, each once; `naive` moves its scores besides.
 //!
 //! # Errors
-//! A score is off by at most `delta`: `gamma` of its roundings (`D + 2`, of rotations 6 more, of biases 3) times its sum of
+//! A score is off by at most `delta`: `gamma` of its roundings (`D + 2`, of rotations in `f32` 6 more, of biases 3) times its sum of
 //! magnitudes. The exponential magnifies that, and the rounding of its argument, which is at most the range `R` of scores (and
 //! for the backward pass the logarithms kept), to a relative error; a correction as the softmax goes adds some for each block of
 //! keys; the sum adds its own. Numerator and denominator have these each, so that a probability is off by
@@ -30,12 +30,14 @@
 //! sum of in the backward pass, which adds as much to it.
 //!
 //! On tensor cores sums have [their own roundoff](crate::bound::TENSOR_ROUNDOFF), and operands are rounded to the type, whose unit
-//! roundoff is `u`:
-//! - rotated queries and keys, which makes `delta` larger by `2 u` times a score's sum of magnitudes. Errors of scores are no longer
-//!   tiny, so `e^(2 delta) - 1` stands for `2 delta` in `rho`, on any device;
-//! - probabilities, before they weight values: an output is off by `(1 + rho) (1 + u) - 1 + gamma(S)`;
-//! - in the backward pass probabilities or gradients of scores, and, rotated, the queries or keys that these are multiplied by: `u` or
-//!   `2 u` more, and their products.
+//! roundoff is `u`. An error of a score need not be tiny, so `e^(2 delta) - 1` stands for `2 delta` in `rho`, on any device.
+//! - Rotated queries and keys are rounded by the reference, too: scores have the roundings of those that are not rotated. Where such a
+//!   number is within the error of its rotation, `gamma(3)` in `f32`, of halfway between two of the type, it may be rounded to either. A
+//!   score `s` is then off by the distance of the two, times what it is multiplied by, and with it a probability by `e^(s + t) - 1`, where
+//!   `t = ln sum p e^s` is what the logarithm of the sum is off by: that is allowed just where it can be.
+//! - Probabilities are rounded before they weight values: an output is off by `(1 + rho) (1 + u) - 1 + gamma(S)`.
+//! - In the backward pass probabilities or gradients of scores are: `u` more, and its product. What a case is given of the forward pass
+//!   the host has computed, without roundings of what is rotated: the reference takes the logarithms and `d` from such a pass.
 //!
 //! Exponents are of 2, and their scale is multiplied into them: a rounding more, `3 R` for `2 R`. What is nearer to 0 than half of the
 //! smallest number of `f16` is lost: that much of each result, and as much times the sum of the magnitudes of what those numbers would

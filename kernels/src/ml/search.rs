@@ -359,20 +359,6 @@ fn check_sizes(arguments: &Arguments, names: &[&str]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A count of at least 1 that is not above another.
-fn at_most_as_many(arguments: &Arguments, name: &str, of: &str) -> Result<usize, Failure> {
-    let (count, most) = (arguments.count(name)?, arguments.count(of)?);
-    if count > most {
-        let expected = format!("at most as many as there are `{of}`, {most}");
-        return Err(parameters::wrong(
-            name,
-            &expected,
-            arguments.0.params.get(name),
-        ));
-    }
-    Ok(count)
-}
-
 impl Op for SearchOp {
     fn info(&self) -> OpInfo {
         let integers =
@@ -433,7 +419,7 @@ fn search_program(arguments: &Arguments) -> Result<Program, Failure> {
         queries: arguments.count("queries")?,
         vectors: arguments.count("vectors")?,
         width: arguments.count("width")?,
-        k: at_most_as_many(arguments, "k", "vectors")?,
+        k: arguments.at_most_as_many("k", "vectors")?,
         metric: arguments.choice("metric", &Metric::ALL)?,
     };
     arguments.check_most("k", MOST)?;
@@ -474,7 +460,7 @@ fn kmeans_program(arguments: &Arguments) -> Result<Program, Failure> {
     check_sizes(arguments, &["points", "centroids"])?;
     let brick = KMeans {
         points: arguments.count("points")?,
-        centroids: at_most_as_many(arguments, "centroids", "points")?,
+        centroids: arguments.at_most_as_many("centroids", "points")?,
         width: arguments.count("width")?,
     };
     let KMeans {
@@ -516,10 +502,22 @@ mod tests {
 
     #[test]
     fn more_than_there_is_is_refused_in_the_same_words_on_all_devices() {
-        let sizes = ["queries", "vectors", "width", "k", "lists", "nprobe"];
+        let sizes = [
+            "queries", "vectors", "width", "k", "lists", "nprobe", "elements",
+        ];
         let cases = [
             (
                 "knn",
+                "k",
+                "`k`: expected at most as many as there are `vectors`, 9, found 10",
+            ),
+            (
+                "top-k",
+                "k",
+                "`k`: expected at most as many as there are `elements`, 9, found 10",
+            ),
+            (
+                "ivf-flat",
                 "k",
                 "`k`: expected at most as many as there are `vectors`, 9, found 10",
             ),

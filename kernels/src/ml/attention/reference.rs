@@ -1,5 +1,8 @@
 //! One head of attention in `f64`, forward and backward, with the magnitudes that its errors are relative to.
 
+use crate::bound::gamma;
+use crate::element::Real as _;
+
 /// A head, and what is done to its scores.
 #[derive(Clone, Debug, Default)]
 pub struct Head {
@@ -15,6 +18,8 @@ pub struct Head {
     pub slope: f64,
     /// Cosine and sine of each place and pair, where queries and keys are rotated.
     pub angles: Option<Vec<f64>>,
+    /// Rounds what was rotated to the type that tensor cores multiply, where they do.
+    pub round: Option<fn(f64) -> f64>,
 }
 
 /// A result, and beside each element the sum of the magnitudes of its terms.
@@ -22,6 +27,9 @@ pub struct Head {
 pub struct Measured {
     pub value: Vec<f64>,
     pub magnitude: Vec<f64>,
+    /// What an element may be off by beside that, because something that it is made of is so near to halfway between two numbers of
+    /// 16 bits that nobody can say to which it is rounded.
+    pub slack: Vec<f64>,
 }
 
 impl Measured {
@@ -29,7 +37,38 @@ impl Measured {
         Self {
             value: vec![0.0; len],
             magnitude: vec![0.0; len],
+            slack: vec![0.0; len],
         }
+    }
+
+    /// As it is rounded, when it is off by a sum of two products in `f32`.
+    fn rounded(self, round: fn(f64) -> f64) -> Self {
+        let of_sum = gamma(3, f32::UNIT_ROUNDOFF);
+        let slack = self
+            .value
+            .iter()
+            .zip(&self.magnitude)
+            .map(|(x, magnitude)| {
+                let off = of_sum * magnitude;
+                let [least, most] = [x - off, x + off].map(|at| (round(at) - round(*x)).abs());
+                least.max(most)
+            });
+        let slack: Vec<_> = slack.collect();
+        let value: Vec<_> = self.value.iter().map(|x| round(*x)).collect();
+        let most = value.iter().zip(&slack).map(|(x, slack)| x.abs() + slack);
+        Self {
+            magnitude: most.collect(),
+            value,
+            slack,
+        }
+    }
+
+    /// Adds to what the elements of row `row` may be off by.
+    fn loosen(&mut self, row: usize, width: usize, slack: impl Fn(usize) -> f64) {
+        let slacks = self.slack[row * width..][..width].iter_mut();
+        slacks
+            .enumerate()
+            .for_each(|(column, sum)| *sum += slack(column));
     }
 
     /// Adds `factor` times a row to row `row`, and `weight` times another to its magnitudes.
@@ -55,6 +94,8 @@ pub struct Forward {
     pub probabilities: Vec<f64>,
     /// Logarithm of the sum of the exponentials of the scores of each query.
     pub log_sums: Vec<f64>,
+    /// What each of those may be off by, as elements may by their [slack](Measured::slack).
+    pub log_slack: Vec<f64>,
     /// Largest sum of magnitudes of a score, and largest difference of two of one query.
     pub condition: f64,
     pub range: f64,
@@ -87,6 +128,7 @@ impl Head {
             return Measured {
                 value: x.to_vec(),
                 magnitude: sizes.to_vec(),
+                slack: vec![0.0; x.len()],
             };
         };
         let mut out = Measured::zeros(x.len());
@@ -114,19 +156,64 @@ impl Head {
         }
     }
 
+    /// Queries and keys as they are multiplied.
     fn turned_inputs(&self) -> [Measured; 2] {
-        [&self.q, &self.k].map(|x| self.rotated(x, &magnitudes(x), 1.0))
+        [&self.q, &self.k].map(|x| {
+            let turned = self.rotated(x, &magnitudes(x), 1.0);
+            // What is not rotated is of the type already.
+            match self.round.filter(|_| self.angles.is_some()) {
+                Some(round) => turned.rounded(round),
+                None => turned,
+            }
+        })
+    }
+
+    /// What a score may be off by, because its query or key may have been rounded to another number.
+    fn slack_of_score(&self, [q, k]: [&Measured; 2], query: usize, key: usize) -> f64 {
+        let columns = 0..self.width;
+        let of = |column: usize| {
+            let [i, j] = [query, key].map(|row| row * self.width + column);
+            let (of_q, of_k) = (q.slack[i], k.slack[j]);
+            of_q * k.value[j].abs() + q.value[i].abs() * of_k + of_q * of_k
+        };
+        self.scale() * columns.map(of).sum::<f64>()
+    }
+
+    /// Of each row, whether an element may be off.
+    fn rows_off(&self, x: &Measured) -> Vec<bool> {
+        let rows = x.slack.chunks_exact(self.width.max(1));
+        rows.map(|row| row.iter().any(|slack| *slack > 0.0))
+            .collect()
+    }
+
+    /// The slack of the scores of a query with the first `seen` keys; none where all are as they should be.
+    fn slack_of_scores(
+        &self,
+        inputs: [&Measured; 2],
+        [queries_off, keys_off]: [&[bool]; 2],
+        (query, seen): (usize, usize),
+    ) -> Vec<f64> {
+        let of = |key: usize| {
+            if queries_off[query] || keys_off[key] {
+                self.slack_of_score(inputs, query, key)
+            } else {
+                0.0
+            }
+        };
+        (0..seen).map(of).collect()
     }
 
     /// The output: for each query the mean of values, weighted by the softmax of its scores.
     pub fn forward(&self) -> Forward {
         let length = self.length;
         let [q, k] = self.turned_inputs();
+        let off = [&q, &k].map(|x| self.rows_off(x));
         let sizes = magnitudes(&self.v);
         let mut found = Forward {
             out: Measured::zeros(self.v.len()),
             probabilities: vec![0.0; length * length],
             log_sums: vec![0.0; length],
+            log_slack: vec![0.0; length],
             ..Forward::default()
         };
         for query in 0..length {
@@ -149,26 +236,48 @@ impl Head {
                 let rows = (self.row(&self.v, key), self.row(&sizes, key));
                 found.out.add(query, (*score, *score), rows);
             }
+            let p = &found.probabilities[query * length..][..seen];
+            let slack = self.slack_of_scores([&q, &k], [&off[0], &off[1]], (query, seen));
+            if slack.iter().all(|slack| *slack == 0.0) {
+                continue;
+            }
+            // Scores that are higher make the sum larger by this factor at most; those that are lower make it as much smaller.
+            let grown: f64 = p.iter().zip(&slack).map(|(p, slack)| p * slack.exp()).sum();
+            found.log_slack[query] = grown.ln();
+            for (key, (p, slack)) in p.iter().zip(&slack).enumerate() {
+                let part = p * (slack + grown.ln()).exp_m1();
+                let sizes = self.row(&sizes, key);
+                found
+                    .out
+                    .loosen(query, self.width, |column| part * sizes[column]);
+            }
         }
         found
     }
 
-    /// The gradients, given that of the output. With `p` the probabilities, `dp = dout v^T` and `d = sum p dp` of each query,
-    /// the scores have the gradient `p (dp - d)`.
-    pub fn backward(&self, forward: &Forward, d_out: &[f64]) -> Backward {
+    /// The gradients, given that of the output. With `p` the probabilities, `dp = dout v^T` and `d = sum p dp = dout out^T` of each
+    /// query, the scores have the gradient `p (dp - d)`. Probabilities come of the logarithms of sums that a forward pass kept, and
+    /// `d` of its output: `given` is that pass, which need not have rounded what it rotated as this one does.
+    pub fn backward(&self, forward: &Forward, given: &Forward, d_out: &[f64]) -> Backward {
         let length = self.length;
         let [q, k] = self.turned_inputs();
+        let off = [&q, &k].map(|x| self.rows_off(x));
         let (sizes, d_sizes) = (magnitudes(&self.v), magnitudes(d_out));
         let zeros = || Measured::zeros(self.q.len());
         let (mut dq, mut dk, mut dv) = (zeros(), zeros(), zeros());
         for query in 0..length {
+            let other = (forward.log_sums[query] - given.log_sums[query]).exp();
             let p = &forward.probabilities[query * length..][..self.seen(query)];
+            let p: Vec<f64> = p.iter().map(|p| p * other).collect();
+            let slack = self.slack_of_scores([&q, &k], [&off[0], &off[1]], (query, p.len()));
             let of = |d: &[f64], v: &[f64]| -> Vec<f64> {
                 let at = |key| dot(self.row(d, query), self.row(v, key));
                 (0..p.len()).map(at).collect()
             };
             let (dp, size_of_dp) = (of(d_out, &self.v), of(&d_sizes, &sizes));
-            let (sum, sum_size) = (dot(p, &dp), dot(p, &size_of_dp));
+            let of_output = |d: &[f64], out: &[f64]| dot(self.row(d, query), self.row(out, query));
+            let sum = of_output(d_out, &given.out.value);
+            let sum_size = of_output(&d_sizes, &given.out.magnitude);
             for (key, p) in p.iter().enumerate() {
                 let ds = self.scale() * p * (dp[key] - sum);
                 let size = self.scale() * p * (size_of_dp[key] + sum_size);
@@ -184,11 +293,26 @@ impl Head {
                 dk.add(key, (ds, size), (&value, &magnitude));
                 let rows = (self.row(d_out, query), self.row(&d_sizes, query));
                 dv.add(key, (*p, *p), rows);
+                // What a probability may be off by, relatively, and what the rows that its gradient is multiplied by may.
+                let grown = slack[key].exp_m1();
+                let loosen = |x: &Measured, row: usize, column: usize| {
+                    let at = row * self.width + column;
+                    size * (grown * x.magnitude[at] + x.slack[at])
+                };
+                if off[0][query] || off[1][key] {
+                    dq.loosen(query, self.width, |column| loosen(&k, key, column));
+                    dk.loosen(key, self.width, |column| loosen(&q, query, column));
+                    dv.loosen(key, self.width, |column| p * grown * rows.1[column]);
+                }
             }
         }
+        let turned_back = |x: &Measured| Measured {
+            slack: self.rotated(&x.slack, &x.slack, -1.0).magnitude,
+            ..self.rotated(&x.value, &x.magnitude, -1.0)
+        };
         Backward {
-            dq: self.rotated(&dq.value, &dq.magnitude, -1.0),
-            dk: self.rotated(&dk.value, &dk.magnitude, -1.0),
+            dq: turned_back(&dq),
+            dk: turned_back(&dk),
             dv,
         }
     }
@@ -235,7 +359,8 @@ mod tests {
                 let out = head.forward().out.value;
                 out.iter().zip(&d_out).map(|(a, b)| a * b).sum()
             };
-            let found = head.backward(&head.forward(), &d_out);
+            let forward = head.forward();
+            let found = head.backward(&forward, &forward, &d_out);
             let with_q = |x: &[f64]| {
                 loss(&Head {
                     q: x.to_vec(),

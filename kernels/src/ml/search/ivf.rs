@@ -3,10 +3,7 @@
 use assay_protocol::{Failure, Work};
 
 use super::lists;
-use super::{
-    Found, MOST, Metric, SOURCE, Search, THREADS, add_merge, at_most_as_many, check, check_sizes,
-    eighths,
-};
+use super::{Found, MOST, Metric, SOURCE, Search, THREADS, add_merge, check, check_sizes, eighths};
 use crate::element::DType;
 use crate::ml::groups::Groups;
 use crate::ml::{expect, workspace};
@@ -191,9 +188,9 @@ pub fn program(arguments: &Arguments) -> Result<Program, Failure> {
         queries: arguments.count("queries")?,
         vectors: arguments.count("vectors")?,
         width: arguments.count("width")?,
-        k: at_most_as_many(arguments, "k", "vectors")?,
-        lists: at_most_as_many(arguments, "lists", "vectors")?,
-        nprobe: at_most_as_many(arguments, "nprobe", "lists")?,
+        k: arguments.at_most_as_many("k", "vectors")?,
+        lists: arguments.at_most_as_many("lists", "vectors")?,
+        nprobe: arguments.at_most_as_many("nprobe", "lists")?,
         metric: arguments.choice("metric", &Metric::ALL)?,
     };
     arguments.check_most("k", MOST)?;
