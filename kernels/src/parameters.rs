@@ -122,6 +122,16 @@ impl Arguments<'_> {
         Ok(())
     }
 
+    /// A count of at least 1 that is not above another.
+    pub fn at_most_as_many(&self, name: &str, of: &str) -> Result<usize, Failure> {
+        let (count, most) = (self.count(name)?, self.count(of)?);
+        if count > most {
+            let expected = format!("at most as many as there are `{of}`, {most}");
+            return Err(wrong(name, &expected, self.0.params.get(name)));
+        }
+        Ok(count)
+    }
+
     /// Text.
     pub fn text(&self, name: &str) -> Result<&str, Failure> {
         let value = self.0.params.get(name);

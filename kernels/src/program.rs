@@ -249,6 +249,14 @@ pub enum Arg {
 }
 
 impl Arg {
+    /// Bytes of the parameter that takes it.
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Self::U32(_) | Self::I32(_) | Self::F32(_) => 4,
+            Self::Buffer(_) | Self::BufferAt { .. } | Self::U64(_) | Self::F64(_) => 8,
+        }
+    }
+
     /// A size or count, as kernels take it: 64 bits.
     pub const fn size(count: usize) -> Self {
         Self::U64(count as u64)
@@ -462,14 +470,15 @@ impl Program {
         crate::fill::buffers(team, &self.buffers, seed)
     }
 
-    /// Judges what it left in its buffers `iterations` after those that it changes were last as in `initial`.
+    /// Judges what it left in its buffers `iterations` after those that it changes were last as in `initial`, if its inputs are what they
+    /// were.
     pub fn judge(
         &self,
         buffers: &Buffers,
         initial: &BTreeMap<usize, Buffer>,
         iterations: u64,
     ) -> Verification {
-        crate::device::verify(self, buffers, initial, iterations)
+        crate::device::verify(self, buffers, initial, &BTreeMap::new(), iterations)
     }
 
     /// The launches of the implementation for CUDA devices, those of its setup among them.
@@ -485,8 +494,17 @@ impl Program {
 
     /// Bytes of all buffers.
     pub fn footprint(&self) -> u64 {
-        self.buffers
-            .iter()
-            .fold(0, |sum, buffer| sum.saturating_add(buffer.bytes() as u64))
+        self.bytes_of(|_| true)
+    }
+
+    /// Bytes that a case allocates: those of all buffers, and of the copies of what iterations change.
+    pub fn allocated(&self) -> u64 {
+        let copies = self.bytes_of(|buffer| buffer.role == Role::InOut);
+        self.footprint().saturating_add(copies)
+    }
+
+    fn bytes_of(&self, counts: impl Fn(&BufferSpec) -> bool) -> u64 {
+        let counted = self.buffers.iter().filter(|buffer| counts(buffer));
+        counted.fold(0, |sum, buffer| sum.saturating_add(buffer.bytes() as u64))
     }
 }

@@ -12,6 +12,7 @@ use assay_protocol::{
 };
 use exmex::Express as _;
 
+use crate::buffer::Buffer;
 use crate::check;
 use crate::device;
 use crate::element::DType;
@@ -63,6 +64,7 @@ fn failed(reason: String) -> Failure {
 
 /// The program of a kernel. Its source is read from its file, and kept as long as the process lives: a worker serves few.
 pub fn program(spec: &KernelSpec) -> Result<Program, Failure> {
+    spec.expect_output().map_err(failed)?;
     let source = read(&spec.file)?;
     let mut program = Program::new(spec.work.clone());
     program.traffic = spec.bound.level.map_or(Traffic::Footprint, Traffic::Level);
@@ -126,7 +128,7 @@ fn add(program: &mut Program, buffer: &KernelBuffer, stream: u64) -> Result<usiz
 }
 
 fn fill(buffer: &KernelBuffer, dtype: DType, stream: u64) -> Result<Fill, Failure> {
-    let is_real = matches!(dtype, DType::F64 | DType::F32 | DType::F16 | DType::Bf16);
+    let is_real = is_real(dtype);
     Ok(match buffer.fill {
         BufferFill::Zero => Fill::Zero,
         BufferFill::Random if is_real => Fill::signed(stream),
@@ -199,6 +201,22 @@ fn set_check(
     }
 }
 
+/// Makes every element one that no right output has, and that the kernel's own output does not begin with: what neither kernel writes is
+/// not alike in both. What is no number is like nothing.
+fn poison_otherwise(buffer: &mut Buffer) {
+    let dtype = buffer.dtype();
+    let turn = if is_real(dtype) { 0 } else { 0xFF };
+    let pattern = dtype.poison();
+    for element in buffer.bytes_mut().chunks_exact_mut(pattern.len()) {
+        let bytes = element.iter_mut().zip(pattern);
+        bytes.for_each(|(byte, poison)| *byte = poison ^ turn);
+    }
+}
+
+fn is_real(dtype: DType) -> bool {
+    matches!(dtype, DType::F64 | DType::F32 | DType::F16 | DType::Bf16)
+}
+
 /// Every output gets a twin that the reference kernel writes, once.
 fn reference(
     program: &mut Program,
@@ -216,7 +234,7 @@ fn reference(
         let fill = if buffer.role == BufferRole::InOut {
             fill(buffer, dtype, stream as u64)?
         } else {
-            Fill::Poison
+            Fill::Host(Box::new(|buffer, _| poison_otherwise(buffer)))
         };
         let twin = program.add(
             format!("{}.reference", buffer.name),
@@ -234,6 +252,12 @@ fn reference(
     let launch = launch(source, from, &places)?;
     program.setup.push(Step::Launch(launch));
     program.check(move |outcome| {
+        if pairs
+            .iter()
+            .all(|(output, twin)| is_unchanged(outcome, *output, *twin))
+        {
+            return Checked::exact(1, "the reference kernel changed nothing");
+        }
         let error = pairs.iter().map(|(output, twin)| {
             let expected = &outcome.buffers.0[*twin];
             difference(outcome, *output, |i| expected.value(i))
@@ -247,6 +271,12 @@ fn reference(
         }
     });
     Ok(())
+}
+
+/// Whether the reference kernel left its copy of a buffer that it was to change as it was.
+fn is_unchanged(outcome: &Outcome, output: usize, twin: usize) -> bool {
+    let (before, after) = (outcome.initial.get(&output), &outcome.buffers.0[twin]);
+    before.is_some_and(|before| !before.is_empty() && before.bytes() == after.bytes())
 }
 
 fn by_expression(
@@ -312,7 +342,10 @@ fn difference(outcome: &Outcome, output: usize, exact: impl Fn(usize) -> f64 + S
     let distance = check::worst(found.len(), |i| (found.value(i) - exact(i)).abs());
     if distance == 0.0 {
         0.0
-    } else {
+    } else if distance.is_finite() {
         distance / largest
+    } else {
+        // Not by the magnitude, which may be as infinite.
+        f64::INFINITY
     }
 }

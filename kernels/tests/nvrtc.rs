@@ -1,7 +1,13 @@
-//! Every kernel of every op compiles for every architecture, without a word from the compiler.
+//! Every kernel of every op compiles for every architecture, without a word from the compiler, keeps what it computes with in registers,
+//! and takes the arguments that it is given.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_kernels::device::cuda::compiler::{self, Unit};
+use assay_kernels::device::cuda::cubin::{self, Resources};
 use assay_kernels::ops;
+use assay_kernels::program::Source;
+use assay_protocol::DeviceKind;
 use rayon::prelude::*;
 
 /// From the oldest that is supported to the newest.
@@ -26,6 +32,76 @@ fn has_nvrtc() -> bool {
     }
 }
 
+/// Kernels that have a frame in local memory on some architecture, by the beginning of their names, and why.
+const FRAMES: &[(&str, &str)] = &[];
+
+/// What each kernel takes on an architecture.
+type All = BTreeMap<(String, &'static str), Resources>;
+
+fn compiled((source, kernels): &(&'static Source, Vec<String>), architecture: &'static str) -> All {
+    let unit = Unit {
+        name: source.path,
+        text: source.text,
+        kernels,
+    };
+    let cubin =
+        compiler::compile(&unit, architecture).unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(cubin.log, "", "{} for sm_{architecture}", source.path);
+    assert!(cubin.names.len() == kernels.len());
+    let resources = cubin::kernels(&cubin.image).unwrap();
+    let names = cubin.names.into_iter();
+    names
+        .map(|(kernel, lowered)| ((kernel, architecture), resources[&lowered].clone()))
+        .collect()
+}
+
+/// Prints registers and frames, and gives the kernels with frames that are not expected.
+fn listed(all: &All) -> Vec<String> {
+    let mut unexpected = vec![];
+    for ((kernel, architecture), resources) in all {
+        let Resources {
+            registers,
+            frame_bytes,
+            ..
+        } = resources;
+        println!(
+            "{kernel} sm_{architecture}: {registers} registers, {frame_bytes} B local memory a thread"
+        );
+        assert!((1..=255).contains(registers), "{kernel}: {resources:?}");
+        let is_expected = FRAMES.iter().any(|(name, _)| kernel.starts_with(name));
+        if *frame_bytes > 0 && !is_expected {
+            unexpected.push(format!("{kernel} sm_{architecture}: {frame_bytes} B"));
+        }
+    }
+    unexpected
+}
+
+/// Launches whose arguments are not what their kernels take.
+fn wrong_arguments(all: &All) -> BTreeSet<String> {
+    let mut wrong = BTreeSet::new();
+    let cases = [67, 257].map(|size| ops::cases(DeviceKind::Cuda, size));
+    for case in cases.into_iter().flatten() {
+        let Ok(program) = ops::program(&case) else {
+            continue;
+        };
+        for launch in program.launches() {
+            let given: Vec<_> = launch.args.iter().map(|arg| arg.bytes()).collect();
+            let kernels = ARCHITECTURES
+                .iter()
+                .filter_map(|architecture| all.get(&(launch.kernel.clone(), *architecture)));
+            for kernel in kernels {
+                if kernel.parameters != given {
+                    wrong.insert(format!(
+                        "{}: {:?}, given {given:?}",
+                        launch.kernel, kernel.parameters
+                    ));
+                }
+            }
+        }
+    }
+    wrong
+}
+
 #[test]
 fn every_kernel_compiles_for_every_architecture() {
     if !has_nvrtc() {
@@ -33,23 +109,24 @@ fn every_kernel_compiles_for_every_architecture() {
     }
     let kernels = ops::kernels();
     assert!(!kernels.is_empty());
+    let mut all = All::new();
     // Some sources take most of the time: each is compiled for several architectures at once.
-    for (source, kernels) in kernels.values() {
+    for unit in kernels.values() {
         let architectures = ARCHITECTURES.par_iter();
-        architectures
-            .filter(|architecture| source.supports(architecture))
-            .for_each(|architecture| {
-                let unit = Unit {
-                    name: source.path,
-                    text: source.text,
-                    kernels,
-                };
-                let cubin = compiler::compile(&unit, architecture)
-                    .unwrap_or_else(|failure| panic!("{failure}"));
-                assert_eq!(cubin.log, "", "{} for sm_{architecture}", source.path);
-                assert!(cubin.image.starts_with(b"\x7fELF") && cubin.names.len() == kernels.len());
-            });
+        let of_unit: Vec<_> = architectures
+            .filter(|architecture| unit.0.supports(architecture))
+            .map(|architecture| compiled(unit, architecture))
+            .collect();
+        all.extend(of_unit.into_iter().flatten());
     }
+    let unexpected = listed(&all);
+    assert!(
+        unexpected.is_empty(),
+        "local memory:\n{}",
+        unexpected.join("\n")
+    );
+    let wrong = wrong_arguments(&all);
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]

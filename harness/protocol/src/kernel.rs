@@ -36,6 +36,32 @@ pub struct KernelSpec {
     pub check: KernelCheck,
 }
 
+impl KernelSpec {
+    /// Whether its check looks at something that the kernel writes; else says what is missing.
+    ///
+    /// # Errors
+    /// If no buffer is an output, or if the one that an expression gives is none: a kernel that does nothing would pass.
+    pub fn expect_output(&self) -> Result<(), String> {
+        let is_output =
+            |buffer: &&KernelBuffer| matches!(buffer.role, BufferRole::Output | BufferRole::InOut);
+        if !self.buffers.iter().any(|buffer| is_output(&buffer)) {
+            return Err(
+                "no buffer has the role `output` or `in_out`: nothing that the kernel writes would be checked".into(),
+            );
+        }
+        let KernelCheck::Expression { buffer: name, .. } = &self.check else {
+            return Ok(());
+        };
+        let checked = self.buffers.iter().find(|buffer| buffer.name == *name);
+        match checked {
+            Some(buffer) if !is_output(&buffer) => Err(format!(
+                "the check's buffer `{name}` has neither the role `output` nor `in_out`: nothing that the kernel writes would be checked"
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A buffer of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

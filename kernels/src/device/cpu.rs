@@ -7,7 +7,7 @@ use assay_protocol::{
 };
 
 use super::outcome::{self, Pristine};
-use super::{Team, host};
+use super::{Team, host, memory};
 use crate::buffer::Buffers;
 use crate::fill;
 #[cfg(test)]
@@ -42,6 +42,7 @@ impl CpuCase {
             ))
         })?;
         let seed = case.seed.0;
+        memory::ensure_fits(program.allocated())?;
         let buffers = fill::buffers(&team, &program.buffers, seed)?;
         let pristine = Pristine::of(&team, &program, &buffers)?;
         let prepared = Prepared {
@@ -79,6 +80,31 @@ impl CpuCase {
         let output = outputs.next().unwrap();
         outcome::corrupt(&mut self.buffers.0[output], index, beside);
     }
+
+    /// Multiplies all outputs of real numbers; says whether something changed by that, beyond where rounding would hide it.
+    #[cfg(test)]
+    pub fn scale_outputs(&mut self, factor: f64) -> bool {
+        let outputs = outcome::outputs(&self.program);
+        let scaled = outputs
+            .into_iter()
+            .map(|output| outcome::scale(&mut self.buffers.0[output], factor));
+        scaled.fold(false, |any, changed| any | changed)
+    }
+
+    /// Changes a bit of some input that is only read, if there is one.
+    #[cfg(test)]
+    pub fn change_input(&mut self, index: usize) -> bool {
+        let specs = self.program.buffers.iter().zip(&mut self.buffers.0);
+        let mut inputs = specs
+            .filter(|(spec, buffer)| spec.role == Role::Input && !buffer.is_empty())
+            .map(|(_, buffer)| buffer);
+        let Some(buffer) = inputs.next() else {
+            return false;
+        };
+        let bytes = buffer.bytes_mut();
+        bytes[index % bytes.len()] ^= 1;
+        true
+    }
 }
 
 impl Workload for CpuCase {
@@ -112,6 +138,7 @@ impl Workload for CpuCase {
             &self.program,
             &self.buffers,
             self.pristine.buffers(),
+            &self.prepared.inputs,
             self.iterations,
         ))
     }

@@ -1,11 +1,12 @@
 //! NVIDIA GPUs, through the driver's own interface, which is loaded at run time where there is one.
 //!
 //! Three floors: [`driver`] owns what the driver lends (contexts, memory, events, graphs) and turns its
-//! errors into [`Failure`]s; [`compiler`] makes cubins of our sources; [`CudaCase`] runs a program and times it,
+//! errors into [`Failure`]s; [`compiler`] makes cubins of our sources, and [`cubin`] reads what they say; [`CudaCase`] runs a program and times it,
 //! [`CudaSession`] one that goes on from step to step.
 
 mod case;
 pub mod compiler;
+pub mod cubin;
 pub mod driver;
 mod filler;
 mod gate;

@@ -66,21 +66,29 @@ impl Pristine {
     }
 }
 
-/// Judges what a program left in its buffers, on the host, `iterations` after its inputs were last as `initial`.
+/// Judges what a program left in its buffers, on the host, `iterations` after its inputs were last as `initial`. What it only reads must
+/// be as it was when `inputs`, their digests by name, were taken: references are computed from it.
 pub fn verify(
     program: &Program,
     buffers: &Buffers,
     initial: &BTreeMap<usize, Buffer>,
+    inputs: &BTreeMap<String, Digest>,
     iterations: u64,
 ) -> Verification {
+    let failed = |detail: String| Verification {
+        passed: false,
+        error: None,
+        tolerance: None,
+        output: None,
+        detail,
+    };
     if iterations == 0 {
-        return Verification {
-            passed: false,
-            error: None,
-            tolerance: None,
-            output: None,
-            detail: "nothing was sampled yet".into(),
-        };
+        return failed("nothing was sampled yet".into());
+    }
+    if let Some(name) = changed_input(program, buffers, inputs) {
+        return failed(format!(
+            "input `{name}` was changed, which is only to be read"
+        ));
     }
     let checked = (program.check)(&Outcome {
         buffers,
@@ -94,6 +102,20 @@ pub fn verify(
         output: digest_of(buffers, &outputs(program)),
         detail: checked.detail,
     }
+}
+
+/// The first input that is only read and has another digest than it had.
+fn changed_input<'a>(
+    program: &'a Program,
+    buffers: &Buffers,
+    inputs: &BTreeMap<String, Digest>,
+) -> Option<&'a str> {
+    let mut specs = program.buffers.iter().zip(&buffers.0);
+    let changed = specs.find(|(spec, buffer)| {
+        let before = inputs.get(&*spec.name);
+        spec.role == Role::Input && before.is_some_and(|before| *before != buffer.digest())
+    });
+    changed.map(|(spec, _)| &*spec.name)
 }
 
 /// Numbers of the buffers that iterations write.
@@ -182,5 +204,29 @@ pub fn corrupt(buffer: &mut Buffer, index: usize, beside: Beside) {
             let len = buffer.bytes().len();
             buffer.bytes_mut()[index % len] ^= 0x55;
         }
+    }
+}
+
+/// Multiplies real numbers, and says whether one of them is another by that.
+#[cfg(test)]
+pub fn scale(buffer: &mut Buffer, factor: f64) -> bool {
+    use crate::element::{DType, Real};
+
+    fn real<T: Real>(buffer: &mut Buffer, factor: f64) -> bool {
+        let mut is_changed = false;
+        for value in buffer.get_mut::<T>() {
+            let before: f64 = (*value).into();
+            *value = T::from_f64(factor * before);
+            let after: f64 = (*value).into();
+            is_changed |= after != before;
+        }
+        is_changed
+    }
+    match buffer.dtype() {
+        DType::F64 => real::<f64>(buffer, factor),
+        DType::F32 => real::<f32>(buffer, factor),
+        DType::F16 => real::<half::f16>(buffer, factor),
+        DType::Bf16 => real::<half::bf16>(buffer, factor),
+        _ => false,
     }
 }

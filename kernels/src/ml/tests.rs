@@ -328,7 +328,11 @@ fn what_is_no_number_shows() {
     let mut hidden = vec![];
     let mut all = ops::cases(DeviceKind::Cpu, 67);
     let is_other = |case: &CaseSpec| OTHERS.contains(&case.workload.as_str());
-    assert!(OTHERS.iter().all(|op| all.iter().any(|case| case.workload == *op)));
+    assert!(
+        OTHERS
+            .iter()
+            .all(|op| all.iter().any(|case| case.workload == *op))
+    );
     all.retain(is_other);
     for case in cases().into_iter().chain(all) {
         let program = ops::program(&case).unwrap();
@@ -355,7 +359,12 @@ fn what_is_no_number_shows() {
             }
         }
     }
-    assert!(hidden.is_empty(), "{} hidden\n{}", hidden.len(), hidden.join("\n"));
+    assert!(
+        hidden.is_empty(),
+        "{} hidden\n{}",
+        hidden.len(),
+        hidden.join("\n")
+    );
 }
 
 #[test]

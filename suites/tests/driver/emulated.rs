@@ -27,7 +27,7 @@ const NCCL: &[&str] = &["-fvisibility=hidden", "-Wl,-soname,libnccl.so.2"];
 
 /// Kernels as users write them.
 pub const USER_SOURCE: &str = include_str!("user.cu");
-const USER_KERNELS: &[&str] = &["axpy<float>", "half_axpy", "count_up"];
+const USER_KERNELS: &[&str] = &["axpy<float>", "half_axpy", "count_up", "idle", "wipe"];
 
 /// A folder with `libcuda.so.1`, its plugins, `libcufft.so` and `libnccl.so.2`, made once. `None` where a tool is missing, which is said, or a failure
 /// where `ASSAY_REQUIRE` names it.

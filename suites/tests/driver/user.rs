@@ -235,3 +235,123 @@ fn a_users_source_that_does_not_compile_is_told_with_its_line() {
     });
     assert!(reason(&end).contains("half_axpy"), "{}", reason(&end));
 }
+
+/// `out = 2 x` in u32, as one of the kernels would have it.
+fn words_case(file: &Path, kernel: &str, role: BufferRole, check: KernelCheck) -> CaseSpec {
+    let buffers = vec![
+        buffer("out", "u32", N, role, BufferFill::Random),
+        buffer("x", "u32", N, BufferRole::Input, BufferFill::Random),
+    ];
+    let own = launch(kernel, 8, 0, words_args());
+    user_case(file, buffers, own, check, TimingMode::Hot)
+}
+
+fn words_args() -> Vec<KernelArg> {
+    vec![named("out"), named("x"), KernelArg::U64(N.into())]
+}
+
+fn idle_reference() -> KernelCheck {
+    KernelCheck::Reference {
+        launch: launch("idle", 8, 0, words_args()),
+        tolerance: 1e-6,
+    }
+}
+
+#[test]
+fn a_check_of_nothing_is_refused() {
+    let Some(folder) = emulated::driver() else {
+        return;
+    };
+    let own = tempfile::tempdir().unwrap();
+    let file = user_file(own.path());
+    let mut worker = Worker::start(folder, &[]);
+    let of_input = KernelCheck::Expression {
+        buffer: "x".into(),
+        expression: "x".into(),
+        tolerance: 0.0,
+    };
+    for (case, words) in [
+        (
+            words_case(&file, "idle", BufferRole::Input, idle_reference()),
+            "no buffer has the role `output` or `in_out`",
+        ),
+        (
+            words_case(&file, "idle", BufferRole::Output, of_input),
+            "the check's buffer `x` has neither the role `output` nor `in_out`",
+        ),
+    ] {
+        let (_, end) = worker.ask(&Request::Prepare { case });
+        assert!(matches!(end, Reply::Failed { .. }), "{end:?}");
+        assert!(reason(&end).contains(words), "{}", reason(&end));
+    }
+}
+
+#[test]
+fn kernels_that_do_nothing_or_change_what_they_read_fail() {
+    let Some(folder) = emulated::driver() else {
+        return;
+    };
+    let own = tempfile::tempdir().unwrap();
+    let file = user_file(own.path());
+    let mut worker = Worker::start(folder, &[]);
+    let twice = KernelCheck::Expression {
+        buffer: "out".into(),
+        expression: "2 * x".into(),
+        tolerance: 1e-6,
+    };
+    for (case, words) in [
+        // Both kernels leave what was there before.
+        (
+            words_case(&file, "idle", BufferRole::Output, idle_reference()),
+            "largest difference from the reference kernel",
+        ),
+        (
+            words_case(&file, "idle", BufferRole::InOut, idle_reference()),
+            "the reference kernel changed nothing",
+        ),
+        (
+            words_case(&file, "wipe", BufferRole::Output, twice),
+            "input `x` was changed",
+        ),
+    ] {
+        let ran = run(&mut worker, case, CHUNK).unwrap().verification;
+        assert!(
+            !ran.passed && ran.detail.contains(words),
+            "{words}: {ran:?}"
+        );
+    }
+}
+
+#[test]
+fn arguments_that_are_not_the_kernels_are_refused() {
+    let Some(folder) = emulated::driver() else {
+        return;
+    };
+    let own = tempfile::tempdir().unwrap();
+    let file = user_file(own.path());
+    let mut worker = Worker::start(folder, &[]);
+    let case = |change: &dyn Fn(&mut Vec<KernelArg>)| {
+        let mut case = half_case(&file, expression("y + x / 2"), TimingMode::Hot);
+        change(&mut case.kernel.as_mut().unwrap().launch.args);
+        case
+    };
+    let given = [
+        (case(&|args| args.truncate(2)), "2 of 8, 8 bytes"),
+        (
+            case(&|args| args.push(KernelArg::U64(5.into()))),
+            "6 of 8, 8, 8, 4, 8, 8 bytes",
+        ),
+        (case(&|args| args.swap(3, 4)), "5 of 8, 8, 8, 8, 4 bytes"),
+        (case(&Vec::clear), "none"),
+    ];
+    for (case, words) in given {
+        let (_, end) = worker.ask(&Request::Prepare { case });
+        let expected = format!(
+            "kernel `half_axpy`: its parameters are 5 of 8, 8, 8, 4, 8 bytes; the launch's arguments are {words}"
+        );
+        assert!(matches!(end, Reply::Failed { .. }), "{end:?}");
+        assert!(reason(&end).contains(&expected), "{}", reason(&end));
+    }
+    // The worker is none the worse for it.
+    run_right(&mut worker, case(&|_| {})).unwrap();
+}

@@ -175,7 +175,37 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
-    use super::own_folder;
+    use std::collections::BTreeSet;
+
+    use super::{own_folder, text};
+
+    /// Copies of what is there in another form: other sums of streams, and additions of two tensors.
+    const ALIKE: &[&str] = &[
+        "stream-add",
+        "stream-copy",
+        "stream-mul",
+        "residual-add",
+        "accumulate",
+    ];
+
+    #[test]
+    fn the_smoke_suite_has_every_family_of_kernels() {
+        let workloads = |suite: &str| {
+            let text: toml::Table = text(suite).unwrap().parse().unwrap();
+            let benchmarks = text["benchmark"].as_array().unwrap().clone();
+            let name = |benchmark: &toml::Value| benchmark["workload"].as_str().unwrap().to_owned();
+            benchmarks.iter().map(name).collect::<BTreeSet<_>>()
+        };
+        let smoke = workloads("kernels-smoke");
+        for suite in ["kernels", "memory", "dense", "ml-ops"] {
+            let mut missing = workloads(suite);
+            // What moves data between memories is the suite `system`'s.
+            missing.retain(|name| {
+                name != "transfer" && !smoke.contains(name) && !ALIKE.contains(&name.as_str())
+            });
+            assert!(missing.is_empty(), "{suite}: {missing:?}");
+        }
+    }
 
     #[test]
     fn a_shared_folder_is_used_only_where_it_is_ours_alone() {

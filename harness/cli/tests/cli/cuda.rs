@@ -75,6 +75,15 @@ fn a_kernel_that_computes_something_else_is_wrong() {
 }
 
 #[test]
+fn a_kernel_of_which_nothing_is_checked_is_refused_when_it_is_planned() {
+    let only_read = MINE.replace(", role = \"in_out\"", "");
+    let Some(place) = place(&only_read.replace("EXPRESSION", "y")) else {
+        return;
+    };
+    assay(&place, "run ./tiny.toml").refuses(&["no buffer has the role `output` or `in_out`"]);
+}
+
+#[test]
 fn auto_is_the_gpu_where_there_is_one() {
     let benchmark = "[[benchmark]]\nname = \"memory/triad\"\nworkload = \"stream-triad\"\ndevices = [\"auto\"]\nparams = { elements = 1000 }\n";
     let Some(place) = place(benchmark) else {

@@ -42,8 +42,8 @@ impl CudaCase {
                 case.workload
             )));
         }
-        cuda.ensure_fits(program.footprint())?;
-        memory::ensure_fits(program.footprint())?;
+        cuda.ensure_fits(program.allocated())?;
+        memory::ensure_fits(program.allocated())?;
         let team = Team::new(host::usable_cpus())?;
         let memories = fill_all(&cuda, &team, &program, case.seed.0)?;
         let mut modules = Modules::default();
@@ -261,6 +261,7 @@ impl Workload for CudaCase {
             &self.program,
             &buffers,
             &initial,
+            &self.prepared.inputs,
             self.iterations,
         ))
     }

@@ -14,6 +14,7 @@ use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 
 use super::set_lost;
+use crate::device::memory::ensure_within;
 
 pub use events::{Event, Graph};
 pub use memory::{DeviceMemory, ManagedMemory, PinnedMemory, StreamMemory};
@@ -286,7 +287,7 @@ impl Cuda {
 
     /// Fails with [`Failure::Skipped`] unless this much memory, and a little more, is free.
     pub fn ensure_fits(&self, bytes: u64) -> Result<(), Failure> {
-        crate::device::memory::ensure_within(" on the device", bytes, self.free_bytes()?, 95)
+        ensure_within(" on the device", bytes, self.free_bytes()?, 95)
     }
 }
 

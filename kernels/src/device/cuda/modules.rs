@@ -9,6 +9,7 @@ use cudarc::driver::result;
 use cudarc::driver::sys::{self, CUfunction_attribute as Attribute};
 
 use super::compiler::{self, Cubin, Unit};
+use super::cubin::{self, Resources};
 use super::driver::{Cuda, StreamRef, checked};
 use crate::program::{Arg, Launch};
 
@@ -20,6 +21,8 @@ const USUAL_SHARED_BYTES: u32 = 48 << 10;
 pub struct Module {
     handle: sys::CUmodule,
     cubin: Cubin,
+    /// What its kernels take, by their names in the cubin.
+    kernels: BTreeMap<String, Resources>,
 }
 
 impl Module {
@@ -27,16 +30,22 @@ impl Module {
     pub fn load(cuda: &Cuda, unit: &Unit) -> Result<Self, Failure> {
         let architecture = cuda.description.architecture();
         let cubin = compiler::cubin(unit, &architecture)?;
+        let kernels = cubin::kernels(&cubin.image)?;
         // SAFETY: the image is a whole cubin, checked against its digest where it was read from a file.
         let loaded = unsafe { result::module::load_data(cubin.image.as_ptr().cast()) };
         let handle = checked(&format!("loading {}", unit.name), loaded)?;
-        Ok(Self { handle, cubin })
+        Ok(Self {
+            handle,
+            cubin,
+            kernels,
+        })
     }
 
     /// One of the kernels that it was compiled with.
     pub fn kernel(&self, name: &str) -> Result<Kernel, Failure> {
         let missing = || Failure::Failed(format!("kernel `{name}` is not in the compiled source"));
         let lowered = self.cubin.names.get(name).ok_or_else(missing)?;
+        let parameters = &self.kernels.get(lowered).ok_or_else(missing)?.parameters;
         let symbol = CString::new(lowered.as_str()).map_err(|_| missing())?;
         // SAFETY: the module is loaded.
         let function = checked(name, unsafe {
@@ -45,6 +54,7 @@ impl Module {
         Ok(Kernel {
             name: name.into(),
             function,
+            parameters: parameters.clone(),
         })
     }
 
@@ -73,6 +83,8 @@ impl Drop for Module {
 pub struct Kernel {
     name: String,
     function: sys::CUfunction,
+    /// Bytes of each of its parameters.
+    parameters: Vec<u32>,
 }
 
 impl Kernel {
@@ -132,7 +144,11 @@ pub struct ReadyLaunch {
 
 impl ReadyLaunch {
     /// `addresses` are those of the program's buffers.
+    ///
+    /// # Errors
+    /// If the arguments are not as many as the kernel's parameters, or if one has another size.
     pub fn new(kernel: Kernel, launch: &Launch, addresses: &[u64]) -> Result<Self, Failure> {
+        expect_arguments(&kernel.name, &kernel.parameters, &launch.args)?;
         kernel.allow_shared(launch.shared_bytes)?;
         let [[gx, gy, gz], [bx, by, bz]] = [launch.grid, launch.block];
         Ok(Self {
@@ -158,8 +174,9 @@ impl ReadyLaunch {
             .iter_mut()
             .map(|value| std::ptr::from_mut(value).cast())
             .collect();
-        // SAFETY: the kernel is loaded; each pointer leads to at least as many bytes as its parameter has, which the call
-        // copies; that addresses and types are the kernel's is what the emulation checks of every program.
+        // SAFETY: the kernel is loaded; there are as many pointers as it has parameters, and each leads to as many bytes as its parameter has
+        // (`expect_arguments`), which the call copies. Whether a number of the right size is of the right type, and what the kernel does with
+        // addresses, concerns the device's memory: of our own programs the emulation checks it, of a user's kernel its author does.
         let launched = unsafe {
             result::launch_kernel(
                 self.kernel.function,
@@ -172,6 +189,26 @@ impl ReadyLaunch {
         };
         checked(&format!("launching {}", self.kernel.name), launched)
     }
+}
+
+/// Fails unless each parameter has an argument of its size, and no more.
+fn expect_arguments(kernel: &str, parameters: &[u32], args: &[Arg]) -> Result<(), Failure> {
+    let given: Vec<u32> = args.iter().map(|arg| arg.bytes()).collect();
+    if parameters == given {
+        return Ok(());
+    }
+    let listed = |sizes: &[u32]| {
+        let sizes: Vec<_> = sizes.iter().map(u32::to_string).collect();
+        match sizes.as_slice() {
+            [] => "none".into(),
+            sizes => format!("{} of {} bytes", sizes.len(), sizes.join(", ")),
+        }
+    };
+    Err(Failure::Failed(format!(
+        "kernel `{kernel}`: its parameters are {}; the launch's arguments are {}",
+        listed(parameters),
+        listed(&given)
+    )))
 }
 
 fn value(arg: Arg, addresses: &[u64]) -> u64 {
@@ -244,5 +281,30 @@ impl Modules {
         let module = module
             .ok_or_else(|| Failure::Failed(format!("{} was not loaded", launch.source.path)))?;
         ReadyLaunch::new(module.kernel(&launch.kernel)?, launch, addresses)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arg, expect_arguments};
+
+    #[test]
+    fn arguments_are_as_many_and_as_large_as_parameters() {
+        let args = [Arg::Buffer(0), Arg::F32(1.0), Arg::U64(2)];
+        let told = |parameters: &[u32], args: &[Arg]| {
+            expect_arguments("k", parameters, args)
+                .err()
+                .map(|failure| failure.to_string())
+        };
+        assert_eq!(told(&[8, 4, 8], &args), None);
+        assert_eq!(told(&[], &[]), None);
+        assert_eq!(
+            told(&[8, 4, 8], &args[..2]).as_deref(),
+            Some(
+                "kernel `k`: its parameters are 3 of 8, 4, 8 bytes; the launch's arguments are 2 of 8, 4 bytes"
+            )
+        );
+        assert!(told(&[8, 8, 4], &args).is_some());
+        assert!(told(&[], &args).is_some_and(|words| words.contains("parameters are none;")));
     }
 }
