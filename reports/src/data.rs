@@ -23,7 +23,7 @@ use crate::model::Library;
 use crate::pages::part::cell;
 
 /// Version of `index.json` and of the JSON of series; a newer one may mean another thing by the same field.
-const SCHEMA: u32 = 3;
+const SCHEMA: u32 = 4;
 
 /// A file yet to be written.
 pub enum File<'a> {

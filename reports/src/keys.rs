@@ -112,6 +112,7 @@ impl Library<'_> {
         });
         self.key(&(
             (&series.key, &series.metric, &series.work),
+            self.has_arms(&series.key.suite),
             Digest::of(self.points(&series.points)),
             (&history.changes, &history.marks, &series.impossible),
             siblings,

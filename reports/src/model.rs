@@ -10,9 +10,9 @@ use assay_record::{Fingerprint, Manifest, RunId, Timestamp};
 use assay_store::{RoundDetail, RunGauges, RunRow};
 use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::missed::AllMissed;
-use assay_verdicts::{CaseHistory, Comparison, Confirmed, Gate, Reproduction, RunSummary};
+use assay_verdicts::{CaseHistory, Comparison, Confirmed, Gate, Reproduction, RunSummary, Share};
 
-pub use self::library::{Library, OLD_DAYS, Place, Said};
+pub use self::library::{Library, NightPlace, Place, Said, night_place};
 
 /// All that a site shows. The order within the lists does not matter.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,7 +29,7 @@ pub struct SiteModel {
     pub histories: Vec<CaseHistory>,
     /// Runs in which cases gave no right result.
     pub missed: AllMissed,
-    /// What the gate says of the newest night of each suite on each machine.
+    /// What the gate says of the newest night of each suite on each machine by each arm: of each run that the night is made of.
     pub nights: Vec<Night>,
     /// Regressions that were confirmed, on the newest nights and before, oldest first.
     pub confirmed: Vec<Confirmed>,
@@ -86,12 +86,14 @@ pub struct Portion {
     pub gauges: BTreeMap<RunId, RunGauges>,
 }
 
-/// One night and what is said of it.
+/// One night, or one of the runs that it is made of, and what is said of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Night {
-    /// The run against its window, with what confirmed it since.
+    /// The run against its window, with what confirmed it since; of several runs, of what it stands for.
     pub gate: Gate,
-    /// The night before it of the same suite on the same machine.
+    /// What it stands for; `None` where the run is the whole night.
+    pub share: Option<Share>,
+    /// The night before it of the same suite on the same machine by the same arm.
     pub previous: Option<RunId>,
     /// What changed on the machine since then, in words, the gravest first.
     pub machine_changes: Vec<String>,
@@ -99,6 +101,23 @@ pub struct Night {
     pub steps: Vec<Step>,
     /// Whether it was imported: then nothing of it can be run again.
     pub is_imported: bool,
+}
+
+impl Night {
+    /// Name of its arm.
+    pub fn arm(&self) -> &str {
+        &self.gate.comparison.candidate.arm
+    }
+
+    /// Whether it speaks of a case.
+    pub fn has(&self, case: &str) -> bool {
+        self.share.as_ref().is_none_or(|share| share.has(case))
+    }
+
+    /// Whether no later run of its place is at hand.
+    pub fn is_newest(&self) -> bool {
+        self.share.as_ref().is_none_or(|share| share.is_newest)
+    }
 }
 
 /// A night beside the one before it.

@@ -12,8 +12,9 @@ use assay_store::{RunRow, Store};
 use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::comparison::{Loaded, Options};
 use assay_verdicts::few_runs::MIN_HISTORY;
-use assay_verdicts::window::{MAIN_ARM, is_night};
-use assay_verdicts::{Comparison, History, Reading, RunView};
+use assay_verdicts::nights::Place;
+use assay_verdicts::window::MAIN_ARM;
+use assay_verdicts::{Comparison, History, Nights, Reading, RunView};
 
 pub use self::commits::{at_common_commits, compare_pooled};
 pub use self::differences::{Differences, Values};
@@ -92,7 +93,7 @@ pub fn named(store: &Store, names: &[String]) -> Result<Vec<Side>> {
 }
 
 /// One side per value that a property has among the runs that are named; where none or one is, among all of its suite
-/// (without a name the newest run's) and of its machine; for machines and GPUs, of every machine. The side that came first is the first.
+/// (without a name the newest run's), of its arm and of its machine; for machines and GPUs, of every machine. The side that came first is the first.
 pub fn grouped(store: &Store, names: &[String], by: Property) -> Result<Vec<Side>> {
     if by == Property::Arm {
         return arms(store, names);
@@ -170,13 +171,22 @@ fn group_members(store: &Store, names: &[String], by: Property) -> Result<Vec<Ru
         Some(row) => row,
         None => store.run(&store.resolve("latest")?)?,
     };
-    let belongs = |row: &RunRow| {
-        let is_wide = matches!(by, Property::Gpu | Property::Machine);
-        let is_here = is_wide || row.machine == of.machine;
-        is_night(row) && row.suite == of.suite && is_here
-    };
     let all = store.runs()?;
-    let all: Vec<RunRow> = all.iter().filter(|row| belongs(row)).cloned().collect();
+    let nights = Nights::among(store, &all)?;
+    let is_wide = matches!(by, Property::Gpu | Property::Machine);
+    let has = |runs: &[&RunRow]| runs.iter().any(|row| row.run == of.run);
+    let place = nights.places().find(|(_, runs)| has(runs));
+    let arm = place.map(|(place, _)| &place.arm);
+    // A side is of one arm: that of the run that was named.
+    let belongs = |place: &Place| {
+        let is_here = is_wide || place.machine == of.machine;
+        is_here && place.suite == of.suite && arm.is_none_or(|arm| place.arm == *arm)
+    };
+    let own = nights.places().filter(|(place, _)| belongs(place));
+    let all: Vec<RunRow> = own
+        .flat_map(|(_, runs)| runs)
+        .map(|row| (*row).clone())
+        .collect();
     ensure!(
         !all.is_empty(),
         "no run of suite `{}` came to its end; name the runs to group",

@@ -3,8 +3,10 @@
 //! The words and the rank of each field stand in one table; a field that is not in it is named by
 //! its dotted name and comes last. Volatile state is only mentioned where it moved a lot; what others
 //! did to the machine has its rank, and the rest comes after everything that was set or installed.
+//! A GPU that is there on one side only is one difference, however many fields it has.
 //! What manifests and records say besides is ranked among them ([`Fact`]).
 
+mod devices;
 mod words;
 
 use assay_record::{Field, Fingerprint, Scalar};
@@ -49,10 +51,14 @@ pub fn explain(before: &Fingerprint, after: &Fingerprint) -> Vec<Explanation> {
 
 /// The same with what differs besides, each at its rank.
 pub fn explain_with(before: &Fingerprint, after: &Fingerprint, facts: &[Fact]) -> Vec<Explanation> {
-    let fixed = before.differences(after).into_iter().map(|difference| {
+    let lone = devices::on_one_side(before, after);
+    let fixed = before.differences(after).into_iter();
+    let fixed = fixed.filter(|difference| !lone.iter().any(|gpu| gpu.has(difference.name)));
+    let fixed = fixed.map(|difference| {
         let values = (difference.before, difference.after);
         explanation(difference.part, difference.name, values)
     });
+    let fixed = fixed.chain(lone.iter().map(devices::Lone::explanation));
     let besides = facts.iter().map(|fact| {
         let field = |value: &Option<String>| value.as_ref().map(Field::text);
         let (before, after) = (field(&fact.before), field(&fact.after));

@@ -39,7 +39,13 @@ pub struct Recipe {
     pub machine: String,
     /// Night on which it runs.
     pub night: u32,
-    /// Number of cases.
+    /// Text of the suite's file: another one has another digest.
+    pub file: String,
+    /// Name of its only arm.
+    pub arm: String,
+    /// Number of the first case, of a run that left out those before it.
+    pub first: u32,
+    /// How many cases it has.
     pub cases: u32,
     /// Rounds of each.
     pub rounds: u32,
@@ -66,6 +72,9 @@ impl Default for Recipe {
             suite: "synthetic".into(),
             machine: "bench-1".into(),
             night: 0,
+            file: String::new(),
+            arm: "main".into(),
+            first: 0,
             cases: 3,
             rounds: 4,
             samples: 11,
@@ -115,7 +124,11 @@ impl Recipe {
 
     /// Ids of the cases.
     pub fn case_ids(&self) -> Vec<String> {
-        (0..self.cases).map(case_id).collect()
+        self.numbers().map(case_id).collect()
+    }
+
+    fn numbers(&self) -> std::ops::Range<u32> {
+        self.first..self.first + self.cases
     }
 
     fn at(&self, second: u32) -> Timestamp {
@@ -127,7 +140,7 @@ impl Recipe {
         let mut bodies = vec![
             Body::Header(Box::new(self.header())),
             Body::Worker(Worker {
-                arm: "main".into(),
+                arm: self.arm.clone(),
                 worker: BUILTIN_WORKER.into(),
                 hello: Hello {
                     protocol: assay_protocol::PROTOCOL_VERSION,
@@ -140,7 +153,7 @@ impl Recipe {
             }),
         ];
         for round in 0..self.rounds {
-            for case in 0..self.cases {
+            for case in self.numbers() {
                 bodies.push(Body::Block(Box::new(self.block(round, case))));
             }
         }
@@ -190,7 +203,7 @@ impl Recipe {
             schema: MANIFEST_SCHEMA,
             suite: SuiteRef {
                 name: self.suite.clone(),
-                digest: Digest::of(&self.suite),
+                digest: Digest::of(format!("{}{}", self.suite, self.file)),
                 source: Source::Builtin,
             },
             tool: Tool {
@@ -204,7 +217,7 @@ impl Recipe {
                 diff: None,
             }),
             arms: vec![Arm {
-                name: "main".into(),
+                name: self.arm.clone(),
                 engine: Engine::Host,
                 image: None,
                 worker: Digest::of("assay-worker"),
@@ -215,7 +228,7 @@ impl Recipe {
             workers: BTreeMap::new(),
             sources: BTreeMap::new(),
             order_seed: U64(1),
-            cases: (0..self.cases).map(case).collect(),
+            cases: self.numbers().map(case).collect(),
         }
     }
 
@@ -238,7 +251,7 @@ impl Recipe {
         let begin = 1_000_000 + u64::from(round * self.cases + case) * 1_000_000_000;
         Block {
             case: case_id(case),
-            arm: "main".into(),
+            arm: self.arm.clone(),
             round,
             attempt: 0,
             started: self.at(round * self.cases + case),

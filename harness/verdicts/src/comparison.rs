@@ -352,6 +352,36 @@ impl Comparison {
         self.cases.is_empty()
     }
 
+    /// Whether anything got a verdict on its speed; where nothing did, none can be false.
+    pub fn has_verdicts(&self) -> bool {
+        self.cases.iter().any(|case| case.p_value.is_some())
+    }
+
+    /// Cases of which so much is wrong.
+    pub fn troubled(&self, kind: TroubleKind) -> usize {
+        let troubles = self.cases.iter().filter_map(|case| case.trouble.as_ref());
+        troubles.filter(|trouble| trouble.kind == kind).count()
+    }
+
+    /// What got better the most, of what is known to have got better.
+    pub fn best(&self) -> Option<&CaseComparison> {
+        self.farthest(Verdict::Improved)
+    }
+
+    /// What got worse the most, of what is known to have got worse.
+    pub fn worst(&self) -> Option<&CaseComparison> {
+        self.farthest(Verdict::Regressed)
+    }
+
+    /// Of what has a verdict the largest effect. Noise has none, however far it reaches.
+    fn farthest(&self, verdict: Verdict) -> Option<&CaseComparison> {
+        let size =
+            |case: &CaseComparison| case.ratio.map_or(0.0, |ratio| ratio.estimate.ln().abs());
+        let own = self.cases.iter();
+        let own = own.filter(|case| case.trouble.is_none() && case.verdict == verdict);
+        own.max_by(|a, b| size(a).total_cmp(&size(b)))
+    }
+
     /// Whether the candidate is worse: in speed, or in giving no right result.
     pub fn is_worse(&self) -> bool {
         self.suite.counts.regressed > 0 || self.suite.counts.without_result() > 0
@@ -371,6 +401,18 @@ impl Comparison {
     /// Counts the verdicts anew.
     pub(crate) fn recount(&mut self) {
         self.suite.counts = Counts::of(&self.cases);
+    }
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.troubled += other.troubled;
+        self.impossible += other.impossible;
+        self.regressed += other.regressed;
+        self.excused += other.excused;
+        self.improved += other.improved;
+        self.unchanged += other.unchanged;
+        self.inconclusive += other.inconclusive;
     }
 }
 

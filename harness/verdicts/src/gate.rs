@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::comparison::{LeftOut, Reason, Trouble, without_advice};
 use crate::effect::change_words;
-use crate::{CaseComparison, Comparison, MarkKind, Verdict};
+use crate::{CaseComparison, Comparison, MarkKind, Share, Verdict};
 
 /// Cases that are run again only to ask whether a shift that most cases share is the machine's.
 const PROBES: usize = 3;
@@ -241,6 +241,23 @@ impl Gate {
         }
         self.comparison.recount();
         self.comparison.suite.expected_false_alarms = 0.0;
+        self.state = self.judged();
+        self
+    }
+
+    /// What is said of what the run stands for alone, where its night is of several.
+    #[must_use]
+    pub fn of_share(mut self, share: &Share) -> Self {
+        let comparison = &mut self.comparison;
+        comparison.cases.retain(|case| share.has(&case.case));
+        comparison.left_out.retain(|left| share.has(&left.case));
+        comparison.recount();
+        if !comparison.has_verdicts() {
+            comparison.suite.expected_false_alarms = 0.0;
+        }
+        if let Some(confirmation) = &mut self.confirmation {
+            confirmation.moved.retain(|case| share.has(case));
+        }
         self.state = self.judged();
         self
     }

@@ -63,6 +63,11 @@ impl Told {
         }
     }
 
+    /// The gravest of what is said of the runs of a night; `None` of none.
+    pub fn gravest(all: impl IntoIterator<Item = Self>) -> Option<Self> {
+        all.into_iter().min_by_key(|told| told.urgency())
+    }
+
     /// Its place in a list that begins with what somebody should look at.
     pub fn urgency(self) -> u8 {
         match self {
@@ -81,6 +86,14 @@ impl Told {
             Self::Gate(State::Unchanged) => 12,
             Self::Gate(State::NoBaseline) => 13,
         }
+    }
+}
+
+impl std::ops::AddAssign for Lasting {
+    fn add_assign(&mut self, other: Self) {
+        self.worse += other.worse;
+        self.better += other.better;
+        self.inconclusive += other.inconclusive;
     }
 }
 

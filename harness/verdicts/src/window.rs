@@ -147,12 +147,16 @@ impl<'a> Asked<'a> {
 
 /// The arm that a run is judged by: [`MAIN_ARM`], or its only one, as imported runs have it.
 fn arm_of(names: &[(String, String)]) -> Option<&str> {
-    if names.iter().any(|(_, arm)| arm == MAIN_ARM) {
+    judged_arm(names.iter().map(|(_, arm)| arm.as_str()))
+}
+
+/// The same of the arms alone.
+pub(crate) fn judged_arm<'a>(mut arms: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    if arms.clone().any(|arm| arm == MAIN_ARM) {
         return Some(MAIN_ARM);
     }
-    let (_, only) = names.first()?;
-    let is_only = names.iter().all(|(_, arm)| arm == only);
-    is_only.then_some(only)
+    let only = arms.next()?;
+    arms.all(|arm| arm == only).then_some(only)
 }
 
 /// The newest so many nights of those that are wanted, newest first: runs that came to their end, of their own, with the arm [`MAIN_ARM`] or just one.

@@ -1,6 +1,6 @@
 //! What got worse, run by run: what feeds tell, and nothing that marks excuse.
 //!
-//! An event is a run with which something got worse on a machine: what gates say of nights, lasting changes that began with it where
+//! An event is a run with which something got worse on a machine by an arm: what gates say of nights, lasting changes that began with it where
 //! suspects are never run again, or cases that have failed since. One event for many cases, for they mostly have one cause.
 //! A regression that is in the history already is not told again each night that the gate still sees it.
 //!
@@ -23,7 +23,7 @@ use assay_verdicts::{
 };
 
 use crate::address;
-use crate::model::{Library, Night};
+use crate::model::{Library, Night, NightPlace, night_place};
 
 /// A run with which something got worse.
 pub struct Event<'a> {
@@ -31,6 +31,8 @@ pub struct Event<'a> {
     pub suite: &'a str,
     /// Name of the machine.
     pub machine: &'a str,
+    /// Name of the arm.
+    pub arm: &'a str,
     /// The run; of changes the likeliest.
     pub run: &'a RunId,
     /// When it started.
@@ -108,9 +110,7 @@ pub fn events<'a>(library: &Library<'a>, suite: Option<&str>) -> Vec<Event<'a>> 
     let unconfirmed = library.places_unconfirmed();
     for history in library.histories.values() {
         let key = &history.series.key;
-        if is_asked(&key.suite)
-            && unconfirmed.contains_key(&(key.suite.as_str(), key.machine.as_str()))
-        {
+        if is_asked(&key.suite) && unconfirmed.contains(&night_place(key)) {
             book.lasting(history);
         }
     }
@@ -118,8 +118,8 @@ pub fn events<'a>(library: &Library<'a>, suite: Option<&str>) -> Vec<Event<'a>> 
         if let Some(row) = library.runs.get(&night.gate.run)
             && is_asked(&row.suite)
         {
-            let place = (row.suite.as_str(), row.machine.as_str());
-            book.night(library, night, place, unconfirmed.contains_key(&place));
+            let place = (row.suite.as_str(), row.machine.as_str(), night.arm());
+            book.night(library, night, place, unconfirmed.contains(&place));
         }
     }
     for one in &library.model.confirmed {
@@ -129,9 +129,6 @@ pub fn events<'a>(library: &Library<'a>, suite: Option<&str>) -> Vec<Event<'a>> 
     }
     book.events(library)
 }
-
-/// A suite on a machine.
-type Place<'a> = (&'a str, &'a str);
 
 /// A regression of one series, and between which runs it began.
 struct Found<'a> {
@@ -170,9 +167,9 @@ impl Found<'_> {
 /// What got worse where.
 #[derive(Default)]
 struct Book<'a> {
-    regressed: BTreeMap<Place<'a>, Vec<Found<'a>>>,
+    regressed: BTreeMap<NightPlace<'a>, Vec<Found<'a>>>,
     /// By the run since which cases have failed.
-    failed: BTreeMap<(Place<'a>, &'a RunId), Vec<Item<'a>>>,
+    failed: BTreeMap<(NightPlace<'a>, &'a RunId), Vec<Item<'a>>>,
 }
 
 impl<'a> Book<'a> {
@@ -201,8 +198,10 @@ impl<'a> Book<'a> {
                 machine_changes: change.machine.iter().map(words).collect(),
                 is_common: false,
             };
-            let place = (key.suite.as_str(), key.machine.as_str());
-            self.regressed.entry(place).or_default().push(found);
+            self.regressed
+                .entry(night_place(key))
+                .or_default()
+                .push(found);
         }
     }
 
@@ -210,7 +209,7 @@ impl<'a> Book<'a> {
         &mut self,
         library: &Library<'a>,
         night: &'a Night,
-        place: Place<'a>,
+        place: NightPlace<'a>,
         tells_lasting: bool,
     ) {
         let gate = &night.gate;
@@ -267,7 +266,7 @@ impl<'a> Book<'a> {
             return;
         };
         let onset = Onset::of(&history.series, &one.baseline, &one.night);
-        let place = (row.suite.as_str(), row.machine.as_str());
+        let place = (row.suite.as_str(), row.machine.as_str(), one.arm.as_str());
         let told = self.regressed.entry(place).or_default();
         let is_same = |found: &Found<'_>| {
             let same = found.item.history.map(|history| &history.series.key);
@@ -338,7 +337,7 @@ fn together(mut found: Vec<Found<'_>>) -> Vec<Vec<Found<'_>>> {
 
 fn regression<'a>(
     library: &Library<'a>,
-    (suite, machine): Place<'a>,
+    (suite, machine, arm): NightPlace<'a>,
     group: Vec<Found<'a>>,
 ) -> Option<Event<'a>> {
     // What was confirmed first names it: a night stays where it is.
@@ -357,6 +356,7 @@ fn regression<'a>(
     Some(Event {
         suite,
         machine,
+        arm,
         run,
         started: library.runs.get(run)?.started,
         told,
@@ -380,7 +380,7 @@ fn once_each(mut group: Vec<Found<'_>>) -> Vec<Item<'_>> {
 
 fn failure<'a>(
     library: &Library<'a>,
-    (suite, machine): Place<'a>,
+    (suite, machine, arm): NightPlace<'a>,
     run: &'a RunId,
     items: Vec<Item<'a>>,
 ) -> Option<Event<'a>> {
@@ -390,6 +390,7 @@ fn failure<'a>(
     Some(Event {
         suite,
         machine,
+        arm,
         run,
         started: library.runs.get(run)?.started,
         told: None,
@@ -444,27 +445,36 @@ fn knows(history: &CaseHistory, run: &RunId) -> bool {
 fn failing_since<'a>(
     library: &Library<'a>,
     run: &'a RunId,
-    (suite, machine): Place<'_>,
+    (suite, machine, arm): NightPlace<'_>,
     case: &CaseComparison,
     history: Option<&CaseHistory>,
 ) -> &'a RunId {
     let last_good = history.and_then(|history| history.series.points.last());
-    let nights = library.latest_first().filter(|row| {
-        is_night(row) && (row.suite.as_str(), row.machine.as_str()) == (suite, machine)
-    });
+    let nights = library
+        .latest_first()
+        .filter(|row| is_night(row) && (&*row.suite, &*row.machine) == (suite, machine));
     let before = nights.filter(|row| row.run < *run);
-    let failing = before.take_while(|row| match library.summary(&row.run) {
+    // A run that left the case out, or was of another arm, says nothing of it.
+    let of_case = before.map(|row| {
+        let summary = library.summary(&row.run);
+        (
+            row,
+            summary.map(|summary| state_in(summary, &case.case, arm)),
+        )
+    });
+    let of_case = of_case.filter(|(_, found)| !matches!(found, Some(None)));
+    let failing = of_case.take_while(|(row, found)| match found.flatten() {
         _ if last_good.is_some_and(|good| good.run >= row.run) => false,
-        Some(summary) => failed_in(summary, &case.case),
+        Some(state) => !matches!(state, CaseState::Ok | CaseState::Skipped(_)),
         None => last_good.is_some(),
     });
-    failing.last().map_or(run, |row| &row.run)
+    failing.last().map_or(run, |(row, _)| &row.run)
 }
 
-fn failed_in(summary: &RunSummary, case: &str) -> bool {
-    summary.cases.iter().any(|found| {
-        found.case.case == case && !matches!(found.state, CaseState::Ok | CaseState::Skipped(_))
-    })
+fn state_in<'s>(summary: &'s RunSummary, case: &str, arm: &str) -> Option<&'s CaseState> {
+    let mut cases = summary.cases.iter();
+    let own = cases.find(|found| (&*found.case.case, &*found.case.arm) == (case, arm))?;
+    Some(&own.state)
 }
 
 #[cfg(test)]

@@ -55,6 +55,8 @@ struct Entry {
     page: String,
     suite: String,
     machine: String,
+    /// The arm, where the suite has several.
+    arm: String,
     is_common: bool,
     machine_changes: Vec<String>,
     more_changes: usize,
@@ -98,7 +100,11 @@ pub fn render(library: &Library<'_>, suite: Option<&str>) -> Result<String, Repo
         } else {
             settings.base.clone()
         },
-        entries: events.iter().take(ENTRIES).map(entry).collect(),
+        entries: events
+            .iter()
+            .take(ENTRIES)
+            .map(|event| entry(library, event))
+            .collect(),
     };
     let rendered = settings.templates.render("feed.xml", &feed);
     rendered.map_err(|source| ReportError::Render {
@@ -115,16 +121,18 @@ fn updated(library: &Library<'_>, suite: Option<&str>) -> Option<Timestamp> {
         .max()
 }
 
-fn entry(event: &Event<'_>) -> Entry {
+fn entry(library: &Library<'_>, event: &Event<'_>) -> Entry {
+    let arm = part::arm_in(library, event.suite, event.arm);
     let changes = event.machine_changes.iter();
     Entry {
         id: event.id.clone(),
-        title: title(event),
+        title: title(event, &arm),
         at: event.started.to_string(),
         published: event.told.map_or(String::new(), |at| at.to_string()),
         page: address::run(event.run),
         suite: cell(event.suite),
         machine: cell(event.machine),
+        arm,
         is_common: event.is_common,
         machine_changes: changes
             .take(CHANGES)
@@ -136,7 +144,7 @@ fn entry(event: &Event<'_>) -> Entry {
     }
 }
 
-fn title(event: &Event<'_>) -> String {
+fn title(event: &Event<'_>, arm: &str) -> String {
     let count = |is_it: fn(&What<'_>) -> bool| {
         let items = event.items.iter();
         items.filter(|item| is_it(&item.what)).count()
@@ -152,8 +160,12 @@ fn title(event: &Event<'_>) -> String {
     .filter(|(number, _)| *number > 0)
     .map(|(number, what)| format!("{number} {what}"))
     .collect();
+    let arm = match arm {
+        "" => String::new(),
+        arm => format!(", arm {arm}"),
+    };
     format!(
-        "{}: {} on {}",
+        "{}: {} on {}{arm}",
         cell(event.suite),
         counts.join(", "),
         cell(event.machine)

@@ -4,14 +4,13 @@ use assay_protocol::Metric;
 use assay_record::RunStatus;
 use assay_stats::Interval;
 use assay_store::{RunRow, SeriesKey};
-use assay_verdicts::comparison::Counts;
-use assay_verdicts::{CaseHistory, Lasting, Standing, Told};
+use assay_verdicts::{CaseHistory, Lasting, Standing, Told, TroubleKind};
 use serde::Serialize;
 
 use super::{SCHEMA, json, results, suites};
 use crate::address;
 use crate::error::ReportError;
-use crate::model::{Library, Night};
+use crate::model::{Library, Night, NightPlace, Said};
 use crate::pages::judged;
 
 #[derive(Serialize)]
@@ -43,12 +42,16 @@ struct Machine<'a> {
     page: String,
 }
 
-/// What the gate says of the newest night of a suite on a machine.
+/// What the gate says of the newest night of a suite on a machine by an arm.
 #[derive(Serialize)]
 struct NightEntry<'a> {
     suite: &'a str,
     machine: &'a str,
+    arm: &'a str,
+    /// Its newest run.
     run: String,
+    /// What it is made of, the latest first; empty where that run is all.
+    parts: Vec<PartEntry>,
     /// Whole days before the newest run of all.
     days_old: i64,
     /// In the end: by the gate, or by what stands or lasts.
@@ -63,11 +66,34 @@ struct NightEntry<'a> {
     expected_false_alarms: f64,
 }
 
+/// A run of a night, and how many cases it stands for: the rest was measured again by later ones.
+#[derive(Serialize)]
+struct PartEntry {
+    run: String,
+    cases: usize,
+}
+
+/// How many metrics of cases got each verdict, and how many cases gave no right result.
+#[derive(Default, Serialize)]
+struct Counts {
+    failed: usize,
+    wrong: usize,
+    impossible: usize,
+    /// Absent where that is not at hand.
+    skipped: Option<usize>,
+    regressed: usize,
+    excused: usize,
+    improved: usize,
+    unchanged: usize,
+    inconclusive: usize,
+}
+
 /// A regression that was confirmed on an earlier night and still stands.
 #[derive(Serialize)]
 struct StandingEntry<'a> {
     suite: &'a str,
     machine: &'a str,
+    arm: &'a str,
     case: &'a str,
     metric: &'a str,
     /// Page of the series.
@@ -121,13 +147,8 @@ struct Value {
 
 /// The file.
 pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
-    let mut nights: Vec<NightEntry> = library
-        .model
-        .nights
-        .iter()
-        .filter_map(|entry| night(library, entry))
-        .collect();
-    nights.sort_by(|a, b| (a.suite, a.machine).cmp(&(b.suite, b.machine)));
+    let nights = library.nights_by_place();
+    let nights = nights.filter_map(|(place, runs)| night(library, place, runs));
     let index = Index {
         schema: SCHEMA,
         made_by: concat!("assay ", env!("CARGO_PKG_VERSION")),
@@ -137,7 +158,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
         results: results(library),
         suites: suites(library).into_iter().map(suite).collect(),
         machines: library.machines().into_keys().map(machine).collect(),
-        nights,
+        nights: nights.collect(),
         standing: library.standing().iter().map(standing).collect(),
         runs: library
             .latest_first()
@@ -167,22 +188,55 @@ fn machine(name: &str) -> Machine<'_> {
     }
 }
 
-fn night<'a>(library: &Library<'a>, night: &'a Night) -> Option<NightEntry<'a>> {
-    let row = library.runs.get(&night.gate.run)?;
-    let suite = &night.gate.comparison.suite;
-    let said = library.said(night)?;
+fn night<'a>(
+    library: &Library<'a>,
+    (suite, machine, arm): &NightPlace<'a>,
+    runs: &[&Night],
+) -> Option<NightEntry<'a>> {
+    let newest = library.night_row(runs.first()?)?;
+    let said: Vec<&Said<'_>> = runs.iter().filter_map(|run| library.said(run)).collect();
+    let part = |run: &&Night| {
+        Some(PartEntry {
+            run: run.gate.run.to_string(),
+            cases: run.share.as_ref()?.cases.len(),
+        })
+    };
+    let mut lasting = Lasting::default();
+    said.iter().for_each(|said| lasting += said.counts);
+    let of_runs = runs.iter().map(|run| &run.gate.comparison.suite);
     Some(NightEntry {
-        suite: &row.suite,
-        machine: &row.machine,
-        run: row.run.to_string(),
-        days_old: library.age_days(row.started),
-        state: said.told,
-        counts: suite.counts,
-        suspected: judged::suspected(&night.gate),
-        standing: said.standing,
-        lasting: said.counts,
-        expected_false_alarms: suite.expected_false_alarms,
+        suite,
+        machine,
+        arm,
+        run: newest.run.to_string(),
+        parts: runs.iter().filter_map(part).collect(),
+        days_old: library.age_days(newest.started),
+        state: Told::gravest(said.iter().map(|said| said.told))?,
+        counts: counts(library, runs),
+        suspected: runs.iter().map(|run| judged::suspected(&run.gate)).sum(),
+        standing: said.iter().map(|said| said.standing).sum(),
+        lasting,
+        expected_false_alarms: of_runs.map(|suite| suite.expected_false_alarms).sum(),
     })
+}
+
+fn counts(library: &Library<'_>, runs: &[&Night]) -> Counts {
+    let mut counts = Counts {
+        skipped: runs.iter().map(|run| library.skipped(run)).sum(),
+        ..Counts::default()
+    };
+    for comparison in runs.iter().map(|run| &run.gate.comparison) {
+        let own = &comparison.suite.counts;
+        counts.failed += comparison.troubled(TroubleKind::Failed);
+        counts.wrong += comparison.troubled(TroubleKind::Wrong);
+        counts.impossible += own.impossible;
+        counts.regressed += own.regressed;
+        counts.excused += own.excused;
+        counts.improved += own.improved;
+        counts.unchanged += own.unchanged;
+        counts.inconclusive += own.inconclusive;
+    }
+    counts
 }
 
 fn standing<'a>(one: &Standing<'a>) -> StandingEntry<'a> {
@@ -190,6 +244,7 @@ fn standing<'a>(one: &Standing<'a>) -> StandingEntry<'a> {
     StandingEntry {
         suite: &key.suite,
         machine: &key.machine,
+        arm: &key.arm,
         case: &key.case,
         metric: &key.metric,
         page: address::series(key),

@@ -8,9 +8,10 @@ use std::thread;
 use assay_protocol::{Digest, Metric};
 use assay_record::{CaseLists, Fingerprint, Manifest, Purpose, RunId, Timestamp};
 use assay_store::{RunGauges, RunRow, SeriesKey};
+use assay_verdicts::nights::{NEWS_DAYS, days_between};
 use assay_verdicts::{
-    CaseHistory, CaseSummary, Confirmed, Lasting, LocatedChange, RunSummary, Series, Standing,
-    Told, Verdict, confirmed,
+    CaseHistory, CaseState, CaseSummary, Confirmed, Lasting, LocatedChange, RunSummary, Series,
+    Standing, Told, Verdict, confirmed,
 };
 
 use super::{CaseDetail, Night, Portion, SiteModel};
@@ -34,8 +35,12 @@ pub struct Library<'a> {
     pub histories: BTreeMap<&'a SeriesKey, &'a CaseHistory>,
     /// Pages of the series.
     pub hrefs: BTreeMap<&'a SeriesKey, String>,
-    /// What is said of the newest nights, what asks for action first.
+    /// What is said of the newest nights, what asks for action first; a night of several runs is there with each of them.
     pub nights: Vec<&'a Night>,
+    /// The same by their places, in each the latest run first.
+    by_place: BTreeMap<NightPlace<'a>, Vec<&'a Night>>,
+    /// Suites that have several arms, which are then named.
+    with_arms: BTreeSet<&'a str>,
     /// The series that has the latest point in each place; definitions follow each other there.
     pub current: BTreeMap<Place<'a>, &'a CaseHistory>,
     /// Runs by their machines, oldest first.
@@ -85,10 +90,13 @@ pub struct Said<'a> {
     pub lasting: Vec<(&'a CaseHistory, &'a LocatedChange)>,
 }
 
-/// Days before the newest run of all from which on a night is no news: a machine that stopped stays on no front page for ever.
-pub const OLD_DAYS: i64 = 14;
+/// Where nights follow each other: suite, machine and arm.
+pub type NightPlace<'a> = (&'a str, &'a str, &'a str);
 
-const DAY_NS: i64 = 86_400_000_000_000;
+/// Where the nights of a series are.
+pub fn night_place(key: &SeriesKey) -> NightPlace<'_> {
+    (&key.suite, &key.machine, &key.arm)
+}
 
 /// Where a series stands, whatever its definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,6 +164,8 @@ impl<'a> Library<'a> {
                 .map(|key| (key, address::series(key)))
                 .collect(),
             nights: model.nights.iter().collect(),
+            by_place: by_place(model),
+            with_arms: with_arms(model),
             current: current(model),
             by_machine: by_machine(model),
             places: places(model),
@@ -197,51 +207,53 @@ impl<'a> Library<'a> {
 
     fn said_of_all(&self) -> BTreeMap<&'a RunId, Said<'a>> {
         let mut lasting = self.lasting();
-        let mut standing: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        let mut standing: BTreeMap<&RunId, usize> = BTreeMap::new();
         for one in self.standing() {
-            let key = &one.history.series.key;
-            *standing.entry((&key.suite, &key.machine)).or_default() += 1;
+            if let Some(night) = self.night_for(&one.history.series.key) {
+                *standing.entry(&night.gate.run).or_default() += 1;
+            }
         }
-        let nights = self.nights.iter().filter_map(|night| {
-            let row = self.night_row(night)?;
-            let place = (row.suite.as_str(), row.machine.as_str());
-            let lasting = lasting.remove(&place).unwrap_or_default();
+        let said = |night: &&'a Night| {
+            let run = &night.gate.run;
+            let lasting = lasting.remove(run).unwrap_or_default();
             let mut counts = Lasting::default();
             for (history, change) in &lasting {
                 counts.add(change, night.gate.says_of(history));
             }
-            let standing = standing.get(&place).copied().unwrap_or(0);
-            Some((
-                &night.gate.run,
-                Said {
-                    told: Told::of(night.gate.state, standing, counts),
-                    standing,
-                    counts,
-                    lasting,
-                },
-            ))
-        });
-        nights.collect()
+            let standing = standing.get(run).copied().unwrap_or(0);
+            let told = Told::of(night.gate.state, standing, counts);
+            let said = Said {
+                told,
+                standing,
+                counts,
+                lasting,
+            };
+            (run, said)
+        };
+        let at_hand = self.nights.iter();
+        let at_hand = at_hand.filter(|night| self.night_row(night).is_some());
+        at_hand.map(said).collect()
     }
 
-    /// The latest lasting changes where suspects are never run again, as far as they are news.
-    fn lasting(&self) -> BTreeMap<(&'a str, &'a str), Vec<(&'a CaseHistory, &'a LocatedChange)>> {
+    /// The latest lasting changes where suspects are never run again, as far as they are news: by the runs that speak of them.
+    fn lasting(&self) -> BTreeMap<&'a RunId, Vec<(&'a CaseHistory, &'a LocatedChange)>> {
         let places = self.places_unconfirmed();
         let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let is_news =
-            |change: &LocatedChange| self.age_days(change.first_after.started) <= OLD_DAYS;
+            |change: &LocatedChange| self.age_days(change.first_after.started) <= NEWS_DAYS;
         for history in self.current.values().copied() {
             let key = &history.series.key;
-            let place = (key.suite.as_str(), key.machine.as_str());
-            let Some(night) = places.get(&place) else {
+            // Cheaper than what its night says of it.
+            let may_be =
+                places.contains(&night_place(key)) && history.changes.last().is_some_and(is_news);
+            let Some(night) = may_be.then(|| self.night_for(key)).flatten() else {
                 continue;
             };
-            // Cheaper than what its night says of it.
-            if !history.changes.last().is_some_and(is_news) {
-                continue;
-            }
             if let Some(change) = history.lasting_beside(&night.gate) {
-                found.entry(place).or_default().push((history, change));
+                found
+                    .entry(&night.gate.run)
+                    .or_default()
+                    .push((history, change));
             }
         }
         found
@@ -313,13 +325,12 @@ impl<'a> Library<'a> {
 
     /// Whole days from the start of a run to that of the newest run of all: what is old follows from runs, never from the clock.
     pub fn age_days(&self, started: Timestamp) -> i64 {
-        let newest = self.newest.unwrap_or(started);
-        (newest.unix_ns() - started.unix_ns()) / DAY_NS
+        days_between(started, self.newest.unwrap_or(started))
     }
 
     /// Whether a run is too long ago to be news.
     pub fn is_old(&self, row: &RunRow) -> bool {
-        self.age_days(row.started) > OLD_DAYS
+        self.age_days(row.started) > NEWS_DAYS
     }
 
     /// The nights that are news, and those that are not.
@@ -332,13 +343,53 @@ impl<'a> Library<'a> {
         [recent, old]
     }
 
-    /// The newest night where a series is, if it judges that series.
+    /// The run of the newest night that speaks of a series, if that goes on.
     pub fn night_of(&self, series: &Series) -> Option<&'a Night> {
         let key = &series.key;
         let current = self.current.get(&Place::of(key))?;
-        let night = self.night(&key.suite, &key.machine)?;
-        let is_judged = night.gate.comparison.candidate.arm == key.arm;
-        (is_judged && current.series.key == *key).then_some(night)
+        (current.series.key == *key).then(|| self.night_for(key))?
+    }
+
+    /// The run of the newest night that speaks of what a key says, whatever its definition.
+    fn night_for(&self, key: &SeriesKey) -> Option<&'a Night> {
+        let runs = self.by_place.get(&night_place(key))?;
+        let own = runs.iter().find(|night| night.has(&key.case));
+        own.or(runs.first()).copied()
+    }
+
+    /// The newest night of each place of a suite on a machine, by arm: its runs, the latest first.
+    pub fn nights_at<'s>(
+        &'s self,
+        suite: &'s str,
+        machine: &'s str,
+    ) -> impl Iterator<Item = &'s [&'a Night]> {
+        let places = self.nights_by_place();
+        let own = places.filter(move |((of, on, _), _)| (*of, *on) == (suite, machine));
+        own.map(|(_, runs)| runs)
+    }
+
+    /// The newest night of each place.
+    pub fn nights_by_place(&self) -> impl Iterator<Item = (&NightPlace<'a>, &[&'a Night])> {
+        let places = self.by_place.iter();
+        places.map(|(place, runs)| (place, runs.as_slice()))
+    }
+
+    /// Whether the series of a suite must be told apart by their arms.
+    pub fn has_arms(&self, suite: &str) -> bool {
+        self.with_arms.contains(suite)
+    }
+
+    /// The name of an arm where a suite has several; else empty.
+    pub fn arm_in<'n>(&self, suite: &str, arm: &'n str) -> &'n str {
+        if self.has_arms(suite) { arm } else { "" }
+    }
+
+    /// How many of the cases that a run of a night speaks of were skipped, where that is at hand.
+    pub fn skipped(&self, night: &Night) -> Option<usize> {
+        let cases = self.summary(&night.gate.run)?.cases.iter();
+        let own = cases.filter(|case| case.case.arm == night.arm() && night.has(&case.case.case));
+        let skipped = own.filter(|case| matches!(case.state, CaseState::Skipped(_)));
+        Some(skipped.count())
     }
 
     /// What was confirmed before the newest nights and still stands, of series that are news and go on, the largest first; what the newest
@@ -346,7 +397,7 @@ impl<'a> Library<'a> {
     pub fn standing(&self) -> Vec<Standing<'a>> {
         let is_news = |history: &&CaseHistory| {
             let last = history.series.points.last();
-            last.is_some_and(|point| self.age_days(point.started) <= OLD_DAYS)
+            last.is_some_and(|point| self.age_days(point.started) <= NEWS_DAYS)
         };
         let going_on = self.current.values().copied().filter(is_news);
         let mut found = confirmed::standing(&self.model.confirmed, going_on);
@@ -378,21 +429,19 @@ impl<'a> Library<'a> {
         own.map(|one| (one, one.stands(history))).collect()
     }
 
-    /// Suites on machines of which no suspect was ever run again: because their nights were imported, or because nobody does so.
+    /// Places where no suspect was ever run again: because their nights were imported, or because nobody does so there with the suite.
     /// What lasts is all that can be known there.
-    pub fn places_unconfirmed(&self) -> BTreeMap<(&'a str, &'a str), &'a Night> {
+    pub fn places_unconfirmed(&self) -> BTreeSet<NightPlace<'a>> {
         let is_confirmation = |row: &&&RunRow| matches!(row.purpose, Purpose::Confirmation { .. });
         let rows = self.runs.values().filter(is_confirmation);
         let confirmed: BTreeSet<(&str, &str)> = rows
             .map(|row| (row.suite.as_str(), row.machine.as_str()))
             .collect();
-        let places = self.nights.iter().filter_map(|night| {
-            let row = self.night_row(night)?;
-            Some(((row.suite.as_str(), row.machine.as_str()), *night))
+        let places = self.by_place.iter();
+        let open = places.filter(|((suite, machine, _), runs)| {
+            runs.iter().any(|night| night.is_imported) || !confirmed.contains(&(suite, machine))
         });
-        places
-            .filter(|(place, night)| night.is_imported || !confirmed.contains(place))
-            .collect()
+        open.map(|(place, _)| *place).collect()
     }
 
     /// Whether a confirmed regression of a series still stands.
@@ -409,19 +458,10 @@ impl<'a> Library<'a> {
     /// The lasting change that is told of a series on the first page.
     pub fn lasting_of(&self, history: &CaseHistory) -> Option<&'a LocatedChange> {
         let key = &history.series.key;
-        let said = self.said(self.night(&key.suite, &key.machine)?)?;
+        let said = self.said(self.night_for(key)?)?;
         let mut own = said.lasting.iter();
         own.find(|(of, _)| of.series.key == *key)
             .map(|(_, change)| *change)
-    }
-
-    /// The newest night of a suite on a machine.
-    pub fn night(&self, suite: &str, machine: &str) -> Option<&'a Night> {
-        let is_it = |night: &&&Night| {
-            self.night_row(night)
-                .is_some_and(|row| row.suite == suite && row.machine == machine)
-        };
-        self.nights.iter().find(is_it).copied()
     }
 
     /// The series that a night's verdict on a metric of a case is of.
@@ -528,6 +568,30 @@ fn current(model: &SiteModel) -> BTreeMap<Place<'_>, &CaseHistory> {
         }
     }
     current
+}
+
+/// Nights by their places, in each the latest run first.
+fn by_place(model: &SiteModel) -> BTreeMap<NightPlace<'_>, Vec<&Night>> {
+    let rows: BTreeMap<&RunId, &RunRow> = model.runs.iter().map(|row| (&row.run, row)).collect();
+    let mut places: BTreeMap<NightPlace<'_>, Vec<&Night>> = BTreeMap::new();
+    for night in &model.nights {
+        if let Some(row) = rows.get(&night.gate.run) {
+            let place = (row.suite.as_str(), row.machine.as_str(), night.arm());
+            places.entry(place).or_default().push(night);
+        }
+    }
+    for runs in places.values_mut() {
+        runs.sort_by(|a, b| (b.is_newest(), &b.gate.run).cmp(&(a.is_newest(), &a.gate.run)));
+    }
+    places
+}
+
+/// Suites that have several arms.
+fn with_arms(model: &SiteModel) -> BTreeSet<&str> {
+    let keys = model.histories.iter().map(|history| &history.series.key);
+    let mut first: BTreeMap<&str, &str> = BTreeMap::new();
+    let other = keys.filter(|key| *first.entry(&key.suite).or_insert(&key.arm) != key.arm);
+    other.map(|key| key.suite.as_str()).collect()
 }
 
 fn by_machine(model: &SiteModel) -> BTreeMap<&str, Vec<&RunRow>> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use assay_verdicts::Comparison;
+use assay_verdicts::window::MAIN_ARM;
 use serde::Serialize;
 
 use super::fill;
@@ -114,26 +115,36 @@ pub fn links_of(library: &Library<'_>, suite: &str) -> Vec<Link> {
 
 /// Its page. What is compared anew each night keeps its address; what somebody chose is named by its runs.
 fn href(library: &Library<'_>, matrix: &Matrix) -> String {
-    let runs: Vec<&str>;
-    let parts: &[&str] = match matrix.by {
-        By::Night | By::Driver | By::Image => &[machine(library, matrix)],
+    let arm = arm(matrix).filter(|arm| *arm != MAIN_ARM);
+    let parts: Vec<&str> = match matrix.by {
+        By::Night | By::Driver | By::Image => {
+            [machine(library, matrix)].into_iter().chain(arm).collect()
+        }
+        By::Machine | By::Gpu | By::GpuDriver => arm.into_iter().collect(),
         By::Chosen => {
             let sides = matrix.comparisons.iter().map(|one| &one.candidate);
             let sides = baseline(matrix)
                 .map(|one| &one.baseline)
                 .into_iter()
                 .chain(sides);
-            runs = sides
+            sides
                 .flat_map(|side| {
                     let runs = side.runs.iter().map(assay_record::RunId::as_str);
                     runs.chain([side.arm.as_str()])
                 })
-                .collect();
-            &runs
+                .collect()
         }
-        _ => &[],
+        By::Arm => Vec::new(),
     };
-    address::comparison(&matrix.suite, key(matrix.by), parts)
+    address::comparison(&matrix.suite, key(matrix.by), &parts)
+}
+
+/// The arm that all sides share, which is not what they differ in.
+fn arm(matrix: &Matrix) -> Option<&str> {
+    let of_sides = !matches!(matrix.by, By::Arm | By::Chosen);
+    baseline(matrix)
+        .filter(|_| of_sides)
+        .map(|one| one.baseline.arm.as_str())
 }
 
 /// The machine of the newest side.
@@ -162,7 +173,12 @@ pub fn title(library: &Library<'_>, matrix: &Matrix) -> String {
         "" => what.to_owned(),
         machine => format!("{what}, on {}", cell(machine)),
     };
-    match matrix.by {
+    let named = arm(matrix).map_or("", |arm| library.arm_in(&matrix.suite, arm));
+    let arm = match named {
+        "" => String::new(),
+        named => format!(", arm {}", cell(named)),
+    };
+    let what = match matrix.by {
         By::Night => on("The newest night and the one before"),
         By::Machine => "Machine by machine".into(),
         By::Gpu => "GPU by GPU".into(),
@@ -180,5 +196,6 @@ pub fn title(library: &Library<'_>, matrix: &Matrix) -> String {
                 format!("Chosen: {} and {}{more}", cell(a), cell(b))
             })
         }
-    }
+    };
+    what + &arm
 }

@@ -1,4 +1,4 @@
-//! Tonight: what is said of the newest night of each suite on each machine, then what changed, the largest first.
+//! Tonight: what is said of the newest night of each suite on each machine by each arm, then what changed, the largest first.
 //!
 //! However many series there are, the page stays small: what did not change is on the pages of the suites.
 
@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use assay_record::{RunId, RunStatus};
 use assay_store::RunRow;
+use assay_verdicts::nights::NEWS_DAYS;
 use assay_verdicts::{CaseComparison, CaseSummary, RunSummary, Standing};
 use serde::Serialize;
 
@@ -17,7 +18,7 @@ use super::judged::{self, Effect};
 use super::night::{self, Event, MachineChanges, NightLine, OldNight, is_loud};
 use super::part::{self, Badge, Link, RunLine, cell, run_line};
 use crate::error::ReportError;
-use crate::model::{Library, Night, OLD_DAYS};
+use crate::model::{Library, Night};
 use crate::text::{self, clip};
 use crate::words;
 
@@ -82,6 +83,7 @@ struct StandingLine {
     metric: String,
     suite: Link,
     machine: Link,
+    arm: String,
     effect: Option<Effect>,
     /// The night since which it has been known.
     since: Option<End>,
@@ -98,6 +100,8 @@ struct UnfinishedLine {
     at: String,
     suite: Link,
     machine: Link,
+    /// Empty: a run may have several.
+    arm: &'static str,
     status: Badge,
     words: &'static str,
 }
@@ -109,6 +113,7 @@ struct FailureLine {
     href: String,
     suite: Link,
     machine: Link,
+    arm: String,
     state: Badge,
     reason: Reason,
 }
@@ -146,6 +151,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     let mut groups = groups(library)?;
     let (of_histories, lasting) = lasting::groups(library, &nights)?;
     groups.extend(of_histories);
+    let places = night::by_place(library, &nights).len();
     let is_quiet = standing.is_empty()
         && lasting == [0, 0]
         && unfinished.is_empty()
@@ -155,25 +161,25 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
         is_empty: library.runs.is_empty(),
         is_quiet,
         says: says(
-            &nights,
+            (&nights, places),
             !old.is_empty(),
             more_failures + failures.len(),
             lasting,
             standing.len(),
         ),
-        nights: nights
-            .iter()
-            .take(NIGHTS)
-            .filter_map(|night| night::line(library, night))
-            .collect(),
-        more_nights: nights.len().saturating_sub(NIGHTS),
+        nights: {
+            let mut lines = night::lines(library, &nights);
+            lines.truncate(NIGHTS);
+            lines
+        },
+        more_nights: places.saturating_sub(NIGHTS),
         more_old: old.len().saturating_sub(OLD),
         old: old
             .iter()
             .take(OLD)
             .filter_map(|night| night::old(library, night))
             .collect(),
-        old_days: OLD_DAYS,
+        old_days: NEWS_DAYS,
         events: nights
             .iter()
             .filter_map(|night| night::event(library, night))
@@ -202,7 +208,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
 
 /// The nights in one sentence.
 fn says(
-    nights: &[&Night],
+    (nights, places): (&[&Night], usize),
     has_old: bool,
     failures: usize,
     [worse, better]: [usize; 2],
@@ -224,8 +230,8 @@ fn says(
     .filter(|(number, _)| *number > 0)
     .map(|(number, what)| format!("{number} {what}"))
     .collect();
-    let over = format!("over {}", words::count(nights.len(), "night"));
-    let said = match (nights.len(), parts.is_empty()) {
+    let over = format!("over {}", words::count(places, "night"));
+    let said = match (places, parts.is_empty()) {
         (0, true) if has_old => "No suite has had a whole night lately.".into(),
         (0, _) => "No suite has had a whole night yet.".into(),
         (_, true) if standing > 0 => format!("Nothing new is known to have changed {over}."),
@@ -253,6 +259,7 @@ fn standing_line(library: &Library<'_>, standing: &Standing<'_>) -> StandingLine
         metric: part::metric(&key.metric),
         suite: part::suite_link(&key.suite),
         machine: part::machine_link(&key.machine),
+        arm: part::arm_in(library, &key.suite, &key.arm),
         effect: last.case.ratio.as_ref().map(judged::effect),
         since: finding::end(library, &first.night),
         again: again.and_then(|run| finding::end(library, run)),
@@ -312,6 +319,7 @@ fn unfinished(row: &RunRow) -> Option<UnfinishedLine> {
         at: row.started.minute(),
         suite: part::suite_link(&row.suite),
         machine: part::machine_link(&row.machine),
+        arm: "",
         status: part::status(row.status),
         words: part::status_words(row.status),
     })
@@ -327,7 +335,7 @@ fn failures(library: &Library<'_>, latest: &[&RunRow]) -> Vec<FailureLine> {
     let others = latest.iter().filter(|row| !judged.contains(&row.run));
     let summaries = others.filter_map(|row| library.summary(&row.run));
     of_nights
-        .chain(summaries.flat_map(failures_of_run))
+        .chain(summaries.flat_map(|summary| failures_of_run(library, summary)))
         .collect()
 }
 
@@ -350,6 +358,7 @@ fn failures_of_night(library: &Library<'_>, night: &Night) -> Vec<FailureLine> {
             href: href(case).unwrap_or_default(),
             suite: part::suite_link(&row.suite),
             machine: part::machine_link(&row.machine),
+            arm: part::arm_in(library, &row.suite, arm),
             state: judged::case(case),
             reason: Reason::of(&reason.to_string()),
         })
@@ -363,12 +372,13 @@ fn failures_of_night(library: &Library<'_>, night: &Night) -> Vec<FailureLine> {
         .collect()
 }
 
-fn failures_of_run(summary: &RunSummary) -> Vec<FailureLine> {
+fn failures_of_run(library: &Library<'_>, summary: &RunSummary) -> Vec<FailureLine> {
     let line = |(at, case): (usize, &CaseSummary)| FailureLine {
         case: cell(&case.case.case),
         href: part::case_href(summary, at),
         suite: part::suite_link(&summary.run.suite),
         machine: part::machine_link(&summary.run.machine),
+        arm: part::arm_in(library, &summary.run.suite, &case.case.arm),
         state: part::state(&case.state),
         reason: Reason::of(part::reason(&case.state)),
     };

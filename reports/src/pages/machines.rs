@@ -1,13 +1,14 @@
 //! Every machine, with what is said of the newest nights on it.
 
 use assay_store::RunRow;
+use assay_verdicts::Told;
 use serde::Serialize;
 
 use super::fill;
 use super::judged;
 use super::part::{self, Badge, Link};
 use crate::error::ReportError;
-use crate::model::Library;
+use crate::model::{Library, Night, NightPlace};
 
 /// Most nights of a machine that are listed; its page has its runs.
 const NIGHTS: usize = 12;
@@ -31,6 +32,8 @@ struct MachineLine {
 #[derive(Serialize)]
 struct NightOf {
     suite: Link,
+    /// The arm, where the suite has several.
+    arm: String,
     state: Badge,
 }
 
@@ -60,15 +63,23 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     )
 }
 
+/// What asks for action first.
 fn nights(library: &Library<'_>, machine: &str) -> Vec<NightOf> {
-    let nights = library.nights.iter();
-    let of = nights.filter_map(|night| {
-        let row = library.night_row(night)?;
-        let said = library.said(night)?;
-        (row.machine == machine).then(|| NightOf {
-            suite: part::suite_link(&row.suite),
-            state: judged::told(said.told),
-        })
-    });
-    of.collect()
+    let own = library.nights_by_place();
+    let own = own.filter(|((_, on, _), _)| *on == machine);
+    let told = |((suite, _, arm), night): (&NightPlace<'_>, &[&Night])| {
+        let told = night.iter().filter_map(|run| library.said(run));
+        let told = Told::gravest(told.map(|said| said.told))?;
+        Some((
+            (told.urgency(), night.first()?.gate.run.clone()),
+            NightOf {
+                suite: part::suite_link(suite),
+                arm: part::arm_in(library, suite, arm),
+                state: judged::told(told),
+            },
+        ))
+    };
+    let mut nights: Vec<_> = own.filter_map(told).collect();
+    nights.sort_by(|(a, _), (b, _)| a.cmp(b));
+    nights.into_iter().map(|(_, night)| night).collect()
 }

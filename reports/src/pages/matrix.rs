@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use assay_protocol::Direction;
 use assay_stats::Interval;
 use assay_verdicts::{CaseComparison, Comparison, Side};
 use serde::Serialize;
@@ -87,7 +86,7 @@ struct Column {
     more_left_out: usize,
 }
 
-/// The case that changed the most in one direction.
+/// What is known to have changed the most in one direction.
 #[derive(Serialize)]
 struct Extreme {
     /// As HTML.
@@ -175,8 +174,8 @@ fn column(letter: char, comparison: &Comparison) -> Column {
         mean: compare::mean(comparison),
         mean_cases: comparison.suite.geometric_mean.map_or(0, |mean| mean.cases),
         counts: said(Some(words::counts(&comparison.suite.counts))),
-        best: extreme(comparison, |goodness| goodness),
-        worst: extreme(comparison, |goodness| -goodness),
+        best: comparison.best().and_then(extreme),
+        worst: comparison.worst().and_then(extreme),
         trust: said(Some(words::false_alarms(comparison))),
         left_out: comparison
             .left_out
@@ -218,23 +217,11 @@ fn crossed(matrix: &Matrix, cross: &Cross) -> CrossView {
     }
 }
 
-/// The case with the most of `by`, which takes how much better a case became; none where none became so.
-fn extreme(comparison: &Comparison, by: fn(f64) -> f64) -> Option<Extreme> {
-    let goodness = |case: &CaseComparison| {
-        let log = case.ratio?.estimate.ln();
-        Some(match case.metric.direction {
-            Direction::Lower => -log,
-            Direction::Higher => log,
-            Direction::Neutral => return None,
-        })
-    };
-    let cases = comparison.cases.iter();
-    let valued = cases.filter_map(|case| Some((by(goodness(case)?), case)));
-    let (most, case) = valued.max_by(|a, b| a.0.total_cmp(&b.0))?;
+fn extreme(case: &CaseComparison) -> Option<Extreme> {
     Some(Extreme {
         name: breakable(&cell(&case.case)),
         metric: part::metric(&case.metric.name),
-        effect: judged::effect(case.ratio.as_ref().filter(|_| most > 0.0)?),
+        effect: judged::effect_of(case)?,
     })
 }
 

@@ -1,27 +1,29 @@
-//! The newest nights of suites on machines, one line each.
+//! The newest nights of suites on machines by their arms, one line each.
 
 use std::collections::BTreeMap;
 
 use assay_store::RunRow;
+use assay_verdicts::comparison::Counts;
 use assay_verdicts::gate::{Gate, State};
-use assay_verdicts::{Lasting, OfHistory, Told};
+use assay_verdicts::{OfHistory, Told};
 use serde::Serialize;
 
 use super::judged;
 use super::part::{self, Badge, Link, cell};
-use crate::model::{Library, Night};
+use crate::model::{Library, Night, NightPlace};
 use crate::words;
 
 /// A row of the table of nights.
 #[derive(Serialize)]
 pub struct NightLine {
     state: Badge,
-    suite: Link,
-    machine: Link,
-    run: Link,
-    at: String,
+    #[serde(flatten)]
+    place: PlaceView,
     /// How long ago that was, where it was not last night.
     ago: String,
+    /// What the night is made of, where that is several runs.
+    parts: Vec<PartView>,
+    more_parts: usize,
     regressed: usize,
     /// How many of those that got worse, and better, did so to stay by their history, and not by the night.
     worse: usize,
@@ -41,48 +43,145 @@ pub struct NightLine {
     in_short: String,
 }
 
-/// A row for a night; `None` where its run is not at hand.
-pub fn line(library: &Library<'_>, night: &Night) -> Option<NightLine> {
-    let row = library.night_row(night)?;
-    let gate = &night.gate;
-    let counts = &gate.comparison.suite.counts;
-    let summary = library.summary(&gate.run);
-    let said = library.said(night)?;
-    let Lasting { worse, better, .. } = said.counts;
-    let open = judged::suspected(gate) + said.counts.inconclusive;
-    let skipped = summary.map(|summary| part::tally(&summary.cases).skipped);
+/// One of the runs of a night.
+#[derive(Serialize)]
+pub struct PartView {
+    run: Link,
+    at: String,
+    /// How many cases it stands for, of all of the night.
+    cases: usize,
+    of: usize,
+    is_newest: bool,
+}
+
+/// Most runs of a night that are listed.
+const PARTS: usize = 4;
+
+/// One of several runs of a night; `None` where it is the whole night.
+pub fn part(library: &Library<'_>, night: &Night) -> Option<PartView> {
+    let (row, share) = (library.night_row(night)?, night.share.as_ref()?);
+    Some(PartView {
+        run: part::run_link(&row.run),
+        at: part::when(row.started),
+        cases: share.cases.len(),
+        of: share.of(),
+        is_newest: share.is_newest,
+    })
+}
+
+/// What is counted in the runs of a night, each by what it stands for.
+#[derive(Default)]
+struct Sums {
+    counts: Counts,
+    worse: usize,
+    better: usize,
+    suspected: usize,
+    /// Inconclusive ones of which more is said elsewhere in the line.
+    open: usize,
+    /// Unknown where one of the runs is not at hand.
+    skipped: Option<usize>,
+    false_alarms: f64,
+}
+
+impl Sums {
+    fn of(library: &Library<'_>, night: &[&Night]) -> Self {
+        let mut sums = Self {
+            skipped: night.iter().map(|run| library.skipped(run)).sum(),
+            ..Self::default()
+        };
+        for run in night {
+            let suite = &run.gate.comparison.suite;
+            let suspected = judged::suspected(&run.gate);
+            sums.counts += suite.counts;
+            sums.false_alarms += suite.expected_false_alarms;
+            sums.suspected += suspected;
+            sums.open += suspected;
+            if let Some(said) = library.said(run) {
+                sums.worse += said.counts.worse;
+                sums.better += said.counts.better;
+                sums.open += said.counts.inconclusive;
+            }
+        }
+        sums
+    }
+
+    fn inconclusive(&self) -> usize {
+        self.counts.inconclusive.saturating_sub(self.open)
+    }
+}
+
+/// Rows for nights, each at the place of the first of its runs in the list.
+pub fn lines(library: &Library<'_>, nights: &[&Night]) -> Vec<NightLine> {
+    let of_places = by_place(library, nights);
+    let lines = of_places.iter().filter_map(|night| line(library, night));
+    lines.collect()
+}
+
+/// The runs of each night together, the latest first; nights in the order of the list.
+pub fn by_place<'a>(library: &Library<'a>, nights: &[&'a Night]) -> Vec<Vec<&'a Night>> {
+    let mut order: Vec<NightPlace<'a>> = Vec::new();
+    let mut runs: BTreeMap<NightPlace<'a>, Vec<&'a Night>> = BTreeMap::new();
+    for &night in nights {
+        let Some(row) = library.night_row(night) else {
+            continue;
+        };
+        let place = (row.suite.as_str(), row.machine.as_str(), night.arm());
+        let own = runs.entry(place).or_default();
+        if own.is_empty() {
+            order.push(place);
+        }
+        own.push(night);
+    }
+    let latest_first = |place| {
+        let mut own = runs.remove(&place).unwrap_or_default();
+        own.sort_by_key(|night| std::cmp::Reverse(&night.gate.run));
+        own
+    };
+    order.into_iter().map(latest_first).collect()
+}
+
+/// A row for a night, whose runs are given, the latest first; `None` where none is at hand.
+fn line(library: &Library<'_>, night: &[&Night]) -> Option<NightLine> {
+    let newest = *night.first()?;
+    let sums = Sums::of(library, night);
+    let counts = &sums.counts;
+    let told = night.iter().filter_map(|run| library.said(run));
+    let told = Told::gravest(told.map(|said| said.told))?;
     let in_short = in_short(&[
-        (counts.regressed + worse, "regressed"),
-        (judged::suspected(gate), "suspected"),
+        (counts.regressed + sums.worse, "regressed"),
+        (sums.suspected, "suspected"),
         (counts.excused, "known"),
         (counts.troubled, "failed"),
         (counts.impossible, "impossible"),
-        (counts.improved + better, "improved"),
+        (counts.improved + sums.better, "improved"),
         (counts.unchanged, "unchanged"),
-        (counts.inconclusive.saturating_sub(open), "inconclusive"),
-        (skipped.unwrap_or(0), "skipped"),
+        (sums.inconclusive(), "inconclusive"),
+        (sums.skipped.unwrap_or(0), "skipped"),
     ]);
     Some(NightLine {
         in_short,
-        state: judged::told(said.told),
-        suite: part::suite_link(&row.suite),
-        machine: part::machine_link(&row.machine),
-        run: part::run_link(&row.run),
-        at: part::when(row.started),
-        ago: ago(library, row),
-        regressed: counts.regressed + worse,
-        worse,
-        better,
-        certainty: certainty(gate),
-        suspected: judged::suspected(gate),
-        improved: counts.improved + better,
+        state: judged::told(told),
+        place: place(library, newest)?,
+        ago: ago(library, library.night_row(newest)?),
+        parts: night
+            .iter()
+            .take(PARTS)
+            .filter_map(|run| part(library, run))
+            .collect(),
+        more_parts: night.len().saturating_sub(PARTS),
+        regressed: counts.regressed + sums.worse,
+        worse: sums.worse,
+        better: sums.better,
+        certainty: certainty(night),
+        suspected: sums.suspected,
+        improved: counts.improved + sums.better,
         unchanged: counts.unchanged,
-        inconclusive: counts.inconclusive.saturating_sub(open),
+        inconclusive: sums.inconclusive(),
         known: counts.excused,
         failed: counts.troubled,
         impossible: counts.impossible,
-        skipped,
-        false_alarms: judged::false_alarms(gate.comparison.suite.expected_false_alarms),
+        skipped: sums.skipped,
+        false_alarms: judged::false_alarms(sums.false_alarms),
     })
 }
 
@@ -123,11 +222,14 @@ pub fn old(library: &Library<'_>, night: &Night) -> Option<OldNight> {
     })
 }
 
-fn certainty(gate: &Gate) -> &'static str {
-    match (gate.comparison.suite.counts.regressed, &gate.confirmation) {
-        (0, _) => "",
-        (_, Some(_)) => "confirmed",
-        (_, None) => "not run again",
+fn certainty(night: &[&Night]) -> &'static str {
+    let gates = night.iter().map(|run| &run.gate);
+    let mut regressed = gates.filter(|gate| gate.comparison.suite.counts.regressed > 0);
+    match regressed.next() {
+        None => "",
+        Some(first) if first.confirmation.is_none() => "not run again",
+        Some(_) if regressed.any(|gate| gate.confirmation.is_none()) => "not all run again",
+        Some(_) => "confirmed",
     }
 }
 
@@ -155,13 +257,15 @@ pub struct Event {
     words: Vec<String>,
 }
 
-/// A suite on a machine.
+/// A suite on a machine by an arm.
 #[derive(Serialize)]
 pub struct PlaceView {
     /// The suite.
     pub suite: Link,
     /// The machine.
     pub machine: Link,
+    /// The arm, where the suite has several.
+    pub arm: String,
     /// The night's run.
     pub run: Link,
     /// When it started.
@@ -174,6 +278,7 @@ pub fn place(library: &Library<'_>, night: &Night) -> Option<PlaceView> {
     Some(PlaceView {
         suite: part::suite_link(&row.suite),
         machine: part::machine_link(&row.machine),
+        arm: part::arm_in(library, &row.suite, night.arm()),
         run: part::run_link(&row.run),
         at: part::when(row.started),
     })

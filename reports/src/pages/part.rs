@@ -333,6 +333,11 @@ pub fn arm(name: &str) -> &str {
     if name == "main" { "" } else { name }
 }
 
+/// An arm's name in a place where a suite has several; else empty.
+pub fn arm_in(library: &Library<'_>, suite: &str, arm: &str) -> String {
+    cell(library.arm_in(suite, arm))
+}
+
 /// A metric's name where it says something: the time, which every case has, goes without saying.
 pub fn metric(name: &str) -> String {
     if name == Metric::TIME {

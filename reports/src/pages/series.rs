@@ -41,6 +41,8 @@ struct Page {
     suite: Link,
     machine: Link,
     arm: String,
+    /// The arm, where the suite has several.
+    named_arm: String,
     timing: String,
     definition: String,
     latest: Option<Quantity>,
@@ -109,6 +111,7 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
         suite: part::suite_link(&key.suite),
         machine: part::machine_link(&key.machine),
         arm: cell(&key.arm),
+        named_arm: part::arm_in(library, &key.suite, &key.arm),
         timing: key.timing.to_string(),
         definition: key.definition.to_string(),
         latest: last.map(|point| part::number(&point.estimate, &series.metric.unit)),
@@ -142,7 +145,11 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
             .map_or(String::new(), |point| point.run.to_string()),
         siblings: library.siblings(key).map(sibling).collect(),
     };
-    let title = format!("{} {}", key.case, key.metric);
+    let arm = match library.arm_in(&key.suite, &key.arm) {
+        "" => String::new(),
+        arm => format!(", arm {arm}"),
+    };
+    let title = format!("{} {}{arm}", key.case, key.metric);
     fill(library.settings, "series.html", &title, &page)
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::compare;
 use super::fill;
 use super::judged;
-use super::night::{self, Event, NightLine};
+use super::night::{self, Event, NightLine, PartView};
 use super::part::{self, Link, RunLine, cell, run_line};
 use crate::error::ReportError;
 use crate::model::{Library, Night};
@@ -39,6 +39,10 @@ struct Suite {
 #[derive(Serialize)]
 struct Account {
     machine: Link,
+    /// The arm, where the suite has several.
+    arm: String,
+    /// Which of the runs of its night it is of, where that has several.
+    part: Option<PartView>,
     says: String,
     event: Option<Event>,
     facts: Vec<(&'static str, String)>,
@@ -62,10 +66,7 @@ pub fn render(library: &Library<'_>, name: &str, runs: &[&RunRow]) -> Result<Str
     let cases = cases::lines(library, name, runs)?;
     let page = Suite {
         name: cell(name),
-        nights: nights
-            .iter()
-            .filter_map(|night| night::line(library, night))
-            .collect(),
+        nights: night::lines(library, &nights),
         accounts: nights
             .iter()
             .filter_map(|night| account(library, night))
@@ -102,6 +103,8 @@ fn account(library: &Library<'_>, night: &Night) -> Option<Account> {
         .collect();
     Some(Account {
         machine: part::machine_link(&row.machine),
+        arm: part::arm_in(library, &row.suite, night.arm()),
+        part: night::part(library, night),
         says: judged::headline(&night.gate, library.said(night)),
         event: night::event(library, night),
         facts: facts(night),

@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use assay_store::RunRow;
+use assay_verdicts::Told;
 use serde::Serialize;
 
 use super::fill;
 use super::judged;
 use super::part::{self, Badge, Link};
 use crate::error::ReportError;
-use crate::model::Library;
+use crate::model::{Library, Night};
 
-/// Most machines of a suite that are listed; its page has them all.
-const MACHINES: usize = 8;
+/// Most nights of a suite that are listed; its page has them all.
+const PLACES: usize = 8;
 
 #[derive(Serialize)]
 struct Suites {
@@ -33,6 +34,8 @@ struct SuiteLine {
 #[derive(Serialize)]
 struct PlaceLine {
     machine: Link,
+    /// The arm, where the suite has several.
+    arm: String,
     /// Absent where the suite has had no whole night there.
     state: Option<Badge>,
 }
@@ -46,14 +49,17 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     let line = |(name, runs): (&str, Vec<&RunRow>)| {
         let newest = runs.first()?;
         let machines: BTreeSet<&str> = runs.iter().map(|row| row.machine.as_str()).collect();
+        let places = machines
+            .iter()
+            .flat_map(|machine| places(library, name, machine));
+        let mut places: Vec<PlaceLine> = places.collect();
         Some(SuiteLine {
             suite: part::suite_link(name),
-            more: machines.len().saturating_sub(MACHINES),
-            places: machines
-                .into_iter()
-                .take(MACHINES)
-                .map(|machine| place(library, name, machine))
-                .collect(),
+            more: places.len().saturating_sub(PLACES),
+            places: {
+                places.truncate(PLACES);
+                places
+            },
             series: series.get(name).copied().unwrap_or(0),
             runs: runs.len(),
             latest: part::run_link(&newest.run),
@@ -69,10 +75,24 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     )
 }
 
-fn place(library: &Library<'_>, suite: &str, machine: &str) -> PlaceLine {
-    let night = library.night(suite, machine);
-    PlaceLine {
-        machine: part::machine_link(machine),
-        state: night.and_then(|night| Some(judged::told(library.said(night)?.told))),
+/// The newest nights of a suite on a machine, or that there is none.
+fn places(library: &Library<'_>, suite: &str, machine: &str) -> Vec<PlaceLine> {
+    let line = |night: &[&Night]| {
+        let told = night.iter().filter_map(|run| library.said(run));
+        let told = Told::gravest(told.map(|said| said.told))?;
+        Some(PlaceLine {
+            machine: part::machine_link(machine),
+            arm: part::arm_in(library, suite, night.first()?.arm()),
+            state: Some(judged::told(told)),
+        })
+    };
+    let mut lines: Vec<PlaceLine> = library.nights_at(suite, machine).filter_map(line).collect();
+    if lines.is_empty() {
+        lines.push(PlaceLine {
+            machine: part::machine_link(machine),
+            arm: String::new(),
+            state: None,
+        });
     }
+    lines
 }

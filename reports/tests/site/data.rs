@@ -90,6 +90,7 @@ fn night() -> Night {
         machine_changes: vec![format!("the driver went from 580.65 to {HOSTILE}")],
         steps: Vec::new(),
         is_imported: true,
+        share: None,
     }
 }
 

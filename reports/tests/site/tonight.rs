@@ -146,6 +146,107 @@ fn a_night_says_what_lasts_where_it_was() {
     assert!(index(&old).contains("</span> inconclusive</span>"));
 }
 
+fn json_of(site: &Site) -> serde_json::Value {
+    serde_json::from_str(&crate::data::text(site, "index.json")).unwrap()
+}
+
+#[test]
+fn a_part_that_is_run_again_takes_nothing_off_the_site() {
+    let site = Site::of(&nights::again());
+    let pages = site.pages();
+    let first = &pages["index.html"];
+    assert!(
+        first.contains("1 regressed, 1 failed or gave no right output, 1 improved over 1 night."),
+        "{first}"
+    );
+    assert!(
+        first.contains("a part of the suite was run again: 1 of 6 cases"),
+        "{first}"
+    );
+    assert!(first.contains("<br>5 as of <a href=\"runs/"), "{first}");
+    assert!(first.contains(nights::FAILING), "{first}");
+    let json = json_of(&site);
+    let night = &json["nights"][0];
+    assert_eq!(json["nights"].as_array().unwrap().len(), 1);
+    assert_eq!(night["state"], "troubled");
+    let parts = night["parts"].as_array().unwrap();
+    assert_eq!(
+        (&parts[0]["cases"], &parts[1]["cases"]),
+        (&1.into(), &5.into())
+    );
+    assert_eq!(night["run"], parts[0]["run"]);
+    let counts = &night["counts"];
+    for (kind, count) in [
+        ("failed", 1),
+        ("wrong", 0),
+        ("skipped", 0),
+        ("regressed", 1),
+    ] {
+        assert_eq!(counts[kind], count, "{counts}");
+    }
+    // What was run again counts once: as it is now.
+    assert_eq!(counts["unchanged"], 2, "{counts}");
+    let feed = crate::data::text(&site, "feeds/all.xml");
+    assert!(feed.contains("kernels: 1 failed on lab-2"), "{feed}");
+    assert!(feed.contains("kernels: 1 regressed on lab-2"), "{feed}");
+    let badge = crate::data::text(&site, "badges/all.svg");
+    assert!(badge.contains("1 failed"), "{badge}");
+    let suite = page(&nights::again(), "suites/kernels");
+    assert!(
+        suite.contains("<p class=\"note\">5 as of <a href=\"../runs/"),
+        "{suite}"
+    );
+    // Each series has the verdict of the run that measured it last.
+    let said = |case: &str| {
+        let of_case = |(name, page): (&String, &String)| {
+            let is_it = name.starts_with("series/") && page.contains(case);
+            is_it.then(|| page[places(page, &["id=\"h-verdict\""])[0]..].to_owned())
+        };
+        pages.iter().find_map(of_case).unwrap()
+    };
+    assert!(said("softmax").contains("The same."));
+    assert!(said("radix").contains("Confirmed; faster"));
+}
+
+#[test]
+fn arms_of_a_suite_have_nights_of_their_own() {
+    let site = Site::of(&nights::arms());
+    let pages = site.pages();
+    let first = &pages["index.html"];
+    assert!(first.contains("1 regressed over 2 nights."), "{first}");
+    for name in ["index.html", "suites.html", "machines.html"] {
+        for arm in ["main", "two"] {
+            let said = format!("</a>, arm <bdi>{arm}</bdi>");
+            assert!(pages[name].contains(&said), "{name} {arm}");
+        }
+    }
+    let of_arm = |arm: &str| {
+        let crumb = format!("</a>, arm <bdi>{arm}</bdi></p>");
+        let series = pages.iter().filter(|(name, _)| name.starts_with("series/"));
+        series.filter(|(_, page)| page.contains(&crumb)).count()
+    };
+    assert_eq!(of_arm("main"), of_arm("two"));
+    let suite = page(&nights::arms(), "suites/kernels");
+    assert!(suite.contains("<span class=\"mark\">arm <bdi>main</bdi></span>"));
+    let json = json_of(&site);
+    let entry = |at: usize| {
+        let night = &json["nights"][at];
+        (night["arm"].clone(), night["counts"]["regressed"].clone())
+    };
+    assert_eq!(entry(0), ("main".into(), 0.into()));
+    assert_eq!(entry(1), ("two".into(), 1.into()));
+    let feed = crate::data::text(&site, "feeds/all.xml");
+    assert!(
+        feed.contains("kernels: 1 regressed on lab-2, arm two"),
+        "{feed}"
+    );
+    let badge = crate::data::text(&site, "badges/all.svg");
+    assert!(badge.contains("1 regressed"), "{badge}");
+    // Where there is one, nobody needs its name.
+    let one = index(&nights::quiet());
+    assert!(!one.contains(", arm "), "{one}");
+}
+
 #[test]
 fn what_failed_has_one_line_and_the_rest_folded() {
     let mut model = nights::quiet();

@@ -1,14 +1,14 @@
 //! The comparisons that have a page: the usual ones, and those that somebody chose.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 use assay_record::RunId;
 use assay_reports::{By, Cross, Matrix};
 use assay_store::RunRow;
 use assay_verdicts::comparison::{Options, Question};
-use assay_verdicts::window::is_night;
-use assay_verdicts::{Comparison, Reading, RunView};
+use assay_verdicts::nights::{Part, Place};
+use assay_verdicts::{Comparison, Nights, Reading, RunView};
 
 use super::Publishing;
 use crate::sides::{self, Property, Side, Values};
@@ -26,18 +26,28 @@ const SIDES: usize = 12;
 struct Read<'a> {
     from: Reading<'a>,
     runs: &'a [RunRow],
+    nights: &'a Nights<'a>,
     /// Whether values of variables are published.
     values: Values,
 }
 
-/// All of them: by suite, then by what the sides differ in.
-pub fn all(from: Reading<'_>, runs: &[RunRow], publishing: &Publishing) -> Result<Vec<Matrix>> {
+/// All of them: by suite and arm, then by what the sides differ in.
+pub fn all(
+    from: Reading<'_>,
+    (runs, nights): (&[RunRow], &Nights<'_>),
+    publishing: &Publishing,
+) -> Result<Vec<Matrix>> {
     let values = if publishing.publish_source {
         Values::Shown
     } else {
         Values::Hidden
     };
-    let read = Read { from, runs, values };
+    let read = Read {
+        from,
+        runs,
+        nights,
+        values,
+    };
     let mut matrices = Vec::new();
     for names in &publishing.usual {
         match of_names(read, names) {
@@ -57,20 +67,34 @@ pub fn all(from: Reading<'_>, runs: &[RunRow], publishing: &Publishing) -> Resul
     }
     let suites: BTreeSet<&str> = runs.iter().map(|row| row.suite.as_str()).collect();
     for suite in suites {
-        let nights = newest_nights(read, suite)?;
-        matrices.extend(of_nights(read, suite, &nights)?);
-        for (by, property) in ACROSS_MACHINES {
-            matrices.extend(of_property(read, suite, &nights, by, property)?);
+        let places = nights.places().map(|(place, _)| place);
+        let arms = places.filter(|place| place.suite == suite);
+        let arms: BTreeSet<&str> = arms.map(|place| place.arm.as_str()).collect();
+        // Two arms are two things: sides of runs of both would say which ran last.
+        for arm in arms {
+            matrices.extend(of_arm(read, suite, arm)?);
         }
-        // Across machines everything differs; a driver or an image is compared within one.
-        for own in by_machine(&nights) {
-            for (by, property) in WITHIN_ONE {
-                matrices.extend(of_property(read, suite, &own, by, property)?);
-            }
-        }
-        matrices.extend(of_gpus_and_drivers(read, suite, &nights)?);
         matrices.extend(of_arms(read, suite)?);
     }
+    Ok(matrices)
+}
+
+/// Of the nights of a suite by one arm.
+fn of_arm(read: Read<'_>, suite: &str, arm: &str) -> Result<Vec<Matrix>> {
+    let places = newest_nights(read, suite, arm)?;
+    let mut nights: Vec<RunView> = places.iter().flat_map(|(_, own)| own.clone()).collect();
+    nights.sort_by(|a, b| (a.run.started, &a.run.run).cmp(&(b.run.started, &b.run.run)));
+    let mut matrices = of_nights(read, &places)?;
+    for (by, property) in ACROSS_MACHINES {
+        matrices.extend(of_property(read, suite, &nights, by, property)?);
+    }
+    // Across machines everything differs; a driver or an image is compared within one.
+    for (_, own) in &places {
+        for (by, property) in WITHIN_ONE {
+            matrices.extend(of_property(read, suite, own, by, property)?);
+        }
+    }
+    matrices.extend(of_gpus_and_drivers(read, suite, &nights)?);
     Ok(matrices)
 }
 
@@ -96,43 +120,62 @@ fn of_names(read: Read<'_>, names: &str) -> Result<Matrix> {
     matrix.context("these runs have nothing in common to compare")
 }
 
-/// The newest nights of a suite on each machine, oldest first.
-fn newest_nights(read: Read<'_>, suite: &str) -> Result<Vec<RunView>> {
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut newest: Vec<RunRow> = Vec::new();
-    let of_suite = |row: &&RunRow| is_night(row) && row.suite == suite;
-    for row in read.runs.iter().rev().filter(of_suite) {
-        let seen = seen.entry(&row.machine).or_default();
-        *seen += 1;
-        if *seen <= NIGHTS {
-            newest.push(row.clone());
-        }
-    }
-    newest.reverse();
-    Ok(RunView::load_all(read.from.store, newest)?)
+/// The newest nights of a suite by an arm on each machine, oldest first.
+fn newest_nights<'a>(
+    read: Read<'a>,
+    suite: &str,
+    arm: &str,
+) -> Result<Vec<(&'a Place, Vec<RunView>)>> {
+    let places = read.nights.places();
+    let own = places.filter(|(place, _)| (&*place.suite, &*place.arm) == (suite, arm));
+    let views = |(place, runs): (&'a Place, &[&RunRow])| {
+        let newest = &runs[runs.len().saturating_sub(NIGHTS)..];
+        let newest = newest.iter().map(|row| (*row).clone()).collect();
+        Ok((place, RunView::load_all(read.from.store, newest)?))
+    };
+    own.map(views).collect()
 }
 
-/// The nights of each machine, in their order.
-fn by_machine(nights: &[RunView]) -> Vec<Vec<RunView>> {
-    let mut machines: BTreeMap<&str, Vec<RunView>> = BTreeMap::new();
-    for night in nights {
-        let own = machines.entry(&night.run.machine).or_default();
-        own.push(night.clone());
-    }
-    machines.into_values().collect()
-}
-
-/// Each machine's newest night and the one before it.
-fn of_nights(read: Read<'_>, suite: &str, nights: &[RunView]) -> Result<Vec<Matrix>> {
+/// Each machine's newest night and the one before it: of a night of several runs the one with the most cases, and the last before it
+/// that has half of these.
+fn of_nights(read: Read<'_>, places: &[(&Place, Vec<RunView>)]) -> Result<Vec<Matrix>> {
     let mut found = Vec::new();
-    for own in by_machine(nights) {
-        if let [.., before, newest] = &own[..] {
+    for (place, own) in places {
+        let parts = read.nights.newest(read.from.store, place)?;
+        let own = |run: &RunId| {
+            own.iter()
+                .position(|view| view.run.run == *run)
+                .map(|at| (own, at))
+        };
+        // The later of two of a size.
+        let sizes = parts.iter().rev().map(|part| (size(part), &part.run.run));
+        let largest = sizes.max_by_key(|(size, _)| *size).map(|(_, run)| run);
+        let Some((own, at)) = largest.and_then(own) else {
+            continue;
+        };
+        let newest = &own[at];
+        let before = own[..at].iter().rev().find(|view| has_half(view, newest));
+        if let Some(before) = before {
             let pair = [before, newest];
             let sides = pair.map(|view| sides::side(view.run.run.to_string(), vec![view.clone()]));
-            found.extend(matrix(read, By::Night, suite, &sides)?);
+            found.extend(matrix(read, By::Night, &place.suite, &sides)?);
         }
     }
     Ok(found)
+}
+
+/// How many cases a run stands for; one that is a whole night has no other beside it.
+fn size(part: &Part<'_>) -> usize {
+    part.share.as_ref().map_or(0, |share| share.cases.len())
+}
+
+/// Whether a run has at least half of another one's cases.
+fn has_half(view: &RunView, of: &RunView) -> bool {
+    let names = |view: &RunView| -> BTreeSet<String> {
+        view.cases.iter().map(|case| case.case.clone()).collect()
+    };
+    let (own, asked) = (names(view), names(of));
+    2 * own.intersection(&asked).count() >= asked.len()
 }
 
 fn of_property(

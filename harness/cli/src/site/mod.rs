@@ -21,7 +21,7 @@ use assay_reports::{
 use assay_store::{Access, RunRow, Store};
 use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::missed::AllMissed;
-use assay_verdicts::{CaseHistory, Marks, Reading, RunSummary};
+use assay_verdicts::{CaseHistory, Marks, Nights, Reading, RunSummary};
 
 use crate::settings::Settings;
 use crate::{database, marks, reproduction};
@@ -148,9 +148,10 @@ fn model(
                 store: other,
                 series: Some(&series),
             };
-            let nights = nights::all(reading, settings, &runs, (marks, today))?;
+            let places = Nights::among(other, &runs)?;
+            let nights = nights::all(reading, settings, &places, (marks, today))?;
             let confirmed = nights::confirmed(reading, settings, &runs, &nights, (marks, today))?;
-            let matrices = matrices::all(reading, &runs, publishing)?;
+            let matrices = matrices::all(reading, (&runs, &places), publishing)?;
             let reproductions = reproduction::all_stored(reading)?;
             Ok((nights, confirmed, matrices, reproductions))
         },

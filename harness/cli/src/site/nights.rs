@@ -1,4 +1,4 @@
-//! What the gate says of the newest night of each suite on each machine.
+//! What the gate says of the newest night of each suite on each machine by each arm.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,9 @@ use anyhow::Result;
 use assay_record::{Day, Purpose, RunId, RunStatus};
 use assay_reports::{Night, Step};
 use assay_store::{RunRow, Store};
+use assay_verdicts::nights::{Part, Place};
 use assay_verdicts::window::is_night;
-use assay_verdicts::{Confirmed, Marks, Reading, RunView};
+use assay_verdicts::{Confirmed, Marks, Nights, Reading, RunView};
 
 use crate::confirming;
 use crate::gating::{Asking, Checked};
@@ -22,21 +23,20 @@ const CONFIRMED: usize = 200;
 /// Most nights between a baseline and a night that are told apart; by default it leaves out two.
 const STEPS: usize = 10;
 
-/// One night for each suite and machine that has one, the newest first.
+/// The newest night of each place: the runs that it is made of, the latest first.
 pub fn all(
     reading: Reading<'_>,
     settings: &Settings,
-    runs: &[RunRow],
+    nights: &Nights<'_>,
     known: (&Marks, Day),
 ) -> Result<Vec<Night>> {
-    let mut seen = BTreeSet::new();
-    let newest = runs
-        .iter()
-        .rev()
-        .filter(|row| is_night(row) && seen.insert((&row.suite, &row.machine)));
-    newest
-        .map(|row| night(reading, settings, runs, known, row))
-        .collect()
+    let mut all = Vec::new();
+    for (place, _) in nights.places() {
+        for part in nights.newest(reading.store, place)? {
+            all.push(night(reading, settings, (nights, place), known, part)?);
+        }
+    }
+    Ok(all)
 }
 
 /// What was confirmed on the newest nights and before them, oldest first: by the same gate as on that night. What marks have accepted since
@@ -56,7 +56,10 @@ pub fn confirmed(
     let meant: Vec<&RunRow> = meant.take(CONFIRMED).collect();
     let mut all = Vec::new();
     for row in meant.into_iter().rev() {
-        let newest = nights.iter().find(|night| night.gate.run == row.run);
+        // What a later run measured again was confirmed all the same.
+        let is_whole = |night: &&Night| night.share.is_none();
+        let mut whole = nights.iter().filter(is_whole);
+        let newest = whole.find(|night| night.gate.run == row.run);
         let checked = match newest {
             Some(_) => None,
             None => Some(check(reading, settings, known, row)?),
@@ -97,16 +100,12 @@ fn check(
 fn night(
     reading: Reading<'_>,
     settings: &Settings,
-    runs: &[RunRow],
+    (nights, place): (&Nights<'_>, &Place),
     known: (&Marks, Day),
-    row: &RunRow,
+    Part { run: row, share }: Part<'_>,
 ) -> Result<Night> {
     let checked = check(reading, settings, known, row)?;
-    let previous = runs.iter().rev().find(|other| {
-        is_night(other)
-            && (&other.suite, &other.machine) == (&row.suite, &row.machine)
-            && (other.started, &other.run) < (row.started, &row.run)
-    });
+    let previous = nights.before(place, row);
     let machine_changes = match previous {
         None => Vec::new(),
         Some(before) => machines::lasting_changes(
@@ -117,7 +116,11 @@ fn night(
     Ok(Night {
         steps: steps(reading.store, &checked)?,
         is_imported: checked.options.is_imported,
-        gate: checked.gate,
+        gate: match &share {
+            Some(share) => checked.gate.of_share(share),
+            None => checked.gate,
+        },
+        share,
         previous: previous.map(|row| row.run.clone()),
         machine_changes,
     })

@@ -465,3 +465,111 @@ fn machines_are_compared_commit_by_commit() {
     let [low, high] = ["low", "high"].map(|end| ratio[end].as_f64().unwrap());
     assert!(low < 1.05 && 1.05 < high && high - low < 0.02, "{ratio}");
 }
+
+#[test]
+fn a_filtered_run_takes_nothing_off_a_troubled_night() {
+    let mut nights: Vec<Recipe> = (0..10).map(|n| night("one", n)).collect();
+    nights.push(Recipe {
+        slowdown: 1.5,
+        ..night("one", 10)
+    });
+    let place = Place::with_records(&nights);
+    let index = || {
+        place.assay("report --out site").exits(0);
+        let json: serde_json::Value = serde_json::from_str(&place.read("site/index.json")).unwrap();
+        let nights = json["nights"].as_array().unwrap().clone();
+        assert_eq!(nights.len(), 1);
+        nights[0].clone()
+    };
+    let before = index();
+    let worse = |night: &serde_json::Value| night["counts"]["regressed"].as_u64().unwrap();
+    assert!(worse(&before) > 1, "{before}");
+    assert!(before["parts"].as_array().unwrap().is_empty());
+    // One of the three cases again, as fast as ever.
+    let again = Recipe {
+        first: 2,
+        cases: 1,
+        ..night("one", 11)
+    };
+    let records = place.path("assay-data/records");
+    again.write(&records, None).unwrap();
+    place.assay("ingest").exits(0);
+    let after = index();
+    assert_eq!(after["run"], again.run().to_string());
+    assert_eq!(after["parts"].as_array().unwrap().len(), 2);
+    assert_eq!(worse(&after), worse(&before) - 1, "{after}");
+    let first = place.read("site/index.html");
+    assert!(
+        first.contains("a part of the suite was run again: 1 of 3 cases"),
+        "{first}"
+    );
+    assert!(!published(&place).is_empty());
+    // The pair that is compared is still that of whole nights.
+    let pages = files(&place, "site").into_iter();
+    let mut pairs = pages.filter(|(name, _)| name.starts_with("compare/synthetic-night-"));
+    let (_, (page, _)) = pairs.next().unwrap();
+    let page = String::from_utf8(page).unwrap();
+    assert!(page.contains(nights[10].run().as_str()));
+    // All of it once more: that is the night.
+    night("one", 12).write(&records, None).unwrap();
+    place.assay("ingest").exits(0);
+    let whole = index();
+    assert!(whole["parts"].as_array().unwrap().is_empty(), "{whole}");
+}
+
+#[test]
+fn arms_have_nights_and_comparisons_of_their_own() {
+    let of = |machine: &str, arm: &str, night: u32, slower: f64| Recipe {
+        machine: machine.into(),
+        arm: arm.into(),
+        seed: if arm == "main" { 1 } else { 2 },
+        night,
+        slowdown: slower,
+        ..Recipe::default()
+    };
+    let nights: Vec<Recipe> = (0..8)
+        .flat_map(|night| {
+            [
+                of("one", "main", night, 1.0),
+                of("one", "two", night, 1.4),
+                of("two", "main", night, 1.1),
+                of("two", "two", night, 1.5),
+            ]
+        })
+        .collect();
+    let place = Place::with_records(&nights);
+    let written = published(&place);
+    // By machine of each arm, and of each arm on each machine the newest night and the one before.
+    assert_eq!(count(&written, "compare/synthetic-machine-"), 2);
+    assert_eq!(count(&written, "compare/synthetic-night-"), 4);
+    let pages = files(&place, "site").into_iter();
+    for (name, (page, _)) in pages.filter(|(name, _)| name.starts_with("compare/synthetic-")) {
+        let page = String::from_utf8(page).unwrap();
+        let is_of = ["main", "two"].map(|arm| page.contains(&format!(", arm {arm}</bdi></h1>")));
+        assert_eq!(is_of.iter().filter(|is| **is).count(), 1, "{name}");
+        assert!(!page.contains("16 runs"), "{name}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&place.read("site/index.json")).unwrap();
+    let nights = json["nights"].as_array().unwrap();
+    let places: Vec<[&str; 2]> = nights
+        .iter()
+        .map(|night| ["machine", "arm"].map(|of| night[of].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            ["one", "main"],
+            ["one", "two"],
+            ["two", "main"],
+            ["two", "two"]
+        ]
+    );
+    for night in nights {
+        let counts = &night["counts"];
+        assert_eq!(counts["regressed"], 0, "{night}");
+        assert_ne!(counts["unchanged"], 0, "{night}");
+    }
+    // The terminal groups runs of one arm, too.
+    let compared = place.assay("compare --by machine --json").exits(1).json();
+    assert_eq!(compared["baseline"]["runs"].as_array().unwrap().len(), 8);
+}

@@ -74,6 +74,56 @@ fn what_matters_most_comes_first_and_what_moves_by_itself_last() {
 }
 
 #[test]
+fn a_gpu_that_is_gone_is_one_difference() {
+    let without = Tree::of(&[AMD]).fingerprint();
+    let mut with = without.clone();
+    for gpu in [0, 1] {
+        set(
+            &mut with.hardware,
+            &format!("gpu.{gpu}.name"),
+            Field::text("H200"),
+        );
+        set(
+            &mut with.hardware,
+            &format!("gpu.{gpu}.nvlink"),
+            Field::Unsupported,
+        );
+        set(
+            &mut with.software,
+            &format!("gpu.{gpu}.vbios"),
+            Field::text("96.00"),
+        );
+        set(
+            &mut with.settings,
+            &format!("gpu.{gpu}.ecc"),
+            Field::bool(true),
+        );
+    }
+    let texts = |before: &Fingerprint, after: &Fingerprint| -> Vec<String> {
+        let found = explain(before, after).into_iter();
+        found.map(|explanation| explanation.text).collect()
+    };
+    assert_eq!(
+        texts(&with, &without),
+        [
+            "GPU 0 (H200) was there before and is absent now.",
+            "GPU 1 (H200) was there before and is absent now.",
+        ]
+    );
+    assert_eq!(
+        texts(&without, &with)[0],
+        "GPU 0 (H200) was absent before and is there now."
+    );
+    // What changed of one that stays is told field by field.
+    let mut other = with.clone();
+    set(&mut other.settings, "gpu.1.ecc", Field::bool(false));
+    assert_eq!(
+        texts(&with, &other),
+        ["ECC of GPU 1 was on and is now off."]
+    );
+}
+
+#[test]
 fn gpus_are_named_by_number() {
     let before = Tree::of(&[AMD]).fingerprint();
     let with = |watts: f64, celsius: f64| {

@@ -106,6 +106,19 @@ impl Store {
         Ok(by_run)
     }
 
+    /// Names of the arms of each run that has cases, in the order of its manifest.
+    pub fn arms(&self) -> Result<BTreeMap<RunId, Vec<String>>, StoreError> {
+        // Every case is on every arm.
+        let sql = "SELECT run, arm FROM cases JOIN runs USING (run_key) WHERE case_no = 0 ORDER BY arm_no";
+        let mut arms: BTreeMap<RunId, Vec<String>> = BTreeMap::new();
+        self.rows(sql, [], |row| {
+            let run = row.get::<_, String>(0)?.parse()?;
+            arms.entry(run).or_default().push(row.get(1)?);
+            Ok(())
+        })?;
+        Ok(arms)
+    }
+
     /// Ids of a run's cases and the arms that they are measured on, as its manifest has them.
     pub fn case_names(&self, run: &RunId) -> Result<CaseNames, StoreError> {
         let mut found = self.case_names_of(std::slice::from_ref(run))?;

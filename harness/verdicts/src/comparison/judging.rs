@@ -77,6 +77,8 @@ pub(super) fn judge(
         suite: SuiteVerdict {
             geometric_mean: suite::geometric_mean_of(&items, &found, &ground),
             expected_false_alarms: match options.question {
+                // Where nothing was compared, nothing can be called.
+                _ if judged.iter().all(Option::is_none) => 0.0,
                 Question::Confirmation => rules.family_error,
                 Question::Difference | Question::Gate => expected_false_alarms(&judged, &rules),
             },

@@ -13,7 +13,7 @@ use crate::comparison::night;
 use crate::summaries::store;
 
 /// The last record against the window of those before it.
-fn gate(records: &[Record]) -> Gate {
+pub fn judged(records: &[Record]) -> Gate {
     let comparison = against(records, Question::Gate);
     Gate::new(
         "last:20".into(),
@@ -67,7 +67,7 @@ fn slower(factor: f64) -> Recipe {
 
 #[test]
 fn verdicts_the_first_night_has_no_baseline() {
-    let found = gate(&[night(0).record()]);
+    let found = judged(&[night(0).record()]);
     assert_eq!(found.state, State::NoBaseline);
     assert!(!found.is_worse());
 }
@@ -159,7 +159,7 @@ fn verdicts_runs_of_other_arms_and_of_few_cases_take_no_place_in_a_window() {
 
 #[test]
 fn verdicts_only_what_is_confirmed_is_called() {
-    let suspected = gate(&nights(8, &slower(1.06)));
+    let suspected = judged(&nights(8, &slower(1.06)));
     assert_eq!(suspected.state, State::Regressed);
     assert_eq!(suspected.suspects().len(), 5);
     let confirmation = |factor| Confirmation {
@@ -191,7 +191,7 @@ fn verdicts_only_what_is_confirmed_is_called() {
 
 #[test]
 fn verdicts_what_is_confirmed_is_shown_as_it_was_confirmed() {
-    let suspected = gate(&nights(8, &slower(1.09)));
+    let suspected = judged(&nights(8, &slower(1.09)));
     let first = suspected.comparison.cases[0].ratio.unwrap();
     let again = against(&nights(8, &slower(1.06)), Question::Confirmation);
     let confirmed = suspected.confirmed(Confirmation {
@@ -212,7 +212,7 @@ fn verdicts_what_is_confirmed_is_shown_as_it_was_confirmed() {
 
 #[test]
 fn verdicts_the_same_worker_on_both_sides_confirms_nothing() {
-    let suspected = gate(&nights(8, &slower(1.06)));
+    let suspected = judged(&nights(8, &slower(1.06)));
     let same = suspected
         .suspects()
         .into_iter()
@@ -234,7 +234,7 @@ fn verdicts_the_same_worker_on_both_sides_confirms_nothing() {
 
 #[test]
 fn verdicts_trouble_while_confirming_comes_first() {
-    let suspected = gate(&nights(8, &slower(1.06)));
+    let suspected = judged(&nights(8, &slower(1.06)));
     let mut again = against(&nights(8, &slower(1.06)), Question::Confirmation);
     again.cases[0].trouble = Some(Trouble {
         kind: TroubleKind::Wrong,
@@ -254,7 +254,7 @@ fn verdicts_trouble_while_confirming_comes_first() {
 
 #[test]
 fn verdicts_what_could_not_be_run_again_stays_suspected() {
-    let left = gate(&nights(8, &slower(1.06))).unconfirmed();
+    let left = judged(&nights(8, &slower(1.06))).unconfirmed();
     assert_eq!((left.state, left.is_worse()), (State::Suspected, false));
     assert_eq!(left.suspects().len(), 5);
     let note = &left.comparison.cases[0].note;
@@ -263,15 +263,15 @@ fn verdicts_what_could_not_be_run_again_stays_suspected() {
 
 #[test]
 fn verdicts_what_is_missing_is_not_unchanged() {
-    let whole = gate(&nights(8, &night(30)));
+    let whole = judged(&nights(8, &night(30)));
     assert_eq!(whole.missing(), 0);
-    let some = gate(&nights(8, &slower(1.0)));
+    let some = judged(&nights(8, &slower(1.0)));
     assert_eq!((some.state, some.missing()), (State::Inconclusive, 5));
     let mut nothing = night(30).record();
     nothing.blocks.clear();
     let mut records: Vec<Record> = (0..8).map(|n| night(n).record()).collect();
     records.push(nothing);
-    assert_eq!(gate(&records).state, State::NotMeasured);
+    assert_eq!(judged(&records).state, State::NotMeasured);
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn verdicts_a_shift_of_all_cases_is_probed_and_not_alerted() {
         ..night(30)
     };
     let records = nights(8, &shifted);
-    let found = gate(&records);
+    let found = judged(&records);
     assert!(!found.is_worse(), "{:#?}", found.comparison.suite);
     assert_eq!(found.suspects().len(), 3);
     // Interleaved rounds show that it is in the code after all.

@@ -9,6 +9,7 @@ mod energy;
 mod gate;
 mod history;
 mod marks;
+mod nights;
 mod reproduction;
 mod simulation;
 mod summaries;

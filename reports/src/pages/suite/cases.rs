@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use assay_record::RunId;
 use assay_store::RunRow;
 use assay_verdicts::{CaseComparison, CaseHistory, CaseState, CaseSummary, RunSummary};
 use serde::Serialize;
@@ -30,7 +31,7 @@ pub struct CaseLine {
     spark: String,
     latest: Option<Quantity>,
     latest_sort: String,
-    /// When it was last measured, where that was not in the newest night.
+    /// When it was last measured, where that was not in the newest run.
     last: String,
     fraction: Option<Share>,
     effect: Option<Effect>,
@@ -53,7 +54,7 @@ struct Share {
     sort: String,
 }
 
-/// What is known of a suite on a machine tonight.
+/// What is known of a run of a newest night, or of the newest run of a machine where there is none.
 struct Tonight<'a> {
     run: &'a RunRow,
     night: Option<&'a Night>,
@@ -68,7 +69,7 @@ pub fn lines(
     suite: &str,
     runs: &[&RunRow],
 ) -> Result<Vec<CaseLine>, ReportError> {
-    let tonight = tonight(library, suite, runs);
+    let tonights = Tonights::of(library, suite, runs);
     let own = library
         .current
         .iter()
@@ -77,42 +78,67 @@ pub fn lines(
     let mut seen = BTreeSet::new();
     for (place, history) in own {
         let is_first = seen.insert((place.machine, place.case, place.arm));
-        let mut line = of_series(library, place, history, tonight.get(place.machine))?;
+        let mut line = of_series(library, place, history, tonights.at(library, history))?;
         // Why a case went wrong is said once, whatever its metrics.
         if !is_first {
             line.reason.clear();
         }
         lines.push(line);
     }
-    for (&machine, tonight) in &tonight {
+    for tonight in tonights.by_run.values() {
         for (&(case, arm), &(at, summary)) in &tonight.cases {
-            if !seen.contains(&(machine, case, arm)) {
-                lines.push(unmeasured(tonight, summary, at));
+            let is_its = tonight.night.is_none_or(|night| night.has(case));
+            if is_its && seen.insert((&tonight.run.machine, case, arm)) {
+                lines.push(unmeasured(library, tonight, summary, at));
             }
         }
     }
     Ok(lines)
 }
 
-/// By machine; of runs, the latest first, the newest night's counts, else the newest run's.
-fn tonight<'a>(
-    library: &Library<'a>,
-    suite: &str,
-    runs: &[&'a RunRow],
-) -> BTreeMap<&'a str, Tonight<'a>> {
-    let mut found: BTreeMap<&str, Tonight<'a>> = BTreeMap::new();
-    for &run in runs {
-        let is_own = run.reproduces.is_none() && run.purpose.is_measurement();
-        if !is_own || found.contains_key(run.machine.as_str()) {
-            continue;
+/// What is known of a suite tonight.
+struct Tonights<'a> {
+    by_run: BTreeMap<&'a RunId, Tonight<'a>>,
+    /// The newest run of each machine that has no night.
+    newest: BTreeMap<&'a str, &'a RunId>,
+}
+
+impl<'a> Tonights<'a> {
+    /// Of the suite's runs, the latest first.
+    fn of(library: &Library<'a>, suite: &str, runs: &[&'a RunRow]) -> Self {
+        let mut found = Self {
+            by_run: BTreeMap::new(),
+            newest: BTreeMap::new(),
+        };
+        for &night in &library.nights {
+            if let Some(row) = library.night_row(night).filter(|row| row.suite == suite) {
+                let tonight = Tonight::of(library, row, Some(night));
+                found.by_run.insert(&row.run, tonight);
+            }
         }
-        let night = library.night(suite, &run.machine);
-        let run = night
-            .and_then(|night| library.night_row(night))
-            .unwrap_or(run);
-        found.insert(&run.machine, Tonight::of(library, run, night));
+        let machines: BTreeSet<&str> = found.by_run.values().map(|of| &*of.run.machine).collect();
+        for &run in runs {
+            let is_own = run.reproduces.is_none() && run.purpose.is_measurement();
+            let is_newest = !machines.contains(&*run.machine)
+                && is_own
+                && !found.newest.contains_key(&*run.machine);
+            if is_newest {
+                found.newest.insert(&run.machine, &run.run);
+                let tonight = Tonight::of(library, run, None);
+                found.by_run.insert(&run.run, tonight);
+            }
+        }
+        found
     }
-    found
+
+    /// What speaks of a series.
+    fn at(&self, library: &Library<'_>, history: &CaseHistory) -> Option<&Tonight<'a>> {
+        let night = library.night_of(&history.series);
+        let run = night.map(|night| &night.gate.run);
+        let machine = history.series.key.machine.as_str();
+        let run = run.or_else(|| self.newest.get(machine).copied());
+        self.by_run.get(run?)
+    }
 }
 
 impl<'a> Tonight<'a> {
@@ -142,11 +168,14 @@ impl<'a> Tonight<'a> {
         }
     }
 
-    /// What the night says of a metric of a case; nothing where the night is of another arm.
+    /// What the night says of a metric of a case.
     fn verdict(&self, place: &Place<'_>) -> Option<&'a CaseComparison> {
-        let is_judged = |night: &Night| night.gate.comparison.candidate.arm == place.arm;
-        self.night.filter(|night| is_judged(night))?;
         self.verdicts.get(&(place.case, place.metric)).copied()
+    }
+
+    /// Whether it has the latest point of a series, and no later run of its place is there.
+    fn is_last(&self, run: &RunId) -> bool {
+        self.run.run == *run && self.night.is_none_or(Night::is_newest)
     }
 
     fn badge(&self, verdict: &CaseComparison) -> Badge {
@@ -173,11 +202,11 @@ fn of_series(
     let state = summary.map(|summary| &summary.state);
     let not_ok = state.filter(|state| !matches!(state, CaseState::Ok));
     let judged = verdict.zip(tonight);
-    let is_tonight = last.is_none_or(|last| tonight.is_some_and(|t| t.run.run == last.run));
+    let is_tonight = last.is_none_or(|last| tonight.is_some_and(|t| t.is_last(&last.run)));
     Ok(CaseLine {
         case: breakable(&cell(place.case)),
         metric: part::metric(place.metric),
-        arm: cell(part::arm(place.arm)),
+        arm: part::arm_in(library, place.suite, place.arm),
         machine: part::machine_link(place.machine),
         spark: drawn.map_err(|reason| ReportError::Chart {
             page: href.clone(),
@@ -205,14 +234,19 @@ fn of_series(
 }
 
 /// A case that no run has measured yet.
-fn unmeasured(tonight: &Tonight<'_>, summary: &CaseSummary, at: usize) -> CaseLine {
+fn unmeasured(
+    library: &Library<'_>,
+    tonight: &Tonight<'_>,
+    summary: &CaseSummary,
+    at: usize,
+) -> CaseLine {
     CaseLine {
         case: breakable(&cell(&summary.case.case)),
         href: tonight
             .summary
             .map_or(String::new(), |run| part::case_href(run, at)),
         metric: String::new(),
-        arm: cell(part::arm(&summary.case.arm)),
+        arm: part::arm_in(library, &tonight.run.suite, &summary.case.arm),
         machine: part::machine_link(&tonight.run.machine),
         spark: String::new(),
         latest: None,
