@@ -117,7 +117,14 @@ pub fn recall(
             continue;
         }
         if is_interleaved(view) {
-            confirmation.reference = Some((&reference_of(view, &checked, before).run).into());
+            let reference = &reference_of(view, &checked, before).run;
+            suspects.retain(|(case, metric)| {
+                scene::may_speak(&checked, (case, metric), &reference.run)
+            });
+            if suspects.is_empty() {
+                continue;
+            }
+            confirmation.reference = Some(reference.into());
             confirmation.interleaved = Some(beside(reading, view, asking, suspects)?);
         } else {
             confirmation.alone = Some(together(reading, view, &checked, &suspects)?);

@@ -6,7 +6,7 @@
 //! rounds that confirmed it, by the same gate as on that night.
 
 use assay_record::{RunId, Timestamp};
-use assay_stats::median;
+use assay_stats::{Interval, median};
 use assay_store::RunRow;
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +110,37 @@ impl Confirmed {
         !self.is_back(history).unwrap_or(false) && !self.is_accepted(history)
     }
 
+    /// Whether what is called on a later night is no more than this: the level had not come back before that night, and by the ends of
+    /// both intervals nearest to each other the night is not surely beyond what was confirmed. `None` where levels cannot be told.
+    pub(crate) fn explains(&self, history: &CaseHistory, later: &Called<'_>) -> Option<bool> {
+        let series = &history.series;
+        let logs = logs(series)?;
+        let own = Levels::of(series, &logs, &self.baseline, &self.night)?;
+        let then = Levels::of(series, &logs, later.baseline, later.night)?;
+        if then.night <= own.night {
+            return None;
+        }
+        let between = &logs[own.night + 1..then.night];
+        let before = &between[between.len().saturating_sub(RETURN_RUNS)..];
+        if median(before).is_some_and(|level| own.way(level) < 0.5) {
+            return Some(false);
+        }
+        let confirmed = self.case.ratio?;
+        Some(match confirmed.estimate > 1.0 {
+            true => then.old + later.ratio.low.ln() <= own.old + confirmed.high.ln(),
+            false => then.old + later.ratio.high.ln() >= own.old + confirmed.low.ln(),
+        })
+    }
+
+    /// What was called on its night, as one that is earlier may explain it.
+    pub(crate) fn called(&self) -> Option<Called<'_>> {
+        Some(Called {
+            night: &self.night,
+            baseline: &self.baseline,
+            ratio: self.case.beside_baseline()?,
+        })
+    }
+
     /// Whether the level is back; `None` where nothing has been measured since, or there is no level to come back to.
     fn is_back(&self, history: &CaseHistory) -> Option<bool> {
         let logs = logs(&history.series)?;
@@ -139,6 +170,16 @@ impl Confirmed {
         });
         found.or_else(|| history.marks.last().filter(|_| self.is_excused))
     }
+}
+
+/// A change that a gate calls on a night.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Called<'a> {
+    pub night: &'a RunId,
+    /// What the night is compared with.
+    pub baseline: &'a [RunId],
+    /// The night over that.
+    pub ratio: &'a Interval,
 }
 
 /// A series with what was confirmed of it and still stands.

@@ -1,6 +1,6 @@
 //! The gate: one run against its window, its suspects run again, and what is said in the end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_record::RunId;
 use assay_stats::{CommonShift, Interval};
@@ -262,6 +262,21 @@ impl Gate {
         self
     }
 
+    /// Takes what is no news out of what is called and suspected: by case and metric, the night that confirmed it first.
+    pub(crate) fn settle_known(&mut self, known: &BTreeMap<(String, String), RunId>) {
+        for case in &mut self.comparison.cases {
+            if let Some(night) = known.get(&case.name()) {
+                let said = format!(
+                    "no more than what the night {night} showed and new rounds confirmed, which still stands"
+                );
+                case.settle(Verdict::Inconclusive, &said);
+                case.suspect = false;
+            }
+        }
+        self.comparison.recount();
+        self.state = self.judged();
+    }
+
     /// Cases that the baseline has and that were not measured this time.
     pub fn missing(&self) -> usize {
         let left_out = self.comparison.left_out.iter();
@@ -314,8 +329,13 @@ fn is_missing(left: &LeftOut) -> bool {
 }
 
 impl CaseComparison {
-    fn name(&self) -> (String, String) {
+    pub(crate) fn name(&self) -> (String, String) {
         (self.case.clone(), self.metric.name.clone())
+    }
+
+    /// The night over its baseline, whatever new rounds said beside one run of it.
+    pub(crate) fn beside_baseline(&self) -> Option<&Interval> {
+        self.at_first.as_ref().or(self.ratio.as_ref())
     }
 
     fn is_called(&self) -> bool {

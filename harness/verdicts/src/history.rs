@@ -208,10 +208,13 @@ fn located(
     })
 }
 
-/// Whether a change is as large as those that gates call.
+/// Whether a change is as large as those that gates call, and surely one: levels of few or scattered runs may be the same.
 fn matters(ratio: Option<&Interval>) -> bool {
     let least = Rules::default().least_effect;
-    ratio.is_none_or(|ratio| ratio.estimate.ln().abs() >= least.ln_1p())
+    ratio.is_none_or(|ratio| {
+        let is_sure = ratio.low > 1.0 || ratio.high < 1.0;
+        is_sure && ratio.estimate.ln().abs() >= least.ln_1p()
+    })
 }
 
 impl Spot {

@@ -15,6 +15,7 @@ pub mod explanation;
 pub mod few_runs;
 pub mod gate;
 pub mod history;
+pub mod known;
 mod likeness;
 pub mod marks;
 pub mod missed;

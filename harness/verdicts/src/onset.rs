@@ -75,7 +75,7 @@ pub(crate) fn logs(series: &Series) -> Option<Vec<f64>> {
 
 /// The levels of a baseline and of a night, as logarithms.
 pub(crate) struct Levels {
-    old: f64,
+    pub old: f64,
     new: f64,
     /// How far noise reaches.
     reach: f64,

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use assay_protocol::Digest;
 use assay_record::manifest::{BUILTIN_WORKER, Diff};
-use assay_record::{Arm, ArmCommit, Case, Manifest, WorkloadRef};
+use assay_record::{Arm, ArmCommit, Case, Manifest, RunId, WorkloadRef};
 use assay_stats::levels::FORECAST_FROM;
 use assay_store::CaseRow;
 use assay_verdicts::RunView;
@@ -238,6 +238,22 @@ fn compared_with(checked: &Checked, case: &str, metric: &str) -> BTreeSet<usize>
         used.retain(|run| *run >= since);
     }
     used.into_iter().collect()
+}
+
+/// Whether rounds beside a run of the baseline may speak of a case: not where a mark expects a change after it, for they show that change.
+pub fn may_speak(checked: &Checked, (case, metric): (&str, &str), reference: &RunId) -> bool {
+    let Some(known) = &checked.options.known else {
+        return true;
+    };
+    let marks = known.marks.for_case(case, metric, known.today);
+    let own = checked.baseline.runs.iter().map(|view| &view.run);
+    let tonight = checked.candidate.newest().map(|view| &view.run);
+    let all = own.chain(&known.between).chain(tonight);
+    let all: Vec<&dyn Place> = all.map(|row| row as &dyn Place).collect();
+    marks
+        .baseline(&all)
+        .iter()
+        .any(|run| run.run() == reference)
 }
 
 /// The place in the baseline of the first run that a case is compared with, where its level changed before that.

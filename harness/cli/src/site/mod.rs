@@ -21,7 +21,7 @@ use assay_reports::{
 use assay_store::{Access, RunRow, Store};
 use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::missed::AllMissed;
-use assay_verdicts::{CaseHistory, Marks, Nights, Reading, RunSummary};
+use assay_verdicts::{CaseHistory, Marks, Nights, Reading, RunSummary, known};
 
 use crate::settings::Settings;
 use crate::{database, marks, reproduction};
@@ -141,7 +141,7 @@ fn model(
             Ok(series)
         },
     )?;
-    let ((nights, confirmed, matrices, reproductions), (histories, missed)) = both(
+    let ((mut nights, mut confirmed, matrices, reproductions), (histories, missed)) = both(
         store.share()?,
         |other| {
             let reading = Reading {
@@ -161,6 +161,11 @@ fn model(
         },
     )?;
     drop(series);
+    known::settle(
+        nights.iter_mut().map(|night| &mut night.gate),
+        &mut confirmed,
+        &histories,
+    );
     let newest = newest(&runs, &nights, &histories);
     let (details, summaries) = both(
         store.share()?,

@@ -5,7 +5,7 @@ use assay_record::{Record, RunId, Timestamp};
 use assay_stats::Interval;
 use assay_store::synthetic::Recipe;
 use assay_verdicts::confirmed::standing;
-use assay_verdicts::{CaseComparison, CaseHistory, Confirmed, Marks, Onset, Verdict};
+use assay_verdicts::{CaseComparison, CaseHistory, Confirmed, Marks, Onset, Verdict, known};
 
 use crate::summaries::store;
 
@@ -199,4 +199,49 @@ fn confirmed_regressions_are_remembered_with_the_mark_that_accepts_them() {
     let early = history(&slow, &mark(3, "early"));
     assert!(one.stands(&early) && !excused.stands(&early));
     assert_eq!(excused.accepted_by(&early).unwrap().reason, "early");
+}
+
+/// Nights of which something is still told, once what is known is taken out.
+fn news(all: &[Confirmed], slowdowns: &[f64], marks: &str) -> Vec<RunId> {
+    let mut all = all.to_vec();
+    known::settle([], &mut all, &[history(slowdowns, marks)]);
+    all.into_iter().map(|one| one.night).collect()
+}
+
+#[test]
+fn confirmed_once_a_step_is_no_news_however_its_baseline_reaches_back() {
+    let step = confirmed(11, 0..9, 1.12);
+    // Beside a baseline before it, and beside one that has runs of both levels.
+    for again in [
+        confirmed(13, 0..9, 1.125),
+        confirmed(14, 2..13, 1.115),
+        confirmed(15, 7..14, 1.06),
+    ] {
+        let course = levels(&[(11, 1.0), (6, 1.12)]);
+        assert_eq!(news(&[step.clone(), again], &course, ""), [run(11)]);
+    }
+}
+
+#[test]
+fn confirmed_once_more_is_news_where_the_level_rose_beyond_it_or_had_come_back() {
+    let step = confirmed(11, 0..9, 1.12);
+    // A second step, beside the level before the first and beside that between them.
+    let course = levels(&[(11, 1.0), (5, 1.12), (1, 1.25)]);
+    for beyond in [confirmed(16, 0..9, 1.25), confirmed(16, 11..15, 1.116)] {
+        let found = news(&[step.clone(), beyond], &course, "");
+        assert_eq!(found, [run(11), run(16)]);
+    }
+    // The same step once more, after it was mended.
+    let course = levels(&[(11, 1.0), (3, 1.12), (4, 1.0), (1, 1.12)]);
+    let found = news(&[step.clone(), confirmed(18, 0..9, 1.12)], &course, "");
+    assert_eq!(found, [run(11), run(18)]);
+    // What was accepted explains nothing: the window that begins there does.
+    let accepted = format!(
+        "[[mark]]\ncase = \"{}\"\nkind = \"expected\"\nat = \"{}\"\nreason = \"known\"\n",
+        Recipe::default().case_ids()[1],
+        run(11)
+    );
+    let course = levels(&[(11, 1.0), (6, 1.12)]);
+    let found = news(&[step, confirmed(13, 0..9, 1.12)], &course, &accepted);
+    assert_eq!(found, [run(11), run(13)]);
 }
