@@ -574,6 +574,62 @@ fn asv_nights_are_judged_on_the_site() {
     assert!(badge.contains("worse to stay"), "{badge}");
 }
 
+/// Of each commit there is a file for each environment: none of them hides the other's night.
+#[test]
+fn asv_environments_have_nights_of_their_own() {
+    let place = Place::new();
+    let recipe = AsvFolder {
+        files: 24,
+        machines: 2,
+        benchmarks: 6,
+        ..AsvFolder::default()
+    };
+    let results = place.path("made-up/results");
+    recipe.write(&results).unwrap();
+    for machine in ["machine-0", "machine-1"] {
+        for entry in std::fs::read_dir(results.join(machine)).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let other = path.display().to_string().replace("py3.11", "py3.12");
+            if other.contains("py3.12") {
+                std::fs::write(other, text.replace("3.11", "3.12")).unwrap();
+            }
+        }
+    }
+    place.assay("import asv made-up/results").exits(0);
+    place.assay("report").exits(0);
+    let json: Value = serde_json::from_str(&place.read("assay-data/site/index.json")).unwrap();
+    let nights = json["nights"].as_array().unwrap();
+    let arms: Vec<&str> = nights
+        .iter()
+        .map(|of| of["arm"].as_str().unwrap())
+        .collect();
+    let [one, other] = ["conda-py3_11-numpy", "conda-py3_12-numpy"];
+    assert_eq!(arms, [one, other, one, other]);
+    for night in nights {
+        let counts = night["counts"].as_object().unwrap().values();
+        assert!(
+            counts.filter_map(Value::as_u64).sum::<u64>() >= 6,
+            "{night}"
+        );
+    }
+    let first = place.read("assay-data/site/index.html");
+    assert!(first.contains("over 4 nights"), "{first}");
+    for arm in [one, other] {
+        assert!(
+            first.contains(&format!("</a>, arm <bdi>{arm}</bdi>")),
+            "{first}"
+        );
+    }
+    // Machine by machine, of each environment.
+    let compared = std::fs::read_dir(place.path("assay-data/site/compare")).unwrap();
+    let names: Vec<String> = compared
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let by_machine = names.iter().filter(|name| name.contains("-machine-"));
+    assert_eq!(by_machine.count(), 2, "{names:?}");
+}
+
 #[test]
 fn asv_text_reaches_terminal_and_pages_as_text() {
     let place = place();

@@ -482,8 +482,12 @@ fn a_filtered_run_takes_nothing_off_a_troubled_night() {
         nights[0].clone()
     };
     let before = index();
-    let worse = |night: &serde_json::Value| night["counts"]["regressed"].as_u64().unwrap();
-    assert!(worse(&before) > 1, "{before}");
+    // All three moved, whatever the gate makes of that: what was started is the same.
+    let moved = |night: &serde_json::Value| {
+        let count = |of: &str| night["counts"][of].as_u64().unwrap();
+        count("regressed") + count("inconclusive")
+    };
+    assert_eq!(moved(&before), 3, "{before}");
     assert!(before["parts"].as_array().unwrap().is_empty());
     // One of the three cases again, as fast as ever.
     let again = Recipe {
@@ -497,7 +501,8 @@ fn a_filtered_run_takes_nothing_off_a_troubled_night() {
     let after = index();
     assert_eq!(after["run"], again.run().to_string());
     assert_eq!(after["parts"].as_array().unwrap().len(), 2);
-    assert_eq!(worse(&after), worse(&before) - 1, "{after}");
+    assert_eq!(after["state"], before["state"]);
+    assert_eq!(moved(&after), 2, "{after}");
     let first = place.read("site/index.html");
     assert!(
         first.contains("a part of the suite was run again: 1 of 3 cases"),
@@ -570,6 +575,6 @@ fn arms_have_nights_and_comparisons_of_their_own() {
         assert_ne!(counts["unchanged"], 0, "{night}");
     }
     // The terminal groups runs of one arm, too.
-    let compared = place.assay("compare --by machine --json").exits(1).json();
+    let compared = place.assay("compare --by machine --json").json();
     assert_eq!(compared["baseline"]["runs"].as_array().unwrap().len(), 8);
 }
