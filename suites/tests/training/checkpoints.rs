@@ -1,6 +1,7 @@
 //! Checkpoints: a training goes on from one bit for bit, and any damage and any other training is refused in words.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use assay_protocol::{CaseSpec, Catalog, Failure, ParamValue, Workload};
@@ -62,29 +63,33 @@ fn any_bit_of_a_checkpoint_matters() {
     let good = fs::read(&path).unwrap();
     let header = end_of_header(&good);
     let mut other = begin(&given);
-    let mut refusal = |bytes: &[u8]| {
-        fs::write(&path, bytes).unwrap();
+    let mut load = || {
         let found = checkpoint::load(&mut other, &path);
-        assert_eq!(other.at(), if found.is_ok() { 1 } else { 0 });
+        assert_eq!(other.at(), usize::from(found.is_ok()));
         found.err().map(|error| error.to_string())
     };
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    let mut with_bit = |place: usize, bit: u32| {
+        let write = |byte: u8| file.write_all_at(&[byte], place as u64).unwrap();
+        write(good[place] ^ (1 << bit));
+        let words = load();
+        write(good[place]);
+        words.unwrap_or_else(|| panic!("bit {bit} of byte {place}, of {header} of the header"))
+    };
     for place in 0..header {
-        for bit in 0..8 {
-            let mut bad = good.clone();
-            bad[place] ^= 1 << bit;
-            let words = refusal(&bad);
-            assert!(words.is_some(), "bit {bit} of byte {place} of {header}");
-        }
+        (0..8).for_each(|bit| _ = with_bit(place, bit));
     }
     for place in (header..good.len()).step_by(61).chain([good.len() - 1]) {
         for bit in 0..8 {
-            let mut bad = good.clone();
-            bad[place] ^= 1 << bit;
-            let words = refusal(&bad).unwrap();
+            let words = with_bit(place, bit);
             let is_named = words.contains("tensor `") && words.contains("is damaged");
             assert!(is_named, "{words}");
         }
     }
+    let mut refusal = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        load()
+    };
     let longer = [&good[..], b"x"].concat();
     let words = refusal(&longer).unwrap();
     assert!(
@@ -410,17 +415,22 @@ fn what_is_read_again_is_not_written() {
 fn a_file_that_changes_before_verification_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("half.safetensors");
-    let mut training = begin(&[]);
-    training.step().unwrap();
-    checkpoint::save(&training, &path).unwrap();
+    let write = |stop: i64| {
+        let save = ("save", text(path.to_str().unwrap()));
+        let mut training = TrainLm
+            .prepare(&case(&[save, ("stop", int(stop))]))
+            .unwrap();
+        cases::run(training.as_mut(), 1);
+        assert!(training.verify().unwrap().passed);
+    };
+    write(1);
     let given = [
         ("resume", text(path.to_str().unwrap())),
         ("threads", int(2)),
     ];
     let mut resumed = TrainLm.prepare(&case(&given)).unwrap();
     cases::run(resumed.as_mut(), 3);
-    training.step().unwrap();
-    checkpoint::save(&training, &path).unwrap();
+    write(2);
     let words = resumed.verify().unwrap_err().to_string();
     assert!(
         words.contains("it is another file than the one that the training began with"),

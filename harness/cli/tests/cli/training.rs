@@ -114,7 +114,7 @@ fn write_training(place: &Place, given: &str) {
     let training = format!(
         "workload = \"train-lm\"\nparams = {{ batch = 2, length = 8, layers = 1, width = 16, heads = 2, corpus = 3000, {given} }}\n"
     );
-    let policy = "rounds = 2, max_rounds = 2, min_samples = 20, max_samples = 20, warmup_ms = 0, round_ms = 1";
+    let policy = "rounds = 2, max_rounds = 2, min_samples = 20, max_samples = 20, warmup_ms = 0, round_ms = 5000";
     let benchmarks = [benchmark("lm", &training)];
     place.write("long.toml", suite_with("long", policy, &benchmarks));
 }
