@@ -21,6 +21,8 @@
 // it is a program that watches every access for data races (`races.hpp`). It needs 72 bytes for each byte of memory that
 // a job uses.
 //
+// With `-DASSAY_EMULATION_APART` the machine itself is not compiled with every program: `machine.cpp` says how it is then.
+//
 // With
 //
 //   c++ -std=c++17 -O2 -fno-strict-aliasing -fPIC -shared -fno-gnu-unique -DASSAY_EMULATION -DASSAY_EMULATION_PLUGIN -I ...
@@ -38,12 +40,14 @@
 #include "fiber.hpp"
 #include "intrinsics.hpp"
 #include "kernel.hpp"
-#include "machine.hpp"
 #include "vectors.hpp"
-#ifdef __SANITIZE_THREAD__
+#include "warp.hpp"
+#ifndef ASSAY_EMULATION_APART
+#include "turns.hpp"
+#ifdef ASSAY_WATCHES_RACES
 #include "watching.hpp"
 #endif
-#include "warp.hpp"
+#endif
 
 namespace assay::emulation {
 

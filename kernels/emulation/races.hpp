@@ -17,6 +17,11 @@
 #include <cstring>
 #include <initializer_list>
 
+// The compiler calls, or (`machine.cpp`) what it compiles is called by a program that it does that for.
+#if defined(__SANITIZE_THREAD__) && !defined(ASSAY_WATCHES_RACES)
+#define ASSAY_WATCHES_RACES 1
+#endif
+
 namespace assay::emulation {
 
 /// Where in a launch an access happens.
@@ -26,7 +31,7 @@ struct Moment {
     std::uint32_t barriers;
 };
 
-#ifndef __SANITIZE_THREAD__
+#ifndef ASSAY_WATCHES_RACES
 
 /// Without the compiler's calls there is nothing to find.
 class Races {

@@ -7,11 +7,11 @@
 #include <cstdio>
 #include <cstring>
 
-#include "machine.hpp"
+#include "turns.hpp"
 
 namespace assay::emulation {
 
-ASSAY_UNWATCHED inline void Machine::access(const volatile void* address, std::size_t bytes, bool write, bool atomic, void* pc) {
+ASSAY_UNWATCHED ASSAY_MACHINE void Machine::access(const volatile void* address, std::size_t bytes, bool write, bool atomic, void* pc) {
     if (current_ == nullptr) return;
     const auto at = reinterpret_cast<std::uintptr_t>(address);
     // Most are of this machine, or of what the thread has on its own stack: nobody races for them.
@@ -35,7 +35,7 @@ ASSAY_UNWATCHED inline void Machine::access(const volatile void* address, std::s
 }
 
 /// The line of a place, by the `addr2line` that comes with every compiler; without it, the place.
-inline void Machine::describe_place(std::uint32_t place, char* text, std::size_t size) {
+ASSAY_MACHINE void Machine::describe_place(std::uint32_t place, char* text, std::size_t size) {
     std::uintptr_t base = 0;  // where this program was loaded
     dl_iterate_phdr(
         [](dl_phdr_info* info, std::size_t, void* out) {

@@ -318,15 +318,25 @@ fn mutants_are_caught() {
     let cases = emulated_cases(&[67, 300]);
     let survivors: Vec<&str> = all
         .into_par_iter()
-        .filter(|mutant| !is_caught(mutant, &cases))
+        .filter(|mutant| match caught(mutant, &cases) {
+            Some(reason) => {
+                println!("{}: {reason}", mutant.what);
+                // That is for want of room in the emulation, and no mistake that it saw.
+                reason.contains("stack-overflow")
+            }
+            None => true,
+        })
         .map(|mutant| mutant.what)
         .collect();
     assert!(survivors.is_empty(), "not caught: {survivors:?}");
 }
 
-/// Whether some case of a mutant's op fails in some way, of those that pass with the source as it is. It is compiled for cases of
+/// How some case of a mutant's op fails, of those that pass with the source as it is. It is compiled for cases of
 /// the same sources and type at a time: most are caught by the first ones.
-fn is_caught(mutant: &mutants::Mutant, cases: &BTreeMap<Vec<&'static str>, Vec<CaseSpec>>) -> bool {
+fn caught(
+    mutant: &mutants::Mutant,
+    cases: &BTreeMap<Vec<&'static str>, Vec<CaseSpec>>,
+) -> Option<String> {
     let kind = std::path::Path::new(mutant.path).extension();
     let is_header = kind.is_some_and(|kind| kind == "cuh");
     let mut groups: BTreeMap<_, Vec<&CaseSpec>> = BTreeMap::new();
@@ -347,10 +357,10 @@ fn is_caught(mutant: &mutants::Mutant, cases: &BTreeMap<Vec<&'static str>, Vec<C
         mutant.op,
         mutant.path
     );
-    WAYS.iter().any(|(watch, orders)| {
+    WAYS.iter().find_map(|(watch, orders)| {
         groups
             .values()
-            .any(|cases| is_caught_by(mutant, cases, *watch, orders))
+            .find_map(|cases| caught_by(mutant, cases, *watch, orders))
     })
 }
 
@@ -367,17 +377,17 @@ fn launched<'a>(cases: impl IntoIterator<Item = &'a CaseSpec>) -> Kernels {
     kernels
 }
 
-fn is_caught_by(
+fn caught_by(
     mutant: &mutants::Mutant,
     cases: &[&CaseSpec],
     watch: Watch,
     orders: &[Order],
-) -> bool {
+) -> Option<String> {
     let compiled = Compiled::of_mutant(&launched(cases.iter().copied()), mutant, watch)
         .unwrap_or_else(|reason| panic!("{}: {reason}", mutant.what));
     let mut session = Session::start(&compiled);
-    let mut fails = |case: &CaseSpec, order: &Order| run(&mut session, case, *order).is_err();
+    let mut failure = |case: &CaseSpec, order: &Order| run(&mut session, case, *order).err();
     cases
         .iter()
-        .any(|case| orders.iter().any(|order| fails(case, order)))
+        .find_map(|case| orders.iter().find_map(|order| failure(case, order)))
 }

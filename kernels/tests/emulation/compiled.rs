@@ -15,12 +15,23 @@ use super::mutants::Mutant;
 
 const FLAGS: &[&str] = &[
     "-std=c++17",
-    "-O1",
+    // Optimising a kernel takes longer than it then runs; what runs it is optimised (`machine.cpp`).
+    "-O0",
     "-g1",
     "-w", // pragmas of CUDA's; the real compiler's warnings are read in `nvrtc.rs`
     "-fno-omit-frame-pointer",
     "-ffp-contract=off",
     "-DASSAY_EMULATION",
+    "-DASSAY_EMULATION_APART",
+];
+/// How the parts are that all programs have in common.
+const COMMON_FLAGS: &[&str] = &[
+    "-std=c++17",
+    "-O2",
+    "-g1",
+    "-fno-omit-frame-pointer",
+    "-DASSAY_EMULATION",
+    "-DASSAY_EMULATION_APART",
 ];
 
 /// What a program watches for beside what the emulation always notices.
@@ -37,6 +48,14 @@ impl Watch {
         match self {
             Self::Memory => &["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
             Self::Races => &["-fsanitize=thread"],
+        }
+    }
+
+    /// What the machine of such a program is told.
+    fn machine(self) -> &'static str {
+        match self {
+            Self::Memory => "-DASSAY_ADDRESS_SANITIZER",
+            Self::Races => "-DASSAY_WATCHES_RACES",
         }
     }
 
@@ -59,6 +78,15 @@ pub struct Compiled {
 
 fn kernels_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn emulation_folder() -> PathBuf {
+    kernels_folder().join("emulation")
+}
+
+/// Where compiled programs are kept.
+fn programs_folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulation")
 }
 
 /// Whether there is a C++ compiler; where there is none, says so, or fails if `ASSAY_REQUIRE` names it.
@@ -108,10 +136,9 @@ impl Compiled {
     }
 
     fn new(kernels: &Kernels, cuda: &Path, watch: Watch) -> Result<Self, String> {
-        let emulation = kernels_folder().join("emulation");
         let main = main_program(kernels);
-        let key = key(&format!("{watch:?} {main}"), &[cuda, &emulation]);
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulation");
+        let key = key(&format!("{watch:?} {main}"), &[cuda, &emulation_folder()]);
+        let folder = programs_folder();
         fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let program = folder.join(format!("{key}"));
         if !program.exists() {
@@ -139,19 +166,22 @@ fn main_program(kernels: &Kernels) -> String {
 
 /// Digest of everything that goes in: the text, the flags, the compiler, and all files of these folders.
 fn key(main: &str, folders: &[&Path]) -> Digest {
-    let version = Command::new("c++")
-        .arg("--version")
-        .output()
-        .expect("a C++ compiler")
-        .stdout;
-    let mut all =
-        format!("{main}\n{FLAGS:?}\n{}\n", String::from_utf8_lossy(&version)).into_bytes();
+    let mut all = format!("{main}\n{FLAGS:?}\n{}\n", compiler_version()).into_bytes();
     for folder in folders {
         for file in files(folder) {
             all.extend(fs::read(&file).expect("a source"));
         }
     }
     Digest::of(all)
+}
+
+/// What the compiler calls itself.
+fn compiler_version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| {
+        let output = Command::new("c++").arg("--version").output();
+        String::from_utf8_lossy(&output.expect("a C++ compiler").stdout).into_owned()
+    })
 }
 
 /// All files below a folder, sorted.
@@ -182,7 +212,7 @@ fn compile(source: &Path, program: &Path, cuda: &Path, watch: Watch) -> Result<(
     // Renamed into place: another test may be compiling the same.
     let part = program.with_extension(format!("{}.part", std::process::id()));
     let object = part.with_extension("o");
-    let includes = [cuda, &kernels_folder().join("emulation")].map(|folder| {
+    let includes = [parsed_headers(watch)?, cuda, &emulation_folder()].map(|folder| {
         let mut include = OsString::from("-I");
         include.push(folder);
         include
@@ -200,8 +230,8 @@ fn compile(source: &Path, program: &Path, cuda: &Path, watch: Watch) -> Result<(
     run_compiler(
         Command::new("c++")
             .args(watch.linking())
+            .args(common_parts(watch)?)
             .arg(&object)
-            .arg(serving_part()?)
             .arg("-o")
             .arg(&part),
     )?;
@@ -210,25 +240,57 @@ fn compile(source: &Path, program: &Path, cuda: &Path, watch: Watch) -> Result<(
         .map_err(|error| error.to_string())
 }
 
-/// The part of every program that reads jobs, compiled once.
-fn serving_part() -> Result<&'static Path, String> {
-    static PART: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let part = PART.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulation");
-        let part = folder.join(format!("serve.{}.o", std::process::id()));
-        let object = folder.join("serve.o");
-        run_compiler(
-            Command::new("c++")
-                .args(FLAGS)
-                .arg("-c")
-                .arg(kernels_folder().join("emulation/serve.cpp"))
-                .arg("-o")
-                .arg(&part),
-        )?;
-        fs::rename(part, &object).map_err(|error| error.to_string())?;
-        Ok(object)
+/// The folder of the emulation's header as GCC keeps it once it has parsed it, for programs that watch for the same; other
+/// compilers read the text. That saves half of the time that a small program takes.
+fn parsed_headers(watch: Watch) -> Result<&'static Path, String> {
+    static FOLDERS: [OnceLock<Result<PathBuf, String>>; 2] = [OnceLock::new(), OnceLock::new()];
+    let folder = FOLDERS[watch as usize].get_or_init(|| {
+        let key = key(&format!("{watch:?}"), &[&emulation_folder()]);
+        let folder = programs_folder().join(format!("{key}.headers"));
+        let parsed = folder.join("emulation.hpp.gch");
+        if !parsed.exists() {
+            fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+            let part = folder.join(format!("{}.part", std::process::id()));
+            run_compiler(
+                Command::new("c++")
+                    .args(FLAGS)
+                    .args(watch.compiling())
+                    .args(["-x", "c++-header"])
+                    .arg(emulation_folder().join("emulation.hpp"))
+                    .arg("-o")
+                    .arg(&part),
+            )?;
+            fs::rename(part, parsed).map_err(|error| error.to_string())?;
+        }
+        Ok(folder)
     });
-    part.as_deref().map_err(Clone::clone)
+    folder.as_deref().map_err(Clone::clone)
+}
+
+/// The parts of every program that run kernels and read jobs, each compiled once.
+fn common_parts(watch: Watch) -> Result<&'static [PathBuf], String> {
+    static PARTS: [OnceLock<Result<Vec<PathBuf>, String>>; 2] = [OnceLock::new(), OnceLock::new()];
+    let parts = PARTS[watch as usize].get_or_init(|| {
+        let names = ["machine", "serve"].into_iter();
+        names.map(|name| common_part(name, watch)).collect()
+    });
+    parts.as_deref().map_err(Clone::clone)
+}
+
+fn common_part(name: &str, watch: Watch) -> Result<PathBuf, String> {
+    let part = programs_folder().join(format!("{name}.{watch:?}.{}.part", std::process::id()));
+    let object = programs_folder().join(format!("{name}.{watch:?}.o"));
+    run_compiler(
+        Command::new("c++")
+            .args(COMMON_FLAGS)
+            .arg(watch.machine())
+            .arg("-c")
+            .arg(emulation_folder().join(format!("{name}.cpp")))
+            .arg("-o")
+            .arg(&part),
+    )?;
+    fs::rename(part, &object).map_err(|error| error.to_string())?;
+    Ok(object)
 }
 
 fn run_compiler(command: &mut Command) -> Result<(), String> {
