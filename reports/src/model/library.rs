@@ -88,7 +88,12 @@ pub struct Said<'a> {
     pub counts: Lasting,
     /// These, where suspects are never run again.
     pub lasting: Vec<(&'a CaseHistory, &'a LocatedChange)>,
+    /// How many got worse to stay there and stand, and are no news any more.
+    pub older: usize,
 }
+
+/// Lasting changes with their histories, by the run whose night speaks of them.
+type LastingByRun<'a> = BTreeMap<&'a RunId, Vec<(&'a CaseHistory, &'a LocatedChange)>>;
 
 /// Where nights follow each other: suite, machine and arm.
 pub type NightPlace<'a> = (&'a str, &'a str, &'a str);
@@ -206,7 +211,7 @@ impl<'a> Library<'a> {
     }
 
     fn said_of_all(&self) -> BTreeMap<&'a RunId, Said<'a>> {
-        let mut lasting = self.lasting();
+        let (mut lasting, older) = self.lasting();
         let mut standing: BTreeMap<&RunId, usize> = BTreeMap::new();
         for one in self.standing() {
             if let Some(night) = self.night_for(&one.history.series.key) {
@@ -227,6 +232,7 @@ impl<'a> Library<'a> {
                 standing,
                 counts,
                 lasting,
+                older: older.get(run).copied().unwrap_or(0),
             };
             (run, said)
         };
@@ -235,28 +241,30 @@ impl<'a> Library<'a> {
         at_hand.map(said).collect()
     }
 
-    /// The latest lasting changes where suspects are never run again, as far as they are news: by the runs that speak of them.
-    fn lasting(&self) -> BTreeMap<&'a RunId, Vec<(&'a CaseHistory, &'a LocatedChange)>> {
+    /// The latest lasting changes where suspects are never run again, as far as they are news, by the runs that speak of them; and how many
+    /// for the worse are no news any more. How old one is goes by where it most likely is, not by how surely that is known.
+    fn lasting(&self) -> (LastingByRun<'a>, BTreeMap<&'a RunId, usize>) {
         let places = self.places_unconfirmed();
-        let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        let is_news =
-            |change: &LocatedChange| self.age_days(change.first_after.started) <= NEWS_DAYS;
+        let (mut found, mut older) = (LastingByRun::new(), BTreeMap::new());
         for history in self.current.values().copied() {
             let key = &history.series.key;
             // Cheaper than what its night says of it.
-            let may_be =
-                places.contains(&night_place(key)) && history.changes.last().is_some_and(is_news);
+            let may_be = places.contains(&night_place(key)) && !history.changes.is_empty();
             let Some(night) = may_be.then(|| self.night_for(key)).flatten() else {
                 continue;
             };
-            if let Some(change) = history.lasting_beside(&night.gate) {
-                found
-                    .entry(&night.gate.run)
-                    .or_default()
-                    .push((history, change));
+            let Some(change) = history.lasting_beside(&night.gate) else {
+                continue;
+            };
+            let run = &night.gate.run;
+            let began = history.series.points.get(change.index);
+            if began.is_some_and(|point| self.age_days(point.started) <= NEWS_DAYS) {
+                found.entry(run).or_default().push((history, change));
+            } else if change.verdict == Some(Verdict::Regressed) {
+                *older.entry(run).or_default() += 1;
             }
         }
-        found
+        (found, older)
     }
 
     /// The same for pages of some runs.

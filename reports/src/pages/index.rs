@@ -73,6 +73,8 @@ struct Group {
     title: &'static str,
     findings: Vec<Finding>,
     more: usize,
+    /// How many of the kind are no news any more, and still so.
+    older: usize,
 }
 
 /// What was confirmed before and still stands.
@@ -295,6 +297,7 @@ fn groups(library: &Library<'_>) -> Result<Vec<Group>, ReportError> {
                 title,
                 findings,
                 more,
+                older: 0,
             });
         }
     }

@@ -4,7 +4,7 @@ use assay_verdicts::{CaseHistory, LocatedChange};
 
 use super::{FINDINGS, Group};
 use crate::error::ReportError;
-use crate::model::{Library, Night};
+use crate::model::{Library, Night, Said};
 use crate::pages::finding;
 
 type Found<'a> = (&'a CaseHistory, &'a LocatedChange);
@@ -42,7 +42,9 @@ pub fn groups<'a>(
         let own = nights
             .iter()
             .filter(|night| night.is_imported == kind.is_imported);
-        groups.extend(group(library, kind, &largest_first(library, own.copied()))?);
+        let said: Vec<&Said<'a>> = own.filter_map(|night| library.said(night)).collect();
+        let older = said.iter().map(|said| said.older).sum();
+        groups.extend(group(library, kind, &largest_first(&said), older)?);
     }
     let counts = nights.iter().filter_map(|night| library.said(night));
     let counts = counts.fold([0, 0], |[worse, better], said| {
@@ -52,12 +54,9 @@ pub fn groups<'a>(
 }
 
 /// What lasts where these nights were.
-fn largest_first<'a>(
-    library: &Library<'a>,
-    nights: impl Iterator<Item = &'a Night>,
-) -> Vec<Found<'a>> {
-    let said = nights.filter_map(|night| library.said(night));
-    let mut found: Vec<Found<'a>> = said.flat_map(|said| said.lasting.iter().copied()).collect();
+fn largest_first<'a>(said: &[&Said<'a>]) -> Vec<Found<'a>> {
+    let all = said.iter().flat_map(|said| &said.lasting);
+    let mut found: Vec<Found<'a>> = all.copied().collect();
     let size = |change: &LocatedChange| change.ratio.map_or(0.0, |ratio| ratio.estimate.ln().abs());
     found.sort_by(|(a, one), (b, other)| {
         let by_size = size(other).total_cmp(&size(one));
@@ -70,16 +69,18 @@ fn group(
     library: &Library<'_>,
     kind: &Kind,
     found: &[Found<'_>],
+    older: usize,
 ) -> Result<Option<Group>, ReportError> {
     let mut findings = Vec::new();
     for (at, (history, change)) in found.iter().take(FINDINGS).enumerate() {
         let id = format!("{}-{at}", kind.id);
         findings.push(finding::of_change(library, history, change, &id, kind.why)?);
     }
-    Ok((!findings.is_empty()).then(|| Group {
+    Ok((!findings.is_empty() || older > 0).then(|| Group {
         id: kind.id,
         title: kind.title,
         more: found.len().saturating_sub(FINDINGS),
+        older,
         findings,
     }))
 }
