@@ -167,10 +167,10 @@ fn verdicts_by_commit_one_failure_of_twenty_is_told_and_the_rest_is_compared() {
     let pooled = compare(&one, &two, false);
     let remark = time(&pooled, &case).remark.clone().unwrap();
     assert!(remark.contains("in 1 of 20 runs of two"), "{remark}");
-    // Of the baseline as well.
+    // Of the baseline as well, which the first side is.
     let turned = compare(&two, &one, true);
     let remark = time(&turned, &case).remark.clone().unwrap();
-    assert!(remark.contains("at 1 of 20 commits of two"), "{remark}");
+    assert!(remark.contains("at 1 of 20 commits of one"), "{remark}");
 }
 
 #[test]
