@@ -210,25 +210,3 @@ fn verdicts_by_commit_a_failure_in_the_last_run_is_named() {
     let own = time(&never, &case);
     assert!(own.trouble.is_some() && own.ratio.is_none());
 }
-
-#[test]
-fn verdicts_by_commit_intervals_hold_the_truth() {
-    let (mut held, mut all) = (0, 0);
-    for seed in 0..24_u64 {
-        let of = |machine: &str, slower: f64| -> Vec<Record> {
-            let recipe = |at| Recipe {
-                seed: 1000 * (seed + 1) + if machine == "one" { 0 } else { 500 } + u64::from(at),
-                ..night(machine, at, slower)
-            };
-            (0..8).map(|at| recipe(at).record()).collect()
-        };
-        let found = compare(&of("one", 1.0), &of("two", SLOWER), true);
-        assert_eq!(found.basis, Basis::ByCommit { commits: 8 });
-        for case in found.cases.iter().filter(|case| case.metric.name == "time") {
-            all += 1;
-            held += usize::from(case.ratio.unwrap().contains(SLOWER));
-        }
-    }
-    println!("95 % intervals over 8 commits hold the truth in {held} of {all}");
-    assert!(all == 96 && held >= 84, "{held} of {all}");
-}
