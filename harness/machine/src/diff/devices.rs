@@ -46,7 +46,7 @@ impl Lone {
     }
 }
 
-/// GPUs of which one side has fields and the other one none.
+/// GPUs whose model one side has and the other one not.
 pub(super) fn on_one_side(before: &Fingerprint, after: &Fingerprint) -> Vec<Lone> {
     let (was, is) = (numbers(before), numbers(after));
     let lone = |number: &&str, of: &Fingerprint, is_new| Lone {
@@ -54,18 +54,16 @@ pub(super) fn on_one_side(before: &Fingerprint, after: &Fingerprint) -> Vec<Lone
         number: (*number).into(),
         is_new,
     };
-    let gone = was
-        .difference(&is)
-        .map(|number| lone(number, before, false));
+    let gone = was.difference(&is).map(|number| lone(number, before, false));
     let new = is.difference(&was).map(|number| lone(number, after, true));
     gone.chain(new).collect()
 }
 
-/// Numbers of the GPUs of which something is set or installed.
+/// Numbers of the GPUs that are there: each has a model.
 fn numbers(of: &Fingerprint) -> BTreeSet<&str> {
-    let parts = [&of.hardware, &of.software, &of.settings];
-    let names = parts.into_iter().flat_map(|part| part.keys());
-    names.filter_map(|name| number_in(name)).collect()
+    let names = of.hardware.keys();
+    let models = names.filter(|name| name.ends_with(".name"));
+    models.filter_map(|name| number_in(name)).collect()
 }
 
 /// `0` in `gpu.0.name`; nothing in `gpu.count`.
