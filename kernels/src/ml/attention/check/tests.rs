@@ -196,16 +196,10 @@ fn wrong_gradients_fail<T: Lane>(is_causal: bool) {
     };
     assert!(error(gradients(&without, &given, &d_out)) > 1.0);
     for index in 0..3 {
-        for factor in [0.0, 0.7] {
-            let mut wrong = exact.clone();
-            wrong[index] = scaled(&wrong[index], factor);
-            let error = error(wrong);
-            assert!(
-                error > 1.0,
-                "{} {is_causal} {index} {factor}: {error}",
-                T::DTYPE
-            );
-        }
+        let mut wrong = exact.clone();
+        wrong[index] = scaled(&wrong[index], 0.0);
+        let error = error(wrong);
+        assert!(error > 1.0, "{} {is_causal} {index}: {error}", T::DTYPE);
     }
 }
 
