@@ -334,7 +334,7 @@ impl Training {
         Ok(format!(
             "step {}: the loss is {loss}, the norm of the gradients {norm}; the first tensor that is not finite is `{}`; {REMEDY}",
             self.at,
-            tensor.unwrap_or("a parameter")
+            tensor.unwrap_or(&self.session.spec(self.norm).name)
         ))
     }
 

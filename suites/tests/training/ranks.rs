@@ -330,7 +330,7 @@ fn a_worker_trains_with_another() {
         verification.output
     };
     // Of no more ranks than this process has CPUs.
-    let usable = assay_kernels::device::host::usable_cpus() as i64;
+    let usable = i64::try_from(assay_kernels::device::host::usable_cpus()).unwrap();
     let counts: Vec<i64> = [1, 2, 4]
         .into_iter()
         .filter(|ranks| *ranks <= usable)

@@ -54,7 +54,9 @@ pub(super) fn on_one_side(before: &Fingerprint, after: &Fingerprint) -> Vec<Lone
         number: (*number).into(),
         is_new,
     };
-    let gone = was.difference(&is).map(|number| lone(number, before, false));
+    let gone = was
+        .difference(&is)
+        .map(|number| lone(number, before, false));
     let new = is.difference(&was).map(|number| lone(number, after, true));
     gone.chain(new).collect()
 }
