@@ -256,9 +256,10 @@ impl<S: Subject> Case<S> {
         }
         // Before anything is checked: what that takes is not the training's.
         self.peak = memory::peak();
+        // What judging finds, and whether it can be done, is no reason to lose a training.
+        self.keeping.keep(&self.training)?;
         let judged = self.subject.judge(&self.training)?;
         judged.check(self.last())?;
-        self.keeping.keep(&self.training)?;
         self.judged = Some(judged);
         Ok(())
     }
@@ -295,7 +296,7 @@ impl<S: Subject> Case<S> {
                 self.training.restart_with(threads)?;
                 Ok(found)
             }
-            _ => match self.subject.training(&Together::alone(1)) {
+            _ => match self.another(&Together::alone(1)) {
                 Ok(mut alone) => differs(&mut alone, &self.curve),
                 Err(failure) => self.leave_out("one process alone", failure),
             },
