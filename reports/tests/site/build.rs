@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use assay_protocol::{Digest, Metric, ParamValue, TimingMode, Unit, Verification, Work};
+use assay_protocol::{
+    Digest, Direction, Metric, MetricKind, ParamValue, TimingMode, Unit, Verification, Work,
+};
 use assay_record::{BlockStatus, Field, Fingerprint, Purpose, RunId, RunStatus, Timestamp};
 use assay_reports::SiteModel;
 use assay_stats::Interval;

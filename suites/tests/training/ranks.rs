@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use assay_protocol::message::Line;
-use assay_protocol::{CaseSpec, Catalog as _, Failure, ParamValue, Reply, Request, SampleRequest};
+use assay_protocol::{
+    CaseSpec, Catalog as _, Digest, Failure, ParamValue, Reply, Request, SampleRequest,
+};
 use assay_suites::training::checkpoint;
 use assay_suites::training::language::{self, TrainLm};
 use assay_suites::training::perceptron::{self, TrainMlp};
@@ -335,7 +337,7 @@ fn a_worker_trains_with_another() {
         .into_iter()
         .filter(|ranks| *ranks <= usable)
         .collect();
-    let is_one = |digests: Vec<_>| {
+    let is_one = |digests: Vec<Option<Digest>>| {
         let mut digests = digests.iter();
         let first = digests.next().unwrap();
         first.is_some() && digests.all(|one| one == first)

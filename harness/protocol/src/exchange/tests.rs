@@ -112,12 +112,12 @@ fn declared_values_are_there_and_no_others() {
 
 #[test]
 fn a_case_may_lack_a_value_and_a_stray_one_is_refused() {
-    let quality = [Metric {
-        name: "time_to_quality".into(),
-        unit: Unit::Nanoseconds,
-        direction: Direction::Lower,
-        kind: MetricKind::Case,
-    }];
+    let quality = [Metric::new(
+        "time_to_quality",
+        Unit::Nanoseconds,
+        Direction::Lower,
+        MetricKind::Case,
+    )];
     let end = |values: &str| format!(r#"{{"v":1,"kind":"torn_down","values":{{{values}}}}}"#);
     let torn_down = |values: &str| {
         Exchange::new(&Request::Teardown, &quality, 0).accept(end(values).as_bytes())
