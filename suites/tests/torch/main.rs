@@ -50,6 +50,9 @@ fn golden<T: serde::de::DeserializeOwned>(name: &str) -> T {
 /// How far losses and norms may be from PyTorch's, relative: both add up in `f32`, in other orders, over all steps.
 const MOST: [f64; 2] = [2e-6, 1e-5];
 
+/// How far held-out losses may be: in a mixture a token may find its expert full, or not, by the last bit of a weight.
+const HELD_OUT: f64 = 5e-5;
+
 /// How far losses and norms of a training are from those of `PyTorch` at most, relative.
 fn distances(training: &mut Training, losses: &[f64], norms: &[f64]) -> [f64; 2] {
     losses
@@ -115,7 +118,7 @@ fn trainings_go_as_in_pytorch() {
             .judge(&training, &corpus)
             .unwrap();
         let off = (judged.loss / golden.held_out - 1.0).abs();
-        assert!(off < MOST[0], "{name}: {off}");
+        assert!(off < HELD_OUT, "{name}: {off}");
     }
 }
 
@@ -124,8 +127,10 @@ fn trainings_go_as_in_pytorch() {
 fn other_recipes_do_not_go_as_in_pytorch() {
     let golden: BTreeMap<String, Golden> = golden("golden.json");
     for (name, golden) in golden {
-        let is_clipped = golden.norms.iter().all(|norm| *norm > 1.0);
-        let clip = if is_clipped { 0.5 } else { 0.05 };
+        // Clips some steps and others not: to one that clips all, AdamW is nearly blind.
+        let mut norms = golden.norms.clone();
+        norms.sort_by(f64::total_cmp);
+        let clip = norms[norms.len() / 2];
         for (part, other) in [("decay", 0.09), ("clip", clip), ("rate", 1.001)] {
             let mut params = golden.params.clone();
             let value = match (part, &params[part]) {
