@@ -253,6 +253,10 @@ pub enum Question {
 
 /// How to compare.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says yes or no to something else"
+)]
 pub struct Options {
     /// What is asked.
     pub question: Question,

@@ -126,9 +126,10 @@ impl Confirmed {
             return Some(false);
         }
         let confirmed = self.case.ratio?;
-        Some(match confirmed.estimate > 1.0 {
-            true => then.old + later.ratio.low.ln() <= own.old + confirmed.high.ln(),
-            false => then.old + later.ratio.high.ln() >= own.old + confirmed.low.ln(),
+        Some(if confirmed.estimate > 1.0 {
+            then.old + later.ratio.low.ln() <= own.old + confirmed.high.ln()
+        } else {
+            then.old + later.ratio.high.ln() >= own.old + confirmed.low.ln()
         })
     }
 

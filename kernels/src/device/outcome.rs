@@ -218,7 +218,7 @@ pub fn scale(buffer: &mut Buffer, factor: f64) -> bool {
             let before: f64 = (*value).into();
             *value = T::from_f64(factor * before);
             let after: f64 = (*value).into();
-            is_changed |= after != before;
+            is_changed |= after.to_bits() != before.to_bits();
         }
         is_changed
     }

@@ -202,7 +202,9 @@ fn night<'a>(
         })
     };
     let mut lasting = Lasting::default();
-    said.iter().for_each(|said| lasting += said.counts);
+    for said in &said {
+        lasting += said.counts;
+    }
     let of_runs = runs.iter().map(|run| &run.gate.comparison.suite);
     Some(NightEntry {
         suite,

@@ -128,9 +128,9 @@ fn a_night_says_what_lasts_where_it_was() {
             "{name}"
         );
     }
-    let suite = page(&model, "suites/kernels");
-    assert!(suite.contains("The level of 1 series changed to stay, 1 for the worse"));
-    assert!(suite.contains("</span> worse to stay</span>"));
+    let kernels = page(&model, "suites/kernels");
+    assert!(kernels.contains("The level of 1 series changed to stay, 1 for the worse"));
+    assert!(kernels.contains("</span> worse to stay</span>"));
     let json = crate::data::text(&site, "index.json");
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let night = &json["nights"][0];
@@ -191,10 +191,10 @@ fn a_part_that_is_run_again_takes_nothing_off_the_site() {
     assert!(feed.contains("kernels: 1 regressed on lab-2"), "{feed}");
     let badge = crate::data::text(&site, "badges/all.svg");
     assert!(badge.contains("1 failed"), "{badge}");
-    let suite = page(&nights::again(), "suites/kernels");
+    let kernels = page(&nights::again(), "suites/kernels");
     assert!(
-        suite.contains("<p class=\"note\">5 as of <a href=\"../runs/"),
-        "{suite}"
+        kernels.contains("<p class=\"note\">5 as of <a href=\"../runs/"),
+        "{kernels}"
     );
     // Each series has the verdict of the run that measured it last.
     let said = |case: &str| {
@@ -226,8 +226,8 @@ fn arms_of_a_suite_have_nights_of_their_own() {
         series.filter(|(_, page)| page.contains(&crumb)).count()
     };
     assert_eq!(of_arm("main"), of_arm("two"));
-    let suite = page(&nights::arms(), "suites/kernels");
-    assert!(suite.contains("<span class=\"mark\">arm <bdi>main</bdi></span>"));
+    let kernels = page(&nights::arms(), "suites/kernels");
+    assert!(kernels.contains("<span class=\"mark\">arm <bdi>main</bdi></span>"));
     let json = json_of(&site);
     let entry = |at: usize| {
         let night = &json["nights"][at];

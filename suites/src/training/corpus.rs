@@ -107,7 +107,7 @@ impl Corpus {
     /// If they cannot be encoded.
     pub fn of_grammar(seed: u64, bytes: usize, tokens: &Tokens) -> Result<Self, Failure> {
         let (train, _) = grammar::text(seed, 0, bytes);
-        let known = train.split_inclusive(|byte| *byte == b'\n').collect();
+        let known: HashSet<&[u8]> = train.split_inclusive(|byte| *byte == b'\n').collect();
         let held_out = grammar::text_beside(seed, HELD_OUT, bytes.div_ceil(10), &known);
         drop(known);
         Self::of_parts(&lines(&train), &lines(&held_out), tokens)

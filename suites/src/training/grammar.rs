@@ -5,6 +5,7 @@
 //! function of seed and `i` alone.
 
 use std::collections::HashSet;
+use std::hash::BuildHasher;
 
 use assay_protocol::Philox;
 
@@ -102,7 +103,12 @@ pub fn text(seed: u64, first: u64, bytes: usize) -> (Vec<u8>, u64) {
 }
 
 /// As [`text`], without the sentences that are `known`: such as a model was trained on, by which nothing can be told of what it learned.
-pub fn text_beside(seed: u64, first: u64, bytes: usize, known: &HashSet<&[u8]>) -> Vec<u8> {
+pub fn text_beside(
+    seed: u64,
+    first: u64,
+    bytes: usize,
+    known: &HashSet<&[u8], impl BuildHasher>,
+) -> Vec<u8> {
     let mut text = vec![];
     for number in first.. {
         let begin = text.len();

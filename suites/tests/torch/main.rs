@@ -47,7 +47,7 @@ fn golden<T: serde::de::DeserializeOwned>(name: &str) -> T {
     serde_json::from_slice(&std::fs::read(path.join(name)).unwrap()).unwrap()
 }
 
-/// How far losses and norms may be from PyTorch's, relative: both add up in `f32`, in other orders, over all steps.
+/// How far losses and norms may be from those of `PyTorch`, relative: both add up in `f32`, in other orders, over all steps.
 const MOST: [f64; 2] = [2e-6, 1e-5];
 
 /// How far held-out losses may be: in a mixture a token may find its expert full, or not, by the last bit of a weight.

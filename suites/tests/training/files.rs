@@ -103,14 +103,17 @@ fn files_that_do_not_go_together_are_refused() {
     };
     let [images, labels] = [("images", path(&images)), ("labels", path(&labels))];
     refused(
-        &[labels.clone()],
+        std::slice::from_ref(&labels),
         "`labels`: expected none without `images`",
     );
     refused(
         &[("label", text("a"))],
         "`label`: expected none without `images`",
     );
-    refused(&[images.clone()], "`labels`: expected the table of labels");
+    refused(
+        std::slice::from_ref(&images),
+        "`labels`: expected the table of labels",
+    );
     let other = ("side", int(32));
     let words = "its shape is [20, 72, 72, 3]: expected items of [96, 96, 3] each, along its first axis; its labels are of scenes";
     refused(&[images, labels, other], words);

@@ -157,8 +157,8 @@ fn of_nights(read: Read<'_>, places: &[(&Place, Vec<RunView>)]) -> Result<Vec<Ma
         let before = own[..at].iter().rev().find(|view| has_half(view, newest));
         if let Some(before) = before {
             let pair = [before, newest];
-            let sides = pair.map(|view| sides::side(view.run.run.to_string(), vec![view.clone()]));
-            found.extend(matrix(read, By::Night, &place.suite, &sides)?);
+            let both = pair.map(|view| sides::side(view.run.run.to_string(), vec![view.clone()]));
+            found.extend(matrix(read, By::Night, &place.suite, &both)?);
         }
     }
     Ok(found)

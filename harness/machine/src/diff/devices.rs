@@ -64,7 +64,10 @@ pub(super) fn on_one_side(before: &Fingerprint, after: &Fingerprint) -> Vec<Lone
 /// Numbers of the GPUs that are there: each has a model.
 fn numbers(of: &Fingerprint) -> BTreeSet<&str> {
     let names = of.hardware.keys();
-    let models = names.filter(|name| name.ends_with(".name"));
+    let models = names.filter(|name| {
+        name.rsplit_once('.')
+            .is_some_and(|(_, field)| field == "name")
+    });
     models.filter_map(|name| number_in(name)).collect()
 }
 

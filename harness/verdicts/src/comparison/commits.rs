@@ -77,11 +77,9 @@ fn by_commit<'a, T>(known: impl Iterator<Item = (&'a str, T)>) -> BTreeMap<&'a s
 /// The value of a commit: the geometric mean over its runs, each the trimmed one of its rounds; the median where there is none, for a value is zero or less.
 fn level(runs: &[(usize, Vec<f64>)]) -> Option<f64> {
     let logs: Option<Vec<f64>> = runs.iter().map(|(_, rounds)| run_value(rounds)).collect();
-    match logs {
-        Some(logs) => Some((logs.iter().sum::<f64>() / logs.len() as f64).exp()),
-        None => {
-            let rounds = runs.iter().flat_map(|(_, rounds)| rounds).copied();
-            median(&rounds.collect::<Vec<f64>>())
-        }
+    if let Some(logs) = logs {
+        return Some((logs.iter().sum::<f64>() / logs.len() as f64).exp());
     }
+    let rounds = runs.iter().flat_map(|(_, rounds)| rounds).copied();
+    median(&rounds.collect::<Vec<f64>>())
 }

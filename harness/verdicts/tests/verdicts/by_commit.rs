@@ -133,7 +133,9 @@ fn verdicts_by_commit_only_common_commits_count_and_two_are_too_few() {
     // What was changed in the tree is no commit.
     let (store, _folder) = store(&nights("two", 0..20, SLOWER));
     let mut dirty = views(&store);
-    dirty.iter_mut().for_each(|view| view.run.dirty = true);
+    for view in &mut dirty {
+        view.run.dirty = true;
+    }
     let (store, _folder) = crate::summaries::store(&nights("one", 0..20, 1.0));
     let found = compare_views(&views(&store), &dirty, true);
     assert!(
@@ -205,7 +207,9 @@ fn verdicts_by_commit_a_failure_in_the_last_run_is_named() {
         "{remark}"
     );
     // What never worked has no ratio.
-    two.iter_mut().for_each(|record| fail(record, &case));
+    for record in &mut two {
+        fail(record, &case);
+    }
     let never = compare(&one, &two, true);
     let own = time(&never, &case);
     assert!(own.trouble.is_some() && own.ratio.is_none());

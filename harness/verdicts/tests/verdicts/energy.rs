@@ -100,11 +100,14 @@ fn verdicts_energy_of_several_gpus_is_that_of_all() {
     assert_eq!(summary.cases[0].energy_lacks, None);
 }
 
+/// What is done to a record.
+type Mend = fn(&mut Record);
+
 /// Part of it would be taken for all.
 #[test]
 fn verdicts_energy_of_several_gpus_is_not_told_where_one_does_not_tell_its_part() {
     let recipe = Recipe::default();
-    let edits: [(fn(&mut Record), &str); 3] = [
+    let edits: [(Mend, &str); 3] = [
         (
             |record| {
                 for block in &mut record.blocks {

@@ -10,6 +10,8 @@ use assay_protocol::Failure;
 
 /// Value of the ELF header's `e_machine`.
 const MACHINE_CUDA: u16 = 190;
+/// The type of sections that are nothing in the file.
+const NOBITS: u32 = 8;
 /// The format of attributes with a value of their own size.
 const SIZED: u8 = 4;
 /// Attributes of a kernel.
@@ -56,13 +58,13 @@ fn read(image: &[u8]) -> Option<BTreeMap<String, Resources>> {
             kernel.parameters = parameters(section.bytes)?;
         }
     }
-    let (symbols, names) = (named(".symtab")?.bytes, named(".strtab")?.bytes);
+    let (symbols, strings) = (named(".symtab")?.bytes, named(".strtab")?.bytes);
     for (kind, value) in attributes(named(".nv.info")?.bytes)? {
         if !matches!(kind, FRAME_SIZE | REGCOUNT) {
             continue;
         }
         let symbol = symbols.get(number_u32(value, 0)? as usize * SYMBOL_BYTES..)?;
-        let name = text(names, number_u32(symbol, 0)? as usize)?;
+        let name = text(strings, number_u32(symbol, 0)? as usize)?;
         // Functions that kernels call have frames, too, which are counted to who calls them.
         if let Some(kernel) = kernels.get_mut(name) {
             let value = number_u32(value, 4)?;
@@ -86,8 +88,6 @@ fn sections(image: &[u8]) -> Option<Vec<Section<'_>>> {
     let header = |index: usize| image.get(table.checked_add(index * entry)?..);
     let bytes = |index: usize| {
         let header = header(index)?;
-        // Those of this type are nothing in the file.
-        const NOBITS: u32 = 8;
         if number_u32(header, 4)? == NOBITS {
             return Some(&image[..0]);
         }

@@ -32,7 +32,7 @@ pub fn of(metric: &Metric, round: u32, values: &[f64]) -> Result<Option<Curve>, 
         return Ok(None);
     }
     let quantity = |value: f64| format::value(value, &metric.unit);
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
     let samples = format::count(values.len() as u64);
     let words = Words {
         id: "curve",
@@ -49,7 +49,7 @@ pub fn of(metric: &Metric, round: u32, values: &[f64]) -> Result<Option<Curve>, 
         round: round + 1,
         samples,
         first: quantity(*first),
-        least: quantity(least),
+        least: quantity(lowest),
         last: quantity(*last),
         floor: metric.floor.map(quantity),
     }))

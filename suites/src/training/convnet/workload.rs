@@ -276,7 +276,7 @@ fn ensure_fits(case: &CaseSpec, plan: &Plan) -> Result<(), Failure> {
     room::ensure_turns(case, plan, shape.stages * shape.blocks)?;
     let pixels = [shape.side, shape.side];
     let last = shape.width << (shape.stages - 1);
-    let least = Least {
+    let needed = Least {
         // Two convolutions of 3 by 3 in each block of the last stage.
         trained: product(&[shape.blocks, 2 * 9, last, last]),
         activations: product(&[&pixels[..], &[shape.batch, shape.width]].concat()),
@@ -284,7 +284,7 @@ fn ensure_fits(case: &CaseSpec, plan: &Plan) -> Result<(), Failure> {
         data: product(&[&pixels[..], &[pictures, CHANNELS, 8]].concat()),
         ..Least::default()
     };
-    room::ensure(plan, &least)
+    room::ensure(plan, &needed)
 }
 
 /// The pictures that a case asks for: of files, or so many as are generated.

@@ -4,7 +4,7 @@
 //! With `g_n` for what sums of `n` products in `f32` may lose of the sum of their magnitudes ([`likely_gamma`], or what tensor cores cut
 //! off), `G` and `U` for those sums of a gate and of what it opens, and `a` for the roundings of the activation:
 //!
-//! - `gate` is off by at most `g_d G`, and `up` by `g_d U`. The steepest slope of SiLU is below 1.1, so that `h = silu(gate) up` is off by
+//! - `gate` is off by at most `g_d G`, and `up` by `g_d U`. The steepest slope of `SiLU` is below 1.1, so that `h = silu(gate) up` is off by
 //!   `s = 1.1 g_d G (|up| + g_d U) + |silu| g_d U`, and computed by `E = s + gamma_a (|h| + s)`.
 //! - Stored in 16 bits, `h` is rounded once more, by at most `R = u (|h| + E)`: `u` times what is stored, and not times the magnitudes that
 //!   it is a sum of.
@@ -181,7 +181,7 @@ fn silu(x: f64) -> f64 {
     x * sigmoid(x)
 }
 
-/// The steepest slope of SiLU: 1.0998.
+/// The steepest slope of `SiLU`: 1.0998.
 const STEEPEST: f64 = 1.1;
 
 impl Exact {
@@ -244,8 +244,8 @@ impl Exact {
         };
         let stored = |exact, off| limits.store(exact, off);
         let h = each(&|i| silu(gate[i]) * up[i]);
-        let of_h = each(&|i| of_activation * h[i].abs());
-        let h = stored(turned(&h, hidden), turned(&of_h, hidden));
+        let slips = each(&|i| of_activation * h[i].abs());
+        let h = stored(turned(&h, hidden), turned(&slips, hidden));
         let d_gate = stored(
             each(&|i| dh[i] * up[i] * slope(i, gate[i])),
             each(&|i| off(i, up[i] * slope(i, gate[i].abs()))),
