@@ -175,21 +175,24 @@ impl Launcher {
         } else {
             last_line(&log)
         };
+        // It may have been too little to begin with, for the engine too, which does not always say so.
+        let bound = image.limits.memory_bytes.map(|bytes| {
+            format!("; its container may have {bytes} bytes of memory, by `memory_bytes` in the lock file")
+        });
+        let is_bound = bound.is_some();
+        let bound = bound.unwrap_or_default();
         if let Some(code) = process.code().filter(|code| ENGINES_OWN.contains(code)) {
             return CouldNotRun(format!(
-                "`{shown}`: {} starts no container of `{name}` (exit code {code}): {said}",
+                "`{shown}`: {} starts no container of `{name}` (exit code {code}): {said}{bound}",
                 self.arm.engine.name()
             ))
             .into();
         }
-        let what = format!("`{shown}` {lost}: {said}");
-        match image.limits.memory_bytes {
-            // It may have been too little to begin with.
-            Some(bytes) => CouldNotRun(format!(
-                "{what}; its container may have {bytes} bytes of memory, by `memory_bytes` in the lock file",
-            ))
-            .into(),
-            None => anyhow::Error::msg(what),
+        let what = format!("`{shown}` {lost}: {said}{bound}");
+        if is_bound {
+            CouldNotRun(what).into()
+        } else {
+            anyhow::Error::msg(what)
         }
     }
 

@@ -297,7 +297,7 @@ fn a_folder_of_records_that_cannot_be_made_is_named() {
 #[test]
 fn usage_is_explained() {
     let place = Place::new();
-    for arguments in ["", "rnu", "run", "run smoke --rounds 3", "show a b"] {
+    for arguments in ["", "rnu", "run", "run smoke --laps 3", "show a b"] {
         place.assay(arguments).exits(2).says("Usage");
     }
 }
