@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(
             told(&[8, 4, 8], &args[..2]).as_deref(),
             Some(
-                "kernel `k`: its parameters are 3 of 8, 4, 8 bytes; the launch's arguments are 2 of 8, 4 bytes"
+                "failed: kernel `k`: its parameters are 3 of 8, 4, 8 bytes; the launch's arguments are 2 of 8, 4 bytes"
             )
         );
         assert!(told(&[8, 8, 4], &args).is_some());
