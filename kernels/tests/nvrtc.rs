@@ -32,11 +32,24 @@ fn has_nvrtc() -> bool {
     }
 }
 
-/// Kernels that have a frame in local memory on some architecture, by the beginning of their names, and why.
-const FRAMES: &[(&str, &str)] = &[(
-    "multiply_tensor<",
-    "of turned operands that are not whole vectors, 128 registers do not hold all places beside the sums",
-)];
+/// Most bytes of local memory that a thread of a kernel has on some architecture, by the kernel's name without its types: registers that do
+/// not suffice for all of its variants, as NVRTC 13.5 spreads them. More than that, or of another kernel, is a failure.
+const FRAMES: &[(&str, u32)] = &[
+    ("columns_times", 24),
+    ("conv2d_implicit", 40),
+    ("flash_backward", 8),
+    ("flash_forward", 24),
+    ("gemm_register", 56),
+    ("ivf_scan", 8),
+    ("multiply", 80),
+    ("multiply_matrices", 24),
+    ("multiply_tensor", 168),
+    ("read_shared", 8),
+    ("rows_times", 24),
+    ("sort_move", 96),
+    ("sort_sweep", 40),
+    ("top_k_collect", 16),
+];
 
 /// What each kernel takes on an architecture.
 type All = BTreeMap<(String, &'static str), Resources>;
@@ -71,8 +84,9 @@ fn listed(all: &All) -> Vec<String> {
             "{kernel} sm_{architecture}: {registers} registers, {frame_bytes} B local memory a thread"
         );
         assert!((1..=255).contains(registers), "{kernel}: {resources:?}");
-        let is_expected = FRAMES.iter().any(|(name, _)| kernel.starts_with(name));
-        if *frame_bytes > 0 && !is_expected {
+        let name = kernel.split('<').next();
+        let known = FRAMES.iter().find(|(known, _)| Some(*known) == name);
+        if *frame_bytes > known.map_or(0, |(_, most)| *most) {
             unexpected.push(format!("{kernel} sm_{architecture}: {frame_bytes} B"));
         }
     }
