@@ -51,8 +51,8 @@ const FRAMES: &[(&str, u32)] = &[
     ("top_k_collect", 16),
 ];
 
-/// What each kernel takes on an architecture.
-type All = BTreeMap<(String, &'static str), Resources>;
+/// What each kernel of a source takes on an architecture.
+type All = BTreeMap<(&'static str, String, &'static str), Resources>;
 
 fn compiled((source, kernels): &(&'static Source, Vec<String>), architecture: &'static str) -> All {
     let unit = Unit {
@@ -67,14 +67,19 @@ fn compiled((source, kernels): &(&'static Source, Vec<String>), architecture: &'
     let resources = cubin::kernels(&cubin.image).unwrap();
     let names = cubin.names.into_iter();
     names
-        .map(|(kernel, lowered)| ((kernel, architecture), resources[&lowered].clone()))
+        .map(|(kernel, lowered)| {
+            (
+                (source.path, kernel, architecture),
+                resources[&lowered].clone(),
+            )
+        })
         .collect()
 }
 
 /// Prints registers and frames, and gives the kernels with frames that are not expected.
 fn listed(all: &All) -> Vec<String> {
     let mut unexpected = vec![];
-    for ((kernel, architecture), resources) in all {
+    for ((_, kernel, architecture), resources) in all {
         let Resources {
             registers,
             frame_bytes,
@@ -103,9 +108,9 @@ fn wrong_arguments(all: &All) -> BTreeSet<String> {
         };
         for launch in program.launches() {
             let given: Vec<_> = launch.args.iter().map(|arg| arg.bytes()).collect();
-            let kernels = ARCHITECTURES
-                .iter()
-                .filter_map(|architecture| all.get(&(launch.kernel.clone(), *architecture)));
+            let kernels = ARCHITECTURES.iter().filter_map(|architecture| {
+                all.get(&(launch.source.path, launch.kernel.clone(), *architecture))
+            });
             for kernel in kernels {
                 if kernel.parameters != given {
                     wrong.insert(format!(
