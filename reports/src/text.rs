@@ -9,8 +9,13 @@ pub const CELL: usize = 160;
 /// Longest end of a log that is published, in characters.
 pub const LOG: usize = 8_000;
 
-/// The text, or its beginning and end around an ellipsis where it has more than `most` characters.
+/// The text without colours of terminals, or its beginning and end around an ellipsis where it has more than `most` characters.
 pub fn clip(text: &str, most: usize) -> Cow<'_, str> {
+    if text.contains(TERMINAL_CODE) {
+        return clip(&without_terminal_codes(text), most)
+            .into_owned()
+            .into();
+    }
     if text.len() <= most || text.chars().count() <= most {
         return text.into();
     }
@@ -20,9 +25,9 @@ pub fn clip(text: &str, most: usize) -> Cow<'_, str> {
     format!("{head}…{}", last_chars(text, tail)).into()
 }
 
-/// What a program said on its way out, without colours, clipped.
+/// What a program said on its way out, clipped.
 pub fn said(text: &str, most: usize) -> String {
-    clip(&without_terminal_codes(text.trim()), most).into_owned()
+    clip(text.trim(), most).into_owned()
 }
 
 /// A log's end, without the colours and cursor movements of terminals.
@@ -40,11 +45,14 @@ fn last_chars(text: &str, most: usize) -> &str {
     &text[start.map_or(text.len(), |(at, _)| at)..]
 }
 
+/// What colours and movements of terminals begin with.
+const TERMINAL_CODE: &str = "\u{1b}[";
+
 /// Removes `ESC [ ... letter` sequences (ECMA-48, section 5.4).
 fn without_terminal_codes(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+    while let Some((before, after)) = rest.split_once(TERMINAL_CODE) {
         plain.push_str(before);
         let end = after.find(|c: char| ('\u{40}'..='\u{7e}').contains(&c));
         rest = end.map_or("", |at| &after[at + 1..]);
@@ -139,6 +147,7 @@ mod tests {
     #[test]
     fn logs_lose_colours_and_their_beginning() {
         assert_eq!(log_tail("\u{1b}[1;31merror\u{1b}[0m: no"), "error: no");
+        assert_eq!(clip("\u{1b}[1;31merror\u{1b}[0m: no", 6), "err…no");
         assert_eq!(log_tail("cut \u{1b}[31"), "cut ");
         let long = log_tail(&"x".repeat(100_000));
         assert_eq!(long.chars().count(), LOG + 1);

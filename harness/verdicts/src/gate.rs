@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use assay_record::RunId;
-use assay_stats::{CommonShift, Interval};
+use assay_stats::{CommonShift, Interval, levels::MIN_BASELINE_RUNS};
 use assay_store::RunRow;
 use serde::{Deserialize, Serialize};
 
@@ -17,9 +17,6 @@ const PROBES: usize = 3;
 /// Why a suspect is not called.
 const SAME: &str = "not confirmed: what Assay starts is the same on both sides";
 const NOT_RUN: &str = "not confirmed: it could not be run again";
-
-/// What is said of a regression that is acknowledged.
-const HIDES_MORE: &str = "; while the baseline reaches back to before the acknowledged change, a further regression of it would not alert";
 
 /// A run and what the gate says of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -347,7 +344,10 @@ impl CaseComparison {
         let mark = self.mark.as_ref().map(|mark| &mark.kind);
         let is_known = matches!(mark, Some(MarkKind::Acknowledge { .. }));
         if is_known && self.verdict == Verdict::Regressed {
-            self.note.push_str(HIDES_MORE);
+            let hides = format!(
+                "; until the baseline has {MIN_BASELINE_RUNS} runs with the acknowledged change, a further regression of it would not alert"
+            );
+            self.note.push_str(&hides);
         }
     }
 

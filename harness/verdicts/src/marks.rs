@@ -39,7 +39,7 @@ pub struct Mark {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum MarkKind {
-    /// The regression there is known: it does not alert again.
+    /// The regression there is known: it does not alert again. What has it is the baseline once there are runs enough.
     Acknowledge {
         /// Commit or id of the first measured run that has the change.
         at: String,
@@ -227,6 +227,13 @@ impl InForce<'_> {
         let places = self.0.iter().filter(expected);
         let last = places.filter_map(|mark| mark.place(runs)).max();
         &runs[last.unwrap_or(0)..]
+    }
+
+    /// Number of the first of these runs, oldest first, that has the last acknowledged change.
+    pub fn acknowledged(&self, runs: &[impl Place]) -> Option<usize> {
+        let known = |mark: &&&Mark| matches!(mark.kind, MarkKind::Acknowledge { .. });
+        let places = self.0.iter().filter(known);
+        places.filter_map(|mark| mark.place(runs)).max()
     }
 
     /// The mark that keeps a verdict from alerting, if there is one.

@@ -2,7 +2,7 @@
 
 use assay_protocol::{Direction, Metric};
 use assay_record::{BlockStatus, RunId};
-use assay_stats::{known_level, run_value};
+use assay_stats::{known_level, levels::MIN_BASELINE_RUNS, run_value};
 use assay_store::CaseRow;
 use foldhash::{HashMap, HashSet};
 
@@ -87,7 +87,7 @@ pub(super) fn basis(baseline: &Loaded<'_>, candidate: &Loaded<'_>, options: &Opt
             return Basis::ByCommit { commits };
         }
     }
-    if baseline_runs.max(candidate_runs) >= super::effects::MIN_BASELINE_RUNS {
+    if baseline_runs.max(candidate_runs) >= MIN_BASELINE_RUNS {
         return Basis::AcrossRuns {
             baseline_runs,
             candidate_runs,
@@ -385,7 +385,14 @@ impl Pair<'_> {
             .chain(between)
             .chain(places(self.after))
             .collect();
-        let first = all.len() - marks.baseline(&all).len();
+        let expected = all.len() - marks.baseline(&all).len();
+        // Once a baseline can be had of runs with the acknowledged change alone, what is worse than they is news.
+        let acknowledged = marks.acknowledged(&all).filter(|at| {
+            let has_value = |row: &&Row<'_>| !row.case.good_values(metric).is_empty();
+            let since = self.before.get(*at..).unwrap_or_default();
+            since.iter().filter(has_value).count() >= MIN_BASELINE_RUNS
+        });
+        let first = expected.max(acknowledged.unwrap_or(0));
         let before = &self.before[first.min(self.before.len())..];
         let expected = before.is_empty().then(|| {
             "a change is expected since the baseline: this run is of the new one".to_owned()

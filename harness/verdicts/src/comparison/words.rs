@@ -100,7 +100,7 @@ impl Speaker {
             Question::Confirmation => "over the suspects",
             Question::Difference | Question::Gate => "over the suite",
         };
-        format!("{word}{than}: p = {} {over}", p_shown(judged.adjusted))
+        format!("{word}{than}: {} {over}", p_shown(judged.adjusted))
     }
 
     fn open(&self, judged: &Judged, margin: f64) -> String {
@@ -114,14 +114,14 @@ impl Speaker {
         let (own, corrected) = (p_shown(judged.p_value), p_shown(judged.adjusted));
         match self.question {
             Question::Gate => format!(
-                "suspect: p = {own} by itself, {corrected} over the suite; {}",
+                "suspect: {own} by itself, {corrected} over the suite; {}",
                 self.next_step()
             ),
             Question::Difference => {
-                format!("p = {own} by itself and {corrected} over the suite; {reach}")
+                format!("{own} by itself and {corrected} over the suite; {reach}")
             }
             Question::Confirmation => {
-                format!("p = {own} by itself and {corrected} over the suspects; {reach}")
+                format!("{own} by itself and {corrected} over the suspects; {reach}")
             }
         }
     }
@@ -203,9 +203,9 @@ fn since(item: &Item) -> String {
 
 /// A p-value with the digits that matter.
 pub(crate) fn p_shown(p: f64) -> String {
-    if p > 0.0 && p < 1e-3 {
-        format!("{p:.0e}")
-    } else {
-        format!("{p:.3}")
+    match p {
+        ..1e-300 => "p < 1e-300".into(),
+        ..1e-3 => format!("p = {p:.0e}"),
+        _ => format!("p = {p:.3}"),
     }
 }

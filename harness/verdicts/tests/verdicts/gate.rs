@@ -374,3 +374,44 @@ fn verdicts_marks_excuse_and_begin_anew() {
     }
     assert!(with_mark("kind = \"ignore\"\nuntil = \"2026-05-31\"").is_worse());
 }
+
+#[test]
+fn verdicts_what_is_worse_than_an_acknowledged_level_is_news() {
+    const KNOWN: f64 = 1.1;
+    let acknowledged_with = |nights_since: u32, last: f64| {
+        let mut records: Vec<Record> = (0..8).map(|n| night(n).record()).collect();
+        let since = (8..8 + nights_since).map(|n| Recipe {
+            slowdown: KNOWN,
+            cases: 5,
+            ..night(n)
+        });
+        records.extend(since.map(|recipe| recipe.record()));
+        let first = records[8..].first().map(|record| record.header.run.clone());
+        records.push(slower(KNOWN * last).record());
+        let tonight = records.last().unwrap().header.run.clone();
+        let text = format!(
+            "schema = 1\n[[mark]]\nkind = \"acknowledge\"\ncase = \"made-up*\"\nreason = \"issue 17\"\nat = \"{}\"\n",
+            first.as_ref().unwrap_or(&tonight)
+        );
+        let options = Options {
+            known: Some(Known {
+                marks: Marks::parse(&text).unwrap(),
+                today: "2026-06-01".parse().unwrap(),
+                between: Vec::new(),
+            }),
+            ..Options::new(Question::Gate)
+        };
+        Gate::new("last:20".into(), tonight, with(&records, options))
+    };
+    // The window leaves out the two newest nights: seven are five of a baseline.
+    let known = acknowledged_with(7, 1.0);
+    assert!(!known.is_worse());
+    assert_eq!(known.comparison.suite.counts.excused, 0, "nothing to excuse");
+    let further = acknowledged_with(7, 1.08);
+    assert_eq!(further.comparison.suite.counts.regressed, 5);
+    // With fewer, the old level is what there is to compare with, and the mark says what that hides.
+    let early = acknowledged_with(6, 1.08);
+    assert!(!early.is_worse());
+    assert_eq!(early.comparison.suite.counts.excused, 5);
+    assert!(early.comparison.cases[0].note.contains("would not alert"));
+}
