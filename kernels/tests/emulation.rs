@@ -56,6 +56,9 @@ const WAYS: &[(Watch, &[Order])] = &[
     (Watch::Races, &[Order::Forward]),
 ];
 
+/// Cases that one session runs, so that the last program keeps no processor waiting.
+const PORTION: usize = 16;
+
 /// Paths of the sources that a program launches kernels of.
 fn sources(program: &Program) -> Vec<&'static str> {
     let mut paths: Vec<_> = program
@@ -227,7 +230,7 @@ fn attention_has_heads_of_any_width() {
 
 fn failures_of(cases: &[CaseSpec]) -> Vec<String> {
     let kernels = launched(cases);
-    WAYS.iter()
+    WAYS.par_iter()
         .flat_map(|(watch, orders)| match Compiled::with(&kernels, *watch) {
             Ok(compiled) => failures_in(&compiled, cases, orders),
             Err(reason) => vec![reason],
@@ -236,12 +239,28 @@ fn failures_of(cases: &[CaseSpec]) -> Vec<String> {
 }
 
 fn failures_in(compiled: &Compiled, cases: &[CaseSpec], orders: &[Order]) -> Vec<String> {
+    let portions = cases.par_chunks(PORTION).enumerate();
+    portions
+        .flat_map(|(portion, cases)| {
+            let first = (portion * PORTION) as u64;
+            failures_in_turn(compiled, cases, orders, first)
+        })
+        .collect()
+}
+
+/// The seed of a case is its turn, of which the first is given.
+fn failures_in_turn(
+    compiled: &Compiled,
+    cases: &[CaseSpec],
+    orders: &[Order],
+    first: u64,
+) -> Vec<String> {
     let mut session = Session::start(compiled);
     let mut failures = vec![];
-    for (turn, case) in cases.iter().enumerate() {
+    for (turn, case) in (first..).zip(cases) {
         for order in orders {
             let case = CaseSpec {
-                seed: (turn as u64).into(),
+                seed: turn.into(),
                 ..case.clone()
             };
             if let Err(reason) = run(&mut session, &case, *order) {

@@ -1,0 +1,258 @@
+//! What is said of nights in the end, and what of it still stands: of a library, by suite, machine and arm.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use assay_record::{Purpose, RunId};
+use assay_store::{RunRow, SeriesKey};
+use assay_verdicts::nights::NEWS_DAYS;
+use assay_verdicts::{
+    CaseHistory, CaseState, Confirmed, Lasting, LocatedChange, Series, Standing, Told, Verdict,
+    confirmed,
+};
+
+use super::{Library, Place};
+use crate::model::{Night, SiteModel};
+
+/// What is said of a night, and of what.
+#[derive(Clone, Debug)]
+pub struct Said<'a> {
+    /// In the end.
+    pub told: Told,
+    /// How many confirmed regressions still stand there.
+    pub standing: usize,
+    /// How many levels changed to stay there, which the night does not call itself.
+    pub counts: Lasting,
+    /// These, where suspects are never run again.
+    pub lasting: Vec<(&'a CaseHistory, &'a LocatedChange)>,
+    /// How many got worse to stay there and stand, and are no news any more.
+    pub older: usize,
+}
+
+/// Lasting changes with their histories, by the run whose night speaks of them.
+type LastingByRun<'a> = BTreeMap<&'a RunId, Vec<(&'a CaseHistory, &'a LocatedChange)>>;
+
+/// Where nights follow each other: suite, machine and arm.
+pub type NightPlace<'a> = (&'a str, &'a str, &'a str);
+
+/// Where the nights of a series are.
+pub fn night_place(key: &SeriesKey) -> NightPlace<'_> {
+    (&key.suite, &key.machine, &key.arm)
+}
+
+impl<'a> Library<'a> {
+    /// With what is said of nights in the end, and these by that: what asks for action first.
+    pub(super) fn told(mut self) -> Self {
+        let said = self.said_of_all();
+        let urgency = |night: &&Night| said.get(&night.gate.run).map(|said| said.told.urgency());
+        self.nights
+            .sort_by_key(|night| (urgency(night), &night.gate.run));
+        self.said = Arc::new(said);
+        self
+    }
+
+    fn said_of_all(&self) -> BTreeMap<&'a RunId, Said<'a>> {
+        let (mut lasting, older) = self.lasting();
+        let mut standing: BTreeMap<&RunId, usize> = BTreeMap::new();
+        for one in self.standing() {
+            if let Some(night) = self.night_for(&one.history.series.key) {
+                *standing.entry(&night.gate.run).or_default() += 1;
+            }
+        }
+        let said = |night: &&'a Night| {
+            let run = &night.gate.run;
+            let lasting = lasting.remove(run).unwrap_or_default();
+            let mut counts = Lasting::default();
+            for (history, change) in &lasting {
+                counts.add(change, night.gate.says_of(history));
+            }
+            let standing = standing.get(run).copied().unwrap_or(0);
+            let told = Told::of(night.gate.state, standing, counts);
+            let said = Said {
+                told,
+                standing,
+                counts,
+                lasting,
+                older: older.get(run).copied().unwrap_or(0),
+            };
+            (run, said)
+        };
+        let at_hand = self.nights.iter();
+        let at_hand = at_hand.filter(|night| self.night_row(night).is_some());
+        at_hand.map(said).collect()
+    }
+
+    /// The latest lasting changes where suspects are never run again, as far as they are news, by the runs that speak of them; and how many
+    /// for the worse are no news any more. How old one is goes by where it most likely is, not by how surely that is known.
+    fn lasting(&self) -> (LastingByRun<'a>, BTreeMap<&'a RunId, usize>) {
+        let places = self.places_unconfirmed();
+        let (mut found, mut older) = (LastingByRun::new(), BTreeMap::new());
+        for history in self.current.values().copied() {
+            let key = &history.series.key;
+            // Cheaper than what its night says of it.
+            let may_be = places.contains(&night_place(key)) && !history.changes.is_empty();
+            let Some(night) = may_be.then(|| self.night_for(key)).flatten() else {
+                continue;
+            };
+            let Some(change) = history.lasting_beside(&night.gate) else {
+                continue;
+            };
+            let run = &night.gate.run;
+            let began = history.series.points.get(change.index);
+            if began.is_some_and(|point| self.age_days(point.started) <= NEWS_DAYS) {
+                found.entry(run).or_default().push((history, change));
+            } else if change.verdict == Some(Verdict::Regressed) {
+                *older.entry(run).or_default() += 1;
+            }
+        }
+        (found, older)
+    }
+
+    /// The row of a night's run.
+    pub fn night_row(&self, night: &Night) -> Option<&'a RunRow> {
+        self.runs.get(&night.gate.run).copied()
+    }
+
+    /// The nights that are news, and those that are not.
+    pub fn nights_by_age(&self) -> [Vec<&'a Night>; 2] {
+        let is_old = |night: &&&Night| self.night_row(night).is_some_and(|row| self.is_old(row));
+        let (old, recent) = self
+            .nights
+            .iter()
+            .partition::<Vec<_>, _>(|night| is_old(night));
+        [recent, old]
+    }
+
+    /// The run of the newest night that speaks of a series, if that goes on.
+    pub fn night_of(&self, series: &Series) -> Option<&'a Night> {
+        let key = &series.key;
+        let current = self.current.get(&Place::of(key))?;
+        (current.series.key == *key).then(|| self.night_for(key))?
+    }
+
+    /// The run of the newest night that speaks of what a key says, whatever its definition.
+    fn night_for(&self, key: &SeriesKey) -> Option<&'a Night> {
+        let runs = self.by_place.get(&night_place(key))?;
+        let own = runs.iter().find(|night| night.has(&key.case));
+        own.or(runs.first()).copied()
+    }
+
+    /// The newest night of each place of a suite on a machine, by arm: its runs, the latest first.
+    pub fn nights_at<'s>(
+        &'s self,
+        suite: &'s str,
+        machine: &'s str,
+    ) -> impl Iterator<Item = &'s [&'a Night]> {
+        let places = self.nights_by_place();
+        let own = places.filter(move |((of, on, _), _)| (*of, *on) == (suite, machine));
+        own.map(|(_, runs)| runs)
+    }
+
+    /// The newest night of each place.
+    pub fn nights_by_place(&self) -> impl Iterator<Item = (&NightPlace<'a>, &[&'a Night])> {
+        let places = self.by_place.iter();
+        places.map(|(place, runs)| (place, runs.as_slice()))
+    }
+
+    /// How many of the cases that a run of a night speaks of were skipped, where that is at hand.
+    pub fn skipped(&self, night: &Night) -> Option<usize> {
+        let cases = self.summary(&night.gate.run)?.cases.iter();
+        let own = cases.filter(|case| case.case.arm == night.arm() && night.has(&case.case.case));
+        let skipped = own.filter(|case| matches!(case.state, CaseState::Skipped(_)));
+        Some(skipped.count())
+    }
+
+    /// What was confirmed before the newest nights and still stands, of series that are news and go on, the largest first; what the newest
+    /// night of one calls anew is told there.
+    pub fn standing(&self) -> Vec<Standing<'a>> {
+        let is_news = |history: &&CaseHistory| {
+            let last = history.series.points.last();
+            last.is_some_and(|point| self.age_days(point.started) <= NEWS_DAYS)
+        };
+        let going_on = self.current.values().copied().filter(is_news);
+        let mut found = confirmed::standing(&self.model.confirmed, going_on);
+        found.retain(|one| !self.is_called_anew(&one.history.series));
+        let size = |one: &Standing| {
+            one.last
+                .case
+                .ratio
+                .map_or(0.0, |ratio| ratio.estimate.ln().abs())
+        };
+        found.sort_by(|a, b| size(b).total_cmp(&size(a)));
+        found
+    }
+
+    fn is_called_anew(&self, series: &Series) -> bool {
+        let night = self.night_of(series);
+        let cases = night
+            .into_iter()
+            .flat_map(|night| &night.gate.comparison.cases);
+        let mut own = cases.filter(|case| {
+            (&case.case, &case.metric.name) == (&series.key.case, &series.key.metric)
+        });
+        own.any(|case| case.verdict == Verdict::Regressed && case.mark.is_none())
+    }
+
+    /// What was confirmed of a series, oldest first, and whether it still stands.
+    pub fn confirmed_of(&self, history: &CaseHistory) -> Vec<(&'a Confirmed, bool)> {
+        let own = self.model.confirmed.iter().filter(|one| one.is_of(history));
+        own.map(|one| (one, one.stands(history))).collect()
+    }
+
+    /// Places where no suspect was ever run again: because their nights were imported, or because nobody does so there with the suite.
+    /// What lasts is all that can be known there.
+    pub fn places_unconfirmed(&self) -> BTreeSet<NightPlace<'a>> {
+        let is_confirmation = |row: &&&RunRow| matches!(row.purpose, Purpose::Confirmation { .. });
+        let rows = self.runs.values().filter(is_confirmation);
+        let confirmed: BTreeSet<(&str, &str)> = rows
+            .map(|row| (row.suite.as_str(), row.machine.as_str()))
+            .collect();
+        let places = self.by_place.iter();
+        let open = places.filter(|((suite, machine, _), runs)| {
+            runs.iter().any(|night| night.is_imported) || !confirmed.contains(&(suite, machine))
+        });
+        open.map(|(place, _)| *place).collect()
+    }
+
+    /// Whether a confirmed regression of a series still stands.
+    pub fn stands(&self, history: &CaseHistory) -> bool {
+        let mut own = self.model.confirmed.iter();
+        own.any(|one| one.is_of(history) && one.stands(history))
+    }
+
+    /// What is said of a night in the end; `None` where its run is not at hand.
+    pub fn said(&self, night: &Night) -> Option<&Said<'a>> {
+        self.said.get(&night.gate.run)
+    }
+
+    /// The lasting change that is told of a series on the first page.
+    pub fn lasting_of(&self, history: &CaseHistory) -> Option<&'a LocatedChange> {
+        let key = &history.series.key;
+        let said = self.said(self.night_for(key)?)?;
+        let mut own = said.lasting.iter();
+        own.find(|(of, _)| of.series.key == *key)
+            .map(|(_, change)| *change)
+    }
+
+    /// The series that a night's verdict on a metric of a case is of.
+    pub fn series_of(&self, night: &Night, case: &str, metric: &str) -> Option<&'a CaseHistory> {
+        let arm = &night.gate.comparison.candidate.arm;
+        self.series_at(self.night_row(night)?, arm, case, metric)
+    }
+}
+
+/// Nights by their places, in each the latest run first.
+pub(super) fn by_place(model: &SiteModel) -> BTreeMap<NightPlace<'_>, Vec<&Night>> {
+    let rows: BTreeMap<&RunId, &RunRow> = model.runs.iter().map(|row| (&row.run, row)).collect();
+    let mut places: BTreeMap<NightPlace<'_>, Vec<&Night>> = BTreeMap::new();
+    for night in &model.nights {
+        if let Some(row) = rows.get(&night.gate.run) {
+            let place = (row.suite.as_str(), row.machine.as_str(), night.arm());
+            places.entry(place).or_default().push(night);
+        }
+    }
+    for runs in places.values_mut() {
+        runs.sort_by(|a, b| (b.is_newest(), &b.gate.run).cmp(&(a.is_newest(), &a.gate.run)));
+    }
+    places
+}

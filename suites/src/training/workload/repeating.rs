@@ -1,0 +1,133 @@
+//! The first steps of a training, done once more by others: whether their losses are what they were.
+
+use assay_kernels::device::host;
+use assay_protocol::Failure;
+
+use super::{Case, Subject, most};
+use crate::training::beside;
+use crate::training::run::{Stepped, Together, Training};
+
+/// Steps that are done once more: by one thread, or by the GPU and by the host.
+pub(super) const REPEATED: usize = 3;
+/// Flops that the host may take for that.
+const HOST_FLOPS: usize = 1 << 37;
+
+impl<S: Subject> Case<S> {
+    /// What does the first steps otherwise than they were done, in words: one thread of one process, the host beside a GPU, one GPU alone.
+    pub(super) fn strays(&mut self) -> Result<Option<String>, Failure> {
+        let plan = self.subject.plan();
+        match (plan.device.is_cuda(), plan.ranks) {
+            (false, _) => self.differs_alone(),
+            (true, 1) => self.repeat(),
+            (true, _) => self.repeat_alone(),
+        }
+    }
+
+    /// The same training by others, of the same files.
+    fn another(&self, team: &Together) -> Result<Training, Failure> {
+        let another = self.subject.training(team)?;
+        self.training.ensure_began_as(&another)?;
+        Ok(another)
+    }
+
+    /// The first of some steps that one thread of one process does otherwise, in words.
+    fn differs_alone(&mut self) -> Result<Option<String>, Failure> {
+        let plan = self.subject.plan();
+        let threads = plan.device.threads();
+        match (threads, plan.ranks) {
+            (1, 1) => Ok(None),
+            // In the memory that the training has: there need not be as much again.
+            (_, 1) => {
+                self.training.restart_with(1)?;
+                let found = differs(&mut self.training, &self.curve)?;
+                self.training.restart_with(threads)?;
+                Ok(found)
+            }
+            _ => match self.another(&Together::alone(1)) {
+                Ok(mut alone) => differs(&mut alone, &self.curve),
+                Err(failure) => self.leave_out("one process alone", failure),
+            },
+        }
+    }
+
+    /// Says of steps that nobody did again for want of memory; any other failure is one.
+    fn leave_out(&mut self, whom: &str, failure: Failure) -> Result<Option<String>, Failure> {
+        let Failure::Skipped(why) = failure else {
+            return Err(failure);
+        };
+        self.unrepeated = Some(format!("{whom} did not do the first steps: {why}"));
+        Ok(None)
+    }
+
+    /// The same training on the host, where that can keep up with a GPU and has the memory.
+    fn on_host(&mut self) -> Result<Option<Training>, Failure> {
+        if !is_compared(&self.flops) {
+            return Ok(None);
+        }
+        match self.another(&Together::alone(host::usable_cpus())) {
+            Ok(on_host) => Ok(Some(on_host)),
+            Err(failure) => self.leave_out("the host", failure).map(|_| None),
+        }
+    }
+
+    /// Does the first steps once more, from the beginning, beside the host, where that can keep up. Says in words what is not as there.
+    fn repeat(&mut self) -> Result<Option<String>, Failure> {
+        let mut on_host = self.on_host()?;
+        let mut strays = None;
+        self.training.restart()?;
+        for _ in 0..REPEATED.min(self.steps()) {
+            let found = self.step()?;
+            strays = strays.or(beside::strays((&self.training, found), &mut on_host)?);
+        }
+        self.training.restart()?;
+        Ok(strays)
+    }
+
+    /// Does the first steps of several ranks by their first GPU alone, beside the host, where that can keep up. Says in words what is not
+    /// as it was, or as there.
+    fn repeat_alone(&mut self) -> Result<Option<String>, Failure> {
+        let plan = self.subject.plan();
+        let (ranks, team) = (plan.ranks, Together::on(plan.device.clone()));
+        let mut alone = match self.another(&team) {
+            Ok(alone) => alone,
+            Err(failure) => return self.leave_out("one GPU alone", failure),
+        };
+        let mut on_host = self.on_host()?;
+        let is_same = |a: f64, b: f64| {
+            let is_near = !self.prepared.deterministic && beside::is_near(a, b);
+            a.to_bits() == b.to_bits() || is_near
+        };
+        for before in self.curve.iter().take(REPEATED) {
+            let found = alone.step()?;
+            if !is_same(before.loss, found.loss) {
+                let step = alone.at();
+                let [together, alone] = [before, &found].map(|step| step.loss);
+                return Ok(Some(format!(
+                    "step {step} has a loss of {together} by {ranks} ranks, and of {alone} by one GPU alone"
+                )));
+            }
+            let strays = beside::strays((&alone, found), &mut on_host)?;
+            if strays.is_some() {
+                return Ok(strays);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The first of some steps that a training does otherwise than they were done before, in words.
+fn differs(alone: &mut Training, curve: &[Stepped]) -> Result<Option<String>, Failure> {
+    for before in curve.iter().take(REPEATED) {
+        if alone.step()?.loss.to_bits() != before.loss.to_bits() {
+            let step = alone.at();
+            let words = format!("step {step} gives another loss by one thread of one process");
+            return Ok(Some(words));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the host can do some steps beside a GPU without anybody waiting long.
+pub(super) fn is_compared(flops: &[(&'static str, usize)]) -> bool {
+    most(flops).saturating_mul(REPEATED) <= HOST_FLOPS
+}
