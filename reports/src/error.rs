@@ -24,8 +24,10 @@ pub enum ReportError {
         /// The file that a site has.
         marker: &'static str,
     },
-    /// A page could not be rendered: a bug in Assay.
-    #[error("cannot render `{page}`: {source}; this is a bug in Assay, please report it")]
+    /// A page could not be rendered: a template of the user's asks for what there is not, or a bug in Assay.
+    #[error(
+        "cannot render `{page}`: {source}; if none of your own templates (`templates` in assay.toml) is the cause, this is a bug in Assay, please report it"
+    )]
     Render {
         /// The page.
         page: String,

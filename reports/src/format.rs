@@ -53,6 +53,8 @@ impl fmt::Display for Quantity {
 const WIDE: f64 = 0.1;
 /// How much longer than the other one a side is in a skewed interval.
 const SKEWED: f64 = 2.0;
+/// Of the estimate: an end of an interval from which on only its order of magnitude is shown.
+const FAR: f64 = 1e3;
 /// Of the estimate: a length that is arithmetic's, and none.
 const NO_LENGTH: f64 = 1e-12;
 
@@ -107,13 +109,13 @@ fn bounds(interval: &Interval, shorter: f64, longer: f64, unit: &Unit) -> Quanti
     };
     let decimals = decimals.min(digits::finest(size / factor, 0.0));
     let text = |value: f64| Rounded::new(value / factor, decimals).text;
+    let end = |value: f64| match value.abs() > FAR * size.abs() {
+        true => format!("{:.1e}", value / factor),
+        false => text(value),
+    };
     Quantity {
         value: text(estimate),
-        uncertainty: Some(format!(
-            "({} to {})",
-            text(interval.low),
-            text(interval.high)
-        )),
+        uncertainty: Some(format!("({} to {})", end(interval.low), end(interval.high))),
         unit: name.into_owned(),
         exact,
     }

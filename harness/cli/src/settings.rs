@@ -52,6 +52,11 @@ impl SettingsFile {
                 "field `{field}`: expected an address that begins with https:// or http:// and has no blanks"
             );
         }
+        let commits = self.commits.as_deref().unwrap_or_default();
+        ensure!(
+            !commits.replace("{commit}", "").contains(['{', '}']),
+            "field `commits`: expected `{{commit}}` where the hash goes, and no other braces"
+        );
         Ok(())
     }
 
@@ -71,9 +76,15 @@ fn commit_link(repository: &str) -> String {
     let repository = repository.trim_end_matches('/').trim_end_matches(".git");
     match () {
         () if repository.is_empty() || repository.contains("{commit}") => repository.to_owned(),
-        () if repository.contains("gitlab") => format!("{repository}/-/commit/{{commit}}"),
+        () if host(repository).contains("gitlab") => format!("{repository}/-/commit/{{commit}}"),
         () => format!("{repository}/commit/{{commit}}"),
     }
+}
+
+/// The host of an address: what stands between its scheme and its first path.
+fn host(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or_default()
 }
 
 /// `none`, `newest:N` or `all` as a number of runs.
@@ -288,6 +299,10 @@ mod tests {
                 "https://git.example/?id={commit}",
                 "https://git.example/?id={commit}",
             ),
+            (
+                "https://github.com/me/gitlab-tools",
+                "https://github.com/me/gitlab-tools/commit/{commit}",
+            ),
         ] {
             assert_eq!(commit_link(repository), link);
         }
@@ -314,6 +329,13 @@ mod tests {
         ] {
             let file: SettingsFile = toml::from_str(&format!("base = \"{address}\"")).unwrap();
             assert_eq!(file.check_addresses().is_ok(), is_fine, "{address}");
+        }
+        for (hash, is_fine) in [("{commit}", true), ("{comit}", false), ("", true)] {
+            let file = SettingsFile {
+                commits: Some(format!("https://example.org/{hash}")),
+                ..SettingsFile::default()
+            };
+            assert_eq!(file.check_addresses().is_ok(), is_fine, "{hash}");
         }
     }
 }

@@ -122,7 +122,7 @@ pub struct CaseComparison {
     /// What must be said beside any verdict, in words: what failed in some runs of a side, or what is compared by force. The note has it, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
-    /// The first run that it is compared with, where that is not the first of the baseline: its level changed before it.
+    /// The first run that it is compared with, where that is not the first of the baseline: its level changed before it, or a mark begins it anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<RunId>,
     /// Why the verdict is what it is, in words.

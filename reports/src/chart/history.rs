@@ -55,14 +55,22 @@ struct Told {
     title: String,
 }
 
-/// A run without a right result.
+/// Runs without a right result, between the same points.
 struct Gap {
     /// How many points come before it.
     after: usize,
+    /// How many runs.
+    count: usize,
     /// Whether it has a point all the same: of rounds that were right.
     is_point: bool,
     is_skipped: bool,
     title: String,
+}
+
+impl Gap {
+    fn is_beside(&self, after: usize, is_skipped: bool) -> bool {
+        !self.is_point && (self.after, self.is_skipped) == (after, is_skipped)
+    }
 }
 
 /// A lasting change of the level.
@@ -133,7 +141,9 @@ impl Course {
     /// With a sign at the bottom for each run without a right result.
     pub fn with_missed(mut self, history: &CaseHistory, missed: &[Missed]) -> Self {
         let points = &history.series.points;
-        let gap = |missed: &Missed| {
+        let mut gaps: Vec<Gap> = Vec::new();
+        let first = missed.len().saturating_sub(MISSED);
+        for missed in &missed[first..] {
             let place = (missed.started, &missed.run);
             let after = points.partition_point(|point| (point.started, &point.run) < place);
             let (word, is_skipped) = match &missed.state {
@@ -142,17 +152,26 @@ impl Course {
                 CaseState::Impossible(_) => ("Impossible", false),
                 CaseState::Failed(_) | CaseState::Ok => ("Failed", false),
             };
-            Gap {
-                after,
-                is_point: points
-                    .get(after)
-                    .is_some_and(|point| point.run == missed.run),
-                is_skipped,
-                title: format!("{word} in the run of {}", missed.started.minute()),
+            let at = points.get(after);
+            let is_point = at.is_some_and(|point| point.run == missed.run);
+            let title = format!("{word} in the run of {}", missed.started.minute());
+            match gaps.last_mut() {
+                // In a row they would be drawn over each other.
+                Some(last) if !is_point && last.is_beside(after, is_skipped) => {
+                    last.count += 1;
+                    last.title.push('\n');
+                    last.title.push_str(&title);
+                }
+                _ => gaps.push(Gap {
+                    after,
+                    count: 1,
+                    is_point,
+                    is_skipped,
+                    title,
+                }),
             }
-        };
-        let first = missed.len().saturating_sub(MISSED);
-        self.missed = missed[first..].iter().map(gap).collect();
+        }
+        self.missed = gaps;
         self
     }
 
@@ -345,7 +364,18 @@ fn gap_sign(chart: &Plot<'_, '_>, course: &Course, gap: &Gap, span: &Range<f64>)
         let left = at - 3.5;
         ("missed bad", format!("M{left:.1} {bottom}l7 -7m0 7l-7 -7"))
     };
-    titled_line(class, &d, &gap.title)
+    let sign = titled_line(class, &d, &gap.title);
+    if gap.count == 1 {
+        return sign;
+    }
+    let (anchor, y) = (
+        if gap.after > last { "end" } else { "middle" },
+        bottom - 11.0,
+    );
+    let count = gap.count;
+    format!(
+        "{sign}<text class=\"name\" x=\"{at:.1}\" y=\"{y}\" text-anchor=\"{anchor}\">{count}\u{d7}</text>"
+    )
 }
 
 /// How far from the first and last point a sign stands that is beyond them.

@@ -105,6 +105,7 @@ fn ends_that_are_not_equally_far_are_shown() {
     assert_eq!(words(99.0, 100.0, 180.0), "100.0 (99.0 to 180.0) ns");
     assert_eq!(words(7.0, 7.0, 20.0), "7.0 (7.0 to 20.0) ns");
     assert_eq!(words(0.0, 0.0, 40.0), "0 (0 to 40) ns");
+    assert_eq!(words(0.04, 8.7, 179_898_242.1), "8.7 (0.0 to 1.8e8) ns");
     assert_eq!(words(60.0, 100.0, 160.0), "100 ± 60 ns");
 }
 

@@ -234,14 +234,20 @@ fn compared_with(checked: &Checked, case: &str, metric: &str) -> BTreeSet<usize>
         let first = all.len() - marks.baseline(&all).len();
         used.drain(..first.min(used.len()));
     }
-    if let Some(since) = known_level(checked, case, metric) {
-        used.retain(|run| *run >= since);
+    if let Some(first) = begins_at(checked, case, metric) {
+        used.retain(|run| *run >= first);
     }
     used.into_iter().collect()
 }
 
-/// Whether rounds beside a run of the baseline may speak of a case: not where a mark expects a change after it, for they show that change.
+/// Whether rounds beside a run of the baseline may speak of a case: not where a mark expects a change after it, or the case's own baseline
+/// begins after it, for they show the change that came between.
 pub fn may_speak(checked: &Checked, (case, metric): (&str, &str), reference: &RunId) -> bool {
+    let mut runs = checked.baseline.runs.iter();
+    let at = runs.position(|view| view.run.run == *reference);
+    if at.is_some_and(|at| begins_at(checked, case, metric).is_some_and(|first| at < first)) {
+        return false;
+    }
     let Some(known) = &checked.options.known else {
         return true;
     };
@@ -256,8 +262,8 @@ pub fn may_speak(checked: &Checked, (case, metric): (&str, &str), reference: &Ru
         .any(|run| run.run() == reference)
 }
 
-/// The place in the baseline of the first run that a case is compared with, where its level changed before that.
-fn known_level(checked: &Checked, case: &str, metric: &str) -> Option<usize> {
+/// The place in the baseline of the first run that a case is compared with, where that is not the first of all.
+fn begins_at(checked: &Checked, case: &str, metric: &str) -> Option<usize> {
     let mut cases = checked.gate.comparison.cases.iter();
     let found = cases.find(|own| own.case == case && own.metric.name == metric)?;
     let since = found.since.as_ref()?;

@@ -1,6 +1,5 @@
 //! Values of variables, which may be secrets: whether a manifest sets any, and the same without them.
 
-use std::ops::Range;
 use std::path::Path;
 
 use assay_protocol::CommandSpec;
@@ -73,8 +72,8 @@ fn sets_variables(command: &CommandSpec) -> bool {
 
 /// Whether a program is started as `env NAME=value program`.
 fn has_values(argv: &[String]) -> bool {
-    let mut of_env = argv[words_of_env(argv)].iter();
-    of_env.any(|word| name_of_variable(word).is_some())
+    let mut of_env = words_of_env(argv).into_iter();
+    of_env.any(|place| shown_of(argv, place).is_some())
 }
 
 fn hide<'a>(values: impl Iterator<Item = &'a mut String>, instead: &str) {
@@ -82,32 +81,65 @@ fn hide<'a>(values: impl Iterator<Item = &'a mut String>, instead: &str) {
 }
 
 fn hide_words(argv: &mut [String], instead: &str) {
-    let of_env = words_of_env(argv);
-    for word in &mut argv[of_env] {
-        if let Some(name) = name_of_variable(word) {
-            *word = format!("{name}={instead}");
+    for place in words_of_env(argv) {
+        if let Some(shown) = shown_of(argv, place) {
+            argv[place] = format!("{shown}{instead}");
         }
     }
 }
 
-/// Where among the words `env` has its options and the variables that it sets, be it started by another program (`nice env ...`).
+/// What may be shown of a word of `env`'s that has a value: what stands before that.
+fn shown_of(argv: &[String], place: usize) -> Option<String> {
+    let word = &argv[place];
+    let before = place.checked_sub(1).map(|before| argv[before].as_str());
+    if before.is_some_and(splits_next) && word.contains('=') {
+        return Some(String::new());
+    }
+    match split_string(word) {
+        Some((option, text)) if text.contains('=') => Some(option.to_owned()),
+        Some(_) => None,
+        None => name_of_variable(word).map(|name| format!("{name}=")),
+    }
+}
+
+/// An option that `env` makes words of (`-S 'NAME=value program'`), and its text.
+fn split_string(word: &str) -> Option<(&str, &str)> {
+    const LONG: &str = "--split-string=";
+    if word.starts_with(LONG) {
+        return Some(word.split_at(LONG.len()));
+    }
+    let is_short = word.starts_with('-') && !word.starts_with("--");
+    let end = word.find('S').filter(|_| is_short)? + 1;
+    Some(word.split_at(end))
+}
+
+/// Whether it is such an option, whose text is the next word.
+fn splits_next(word: &str) -> bool {
+    word == "--split-string" || split_string(word).is_some_and(|(_, text)| text.is_empty())
+}
+
+/// Where among the words each `env` has its options and the variables that it sets, be it started by another program (`nice env ...`).
 /// Elsewhere a word with `=` is an argument like any other (`dd if=data`).
-fn words_of_env(argv: &[String]) -> Range<usize> {
+fn words_of_env(argv: &[String]) -> Vec<usize> {
     let name = |word: &String| Path::new(word).file_name().map(ToOwned::to_owned);
     let is_env = |word: &String| name(word).is_some_and(|name| name == "env");
-    let Some(env) = argv.iter().position(is_env) else {
-        return 0..0;
-    };
-    let mut end = env + 1;
-    while let Some(word) = argv.get(end) {
-        end += match word.as_str() {
-            // Their values are words of their own.
-            "-u" | "--unset" | "-C" | "--chdir" | "-a" | "--argv0" => 2,
-            word if word.starts_with('-') || name_of_variable(word).is_some() => 1,
-            _ => break,
-        };
+    let (mut places, mut end) = (Vec::new(), 0);
+    while let Some(env) = argv[end..].iter().position(is_env) {
+        let first = end + env + 1;
+        end = first;
+        while let Some(word) = argv.get(end) {
+            end += match word.as_str() {
+                // Their values are words of their own.
+                "-u" | "--unset" | "-C" | "--chdir" | "-a" | "--argv0" => 2,
+                word if splits_next(word) => 2,
+                word if word.starts_with('-') || name_of_variable(word).is_some() => 1,
+                _ => break,
+            };
+        }
+        end = end.min(argv.len());
+        places.extend(first..end);
     }
-    env + 1..end.min(argv.len())
+    places
 }
 
 /// What stands before the value in a word that sets a variable.
@@ -144,6 +176,15 @@ mod tests {
             ),
             ("nice -n 1 env B=2 tool", "nice -n 1 env B=... tool"),
             ("env -u", "env -u"),
+            (
+                "env A=1 nice env B=2 tool x=y",
+                "env A=... nice env B=... tool x=y",
+            ),
+            ("env -SA=1 tool", "env -S... tool"),
+            ("env -vSA=1 tool", "env -vS... tool"),
+            ("env -S A=1 tool", "env -S ... tool"),
+            ("env --split-string=A=1 tool", "env --split-string=... tool"),
+            ("env -S tool x", "env -S tool x"),
             ("dd if=data of=copy", "dd if=data of=copy"),
             ("env tool", "env tool"),
         ] {

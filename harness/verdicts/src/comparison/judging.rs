@@ -139,7 +139,7 @@ impl Finding<'_> {
             trouble: self.item.trouble.clone(),
             mark: self.item.excuse.clone(),
             remark: self.item.remark.clone(),
-            since: self.item.since.clone(),
+            since: self.item.since.as_ref().map(|since| since.run.clone()),
             note: speaker.note(self, verdict),
         }
     }

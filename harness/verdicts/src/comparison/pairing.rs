@@ -40,8 +40,15 @@ pub(super) struct Item {
     pub trouble: Option<Trouble>,
     /// The mark that keeps a regression of it from alerting.
     pub excuse: Option<Mark>,
-    /// The first run of its baseline, where that begins after a change of its level and not with the window.
-    pub since: Option<RunId>,
+    /// The first run of its baseline, where that does not begin with the window.
+    pub since: Option<Since>,
+}
+
+/// Where a baseline begins that is shorter than its window.
+pub(super) struct Since {
+    pub run: RunId,
+    /// By a mark, or else after a change of its level that is sure.
+    pub by_mark: bool,
 }
 
 /// A case on one side: the row of each run that has it.
@@ -54,6 +61,12 @@ pub(super) struct Row<'a> {
     pub run: usize,
     pub view: &'a RunView,
     pub case: &'a CaseRow,
+}
+
+impl Row<'_> {
+    fn id(&self) -> RunId {
+        self.view.run.run.clone()
+    }
 }
 
 impl Place for Row<'_> {
@@ -287,7 +300,13 @@ impl Pair<'_> {
     fn item(&self, metric: &Metric, remark: Option<String>) -> Option<Item> {
         let case = self.after.last()?.case.case.clone();
         let (before, excuse, expected) = self.marked(&case, &metric.name);
-        let (before, since) = self.at_known_level(before, &metric.name);
+        let by_mark = before.len() < self.before.len();
+        let marked = before.first().filter(|_| by_mark);
+        let (before, known) = self.at_known_level(before, &metric.name);
+        let since = known.or_else(|| marked.map(Row::id)).map(|run| Since {
+            by_mark: marked.is_some_and(|row| *row.run() == run),
+            run,
+        });
         let was = declared(self.before, &metric.name)?;
         let mut places = None;
         let (baseline, candidate) = match (self.basis, before, &self.after[..]) {
@@ -362,7 +381,7 @@ impl Pair<'_> {
         let first = known_level(&logs, self.options.rules.least_effect);
         first.map_or((before, None), |first| {
             let first = values[first].0;
-            (&before[first..], Some(before[first].view.run.run.clone()))
+            (&before[first..], Some(before[first].id()))
         })
     }
 

@@ -196,8 +196,13 @@ impl Speaker {
 
 /// Where the baseline begins, if that is not where its window does.
 fn since(item: &Item) -> String {
-    item.since.as_ref().map_or(String::new(), |run| {
-        format!("its baseline begins with run {run}, after the last change of its level")
+    item.since.as_ref().map_or(String::new(), |since| {
+        let why = if since.by_mark {
+            "where a mark begins it anew"
+        } else {
+            "after the last change of its level"
+        };
+        format!("its baseline begins with run {}, {why}", since.run)
     })
 }
 

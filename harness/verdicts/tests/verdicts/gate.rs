@@ -406,7 +406,10 @@ fn verdicts_what_is_worse_than_an_acknowledged_level_is_news() {
     // The window leaves out the two newest nights: seven are five of a baseline.
     let known = acknowledged_with(7, 1.0);
     assert!(!known.is_worse());
-    assert_eq!(known.comparison.suite.counts.excused, 0, "nothing to excuse");
+    assert_eq!(
+        known.comparison.suite.counts.excused, 0,
+        "nothing to excuse"
+    );
     let further = acknowledged_with(7, 1.08);
     assert_eq!(further.comparison.suite.counts.regressed, 5);
     // With fewer, the old level is what there is to compare with, and the mark says what that hides.

@@ -8,6 +8,7 @@ use crate::downloads::LEFT_OUT;
 use crate::model::Library;
 use crate::pages::part::cell;
 use crate::text::clip;
+use crate::words;
 
 /// Most cases and files that are listed, and the longest diff, in characters.
 const CASES: usize = 300;
@@ -178,7 +179,7 @@ fn policy_line(policy: Policy, cases: usize) -> PolicyLine {
     PolicyLine {
         cases,
         rounds: format!("{} to {}", policy.rounds, policy.max_rounds),
-        target: format!("{} %", policy.target * 100.0),
+        target: words::share(policy.target),
         samples: format!("{} to {}", policy.min_samples, policy.max_samples),
         warmup: format!("{} ms", policy.warmup_ms),
         round: format!("{} ms", policy.round_ms),

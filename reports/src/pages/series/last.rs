@@ -16,6 +16,7 @@ use crate::pages::gauges::{self, GaugesView};
 use crate::pages::part::{self, Link};
 use crate::pages::series::curve::{self, Curve};
 use crate::text::clip;
+use crate::words;
 
 /// Most rounds that are drawn, and listed.
 const ROUNDS: usize = 24;
@@ -221,14 +222,14 @@ impl<'a> Behind<'a> {
     fn share(&self, sides: &Sides, (share, name): (f64, &'static str)) -> ShareLine {
         let newest = chart::ranked(&sides.newest, share);
         let baseline = (!sides.baseline.is_empty()).then(|| chart::ranked(&sides.baseline, share));
-        let by = baseline
+        let ratio = baseline
             .filter(|before| *before > 0.0)
-            .map(|before| newest / before - 1.0);
+            .map(|before| newest / before);
         ShareLine {
             share: name,
             newest: format::value(newest, self.unit()),
             baseline: baseline.map(|value| format::value(value, self.unit())),
-            by: by.map_or(String::new(), |by| format!("{:+.1} %", by * 100.0)),
+            by: ratio.map_or(String::new(), words::percent),
         }
     }
 

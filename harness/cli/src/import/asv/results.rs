@@ -236,7 +236,7 @@ impl Values<'_> {
         let mut facts = BTreeMap::new();
         let pair = |[low, high]: [Option<&[Json]>; 2]| {
             let [low, high] = [low, high].map(|list| some(list, at)?.number().ok());
-            Some(format!("{:e} to {:e} s", low?, high?))
+            Some(format!("{:e} to {:e} s", rounded(low?), rounded(high?)))
         };
         let whole = |list| whole(list, at).ok().flatten();
         let counts = whole(self.repeat).zip(whole(self.number));
@@ -256,6 +256,11 @@ impl Values<'_> {
         );
         facts
     }
+}
+
+/// To five digits, of which asv's spread deserves fewer.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.4e}").parse().unwrap_or(value)
 }
 
 fn some(list: Option<&[Json]>, at: usize) -> Option<&Json> {
