@@ -109,9 +109,12 @@ fn bounds(interval: &Interval, shorter: f64, longer: f64, unit: &Unit) -> Quanti
     };
     let decimals = decimals.min(digits::finest(size / factor, 0.0));
     let text = |value: f64| Rounded::new(value / factor, decimals).text;
-    let end = |value: f64| match value.abs() > FAR * size.abs() {
-        true => format!("{:.1e}", value / factor),
-        false => text(value),
+    let end = |value: f64| {
+        if value.abs() > FAR * size.abs() {
+            format!("{:.1e}", value / factor)
+        } else {
+            text(value)
+        }
     };
     Quantity {
         value: text(estimate),
