@@ -91,7 +91,7 @@ fn prepare(workload: &str, given: &Params) -> Result<Box<dyn Workload>, Failure>
 fn ceiling(given: &Params) -> Result<Box<dyn Workload>, Failure> {
     let threads = given.get_key_value("threads");
     let threads = threads.map(|(name, value)| (name.clone(), value.clone()));
-    let sizes = ["level=dram", "elements=134217728", "passes=1"];
+    let sizes = ["level=dram", "passes=1"];
     let sizes = sizes.into_iter().filter_map(parse);
     prepare("peak-bandwidth", &sizes.chain(threads).collect())
 }

@@ -1,6 +1,7 @@
 //! Devices that run programs: the host's processor, and NVIDIA GPUs where there is a driver.
 
 mod barrier;
+pub mod caches;
 mod cpu;
 pub mod cuda;
 pub mod host;

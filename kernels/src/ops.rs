@@ -168,6 +168,12 @@ pub trait Op: Sync {
     /// What it is.
     fn info(&self) -> OpInfo;
 
+    /// Version of what is timed and of how its work is counted: whoever changes either raises it, so that older results are compared
+    /// with none of the newer.
+    fn definition(&self) -> u32 {
+        1
+    }
+
     /// What a case of it allocates, does and checks. Sizes may be 0.
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure>;
 
@@ -218,7 +224,7 @@ impl Catalog for Entry {
         WorkloadInfo {
             name: info.name.into(),
             summary: info.summary.into(),
-            definition: 1,
+            definition: self.0.definition(),
             parameters: info
                 .parameters
                 .into_iter()

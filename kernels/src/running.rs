@@ -7,7 +7,7 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use crate::bound::gamma;
+use crate::bound::{gamma, likely_gamma};
 use crate::element::Real;
 
 /// A number in exact arithmetic, or nearly, and how far what was computed in `f32` may be from it.
@@ -79,6 +79,17 @@ impl Running {
 
     /// The sum of the terms, in an order with at most `height` additions on a path.
     pub fn sum(terms: impl Iterator<Item = Self>, height: u64) -> Self {
+        Self::sum_within(terms, gamma(height + 1, f32::UNIT_ROUNDOFF))
+    }
+
+    /// The same with what is [likely](likely_gamma) to be lost: of a free order, whose worst case is so long that whole blocks would be
+    /// hidden by it.
+    pub fn likely_sum(terms: impl Iterator<Item = Self>, height: u64) -> Self {
+        Self::sum_within(terms, likely_gamma(height + 1, f32::UNIT_ROUNDOFF))
+    }
+
+    /// The sum of the terms, of whose magnitudes at most this share is lost.
+    fn sum_within(terms: impl Iterator<Item = Self>, share: f64) -> Self {
         let (mut value, mut magnitude, mut inherited) = (0.0, 0.0, 0.0);
         for term in terms {
             value += term.value;
@@ -86,10 +97,9 @@ impl Running {
             inherited += term.error;
         }
         // The reference's own sum, in the order of its terms, is beneath notice: a fraction of a rounding.
-        let lost = gamma(height + 1, f32::UNIT_ROUNDOFF) * magnitude;
         Self {
             value,
-            error: inherited + lost + LEAST,
+            error: inherited + share * magnitude + LEAST,
         }
     }
 

@@ -41,8 +41,10 @@ struct Scaling {
 
     ASSAY_DEVICE Scaling(u32 largest, float most) {
         const float amax = from_bits(largest);
-        scale = largest == 0 ? 0.0f : __fdiv_rn(amax, most);
-        inverse = largest == 0 ? 0.0f : __fdiv_rn(most, amax);
+        scale = __fdiv_rn(amax, most);
+        inverse = __fdiv_rn(most, amax);
+        // Of zeros, and of what is too small to have such a factor.
+        if (to_bits(inverse) == 0x7F800000u) scale = inverse = 0.0f;
         // One pattern for what is no number.
         if (largest > 0x7F800000u) scale = from_bits(0x7FC00000u);
     }

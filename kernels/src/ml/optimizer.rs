@@ -308,6 +308,14 @@ impl Op for OptimizerOp {
         }
     }
 
+    /// The first of `adamw` counted an operation less.
+    fn definition(&self) -> u32 {
+        match self {
+            Self::AdamW => 2,
+            _ => 1,
+        }
+    }
+
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
         let elements = arguments.size("elements")?;
         let named: Vec<_> = DTYPES.iter().map(|dtype| (dtype.name(), *dtype)).collect();

@@ -10,11 +10,11 @@
 //! | `e4m3`   | 4 bits of exponent, 3 of fraction, no infinity | 448 | OCP OFP8 1.0, section 5; P. Micikevicius et al., "FP8 formats for deep learning", 2022 |
 //! | `e5m2`   | 5 bits of exponent, 2 of fraction            | 57344 | the same                                            |
 //!
-//! Of zeros alone the scale is 0, and so are the codes. What is no number is never hidden: a NaN makes its row's scale none, and
-//! an infinity makes it infinite, so that what is dequantised is no number there.
+//! Of zeros alone the scale is 0, and so are the codes; so it is of numbers so small that `L / amax` is beyond `f32`: below 4e-37 in
+//! `i8`, 1.4e-36 in `e4m3` and 1.7e-34 in `e5m2`. What is no number is never hidden: a NaN makes its row's scale none, and
+//! an infinity makes it infinite, so that what is dequantised is no number there. Of finite numbers nothing is none.
 //!
-//! Work with `n` elements: `quantise` `9 n` bytes for a tensor, which is read twice, and `5 n` by rows; `dequantise` `5 n`.
-//! Scales are 4 bytes each.
+//! Work with `n` elements: `5 n` bytes, in either direction, though a tensor's numbers are gone over twice. Scales are 4 bytes each.
 
 pub mod code;
 mod host;
@@ -35,6 +35,10 @@ static SOURCE: Source = cuda_source!("ml/quantise.cu");
 const THREADS: u32 = 256;
 /// Elements of a block where a thread takes four.
 const PER_BLOCK: usize = 4 * THREADS as usize;
+/// Of the op's rows every so many are of tiny numbers.
+const TINY_ROW: usize = 31;
+/// Largest magnitudes of such rows.
+const TINY: [f32; 3] = [1e-37, 1e-34, 1e-44];
 
 /// What shares a scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,15 +200,13 @@ fn shape_of(arguments: &Arguments) -> Result<Quantised, Failure> {
     })
 }
 
-fn work(shape: Quantised, per_element: usize, flops: u64) -> Work {
+fn work(shape: Quantised, flops: u64) -> Work {
     let (n, scales) = (shape.elements() as u64, shape.scales() as u64);
     Work {
-        bytes: Some(per_element as u64 * n + 4 * scales),
+        bytes: Some(5 * n + 4 * scales),
         flops: Some(flops * n),
         items: Some(n),
-        formula: format!(
-            "bytes = {per_element} n + 4 scales, flops = {flops} n, items = n; n = rows cols"
-        ),
+        formula: format!("bytes = 5 n + 4 scales, flops = {flops} n, items = n; n = rows cols"),
     }
 }
 
@@ -227,22 +229,29 @@ impl Op for QuantiseOp {
         }
     }
 
+    /// The first counted a tensor's numbers twice, and had no rows of tiny ones.
+    fn definition(&self) -> u32 {
+        match self {
+            Self::Quantise => 2,
+            Self::Dequantise => 1,
+        }
+    }
+
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
         let shape = shape_of(arguments)?;
         let (elements, dtype) = (shape.elements(), shape.code.dtype());
         let program = match self {
             Self::Quantise => {
-                let per_element = if shape.per == Per::Row { 5 } else { 9 };
-                let mut program = Program::new(work(shape, per_element, 2));
+                let mut program = Program::new(work(shape, 2));
                 let codes = program.output("codes", dtype, elements);
                 let scales = program.output("scales", DType::F32, shape.scales());
-                let input = program.input("in", DType::F32, elements, Fill::signed(0));
+                let input = program.input("in", DType::F32, elements, numbers(shape));
                 Quantise(shape).add(&mut program, input, codes, scales);
                 program.check(move |outcome| check_codes(outcome, shape, [input, codes, scales]));
                 program
             }
             Self::Dequantise => {
-                let mut program = Program::new(work(shape, 5, 1));
+                let mut program = Program::new(work(shape, 1));
                 let out = program.output("out", DType::F32, elements);
                 let codes = program.input("codes", dtype, elements, finite_codes(shape.code));
                 let fill = Fill::Unit { stream: 1 };
@@ -254,6 +263,22 @@ impl Op for QuantiseOp {
         };
         Ok(program)
     }
+}
+
+/// Numbers on [-1, 1), but for some rows: of magnitudes that no scale is made of, and just beyond.
+fn numbers(shape: Quantised) -> Fill {
+    Fill::Host(Box::new(move |buffer, seed| {
+        let numbers = buffer.get_mut::<f32>();
+        Philox::new(seed, 0).fill_signed_f32(0, numbers);
+        let rows = numbers.chunks_exact_mut(shape.cols.max(1));
+        for (row, factor) in rows
+            .skip(TINY_ROW)
+            .step_by(TINY_ROW)
+            .zip(TINY.into_iter().cycle())
+        {
+            row.iter_mut().for_each(|x| *x *= factor);
+        }
+    }))
 }
 
 /// Random codes, of floating-point formats those below 2: finite ones.
@@ -308,4 +333,45 @@ fn check_values(outcome: &Outcome, shape: Quantised, [codes, scales, out]: [usiz
         out[i].to_bits() != (exact as f32).to_bits() && !are_none
     });
     Checked::exact(different, "how many numbers differ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Code, Per, Quantised, work};
+
+    fn matrix(code: Code, per: Per) -> Quantised {
+        Quantised {
+            rows: 2,
+            cols: 2,
+            code,
+            per,
+        }
+    }
+
+    #[test]
+    fn a_tensor_is_counted_as_often_as_rows() {
+        let bytes = |per| work(matrix(Code::I8, per), 2).bytes;
+        assert_eq!(bytes(Per::Tensor), Some(4 * 5 + 4));
+        assert_eq!(bytes(Per::Row), Some(4 * 5 + 2 * 4));
+    }
+
+    #[test]
+    fn of_tiny_numbers_nothing_is_none() {
+        for code in Code::ALL {
+            for per in [Per::Tensor, Per::Row] {
+                for tiny in [1e-45_f32, 1e-40, 1e-37, 1e-36, 1e-34, 1e-33] {
+                    let shape = matrix(code, per);
+                    let numbers = [tiny, 0.0, -tiny / 2.0, 0.0];
+                    let (codes, scales) = shape.encode(&numbers);
+                    let decoded = shape.decode(&codes, &scales);
+                    let is_near = |(found, x): (&f32, &f32)| (found - x).abs() <= tiny;
+                    assert!(
+                        decoded.iter().zip(&numbers).all(is_near),
+                        "{code:?} {per:?} {tiny:e}: {codes:x?} {scales:?} {decoded:?}"
+                    );
+                    assert!(decoded[1] == 0.0 && decoded[3] == 0.0, "{decoded:?}");
+                }
+            }
+        }
+    }
 }

@@ -6,7 +6,9 @@
 //! bits may differ from one iteration to the next. On CUDA devices `fixed` has the shape of the host's `tree`, and its
 //! bits, on any device; `tree` adds up blocks' sums in a second kernel, in an order that goes with the size of blocks;
 //! `atomic` lets blocks add to the result as they finish. `stream-dot` (`BabelStream`: `sum += a b`) is of the fixed
-//! kind everywhere. Inputs are uniform on [0, 1), so that a block left out is never hidden by cancellation.
+//! kind everywhere. Inputs are uniform on [0, 1), so that a block left out is never hidden by cancellation; nor is it by the tolerance
+//! at the sizes of the suites, 2^27 elements and less, since of sums in a free order, whose worst cases have thousands of roundings in a
+//! row, what is likely is allowed and no more.
 //!
 //! Work with `n` elements of type `T`: sum `n sizeof T` bytes and `n` flops; dot `2 n sizeof T` and `2 n`.
 
@@ -19,7 +21,7 @@ use assay_protocol::{Failure, Work};
 
 use super::reduce::{self, BLOCK, block_dot, block_sum};
 use super::{EVERYWHERE, Op, OpInfo};
-use crate::bound::tolerance;
+use crate::bound::{gamma, likely_gamma};
 use crate::buffer::Buffer;
 use crate::check;
 use crate::device::{Member, Team};
@@ -233,9 +235,11 @@ impl<T: Real> Terms<'_, T> {
         let mut partial = T::default();
         let len = self.len();
         while let Some(first) = rounds[turn].grab(len) {
+            let mut grabbed = T::default();
             for first in (first..len.min(first + GRAB)).step_by(BLOCK) {
-                partial = partial + self.block(first, len.min(first + BLOCK));
+                grabbed = grabbed + self.block(first, len.min(first + BLOCK));
             }
+            partial = partial + grabbed;
         }
         rounds[turn].total.add(partial);
     }
@@ -248,21 +252,27 @@ fn check<T: Real>(outcome: &Outcome, out: usize, order: Order) -> Checked {
     let (exact, condition) = reduce::reference(a.len(), |i| (a[i].into(), factor(i)));
     let found: f64 = outcome.get::<T>(out)[0].into();
     let error = check::worst(1, |_| check::relative(found, exact, condition));
-    // A product rounds once more.
-    let products = u64::from(b.is_some());
     Checked {
         error,
-        tolerance: tolerance::<T>(products + order.height::<T>(a.len()), 2),
-        detail: "|sum - exact| / sum of magnitudes; bound gamma_h, h roundings on the longest path"
+        tolerance: tolerance::<T>(order, a.len(), b.is_some()),
+        detail: "|sum - exact| / sum of magnitudes; bound: the smaller of gamma_h and 10 sqrt(h) u, h roundings on the longest path"
             .into(),
     }
 }
 
-/// Additions on the longest path through the free sum: one thread might take all blocks, and others none.
+/// How far a sum of `n` elements, or of products, may be off: what is likely of its longest path, which of the fixed orders is the worst case.
+fn tolerance<T: Real>(order: Order, n: usize, are_products: bool) -> f64 {
+    // A product rounds once more.
+    let roundings = u64::from(are_products) + order.height::<T>(n);
+    likely_gamma(roundings, T::UNIT_ROUNDOFF) + gamma(2, f64::UNIT_ROUNDOFF)
+}
+
+/// Additions on the longest path through the free sum: one thread might take everything, and others nothing.
 fn free_height(len: usize) -> u64 {
     const MOST_THREADS: usize = 1024;
-    let blocks = len.div_ceil(BLOCK);
-    reduce::block_height(len) + (blocks + blocks.min(MOST_THREADS)) as u64
+    let grabs = len.div_ceil(GRAB);
+    let of_grab = reduce::block_height(len) + (GRAB / BLOCK) as u64;
+    of_grab + (grabs + grabs.min(MOST_THREADS)) as u64
 }
 
 /// A number that threads share. Ordering comes from the team's barriers, not from here.
@@ -310,5 +320,66 @@ impl<T: Real> Round<T> {
     fn grab(&self, len: usize) -> Option<usize> {
         let first = self.next.fetch_add(GRAB, Ordering::Relaxed);
         (first < len).then_some(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{GRAB, Order, check, cuda, reduce};
+    use crate::buffer::Buffers;
+    use crate::device::Team;
+    use crate::element::DType;
+    use crate::fill;
+    use crate::program::{BufferSpec, Fill, Outcome, Role};
+
+    /// Elements of the largest sum of the suites.
+    const OF_SUITES: usize = 1 << 27;
+
+    fn buffers(elements: usize) -> Buffers {
+        let spec = |name: &'static str, len, role, fill| BufferSpec {
+            name: name.into(),
+            dtype: DType::F32,
+            len,
+            role,
+            fill,
+        };
+        let specs = [
+            spec("a", elements, Role::Input, Fill::Unit { stream: 0 }),
+            spec("sum", 1, Role::Output, Fill::Zero),
+        ];
+        fill::buffers(&Team::new(2).unwrap(), &specs, 1).unwrap()
+    }
+
+    /// What one thread grabs, or one block of a CUDA device adds up, is seen when it is missing.
+    #[test]
+    fn a_block_left_out_fails_at_the_size_of_the_suites() {
+        let mut buffers = buffers(OF_SUITES);
+        let a = buffers.get::<f32>(0);
+        let (exact, _) = reduce::reference(a.len(), |i| (a[i].into(), 1.0));
+        for (order, block) in [
+            (Order::Free, GRAB),
+            (Order::Atomic, cuda::run_of::<f32>()),
+            (Order::Runs, cuda::run_of::<f32>()),
+            (Order::Blocks, reduce::BLOCK),
+        ] {
+            let (left_out, _) =
+                reduce::reference(block, |i| (buffers.get::<f32>(0)[i].into(), 1.0));
+            for (sum, is_right) in [(exact, true), (exact - left_out, false)] {
+                buffers.0[1].get_mut::<f32>()[0] = sum as f32;
+                let checked = check::<f32>(
+                    &Outcome {
+                        buffers: &buffers,
+                        initial: &BTreeMap::new(),
+                        iterations: 1,
+                    },
+                    1,
+                    order,
+                );
+                let passed = checked.error <= checked.tolerance;
+                assert_eq!(passed, is_right, "{order:?}: {checked:?}");
+            }
+        }
     }
 }

@@ -40,13 +40,16 @@ fn bounded(error: f64) -> Checked {
 /// The norm in some order.
 pub fn norm(outcome: &Outcome, gradients: usize, norm: usize, is_free: bool) -> Checked {
     let gradients = exact(outcome.get(gradients));
-    let height = if is_free {
-        16 + 8 + gradients.len().div_ceil(RUN) as u64
+    let expected = if is_free {
+        let height = 16 + 8 + gradients.len().div_ceil(RUN) as u64;
+        Running::likely_sum(gradients.iter().map(|g| *g * *g), height).sqrt()
     } else {
-        reduce::height(gradients.len())
+        norm_of(&gradients, reduce::height(gradients.len()))
     };
-    let expected = norm_of(&gradients, height) * Running::exact(1.0);
-    bounded(farthest(outcome.get(norm), &[expected]))
+    bounded(farthest(
+        outcome.get(norm),
+        &[expected * Running::exact(1.0)],
+    ))
 }
 
 /// Gradients that are shrunk to a norm, again and again, and the norm before the last time.
@@ -198,4 +201,43 @@ fn clock_is_off(
         found.is_nan() || (found - expected).abs() > 1e-7 * expected
     };
     pairs.iter().filter(is_off).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use assay_protocol::Philox;
+
+    use super::RUN;
+    use crate::buffer::{Buffer, Buffers};
+    use crate::device::Team;
+    use crate::element::DType;
+    use crate::program::Outcome;
+
+    /// The norm of `ml-ops`, whose blocks are added up as they finish.
+    #[test]
+    fn a_block_left_out_of_a_norm_fails_at_the_size_of_the_suites() {
+        let elements = 1 << 24;
+        let team = Team::new(1).unwrap();
+        let zeros = |len| Buffer::zeroed(&team, DType::F32, len).unwrap();
+        let mut buffers = Buffers(vec![zeros(elements), zeros(1)]);
+        Philox::new(1, 0).fill_signed_f32(0, buffers.0[0].get_mut());
+        let norm_from = |first: usize, buffers: &Buffers| {
+            let squares = buffers.get::<f32>(0)[first..].iter();
+            let sum: f64 = squares.map(|g| f64::from(*g).powi(2)).sum();
+            sum.sqrt() as f32
+        };
+        for (first, is_right) in [(0, true), (RUN, false)] {
+            buffers.0[1].get_mut::<f32>()[0] = norm_from(first, &buffers);
+            let outcome = Outcome {
+                buffers: &buffers,
+                initial: &BTreeMap::new(),
+                iterations: 1,
+            };
+            let checked = super::norm(&outcome, 0, 1, true);
+            let passed = checked.error <= checked.tolerance;
+            assert_eq!(passed, is_right, "{first}: {checked:?}");
+        }
+    }
 }

@@ -5,9 +5,10 @@
 //! Of both, backward goes the other way: a token's gradient is the sum over its slots, a slot's that of its token, times the
 //! weight, and a weight's the product of both rows.
 //!
-//! Work of `N` slots and `M = tokens chosen` choices, of rows of `d`: dispatch `4 d (M + N)` bytes; combine `4 d (M + T)`, and in the
-//! backward pass `4 d (2 M + N + T)`; where each row of a slot or of a choice is moved once. Flops: `2 M d` where there are weights or sums,
-//! twice that for the backward pass of combine.
+//! Work of `N` slots, `M` of which are taken, and `T` tokens, `K` of which have a slot, of rows of `d`: each row that is needed is read
+//! once, and each result is written once. Dispatch `4 d (K + N)` bytes, and its backward pass `4 d (M + T)`; combine `4 d (M + T)`, and its
+//! backward pass `4 d (K + M + N)`. Flops: of sums `M d`, of weighted sums `2 M d`, of the backward pass of combine `3 M d`. Which choices find a
+//! slot the case's seed decides, so it does of the work, too. Places, 4 bytes a choice and a slot, are beneath notice and not counted.
 //!
 //! Errors: slots are exact, copies too. Sums of `k` have the error of so many roundings, products of rows `gamma_d`.
 
@@ -356,6 +357,39 @@ fn places_of(shape: &Mixture, seed: u64) -> [Vec<u32>; 3] {
 pub(super) fn kept_of(shape: &Mixture, seed: u64) -> Vec<u32> {
     let [_, _, kept] = places_of(shape, seed);
     kept
+}
+
+/// What of a case goes anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moved {
+    /// Slots that are taken: choices that found one.
+    pub slots: u64,
+    /// Tokens that have at least one.
+    pub tokens: u64,
+}
+
+impl Moved {
+    /// Of a case; of one with more choices than are worth counting all that could.
+    pub fn of(shape: &Mixture, seed: u64) -> Self {
+        const MOST: usize = 1 << 28;
+        let choices = shape.choices();
+        if choices >= MOST {
+            let slots = choices.min(shape.slots());
+            return Self {
+                slots: slots as u64,
+                tokens: slots.min(shape.tokens) as u64,
+            };
+        }
+        let [slots, ..] = places_of(shape, seed);
+        let is_taken = |slot: &&u32| **slot != NOWHERE;
+        let of_tokens = slots.chunks_exact(shape.chosen);
+        Self {
+            slots: slots.iter().filter(is_taken).count() as u64,
+            tokens: of_tokens
+                .filter(|own| own.iter().any(|slot| *slot != NOWHERE))
+                .count() as u64,
+        }
+    }
 }
 
 #[cfg(test)]

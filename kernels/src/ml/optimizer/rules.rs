@@ -121,7 +121,7 @@ impl Default for AdamW {
 impl Rule for AdamW {
     const CUDA: &'static str = "AdamW";
     const STATES: &'static [(&'static str, bool)] = &[("m", false), ("v", true)];
-    const FLOPS: u64 = 16;
+    const FLOPS: u64 = 17;
 
     fn constants(self) -> [f32; 5] {
         [self.alpha, self.beta1, self.beta2, self.epsilon, self.decay]

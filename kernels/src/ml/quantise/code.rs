@@ -60,13 +60,14 @@ impl Code {
         }
     }
 
-    /// Scale, and what numbers are multiplied by, given the largest magnitude by its bits.
+    /// Scale, and what numbers are multiplied by, given the largest magnitude by its bits. Both are 0 where there is nothing to scale: of
+    /// zeros, and of numbers so small that there is no such factor in `f32`, by which zeros among them would become none.
     pub fn scaling(self, largest: u32) -> (f32, f32) {
         let amax = f32::from_bits(largest);
-        if largest == 0 {
+        let [scale, inverse] = [amax / self.largest(), self.largest() / amax];
+        if inverse.is_infinite() {
             return (0.0, 0.0);
         }
-        let [scale, inverse] = [amax / self.largest(), self.largest() / amax];
         // One pattern for what is no number, so that scales have the same bits everywhere.
         (if scale.is_nan() { f32::NAN } else { scale }, inverse)
     }

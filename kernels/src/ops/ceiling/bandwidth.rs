@@ -1,11 +1,13 @@
 //! Peak bandwidth of a level of memory: reading, over and over, what the level holds.
 //!
 //! An array of `elements` words of 32 bits is read `passes` times and added up modulo 2^32, which is exact in any order.
-//! A suite chooses `elements` so that the level holds them and the next one nearer does not. Work: each word of each
+//! The level holds them and the next one nearer does not. Work: each word of each
 //! pass is read, `4 elements passes` bytes. Reading alone is what no other use of a level exceeds: writing has the same
 //! wires and more to do.
 //!
-//! On the host the threads share the array out, and each reads its part. On a CUDA device `dram` and `l2` are read
+//! On the host the threads share the array out, and each reads its part. How many words a level has there depends on the machine and on the
+//! threads, so with 0, the default, they are chosen by both (`device::caches`), and a size that lies in another level is skipped. On a CUDA
+//! device a suite chooses them. There `dram` and `l2` are read
 //! past the first cache by all multiprocessors; for `l1` and `shared` the array is cut into pieces of 16 and 32 KiB, each
 //! of which a block reads `passes` times, so `elements` is many times what one multiprocessor holds.
 #![allow(unsafe_code)] // vectors of the processor's own
@@ -18,6 +20,7 @@ use rayon::prelude::*;
 use crate::buffer::{Buffers, granule};
 use crate::check;
 use crate::device::Team;
+use crate::device::caches::Caches;
 use crate::element::DType;
 use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
@@ -42,9 +45,10 @@ impl Op for PeakBandwidth {
             name: "peak-bandwidth",
             summary: "reads what one level of memory holds, over and over",
             parameters: vec![
-                parameters::on_cpu(parameters::choice("level", &["dram", "l3", "l2", "l1"])),
+                parameters::on_cpu(parameters::choice("level", &["l1", "l2", "l3", "dram"])),
                 parameters::on_cuda(parameters::choice("level", &["dram", "l2", "l1", "shared"])),
-                parameters::integer("elements"),
+                parameters::on_cpu(parameters::integer_from("elements", 0)),
+                parameters::on_cuda(parameters::integer("elements")),
                 parameters::integer("passes"),
             ],
             devices: EVERYWHERE,
@@ -54,9 +58,9 @@ impl Op for PeakBandwidth {
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
         let names = MemoryLevel::ALL.map(|level| (level.name(), level));
         let level = arguments.choice("level", &names)?;
-        let elements = arguments.size("elements")?;
         let passes = u32::try_from(arguments.size("passes")?)
             .map_err(|_| Failure::Failed("parameter `passes`: expected fewer than 2^32".into()))?;
+        let elements = elements(level, arguments)?;
         let bytes = [4, elements as u64, u64::from(passes)];
         let mut program = Program::new(Work {
             bytes: Some(parameters::product("`elements` and `passes`", &bytes)?),
@@ -73,6 +77,31 @@ impl Op for PeakBandwidth {
         }
         Ok(program)
     }
+
+    fn test_default(&self, _parameter: &str, _value: i64, size: i64) -> i64 {
+        size
+    }
+}
+
+/// How many words a case reads: as many as it says, or as its threads find in the level.
+fn elements(level: MemoryLevel, arguments: &Arguments) -> Result<usize, Failure> {
+    let elements = arguments.size("elements")?;
+    if arguments.is_cuda() {
+        return Ok(elements);
+    }
+    // Programs that are run without a worker have no such parameter.
+    let threads = match arguments.0.params.contains_key("threads") {
+        true => arguments.count("threads")? as u64,
+        false => 1,
+    };
+    let caches = Caches::host();
+    if elements == 0 {
+        let bytes = caches.size_in(level, threads).map_err(Failure::Skipped)?;
+        return Ok(bytes as usize / 4);
+    }
+    let bytes = parameters::product("`elements`", &[4, elements as u64])?;
+    let is_in_level = caches.ensure_in(level, threads, bytes);
+    is_in_level.map(|()| elements).map_err(Failure::Skipped)
 }
 
 fn on_cpu(program: &mut Program, input: usize, passes: u32) {
@@ -277,4 +306,56 @@ fn rotations(piece: Option<&[u32; WARPS]>, passes: u32, warp: usize) -> u32 {
     sum(0..WARPS as u32)
         .wrapping_mul(rounds)
         .wrapping_add(sum(rounds * WARPS as u32..passes))
+}
+
+#[cfg(test)]
+mod tests {
+    use assay_protocol::{CaseSpec, DeviceSelector, Failure, ParamValue, TimingMode};
+
+    use super::{Op, PeakBandwidth};
+    use crate::device::caches::Caches;
+    use crate::parameters::Arguments;
+
+    fn words(level: &str, elements: i64) -> Result<u64, Failure> {
+        let params = [
+            ("level", ParamValue::Text(level.into())),
+            ("elements", ParamValue::Int(elements)),
+            ("passes", ParamValue::Int(1)),
+            ("threads", ParamValue::Int(2)),
+        ];
+        let case = CaseSpec {
+            workload: "peak-bandwidth".into(),
+            params: params.map(|(name, value)| (name.into(), value)).into(),
+            seed: 1.into(),
+            device: DeviceSelector::CPU,
+            timing: TimingMode::Hot,
+            command: None,
+            kernel: None,
+        };
+        let program = PeakBandwidth.program(&Arguments(&case))?;
+        Ok(program.work.items.unwrap())
+    }
+
+    /// The size of a case is that of the machine it runs on, and what is small is no memory.
+    #[test]
+    fn a_size_lies_in_the_level_that_it_is_taken_for() {
+        if *Caches::host() == Caches::default() {
+            return;
+        }
+        for level in [
+            assay_protocol::MemoryLevel::L1,
+            assay_protocol::MemoryLevel::Dram,
+        ] {
+            let bytes = 4 * words(level.name(), 0).unwrap();
+            assert!(
+                Caches::host().ensure_in(level, 2, bytes).is_ok(),
+                "{level} {bytes}"
+            );
+        }
+        let refused = words("dram", 1024).unwrap_err();
+        assert!(
+            matches!(&refused, Failure::Skipped(why) if why.starts_with("4096 bytes of 2 threads do not lie in `dram`")),
+            "{refused}"
+        );
+    }
 }

@@ -15,9 +15,14 @@ const GROUP: usize = 512;
 /// Threads of the kernel that adds up what blocks left.
 const GATHERING: u32 = 1024;
 
+/// Elements of a block's run.
+pub(super) const fn run_of<T: Real>() -> usize {
+    RUN_BYTES / size_of::<T>()
+}
+
 /// Blocks that sum `n` elements: one of nothing, too, writes its sum.
 fn runs<T: Real>(n: usize) -> usize {
-    n.div_ceil(RUN_BYTES / size_of::<T>()).max(1)
+    n.div_ceil(run_of::<T>()).max(1)
 }
 
 /// Adds the steps of a sum in some order to a program. `inputs` are one array, or two to be multiplied.

@@ -2,7 +2,7 @@
 
 use assay_protocol::{ArithmeticUnit, Failure, Work};
 
-use super::super::routing::kept_of;
+use super::super::routing::{Moved, kept_of};
 use super::super::{Mixture, mixture};
 use super::{ExpertGradients, Experts, check};
 use crate::device::Team;
@@ -109,17 +109,10 @@ impl Op for ExpertsOp {
 fn work(shape: &Mixture, is_backward: bool, dtype: DType, seed: u64) -> Result<Work, Failure> {
     const ALL: &str = "`tokens`, `width` and `hidden`";
     // What is too large to count is refused before it is counted.
-    let most = shape.choices() as u64;
+    let choices = shape.choices() as u64;
     let (width, hidden) = (shape.width as u64, shape.hidden as u64);
-    parameters::product(ALL, &[12, most, width, hidden])?;
-    let taken = if most < 1 << 28 {
-        kept_of(shape, seed)
-            .iter()
-            .map(|count| u64::from(*count))
-            .sum()
-    } else {
-        most
-    };
+    parameters::product(ALL, &[12, choices, width, hidden])?;
+    let taken = Moved::of(shape, seed).slots;
     let times = if is_backward { 2 } else { 1 };
     let weights = 3 * shape.experts as u64 * width * hidden;
     let formula = match (dtype, is_backward) {

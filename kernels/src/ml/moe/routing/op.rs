@@ -2,7 +2,7 @@
 
 use assay_protocol::{Failure, Work};
 
-use super::{Places, assign, places_of};
+use super::{Moved, Places, assign, places_of};
 use crate::bound::{gamma, likely_gamma};
 use crate::check;
 use crate::element::{DType, Real};
@@ -45,10 +45,16 @@ impl Op for RoutingOp {
         }
     }
 
+    /// The first counted choices without a slot.
+    fn definition(&self) -> u32 {
+        2
+    }
+
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
         let shape = mixture(arguments, NAMES)?;
         let is_backward = arguments.choice("pass", &PASSES)?;
-        let mut program = Program::new(self.work(&shape, is_backward));
+        let moved = Moved::of(&shape, arguments.0.seed.0);
+        let mut program = Program::new(self.work(&shape, moved, is_backward));
         match (self, is_backward) {
             (Self::Dispatch, false) => dispatch(&mut program, shape),
             (Self::Dispatch, true) => dispatch_backward(&mut program, shape),
@@ -63,7 +69,7 @@ impl Op for RoutingOp {
             ("experts", 0..100) => size.clamp(2, 7),
             ("experts", 100..) => 3,
             // Some find no place.
-            ("capacity", 2..) => size / 3,
+            ("capacity", 2..) => (size / 3).max(1),
             ("width", 100..) => 33,
             _ => size,
         }
@@ -71,26 +77,29 @@ impl Op for RoutingOp {
 }
 
 impl RoutingOp {
-    fn work(self, shape: &Mixture, is_backward: bool) -> Work {
+    fn work(self, shape: &Mixture, moved: Moved, is_backward: bool) -> Work {
         let (tokens, slots) = (shape.tokens as u64, shape.slots() as u64);
-        let (choices, width) = (shape.choices() as u64, shape.width as u64);
-        let (rows, products, formula) = match (self, is_backward) {
-            (Self::Dispatch, false) => (choices + slots, 0, "bytes = 4 d (M + N), flops = 0"),
-            (Self::Dispatch, true) | (Self::Combine, false) => {
-                (choices + tokens, 2, "bytes = 4 d (M + T), flops = 2 M d")
-            }
+        let width = shape.width as u64;
+        let (rows, operations, formula) = match (self, is_backward) {
+            (Self::Dispatch, false) => (moved.tokens + slots, 0, "bytes = 4 d (K + N), flops = 0"),
+            (Self::Dispatch, true) => (moved.slots + tokens, 1, "bytes = 4 d (M + T), flops = M d"),
+            (Self::Combine, false) => (
+                moved.slots + tokens,
+                2,
+                "bytes = 4 d (M + T), flops = 2 M d",
+            ),
             (Self::Combine, true) => (
-                2 * choices + slots + tokens,
-                4,
-                "bytes = 4 d (2 M + N + T), flops = 4 M d",
+                moved.tokens + moved.slots + slots,
+                3,
+                "bytes = 4 d (K + M + N), flops = 3 M d",
             ),
         };
         Work {
             bytes: Some(4 * width * rows),
-            flops: Some(products * choices * width),
+            flops: Some(operations * moved.slots * width),
             items: Some(tokens),
             formula: format!(
-                "{formula}, items = T; T = tokens, M = tokens chosen, N = experts capacity, d = width"
+                "{formula}, items = T; T = tokens, M = choices with a slot, K = tokens with one, N = experts capacity, d = width"
             ),
         }
     }
@@ -263,4 +272,56 @@ fn combine_backward(program: &mut Program, shape: Mixture) {
             detail: "largest |found - exact| / sum of magnitudes; bound: the smaller of gamma_d and 10 sqrt(d) u".into(),
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Mixture, Moved, RoutingOp};
+
+    /// 8192 tokens for 8 slots, and as many slots as choices.
+    const FEW: Mixture = Mixture {
+        tokens: 8192,
+        width: 768,
+        hidden: 1,
+        experts: 8,
+        chosen: 2,
+        capacity: 1,
+        is_renormalized: true,
+        balance: 0.0,
+    };
+
+    fn bytes_and_flops(op: RoutingOp, shape: &Mixture, is_backward: bool) -> [u64; 2] {
+        let work = op.work(shape, Moved::of(shape, 1), is_backward);
+        [work.bytes, work.flops].map(Option::unwrap)
+    }
+
+    #[test]
+    fn what_finds_no_slot_is_not_counted() {
+        let Moved { slots, tokens } = Moved::of(&FEW, 1);
+        assert!(slots == 8 && (4..=8).contains(&tokens), "{slots} {tokens}");
+        let row = 4 * 768;
+        let of = |op, is_backward| bytes_and_flops(op, &FEW, is_backward);
+        assert_eq!(of(RoutingOp::Dispatch, false), [(tokens + 8) * row, 0]);
+        assert_eq!(of(RoutingOp::Dispatch, true), [8200 * row, 8 * 768]);
+        assert_eq!(of(RoutingOp::Combine, false), [8200 * row, 8 * 768 * 2]);
+        assert_eq!(
+            of(RoutingOp::Combine, true),
+            [(tokens + 16) * row, 8 * 768 * 3]
+        );
+    }
+
+    /// The case of `ml-ops`: T 8192, M 16384, N 20480; a token's row is read once, and so is its gradient.
+    #[test]
+    fn a_row_is_counted_once() {
+        let shape = Mixture {
+            capacity: 2560,
+            ..FEW
+        };
+        let row = 4 * 768;
+        let of = |op, is_backward| bytes_and_flops(op, &shape, is_backward)[0] / row;
+        assert_eq!(of(RoutingOp::Dispatch, false), 8192 + 20480);
+        assert_eq!(of(RoutingOp::Dispatch, true), 16384 + 8192);
+        assert_eq!(of(RoutingOp::Combine, false), 16384 + 8192);
+        assert_eq!(of(RoutingOp::Combine, true), 8192 + 16384 + 20480);
+    }
 }

@@ -1,0 +1,335 @@
+//! The caches of the host's processor: which of them holds a working set, and which working sets lie in one of them and in no other.
+//!
+//! What threads have of a level together grows with them: each core has first and second caches of its own, and a processor may have
+//! several third ones. That is read from `/sys/devices/system/cpu`; where the system tells nothing, nothing is said.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use assay_protocol::MemoryLevel;
+
+use super::host::usable_cpus;
+
+/// How many times a nearer cache a working set is that little of it stays in. The last of them is shared with others, and large: beyond
+/// it lies what is twice as much again.
+const BEYOND: u64 = 2;
+const BEYOND_LAST: u64 = 4;
+
+/// Data caches of one level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// Which they are.
+    pub level: MemoryLevel,
+    /// Bytes of each.
+    pub bytes: u64,
+    /// How many the usable CPUs have, at least one.
+    pub copies: u64,
+}
+
+impl Cache {
+    /// What so many threads have together, each on a core of its own.
+    fn of(self, threads: u64) -> u64 {
+        self.bytes.saturating_mul(self.copies.min(threads))
+    }
+}
+
+/// Every level of cache that a processor has, the nearest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caches(Vec<Cache>);
+
+impl Caches {
+    /// Those of this machine.
+    pub fn host() -> &'static Self {
+        // Asked once: kernels of microseconds want to know.
+        static HOST: LazyLock<Caches> = LazyLock::new(|| {
+            let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+            let mut caches = Caches::read(Path::new("/sys/devices/system/cpu"), &status);
+            // A quota may leave fewer.
+            let cpus = usable_cpus() as u64;
+            for cache in &mut caches.0 {
+                cache.copies = cache.copies.min(cpus);
+            }
+            caches
+        });
+        &HOST
+    }
+
+    /// Those of a list.
+    #[cfg(test)]
+    pub fn new(caches: impl IntoIterator<Item = Cache>) -> Self {
+        Self(caches.into_iter().collect())
+    }
+
+    /// Those that the CPUs may use which `status`, a process's, allows; from the system's folder of CPUs.
+    fn read(folder: &Path, status: &str) -> Self {
+        let mut all: Vec<(Cache, BTreeSet<String>)> = vec![];
+        for cpu in allowed_cpus(status) {
+            let entries = fs::read_dir(folder.join(format!("cpu{cpu}/cache")));
+            let found = entries.into_iter().flatten().flatten();
+            for (cache, sharing) in found.filter_map(|entry| cache(entry.path())) {
+                match all.iter_mut().find(|(known, _)| known.level == cache.level) {
+                    Some((_, copies)) => copies.insert(sharing),
+                    None => {
+                        all.push((cache, BTreeSet::from([sharing])));
+                        true
+                    }
+                };
+            }
+        }
+        all.sort_unstable_by_key(|(cache, _)| cache.level);
+        let counted = all.into_iter().map(|(cache, copies)| Cache {
+            copies: copies.len() as u64,
+            ..cache
+        });
+        Self(counted.collect())
+    }
+
+    /// The nearest cache that all usable cores together can hold `bytes` in, or memory; `None` where the system tells no
+    /// sizes. A working set of less than twice a cache is counted to it, since a part of it stays there. Of third caches one is counted: it is
+    /// not known which cores will do the work.
+    pub fn level_of(&self, bytes: u64) -> Option<MemoryLevel> {
+        let held = |cache: &Cache| {
+            let is_third = cache.level == MemoryLevel::L3;
+            cache.of(if is_third { 1 } else { u64::MAX })
+        };
+        let nearest = self.0.iter().find(|cache| bytes < 2 * held(cache));
+        let level = nearest.map_or(MemoryLevel::Dram, |cache| cache.level);
+        (!self.0.is_empty()).then_some(level)
+    }
+
+    /// The sizes in bytes that lie in a level when threads have a part of them each, and read that from one end to the other. In words why
+    /// there are none; `None` where the system tells no sizes.
+    fn sizes(
+        &self,
+        level: MemoryLevel,
+        threads: u64,
+    ) -> Option<Result<RangeInclusive<u64>, String>> {
+        let last = self.0.last()?;
+        if level == MemoryLevel::Dram {
+            return Some(Ok(BEYOND_LAST * last.of(threads)..=u64::MAX));
+        }
+        let Some(place) = self.0.iter().position(|cache| cache.level == level) else {
+            return Some(Err(format!("this machine has no cache `{level}`")));
+        };
+        let most = self.0[place].of(threads);
+        let nearer = place.checked_sub(1).map(|place| self.0[place]);
+        let least = nearer.map_or(0, |nearer| BEYOND * nearer.of(threads));
+        Some(if least <= most {
+            Ok(least..=most)
+        } else {
+            Err(format!(
+                "no size lies in `{level}` alone: of {threads} threads it holds {most} bytes, and what is nearer half of {least}; take fewer threads"
+            ))
+        })
+    }
+
+    /// A size in bytes well within a level, for so many threads: of a cache in the middle between what is nearer and half of it.
+    pub fn size_in(&self, level: MemoryLevel, threads: u64) -> Result<u64, String> {
+        let sizes = self.sizes(level, threads);
+        let sizes =
+            sizes.ok_or("the system tells no sizes of caches: say how many `elements`")??;
+        let (least, most) = sizes.into_inner();
+        if level == MemoryLevel::Dram {
+            return Ok(least);
+        }
+        let half = (most / 2).max(least);
+        Ok(if least == 0 {
+            half
+        } else {
+            ((least as f64) * (half as f64)).sqrt() as u64
+        })
+    }
+
+    /// Fails in words if so many bytes lie elsewhere. Where the system tells no sizes, anything may be.
+    pub fn ensure_in(&self, level: MemoryLevel, threads: u64, bytes: u64) -> Result<(), String> {
+        let Some(sizes) = self.sizes(level, threads) else {
+            return Ok(());
+        };
+        let sizes = sizes?;
+        if sizes.contains(&bytes) {
+            return Ok(());
+        }
+        let expected = match sizes.into_inner() {
+            (least, u64::MAX) => format!("{least} or more"),
+            (least, most) => format!("{least} to {most}"),
+        };
+        Err(format!(
+            "{bytes} bytes of {threads} threads do not lie in `{level}` on this machine: those would be {expected}"
+        ))
+    }
+}
+
+/// The CPUs that a process may use, by `Cpus_allowed_list` of its status; the first where that is not told.
+fn allowed_cpus(status: &str) -> Vec<usize> {
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let range = |text: &str| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        Some(first.parse().ok()?..=last.parse::<usize>().ok()?)
+    };
+    let ranges = list.unwrap_or_default().trim().split(',');
+    let cpus: Vec<_> = ranges.filter_map(range).flatten().collect();
+    if cpus.is_empty() { vec![0] } else { cpus }
+}
+
+/// A cache from its folder, once, and which CPUs share it.
+fn cache(folder: PathBuf) -> Option<(Cache, String)> {
+    let text = |name: &str| fs::read_to_string(folder.join(name)).ok();
+    if text("type")?.trim() == "Instruction" {
+        return None;
+    }
+    let level = match text("level")?.trim() {
+        "1" => MemoryLevel::L1,
+        "2" => MemoryLevel::L2,
+        "3" => MemoryLevel::L3,
+        _ => return None,
+    };
+    let kib: u64 = text("size")?.trim().strip_suffix('K')?.parse().ok()?;
+    let cache = Cache {
+        level,
+        bytes: kib.checked_mul(1024)?,
+        copies: 1,
+    };
+    Some((cache, text("shared_cpu_list").unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use assay_protocol::MemoryLevel::{self, Dram, L1, L2, L3};
+
+    use super::{Cache, Caches};
+
+    const KIB: u64 = 1 << 10;
+    const MIB: u64 = 1 << 20;
+
+    fn caches<const N: usize>(of: [(MemoryLevel, u64, u64); N]) -> Caches {
+        Caches::new(of.map(|(level, bytes, copies)| Cache {
+            level,
+            bytes,
+            copies,
+        }))
+    }
+
+    /// Two cores of a processor with a large third cache.
+    fn large() -> Caches {
+        caches([(L1, 48 * KIB, 2), (L2, 2 * MIB, 2), (L3, 480 * MIB, 1)])
+    }
+
+    /// 16 cores in two groups, each with a third cache.
+    fn grouped() -> Caches {
+        caches([(L1, 32 * KIB, 16), (L2, 512 * KIB, 16), (L3, 32 * MIB, 2)])
+    }
+
+    /// 16 cores whose second caches have more than half of the third.
+    fn flat() -> Caches {
+        caches([(L1, 48 * KIB, 16), (L2, 2 * MIB, 16), (L3, 60 * MIB, 1)])
+    }
+
+    #[test]
+    fn a_size_lies_in_its_level_and_a_thread_has_no_part_in_a_nearer_one() {
+        for machine in [large(), grouped(), flat()] {
+            for threads in [1, 2, 4, 8, 16] {
+                let mut nearer = 0;
+                for cache in machine.0.clone() {
+                    let Ok(size) = machine.size_in(cache.level, threads) else {
+                        assert!(cache.level == L3 && threads == 16, "{machine:?}");
+                        continue;
+                    };
+                    let held = cache.of(threads);
+                    assert!(
+                        size <= held && size >= 2 * nearer,
+                        "{cache:?} {threads}: {size}"
+                    );
+                    machine.ensure_in(cache.level, threads, size).unwrap();
+                    nearer = held;
+                }
+                let size = machine.size_in(Dram, threads).unwrap();
+                assert_eq!(size, 4 * machine.0[2].of(threads));
+            }
+        }
+        assert_eq!(large().size_in(Dram, 2), Ok(1920 * MIB));
+        assert_eq!(large().size_in(L1, 2), Ok(48 * KIB));
+    }
+
+    #[test]
+    fn what_lies_elsewhere_is_refused_in_words() {
+        // 256 MiB are in the third cache, 256 KiB of 8 threads in their first, and 8 MiB of 16 in their second ones.
+        for (machine, level, threads, bytes) in [
+            (large(), Dram, 2, 256 * MIB),
+            (grouped(), L2, 8, 256 * KIB),
+            (grouped(), L3, 16, 8 * MIB),
+            (large(), Dram, 1, 4 * KIB),
+            (large(), L1, 1, 50 * KIB),
+        ] {
+            let refused = machine.ensure_in(level, threads, bytes).unwrap_err();
+            assert!(refused.contains("do not lie in"), "{refused}");
+        }
+        let none = flat().size_in(L3, 16).unwrap_err();
+        assert!(none.ends_with("take fewer threads"), "{none}");
+        let without = caches([(L1, 32 * KIB, 4), (L2, MIB, 1)]);
+        assert_eq!(
+            without.size_in(L3, 1).unwrap_err(),
+            "this machine has no cache `l3`"
+        );
+        assert_eq!(without.size_in(Dram, 4), Ok(4 * MIB));
+    }
+
+    #[test]
+    fn where_nothing_is_told_nothing_is_refused() {
+        let nothing = Caches::default();
+        assert_eq!(nothing.level_of(1), None);
+        assert!(nothing.ensure_in(Dram, 1, 4).is_ok());
+        assert!(nothing.size_in(Dram, 1).unwrap_err().contains("`elements`"));
+    }
+
+    #[test]
+    fn caches_are_counted_by_who_shares_them() {
+        let folder = tempfile::tempdir().unwrap();
+        for cpu in 0..8 {
+            let pair = format!("{}-{}", cpu / 2 * 2, cpu / 2 * 2 + 1);
+            let half = format!("{}-{}", cpu / 4 * 4, cpu / 4 * 4 + 3);
+            for (index, kind, level, size, sharing) in [
+                (0, "Data", 1, "32K", &pair),
+                (1, "Instruction", 1, "64K", &pair),
+                (2, "Unified", 2, "512K", &pair),
+                (3, "Unified", 3, "16384K", &half),
+            ] {
+                let cache = folder.path().join(format!("cpu{cpu}/cache/index{index}"));
+                fs::create_dir_all(&cache).unwrap();
+                let level = level.to_string();
+                for (name, text) in [
+                    ("type", kind),
+                    ("level", level.as_str()),
+                    ("size", size),
+                    ("shared_cpu_list", sharing),
+                ] {
+                    fs::write(cache.join(name), format!("{text}\n")).unwrap();
+                }
+            }
+        }
+        let read = |allowed: &str| {
+            let status = format!("Name:\tworker\nCpus_allowed_list:\t{allowed}\n");
+            Caches::read(folder.path(), &status)
+        };
+        let expected = |cores, halves| {
+            caches([
+                (L1, 32 * KIB, cores),
+                (L2, 512 * KIB, cores),
+                (L3, 16 * MIB, halves),
+            ])
+        };
+        assert_eq!(read("0-7"), expected(4, 2));
+        assert_eq!(read("0,1,6-7"), expected(2, 2));
+        assert_eq!(read("5"), expected(1, 1));
+        assert_eq!(
+            Caches::read(&folder.path().join("none"), ""),
+            Caches::default()
+        );
+    }
+}
