@@ -116,7 +116,11 @@ limited() { # a command that is ended after the limit
 }
 
 # A GPU of another generation, a type that a variant does not have, a block that is too large: no check is missing there.
-fine='is not for sm_|of shared memory|the shared memory of a block|does not multiply|NOT_SUPPORTED|ARCH_MISMATCH'
+fine='is not for sm_|of shared memory|the shared memory of a block|does not multiply'
+# Products of 8 bits are of whole lines of 16 bytes, which only this size has: there cuBLASLt does all that a GPU can, and what it
+# calls unsupported is a wrong call. Which types an older GPU lacks, the worker says itself.
+whole=67
+unaligned='NOT_SUPPORTED|ARCH_MISMATCH'
 
 # shellcheck disable=SC2317 # called through `check`
 ops() { # ops SIZE: all ops of a size, of which none is left unchecked for want of a library
@@ -125,7 +129,9 @@ ops() { # ops SIZE: all ops of a size, of which none is left unchecked for want 
     status=$?
     cat "ops-$1.txt"
     ((status == 0)) || return "$status"
-    if [[ -z $lacking ]] && grep '^skipped' "ops-$1.txt" | grep -vE "$fine" | sort | head -n 5 | grep .; then
+    local passed=$fine
+    (($1 == whole)) || passed+="|$unaligned"
+    if [[ -z $lacking ]] && grep '^skipped' "ops-$1.txt" | grep -vE "$passed" | sort | head -n 5 | grep .; then
         echo "these and more of their kind were not checked: what they need is not here (--lacking lets that pass)"
         return 1
     fi

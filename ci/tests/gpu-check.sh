@@ -77,6 +77,9 @@ expect 1 'were not checked' 'a library that is missing' "${ran[@]}"
 table 'FAILED' 'a library that is missing, in the table'
 if command -v zstd >/dev/null; then wanted=1; else wanted=0; fi
 expect "$wanted" '1 skipped' 'a library that may be missing' "${ran[@]}" --lacking
+export FAKE_SKIPS='cuBLASLt: 67 by 272 by 80 of f8: CUBLAS_STATUS_NOT_SUPPORTED'
+expect 1 'were not checked' 'a call that a library refuses, of whole lines' "${ran[@]}"
+table 'of size 300: 9 passed' 'a call that a library refuses, of other lines'
 export FAKE_SKIPS='gemm_wgmma.cu is not for sm_80'
 expect "$wanted" '1 skipped' 'what a GPU does not have' "${ran[@]}"
 export FAKE_SLOW=67

@@ -64,7 +64,7 @@ fn failed(reason: String) -> Failure {
 
 /// The program of a kernel. Its source is read from its file, and kept as long as the process lives: a worker serves few.
 pub fn program(spec: &KernelSpec) -> Result<Program, Failure> {
-    spec.expect_output().map_err(failed)?;
+    spec.expect_sound().map_err(failed)?;
     let source = read(&spec.file)?;
     let mut program = Program::new(spec.work.clone());
     program.traffic = spec.bound.level.map_or(Traffic::Footprint, Traffic::Level);
@@ -72,10 +72,7 @@ pub fn program(spec: &KernelSpec) -> Result<Program, Failure> {
     program.deterministic = spec.deterministic;
     let mut places = BTreeMap::new();
     for (stream, buffer) in spec.buffers.iter().enumerate() {
-        let place = add(&mut program, buffer, stream as u64)?;
-        if places.insert(buffer.name.clone(), place).is_some() {
-            return Err(failed(format!("two buffers are called `{}`", buffer.name)));
-        }
+        places.insert(buffer.name.clone(), add(&mut program, buffer, stream as u64)?);
     }
     program.launch(launch(source, &spec.launch, &places)?);
     set_check(&mut program, spec, source, places)?;

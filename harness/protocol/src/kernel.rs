@@ -13,6 +13,14 @@ pub const KERNEL_WORKLOAD: &str = "kernel";
 /// Most bytes of a source.
 pub const MAX_SOURCE_BYTES: usize = 256 << 10;
 
+/// Most threads of a block.
+pub const MAX_BLOCK_THREADS: u64 = 1024;
+
+/// Types that a buffer's elements may have.
+pub const BUFFER_DTYPES: [&str; 9] = [
+    "f64", "f32", "f16", "bf16", "u64", "u32", "i32", "i8", "u8",
+];
+
 /// A kernel, its buffers, and how its output is checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -37,28 +45,94 @@ pub struct KernelSpec {
 }
 
 impl KernelSpec {
-    /// Whether its check looks at something that the kernel writes; else says what is missing.
+    /// Whether it can be launched as it says, and its check looks at everything that the kernel writes; else says what is wrong.
     ///
     /// # Errors
-    /// If no buffer is an output, or if the one that an expression gives is none: a kernel that does nothing would pass.
-    pub fn expect_output(&self) -> Result<(), String> {
-        let is_output =
-            |buffer: &&KernelBuffer| matches!(buffer.role, BufferRole::Output | BufferRole::InOut);
-        if !self.buffers.iter().any(|buffer| is_output(&buffer)) {
-            return Err(
-                "no buffer has the role `output` or `in_out`: nothing that the kernel writes would be checked".into(),
-            );
+    /// If names are not those of buffers, types are none, a launch has no threads or more than there may be, or if an output is empty, absent,
+    /// or not looked at: a kernel that does nothing would pass.
+    pub fn expect_sound(&self) -> Result<(), String> {
+        self.expect_buffers()?;
+        self.expect_launch(&self.launch)?;
+        if let KernelCheck::Reference { launch, .. } = &self.check {
+            self.expect_launch(launch)?;
+        }
+        self.expect_output()
+    }
+
+    fn expect_buffers(&self) -> Result<(), String> {
+        for (place, buffer) in self.buffers.iter().enumerate() {
+            let KernelBuffer { name, dtype, .. } = buffer;
+            if self.buffers[..place].iter().any(|other| other.name == *name) {
+                return Err(format!("two buffers are called `{name}`"));
+            }
+            if !BUFFER_DTYPES.contains(&dtype.as_str()) {
+                let dtypes = BUFFER_DTYPES.join(", ");
+                return Err(format!("buffer `{name}`: `{dtype}` is none of {dtypes}"));
+            }
+            if buffer.is_output() && buffer.len == 0 {
+                return Err(format!(
+                    "buffer `{name}` has no elements: nothing that the kernel writes there would be checked"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn expect_launch(&self, launch: &KernelLaunch) -> Result<(), String> {
+        let KernelLaunch {
+            kernel, grid, block, ..
+        } = launch;
+        let threads = block.iter().map(|side| u64::from(*side)).product::<u64>();
+        if grid.contains(&0) || !(1..=MAX_BLOCK_THREADS).contains(&threads) {
+            return Err(format!(
+                "`{kernel}`: expected at least one block, of 1 to {MAX_BLOCK_THREADS} threads; found a grid of {grid:?} blocks of {block:?}"
+            ));
+        }
+        for arg in &launch.args {
+            if let KernelArg::Buffer(name) = arg
+                && self.buffer(name).is_none()
+            {
+                return Err(format!("`{kernel}`: no buffer is called `{name}`"));
+            }
+        }
+        Ok(())
+    }
+
+    fn expect_output(&self) -> Result<(), String> {
+        const UNCHECKED: &str = "nothing that the kernel writes would be checked";
+        if !self.buffers.iter().any(KernelBuffer::is_output) {
+            return Err(format!(
+                "no buffer has the role `output` or `in_out`: {UNCHECKED}"
+            ));
         }
         let KernelCheck::Expression { buffer: name, .. } = &self.check else {
             return Ok(());
         };
-        let checked = self.buffers.iter().find(|buffer| buffer.name == *name);
-        match checked {
-            Some(buffer) if !is_output(&buffer) => Err(format!(
-                "the check's buffer `{name}` has neither the role `output` nor `in_out`: nothing that the kernel writes would be checked"
+        match self.buffer(name) {
+            None => Err(format!(
+                "the check's buffer `{name}` is none of the buffers"
             )),
-            _ => Ok(()),
+            Some(buffer) if !buffer.is_output() => Err(format!(
+                "the check's buffer `{name}` has neither the role `output` nor `in_out`: {UNCHECKED}"
+            )),
+            Some(_) => self.expect_one_output(name),
         }
+    }
+
+    /// An expression is of one output, and others would pass whatever is in them.
+    fn expect_one_output(&self, name: &str) -> Result<(), String> {
+        let mut others = self.buffers.iter().filter(|buffer| buffer.name != name);
+        match others.find(|buffer| buffer.is_output()) {
+            Some(other) => Err(format!(
+                "the check is an expression of `{name}`, and buffer `{}` would not be checked: give a `reference` or the digest of the `output`",
+                other.name
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn buffer(&self, name: &str) -> Option<&KernelBuffer> {
+        self.buffers.iter().find(|buffer| buffer.name == name)
     }
 }
 
@@ -76,6 +150,13 @@ pub struct KernelBuffer {
     pub role: BufferRole,
     /// What an input holds.
     pub fill: BufferFill,
+}
+
+impl KernelBuffer {
+    /// Whether the kernel's result is in it.
+    fn is_output(&self) -> bool {
+        matches!(self.role, BufferRole::Output | BufferRole::InOut)
+    }
 }
 
 /// What a buffer is for.
@@ -165,4 +246,113 @@ pub enum KernelCheck {
     },
     /// The digest that the outputs must have.
     Digest(Digest),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        BUFFER_DTYPES, BufferFill, BufferRole, KernelArg, KernelBuffer, KernelCheck, KernelLaunch,
+        KernelSpec,
+    };
+    use crate::bound::Bound;
+    use crate::message::Work;
+
+    fn buffer(name: &str, role: BufferRole) -> KernelBuffer {
+        KernelBuffer {
+            name: name.into(),
+            dtype: "f32".into(),
+            len: 9,
+            role,
+            fill: BufferFill::Random,
+        }
+    }
+
+    fn launch() -> KernelLaunch {
+        KernelLaunch {
+            kernel: "saxpy<float>".into(),
+            grid: [2, 1, 1],
+            block: [32, 16, 2],
+            shared_bytes: 0,
+            args: vec![KernelArg::Buffer("y".into()), KernelArg::F32(2.5)],
+        }
+    }
+
+    /// `y = 2.5 * x`.
+    fn saxpy() -> KernelSpec {
+        KernelSpec {
+            file: "saxpy.cu".into(),
+            buffers: vec![
+                buffer("x", BufferRole::Input),
+                buffer("y", BufferRole::Output),
+            ],
+            launch: launch(),
+            work: Work::default(),
+            bound: Bound::default(),
+            deterministic: true,
+            check: KernelCheck::Expression {
+                buffer: "y".into(),
+                expression: "2.5 * x".into(),
+                tolerance: 1e-6,
+            },
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_launched_or_would_not_be_checked_is_refused() {
+        type Change = fn(&mut KernelSpec);
+        let cases: [(Change, &str); 11] = [
+            (|spec| spec.buffers[0].dtype = "f99".into(), "buffer `x`: `f99` is none of f64, f32"),
+            (|spec| spec.buffers[0].name = "y".into(), "two buffers are called `y`"),
+            (|spec| spec.buffers[1].len = 0, "buffer `y` has no elements"),
+            (|spec| spec.launch.args.push(KernelArg::Buffer("q".into())), "`saxpy<float>`: no buffer is called `q`"),
+            (|spec| spec.launch.block = [0, 1, 1], "of 1 to 1024 threads; found a grid of [2, 1, 1] blocks of [0, 1, 1]"),
+            (|spec| spec.launch.block = [25_600, 1, 1], "blocks of [25600, 1, 1]"),
+            (|spec| spec.launch.grid = [1, 0, 1], "a grid of [1, 0, 1]"),
+            (|spec| spec.buffers[1].role = BufferRole::Scratch, "no buffer has the role `output` or `in_out`"),
+            (|spec| spec.buffers.push(buffer("z", BufferRole::InOut)), "buffer `z` would not be checked"),
+            (
+                |spec| {
+                    spec.check = KernelCheck::Expression {
+                        buffer: "z".into(),
+                        expression: "x".into(),
+                        tolerance: 0.0,
+                    };
+                },
+                "the check's buffer `z` is none of the buffers",
+            ),
+            (
+                |spec| {
+                    let mut launch = launch();
+                    launch.block[2] = 3;
+                    spec.check = KernelCheck::Reference {
+                        launch,
+                        tolerance: 0.0,
+                    };
+                },
+                "blocks of [32, 16, 3]",
+            ),
+        ];
+        saxpy().expect_sound().unwrap();
+        for (change, words) in cases {
+            let mut spec = saxpy();
+            change(&mut spec);
+            let refused = spec.expect_sound().unwrap_err();
+            assert!(refused.contains(words), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_reference_looks_at_every_output() {
+        let mut spec = saxpy();
+        spec.buffers.push(buffer("z", BufferRole::Output));
+        spec.check = KernelCheck::Reference {
+            launch: launch(),
+            tolerance: 0.0,
+        };
+        spec.expect_sound().unwrap();
+        for dtype in BUFFER_DTYPES {
+            spec.buffers[0].dtype = dtype.into();
+            spec.expect_sound().unwrap();
+        }
+    }
 }

@@ -186,7 +186,10 @@ impl Op for ColumnsOp {
             change,
         };
         let mut program = Program::new(Work {
-            bytes: Some(parameters::product("all sizes", &[bytes, n as u64])?),
+            bytes: Some(parameters::product(
+                "`units`, `rows` and `cols`",
+                &[bytes, n as u64],
+            )?),
             flops: Some(flops * n as u64),
             items: Some(n as u64),
             formula: format!(

@@ -112,7 +112,10 @@ impl Op for DepthOp {
             stream: 1,
         };
         let mut program = Program::new(Work {
-            bytes: Some(parameters::product("all sizes", &[8, n as u64])?),
+            bytes: Some(parameters::product(
+                "`batch` and `elements`",
+                &[8, n as u64],
+            )?),
             flops: Some(n as u64),
             items: Some(n as u64),
             formula: "bytes = 8 n, flops = n, items = n; n = batch elements".into(),

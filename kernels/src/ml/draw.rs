@@ -285,8 +285,14 @@ fn labels_program(arguments: &Arguments) -> Result<Program, Failure> {
     let Labels { rows, classes, .. } = brick;
     let len = parameters::size_product("`rows` and `classes`", &[rows, classes])?;
     let mut program = Program::new(Work {
-        bytes: Some(parameters::product("all sizes", &[4, (len + rows) as u64])?),
-        flops: Some(parameters::product("all sizes", &[3, len as u64])?),
+        bytes: Some(parameters::product(
+            "`rows` and `classes`",
+            &[4, (len + rows) as u64],
+        )?),
+        flops: Some(parameters::product(
+            "`rows` and `classes`",
+            &[3, len as u64],
+        )?),
         items: Some(rows as u64),
         formula: "bytes = 4 rows (classes + 1), flops = 3 rows classes, items = rows".into(),
     });

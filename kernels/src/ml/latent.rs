@@ -197,8 +197,14 @@ impl Op for CodesOp {
         let is_backward = arguments.choice("pass", &PASSES)?;
         let (bytes, flops) = if is_backward { (24, 10) } else { (16, 11) };
         let mut program = Program::new(Work {
-            bytes: Some(parameters::product("all sizes", &[bytes, n as u64])?),
-            flops: Some(parameters::product("all sizes", &[flops, n as u64])?),
+            bytes: Some(parameters::product(
+                "`batch` and `code`",
+                &[bytes, n as u64],
+            )?),
+            flops: Some(parameters::product(
+                "`batch` and `code`",
+                &[flops, n as u64],
+            )?),
             items: Some(brick.batch as u64),
             formula: format!("bytes = {bytes} n, flops = {flops} n, items = batch; n = batch code"),
         });

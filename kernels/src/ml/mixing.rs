@@ -249,7 +249,7 @@ impl Op for MixingOp {
         parameters::size_product("`rows`, `side` and `channels`", &sizes)?;
         let (n, m) = (draw.batch * mixing.image(), draw.batch * classes);
         let mut program = Program::new(Work {
-            bytes: Some(parameters::product("all sizes", &[4, (3 * n + m) as u64])?),
+            bytes: Some(parameters::product("`rows`, `side` and `channels`", &[4, (3 * n + m) as u64])?),
             flops: Some(3 * n as u64),
             items: Some(draw.batch as u64),
             formula: "bytes = 4 (3 n + m), flops = 3 n, items = batch; n = batch side^2 channels, m = batch classes"

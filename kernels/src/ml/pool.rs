@@ -178,9 +178,9 @@ impl Op for MeanPoolOp {
             channels: arguments.size("channels")?,
         };
         let sides = [pool.batch, pool.side, pool.side, pool.channels];
-        let n = parameters::size_product("all sizes", &sides)?;
+        let n = parameters::size_product("`batch`, `squares`, `window` and `channels`", &sides)?;
         let mut program = Program::new(Work {
-            bytes: Some(parameters::product("all sizes", &[4, (n + pool.len()) as u64])?),
+            bytes: Some(parameters::product("`batch`, `squares`, `window` and `channels`", &[4, (n + pool.len()) as u64])?),
             flops: Some(n as u64),
             items: Some(n as u64),
             formula: "bytes = 4 (n + n / window^2), flops = n, items = n; n = batch (squares window)^2 channels"

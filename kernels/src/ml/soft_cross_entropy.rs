@@ -138,8 +138,11 @@ impl Op for SoftCrossEntropyOp {
         let is_backward = arguments.choice("pass", &PASSES)?;
         let bytes = if is_backward { 12 } else { 8 };
         let mut program = Program::new(Work {
-            bytes: Some(parameters::product("all sizes", &[bytes, n as u64])?),
-            flops: Some(parameters::product("all sizes", &[6, n as u64])?),
+            bytes: Some(parameters::product(
+                "`rows` and `classes`",
+                &[bytes, n as u64],
+            )?),
+            flops: Some(parameters::product("`rows` and `classes`", &[6, n as u64])?),
             items: Some(brick.rows as u64),
             formula: format!("bytes = {bytes} n, flops = 6 n, items = rows; n = rows classes"),
         });

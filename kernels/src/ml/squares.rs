@@ -148,8 +148,14 @@ impl Op for SquaresOp {
         let is_backward = arguments.choice("pass", &PASSES)?;
         let (bytes, flops) = if is_backward { (16, 3) } else { (12, 5) };
         let mut program = Program::new(Work {
-            bytes: Some(parameters::product("all sizes", &[bytes, n as u64])?),
-            flops: Some(parameters::product("all sizes", &[flops, n as u64])?),
+            bytes: Some(parameters::product(
+                "`rows` and `cols`",
+                &[bytes, n as u64],
+            )?),
+            flops: Some(parameters::product(
+                "`rows` and `cols`",
+                &[flops, n as u64],
+            )?),
             items: Some(brick.rows as u64),
             formula: format!("bytes = {bytes} n, flops = {flops} n, items = rows; n = rows cols"),
         });

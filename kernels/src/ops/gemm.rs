@@ -145,12 +145,13 @@ impl Op for Gemm {
     }
 
     fn test_size(&self, parameter: &str, size: i64) -> i64 {
-        // Beside nothing and little: more columns than a tile has, in lines of whole vectors; and more rows, in others.
+        // Beside nothing and little: more columns than a tile has, in lines of whole vectors, of 16 bytes even of numbers of 8 bits, which
+        // cuBLASLt asks for; and more rows, in others.
         match (parameter, size) {
             ("batch", 2..) => 2,
-            ("n", 2..100) if *self == Self::Batched => 40,
-            ("n", 2..100) => 264,
-            ("k", 2..100) => 72,
+            ("n", 2..100) if *self == Self::Batched => 48,
+            ("n", 2..100) => 272,
+            ("k", 2..100) => 80,
             ("m", 100..) => 133,
             ("n", 100..) => 69,
             ("k", 100..) => 137,

@@ -31,6 +31,8 @@ const LINE: usize = 32;
 const LINKS: u32 = LINE as u32 / 2;
 /// Lines whose places 32 bits can count: 32 GiB of them.
 const MOST_LINES: usize = 1 << 28;
+/// Steps of an iteration, which nothing ends before they are done: minutes of loads from memory.
+const MOST_STEPS: usize = 1 << 32;
 
 /// A chain of dependent loads.
 pub struct PointerChase;
@@ -55,6 +57,7 @@ impl Op for PointerChase {
 
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
         let (lines, steps) = (arguments.count("lines")?, arguments.size("steps")? as u64);
+        arguments.check_most("steps", MOST_STEPS)?;
         if lines > MOST_LINES {
             let reason = format!("parameter `lines`: at most {MOST_LINES} can be numbered");
             return Err(Failure::Failed(reason));

@@ -45,9 +45,9 @@ pub fn resolve(declared: &KernelDeclaration, point: &Point) -> Result<KernelSpec
         check: check(declared, point).context("field `kernel.check`")?,
     };
     ensure!(!spec.buffers.is_empty(), "field `kernel.buffers` is empty");
-    spec.expect_output()
+    spec.expect_sound()
         .map_err(anyhow::Error::msg)
-        .context("field `kernel.buffers`")?;
+        .context("field `kernel`")?;
     Ok(spec)
 }
 

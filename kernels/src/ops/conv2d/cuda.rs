@@ -44,7 +44,7 @@ pub fn sizes(shape: &Shape) -> Result<[u32; 10], Failure> {
     let counts = [shape.pixels(), shape.window(), shape.filters];
     if spans.iter().chain(&counts).any(|count| *count > MOST) {
         return Err(Failure::Failed(format!(
-            "parameters {NAMES}, `stride` and `padding`: expected fewer than 2^31 pixels of the output, elements of a \
+            "parameters {NAMES}: expected fewer than 2^31 pixels of the output, elements of a \
              window, filters, and places along a side on CUDA devices"
         )));
     }

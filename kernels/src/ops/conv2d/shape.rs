@@ -11,7 +11,8 @@ pub const PARAMETERS: [&str; 7] = [
     "batch", "channels", "filters", "height", "width", "kernel", "stride",
 ];
 /// The parameters whose products are sizes, in words.
-pub const NAMES: &str = "`batch`, `channels`, `filters`, `height`, `width` and `kernel`";
+pub const NAMES: &str =
+    "`batch`, `channels`, `filters`, `height`, `width`, `kernel`, `stride` and `padding`";
 
 /// Sizes of a convolution.
 #[derive(Clone, Copy, Debug)]

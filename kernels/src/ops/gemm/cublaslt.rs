@@ -28,6 +28,8 @@ use crate::matrix::Store;
 use crate::ml::product::{Form, Product};
 
 const WORKSPACE_BYTES: usize = 32 << 20;
+/// The first chips that multiply f8.
+const FIRST_WITH_F8: (u32, u32) = (8, 9);
 /// `CUBLAS_OP_T`.
 const TRANSPOSED: i32 = 1;
 
@@ -102,9 +104,10 @@ impl Multiplication {
 impl LibraryCall for Multiplication {
     fn prepare(
         &mut self,
-        _: &Cuda,
+        cuda: &Cuda,
         addresses: &[u64],
     ) -> Result<BTreeMap<String, String>, Failure> {
+        ensure_multiplies(self.request.matrices.kind, cuda)?;
         let plan = self.plan.insert(Plan::new(&self.request, addresses)?);
         Ok(plan.facts())
     }
@@ -114,6 +117,17 @@ impl LibraryCall for Multiplication {
         let plan = plan.ok_or_else(|| Failure::Failed("cuBLASLt: not prepared".into()))?;
         plan.enqueue(cuda, &self.request, addresses)
     }
+}
+
+/// Fails with [`Failure::Skipped`] if no chip of this kind multiplies such numbers: what the library then calls unsupported is a wrong call.
+fn ensure_multiplies(kind: Kind, cuda: &Cuda) -> Result<(), Failure> {
+    if kind == Kind::F8 && cuda.description.capability < FIRST_WITH_F8 {
+        let architecture = cuda.description.architecture();
+        return Err(Failure::Skipped(format!(
+            "cuBLASLt: a product of f8 is not for sm_{architecture}"
+        )));
+    }
+    Ok(())
 }
 
 /// Version of the library, loaded where it was not.

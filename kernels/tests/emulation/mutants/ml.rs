@@ -47,6 +47,13 @@ pub const ALL: &[Mutant] = &[
         to: "__float2int_rz(x)",
     },
     Mutant {
+        what: "zeros among tiny numbers that become no numbers",
+        op: "quantise",
+        path: "ml/quantise.cu",
+        from: "if (to_bits(inverse) == 0x7F800000u)",
+        to: "if (largest == 0)",
+    },
+    Mutant {
         what: "a largest magnitude that is read before it is there",
         op: "quantise",
         path: "ml/quantise.cu",
