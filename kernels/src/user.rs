@@ -72,7 +72,10 @@ pub fn program(spec: &KernelSpec) -> Result<Program, Failure> {
     program.deterministic = spec.deterministic;
     let mut places = BTreeMap::new();
     for (stream, buffer) in spec.buffers.iter().enumerate() {
-        places.insert(buffer.name.clone(), add(&mut program, buffer, stream as u64)?);
+        places.insert(
+            buffer.name.clone(),
+            add(&mut program, buffer, stream as u64)?,
+        );
     }
     program.launch(launch(source, &spec.launch, &places)?);
     set_check(&mut program, spec, source, places)?;

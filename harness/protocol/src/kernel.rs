@@ -17,9 +17,7 @@ pub const MAX_SOURCE_BYTES: usize = 256 << 10;
 pub const MAX_BLOCK_THREADS: u64 = 1024;
 
 /// Types that a buffer's elements may have.
-pub const BUFFER_DTYPES: [&str; 9] = [
-    "f64", "f32", "f16", "bf16", "u64", "u32", "i32", "i8", "u8",
-];
+pub const BUFFER_DTYPES: [&str; 9] = ["f64", "f32", "f16", "bf16", "u64", "u32", "i32", "i8", "u8"];
 
 /// A kernel, its buffers, and how its output is checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -62,7 +60,10 @@ impl KernelSpec {
     fn expect_buffers(&self) -> Result<(), String> {
         for (place, buffer) in self.buffers.iter().enumerate() {
             let KernelBuffer { name, dtype, .. } = buffer;
-            if self.buffers[..place].iter().any(|other| other.name == *name) {
+            if self.buffers[..place]
+                .iter()
+                .any(|other| other.name == *name)
+            {
                 return Err(format!("two buffers are called `{name}`"));
             }
             if !BUFFER_DTYPES.contains(&dtype.as_str()) {
@@ -80,7 +81,10 @@ impl KernelSpec {
 
     fn expect_launch(&self, launch: &KernelLaunch) -> Result<(), String> {
         let KernelLaunch {
-            kernel, grid, block, ..
+            kernel,
+            grid,
+            block,
+            ..
         } = launch;
         let threads = block.iter().map(|side| u64::from(*side)).product::<u64>();
         if grid.contains(&0) || !(1..=MAX_BLOCK_THREADS).contains(&threads) {
@@ -301,15 +305,36 @@ mod tests {
     fn what_cannot_be_launched_or_would_not_be_checked_is_refused() {
         type Change = fn(&mut KernelSpec);
         let cases: [(Change, &str); 11] = [
-            (|spec| spec.buffers[0].dtype = "f99".into(), "buffer `x`: `f99` is none of f64, f32"),
-            (|spec| spec.buffers[0].name = "y".into(), "two buffers are called `y`"),
+            (
+                |spec| spec.buffers[0].dtype = "f99".into(),
+                "buffer `x`: `f99` is none of f64, f32",
+            ),
+            (
+                |spec| spec.buffers[0].name = "y".into(),
+                "two buffers are called `y`",
+            ),
             (|spec| spec.buffers[1].len = 0, "buffer `y` has no elements"),
-            (|spec| spec.launch.args.push(KernelArg::Buffer("q".into())), "`saxpy<float>`: no buffer is called `q`"),
-            (|spec| spec.launch.block = [0, 1, 1], "of 1 to 1024 threads; found a grid of [2, 1, 1] blocks of [0, 1, 1]"),
-            (|spec| spec.launch.block = [25_600, 1, 1], "blocks of [25600, 1, 1]"),
+            (
+                |spec| spec.launch.args.push(KernelArg::Buffer("q".into())),
+                "`saxpy<float>`: no buffer is called `q`",
+            ),
+            (
+                |spec| spec.launch.block = [0, 1, 1],
+                "of 1 to 1024 threads; found a grid of [2, 1, 1] blocks of [0, 1, 1]",
+            ),
+            (
+                |spec| spec.launch.block = [25_600, 1, 1],
+                "blocks of [25600, 1, 1]",
+            ),
             (|spec| spec.launch.grid = [1, 0, 1], "a grid of [1, 0, 1]"),
-            (|spec| spec.buffers[1].role = BufferRole::Scratch, "no buffer has the role `output` or `in_out`"),
-            (|spec| spec.buffers.push(buffer("z", BufferRole::InOut)), "buffer `z` would not be checked"),
+            (
+                |spec| spec.buffers[1].role = BufferRole::Scratch,
+                "no buffer has the role `output` or `in_out`",
+            ),
+            (
+                |spec| spec.buffers.push(buffer("z", BufferRole::InOut)),
+                "buffer `z` would not be checked",
+            ),
             (
                 |spec| {
                     spec.check = KernelCheck::Expression {

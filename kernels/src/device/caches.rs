@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::LazyLock;
 
 use assay_protocol::MemoryLevel;
@@ -69,14 +69,13 @@ impl Caches {
         for cpu in allowed_cpus(status) {
             let entries = fs::read_dir(folder.join(format!("cpu{cpu}/cache")));
             let found = entries.into_iter().flatten().flatten();
-            for (cache, sharing) in found.filter_map(|entry| cache(entry.path())) {
-                match all.iter_mut().find(|(known, _)| known.level == cache.level) {
-                    Some((_, copies)) => copies.insert(sharing),
-                    None => {
-                        all.push((cache, BTreeSet::from([sharing])));
-                        true
-                    }
-                };
+            for (cache, sharing) in found.filter_map(|entry| cache(&entry.path())) {
+                let known = all.iter_mut().find(|(known, _)| known.level == cache.level);
+                if let Some((_, copies)) = known {
+                    copies.insert(sharing);
+                } else {
+                    all.push((cache, BTreeSet::from([sharing])));
+                }
             }
         }
         all.sort_unstable_by_key(|(cache, _)| cache.level);
@@ -177,7 +176,7 @@ fn allowed_cpus(status: &str) -> Vec<usize> {
 }
 
 /// A cache from its folder, once, and which CPUs share it.
-fn cache(folder: PathBuf) -> Option<(Cache, String)> {
+fn cache(folder: &Path) -> Option<(Cache, String)> {
     let text = |name: &str| fs::read_to_string(folder.join(name)).ok();
     if text("type")?.trim() == "Instruction" {
         return None;

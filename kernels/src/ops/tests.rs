@@ -315,6 +315,50 @@ fn nothing_is_a_size_too() {
     }
 }
 
+/// Counted by hand: each input is read once and each output written once, whatever is gone over again.
+#[test]
+fn work_is_what_is_counted_by_hand() {
+    type Sizes<'a> = &'a [(&'a str, i64)];
+    let cases: [(&str, Sizes, u64, u64); 5] = [
+        // Gradients in and out.
+        ("clip-norm", &[("elements", 1000)], 8 * 1000, 3 * 1000),
+        // `x` and `dy` in, `dx` out.
+        (
+            "bias-gelu-backward",
+            &[("rows", 5), ("cols", 8)],
+            3 * 40 * 4,
+            32 * 40,
+        ),
+        // Numbers in, codes and scales by row out.
+        (
+            "quantise",
+            &[("rows", 3), ("cols", 8)],
+            5 * 24 + 3 * 4,
+            2 * 24,
+        ),
+        // Gradients in, parameters and two states in and out.
+        ("adamw", &[("elements", 10)], 28 * 10, 17 * 10),
+        // Both rows of the table in, 300 of them out, and numbers in.
+        (
+            "embedding",
+            &[("tokens", 300), ("vocabulary", 2), ("width", 7)],
+            302 * 7 * 4 + 300 * 4,
+            0,
+        ),
+    ];
+    let mut wrong = vec![];
+    for (name, sizes, bytes, flops) in cases {
+        let mut params = small(name);
+        let sizes = sizes.iter();
+        params.extend(sizes.map(|(size, value)| ((*size).into(), ParamValue::Int(*value))));
+        let work = prepare(name, &params, 1, 1).prepared().work.clone();
+        if [work.bytes, work.flops] != [Some(bytes), Some(flops)] {
+            wrong.push(format!("{name}: {work:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn a_bound_that_is_infinite_proves_nothing() {
     let mut program = crate::program::Program::new(assay_protocol::Work::default());

@@ -90,9 +90,10 @@ fn elements(level: MemoryLevel, arguments: &Arguments) -> Result<usize, Failure>
         return Ok(elements);
     }
     // Programs that are run without a worker have no such parameter.
-    let threads = match arguments.0.params.contains_key("threads") {
-        true => arguments.count("threads")? as u64,
-        false => 1,
+    let threads = if arguments.0.params.contains_key("threads") {
+        arguments.count("threads")? as u64
+    } else {
+        1
     };
     let caches = Caches::host();
     if elements == 0 {
