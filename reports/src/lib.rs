@@ -55,7 +55,7 @@ pub struct Published {
 }
 
 impl Published {
-    /// The site in a folder, if it has all files of its list and no other.
+    /// The site in a folder, if it has all files of its list.
     pub fn there(out: &Path) -> Option<Self> {
         let root = out.canonicalize().ok()?;
         let previous = Previous::of(&root);
@@ -78,7 +78,7 @@ impl Published {
 
 /// Writes the site to `out`, in the place of the one that is there, from a model whose summaries and documents are those of all runs.
 ///
-/// Refuses to replace a folder that holds anything but a site of Assay's.
+/// Refuses a folder that holds something and no site of Assay's; what somebody put beside the files of one, such as a `.git`, is kept.
 pub fn publish(
     model: &SiteModel,
     out: &Path,

@@ -12,7 +12,7 @@ use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::missed::AllMissed;
 use assay_verdicts::{CaseHistory, Comparison, Confirmed, Gate, Reproduction, RunSummary, Share};
 
-pub use self::library::{Library, NightPlace, Place, Said, night_place};
+pub use self::library::{Library, NightPlace, Place, Said, Unjudged, night_place};
 
 /// All that a site shows. The order within the lists does not matter.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -66,24 +67,51 @@ impl Previous {
         found.is_file() && found.len() == file.bytes && is_old
     }
 
-    /// The files, if each is there as it was written, and nothing else is.
+    /// The files, if each is there as it was written.
     pub fn whole(&self) -> Option<&BTreeMap<String, File>> {
-        let mut found = 0;
-        let mut folders = vec![String::new()];
+        let is_there = |(path, file): (&String, &File)| {
+            let found = fs::symlink_metadata(self.root.join(path));
+            found.is_ok_and(|found| self.is_as_written(&found, file))
+        };
+        let is_whole = !self.files.is_empty() && self.files.iter().all(is_there);
+        is_whole.then_some(&self.files)
+    }
+
+    /// Makes what somebody else put beside the files of the site part of another one, where that has nothing of the same path: the
+    /// `.git` and `CNAME` of a site that is kept in git. It is there in both until one of them is removed.
+    pub fn keep_others(&self, root: &Path) -> io::Result<()> {
+        let mut folders = vec![PathBuf::new()];
         while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(self.root.join(&folder)).ok()? {
-                let entry = entry.ok()?;
-                let path = format!("{folder}{}", entry.file_name().to_str()?);
-                if entry.file_type().ok()?.is_dir() {
-                    folders.push(path + "/");
-                } else if path != LIST {
-                    let meta = entry.metadata().ok()?;
-                    let file = self.files.get(&path)?;
-                    found += usize::from(self.is_as_written(&meta, file));
+            for entry in fs::read_dir(self.root.join(&folder))? {
+                let entry = entry?;
+                let path = folder.join(entry.file_name());
+                let to = root.join(&path);
+                if entry.file_type()?.is_dir() {
+                    if !to.is_dir() && !self.is_of_site(&path) {
+                        fs::create_dir(&to)?;
+                        fs::set_permissions(&to, entry.metadata()?.permissions())?;
+                    }
+                    folders.push(path);
+                } else if !self.is_of_site(&path) && fs::symlink_metadata(&to).is_err() {
+                    take(&entry.path(), &to)?;
                 }
             }
         }
-        (found == self.files.len()).then_some(&self.files)
+        Ok(())
+    }
+
+    /// Whether a path is one of the site's: of a file in the list or of a folder that holds one, or of the list itself.
+    fn is_of_site(&self, path: &Path) -> bool {
+        let Some(path) = path.to_str() else {
+            return false;
+        };
+        let below = format!("{path}/");
+        let mut next = self.files.range(below.clone()..);
+        path == LIST
+            || self.lists(path)
+            || next
+                .next()
+                .is_some_and(|(file, _)| file.starts_with(&below))
     }
 
     /// Whether a file of this key was written, and is as it was.
@@ -105,9 +133,13 @@ impl Previous {
 
     /// Makes the file part of another site; `false` where that cannot be done.
     pub fn take(&self, path: &str, root: &Path) -> bool {
-        let (from, to) = (self.root.join(path), root.join(path));
-        fs::hard_link(&from, &to).is_ok() || fs::copy(&from, &to).is_ok()
+        take(&self.root.join(path), &root.join(path)).is_ok()
     }
+}
+
+/// Links a file to another place, or copies it where that cannot be done; a link stays one.
+fn take(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(drop))
 }
 
 fn parse(line: &str) -> Option<(String, File)> {
@@ -165,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_site_is_whole_with_all_its_files_and_no_other() {
+    fn a_site_is_whole_with_all_its_files() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         let put = |path: &str, text: &str| fs::write(root.join(path), text).unwrap();
@@ -180,9 +212,9 @@ mod tests {
         assert!(!is_whole());
         put(LIST, &list(&files));
         assert_eq!(Previous::of(root).whole(), Some(&files));
+        // Somebody else's.
         put("runs/b.html", "more");
-        assert!(!is_whole());
-        fs::remove_file(root.join("runs/b.html")).unwrap();
+        assert!(is_whole());
         put("runs/a.html", "a longer run");
         assert!(!is_whole());
         fs::remove_file(root.join("runs/a.html")).unwrap();

@@ -41,7 +41,7 @@ pub struct Publication<'a> {
 }
 
 impl<'a> Publication<'a> {
-    /// Begins one. Refuses to replace a folder that holds anything but a site of Assay's.
+    /// Begins one. Refuses a folder that holds something and no site of Assay's; what lies beside the files of one is kept.
     pub fn begin(
         model: &'a SiteModel,
         out: &Path,
@@ -193,6 +193,11 @@ impl<'a> Publication<'a> {
         }
         let list = list(&self.files);
         write(&self.root, LIST, &list)?;
+        let target = self.staging.target();
+        if target.exists() {
+            let kept = self.previous.keep_others(&self.root);
+            kept.map_err(ReportError::io("keep what lies in", target))?;
+        }
         Ok(Published {
             root: self.staging.commit()?,
             pages: self.pages,

@@ -40,6 +40,9 @@ pub struct Lasting {
     pub better: usize,
     /// Of how many of them the gate cannot tell.
     pub inconclusive: usize,
+    /// How many of them the gate calls unchanged: its baseline is of the new level by now.
+    #[serde(default)]
+    pub unchanged: usize,
 }
 
 impl Told {
@@ -94,6 +97,7 @@ impl std::ops::AddAssign for Lasting {
         self.worse += other.worse;
         self.better += other.better;
         self.inconclusive += other.inconclusive;
+        self.unchanged += other.unchanged;
     }
 }
 
@@ -105,23 +109,32 @@ impl Lasting {
             Some(Verdict::Improved) => self.better += 1,
             Some(Verdict::Unchanged | Verdict::Inconclusive) | None => return,
         }
-        let is_open =
-            |case: &CaseComparison| case.trouble.is_none() && case.verdict == Verdict::Inconclusive;
-        self.inconclusive += usize::from(case.is_some_and(is_open));
+        match case
+            .filter(|case| case.trouble.is_none())
+            .map(|case| case.verdict)
+        {
+            Some(Verdict::Inconclusive) => self.inconclusive += 1,
+            Some(Verdict::Unchanged) => self.unchanged += 1,
+            Some(Verdict::Regressed | Verdict::Improved) | None => {}
+        }
     }
 }
 
 impl CaseHistory {
-    /// The last lasting change of the level, if it matters, no mark says that it is known, and the gate on a night of the series does not
-    /// call the case itself.
+    /// The last lasting change of the level, if it matters and no mark says that it is known.
+    pub fn lasting(&self) -> Option<&LocatedChange> {
+        let last = self.changes.last()?;
+        (last.verdict.is_some() && last.mark.is_none()).then_some(last)
+    }
+
+    /// The same, if the gate on a night of the series does not call the case itself.
     pub fn lasting_beside(&self, gate: &Gate) -> Option<&LocatedChange> {
-        let change = self.changes.last()?;
+        let change = self.lasting()?;
         let is_called = |case: &CaseComparison| {
             case.trouble.is_none() && matches!(case.verdict, Verdict::Regressed | Verdict::Improved)
         };
         let is_told = gate.says_of(self).is_some_and(is_called);
-        let is_meant = change.verdict.is_some() && change.mark.is_none() && !is_told;
-        is_meant.then_some(change)
+        (!is_told).then_some(change)
     }
 }
 
@@ -153,6 +166,7 @@ mod tests {
             worse: 1,
             better: 2,
             inconclusive: 3,
+            unchanged: 0,
         };
         let better = Lasting { worse: 0, ..worse };
         let none = Lasting::default();

@@ -150,8 +150,8 @@ fn arm_of(names: &[(String, String)]) -> Option<&str> {
     judged_arm(names.iter().map(|(_, arm)| arm.as_str()))
 }
 
-/// The same of the arms alone.
-pub(crate) fn judged_arm<'a>(mut arms: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+/// The arm by which a run of these is judged: [`MAIN_ARM`], or the only one; `None` where there are several others.
+pub fn judged_arm<'a>(mut arms: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     if arms.clone().any(|arm| arm == MAIN_ARM) {
         return Some(MAIN_ARM);
     }

@@ -2,13 +2,14 @@
 //!
 //! It has its colours within, for no stylesheet of ours reaches there, and says in words what they say.
 
+use assay_verdicts::comparison::Counts;
 use assay_verdicts::gate::State;
-use assay_verdicts::{OfHistory, Told};
+use assay_verdicts::{Lasting, OfHistory, Told};
 use serde::Serialize;
 
 use crate::address;
 use crate::error::ReportError;
-use crate::model::{Library, Night};
+use crate::model::{Library, Night, Unjudged};
 use crate::text::clip;
 
 /// Longest name of a suite on it, in characters.
@@ -45,11 +46,14 @@ pub fn render(library: &Library<'_>, suite: Option<&str>) -> Result<String, Repo
     };
     let own = |nights: Vec<_>| nights.into_iter().filter(of_suite).collect::<Vec<&Night>>();
     let [recent, old] = library.nights_by_age().map(own);
-    let (state, colour) = if recent.is_empty() && !old.is_empty() {
-        ("no recent night".into(), QUIET)
-    } else {
-        said(library, &recent)
+    let arms: Vec<&Unjudged<'_>> = library.unjudged_of(suite).collect();
+    let none = match () {
+        () if !old.is_empty() => "no recent night",
+        () if arms.is_empty() => "no nights yet",
+        () => "not judged",
     };
+    let said = said(library, &recent, &arms);
+    let (state, colour) = said.unwrap_or((none.into(), QUIET));
     let name = clip(suite.unwrap_or(&library.settings.title), NAME).into_owned();
     let drawing = drawing(name, state, colour);
     let rendered = library.settings.templates.render("badge.svg", &drawing);
@@ -76,51 +80,59 @@ fn drawing(name: String, state: String, colour: &'static str) -> Drawing {
     }
 }
 
-/// The gravest of what is said of these nights, and its colour.
-fn said(library: &Library<'_>, nights: &[&Night]) -> (String, &'static str) {
+/// The gravest of what is said of these nights, and of arms that no night judges, and its colour; `None` where nothing is.
+fn said(
+    library: &Library<'_>,
+    nights: &[&Night],
+    arms: &[&Unjudged<'_>],
+) -> Option<(String, &'static str)> {
     let told = |night: &Night| library.said(night).map(|said| said.told);
-    let states = nights.iter().filter_map(|night| told(night));
-    let Some(worst) = states.min_by_key(|told| told.urgency()) else {
-        return ("no nights yet".into(), QUIET);
-    };
+    let of_nights = nights.iter().filter_map(|night| told(night));
+    let of_arms = arms.iter().filter_map(|one| one.told());
+    let worst = of_nights.chain(of_arms).min_by_key(|told| told.urgency())?;
     let own = || nights.iter().filter(|night| told(night) == Some(worst));
-    let counts = || own().map(|night| &night.gate.comparison.suite.counts);
-    let of = || own().filter_map(|night| library.said(night));
-    let state = match worst {
-        Told::Gate(state) => state,
+    let own_arms = || arms.iter().filter(|one| one.told() == Some(worst));
+    let count = |of: fn(&Counts) -> usize| -> usize {
+        own()
+            .map(|night| of(&night.gate.comparison.suite.counts))
+            .sum()
+    };
+    let stands = || own().filter_map(|night| library.said(night));
+    let lasting = |of: fn(&Lasting) -> usize| -> usize {
+        let of_nights = stands().map(|said| of(&said.counts));
+        of_nights.chain(own_arms().map(|one| of(&one.counts))).sum()
+    };
+    let impossible = || own_arms().map(|one| one.impossible()).sum::<usize>();
+    let failed = || own_arms().map(|one| one.failed.len()).sum::<usize>() - impossible();
+    let many = |count: usize, word: &str| format!("{count} {word}");
+    Some(match worst {
         Told::History(OfHistory::StillRegressed) => {
-            return (many(of().map(|said| said.standing), "still regressed"), BAD);
+            let standing = stands().map(|said| said.standing).sum();
+            (many(standing, "still regressed"), BAD)
         }
         Told::History(OfHistory::WorseToStay) => {
-            return (
-                many(of().map(|said| said.counts.worse), "worse to stay"),
-                WARN,
-            );
+            (many(lasting(|of| of.worse), "worse to stay"), WARN)
         }
         Told::History(OfHistory::BetterToStay) => {
-            return (
-                many(of().map(|said| said.counts.better), "better to stay"),
-                GOOD,
-            );
+            (many(lasting(|of| of.better), "better to stay"), GOOD)
         }
-    };
-    match state {
-        State::Troubled => (many(counts().map(|c| c.troubled), "failed"), BAD),
-        State::Impossible => (many(counts().map(|c| c.impossible), "impossible"), BAD),
-        State::Regressed => (many(counts().map(|c| c.regressed), "regressed"), BAD),
-        State::NotMeasured => ("not measured".into(), WARN),
-        State::NoBaseline => ("no baseline yet".into(), QUIET),
-        State::Suspected => ("suspected".into(), WARN),
-        State::Moved => ("machine moved".into(), WARN),
-        State::Improved => (many(counts().map(|c| c.improved), "improved"), GOOD),
-        State::Inconclusive => ("inconclusive".into(), QUIET),
-        State::Known => ("known regressions".into(), QUIET),
-        State::Unchanged => ("unchanged".into(), GOOD),
-    }
-}
-
-fn many(counts: impl Iterator<Item = usize>, word: &str) -> String {
-    format!("{} {word}", counts.sum::<usize>())
+        Told::Gate(state) => match state {
+            State::Troubled => (many(count(|c| c.troubled) + failed(), "failed"), BAD),
+            State::Impossible => {
+                let all = count(|c| c.impossible) + impossible();
+                (many(all, "impossible"), BAD)
+            }
+            State::Regressed => (many(count(|c| c.regressed), "regressed"), BAD),
+            State::NotMeasured => ("not measured".into(), WARN),
+            State::NoBaseline => ("no baseline yet".into(), QUIET),
+            State::Suspected => ("suspected".into(), WARN),
+            State::Moved => ("machine moved".into(), WARN),
+            State::Improved => (many(count(|c| c.improved), "improved"), GOOD),
+            State::Inconclusive => ("inconclusive".into(), QUIET),
+            State::Known => ("known regressions".into(), QUIET),
+            State::Unchanged => ("unchanged".into(), GOOD),
+        },
+    })
 }
 
 /// About how long the text is in 11 pixels of a common sans-serif; the drawing makes it so long.

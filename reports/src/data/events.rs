@@ -4,7 +4,8 @@
 //! suspects are never run again, or cases that have failed since. One event for many cases, for they mostly have one cause.
 //! A regression that is in the history already is not told again each night that the gate still sees it.
 //!
-//! What new rounds confirmed is told of the night that showed it, for good, and at the time of that night.
+//! What new rounds confirmed is told of the night that showed it, for good, and at the time of that night; what a later night adds is another
+//! event, though it may have begun with the same run, for who was told of the first would not look at it again.
 //!
 //! Where a change lies is an estimate that moves as nights are added, and an event that is told must stay the same one. So
 //! changes are one event if one run may be the first of all of them, and its id names the first of its series and how many
@@ -12,7 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use assay_protocol::Digest;
+use assay_protocol::{Digest, Metric};
 use assay_record::{RunId, Timestamp};
 use assay_stats::Interval;
 use assay_store::RunRow;
@@ -23,7 +24,7 @@ use assay_verdicts::{
 };
 
 use crate::address;
-use crate::model::{Library, Night, NightPlace, night_place};
+use crate::model::{Library, Night, NightPlace, Unjudged, night_place};
 
 /// A run with which something got worse.
 pub struct Event<'a> {
@@ -65,6 +66,8 @@ pub struct Item<'a> {
 pub enum What<'a> {
     /// The case gives no right result.
     Failed(&'a Trouble),
+    /// The same of an arm that no night judges.
+    Bad(&'a CaseState),
     /// The gate says so of the newest night.
     Tonight(&'a CaseComparison),
     /// A night showed it and new rounds confirmed it, beside this run.
@@ -78,7 +81,7 @@ impl What<'_> {
     fn weight(&self) -> f64 {
         let size = |ratio: Option<Interval>| ratio.map_or(0.0, |ratio| ratio.estimate.ln().abs());
         match self {
-            Self::Failed(_) => f64::INFINITY,
+            Self::Failed(_) | Self::Bad(_) => f64::INFINITY,
             Self::Tonight(case) | Self::Confirmed(case, _) => size(case.ratio),
             Self::Lasting(change) => size(change.ratio),
         }
@@ -122,6 +125,10 @@ pub fn events<'a>(library: &Library<'a>, suite: Option<&str>) -> Vec<Event<'a>> 
             book.night(library, night, place, unconfirmed.contains(&place));
         }
     }
+    let unjudged = library.unjudged_of(suite);
+    for one in unjudged.filter(|one| is_night(one.run)) {
+        book.unjudged(library, one);
+    }
     for one in &library.model.confirmed {
         if is_asked(&one.suite) {
             book.confirmed(library, one);
@@ -141,6 +148,8 @@ struct Found<'a> {
     run: &'a RunId,
     /// How many regressions its series had before, whatever is said of them.
     earlier: usize,
+    /// The night that says so; absent of what histories say.
+    night: Option<&'a RunId>,
     /// When it was confirmed, where it was: a fact, and no estimate.
     confirmed: Option<(Timestamp, &'a RunId)>,
     machine_changes: Vec<String>,
@@ -194,6 +203,7 @@ impl<'a> Book<'a> {
                 until: &change.first_after.run,
                 run: &point.run,
                 earlier,
+                night: None,
                 confirmed: None,
                 machine_changes: change.machine.iter().map(words).collect(),
                 is_common: false,
@@ -216,7 +226,7 @@ impl<'a> Book<'a> {
         for case in &gate.comparison.cases {
             let history = library.series_of(night, &case.case, &case.metric.name);
             if let Some(trouble) = &case.trouble {
-                let since = failing_since(library, &gate.run, place, case, history);
+                let since = failing_since(library, &gate.run, place, &case.case, history);
                 self.failed.entry((place, since)).or_default().push(Item {
                     case: &case.case,
                     metric: "",
@@ -247,12 +257,28 @@ impl<'a> Book<'a> {
                     until: began,
                     run: began,
                     earlier: history.map_or(0, |history| earlier(history, &gate.run)),
+                    night: Some(&gate.run),
                     confirmed: None,
                     machine_changes: night.machine_changes.clone(),
                     is_common: gate.comparison.suite.common_shift.is_some(),
                 };
                 self.regressed.entry(place).or_default().push(found);
             }
+        }
+    }
+
+    fn unjudged(&mut self, library: &Library<'a>, one: &Unjudged<'a>) {
+        for found in one.failed_cases() {
+            let (case, arm) = (&*found.case.case, &*found.case.arm);
+            let history = library.series_at(one.run, arm, case, Metric::TIME);
+            let since = failing_since(library, &one.run.run, one.place, case, history);
+            let failed = self.failed.entry((one.place, since)).or_default();
+            failed.push(Item {
+                case,
+                metric: "",
+                history,
+                what: What::Bad(&found.state),
+            });
         }
     }
 
@@ -298,6 +324,7 @@ impl<'a> Book<'a> {
             until: known(until).unwrap_or(&one.night),
             run: &one.night,
             earlier: 0,
+            night: Some(&one.night),
             confirmed: Some((one.started, &one.night)),
             machine_changes: onset.map_or(Vec::new(), |onset| {
                 onset.machine.iter().map(words).collect()
@@ -308,7 +335,7 @@ impl<'a> Book<'a> {
 
     fn events(self, library: &Library<'a>) -> Vec<Event<'a>> {
         let groups = self.regressed.into_iter().flat_map(|(place, found)| {
-            let groups = together(found).into_iter();
+            let groups = together(found).into_iter().flat_map(by_night);
             groups.map(move |group| (place, group))
         });
         let regressed = groups.filter_map(|(place, group)| regression(library, place, group));
@@ -363,19 +390,34 @@ fn regression<'a>(
         id,
         machine_changes: changes.collect(),
         is_common,
-        items: gravest_first(once_each(group)),
+        items: gravest_first(group.into_iter().map(|found| found.item).collect()),
     })
 }
 
-/// Of each series one item: what was confirmed first, else what lasts.
-fn once_each(mut group: Vec<Found<'_>>) -> Vec<Item<'_>> {
+/// What was confirmed on several nights apart: a feed's readers show an entry once, and would never tell of what a later night adds to it.
+/// What the gate of a night calls besides stays with what that night confirmed.
+fn by_night(group: Vec<Found<'_>>) -> Vec<Vec<Found<'_>>> {
+    let group = once_each(group);
+    let confirmed = group.iter().filter_map(|found| found.confirmed);
+    let nights: BTreeMap<&RunId, Timestamp> = confirmed.map(|(at, night)| (night, at)).collect();
+    let mut apart: BTreeMap<Option<(Timestamp, &RunId)>, Vec<Found>> = BTreeMap::new();
+    for found in group {
+        let night = found.night.and_then(|night| nights.get_key_value(night));
+        let night = night.map(|(night, at)| (*at, *night));
+        apart.entry(night).or_default().push(found);
+    }
+    apart.into_values().collect()
+}
+
+/// Of each series one: what was confirmed first, else what lasts.
+fn once_each(mut group: Vec<Found<'_>>) -> Vec<Found<'_>> {
     group.sort_by_key(|found| (found.confirmed.is_none(), found.confirmed, found.name()));
     let mut seen = BTreeSet::new();
     group.retain(|found| {
         let Item { case, metric, .. } = found.item;
         seen.insert((case, metric, found.item.history.map(|of| &of.series.key)))
     });
-    group.into_iter().map(|found| found.item).collect()
+    group
 }
 
 fn failure<'a>(
@@ -446,7 +488,7 @@ fn failing_since<'a>(
     library: &Library<'a>,
     run: &'a RunId,
     (suite, machine, arm): NightPlace<'_>,
-    case: &CaseComparison,
+    case: &str,
     history: Option<&CaseHistory>,
 ) -> &'a RunId {
     let last_good = history.and_then(|history| history.series.points.last());
@@ -457,10 +499,7 @@ fn failing_since<'a>(
     // A run that left the case out, or was of another arm, says nothing of it.
     let of_case = before.map(|row| {
         let summary = library.summary(&row.run);
-        (
-            row,
-            summary.map(|summary| state_in(summary, &case.case, arm)),
-        )
+        (row, summary.map(|summary| state_in(summary, case, arm)))
     });
     let of_case = of_case.filter(|(_, found)| !matches!(found, Some(None)));
     let failing = of_case.take_while(|(row, found)| match found.flatten() {

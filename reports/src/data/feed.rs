@@ -149,7 +149,7 @@ fn title(event: &Event<'_>, arm: &str) -> String {
         let items = event.items.iter();
         items.filter(|item| is_it(&item.what)).count()
     };
-    let failed = count(|what| matches!(what, What::Failed(_)));
+    let failed = count(|what| matches!(what, What::Failed(_) | What::Bad(_)));
     let lasting = count(|what| matches!(what, What::Lasting(_)));
     let counts: Vec<String> = [
         (failed, "failed"),
@@ -193,6 +193,10 @@ fn effect(case: &CaseComparison, against: &str) -> String {
 
 fn words(item: &Item<'_>) -> String {
     match &item.what {
+        What::Bad(state) => {
+            let said = format!("{}: {}", part::state(state).word, part::reason(state));
+            clip(&said, WORDS).into_owned()
+        }
         What::Failed(trouble) => clip(&trouble.to_string(), WORDS).into_owned(),
         What::Tonight(case) => format!("{}{}", effect(case, ""), clip(&case.note, WORDS)),
         What::Confirmed(case, reference) => {

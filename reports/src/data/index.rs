@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{SCHEMA, json, results, suites};
 use crate::address;
 use crate::error::ReportError;
-use crate::model::{Library, Night, NightPlace, Said};
+use crate::model::{Library, Night, NightPlace, Said, Unjudged};
 use crate::pages::judged;
 
 #[derive(Serialize)]
@@ -24,6 +24,7 @@ struct Index<'a> {
     suites: Vec<Suite<'a>>,
     machines: Vec<Machine<'a>>,
     nights: Vec<NightEntry<'a>>,
+    unjudged: Vec<UnjudgedEntry<'a>>,
     standing: Vec<StandingEntry<'a>>,
     runs: Vec<RunEntry<'a>>,
     series: Vec<Series<'a>>,
@@ -64,6 +65,22 @@ struct NightEntry<'a> {
     /// How many levels changed to stay there, as histories show and nobody confirms.
     lasting: Lasting,
     expected_false_alarms: f64,
+}
+
+/// An arm of a suite on a machine that no night judges: one beside `main`, or of several of which none is.
+#[derive(Serialize)]
+struct UnjudgedEntry<'a> {
+    suite: &'a str,
+    machine: &'a str,
+    arm: &'a str,
+    /// The newest run that has it.
+    run: String,
+    /// Absent where nothing is said of it.
+    state: Option<Told>,
+    /// How many cases gave no right result in that run, whatever went wrong.
+    failed: usize,
+    /// How many levels changed to stay there.
+    lasting: Lasting,
 }
 
 /// A run of a night, and how many cases it stands for: the rest was measured again by later ones.
@@ -159,6 +176,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
         suites: suites(library).into_iter().map(suite).collect(),
         machines: library.machines().into_keys().map(machine).collect(),
         nights: nights.collect(),
+        unjudged: library.unjudged().iter().map(unjudged).collect(),
         standing: library.standing().iter().map(standing).collect(),
         runs: library
             .latest_first()
@@ -220,6 +238,19 @@ fn night<'a>(
         lasting,
         expected_false_alarms: of_runs.map(|suite| suite.expected_false_alarms).sum(),
     })
+}
+
+fn unjudged<'a>(one: &Unjudged<'a>) -> UnjudgedEntry<'a> {
+    let (suite, machine, arm) = one.place;
+    UnjudgedEntry {
+        suite,
+        machine,
+        arm,
+        run: one.run.run.to_string(),
+        state: one.told(),
+        failed: one.failed.len(),
+        lasting: one.counts,
+    }
 }
 
 fn counts(library: &Library<'_>, runs: &[&Night]) -> Counts {

@@ -1,6 +1,7 @@
 //! A model in the order in which pages show it, and the ways to look things up in it.
 
 mod nights;
+mod unjudged;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
@@ -23,6 +24,7 @@ use crate::values::Values;
 use nights::by_place;
 
 pub use nights::{NightPlace, Said, night_place};
+pub use unjudged::Unjudged;
 
 /// The model in the order in which pages show it.
 #[derive(Clone)]
@@ -41,6 +43,8 @@ pub struct Library<'a> {
     pub nights: Vec<&'a Night>,
     /// The same by their places, in each the latest run first.
     by_place: BTreeMap<NightPlace<'a>, Vec<&'a Night>>,
+    /// Arms that no night judges.
+    unjudged: Arc<Vec<Unjudged<'a>>>,
     /// Suites that have several arms, which are then named.
     with_arms: BTreeSet<&'a str>,
     /// The series that has the latest point in each place; definitions follow each other there.
@@ -146,6 +150,7 @@ impl<'a> Library<'a> {
                 .collect(),
             nights: model.nights.iter().collect(),
             by_place: by_place(model),
+            unjudged: Arc::default(),
             with_arms: with_arms(model),
             current: current(model),
             by_machine: by_machine(model),

@@ -71,6 +71,8 @@ struct Tonight {
 struct Group {
     id: &'static str,
     title: &'static str,
+    /// Whether it is of what got better, which comes last.
+    is_better: bool,
     findings: Vec<Finding>,
     more: usize,
     /// How many of the kind are no news any more, and still so.
@@ -150,9 +152,10 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     failures.truncate(FAILURES);
     let [nights, old] = library.nights_by_age();
     let standing = library.standing();
-    let mut groups = groups(library)?;
-    let (of_histories, lasting) = lasting::groups(library, &nights)?;
-    groups.extend(of_histories);
+    let own = groups(library)?;
+    let (mut groups, lasting) = lasting::groups(library, &nights)?;
+    groups.extend(own);
+    groups.sort_by_key(|group| order(group.id));
     let places = night::by_place(library, &nights).len();
     let is_quiet = standing.is_empty()
         && lasting == [0, 0]
@@ -164,13 +167,13 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
         is_quiet,
         says: says(
             (&nights, places),
-            !old.is_empty(),
+            why_none(library, !old.is_empty()),
             more_failures + failures.len(),
             lasting,
             standing.len(),
         ),
         nights: {
-            let mut lines = night::lines(library, &nights);
+            let mut lines = night::lines(library, &nights, library.unjudged());
             lines.truncate(NIGHTS);
             lines
         },
@@ -211,7 +214,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
 /// The nights in one sentence.
 fn says(
     (nights, places): (&[&Night], usize),
-    has_old: bool,
+    none: &str,
     failures: usize,
     [worse, better]: [usize; 2],
     standing: usize,
@@ -234,8 +237,8 @@ fn says(
     .collect();
     let over = format!("over {}", words::count(places, "night"));
     let said = match (places, parts.is_empty()) {
-        (0, true) if has_old => "No suite has had a whole night lately.".into(),
-        (0, _) => "No suite has had a whole night yet.".into(),
+        (0, true) => none.into(),
+        (0, false) => format!("{none} {} in the newest runs.", parts.join(", ")),
         (_, true) if standing > 0 => format!("Nothing new is known to have changed {over}."),
         (_, true) => format!("Nothing is known to have changed {over}."),
         (_, false) => format!("{} {over}.", parts.join(", ")),
@@ -245,6 +248,30 @@ fn says(
         1 => format!("{said} 1 that was confirmed before still stands."),
         more => format!("{said} {more} that were confirmed before still stand."),
     }
+}
+
+/// Why there is no night.
+fn why_none(library: &Library<'_>, has_old: bool) -> &'static str {
+    if library.has_arms_alone() {
+        "No night is judged: runs of several arms, none of which is `main`, are compared by arm."
+    } else if has_old {
+        "No suite has had a whole night lately."
+    } else {
+        "No suite has had a whole night yet."
+    }
+}
+
+/// Where a group stands: what got worse before what may have, that before what got better.
+fn order(id: &str) -> usize {
+    let all = [
+        "regressed",
+        "lasting",
+        "imported",
+        "arms",
+        "suspected",
+        "improved",
+    ];
+    all.iter().position(|of| *of == id).unwrap_or(all.len())
 }
 
 fn standing_line(library: &Library<'_>, standing: &Standing<'_>) -> StandingLine {
@@ -295,6 +322,7 @@ fn groups(library: &Library<'_>) -> Result<Vec<Group>, ReportError> {
             groups.push(Group {
                 id,
                 title,
+                is_better: id == "improved",
                 findings,
                 more,
                 older: 0,
@@ -328,21 +356,35 @@ fn unfinished(row: &RunRow) -> Option<UnfinishedLine> {
     })
 }
 
-/// What nights say failed, then what failed in runs that are no nights.
+/// What nights say failed, then what failed on arms that no night judges and in runs that are no nights; each case of an arm once.
 fn failures(library: &Library<'_>, latest: &[&RunRow]) -> Vec<FailureLine> {
-    let judged: BTreeSet<&RunId> = library.nights.iter().map(|n| &n.gate.run).collect();
     let [recent, _] = library.nights_by_age();
     let of_nights = recent
         .into_iter()
         .flat_map(|night| failures_of_night(library, night));
+    let unjudged = library.unjudged().iter();
+    let of_arms = unjudged.flat_map(|one| one.failed.iter().copied());
+    let judged: BTreeSet<&RunId> = library.nights.iter().map(|n| &n.gate.run).collect();
     let others = latest.iter().filter(|row| !judged.contains(&row.run));
-    let summaries = others.filter_map(|row| library.summary(&row.run));
-    of_nights
-        .chain(summaries.flat_map(|summary| failures_of_run(library, summary)))
+    let others = others.filter_map(|row| library.summary(&row.run));
+    let others = others.flat_map(|summary| (0..summary.cases.len()).map(move |at| (summary, at)));
+    let others = of_arms.chain(others);
+    let others = others.filter_map(|(summary, at)| failure_of_run(library, summary, at));
+    let mut seen = BTreeSet::new();
+    let found = of_nights.chain(others);
+    found
+        .filter(|(of, _)| seen.insert(*of))
+        .map(|(_, line)| line)
         .collect()
 }
 
-fn failures_of_night(library: &Library<'_>, night: &Night) -> Vec<FailureLine> {
+/// Suite, machine, arm and case.
+type Failed<'a> = [&'a str; 4];
+
+fn failures_of_night<'a>(
+    library: &Library<'a>,
+    night: &'a Night,
+) -> Vec<(Failed<'a>, FailureLine)> {
     let Some(row) = library.night_row(night) else {
         return Vec::new();
     };
@@ -354,9 +396,9 @@ fn failures_of_night(library: &Library<'_>, night: &Night) -> Vec<FailureLine> {
         let at = summary.cases.iter().position(is_it)?;
         Some(part::case_href(summary, at))
     };
-    let line = |case: &CaseComparison| {
+    let line = |case: &'a CaseComparison| {
         let reason = case.trouble.as_ref()?;
-        Some(FailureLine {
+        let line = FailureLine {
             case: cell(&case.case),
             href: href(case).unwrap_or_default(),
             suite: part::suite_link(&row.suite),
@@ -364,19 +406,22 @@ fn failures_of_night(library: &Library<'_>, night: &Night) -> Vec<FailureLine> {
             arm: part::arm_in(library, &row.suite, arm),
             state: judged::case(case),
             reason: Reason::of(&reason.to_string()),
-        })
+        };
+        Some(([&*row.suite, &*row.machine, &**arm, &*case.case], line))
     };
-    // A case that failed once more when it was run again is one failure.
-    let mut seen = BTreeSet::new();
     let cases = night.gate.comparison.cases.iter();
-    cases
-        .filter(|case| case.trouble.is_some() && seen.insert(&case.case))
-        .filter_map(line)
-        .collect()
+    cases.filter_map(line).collect()
 }
 
-fn failures_of_run(library: &Library<'_>, summary: &RunSummary) -> Vec<FailureLine> {
-    let line = |(at, case): (usize, &CaseSummary)| FailureLine {
+/// A case of a run, if it gave no right result.
+fn failure_of_run<'a>(
+    library: &Library<'_>,
+    summary: &'a RunSummary,
+    at: usize,
+) -> Option<(Failed<'a>, FailureLine)> {
+    let case = &summary.cases[at];
+    let (run, of) = (&summary.run, &case.case);
+    let line = || FailureLine {
         case: cell(&case.case.case),
         href: part::case_href(summary, at),
         suite: part::suite_link(&summary.run.suite),
@@ -385,9 +430,6 @@ fn failures_of_run(library: &Library<'_>, summary: &RunSummary) -> Vec<FailureLi
         state: part::state(&case.state),
         reason: Reason::of(part::reason(&case.state)),
     };
-    let cases = summary.cases.iter().enumerate();
-    cases
-        .filter(|(_, case)| part::is_bad(&case.state))
-        .map(line)
-        .collect()
+    let failed = [&*run.suite, &*run.machine, &*of.arm, &*of.case];
+    part::is_bad(&case.state).then(|| (failed, line()))
 }

@@ -79,7 +79,17 @@ fn nights(library: &Library<'_>, machine: &str) -> Vec<NightOf> {
             },
         ))
     };
-    let mut nights: Vec<_> = own.filter_map(told).collect();
+    let arms = library.unjudged().iter();
+    let arms = arms.filter(|one| one.place.1 == machine).filter_map(|one| {
+        let ((suite, _, arm), told) = (one.place, one.told()?);
+        let of = NightOf {
+            suite: part::suite_link(suite),
+            arm: part::arm_in(library, suite, arm),
+            state: judged::told(told),
+        };
+        Some(((told.urgency(), one.run.run.clone()), of))
+    });
+    let mut nights: Vec<_> = own.filter_map(told).chain(arms).collect();
     nights.sort_by(|(a, _), (b, _)| a.cmp(b));
     nights.into_iter().map(|(_, night)| night).collect()
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::judged;
 use super::part::{self, Badge, Link, cell};
-use crate::model::{Library, Night, NightPlace};
+use crate::model::{Library, Night, NightPlace, Unjudged};
 use crate::words;
 
 /// A row of the table of nights.
@@ -28,6 +28,8 @@ pub struct NightLine {
     /// How many of those that got worse, and better, did so to stay by their history, and not by the night.
     worse: usize,
     better: usize,
+    /// How many were confirmed before and still stand.
+    standing: usize,
     /// Whether what regressed was run again, in a word; empty where nothing did.
     certainty: &'static str,
     suspected: usize,
@@ -76,8 +78,11 @@ struct Sums {
     worse: usize,
     better: usize,
     suspected: usize,
-    /// Inconclusive ones of which more is said elsewhere in the line.
+    /// Confirmed before, and still so.
+    standing: usize,
+    /// Inconclusive and unchanged ones of which more is said elsewhere in the line.
     open: usize,
+    levelled: usize,
     /// Unknown where one of the runs is not at hand.
     skipped: Option<usize>,
     false_alarms: f64,
@@ -99,22 +104,101 @@ impl Sums {
             if let Some(said) = library.said(run) {
                 sums.worse += said.counts.worse;
                 sums.better += said.counts.better;
+                sums.standing += said.standing;
                 sums.open += said.counts.inconclusive;
+                sums.levelled += said.counts.unchanged;
             }
         }
         sums
     }
 
+    /// What an arm has that no night judges.
+    fn of_arm(library: &Library<'_>, one: &Unjudged<'_>) -> Self {
+        let impossible = one.impossible();
+        Self {
+            counts: Counts {
+                troubled: one.failed.len() - impossible,
+                impossible,
+                ..Counts::default()
+            },
+            worse: one.counts.worse,
+            better: one.counts.better,
+            skipped: library.skipped_in(&one.run.run, one.place.2, |_| true),
+            ..Self::default()
+        }
+    }
+
     fn inconclusive(&self) -> usize {
         self.counts.inconclusive.saturating_sub(self.open)
     }
+
+    fn unchanged(&self) -> usize {
+        self.counts.unchanged.saturating_sub(self.levelled)
+    }
+
+    fn in_short(&self) -> String {
+        in_short(&[
+            (self.counts.regressed + self.worse, "regressed"),
+            (self.standing, "still regressed"),
+            (self.suspected, "suspected"),
+            (self.counts.excused, "known"),
+            (self.counts.troubled, "failed"),
+            (self.counts.impossible, "impossible"),
+            (self.counts.improved + self.better, "improved"),
+            (self.unchanged(), "unchanged"),
+            (self.inconclusive(), "inconclusive"),
+            (self.skipped.unwrap_or(0), "skipped"),
+        ])
+    }
+
+    /// The row, without the runs that the night is made of.
+    fn line(&self, told: Told, place: PlaceView, ago: String) -> NightLine {
+        NightLine {
+            in_short: self.in_short(),
+            state: judged::told(told),
+            place,
+            ago,
+            parts: Vec::new(),
+            more_parts: 0,
+            regressed: self.counts.regressed + self.worse,
+            worse: self.worse,
+            better: self.better,
+            standing: self.standing,
+            certainty: "",
+            suspected: self.suspected,
+            improved: self.counts.improved + self.better,
+            unchanged: self.unchanged(),
+            inconclusive: self.inconclusive(),
+            known: self.counts.excused,
+            failed: self.counts.troubled,
+            impossible: self.counts.impossible,
+            skipped: self.skipped,
+            false_alarms: judged::false_alarms(self.false_alarms),
+        }
+    }
 }
 
-/// Rows for nights, each at the place of the first of its runs in the list.
-pub fn lines(library: &Library<'_>, nights: &[&Night]) -> Vec<NightLine> {
+/// Rows for nights, each at the place of the first of its runs in the list, and among them for arms that no night judges, where anything is
+/// said of these.
+pub fn lines<'a, 'u: 'a>(
+    library: &Library<'_>,
+    nights: &[&Night],
+    unjudged: impl IntoIterator<Item = &'a Unjudged<'u>>,
+) -> Vec<NightLine> {
     let of_places = by_place(library, nights);
-    let lines = of_places.iter().filter_map(|night| line(library, night));
-    lines.collect()
+    let nights = of_places.iter().filter_map(|night| line(library, night));
+    let arms = unjudged.into_iter();
+    let arms = arms.filter_map(|one| line_of_arm(library, one));
+    let mut lines: Vec<(u8, NightLine)> = nights.chain(arms).collect();
+    lines.sort_by_key(|(urgency, _)| *urgency);
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+fn line_of_arm(library: &Library<'_>, one: &Unjudged<'_>) -> Option<(u8, NightLine)> {
+    let (told, row) = (one.told()?, one.run);
+    let place = place_of(library, row, one.place.2);
+    let line = Sums::of_arm(library, one).line(told, place, ago(library, row));
+    Some((told.urgency(), line))
 }
 
 /// The runs of each night together, the latest first; nights in the order of the list.
@@ -141,48 +225,23 @@ pub fn by_place<'a>(library: &Library<'a>, nights: &[&'a Night]) -> Vec<Vec<&'a 
 }
 
 /// A row for a night, whose runs are given, the latest first; `None` where none is at hand.
-fn line(library: &Library<'_>, night: &[&Night]) -> Option<NightLine> {
+fn line(library: &Library<'_>, night: &[&Night]) -> Option<(u8, NightLine)> {
     let newest = *night.first()?;
     let sums = Sums::of(library, night);
-    let counts = &sums.counts;
     let told = night.iter().filter_map(|run| library.said(run));
     let told = Told::gravest(told.map(|said| said.told))?;
-    let in_short = in_short(&[
-        (counts.regressed + sums.worse, "regressed"),
-        (sums.suspected, "suspected"),
-        (counts.excused, "known"),
-        (counts.troubled, "failed"),
-        (counts.impossible, "impossible"),
-        (counts.improved + sums.better, "improved"),
-        (counts.unchanged, "unchanged"),
-        (sums.inconclusive(), "inconclusive"),
-        (sums.skipped.unwrap_or(0), "skipped"),
-    ]);
-    Some(NightLine {
-        in_short,
-        state: judged::told(told),
-        place: place(library, newest)?,
-        ago: ago(library, library.night_row(newest)?),
+    let ago = ago(library, library.night_row(newest)?);
+    let line = NightLine {
         parts: night
             .iter()
             .take(PARTS)
             .filter_map(|run| part(library, run))
             .collect(),
         more_parts: night.len().saturating_sub(PARTS),
-        regressed: counts.regressed + sums.worse,
-        worse: sums.worse,
-        better: sums.better,
         certainty: certainty(night),
-        suspected: sums.suspected,
-        improved: counts.improved + sums.better,
-        unchanged: counts.unchanged,
-        inconclusive: sums.inconclusive(),
-        known: counts.excused,
-        failed: counts.troubled,
-        impossible: counts.impossible,
-        skipped: sums.skipped,
-        false_alarms: judged::false_alarms(sums.false_alarms),
-    })
+        ..sums.line(told, place(library, newest)?, ago)
+    };
+    Some((told.urgency(), line))
 }
 
 /// Counts that are not zero, in words: `1 regressed, 12 unchanged`.
@@ -275,13 +334,17 @@ pub struct PlaceView {
 /// Where a night was.
 pub fn place(library: &Library<'_>, night: &Night) -> Option<PlaceView> {
     let row = library.night_row(night)?;
-    Some(PlaceView {
+    Some(place_of(library, row, night.arm()))
+}
+
+fn place_of(library: &Library<'_>, row: &RunRow, arm: &str) -> PlaceView {
+    PlaceView {
         suite: part::suite_link(&row.suite),
         machine: part::machine_link(&row.machine),
-        arm: part::arm_in(library, &row.suite, night.arm()),
+        arm: part::arm_in(library, &row.suite, arm),
         run: part::run_link(&row.run),
         at: part::when(row.started),
-    })
+    }
 }
 
 /// Most cases that are named where many moved.

@@ -66,7 +66,7 @@ pub fn render(library: &Library<'_>, name: &str, runs: &[&RunRow]) -> Result<Str
     let cases = cases::lines(library, name, runs)?;
     let page = Suite {
         name: cell(name),
-        nights: night::lines(library, &nights),
+        nights: night::lines(library, &nights, library.unjudged_of(Some(name))),
         accounts: nights
             .iter()
             .filter_map(|night| account(library, night))

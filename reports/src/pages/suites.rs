@@ -10,7 +10,7 @@ use super::fill;
 use super::judged;
 use super::part::{self, Badge, Link};
 use crate::error::ReportError;
-use crate::model::{Library, Night};
+use crate::model::{Library, Night, Unjudged};
 
 /// Most nights of a suite that are listed; its page has them all.
 const PLACES: usize = 8;
@@ -86,7 +86,17 @@ fn places(library: &Library<'_>, suite: &str, machine: &str) -> Vec<PlaceLine> {
             state: Some(judged::told(told)),
         })
     };
+    let of_arm = |one: &Unjudged<'_>| {
+        Some(PlaceLine {
+            machine: part::machine_link(machine),
+            arm: part::arm_in(library, suite, one.place.2),
+            state: Some(judged::told(one.told()?)),
+        })
+    };
     let mut lines: Vec<PlaceLine> = library.nights_at(suite, machine).filter_map(line).collect();
+    let arms = library.unjudged_of(Some(suite));
+    let here = arms.filter(|one| one.place.1 == machine);
+    lines.extend(here.filter_map(of_arm));
     if lines.is_empty() {
         lines.push(PlaceLine {
             machine: part::machine_link(machine),

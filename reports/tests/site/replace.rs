@@ -26,11 +26,45 @@ fn a_site_replaces_a_site_and_leaves_nothing_behind() {
     let folder = TempDir::new().unwrap();
     let out = folder.path().join("site");
     let first = publish_to(&out, &model()).unwrap();
-    fs::write(out.join("runs/stale.html"), "old").unwrap();
     let second = publish_to(&out, &model()).unwrap();
     assert_eq!(first, second);
-    assert!(!out.join("runs/stale.html").exists() && out.join(MARKER).is_file());
+    let had = entries(&out.join("runs"));
+    publish_to(&out, &SiteModel::default()).unwrap();
+    assert!(!had.is_empty() && entries(&out.join("runs")).is_empty());
+    assert!(out.join(MARKER).is_file());
     assert_eq!(entries(folder.path()), ["site"]);
+}
+
+/// A site that is kept in git, with what its host wants beside it.
+#[test]
+#[cfg(unix)]
+fn what_lies_beside_the_files_of_a_site_is_kept() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("site");
+    publish_to(&out, &SiteModel::default()).unwrap();
+    for path in [".git/refs/heads", "docs"] {
+        fs::create_dir_all(out.join(path)).unwrap();
+    }
+    let own = [".git/HEAD", "CNAME", "docs/mine.txt", "runs/mine.txt"];
+    for path in own {
+        fs::write(out.join(path), path).unwrap();
+    }
+    std::os::unix::fs::symlink("docs", out.join("link")).unwrap();
+    let published = publish_to(&out, &model()).unwrap();
+    for path in own {
+        assert_eq!(fs::read_to_string(out.join(path)).unwrap(), path);
+    }
+    assert!(out.join(".git/refs/heads").is_dir() && out.join("link").is_symlink());
+    assert_eq!(entries(folder.path()), ["site"]);
+    // None of it is the site's.
+    let fresh = publish_to(&folder.path().join("fresh"), &model()).unwrap();
+    assert_eq!(published.list, fresh.list);
+    assert_eq!(assay_reports::Published::there(&out), Some(published));
+    let list = fs::read_to_string(out.join(".assay-pages")).unwrap();
+    assert!(!list.contains("mine.txt"));
+    // A page of the site that is there no more goes.
+    publish_to(&out, &SiteModel::default()).unwrap();
+    assert_eq!(entries(&out.join("runs")), ["mine.txt"]);
 }
 
 #[test]

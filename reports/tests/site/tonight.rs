@@ -2,7 +2,7 @@
 
 use assay_reports::SiteModel;
 use assay_verdicts::gate::State;
-use assay_verdicts::{CaseState, Trouble, TroubleKind};
+use assay_verdicts::{CaseState, Confirmed, Trouble, TroubleKind, Verdict};
 
 use crate::Site;
 use crate::build::run;
@@ -110,7 +110,7 @@ fn a_night_says_what_lasts_where_it_was() {
     let pages = site.pages();
     let first = &pages["index.html"];
     assert!(first.contains("1 got worse to stay in the history over 1 night."));
-    assert!(first.contains("Changed to stay, not confirmed"));
+    assert!(first.contains("Worse to stay, not confirmed"));
     assert!(first.contains("<td class=\"num hot\">1 <span class=\"sub\">1 to stay</span></td>"));
     // Of its two comparisons one is unchanged, and the other no longer open.
     assert!(
@@ -570,4 +570,164 @@ fn comparisons_keep_their_addresses() {
     ] {
         assert!(names.iter().any(|own| own == name), "{name}");
     }
+}
+
+#[test]
+fn what_got_better_to_stay_pushes_nothing_worse_off_the_page() {
+    let model = nights::mostly_better(14);
+    let page = index(&model);
+    assert!(page.contains("1 got worse to stay in the history, 14 got better to stay"));
+    let order = places(
+        &page,
+        &[
+            "id=\"h-lasting\"",
+            "<bdi>reduce/sum[dtype=f32,n=2^20]@cpu</bdi>",
+            "id=\"h-lasting-better\"",
+            "<bdi>better/0@cpu</bdi>",
+            "And 2 more, with smaller effects",
+        ],
+    );
+    assert!(order.is_sorted(), "{order:?}");
+    // By its history, though the night says that it cannot tell, or that it is unchanged.
+    let kernels = self::page(&model, "suites/kernels").replace("<wbr>", "");
+    let row = &kernels[places(&kernels, &["<bdi>reduce/sum"])[0]..];
+    let row = &row[..row.find("</tr>").unwrap()];
+    assert!(row.contains("</span> worse to stay</span>"), "{row}");
+    assert!(row.contains("<strong>+20."), "{row}");
+}
+
+#[test]
+fn a_case_that_lasts_is_counted_once() {
+    let mut model = nights::lasting(9);
+    let gate = &mut model.nights[0].gate;
+    gate.comparison.cases[0].verdict = Verdict::Unchanged;
+    gate.comparison.suite.counts.inconclusive = 0;
+    gate.comparison.suite.counts.unchanged = 2;
+    let page = index(&model);
+    assert!(
+        page.contains("<br>1 regressed, 1 unchanged</span>"),
+        "{page}"
+    );
+}
+
+#[test]
+fn what_fails_on_an_arm_that_no_night_judges_is_told() {
+    let mut model = nights::beside("main");
+    for series in &mut model.histories {
+        series.changes.clear();
+    }
+    let newest = model.summaries.last_mut().unwrap();
+    let case = newest.cases.last_mut().unwrap();
+    case.state = CaseState::Failed("signal 11".into());
+    let site = Site::of(&model);
+    let pages = site.pages();
+    let first = &pages["index.html"];
+    assert!(!first.contains("lead calm"));
+    assert!(first.contains("1 failed or gave no right output over 1 night."));
+    let list = &first[places(first, &["id=\"h-failures\""])[0]..];
+    assert!(list.contains(", arm <bdi>two</bdi><p class=\"reason\"><bdi>signal 11</bdi>"));
+    for name in ["index.html", "suites.html", "machines.html"] {
+        assert!(pages[name].contains("</span> failed</span>"), "{name}");
+    }
+    assert!(page(&model, "suites/kernels").contains("</span> failed</span>"));
+    let badge = crate::data::text(&site, "badges/all.svg");
+    assert!(badge.contains("1 failed"), "{badge}");
+    let feed = crate::data::text(&site, "feeds/all.xml");
+    assert!(
+        feed.contains("kernels: 1 failed on lab-2, arm two"),
+        "{feed}"
+    );
+    let arm = &json_of(&site)["unjudged"][0];
+    assert_eq!(arm["arm"], "two", "{arm}");
+    assert_eq!(
+        (&arm["state"], &arm["failed"]),
+        (&"troubled".into(), &1.into())
+    );
+}
+
+#[test]
+fn what_lasts_on_an_arm_that_no_night_judges_is_told() {
+    for first in ["main", "one"] {
+        let model = nights::beside(first);
+        let site = Site::of(&model);
+        let page = &site.pages()["index.html"];
+        let lead = match first {
+            "main" => "1 got worse to stay in the history over 1 night.",
+            _ => {
+                "No night is judged: runs of several arms, none of which is `main`, are compared by arm. 1 got worse to stay in the history in the newest runs."
+            }
+        };
+        assert!(page.contains(lead), "{page}");
+        assert!(!page.contains("lead calm"));
+        let group = &page[places(page, &["id=\"h-arms\""])[0]..];
+        assert!(group.contains("<strong>+45."), "{group}");
+        assert!(page.contains("</span> worse to stay</span>"));
+        let kernels = self::page(&model, "suites/kernels");
+        assert!(kernels.contains("</span> worse to stay</span>"));
+        let badge = crate::data::text(&site, "badges/all.svg");
+        assert!(badge.contains("1 worse to stay"), "{badge}");
+        let feed = crate::data::text(&site, "feeds/all.xml");
+        let told = "kernels: 1 worse to stay in the history on lab-2, arm two";
+        assert!(feed.contains(told), "{feed}");
+    }
+}
+
+/// Who has read an entry does not look at it again.
+#[test]
+fn what_a_later_night_confirms_is_an_entry_of_its_own() {
+    let one = nights::used_to(10);
+    let mut both = one.clone();
+    let later = both
+        .runs
+        .iter()
+        .find(|row| row.run > one.confirmed[0].night);
+    let later = later.unwrap().clone();
+    let mut case = one.confirmed[0].clone();
+    (case.night, case.started) = (later.run.clone(), later.started);
+    case.case.case = "sort/radix[n=2^16]@cpu".into();
+    both.confirmed.push(case);
+    // What is confirmed again is told once.
+    let again = Confirmed {
+        night: later.run,
+        started: later.started,
+        ..one.confirmed[0].clone()
+    };
+    both.confirmed.push(again);
+    let entries = |model: &SiteModel| -> Vec<String> {
+        let feed = crate::data::text(&Site::of(model), "feeds/all.xml");
+        feed.split("<entry>").skip(1).map(str::to_owned).collect()
+    };
+    let (first, all) = (entries(&one), entries(&both));
+    assert_eq!((first.len(), all.len()), (1, 2), "{all:?}");
+    assert_eq!(all[1], first[0].replace("\n</feed>", ""), "it is as it was");
+    let told = format!("<published>{}</published>", later.started);
+    assert!(
+        all[0].contains(&told) && all[0].contains("sort/radix"),
+        "{all:?}"
+    );
+    assert!(!all[0].contains("reduce/sum"), "{all:?}");
+}
+
+#[test]
+fn a_case_that_failed_is_listed_once() {
+    let mut model = nights::quiet();
+    let case = &model.nights[0].gate.comparison.cases[0].case.clone();
+    model.nights[0].gate.comparison.cases[0].trouble = Some(Trouble {
+        kind: TroubleKind::Failed,
+        why: "signal 11".into(),
+    });
+    // Of a run that was ended after it.
+    let mut ended = model.summaries.last().unwrap().clone();
+    let later_ns = ended.run.started.unix_ns() + 1_000_000_000;
+    ended.run.started = assay_record::Timestamp::from_unix_ns(later_ns).unwrap();
+    ended.run.run = assay_record::RunId::new(ended.run.started, b"ended");
+    ended.run.status = assay_record::RunStatus::Interrupted;
+    for own in ended.cases.iter_mut().filter(|own| own.case.case == *case) {
+        own.state = CaseState::Failed("signal 11".into());
+    }
+    model.runs.push(ended.run.clone());
+    model.summaries.push(ended);
+    let page = index(&model);
+    assert!(page.contains("1 failed or gave no right output"), "{page}");
+    assert_eq!(page.matches("signal 11").count(), 1, "{page}");
 }

@@ -557,7 +557,7 @@ fn asv_nights_are_judged_on_the_site() {
     }
     let lasting = index();
     assert!(
-        lasting.contains("Changed in imported histories"),
+        lasting.contains("Worse to stay in imported histories"),
         "{lasting}"
     );
     assert!(!lasting.contains("uspected, to be run again"), "{lasting}");

@@ -43,6 +43,7 @@ pub fn night_place(key: &SeriesKey) -> NightPlace<'_> {
 impl<'a> Library<'a> {
     /// With what is said of nights in the end, and these by that: what asks for action first.
     pub(super) fn told(mut self) -> Self {
+        self.unjudged = Arc::new(self.find_unjudged());
         let said = self.said_of_all();
         let urgency = |night: &&Night| said.get(&night.gate.run).map(|said| said.told.urgency());
         self.nights
@@ -156,8 +157,18 @@ impl<'a> Library<'a> {
 
     /// How many of the cases that a run of a night speaks of were skipped, where that is at hand.
     pub fn skipped(&self, night: &Night) -> Option<usize> {
-        let cases = self.summary(&night.gate.run)?.cases.iter();
-        let own = cases.filter(|case| case.case.arm == night.arm() && night.has(&case.case.case));
+        self.skipped_in(&night.gate.run, night.arm(), |case| night.has(case))
+    }
+
+    /// How many of the cases of an arm that are meant a run skipped, where that is at hand.
+    pub fn skipped_in(
+        &self,
+        run: &RunId,
+        arm: &str,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> Option<usize> {
+        let cases = self.summary(run)?.cases.iter();
+        let own = cases.filter(|case| case.case.arm == arm && is_meant(&case.case.case));
         let skipped = own.filter(|case| matches!(case.state, CaseState::Skipped(_)));
         Some(skipped.count())
     }
@@ -199,8 +210,8 @@ impl<'a> Library<'a> {
         own.map(|one| (one, one.stands(history))).collect()
     }
 
-    /// Places where no suspect was ever run again: because their nights were imported, or because nobody does so there with the suite.
-    /// What lasts is all that can be known there.
+    /// Places where no suspect was ever run again: because their nights were imported, because nobody does so there with the suite, or because
+    /// no night judges the arm. What lasts is all that can be known there.
     pub fn places_unconfirmed(&self) -> BTreeSet<NightPlace<'a>> {
         let is_confirmation = |row: &&&RunRow| matches!(row.purpose, Purpose::Confirmation { .. });
         let rows = self.runs.values().filter(is_confirmation);
@@ -211,7 +222,8 @@ impl<'a> Library<'a> {
         let open = places.filter(|((suite, machine, _), runs)| {
             runs.iter().any(|night| night.is_imported) || !confirmed.contains(&(suite, machine))
         });
-        open.map(|(place, _)| *place).collect()
+        let unjudged = self.unjudged.iter().map(|one| one.place);
+        open.map(|(place, _)| *place).chain(unjudged).collect()
     }
 
     /// Whether a confirmed regression of a series still stands.
@@ -228,8 +240,14 @@ impl<'a> Library<'a> {
     /// The lasting change that is told of a series on the first page.
     pub fn lasting_of(&self, history: &CaseHistory) -> Option<&'a LocatedChange> {
         let key = &history.series.key;
-        let said = self.said(self.night_for(key)?)?;
-        let mut own = said.lasting.iter();
+        let said = self.night_for(key).and_then(|night| self.said(night));
+        let of_night = said.map(|said| &said.lasting);
+        let of_arm = || {
+            let mut all = self.unjudged.iter();
+            let found = all.find(|one| one.place == night_place(key));
+            found.map(|found| &found.lasting)
+        };
+        let mut own = of_night.or_else(of_arm)?.iter();
         own.find(|(of, _)| of.series.key == *key)
             .map(|(_, change)| *change)
     }

@@ -99,7 +99,7 @@ pub fn lines(
 /// What is known of a suite tonight.
 struct Tonights<'a> {
     by_run: BTreeMap<&'a RunId, Tonight<'a>>,
-    /// The newest run of each machine that has no night.
+    /// What is looked at where no night judges a series: the newest night of its machine, or the newest run of one that has none.
     newest: BTreeMap<&'a str, &'a RunId>,
 }
 
@@ -116,13 +116,13 @@ impl<'a> Tonights<'a> {
                 found.by_run.insert(&row.run, tonight);
             }
         }
-        let machines: BTreeSet<&str> = found.by_run.values().map(|of| &*of.run.machine).collect();
+        // In the order of ids: the newest last.
+        for tonight in found.by_run.values() {
+            found.newest.insert(&tonight.run.machine, &tonight.run.run);
+        }
         for &run in runs {
             let is_own = run.reproduces.is_none() && run.purpose.is_measurement();
-            let is_newest = !machines.contains(&*run.machine)
-                && is_own
-                && !found.newest.contains_key(&*run.machine);
-            if is_newest {
+            if is_own && !found.newest.contains_key(&*run.machine) {
                 found.newest.insert(&run.machine, &run.run);
                 let tonight = Tonight::of(library, run, None);
                 found.by_run.insert(&run.run, tonight);
@@ -168,8 +168,9 @@ impl<'a> Tonight<'a> {
         }
     }
 
-    /// What the night says of a metric of a case.
+    /// What the night says of a metric of a case on its arm.
     fn verdict(&self, place: &Place<'_>) -> Option<&'a CaseComparison> {
+        self.night.filter(|night| night.arm() == place.arm)?;
         self.verdicts.get(&(place.case, place.metric)).copied()
     }
 
@@ -202,6 +203,9 @@ fn of_series(
     let state = summary.map(|summary| &summary.state);
     let not_ok = state.filter(|state| !matches!(state, CaseState::Ok));
     let judged = verdict.zip(tonight);
+    let own = not_ok.map(part::state);
+    let own = own.or(judged.map(|(verdict, tonight)| tonight.badge(verdict)));
+    let (badge, effect) = in_the_end(library, history, own, verdict);
     let is_tonight = last.is_none_or(|last| tonight.is_some_and(|t| t.is_last(&last.run)));
     Ok(CaseLine {
         case: breakable(&cell(place.case)),
@@ -222,15 +226,38 @@ fn of_series(
             _ => String::new(),
         },
         fraction: summary.filter(|_| !place.is_further).and_then(share),
-        effect: verdict.and_then(judged::effect_of),
-        badge: not_ok
-            .map(part::state)
-            .or(judged.map(|(verdict, tonight)| tonight.badge(verdict)))
-            .map(|badge| {
-                judged::still(badge, library.stands(history), library.lasting_of(history))
-            }),
+        effect,
+        badge,
         reason: said(not_ok.map_or("", part::reason), REASON),
     })
+}
+
+/// What is said of a series, and by how much it changed by what says so: by the night, by what was confirmed before, or by the history.
+fn in_the_end(
+    library: &Library<'_>,
+    history: &CaseHistory,
+    own: Option<Badge>,
+    verdict: Option<&CaseComparison>,
+) -> (Option<Badge>, Option<Effect>) {
+    let by_night = || verdict.and_then(judged::effect_of);
+    let (stands, lasting) = (library.stands(history), library.lasting_of(history));
+    let is_told = stands || lasting.is_some();
+    let own = own.or(is_told.then(|| part::badge("quiet", "○", "not compared")));
+    let Some(own) = own else {
+        return (None, by_night());
+    };
+    let of_night = own.word;
+    let badge = judged::still(own, stands, lasting);
+    let ratio = match badge.word {
+        word if word == of_night => return (Some(badge), by_night()),
+        _ if stands => {
+            let confirmed = library.confirmed_of(history);
+            let mut standing = confirmed.iter().rev().filter(|(_, stands)| *stands);
+            standing.next().and_then(|(last, _)| last.case.ratio)
+        }
+        _ => lasting.and_then(|change| change.ratio),
+    };
+    (Some(badge), ratio.as_ref().map(judged::effect))
 }
 
 /// A case that no run has measured yet.
