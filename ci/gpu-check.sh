@@ -10,7 +10,7 @@ usage: ci/gpu-check.sh [options]
   --assay PATH    the assay executable (default: $ASSAY, else assay on PATH)
   --worker PATH   the assay-worker executable (default: beside assay)
   --out DIR       where records and the report go (default: gpu-check)
-  --suites LIST   suites that are run, with commas (default: kernels-smoke,kernels,memory,dense,system,ml-ops)
+  --suites LIST   suites that are run, with commas (default: kernels-smoke,kernels,memory,dense,system,ml-ops,training-smoke)
   --rounds N      rounds of every case of these, an even number (default: 2; `suite` takes as many as suites say)
   --seed N        of the inputs (default: from the clock, and printed)
   --limit N       seconds after which a step is ended, and has failed (default: 1800)
@@ -35,7 +35,7 @@ die() {
 assay=${ASSAY:-assay}
 worker=
 out=gpu-check
-suites=kernels-smoke,kernels,memory,dense,system,ml-ops
+suites=kernels-smoke,kernels,memory,dense,system,ml-ops,training-smoke
 rounds=2
 seed=$(date +%s)
 limit=1800

@@ -5,14 +5,23 @@ Workload `torch-lm` takes the parameters of `train-lm`, and `mode`. Beginnings f
 losses are those of `train-lm` up to rounding, and `suites/tests/torch/golden.py` takes its golden values from here. With `stored` as
 bf16 it is autocast, as PyTorch's users do: logits are of 16 bits then, too. On a GPU attention is what PyTorch takes for fastest, and
 the optimizer its fused one. Where torch is not installed, or has no such device, every case is skipped, with that as the reason.
+
+On the host `threads` is what OpenMP has and what the library of products (BLAS) has, which may have a pool of its own. Cases are skipped
+where that is the reference implementation, which nobody multiplies by who wants to be fast.
 """
+import ctypes
 import hashlib
 import json
 import math
+import os
 import platform
+import re
 import resource
 import sys
 import time
+
+# Threads of OpenMP that wait for work would take the time of those of BLAS. It is read when PyTorch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
     import numpy as np
@@ -471,6 +480,66 @@ def chosen(selector):
     return torch.device("cuda", fits[0])
 
 
+# Of Debian's libblas3 alone.
+REFERENCE = "/blas/libblas.so"
+
+
+def blas_libraries(maps="/proc/self/maps"):
+    """Files of the libraries of products that are mapped, but for NumPy's own; none where PyTorch has one within."""
+    name = re.compile(r"/\S*/lib(?:open)?(?:blas|mkl_rt|blis|flexiblas)[^/]*\.so\S*$")
+    with open(maps) as lines:
+        found = {match[0] for line in lines if (match := name.search(line.rstrip()))}
+    return sorted(path for path in found if "numpy" not in path)
+
+
+def usable_cpus():
+    return len(os.sched_getaffinity(0))
+
+
+def set_threads(count):
+    """Of OpenMP, and of every library of products that has a pool of its own."""
+    torch.set_num_threads(count)
+    for path in blas_libraries():
+        library = ctypes.CDLL(path)
+        for name in ("openblas_set_num_threads", "MKL_Set_Num_Threads", "bli_thread_set_num_threads"):
+            if hasattr(library, name):
+                getattr(library, name)(ctypes.c_long(count))
+
+
+def check_host(threads):
+    """Skips what the host cannot do, or not as anybody would do it."""
+    if not 1 <= threads <= usable_cpus():
+        raise Skipped(f"this process may use {usable_cpus()} CPUs, {threads} `threads` are asked for")
+    if any(REFERENCE in path for path in blas_libraries()):
+        raise Skipped(f"torch {torch.__version__} multiplies by the reference BLAS, which is slow: install libopenblas0-pthread")
+
+
+def blas():
+    """What multiplies, in words."""
+    within = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
+    within = f"within PyTorch: {within[1] if within else 'unknown'}"
+    return ", ".join(os.path.realpath(path) for path in blas_libraries()) or within
+
+
+def check_parameters(p):
+    """Refuses what `train-lm` refuses."""
+    wrong = lambda name, expected: ValueError(f"parameter `{name}`: expected {expected}, found {p[name]}")
+    for name in ("batch", "length", "layers", "width", "heads", "steps", "accumulation", "corpus", "threads"):
+        if p[name] < 1:
+            raise wrong(name, "an integer from 1")
+    multiple = p["heads"] * (2 if p["position"] == "rope" else 1)
+    if p["width"] % multiple:
+        raise wrong("width", f"a multiple of {multiple}")
+    if p["experts"] and not 1 <= p["chosen"] <= p["experts"]:
+        raise wrong("chosen", f"1 to `experts`, {p['experts']}")
+    if not 0 <= p["rank"] <= p["width"]:
+        raise wrong("rank", f"0 to `width`, {p['width']}")
+    if not 0 <= p["warmup"] <= p["steps"]:
+        raise wrong("warmup", f"0 to `steps`, {p['steps']}")
+    if p["vocabulary"] and p["vocabulary"] < BYTES:
+        raise wrong("vocabulary", f"0, or at least {BYTES}")
+
+
 class Clock:
     """Time of a step, by the host and, where that is a GPU, by the device."""
 
@@ -502,13 +571,12 @@ class Case:
         self.p, self.seed = dict(spec["params"]), int(spec["seed"])
         if set(self.p) != {info["name"] for info in INFO["parameters"]}:
             raise ValueError("`torch-lm` takes the parameters that it declares, each once")
+        check_parameters(self.p)
         if self.p["mode"] == "compiled" and not hasattr(torch, "compile"):
             raise Skipped(f"torch {torch.__version__} has no torch.compile")
-        if self.p["width"] % self.p["heads"]:
-            raise ValueError(f"parameter `width`: expected a multiple of `heads`, {self.p['heads']}")
-        if self.p["experts"] and not 1 <= self.p["chosen"] <= self.p["experts"]:
-            raise ValueError(f"parameter `chosen`: expected 1 to `experts`, {self.p['experts']}")
-        torch.set_num_threads(self.p["threads"])
+        if self.device.type == "cpu":
+            check_host(self.p["threads"])
+        set_threads(self.p["threads"])
         self.text, self.held_out = corpus(self.seed, self.p["corpus"])
         if min(len(self.text), len(self.held_out)) <= self.p["length"]:
             raise ValueError("the corpus is not longer than `length`; give more, or a shorter `length`")
@@ -551,7 +619,7 @@ class Case:
             "inputs": {"corpus": "sha256:" + hashlib.sha256(self.text + self.held_out).hexdigest()},
             "deterministic": False,
             "facts": {
-                "blas": next((line for line in torch.__config__.show().split(",") if "BLAS_INFO" in line), "").strip(),
+                "blas": blas(),
                 "peak_memory": of_memory,
             },
         }
@@ -631,7 +699,7 @@ def peak_memory(device):
 def product_rate(device, kind):
     """Products and sums a second of a product of matrices of this type: the best of some."""
     side, kind = (4096, kind) if device.type == "cuda" else (1024, torch.float32)
-    a, b = (torch.full((side, side), x, device=device, dtype=kind) for x in (0.5, 0.25))
+    a, b = (torch.rand((side, side), device=device).to(kind) for _ in range(2))
     clock, best = Clock(device), math.inf
     for _ in range(8):
         with clock:
@@ -661,6 +729,11 @@ def chunk(case, request):
     ):
         replies.append(case.sample())
     return replies + [{"kind": "sampled", "samples": len(replies)}]
+
+
+def is_out_of_memory(error):
+    said = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
 
 
 def serve(request, case):
@@ -693,7 +766,9 @@ def main():
         except Skipped as reason:
             replies, case = [{"kind": "skipped", "reason": str(reason)}], None
         except Exception as error:  # a bad request costs its reply, not the worker
-            replies = [{"kind": "failed", "reason": f"{type(error).__name__}: {error}"}]
+            kind = "skipped" if is_out_of_memory(error) else "failed"
+            replies = [{"kind": kind, "reason": f"{type(error).__name__}: {error}"}]
+            case = None if kind == "skipped" else case
         for reply in replies:
             print(json.dumps({"v": PROTOCOL, **reply}, allow_nan=False))
         sys.stdout.flush()

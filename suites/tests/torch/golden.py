@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Losses of trainings in PyTorch, which `tests/torch/main.rs` compares with Assay's.
 
-    apt-get install python3-torch
+    apt-get install python3-torch libopenblas0-pthread
     /usr/bin/python3 suites/tests/torch/golden.py
 
 writes golden.json beside this file, or with --check compares it with what it makes; it was made with torch 1.13 of Debian 12 and

@@ -2,7 +2,7 @@
 """Trainings of a perceptron, a convolutional network and an autoencoder in PyTorch, and of the parts of trainings, which
 `tests/torch/models.rs` compares with Assay's. Data are random numbers of the generator that both sides have.
 
-    apt-get install python3-torch
+    apt-get install python3-torch libopenblas0-pthread
     /usr/bin/python3 suites/tests/torch/golden_models.py
 
 writes models.json beside this file, or with --check compares it with what it makes; it was made with torch 1.13 of Debian 12 and

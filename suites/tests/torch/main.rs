@@ -106,6 +106,17 @@ fn what_is_not_installed_is_named() {
 }
 
 #[test]
+fn the_worker_keeps_to_its_threads_and_tells_what_multiplies() {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/torch/worker.py");
+    let Ok(ended) = Command::new("python3").arg(script).output() else {
+        eprintln!("skipped: there is no python3");
+        return;
+    };
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{said}");
+}
+
+#[test]
 fn trainings_go_as_in_pytorch() {
     let golden: BTreeMap<String, Golden> = golden("golden.json");
     assert_eq!(golden.len(), 9);
