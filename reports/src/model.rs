@@ -49,6 +49,9 @@ pub struct SiteModel {
     pub records: BTreeMap<RunId, RecordFile>,
     /// Whether the site has all results as Parquet, which [`crate::Publication::missing_results`] asks for.
     pub with_results: bool,
+    /// When the newest run started that all else is so many days older than, where that is not the newest of all: see
+    /// [`assay_verdicts::nights::newest_start`].
+    pub newest_start: Option<Timestamp>,
 }
 
 /// Where the record of a run lies.

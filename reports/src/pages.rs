@@ -178,11 +178,7 @@ fn fill<P: Serialize>(
     };
     settings
         .templates
-        .render(template, &Framed { frame, page })
-        .map_err(|source| ReportError::Render {
-            page: title.into(),
-            source: Box::new(source),
-        })
+        .render(template, title, &Framed { frame, page })
 }
 
 /// Where a template's pages stand in the navigation, and whether they are at its top: those below are in folders.

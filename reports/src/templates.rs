@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use assay_protocol::Digest;
@@ -72,8 +73,8 @@ pub fn render(template: &str, page: &impl Serialize) -> Result<String, tera::Err
 
 /// The templates of a site: ours, and in the place of some what lies in a folder.
 pub struct Templates {
-    /// Absent where all are ours.
-    engine: Option<Tera>,
+    /// With the folder that it is partly from; absent where all are ours.
+    engine: Option<(Tera, PathBuf)>,
     /// Digest over those that are not ours.
     pub digest: Digest,
 }
@@ -118,35 +119,58 @@ impl Templates {
             .add_raw_templates(ours.chain(theirs.clone()))
             .map_err(|error| wrong("", chain(&error)))?;
         let templates = Self {
-            engine: Some(engine),
+            engine: Some((engine, folder.to_owned())),
             digest,
         };
         Ok((templates, stylesheet.unwrap_or_else(|| STYLESHEET.into())))
     }
 
-    /// Fills a template.
-    pub fn render(&self, template: &str, page: &impl Serialize) -> Result<String, tera::Error> {
-        let engine = self.engine.as_ref().unwrap_or(&ENGINE);
-        engine.render(template, &Context::from_serialize(page)?)
+    /// Fills a template for a page. Where some are not ours, an error is theirs.
+    pub fn render(
+        &self,
+        template: &str,
+        page: &str,
+        values: &impl Serialize,
+    ) -> Result<String, ReportError> {
+        let engine = self.engine.as_ref().map_or(&*ENGINE, |(engine, _)| engine);
+        let values = Context::from_serialize(values);
+        let rendered = values.and_then(|values| engine.render(template, &values));
+        rendered.map_err(|source| match &self.engine {
+            Some((_, folder)) => ReportError::Template {
+                path: folder.join(template),
+                reason: format!("cannot render `{page}`: {}", chain(&source)),
+            },
+            None => ReportError::Render {
+                page: page.into(),
+                source: Box::new(source),
+            },
+        })
     }
 }
 
 /// Files of a folder by their names.
 fn read(folder: &Path) -> Result<BTreeMap<String, String>, ReportError> {
     let mut files = BTreeMap::new();
-    for entry in fs::read_dir(folder).map_err(ReportError::io("read", folder))? {
-        let path = entry.map_err(ReportError::io("read", folder))?.path();
+    let unread = |path: &Path| {
+        let path = path.to_owned();
+        move |error: io::Error| ReportError::Template {
+            path,
+            reason: format!("cannot be read: {error}"),
+        }
+    };
+    for entry in fs::read_dir(folder).map_err(unread(folder))? {
+        let path = entry.map_err(unread(folder))?.path();
         let wrong = |reason: &str| ReportError::Template {
             path: path.clone(),
             reason: reason.into(),
         };
-        let length = path.metadata().map_err(ReportError::io("read", &path))?;
+        let length = path.metadata().map_err(unread(&path))?;
         if !length.is_file() || length.len() > MAX_BYTES {
             return Err(wrong("expected a file of at most 1 MiB"));
         }
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| wrong("its name is no text"))?.to_owned();
-        let text = fs::read_to_string(&path).map_err(ReportError::io("read", &path))?;
+        let text = fs::read_to_string(&path).map_err(unread(&path))?;
         files.insert(name, text);
     }
     Ok(files)

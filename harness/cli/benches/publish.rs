@@ -1,4 +1,4 @@
-//! How fast a site is published from the database: read, judged, rendered, written.
+//! How fast a site is published from the database, and from nothing: read, judged, rendered, written.
 //!
 //! `cargo bench --bench publish`: 500 series by 200 runs of 6 rounds.
 
@@ -9,7 +9,8 @@ use assay::settings::Settings;
 use assay::site;
 use assay_store::synthetic::Recipe;
 use assay_store::{Access, Patience, Store};
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use tempfile::TempDir;
 
 fn fill(database: &Path) {
     let mut patience = Patience::silent(Duration::from_secs(10));
@@ -37,10 +38,15 @@ fn publish(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("publish");
     group.sample_size(10);
     group.bench_function("500 series by 200 runs", |bencher| {
-        bencher.iter(|| {
-            site::publish(&settings, &settings.site, &site::Publishing::default())
-                .expect("publishes")
-        });
+        // From nothing each time: what lies there is taken over.
+        let new = || tempfile::tempdir().expect("a folder");
+        let publish_in = |new: TempDir| {
+            let out = new.path().join("site");
+            site::publish(&settings, &out, &site::Publishing::default()).expect("publishes");
+            // What is returned is dropped after the measurement.
+            new
+        };
+        bencher.iter_batched(new, publish_in, BatchSize::PerIteration);
     });
     group.finish();
 }

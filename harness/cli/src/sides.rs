@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use assay_protocol::Digest;
-use assay_record::{Arm, Fingerprint};
+use assay_record::{Arm, Fingerprint, Timestamp};
 use assay_store::{RunRow, Store};
 use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::comparison::{Loaded, Options};
 use assay_verdicts::few_runs::MIN_HISTORY;
-use assay_verdicts::nights::Place;
+use assay_verdicts::nights::{Place, newest_start};
 use assay_verdicts::window::MAIN_ARM;
 use assay_verdicts::{Comparison, History, Nights, Reading, RunView};
 
@@ -172,7 +172,7 @@ fn group_members(store: &Store, names: &[String], by: Property) -> Result<Vec<Ru
         None => store.run(&store.resolve("latest")?)?,
     };
     let all = store.runs()?;
-    let nights = Nights::among(store, &all)?;
+    let nights = Nights::among(store, &all, newest_start(&all, Timestamp::now()))?;
     let is_wide = matches!(by, Property::Gpu | Property::Machine);
     let has = |runs: &[&RunRow]| runs.iter().any(|row| row.run == of.run);
     let place = nights.places().find(|(_, runs)| has(runs));

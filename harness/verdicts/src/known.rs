@@ -19,8 +19,10 @@ pub fn settle<'a>(
     for one in confirmed.drain(..) {
         let own = histories.iter().filter(|history| one.is_of(history));
         let called = one.called();
+        // What was accepted is told once, too, and takes nothing from what was not.
         let is_known = |history: &CaseHistory| {
-            called.is_some_and(|called| first(&kept, history, &called).is_some())
+            let may = |by: &Confirmed| !by.is_accepted(history) || one.is_accepted(history);
+            called.is_some_and(|called| first(&kept, history, &called, may).is_some())
         };
         if !own.into_iter().any(is_known) {
             kept.push(one);
@@ -51,20 +53,22 @@ fn known(
             baseline: &gate.comparison.baseline.runs,
             ratio: case.beside_baseline()?,
         };
-        let known = first(confirmed, history, &called)?;
+        let is_open = |by: &Confirmed| !by.is_accepted(history);
+        let known = first(confirmed, history, &called, is_open)?;
         Some((case.name(), known.night.clone()))
     };
     histories.iter().filter_map(of_series).collect()
 }
 
-/// The first that explains it.
+/// The first that explains it, of those that may.
 fn first<'c>(
     confirmed: &'c [Confirmed],
     history: &CaseHistory,
     called: &Called<'_>,
+    may: impl Fn(&Confirmed) -> bool,
 ) -> Option<&'c Confirmed> {
     let mut own = confirmed.iter().filter(|one| one.is_of(history));
-    own.find(|one| !one.is_accepted(history) && one.explains(history, called).unwrap_or(false))
+    own.find(|one| may(one) && one.explains(history, called).unwrap_or(false))
 }
 
 /// Whether it got worse, or may have, and nothing excuses it.

@@ -43,7 +43,7 @@ pub struct Place {
 #[derive(Clone, Debug, Default)]
 pub struct Nights<'a> {
     places: BTreeMap<Place, Vec<&'a RunRow>>,
-    /// When the newest run of all started.
+    /// When the newest run of all started, as [`newest_start`] has it.
     newest: Option<Timestamp>,
 }
 
@@ -79,14 +79,26 @@ impl Share {
     }
 }
 
+/// When the newest of some runs started, of those that did so by now, for all that is said to be so many days old: a machine whose clock is
+/// ahead, or a commit with a date of years to come, makes nothing else old. Where all are of later, as in what was made up, the newest.
+pub fn newest_start(runs: &[RunRow], now: Timestamp) -> Option<Timestamp> {
+    let started = || runs.iter().map(|row| row.started);
+    let by_now = started().filter(|started| days_between(now, *started) < 1);
+    by_now.max().or_else(|| started().max())
+}
+
 /// Whole days from the start of a run to another.
 pub fn days_between(earlier: Timestamp, later: Timestamp) -> i64 {
     (later.unix_ns() - earlier.unix_ns()) / DAY_NS
 }
 
 impl<'a> Nights<'a> {
-    /// The nights among runs, which are in order, oldest first.
-    pub fn among(store: &Store, runs: &'a [RunRow]) -> Result<Self, StoreError> {
+    /// The nights among runs, which are in order, oldest first; how old one is goes by [`newest_start`].
+    pub fn among(
+        store: &Store,
+        runs: &'a [RunRow],
+        newest: Option<Timestamp>,
+    ) -> Result<Self, StoreError> {
         let arms = store.arms()?;
         let mut places: BTreeMap<Place, Vec<&RunRow>> = BTreeMap::new();
         for row in runs.iter().filter(|row| is_night(row)) {
@@ -101,10 +113,7 @@ impl<'a> Nights<'a> {
             };
             places.entry(place).or_default().push(row);
         }
-        Ok(Self {
-            places,
-            newest: runs.iter().map(|row| row.started).max(),
-        })
+        Ok(Self { places, newest })
     }
 
     /// Every place with its nights, oldest first.

@@ -56,11 +56,8 @@ pub fn render(library: &Library<'_>, suite: Option<&str>) -> Result<String, Repo
     let (state, colour) = said.unwrap_or((none.into(), QUIET));
     let name = clip(suite.unwrap_or(&library.settings.title), NAME).into_owned();
     let drawing = drawing(name, state, colour);
-    let rendered = library.settings.templates.render("badge.svg", &drawing);
-    rendered.map_err(|source| ReportError::Render {
-        page: address::badge(suite),
-        source: Box::new(source),
-    })
+    let templates = &library.settings.templates;
+    templates.render("badge.svg", &address::badge(suite), &drawing)
 }
 
 fn drawing(name: String, state: String, colour: &'static str) -> Drawing {

@@ -106,11 +106,7 @@ pub fn render(library: &Library<'_>, suite: Option<&str>) -> Result<String, Repo
             .map(|event| entry(library, event))
             .collect(),
     };
-    let rendered = settings.templates.render("feed.xml", &feed);
-    rendered.map_err(|source| ReportError::Render {
-        page: path,
-        source: Box::new(source),
-    })
+    settings.templates.render("feed.xml", &path, &feed)
 }
 
 /// When the newest run of the suite, or of all, started: what a feed says follows from the runs.

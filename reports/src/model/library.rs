@@ -69,7 +69,7 @@ pub struct Library<'a> {
     said: Arc<BTreeMap<&'a RunId, Said<'a>>>,
     /// Series by their cases.
     by_case: BTreeMap<&'a str, Vec<&'a Series>>,
-    /// When the newest run of all started.
+    /// When the newest run of all started, but for those of a time to come.
     newest: Option<Timestamp>,
     /// Runs by those that they reproduce.
     again: BTreeMap<&'a RunId, Vec<&'a RunId>>,
@@ -169,7 +169,9 @@ impl<'a> Library<'a> {
                 .collect(),
             origins: Arc::new(Origins::of(model.runs.iter())),
             by_case: by_case(model),
-            newest: model.runs.iter().map(|row| row.started).max(),
+            newest: model
+                .newest_start
+                .or_else(|| model.runs.iter().map(|row| row.started).max()),
             again: again(model),
             portion: None,
             downloads: None,

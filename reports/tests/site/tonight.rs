@@ -731,3 +731,32 @@ fn a_case_that_failed_is_listed_once() {
     assert!(page.contains("1 failed or gave no right output"), "{page}");
     assert_eq!(page.matches("signal 11").count(), 1, "{page}");
 }
+
+#[test]
+fn a_run_of_a_time_to_come_makes_no_night_old() {
+    let mut model = later(4_000);
+    let night = model.nights[0].gate.run.clone();
+    let night = model.runs.iter().find(|row| row.run == night).unwrap();
+    model.newest_start = Some(night.started);
+    let page = index(&model);
+    assert!(!page.contains("id=\"h-old\"") && !page.contains("lead calm"));
+    assert!(page.contains("</span> regressed</span>"), "{page}");
+}
+
+#[test]
+fn what_is_not_known_of_a_comparison_is_said() {
+    let page = page(&model(), "compare/kernels-machine");
+    assert!(page.contains("<span class=\"none\">nothing is known to be worse</span>"));
+}
+
+/// What a filter left out is as it was measured before.
+#[test]
+fn a_part_that_is_run_again_takes_no_kernel_off_the_roofline() {
+    let kernels = |model: &SiteModel| {
+        let page = page(model, "machines/lab-2");
+        page.matches("in <bdi>kernels</bdi>").count()
+    };
+    let again = nights::again();
+    assert_eq!(kernels(&again), kernels(&nights::quiet()));
+    assert!(kernels(&again) > 1);
+}

@@ -21,6 +21,7 @@ use assay_reports::{
 use assay_store::{Access, RunRow, Store};
 use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::missed::AllMissed;
+use assay_verdicts::nights::newest_start;
 use assay_verdicts::{CaseHistory, Marks, Nights, Reading, RunSummary, known};
 
 use crate::settings::Settings;
@@ -86,6 +87,7 @@ pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Resu
     let read = || database::open(settings, Access::Read);
     let store = read()?;
     marks::complain(settings, &marks, &store, Timestamp::now().day())?;
+    warn_of_times_to_come(&store.runs()?);
     let inputs = unchanged::inputs(settings, &store, &presentation, publishing)?;
     if let Some(there) = unchanged::find(settings, out, inputs) {
         return Ok(there);
@@ -129,6 +131,7 @@ fn model(
 ) -> Result<SiteModel> {
     let runs = store.runs()?;
     let today = day_of(&runs);
+    let newest_start = newest_start(&runs, Timestamp::now());
     let meant = looked_at(&runs);
     // As long as it takes to read all series.
     let (late, early) = meant.split_at(meant.len() * 2 / 3);
@@ -148,7 +151,7 @@ fn model(
                 store: other,
                 series: Some(&series),
             };
-            let places = Nights::among(other, &runs)?;
+            let places = Nights::among(other, &runs, newest_start)?;
             let nights = nights::all(reading, settings, &places, (marks, today))?;
             let confirmed = nights::confirmed(reading, settings, &runs, &nights, (marks, today))?;
             let matrices = matrices::all(reading, (&runs, &places), publishing)?;
@@ -183,6 +186,7 @@ fn model(
         timelines: machines::timelines(store, &runs)?,
         records: records(&runs, settings.newest_records),
         with_results: true,
+        newest_start,
         runs: runs.to_vec(),
         histories,
         missed,
@@ -229,10 +233,33 @@ fn both<A: Send, B>(
     })
 }
 
+/// Says which run stands before all others, for good: its machine's clock was ahead, or its commit has a wrong date.
+fn warn_of_times_to_come(runs: &[RunRow]) {
+    let newest = newest_start(runs, Timestamp::now());
+    let mut later = runs.iter().filter(|row| Some(row.started) > newest);
+    if let Some(row) = later.next() {
+        let others = match later.count() {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        crate::note!(
+            "warning: run {} of suite `{}` on {} says that it started at {}, which is not yet{others}: it stays the newest of its suite there until then; remove {} and run `assay db rebuild`, or import it with another --date",
+            row.run,
+            row.suite,
+            row.machine,
+            row.started,
+            row.record
+        );
+    }
+}
+
 /// The day that a site is of, which follows from its runs and never from the clock: by it marks hold or have expired.
 fn day_of(runs: &[RunRow]) -> Day {
-    let newest = runs.iter().map(|row| row.finished.unwrap_or(row.started));
-    newest.max().unwrap_or_else(Timestamp::now).day()
+    let now = Timestamp::now();
+    let newest = newest_start(runs, now);
+    let known = runs.iter().filter(|row| Some(row.started) <= newest);
+    let ends = known.map(|row| row.finished.unwrap_or(row.started));
+    ends.max().unwrap_or(now).day()
 }
 
 /// Runs of which everything is told, on other pages than their own too: the newest of each suite on each machine, those that are no

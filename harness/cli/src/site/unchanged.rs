@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use assay_protocol::Digest;
-use assay_record::RunId;
+use assay_record::{RunId, Timestamp};
 use assay_reports::{Presentation, Published};
 use assay_store::{Identity, RunRow, Store};
+use assay_verdicts::nights::newest_start;
 use serde::{Deserialize, Serialize};
 
 use super::{Publishing, records};
@@ -45,6 +46,8 @@ struct Inputs<'a> {
     heads: BTreeMap<RunId, String>,
     /// How long those are that the site carries.
     records: Vec<Option<u64>>,
+    /// What all else is so many days older than.
+    newest_start: Option<Timestamp>,
     marks: Option<String>,
     baseline: Option<&'a str>,
     compare: [&'a [String]; 2],
@@ -68,6 +71,7 @@ pub fn inputs(
         database: Identity::of(store.path()),
         heads: store.heads()?,
         records: records.into_values().map(|file| file.bytes).collect(),
+        newest_start: newest_start(&runs, Timestamp::now()),
         marks: marks.map(fs::read_to_string).transpose()?,
         baseline: settings.baseline.as_deref(),
         compare: [&publishing.usual, &publishing.compare],

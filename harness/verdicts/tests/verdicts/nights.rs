@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use assay_record::{Record, RunId};
-use assay_store::Store;
+use assay_record::{Record, RunId, Timestamp};
 use assay_store::synthetic::Recipe;
+use assay_store::{RunRow, Store};
 use assay_verdicts::gate::State;
-use assay_verdicts::nights::{NEWS_DAYS, Place};
+use assay_verdicts::nights::{NEWS_DAYS, Place, newest_start};
 use assay_verdicts::{Gate, Nights, Share};
 
 use crate::gate::judged;
@@ -49,9 +49,27 @@ fn newest(recipes: &[Recipe]) -> Vec<(RunId, usize)> {
     parts(&store, "main")
 }
 
+fn newest_of(runs: &[RunRow]) -> Option<Timestamp> {
+    runs.iter().map(|row| row.started).max()
+}
+
+#[test]
+fn a_run_of_a_time_to_come_makes_no_other_old() {
+    let records: Vec<Record> = [1, 2, 400].map(|night| whole(night).record()).into();
+    let (store, _folder) = store(&records);
+    let runs = store.runs().unwrap();
+    let started = |at: usize| Some(runs[at].started);
+    assert_eq!(newest_start(&runs, runs[1].started), started(1));
+    assert_eq!(newest_start(&runs, runs[2].started), started(2));
+    // Where no time is right, none is wrong.
+    let long_ago = Timestamp::from_unix_ns(0).unwrap();
+    assert_eq!(newest_start(&runs, long_ago), started(2));
+    assert_eq!(newest_start(&[], long_ago), None);
+}
+
 fn parts(store: &Store, arm: &str) -> Vec<(RunId, usize)> {
     let runs = store.runs().unwrap();
-    let nights = Nights::among(store, &runs).unwrap();
+    let nights = Nights::among(store, &runs, newest_of(&runs)).unwrap();
     let parts = nights.newest(store, &place(arm)).unwrap().into_iter();
     let size = |share: Option<Share>| share.map_or(0, |share| share.cases.len());
     parts
@@ -143,7 +161,7 @@ fn verdicts_each_arm_has_nights_of_its_own() {
     assert_eq!(parts(&store, "main"), [(recipes[2].run(), 0)]);
     assert_eq!(parts(&store, "two"), [(recipes[3].run(), 0)]);
     let runs = store.runs().unwrap();
-    let nights = Nights::among(&store, &runs).unwrap();
+    let nights = Nights::among(&store, &runs, newest_of(&runs)).unwrap();
     let last = store.run(&recipes[3].run()).unwrap();
     assert_eq!(
         nights.before(&place("two"), &last).unwrap().run,

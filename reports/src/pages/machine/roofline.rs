@@ -1,8 +1,9 @@
-//! The rooflines of a machine: one for each kind of device, with every kernel of the newest run of each suite.
+//! The rooflines of a machine: one for each kind of device, with every kernel of each suite as it was measured last: in its newest run, or, of what that left out, in those that its newest night is made of besides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_protocol::{ArithmeticUnit, MemoryLevel, Unit};
+use assay_record::RunId;
 use assay_stats::Interval;
 use assay_store::RunRow;
 use assay_verdicts::ceilings::{Ceiling, Ceilings, Limit};
@@ -36,6 +37,8 @@ struct KernelLine {
     case: String,
     series: String,
     suite: String,
+    /// The arm, where the suite has several.
+    arm: String,
     bound: String,
     /// Operations per byte; empty where one of both is none.
     intensity: String,
@@ -77,20 +80,12 @@ pub fn rooflines(
     name: &str,
     runs: &[&RunRow],
 ) -> Result<Vec<RooflineView>, ReportError> {
-    let mut newest: BTreeMap<&str, &RunSummary> = BTreeMap::new();
-    for row in runs.iter().filter(|row| is_meant(row)) {
-        if let Some(summary) = library.summary(&row.run) {
-            newest.entry(&row.suite).or_insert(summary);
-        }
-    }
     let mut devices: BTreeMap<&str, Vec<Measured<'_>>> = BTreeMap::new();
-    for summary in newest.into_values() {
-        for case in &summary.cases {
-            // Beyond a roof is nothing that was computed.
-            if case.state == CaseState::Ok && has_work(case) {
-                let of_device = devices.entry(&case.case.device).or_default();
-                of_device.push((summary, case));
-            }
+    for (summary, case) in newest(library, name, runs) {
+        // Beyond a roof is nothing that was computed.
+        if case.state == CaseState::Ok && has_work(case) {
+            let of_device = devices.entry(&case.case.device).or_default();
+            of_device.push((summary, case));
         }
     }
     let none = Ceilings::default();
@@ -102,6 +97,31 @@ pub fn rooflines(
         })
     };
     devices.into_iter().enumerate().map(view).collect()
+}
+
+/// Every case of each suite by each arm, as the last run had it that did not skip it; by suite.
+fn newest<'a>(library: &Library<'a>, machine: &str, runs: &[&RunRow]) -> Vec<Measured<'a>> {
+    let mut suites: BTreeMap<&str, BTreeSet<&RunId>> = BTreeMap::new();
+    for row in runs.iter().filter(|row| is_meant(row)) {
+        suites
+            .entry(&row.suite)
+            .or_insert_with(|| BTreeSet::from([&row.run]));
+    }
+    let mut all = Vec::new();
+    for (suite, mut meant) in suites {
+        let nights = library.nights_at(suite, machine).flatten();
+        meant.extend(nights.map(|night| &night.gate.run));
+        let mut seen = BTreeSet::new();
+        for summary in meant.iter().rev().filter_map(|run| library.summary(run)) {
+            let is_new = |case: &&'a CaseSummary| {
+                let is_skipped = matches!(case.state, CaseState::Skipped(_));
+                !is_skipped && seen.insert((&case.case.arm, &case.case.case))
+            };
+            let new = summary.cases.iter().filter(is_new);
+            all.extend(new.map(|case| (summary, case)));
+        }
+    }
+    all
 }
 
 fn is_meant(row: &RunRow) -> bool {
@@ -222,6 +242,7 @@ fn line(library: &Library<'_>, (summary, case): &Measured<'_>) -> KernelLine {
             run::series_href(library, summary, &case.case, time)
         }),
         suite: cell(&summary.run.suite),
+        arm: part::arm_in(library, &summary.run.suite, &case.case.arm),
         bound: names.join(", "),
         intensity: intensity(case).map_or(String::new(), crate::format::scientific),
         flops: shown("FLOP/s"),
