@@ -36,6 +36,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<Exit> {
     let settings = Settings::load()?;
+    site::check(&settings)?;
     let options = args.running.options()?;
     let interrupt = Interrupt::listen()?;
     let (executed, summary) =

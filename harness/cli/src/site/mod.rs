@@ -69,11 +69,15 @@ impl Publishing {
     }
 }
 
-/// Publishes everything that the database holds to `out`.
-pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Result<Published> {
-    let publishing = &publishing.with(settings);
-    let marks = marks::load(settings)?;
-    let site_settings = SiteSettings {
+/// Whether logo and templates can be read, before anything is measured.
+pub fn check(settings: &Settings) -> Result<()> {
+    let of = site_settings(settings, &Publishing::default());
+    Presentation::of(&of)?;
+    Ok(())
+}
+
+fn site_settings(settings: &Settings, publishing: &Publishing) -> SiteSettings {
+    SiteSettings {
         title: settings.title.clone(),
         base: settings.base.clone(),
         logo: settings.logo.clone(),
@@ -81,7 +85,14 @@ pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Resu
         templates: settings.templates.clone(),
         publish_source: publishing.publish_source,
         newest_records: settings.newest_records,
-    };
+    }
+}
+
+/// Publishes everything that the database holds to `out`.
+pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Result<Published> {
+    let publishing = &publishing.with(settings);
+    let marks = marks::load(settings)?;
+    let site_settings = site_settings(settings, publishing);
     let presentation = Presentation::of(&site_settings)?;
     // The database is closed while pages are rendered, but for a moment for results: others may want to write.
     let read = || database::open(settings, Access::Read);

@@ -78,8 +78,8 @@ fn of_kind(
 ) -> Result<Vec<Group>, ReportError> {
     let is_better = |(_, change): &Found<'_>| change.verdict == Some(Verdict::Improved);
     let (better, worse) = found.into_iter().partition(is_better);
-    let worse = group(library, kind, false, largest_first(worse), older)?;
-    let better = group(library, kind, true, largest_first(better), 0)?;
+    let worse = group(library, kind, false, &largest_first(worse), older)?;
+    let better = group(library, kind, true, &largest_first(better), 0)?;
     Ok(worse.into_iter().chain(better).collect())
 }
 
@@ -103,7 +103,7 @@ fn group(
     library: &Library<'_>,
     kind: &Kind,
     is_better: bool,
-    found: Vec<Found<'_>>,
+    found: &[Found<'_>],
     older: usize,
 ) -> Result<Option<Group>, ReportError> {
     let [id, title] = [kind.ids, kind.titles].map(|of| of[usize::from(is_better)]);
