@@ -10,14 +10,16 @@ namespace optimizer {
 
 constexpr u32 THREADS = 256, STATES = 4, CONSTANTS = 5;
 /// Places of the buffer of what changes from step to step.
-enum Place { RATE, FIRST, SECOND, UNSCALE, CLIP, PROCEED };
+enum Place { RATE, FIRST, SECOND, UNSCALE, CLIP, PROCEED, STEP };
 
 /// What a step reads of it, with corrections to multiply by.
 struct Pace {
     float rate, first, second, factor;
+    bool is_first;
 
     ASSAY_DEVICE explicit Pace(const float* at)
-        : rate(at[RATE]), first(1.0f / at[FIRST]), second(1.0f / at[SECOND]), factor(at[UNSCALE] * at[CLIP]) {}
+        : rate(at[RATE]), first(1.0f / at[FIRST]), second(1.0f / at[SECOND]), factor(at[UNSCALE] * at[CLIP]),
+          is_first(at[STEP] <= 1.0f) {}
 };
 
 /// The constants of a rule, in the order in which it names them.
@@ -68,6 +70,12 @@ struct Adan {
     static constexpr u32 STATES = 4;
     static __device__ float update(const optimizer::Constants& c, const optimizer::Pace& pace, float p, float g, float* s) {
         const float beta1 = c.at[0], beta2 = c.at[1], beta3 = c.at[2], epsilon = c.at[3], decay = c.at[4];
+        if (pace.is_first) {
+            // So that the step leaves them as they are, but for rounding.
+            s[0] = s[3] = g;
+            s[1] = 0.0f;
+            s[2] = g * g;
+        }
         const float change = g - s[3], ahead = g + (1.0f - beta2) * change;
         s[0] = (1.0f - beta1) * s[0] + beta1 * g;
         s[1] = (1.0f - beta2) * s[1] + beta2 * change;
@@ -186,4 +194,5 @@ __global__ void clock_advance(double* clock, float* pace, double beta1, double b
     pace[RATE] = float(rate);
     pace[FIRST] = float(1.0 - clock[1]);
     pace[SECOND] = float(1.0 - clock[2]);
+    pace[STEP] = float(step);
 }

@@ -246,7 +246,7 @@ pub enum OptimizerOp {
     Curvature,
 }
 
-/// What the case's pace holds: as in some third step, with gradients that were scaled and clipped.
+/// What the case's pace holds: as in some third step, with gradients that were scaled and clipped; but for the step's number.
 const PACE: [f32; pace::LEN] = [0.015_625, 0.271, 0.003, 0.5, 0.75, 1.0, 1.0, 1.0];
 /// Examples of the batch whose curvature is estimated.
 const BATCH: f32 = 32.0;
@@ -342,10 +342,12 @@ impl Op for OptimizerOp {
     }
 }
 
-/// Adds the pace of a case, an input.
+/// Adds the pace of a case, an input: of the first step or of one soon after, as the seed has it.
 fn add_pace(program: &mut Program) -> usize {
-    let fill = Fill::Host(Box::new(|buffer, _| {
-        buffer.get_mut::<f32>().copy_from_slice(&PACE);
+    let fill = Fill::Host(Box::new(|buffer, seed| {
+        let pace = buffer.get_mut::<f32>();
+        pace.copy_from_slice(&PACE);
+        pace[pace::STEP] = (1 + seed % 3) as f32;
     }));
     program.input("pace", DType::F32, pace::LEN, fill)
 }

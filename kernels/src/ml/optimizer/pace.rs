@@ -8,6 +8,7 @@
 //! | [`UNSCALE`]  | what gradients are multiplied by: 1 / loss scale | loss scaling                       |
 //! | [`CLIP`]     | what gradients are multiplied by as well      | clipping by norm                      |
 //! | [`PROCEED`]  | 0 where the step is to be skipped             | loss scaling                          |
+//! | [`STEP`]     | number of the step, of those that are not skipped, from 1 on | [`Clock`], or whoever fills the buffer |
 
 use super::schedule::Shape;
 use crate::buffer::Buffer;
@@ -27,12 +28,14 @@ pub const UNSCALE: usize = 3;
 pub const CLIP: usize = 4;
 /// Place of what says whether a step is taken.
 pub const PROCEED: usize = 5;
+/// Place of the step's number.
+pub const STEP: usize = 6;
 /// Numbers of the buffer.
 pub const LEN: usize = 8;
 
 pub(super) static SOURCE: Source = cuda_source!("ml/optimizer.cu");
 
-/// Fills a buffer with what makes every factor 1.
+/// Fills a buffer with what makes every factor 1, in the first step.
 pub fn fill() -> Fill {
     Fill::Host(Box::new(|buffer, _| buffer.get_mut::<f32>().fill(1.0)))
 }
@@ -61,6 +64,8 @@ pub struct Pace {
     pub factor: f32,
     /// Whether the step is taken.
     pub proceeds: bool,
+    /// Whether it is the first: states hold nothing yet.
+    pub is_first: bool,
 }
 
 impl Pace {
@@ -73,6 +78,7 @@ impl Pace {
             second: 1.0 / at[SECOND],
             factor: at[UNSCALE] * at[CLIP],
             proceeds: at[PROCEED] != 0.0,
+            is_first: at[STEP] <= 1.0,
         }
     }
 }
@@ -88,18 +94,21 @@ pub struct RunningPace {
     pub second: Running,
     /// As [`Pace::factor`].
     pub factor: Running,
+    /// As [`Pace::is_first`].
+    pub is_first: bool,
 }
 
 impl RunningPace {
     /// Of what the buffer holds.
     pub fn of(at: &[f32]) -> Self {
         let one = Running::exact(1.0);
-        let at = |place: usize| Running::from(at[place]);
+        let running = |place: usize| Running::from(at[place]);
         Self {
-            rate: at(RATE),
-            first: one / at(FIRST),
-            second: one / at(SECOND),
-            factor: at(UNSCALE) * at(CLIP),
+            rate: running(RATE),
+            first: one / running(FIRST),
+            second: one / running(SECOND),
+            factor: running(UNSCALE) * running(CLIP),
+            is_first: at[STEP] <= 1.0,
         }
     }
 }
@@ -185,6 +194,7 @@ impl Clock {
         pace[RATE] = self.rate(clock[0]);
         pace[FIRST] = (1.0 - clock[1]) as f32;
         pace[SECOND] = (1.0 - clock[2]) as f32;
+        pace[STEP] = clock[0] as f32;
     }
 
     /// The learning rate of a step, counted from 1.
@@ -210,7 +220,7 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
-    use super::{Clock, FIRST, LEN, PROCEED, RATE, Shape};
+    use super::{Clock, FIRST, LEN, PROCEED, RATE, STEP, Shape};
 
     #[test]
     fn the_rate_rises_and_falls_and_skipped_steps_do_not_count() {
@@ -237,5 +247,6 @@ mod tests {
         let is_near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-6;
         assert!(rates.iter().zip(&expected).all(is_near), "{rates:?}");
         assert!((pace[FIRST] - (1.0 - 0.5_f32.powi(9))).abs() < 1e-9);
+        assert_eq!(pace[STEP], 9.0);
     }
 }

@@ -212,8 +212,8 @@ impl Rule for Lion {
 /// Adan, whose betas are one minus the usual: `m = (1 - b1) m + b1 g`, `v = (1 - b2) v + b2 (g - g')`,
 /// `n = (1 - b3) n + b3 (g + (1 - b2) (g - g'))^2`, `theta = (theta - eta / (sqrt n + eps) (m + (1 - b2) v)) /
 /// (1 + lambda eta)` with the gradient `g'` of the step before (X. Xie et al., "Adan: adaptive Nesterov momentum algorithm for
-/// faster optimizing deep models", IEEE TPAMI 46(12), 2024 (arXiv:2208.06677, 2022), without restarts; its program divides `m`, `v` and `n` by one minus powers of the usual betas besides). States: `m`,
-/// `v`, `n`, and `g'`; the paper begins with `m = g`, `v = 0` and `n = g^2` of the first gradient.
+/// faster optimizing deep models", IEEE TPAMI 46(12), 2024 (arXiv:2208.06677, 2022), without restarts; its program begins with 0 and divides `m`, `v` and `n` by one minus powers of the usual betas instead). States: `m`,
+/// `v`, `n`, and `g'`; the first step has `m = g`, `v = 0` and `n = g^2` (algorithm 1), whatever they held.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adan {
     /// b1
@@ -253,6 +253,10 @@ impl Rule for Adan {
     #[inline(always)]
     #[allow(clippy::inline_always)] // takes on the features of its caller
     fn update(self, pace: &Pace, parameter: f32, g: f32, states: &mut States<f32>) -> f32 {
+        if pace.is_first {
+            // So that the step leaves them as they are, but for rounding.
+            *states = [g, 0.0, g * g, g];
+        }
         let [m, v, n, previous] = states;
         let change = g - *previous;
         let ahead = g + (1.0 - self.beta2) * change;
@@ -273,6 +277,9 @@ impl Rule for Adan {
         states: &mut States<Running>,
     ) -> Running {
         let [beta1, beta2, beta3, epsilon, decay] = self.constants().map(Running::from);
+        if pace.is_first {
+            *states = [g, Running::exact(0.0), g * g, g];
+        }
         let change = g - states[3];
         let ahead = g + (ONE - beta2) * change;
         states[0] = (ONE - beta1) * states[0] + beta1 * g;

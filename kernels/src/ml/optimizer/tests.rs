@@ -1,12 +1,13 @@
 //! Optimizers over many steps, on a quadratic: the same path as a plain `f64` loop of the paper's algorithm, and downhill.
 
-use super::pace::{self, Clock};
-use super::rules::{AdamW, Adan, Lion, Sgd, SophiaG};
+use super::pace::{self, Clock, RunningPace};
+use super::rules::{AdamW, Adan, Lion, Rule, Sgd, SophiaG};
 use super::schedule::Shape;
 use super::{Curvature, Optimizer, OptimizerStep, Tensors};
 use crate::device::Team;
 use crate::element::DType;
 use crate::program::{Fill, Program, Role};
+use crate::running::Running;
 use assay_protocol::Work;
 
 const N: usize = 300;
@@ -170,16 +171,39 @@ fn adan_goes_its_papers_way() {
     let rule = Adan::default();
     let [b1, b2, b3, eps, lambda] =
         [rule.beta1, rule.beta2, rule.beta3, rule.epsilon, rule.decay].map(f64::from);
-    let far = farthest(Optimizer::Adan(rule), |_, eta, x, g, [m, v, n, before]| {
-        let change = g - *before;
-        *m = (1.0 - b1) * *m + b1 * g;
-        *v = (1.0 - b2) * *v + b2 * change;
-        *n = (1.0 - b3) * *n + b3 * (g + (1.0 - b2) * change).powi(2);
+    let far = farthest(Optimizer::Adan(rule), |t, eta, x, g, [m, v, n, before]| {
+        // Algorithm 1: "set m_0 = g_0", "set v_0 = 0", "n_0 = g_0^2".
+        if t == 1 {
+            (*m, *v, *n) = (g, 0.0, g * g);
+        } else {
+            let change = g - *before;
+            *m = (1.0 - b1) * *m + b1 * g;
+            *v = (1.0 - b2) * *v + b2 * change;
+            *n = (1.0 - b3) * *n + b3 * (g + (1.0 - b2) * change).powi(2);
+        }
         *before = g;
         let eta_n = eta / (n.sqrt() + eps);
         (x - eta_n * (*m + (1.0 - b2) * *v)) / (1.0 + lambda * eta)
     });
     assert!(far < 1e-4, "{far}");
+}
+
+/// Of any gradient the first step of Adan goes as far as the rate says, whatever is in its states.
+#[test]
+fn adan_begins_with_a_whole_step() {
+    let rule = Adan {
+        decay: 0.0,
+        ..Adan::default()
+    };
+    let mut at = [1.0; pace::LEN];
+    at[pace::RATE] = 0.125;
+    let pace = RunningPace::of(&at);
+    for g in [-3.0_f32, 1e-3, 7.0] {
+        let mut states = [1e9_f32; 4].map(Running::from);
+        let x = rule.reference(&pace, Running::exact(1.0), g.into(), &mut states);
+        let expected = 1.0 - 0.125 * f64::from(g.signum());
+        assert!((x.value - expected).abs() < 1e-4, "{g}: {x:?}");
+    }
 }
 
 #[test]

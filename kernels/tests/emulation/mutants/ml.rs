@@ -26,6 +26,13 @@ pub const ALL: &[Mutant] = &[
         to: "ratio < -1.0f ? 1.0f : ratio",
     },
     Mutant {
+        what: "a first gradient that is compared with nothing",
+        op: "adan",
+        path: "ml/optimizer.cu",
+        from: "s[0] = s[3] = g;",
+        to: "s[0] = g;",
+    },
+    Mutant {
         what: "a sum that is read before it is there",
         op: "clip-adaptive",
         path: "ml/gradient.cu",
