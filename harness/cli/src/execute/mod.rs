@@ -3,6 +3,7 @@
 //! Rounds are visits to every case by fresh worker processes, in blocks of two, in seeded random
 //! order. Every block is on the disk before the next case starts.
 
+pub mod agreement;
 pub mod arms;
 pub mod endings;
 pub mod launch;

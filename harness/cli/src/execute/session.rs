@@ -9,6 +9,7 @@ use assay_record::{
     Block, BlockStatus, Body, Case, Event, EventKind, Manifest, RecordWriter, RunStatus, Timestamp,
 };
 
+use super::agreement::Outputs;
 use super::endings;
 use super::launch::Launcher;
 use super::order::{self, BLOCK};
@@ -37,6 +38,7 @@ pub struct Session<'a> {
     progress: Progress,
     /// By the place of the case in the manifest.
     cases: Vec<Progression>,
+    outputs: Outputs,
     blocks: u64,
 }
 
@@ -70,6 +72,7 @@ impl<'a> Session<'a> {
             cases: policies
                 .map(|policy| Progression::new(policy, arms))
                 .collect(),
+            outputs: Outputs::default(),
             blocks: 0,
         }
     }
@@ -174,10 +177,13 @@ impl<'a> Session<'a> {
         self.progress.visit(&case.id, place.round);
         let started = Timestamp::now();
         self.telemetry.skip();
-        let (visit, log, mut seen) = self.visit(place, case)?;
+        let (mut visit, log, mut seen) = self.visit(place, case)?;
         if visit.interrupted {
             // Neither a result nor a failure of the case.
             return Ok(true);
+        }
+        if let Some(why) = self.outputs.contradiction(place, &visit) {
+            visit.status = BlockStatus::Wrong(why);
         }
         let is_ok = visit.status == BlockStatus::Ok;
         let prepared = visit.prepared.as_ref();

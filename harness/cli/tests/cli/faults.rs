@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use assay_record::BlockStatus;
 
-use crate::helpers::{ASSAY, Place, case, eventually, fault, spin, state};
+use crate::helpers::{
+    ASSAY, Place, benchmark, case, eventually, fault, have, repository_file, spin, state,
+    suite_with,
+};
 
 /// Every way of going wrong, and the words by which it is known.
 const FAULTS: [(&str, &str); 14] = [
@@ -49,6 +52,48 @@ fn a_fault_costs_its_case_and_is_named() {
     assert_eq!(state(&run, "control/spin"), "ok ");
     assert_eq!(place.record().footer.unwrap().blocks, 13 * 2 + 1 + 2);
     place.is_left_alone();
+}
+
+/// Each process gives what it calls the same output, of the same inputs, other bits.
+#[test]
+fn determinism_is_declared_and_checked() {
+    if !have("python3") {
+        return;
+    }
+    let good = repository_file("suites/workers/example_worker.py");
+    let honest = "\"output\": digest(out),";
+    assert_eq!(good.matches(honest).count(), 1);
+    let place = Place::new();
+    let drawn = "\"output\": digest([time.monotonic_ns()]),";
+    place.write("worker.py", good.replace(honest, drawn));
+    let declared = "\"deterministic\": True";
+    assert_eq!(good.matches(declared).count(), 1);
+    let free = good
+        .replace(honest, drawn)
+        .replace(declared, "\"deterministic\": False");
+    place.write("free.py", free);
+    let sort = |name: &str| {
+        let lines =
+            format!("worker = \"{name}\"\nworkload = \"py-sort\"\nparams = {{ elements = 100 }}");
+        benchmark(name, &lines)
+    };
+    let workers = "[workers.drawn]\nargv = [\"python3\", \"{dir}/worker.py\"]\n[workers.free]\nargv = [\"python3\", \"{dir}/free.py\"]\n";
+    let policy =
+        "rounds = 4, max_rounds = 4, min_samples = 1, max_samples = 1, warmup_ms = 0, round_ms = 1";
+    let suite = suite_with(
+        "drawn",
+        policy,
+        &[sort("drawn"), sort("free"), workers.into()],
+    );
+    place.write("drawn.toml", suite);
+    let run = place.assay("run ./drawn.toml --json").exits(1).json();
+    let found = state(&run, "drawn");
+    let words = "declared deterministic, yet its output has other bits than in round 1, of the same inputs: ";
+    assert!(
+        found.starts_with("wrong ") && found.contains(words),
+        "{found}"
+    );
+    assert_eq!(state(&run, "free"), "ok ");
 }
 
 #[test]
