@@ -198,7 +198,8 @@ impl Found {
                 metric("buffer_memory", "B", lower, case),
             ],
             inputs: inputs.collect(),
-            deterministic: true,
+            // How much memory is free is no input.
+            deterministic: search.bytes.is_some(),
             facts: [("batches".to_owned(), format!("{batches:?}"))].into(),
             device: training.session().gpu().map(|(uuid, _)| uuid.to_owned()),
             timer_resolution_ns: training.session().resolution_ns(),

@@ -106,9 +106,9 @@ pub fn check_place(path: &Path) -> Result<(), CheckpointError> {
         path: path.to_owned(),
         what,
     };
-    if path.is_dir() {
+    if path.exists() && !path.is_file() {
         return Err(refused(
-            "it is a folder: expected the name of a file".into(),
+            "it is a folder, a device or a pipe: expected the name of a file".into(),
         ));
     }
     let folder = match path.parent() {
@@ -210,6 +210,10 @@ fn read(path: &Path) -> Result<Whole, CheckpointError> {
         path: path.to_owned(),
         what,
     };
+    // To open a pipe would be to wait for whoever writes it.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(refused("it is no file: expected a checkpoint".into()));
+    }
     let mut file = File::open(path).map_err(failed)?;
     let mut length = [0; 8];
     file.read_exact(&mut length)

@@ -29,16 +29,16 @@ pub struct Corpus {
     pub held_out: Vec<u32>,
     /// Bytes of both.
     pub bytes: [usize; 2],
-    /// The least loss of what is held out, in nats for each byte, where it is known.
-    pub floor: Option<f64>,
+    /// The least loss of both, in nats for each byte, where it is known: of what is held out it is more, for its sentences are less common.
+    pub floors: [Option<f64>; 2],
     /// Digest of all bytes.
     pub digest: Digest,
     /// The share of held-out lines that the model is trained on as well.
     pub leaked: f64,
     /// Rows without a text, or with one that is damaged; they are left out.
     pub corrupt: usize,
-    /// Bytes of the held-out part that no token stands for.
-    pub dropped: usize,
+    /// Bytes of both that no token stands for.
+    pub dropped: [usize; 2],
 }
 
 /// Lines, each with what ends it.
@@ -120,6 +120,12 @@ impl Corpus {
     pub fn of_file(path: &Path, column: &str, tokens: &Tokens) -> Result<Self, Failure> {
         let say =
             |what: &str| Failure::Failed(format!("parameter `text`: {}: {what}", path.display()));
+        // To open a pipe would be to wait for whoever writes it.
+        match std::fs::metadata(path) {
+            Err(error) => return Err(say(&error.to_string())),
+            Ok(found) if !found.is_file() => return Err(say("it is no file; expected one")),
+            Ok(_) => {}
+        }
         let (texts, corrupt) = match path.extension().and_then(|ending| ending.to_str()) {
             Some("csv" | "jsonl" | "ndjson" | "parquet") => texts_of_table(path, column)?,
             _ => lines_of(path).map_err(|error| say(&error.to_string()))?,
@@ -162,14 +168,15 @@ impl Corpus {
         let encoded = [tokens.encode(train)?, tokens.encode(held_out)?];
         let leaked = leaked as f64 / others.len().max(1) as f64;
         let texts = [train, held_out].map(<[Vec<u8>]>::concat);
-        let [(train, _), (held_out, covered)] = encoded;
+        let bytes = texts.each_ref().map(Vec::len);
+        let [(train, of_train), (held_out, of_held_out)] = encoded;
         Ok(Self {
-            dropped: texts[1].len() - covered,
+            dropped: [bytes[0] - of_train, bytes[1] - of_held_out],
             train,
             held_out,
-            bytes: [texts[0].len(), texts[1].len()],
+            bytes,
             // Of the user's it may be the grammar's, too, which somebody stored.
-            floor: grammar::nats_a_byte(&texts[1]),
+            floors: texts.each_ref().map(|text| grammar::nats_a_byte(text)),
             digest: Digest::of_parts([&texts[0][..], &texts[1]]),
             leaked,
             corrupt: 0,
@@ -187,9 +194,13 @@ impl Corpus {
         })
     }
 
-    /// Tokens for each byte of what is held out; `None` where no token stands for some of it, which would make any loss small.
-    pub fn tokens_per_byte(&self) -> Option<f64> {
-        (self.dropped == 0).then(|| self.held_out.len() as f64 / self.bytes[1] as f64)
+    /// Tokens for each byte of what is trained on, and of what is held out; `None` where no token stands for some of it, which would make any
+    /// loss small.
+    pub fn tokens_per_byte(&self) -> [Option<f64>; 2] {
+        let tokens = [self.train.len(), self.held_out.len()];
+        [0, 1].map(|part| {
+            (self.dropped[part] == 0).then(|| tokens[part] as f64 / self.bytes[part] as f64)
+        })
     }
 
     /// Fails unless both parts have a window of so many tokens, and one behind it.
@@ -248,9 +259,10 @@ mod tests {
         let corpus = Corpus::of_grammar(1, 200_000, &Tokens::Bytes).unwrap();
         assert!(corpus.leaked == 0.0 && corpus.warning().is_none());
         // They are less common ones, which have more to say.
-        let floor = corpus.floor.unwrap();
+        let [of_train, floor] = corpus.floors.map(Option::unwrap);
         let entropy = grammar::entropy();
         assert!(floor > entropy && floor < 1.5 * entropy, "{floor}");
+        assert!((of_train / entropy - 1.0).abs() < 0.02, "{of_train}");
     }
 
     #[test]
@@ -311,9 +323,11 @@ mod tests {
     fn sentences_of_a_file_have_their_floor() {
         let (sentences, _) = grammar::text(3, 0, 20_000);
         let text = String::from_utf8(sentences).unwrap();
-        let floor = file(&text).unwrap().floor.unwrap();
-        assert!((floor / grammar::entropy() - 1.0).abs() < 0.1, "{floor}");
-        assert_eq!(file(&(text + "the star is late.\n")).unwrap().floor, None);
+        for floor in file(&text).unwrap().floors.map(Option::unwrap) {
+            assert!((floor / grammar::entropy() - 1.0).abs() < 0.1, "{floor}");
+        }
+        let [of_train, of_held_out] = file(&(text + "the star is late.\n")).unwrap().floors;
+        assert!(of_train.is_some() && of_held_out.is_none());
     }
 
     #[test]

@@ -63,12 +63,10 @@ impl Evaluation {
         {
             return Ok(());
         }
-        // Losses come of all others, whenever they were added.
-        let others = self.session.names();
-        let others =
-            others.filter(|(index, name)| *index != losses && Model::is_named(*index, name));
-        let all = others.map(|(index, _)| index).chain([losses]);
-        let tensor = self.session.find_bad(all)?.unwrap_or("losses");
+        let named = self.session.in_order();
+        let named = named.filter(|(index, name)| Model::is_named(*index, name));
+        let tensor = self.session.find_bad(named.map(|(index, _)| index))?;
+        let tensor = tensor.unwrap_or("losses");
         Err(Failure::Failed(format!(
             "step {}: after its update a held-out loss is not finite; the first tensor that is not is `{tensor}`; {REMEDY}",
             self.at
@@ -93,11 +91,11 @@ impl Evaluation {
     }
 }
 
-/// The largest distance of numbers from what they should be; infinite, or no number, where one is none.
+/// The largest distance of numbers from what they should be, as a share of that where it is above 1; infinite, or no number, where one is none.
 pub fn largest_difference(found: &[f32], exact: &[f64]) -> f64 {
     let differences = found.iter().zip(exact);
     differences
-        .map(|(found, exact)| (f64::from(*found) - exact).abs())
+        .map(|(found, exact)| (f64::from(*found) - exact).abs() / exact.abs().max(1.0))
         .fold(0.0, |most, x| if x > most || x.is_nan() { x } else { most })
 }
 

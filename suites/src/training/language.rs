@@ -185,9 +185,9 @@ impl Judge {
         let loss = sum / f64::from(count as u32);
         let mut values: BTreeMap<_, _> = [("perplexity".to_owned(), loss.exp())].into();
         // Nats of a byte, whatever it is cut into, so that tokenisations compare.
-        if let Some(of_byte) = corpus.tokens_per_byte().map(|tokens| loss * tokens) {
+        if let Some(of_byte) = corpus.tokens_per_byte()[1].map(|tokens| loss * tokens) {
             values.insert("bits_per_byte".into(), of_byte / std::f64::consts::LN_2);
-            let floor = corpus.floor.map(|floor| of_byte / floor);
+            let floor = corpus.floors[1].map(|floor| of_byte / floor);
             values.extend(floor.map(|share| ("loss_over_entropy".to_owned(), share)));
         }
         Ok(Judged {
@@ -315,10 +315,10 @@ impl Subject for Text {
         ))
     }
 
-    /// Of a loss of tokens.
-    fn floor(&self) -> Option<f64> {
-        let tokens = self.corpus.tokens_per_byte()?;
-        self.corpus.floor.map(|of_byte| of_byte / tokens)
+    /// Of losses of tokens.
+    fn floors(&self) -> [Option<f64>; 2] {
+        let (floors, tokens) = (self.corpus.floors, self.corpus.tokens_per_byte());
+        [0, 1].map(|part| Some(floors[part]? / tokens[part]?))
     }
 
     fn describe(&self, training: &Training) -> Description {
@@ -327,7 +327,7 @@ impl Subject for Text {
         let corpus = &self.corpus;
         let (lower, of_case) = (Direction::Lower, MetricKind::Case);
         let mut metrics = vec![metric("perplexity", "1", lower, of_case)];
-        if corpus.tokens_per_byte().is_some() {
+        if corpus.tokens_per_byte()[1].is_some() {
             metrics.push(metric("bits_per_byte", "bits/B", lower, of_case));
         }
         if self.setup.shape.routing.is_some() {
@@ -353,18 +353,18 @@ impl Subject for Text {
                 format!("{} rows left out", corpus.corrupt),
             ));
         }
-        if corpus.dropped > 0 {
+        if corpus.dropped[1] > 0 {
             let of = corpus.bytes[1];
             facts.push((
                 "corpus.dropped",
                 format!(
                     "{} of {of} held-out bytes have no token, so no bits per byte are told",
-                    corpus.dropped
+                    corpus.dropped[1]
                 ),
             ));
         }
-        if let Some(floor) = corpus.floor {
-            if corpus.dropped == 0 {
+        if let Some(floor) = corpus.floors[1] {
+            if corpus.dropped[1] == 0 {
                 metrics.push(metric("loss_over_entropy", "1", lower, of_case));
             }
             facts.push((

@@ -74,9 +74,21 @@ pub fn linear(reader: &mut Reader, row: &[f64], has_bias: bool) -> Vec<f64> {
     layer.of(&vec![row.to_vec()]).remove(0)
 }
 
+/// The logarithm of the sum of exponentials, none of which overflows.
+pub fn log_sum_exp(logits: &[f64]) -> f64 {
+    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    most + logits.iter().map(|x| (x - most).exp()).sum::<f64>().ln()
+}
+
+/// The shares that logits stand for.
+fn softmax(logits: &[f64]) -> Vec<f64> {
+    let sum = log_sum_exp(logits);
+    logits.iter().map(|x| (x - sum).exp()).collect()
+}
+
 /// Cross-entropy of logits with a label.
 pub fn softmax_loss(logits: &[f64], label: usize) -> f64 {
-    logits.iter().map(|x| x.exp()).sum::<f64>().ln() - logits[label]
+    log_sum_exp(logits) - logits[label]
 }
 
 /// Normalisation of rows.
@@ -123,11 +135,10 @@ fn head(places: Places, slope: f64, [q, k, v]: [&Rows; 3]) -> Rows {
     let of_query = |i: usize| {
         let score = |j: usize| {
             let product: f64 = q[i].iter().zip(&k[j]).map(|(a, b)| a * b).sum();
-            (product * scale - slope * (i - j) as f64).exp()
+            product * scale - slope * (i - j) as f64
         };
-        let weights: Vec<f64> = (0..=i).map(score).collect();
-        let sum: f64 = weights.iter().sum();
-        let mix = |col: usize| weights.iter().zip(v).map(|(w, v)| w * v[col]).sum::<f64>() / sum;
+        let weights = softmax(&(0..=i).map(score).collect::<Vec<_>>());
+        let mix = |col: usize| weights.iter().zip(v).map(|(w, v)| w * v[col]).sum::<f64>();
         (0..v[0].len()).map(mix).collect()
     };
     (0..q.len()).map(of_query).collect()
@@ -188,8 +199,7 @@ fn mixture(shape: &Shape, routing: &Routing, reader: &mut Reader, rows: &Rows) -
         (vec![0; experts], vec![0.0; experts], vec![0.0; experts]);
     let mut out = vec![];
     for (row, logits) in rows.iter().zip(&gate) {
-        let sum: f64 = logits.iter().map(|x| x.exp()).sum();
-        let p: Vec<f64> = logits.iter().map(|x| x.exp() / sum).collect();
+        let p = softmax(logits);
         let mut order: Vec<usize> = (0..experts).collect();
         order.sort_by(|a, b| p[*b].total_cmp(&p[*a]));
         order.truncate(chosen);
@@ -298,4 +308,23 @@ pub fn logits(shape: &Shape, parameters: &[Vec<f64>], ids: &[u32]) -> (Vec<Vec<f
         table.iter().map(logit).collect()
     };
     (rows.iter().map(of_token).collect(), balance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Rows, head, softmax_loss};
+    use crate::training::decoder::Places;
+
+    /// A training that went astray has logits whose exponentials no number holds.
+    #[test]
+    fn large_numbers_have_losses() {
+        assert_eq!(softmax_loss(&[1000.0, 0.0], 1), 1000.0);
+        assert_eq!(softmax_loss(&[1000.0, 0.0], 0), 0.0);
+        assert_eq!(softmax_loss(&[-1000.0, -1000.0], 0), 2_f64.ln());
+        assert!(softmax_loss(&[f64::NAN, 0.0], 1).is_nan());
+        let rows: Rows = vec![vec![0.0], vec![1e3]];
+        let values: Rows = vec![vec![1.0], vec![2.0]];
+        let out = head(Places::Learned, 0.0, [&rows, &rows, &values]);
+        assert_eq!(out, [[1.0], [2.0]]);
+    }
 }

@@ -131,6 +131,19 @@ struct Files {
 }
 
 impl Files {
+    /// What names each of them.
+    fn digests(&self) -> Vec<(String, Digest)> {
+        let base = self.base.map(|digest| ("base".to_owned(), digest));
+        let resume = self.resume.as_ref().map(|contents| {
+            let named = contents.named.iter();
+            let lines: Vec<_> = named
+                .map(|(name, digest)| format!("{name} {digest}\n"))
+                .collect();
+            ("resume".to_owned(), Digest::of(lines.concat()))
+        });
+        base.into_iter().chain(resume).collect()
+    }
+
     /// All that was read of them, by names.
     fn named(&self) -> Vec<(String, Digest)> {
         let base = self
@@ -302,7 +315,7 @@ impl Training {
         Ok((scale.into(), found > 0))
     }
 
-    /// Where a step went wrong: the first activation that is not finite, in the order of the forward pass, or gradient.
+    /// Where a step went wrong: the first activation that is not finite, or gradient, in the order in which they were computed.
     fn explain(&self, loss: f64, norm: f64) -> Result<String, Failure> {
         let parameters: Vec<_> = self
             .parameters
@@ -315,22 +328,18 @@ impl Training {
             .filter_map(|parameter| parameter.gradient)
             .collect();
         // Parameters have been updated since; workspaces and moments are no tensors of the forward pass.
-        let end = self.norm;
-        let activations = self.session.names().filter(|(index, name)| {
-            *index < end
-                && Model::is_named(*index, name)
-                && !parameters.contains(index)
-                && !gradients.contains(index)
-        });
-        let activations = activations.map(|(index, _)| index);
-        // Losses come of all others, whenever they were added.
-        let is_loss = |index: &usize| self.losses.contains(index);
-        let (losses, others): (Vec<_>, Vec<_>) = activations.partition(is_loss);
-        let tensor = if loss.is_finite() {
-            self.session.find_bad(gradients.into_iter())?
-        } else {
-            self.session.find_bad(others.into_iter().chain(losses))?
+        let is_activation = |index: usize, name: &str| {
+            index < self.norm
+                && Model::is_named(index, name)
+                && !parameters.contains(&index)
+                && !gradients.contains(&index)
         };
+        let of_loss = |(index, name): &(usize, &str)| match loss.is_finite() {
+            true => gradients.contains(index),
+            false => is_activation(*index, name),
+        };
+        let suspects = self.session.in_order().filter(of_loss);
+        let tensor = self.session.find_bad(suspects.map(|(index, _)| index))?;
         Ok(format!(
             "step {}: the loss is {loss}, the norm of the gradients {norm}; the first tensor that is not finite is `{}`; {REMEDY}",
             self.at,
@@ -354,6 +363,11 @@ impl Training {
         let changed = contents.changed.iter().map(|words| format!("; {words}"));
         let at = format!("after step {}", self.first);
         Some(changed.fold(at, |at, words| at + &words))
+    }
+
+    /// Digests of the checkpoints that it began with, by the names of their parameters.
+    pub fn began_with(&self) -> Vec<(String, Digest)> {
+        self.files.digests()
     }
 
     /// Nanoseconds of the last step, by the family of ops.

@@ -8,7 +8,7 @@ use assay_kernels::buffer::{Buffer, Buffers};
 use assay_kernels::device::cuda::{CudaSession, Launched};
 use assay_kernels::device::{Team, host};
 use assay_kernels::element::Element;
-use assay_kernels::program::{BufferSpec, CpuStep, Program, Steps};
+use assay_kernels::program::{Arg, BufferSpec, CpuStep, Program, Step, Steps};
 use assay_protocol::Failure;
 use assay_protocol::case::Which;
 
@@ -101,6 +101,8 @@ impl Took {
 /// A program that is run again and again.
 pub struct Session {
     program: Program,
+    /// Its buffers, in the order in which steps come to them.
+    order: Vec<usize>,
     runs_on: Runs,
     /// Before how many runs what is done now and then is done, where there is such.
     every: Option<usize>,
@@ -130,6 +132,7 @@ impl Session {
         seed: u64,
         device: &Device,
     ) -> Result<Self, Failure> {
+        let order = order(&program, &steps);
         let every = sometimes.as_ref().map(|sometimes| sometimes.every);
         let sometimes = sometimes.map(|sometimes| sometimes.steps);
         let sometimes = sometimes.unwrap_or_default();
@@ -141,6 +144,7 @@ impl Session {
         };
         Ok(Self {
             program,
+            order,
             runs_on,
             every,
             runs: 0,
@@ -318,10 +322,40 @@ impl Session {
         &self.program.buffers[buffer]
     }
 
-    /// Numbers and names of all buffers.
-    pub fn names(&self) -> impl Iterator<Item = (usize, &str)> {
-        let specs = self.program.buffers.iter().enumerate();
-        specs.map(|(index, spec)| (index, spec.name.as_ref()))
+    /// Numbers and names of all buffers, in the order in which a run writes them for the first time.
+    pub fn in_order(&self) -> impl Iterator<Item = (usize, &str)> {
+        let all = self.order.iter();
+        all.map(|index| (*index, self.program.buffers[*index].name.as_ref()))
+    }
+}
+
+/// Buffers in the order in which steps come to them: what these compute is written before anybody reads it. The launches tell, on either
+/// kind of device, for they know their buffers; what none of them knows comes last.
+fn order(program: &Program, steps: &Steps) -> Vec<usize> {
+    let mut first = vec![usize::MAX; program.buffers.len()];
+    for (place, (_, step)) in steps.cuda.iter().enumerate() {
+        for buffer in buffers_of(step) {
+            first[buffer] = first[buffer].min(place);
+        }
+    }
+    let mut order: Vec<_> = (0..first.len()).collect();
+    order.sort_by_key(|buffer| first[*buffer]);
+    order
+}
+
+/// The buffers that a step names.
+fn buffers_of(step: &Step) -> Vec<usize> {
+    match step {
+        Step::Launch(launch) => {
+            let buffers = launch.args.iter().filter_map(|arg| match arg {
+                Arg::Buffer(buffer) | Arg::BufferAt { buffer, .. } => Some(*buffer),
+                _ => None,
+            });
+            buffers.collect()
+        }
+        Step::Set { buffer, .. } => vec![*buffer],
+        Step::Copy { from, to } => vec![*from, *to],
+        Step::Library(_) => vec![],
     }
 }
 

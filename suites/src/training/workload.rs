@@ -38,7 +38,9 @@ use repeating::{REPEATED, is_compared};
 
 /// Steps whose mean loss has to be below the quality that is asked for.
 const SMOOTHED: usize = 10;
-/// How far a loss may be from that in `f64`, in nats: some thousand roundings; a wrong op is off by much more.
+/// The metric of what was held out.
+const HELD_OUT_LOSS: &str = "held_out_loss";
+/// How far a loss may be from that in `f64`, in nats, or as a share of one above 1: some thousand roundings; a wrong op is off by much more.
 const TOLERANCE: f64 = 1e-3;
 
 /// What is trained, with its data and its judge.
@@ -81,9 +83,10 @@ pub trait Subject: 'static {
         Ok(vec![])
     }
 
-    /// What no loss stays below, in nats, where that is known: the entropy of the data.
-    fn floor(&self) -> Option<f64> {
-        None
+    /// What no loss stays below, in nats, where that is known: the entropy of what is trained on, unless the model gets to know it by heart,
+    /// and that of what is held out.
+    fn floors(&self) -> [Option<f64>; 2] {
+        [None; 2]
     }
 
     /// What is known of it before it is trained.
@@ -120,7 +123,7 @@ pub struct Judged {
 impl Judged {
     /// Fails if something of it is no number, as what is too large is.
     fn check(&self, step: usize) -> Result<(), Failure> {
-        let of_loss = [("held_out_loss", self.loss)].into_iter();
+        let of_loss = [(HELD_OUT_LOSS, self.loss)].into_iter();
         let values = self.values.iter().map(|(name, x)| (name.as_str(), *x));
         match of_loss.chain(values).find(|(_, x)| !x.is_finite()) {
             None => Ok(()),
@@ -204,7 +207,12 @@ impl<S: Subject> Case<S> {
         let mut prepared = prepared(&subject, &training, &company, description);
         let metrics = prepared.metrics.iter_mut();
         for loss in metrics.filter(|metric| metric.unit.symbol() == NATS) {
-            loss.floor = subject.floor();
+            let [trained, held_out] = subject.floors();
+            loss.floor = if loss.name == HELD_OUT_LOSS {
+                held_out
+            } else {
+                trained
+            };
         }
         Ok(Self {
             flops,
@@ -359,7 +367,7 @@ fn metrics(plan: &Plan, training: &Training) -> Vec<Metric> {
         metric("loss", NATS, Direction::Neutral, sample),
         metric("gradient_norm", "1", Direction::Neutral, sample),
         metric("final_loss", NATS, Direction::Lower, case),
-        metric("held_out_loss", NATS, Direction::Lower, case),
+        metric(HELD_OUT_LOSS, NATS, Direction::Lower, case),
         // Of the process on the host; on a GPU of what is there.
         metric("peak_memory", "B", Direction::Lower, case),
         metric("buffer_memory", "B", Direction::Lower, case),
@@ -403,6 +411,8 @@ fn prepared(
         };
         facts.insert("compared with the host".into(), compared);
     }
+    let of_data = subject.inputs().into_iter();
+    let of_data = of_data.map(|(name, digest)| (name.to_owned(), digest));
     let names = description.flops.iter().map(|(name, _)| *name);
     let utilisation = names.map(|name| metric(name, "1", Direction::Higher, MetricKind::Case));
     let mut metrics = metrics(plan, training);
@@ -415,11 +425,7 @@ fn prepared(
             ..Work::default()
         },
         metrics,
-        inputs: subject
-            .inputs()
-            .into_iter()
-            .map(|(name, digest)| (name.to_owned(), digest))
-            .collect(),
+        inputs: of_data.chain(training.began_with()).collect(),
         // In which order NCCL adds up more than two numbers, it does not promise.
         deterministic: !plan.device.is_cuda() || plan.ranks <= 2,
         device: company
@@ -494,8 +500,12 @@ impl<S: Subject> Workload for Case<S> {
         let judged = self.complete()?;
         let fault = self.fault(&judged)?;
         let passed = fault.is_none() && judged.error <= TOLERANCE;
-        let detail = "largest difference of a held-out loss from that in f64, in nats; the digest is of all losses of the \
-                      training";
+        let detail = if judged.error.is_finite() {
+            "largest difference of a held-out loss from that in f64, in nats, or as a share of a loss above 1; the digest is of all \
+             losses of the training"
+        } else {
+            "a held-out loss is no finite number in f64, or here: they cannot be compared"
+        };
         let unrepeated = self.unrepeated.iter().map(|words| format!("; {words}"));
         let detail = unrepeated.fold(detail.to_owned(), |detail, words| detail + &words);
         Ok(Verification {
@@ -514,7 +524,7 @@ impl<S: Subject> Workload for Case<S> {
         let mut values = judged.values;
         let mut put = |name: &str, value| values.insert(name.to_owned(), value);
         put("final_loss", final_loss);
-        put("held_out_loss", judged.loss);
+        put(HELD_OUT_LOSS, judged.loss);
         let buffers = self.training.bytes() as f64;
         put("buffer_memory", buffers);
         let on_gpu = self.training.session().gpu().map(|_| buffers);

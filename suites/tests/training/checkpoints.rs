@@ -304,6 +304,22 @@ fn a_training_that_stops_goes_on_as_if_it_had_not() {
     assert_eq!(second.prepared().facts["resumed"], "after step 5");
     assert_eq!(bits(&cases::run(second.as_mut(), 4)), bits(&whole[5..]));
     assert!(second.verify().unwrap().passed);
+    // What it goes on from is an input: another one of the same step has another digest.
+    let begun = second.prepared().inputs["resume"];
+    let mut other = of(&[
+        ("stop", int(5)),
+        ("rate", float(2e-3)),
+        ("save", text(&path("other"))),
+    ])
+    .unwrap();
+    cases::run(other.as_mut(), 5);
+    assert!(other.verify().unwrap().passed);
+    let inputs_of = |name: &str| {
+        let params = [("resume", text(&path(name))), ("rate", float(2e-3))];
+        of(&params).unwrap().prepared().inputs["resume"]
+    };
+    assert_eq!(inputs_of("half"), begun);
+    assert_ne!(inputs_of("other"), begun);
     let over = of(&[resume, ("stop", int(5))]).err().unwrap().to_string();
     assert!(
         over.contains("has come to step 5; expected less than `stop`, 5"),

@@ -7,6 +7,7 @@ use assay_suites::training::checkpoint;
 use assay_suites::training::decoder::{Places, Shape};
 use assay_suites::training::language::{self, Judge, TrainLm};
 use assay_suites::training::layers::Activation;
+use assay_suites::training::model::Parameter;
 use assay_suites::training::reference;
 use assay_suites::training::run::{Together, Training};
 use assay_suites::training::session::Device;
@@ -209,14 +210,14 @@ fn a_model_learns_the_grammar() {
         .training(&Together::alone(1))
         .unwrap();
     let first = training.step().unwrap().loss;
-    for _ in 1..setup.plan.steps {
-        training.step().unwrap();
-    }
+    let losses: Vec<f64> = (1..setup.plan.steps)
+        .map(|_| training.step().unwrap().loss)
+        .collect();
     let judged = Judge::new(setup.plan.seed, setup.shape, &Device::Host(1))
         .unwrap()
         .judge(&training, &corpus)
         .unwrap();
-    let floor = corpus.floor.unwrap();
+    let [of_train, floor] = corpus.floors.map(Option::unwrap);
     assert!(first > 3.0 * floor, "{first} {floor}");
     assert!(
         judged.loss < 1.05 * floor && judged.loss > 0.98 * floor,
@@ -224,6 +225,25 @@ fn a_model_learns_the_grammar() {
         judged.loss
     );
     assert!(judged.error < 1e-4, "{}", judged.error);
+    // What is trained on is more common, and has a lower one.
+    let last = losses.iter().rev().take(10).sum::<f64>() / 10.0;
+    assert!(
+        last < floor && last > 0.98 * of_train,
+        "{last} {of_train} {floor}"
+    );
+}
+
+#[test]
+fn losses_have_the_floors_of_their_texts() {
+    let workload = TrainLm.prepare(&case(&[("corpus", int(30_000))])).unwrap();
+    let floor = |name: &str| {
+        let mut metrics = workload.prepared().metrics.iter();
+        metrics.find(|metric| metric.name == name).unwrap().floor
+    };
+    let [trained, held_out] = ["final_loss", "held_out_loss"].map(|name| floor(name).unwrap());
+    assert_eq!(floor("loss"), Some(trained));
+    assert_eq!(floor("gradient_norm"), None);
+    assert!(1.1 * trained < held_out, "{trained} {held_out}");
 }
 
 /// Adapters learn beside a base that stays as it was written.
@@ -302,6 +322,40 @@ fn a_loss_that_is_no_number_names_step_and_tensor() {
         of_others.iter().all(|name| !words.contains(name)),
         "{words}"
     );
+}
+
+/// Of several that are none, the one that was computed first.
+#[test]
+fn the_first_tensor_that_is_no_number_is_named() {
+    for (spoiled, expected) in [
+        (
+            "layers.1.attention.q.weight",
+            "`layers.1.attention.queries`",
+        ),
+        ("layers.0.feed-forward.up.weight", "`layers.0.feed-forward."),
+        ("norm", "`normal`"),
+    ] {
+        let setup = setup(&[]);
+        let corpus = setup.corpus().unwrap();
+        let mut training = language::begin(&setup, &corpus)
+            .training(&Together::alone(1))
+            .unwrap();
+        let of = |p: &&Parameter| p.name.starts_with(spoiled);
+        let parameter = training.parameters.iter().find(of).unwrap().clone();
+        training
+            .write(parameter.buffer, &vec![0xff; 4 * parameter.len()])
+            .unwrap();
+        let judged = Judge::new(setup.plan.seed, setup.shape, &Device::Host(1))
+            .unwrap()
+            .judge(&training, &corpus);
+        for words in [
+            judged.map(|_| ()).unwrap_err(),
+            training.step().unwrap_err(),
+        ] {
+            let words = words.to_string();
+            assert!(words.contains(expected), "{spoiled}: {words}");
+        }
+    }
 }
 
 /// What the last update does shows in no step, and what it makes of held-out losses in none of its own.

@@ -3,7 +3,7 @@
 use assay_kernels::ml::norm::Kind;
 
 use super::{KERNEL, Shape};
-use crate::training::reference::{Reader, Rows, gelu, linear, norm};
+use crate::training::reference::{Reader, Rows, gelu, linear, log_sum_exp, norm};
 
 /// A convolution of one picture, whose pixels are rows, with filters by line, column, channel and filter.
 fn convolve(pixels: &Rows, side: usize, filters: &[f64]) -> Rows {
@@ -86,7 +86,7 @@ pub fn logits(
 
 /// Cross-entropy of logits with a soft label.
 pub fn soft_loss(logits: &[f64], target: &[f64]) -> f64 {
-    let logsum = logits.iter().map(|x| x.exp()).sum::<f64>().ln();
+    let logsum = log_sum_exp(logits);
     let terms = logits.iter().zip(target);
     terms.map(|(x, t)| t * (logsum - x)).sum()
 }

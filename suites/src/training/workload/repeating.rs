@@ -34,10 +34,9 @@ impl<S: Subject> Case<S> {
     fn differs_alone(&mut self) -> Result<Option<String>, Failure> {
         let plan = self.subject.plan();
         let threads = plan.device.threads();
-        match (threads, plan.ranks) {
-            (1, 1) => Ok(None),
+        match plan.ranks {
             // In the memory that the training has: there need not be as much again.
-            (_, 1) => {
+            1 => {
                 self.training.restart_with(1)?;
                 let found = differs(&mut self.training, &self.curve)?;
                 self.training.restart_with(threads)?;
@@ -120,7 +119,9 @@ fn differs(alone: &mut Training, curve: &[Stepped]) -> Result<Option<String>, Fa
     for before in curve.iter().take(REPEATED) {
         if alone.step()?.loss.to_bits() != before.loss.to_bits() {
             let step = alone.at();
-            let words = format!("step {step} gives another loss by one thread of one process");
+            let words = format!(
+                "step {step} gave another loss when it was repeated by one thread of one process"
+            );
             return Ok(Some(words));
         }
     }
@@ -130,4 +131,37 @@ fn differs(alone: &mut Training, curve: &[Stepped]) -> Result<Option<String>, Fa
 /// Whether the host can do some steps beside a GPU without anybody waiting long.
 pub(super) fn is_compared(flops: &[(&'static str, usize)]) -> bool {
     most(flops).saturating_mul(REPEATED) <= HOST_FLOPS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::differs;
+    use crate::training::corpus::Corpus;
+    use crate::training::run::Together;
+    use crate::training::setup::Setup;
+    use crate::training::tokens::Tokens;
+    use crate::training::{language, launched};
+
+    #[test]
+    fn a_loss_of_other_bits_is_named() {
+        let sizes = [
+            ("batch", "2"),
+            ("length", "8"),
+            ("layers", "1"),
+            ("width", "8"),
+            ("heads", "2"),
+        ];
+        let setup = Setup::of(&launched::case(&sizes)).unwrap();
+        let corpus = Corpus::of_grammar(1, 3000, &Tokens::Bytes).unwrap();
+        let mut training = language::begin(&setup, &corpus)
+            .training(&Together::alone(1))
+            .unwrap();
+        let mut curve: Vec<_> = (0..3).map(|_| training.step().unwrap()).collect();
+        training.restart().unwrap();
+        assert_eq!(differs(&mut training, &curve).unwrap(), None);
+        curve[1].loss = curve[1].loss.next_up();
+        training.restart().unwrap();
+        let words = differs(&mut training, &curve).unwrap().unwrap();
+        assert!(words.starts_with("step 2 gave another loss"), "{words}");
+    }
 }
