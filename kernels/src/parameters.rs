@@ -174,9 +174,11 @@ impl Arguments<'_> {
         self.choice("dtype", &named)
     }
 
-    /// Fails unless every parameter that counts something is at least its minimum.
+    /// Fails unless every parameter of the case's device that counts something is at least its minimum.
     pub fn check_minima(&self, parameters: &[ParameterInfo]) -> Result<(), Failure> {
-        for parameter in parameters {
+        let device = self.0.device.kind;
+        let has = |p: &&ParameterInfo| p.devices.is_empty() || p.devices.contains(&device);
+        for parameter in parameters.iter().filter(has) {
             let (Some(minimum), Some(ParamValue::Int(value))) =
                 (parameter.minimum, self.0.params.get(&parameter.name))
             else {

@@ -106,9 +106,9 @@ impl Caches {
         level: MemoryLevel,
         threads: u64,
     ) -> Option<Result<RangeInclusive<u64>, String>> {
-        let last = self.0.last()?;
+        let farthest = self.0.last()?;
         if level == MemoryLevel::Dram {
-            return Some(Ok(BEYOND_LAST * last.of(threads)..=u64::MAX));
+            return Some(Ok(BEYOND_LAST * farthest.of(threads)..=u64::MAX));
         }
         let Some(place) = self.0.iter().position(|cache| cache.level == level) else {
             return Some(Err(format!("this machine has no cache `{level}`")));
@@ -163,14 +163,14 @@ impl Caches {
 
 /// The CPUs that a process may use, by `Cpus_allowed_list` of its status; the first where that is not told.
 fn allowed_cpus(status: &str) -> Vec<usize> {
-    let list = status
+    let allowed = status
         .lines()
         .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
     let range = |text: &str| {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         Some(first.parse().ok()?..=last.parse::<usize>().ok()?)
     };
-    let ranges = list.unwrap_or_default().trim().split(',');
+    let ranges = allowed.unwrap_or_default().trim().split(',');
     let cpus: Vec<_> = ranges.filter_map(range).flatten().collect();
     if cpus.is_empty() { vec![0] } else { cpus }
 }

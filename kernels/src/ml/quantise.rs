@@ -276,7 +276,9 @@ fn numbers(shape: Quantised) -> Fill {
             .step_by(TINY_ROW)
             .zip(TINY.into_iter().cycle())
         {
-            row.iter_mut().for_each(|x| *x *= factor);
+            for x in row {
+                *x *= factor;
+            }
         }
     }))
 }

@@ -317,14 +317,14 @@ mod tests {
     use crate::device::caches::Caches;
     use crate::parameters::Arguments;
 
-    fn words(level: &str, elements: i64) -> Result<u64, Failure> {
+    fn case(level: &str, elements: i64, threads: i64) -> CaseSpec {
         let params = [
             ("level", ParamValue::Text(level.into())),
             ("elements", ParamValue::Int(elements)),
             ("passes", ParamValue::Int(1)),
-            ("threads", ParamValue::Int(2)),
+            ("threads", ParamValue::Int(threads)),
         ];
-        let case = CaseSpec {
+        CaseSpec {
             workload: "peak-bandwidth".into(),
             params: params.map(|(name, value)| (name.into(), value)).into(),
             seed: 1.into(),
@@ -332,9 +332,24 @@ mod tests {
             timing: TimingMode::Hot,
             command: None,
             kernel: None,
-        };
-        let program = PeakBandwidth.program(&Arguments(&case))?;
+        }
+    }
+
+    fn words(level: &str, elements: i64) -> Result<u64, Failure> {
+        let program = PeakBandwidth.program(&Arguments(&case(level, elements, 2)))?;
         Ok(program.work.items.unwrap())
+    }
+
+    /// As a suite asks for it that says no size.
+    #[test]
+    fn a_worker_chooses_a_size() {
+        if *Caches::host() == Caches::default() {
+            return;
+        }
+        let entries = crate::ops::catalog().iter();
+        let mut entries = entries.filter(|entry| entry.info().name == "peak-bandwidth");
+        let prepared = entries.next().unwrap().prepare(&case("l1", 0, 1)).unwrap();
+        assert!(prepared.prepared().work.items.unwrap() >= 1024);
     }
 
     /// The size of a case is that of the machine it runs on, and what is small is no memory.
