@@ -34,7 +34,7 @@ pub fn disturb(training: &mut Training) {
 
 /// What a buffer of that name holds.
 pub fn buffer<T: element::Element>(training: &Training, name: &str) -> Vec<T> {
-    let mut names = training.session().names();
+    let mut names = training.session().in_order();
     let (index, _) = names.find(|(_, of_buffer)| *of_buffer == name).unwrap();
     training.session().read(index).unwrap().get().to_vec()
 }

@@ -243,7 +243,7 @@ fn losses_have_the_floors_of_their_texts() {
     let [trained, held_out] = ["final_loss", "held_out_loss"].map(|name| floor(name).unwrap());
     assert_eq!(floor("loss"), Some(trained));
     assert_eq!(floor("gradient_norm"), None);
-    assert!(1.1 * trained < held_out, "{trained} {held_out}");
+    assert!(1.02 * trained < held_out, "{trained} {held_out}");
 }
 
 /// Adapters learn beside a base that stays as it was written.
@@ -348,12 +348,19 @@ fn the_first_tensor_that_is_no_number_is_named() {
         let judged = Judge::new(setup.plan.seed, setup.shape, &Device::Host(1))
             .unwrap()
             .judge(&training, &corpus);
-        for words in [
-            judged.map(|_| ()).unwrap_err(),
-            training.step().unwrap_err(),
+        // What is judged has not been updated since: the parameter itself is told.
+        for (failure, expected) in [
+            (
+                judged.map(|_| ()).unwrap_err(),
+                format!("`{}`", parameter.name),
+            ),
+            (
+                training.step().map(|_| ()).unwrap_err(),
+                expected.to_owned(),
+            ),
         ] {
-            let words = words.to_string();
-            assert!(words.contains(expected), "{spoiled}: {words}");
+            let words = failure.to_string();
+            assert!(words.contains(&expected), "{spoiled}: {words}");
         }
     }
 }

@@ -128,7 +128,10 @@ fn what_is_multiplied_is_of_the_type() {
         let session = training.session();
         for name in ["queries", "mixed"] {
             let name = format!("layers.0.attention.{name}");
-            let (buffer, _) = session.names().find(|(_, found)| **found == name).unwrap();
+            let (buffer, _) = session
+                .in_order()
+                .find(|(_, found)| **found == name)
+                .unwrap();
             assert_eq!(session.spec(buffer).dtype, dtype, "{name}");
         }
     }
