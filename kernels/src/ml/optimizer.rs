@@ -308,10 +308,10 @@ impl Op for OptimizerOp {
         }
     }
 
-    /// The first of `adamw` counted an operation less.
+    /// The first of `adamw` counted an operation less, and that of `adan` began with states of zeros.
     fn definition(&self) -> u32 {
         match self {
-            Self::AdamW => 2,
+            Self::AdamW | Self::Adan => 2,
             _ => 1,
         }
     }

@@ -393,11 +393,14 @@ fn verdicts_what_is_worse_than_an_acknowledged_level_is_news() {
             "schema = 1\n[[mark]]\nkind = \"acknowledge\"\ncase = \"made-up*\"\nreason = \"issue 17\"\nat = \"{}\"\n",
             first.as_ref().unwrap_or(&tonight)
         );
+        let (stored, _folder) = store(&records);
+        let tonights = stored.run(&tonight).unwrap();
+        let window = Window::Last(20).baseline(&stored, &tonights).unwrap();
         let options = Options {
             known: Some(Known {
                 marks: Marks::parse(&text).unwrap(),
                 today: "2026-06-01".parse().unwrap(),
-                between: Vec::new(),
+                between: window.later,
             }),
             ..Options::new(Question::Gate)
         };
