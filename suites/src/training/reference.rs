@@ -318,8 +318,8 @@ mod tests {
     /// A training that went astray has logits whose exponentials no number holds.
     #[test]
     fn large_numbers_have_losses() {
-        assert_eq!(softmax_loss(&[1000.0, 0.0], 1), 1000.0);
-        assert_eq!(softmax_loss(&[1000.0, 0.0], 0), 0.0);
+        assert!((softmax_loss(&[1000.0, 0.0], 1) - 1000.0).abs() < 1e-9);
+        assert!(softmax_loss(&[1000.0, 0.0], 0).abs() < 1e-9);
         assert!((softmax_loss(&[-1000.0, -1000.0], 0) - 2_f64.ln()).abs() < 1e-12);
         assert!(softmax_loss(&[f64::NAN, 0.0], 1).is_nan());
         let rows: Rows = vec![vec![0.0], vec![1e3]];

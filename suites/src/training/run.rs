@@ -334,9 +334,12 @@ impl Training {
                 && !parameters.contains(&index)
                 && !gradients.contains(&index)
         };
-        let of_loss = |(index, name): &(usize, &str)| match loss.is_finite() {
-            true => gradients.contains(index),
-            false => is_activation(*index, name),
+        let of_loss = |(index, name): &(usize, &str)| {
+            if loss.is_finite() {
+                gradients.contains(index)
+            } else {
+                is_activation(*index, name)
+            }
         };
         let suspects = self.session.in_order().filter(of_loss);
         let tensor = self.session.find_bad(suspects.map(|(index, _)| index))?;
