@@ -158,11 +158,19 @@ pub fn duration(ns: i64) -> String {
     }
 }
 
-/// The prefix for numbers up to `largest`, and how many of the unit it stands for: for the axis of a chart.
+/// Longest unit at an axis, in characters: `M items/s`.
+const AXIS_UNIT: usize = 9;
+
+/// The prefix for numbers up to `largest`, and how many of the unit it stands for: for the axis of a chart, which has no room for all of a
+/// long one.
 pub fn axis_scale(largest: f64, unit: &Unit) -> (f64, String) {
     let fitting = scale::around(largest, 0.0, unit).into_iter().next();
     let Scale { factor, name } = fitting.unwrap_or_default();
-    (factor, name.into_owned())
+    if name.chars().count() <= AXIS_UNIT {
+        return (factor, name.into_owned());
+    }
+    let beginning: String = name.chars().take(AXIS_UNIT - 1).collect();
+    (factor, format!("{}…", beginning.trim_end()))
 }
 
 /// A number at an axis; what rounds to zero has no sign.

@@ -143,6 +143,9 @@ fn counts_durations_and_errors() {
 fn axes_take_the_prefix_of_their_largest_number() {
     assert_eq!(axis_scale(1_500.0, NS), (1e3, "µs".into()));
     assert_eq!(axis_scale(0.1, NS), (1.0, "ns".into()));
+    assert_eq!(axis_scale(2.5e6, &Unit::ItemsPerSecond).1, "M items/s");
+    let long = Unit::Other("requests per joule".into());
+    assert_eq!(axis_scale(1.0, &long).1, "requests…");
 }
 
 #[test]

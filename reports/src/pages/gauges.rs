@@ -8,9 +8,13 @@ use super::part::cell;
 use crate::chart::{self, Stretch, Words};
 use crate::error::ReportError;
 use crate::format::{self, Quantity};
+use crate::text::clip;
 
 /// Most charts of a page.
 const CHARTS: usize = 16;
+
+/// Longest unit, in characters.
+const UNIT: usize = 24;
 
 /// Most rounds whose number stands below a chart.
 const NUMBERS: usize = 12;
@@ -134,7 +138,7 @@ fn gauge(
     end: f64,
     below: &[(f64, String)],
 ) -> Result<GaugeView, String> {
-    let unit: Unit = piece.unit.into();
+    let unit: Unit = clip(piece.unit, UNIT).as_ref().into();
     let quantity = |value: f64| format::value(value, &unit);
     let low = piece
         .steps()
