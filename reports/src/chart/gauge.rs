@@ -5,7 +5,7 @@ use assay_store::GaugeStep;
 use plotters::prelude::*;
 
 use super::backend::Role;
-use super::sheet::{Axes, Words, axis_words, marks, roomy, sheet};
+use super::sheet::{Axes, Words, axis_words, letters, marks, roomy, sheet};
 use crate::format;
 
 /// Readings over a stretch of the horizontal axis.
@@ -41,10 +41,11 @@ pub fn gauge(
     let (factor, symbol) = format::axis_scale(most.abs().max(least.abs()), unit);
     let span = roomy(least / factor, most / factor);
     let decimals = format::axis_decimals((span.end - span.start) / 3.0);
+    let left = (letters(&span, decimals, &symbol) * 7 + 14).max(74);
     let axes = Axes {
         x: 0.0..end,
         y: span,
-        left: 74,
+        left,
         labels: (0, 3),
         vertical_lines: false,
         x_words: &|_| String::new(),

@@ -123,9 +123,14 @@ pub fn axis_words(value: f64, decimals: usize, symbol: &str) -> String {
 
 /// Room for the labels of values at the left of a large chart, in units of the drawing, as wide as letters are on a phone.
 pub fn room(span: &Range<f64>, decimals: usize, symbol: &str) -> u32 {
+    (letters(span, decimals, symbol) * 12 + 14).clamp(72, 180)
+}
+
+/// Letters of the longest words at a vertical axis.
+pub fn letters(span: &Range<f64>, decimals: usize, symbol: &str) -> u32 {
     let letters = |value: f64| axis_words(value, decimals, symbol).chars().count();
     let most = letters(span.start).max(letters(span.end));
-    (u32::try_from(most).unwrap_or(0) * 12 + 14).clamp(72, 180)
+    u32::try_from(most).unwrap_or(0)
 }
 
 /// A span around values, and no less than 4 % of their size, so that noise does not look like news. Where nothing is
