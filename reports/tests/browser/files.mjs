@@ -4,7 +4,7 @@ import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 /** Pages of one kind look alike: so many of each are opened. */
-const PER_FOLDER = 6;
+const PER_FOLDER = 4;
 
 /** Every file below a folder. */
 export function files(folder) {
