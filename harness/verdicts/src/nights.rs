@@ -142,11 +142,10 @@ impl<'a> Nights<'a> {
         let looked_at = newest_first.iter().take(LOOKED_AT).enumerate();
         let looked_at = looked_at.filter(|(at, row)| *at == 0 || self.is_news(row));
         let looked_at: Vec<&RunRow> = looked_at.map(|(_, row)| *row).collect();
-        'all: for rows in looked_at.chunks(PORTION) {
+        // All of them: a run that has what later ones have may be as small a part as they are.
+        for rows in looked_at.chunks(PORTION) {
             for (&row, cases) in rows.iter().zip(cases_of(store, rows, &place.arm)?) {
-                if walk.meets(row, cases)? {
-                    break 'all;
-                }
+                walk.meets(row, cases)?;
             }
         }
         Ok(walk.parts())
@@ -194,16 +193,15 @@ impl<'a, 's> Walk<'a, 's> {
         }
     }
 
-    /// Takes an earlier run in; says whether it is a whole night, so that no earlier one has anything to add.
-    fn meets(&mut self, row: &'a RunRow, cases: BTreeSet<String>) -> Result<bool, StoreError> {
+    /// Takes an earlier run in.
+    fn meets(&mut self, row: &'a RunRow, cases: BTreeSet<String>) -> Result<(), StoreError> {
         let left: BTreeSet<String> = cases.difference(&self.covered).cloned().collect();
-        let is_whole = !self.met.is_empty() && self.covered.is_subset(&cases);
         if self.parts.is_empty() || !left.is_empty() && !self.is_replaced(row, &cases)? {
             self.parts.push((row, left));
         }
         self.covered.extend(cases.iter().cloned());
         self.met.push((row, cases));
-        Ok(is_whole)
+        Ok(())
     }
 
     /// Whether a later run of another suite file has so much of it that the rest is taken to be gone.

@@ -305,7 +305,8 @@ impl<'a> Book<'a> {
         }
         let (after, until) = match &onset {
             Some(onset) => (Some(&onset.last_before.run), &onset.first_after.run),
-            None => (one.baseline.last(), &one.night),
+            // Later runs of the baseline may have had it already.
+            None => (one.reference.as_ref().or(one.baseline.first()), &one.night),
         };
         let known = |run: &RunId| library.runs.get_key_value(run).map(|(run, _)| *run);
         told.push(Found {

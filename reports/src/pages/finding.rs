@@ -193,6 +193,9 @@ fn latest(history: &CaseHistory) -> Option<Quantity> {
     Some(part::number(&last.estimate, &history.series.metric.unit))
 }
 
+/// What is said where a change may have begun within its baseline.
+const WITHIN: &str = "Where it began is not known; what changed within its baseline is told on the pages of those runs.";
+
 /// Between which runs a change of a night lies.
 struct Range<'a> {
     night: &'a Night,
@@ -200,6 +203,9 @@ struct Range<'a> {
     lasting: Option<&'a LocatedChange>,
     /// Where it began as far as the series shows, where the history does not have it yet.
     onset: Option<Onset>,
+    /// Where neither tells, the run that surely had the old level: the one that new rounds were run beside, or the first of the baseline,
+    /// whose later runs may have had the change already.
+    old: Option<&'a RunId>,
 }
 
 impl<'a> Range<'a> {
@@ -207,22 +213,23 @@ impl<'a> Range<'a> {
         let lasting = history.and_then(|history| located(night, case, history));
         let baseline = &night.gate.comparison.baseline.runs;
         let found = history.filter(|_| lasting.is_none());
+        let confirmation = night.gate.confirmation.as_ref();
+        let beside = confirmation.and_then(|found| found.reference.as_ref());
+        let beside = beside.filter(|_| case.at_first.is_some());
         Self {
             night,
+            old: beside.map(|beside| &beside.run).or(baseline.first()),
             lasting,
             onset: found.and_then(|history| Onset::of(&history.series, baseline, &night.gate.run)),
         }
     }
 
-    /// The last run before it and the first after it; where the series does not tell, the last of the baseline and the night.
+    /// The last run before it and the first after it; where the series does not tell, one that had the old level and the night.
     fn ends(&self) -> [Option<&RunId>; 2] {
         match (self.lasting, &self.onset) {
             (Some(change), _) => [Some(&change.last_before.run), Some(&change.first_after.run)],
             (None, Some(onset)) => [Some(&onset.last_before.run), Some(&onset.first_after.run)],
-            (None, None) => [
-                self.night.gate.comparison.baseline.runs.last(),
-                Some(&self.night.gate.run),
-            ],
+            (None, None) => [self.old, Some(&self.night.gate.run)],
         }
     }
 
@@ -233,15 +240,16 @@ impl<'a> Range<'a> {
         };
         // Nights since the baseline are told apart; of what is before, only what the machine was.
         let last_of_baseline = self.night.gate.comparison.baseline.runs.last();
+        let steps = self.night.steps.iter();
+        let within = steps.filter(|step| step.run > *from && step.run <= *to);
+        let since = || within.flat_map(|step| step.differences.clone());
         if last_of_baseline.is_some_and(|last| from >= last) {
-            let steps = self.night.steps.iter();
-            let within = steps.filter(|step| step.run > *from && step.run <= *to);
-            return within.flat_map(|step| step.differences.clone()).collect();
+            return since().collect();
         }
         match (self.lasting, &self.onset) {
             (Some(change), _) => in_sentences(&change.machine),
             (None, Some(onset)) => in_sentences(&onset.machine),
-            (None, None) => Vec::new(),
+            (None, None) => since().chain([WITHIN.to_owned()]).collect(),
         }
     }
 }

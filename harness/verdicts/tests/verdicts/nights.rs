@@ -94,6 +94,21 @@ fn verdicts_a_filtered_run_leaves_the_rest_of_the_night_as_it_was() {
             (recipes[0].run(), 2)
         ]
     );
+    // The same part twice, or a larger one after it, is no whole night.
+    let recipes = [whole(1), part(2, 2, 1), part(3, 2, 1)];
+    assert_eq!(
+        newest(&recipes),
+        [(recipes[2].run(), 1), (recipes[0].run(), 5)]
+    );
+    let recipes = [whole(1), part(2, 2, 2), part(3, 2, 1)];
+    assert_eq!(
+        newest(&recipes),
+        [
+            (recipes[2].run(), 1),
+            (recipes[1].run(), 1),
+            (recipes[0].run(), 4)
+        ]
+    );
     // A whole run after it is all that counts.
     assert_eq!(
         newest(&[whole(1), part(2, 2, 2), whole(3)]),
