@@ -23,7 +23,7 @@ pub const NEWS_DAYS: i64 = 14;
 /// Newest runs of a place that may be parts of its newest night.
 const LOOKED_AT: usize = 30;
 
-/// Runs whose cases are read at once: mostly the second shows that the first is whole.
+/// Runs whose cases are read at once.
 const PORTION: usize = 4;
 
 const DAY_NS: i64 = 86_400_000_000_000;
