@@ -23,9 +23,6 @@ pub const NEWS_DAYS: i64 = 14;
 /// Newest runs of a place that may be parts of its newest night.
 const LOOKED_AT: usize = 30;
 
-/// Runs whose cases are read at once.
-const PORTION: usize = 4;
-
 const DAY_NS: i64 = 86_400_000_000_000;
 
 /// Where nights follow each other.
@@ -143,10 +140,9 @@ impl<'a> Nights<'a> {
         let looked_at = looked_at.filter(|(at, row)| *at == 0 || self.is_news(row));
         let looked_at: Vec<&RunRow> = looked_at.map(|(_, row)| *row).collect();
         // All of them: a run that has what later ones have may be as small a part as they are.
-        for rows in looked_at.chunks(PORTION) {
-            for (&row, cases) in rows.iter().zip(cases_of(store, rows, &place.arm)?) {
-                walk.meets(row, cases)?;
-            }
+        let cases = cases_of(store, &looked_at, &place.arm)?;
+        for (row, cases) in looked_at.into_iter().zip(cases) {
+            walk.meets(row, cases)?;
         }
         Ok(walk.parts())
     }
