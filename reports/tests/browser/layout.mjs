@@ -43,6 +43,10 @@ export function layoutFaults({ isWide, isPaper }) {
     const row = visible("tbody tr:has(td:not(.num) > .badge)", table)[0];
     const badge = row && visible("td:not(.num) > .badge", row)[0].getBoundingClientRect();
     if (badge && (badge.right > right + 1 || badge.left < left - 1)) faults.push(`${cut}, without the verdict`);
+    // Of an interval whose number is seen both ends are, but where a page is at 400 %.
+    const ranges = frame.clientWidth < 340 ? [] : visible("tbody .range", table);
+    const isCut = ({ left, right: end }) => left < right - 1 && end > right + 1;
+    if (table.classList.contains("series") && ranges.some((range) => isCut(range.getBoundingClientRect()))) faults.push(`${cut}, through an interval`);
   }
   return faults;
 }
