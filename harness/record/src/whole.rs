@@ -38,6 +38,8 @@ pub struct Draft {
     file: File,
     new: Unnamed,
     path: PathBuf,
+    /// Whether it takes the place of a record of its name.
+    replaces: bool,
 }
 
 impl Draft {
@@ -65,6 +67,7 @@ impl Draft {
             file,
             new,
             path,
+            replaces: false,
         })
     }
 
@@ -73,9 +76,23 @@ impl Draft {
         &self.record
     }
 
-    /// Gives it its name. It never replaces another.
+    /// The same, to take the place of the record of its name that there is.
+    #[must_use]
+    pub fn in_its_place(self) -> Self {
+        Self {
+            replaces: true,
+            ..self
+        }
+    }
+
+    /// Gives it its name. It replaces another only where that was asked for.
     fn publish(self) -> Published {
-        renameat_with(CWD, &self.new.0, CWD, &self.path, RenameFlags::NOREPLACE)
+        let flags = if self.replaces {
+            RenameFlags::empty()
+        } else {
+            RenameFlags::NOREPLACE
+        };
+        renameat_with(CWD, &self.new.0, CWD, &self.path, flags)
             .map_err(|errno| RecordError::io(&self.path)(errno.into()))?;
         Ok((self.record, self.path))
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use assay_record::{Block, Record, RecordError, RunId, RunStatus, Timestamp};
+use assay_record::{Block, Record, RecordError, RunId, RunStatus, Source, Timestamp};
 use duckdb::{Connection, params};
 
 use crate::Store;
@@ -26,7 +26,7 @@ const MAX_DEPTH: usize = 16;
 pub enum Ingested {
     /// The run was not known.
     New,
-    /// The run was known up to an earlier line; it has grown or was finished.
+    /// The run was known up to an earlier line; it has grown or was finished. Or it was imported, and its record was made anew in its place.
     Updated,
     /// All of it was known.
     Unchanged,
@@ -149,6 +149,12 @@ impl Store {
         }
         if extent.fits_in(known.extent) && self.begins(record, extent)? {
             return Ok(Ingested::Unchanged);
+        }
+        // Of what another tool measured the record is made anew when the tool has added to its file.
+        let is_imported = matches!(record.header.manifest.suite.source, Source::Imported(_));
+        if is_imported && known.record == path {
+            self.replace(record, &path, bytes)?;
+            return Ok(Ingested::Updated);
         }
         Err(StoreError::Conflict {
             run: record.header.run.clone(),

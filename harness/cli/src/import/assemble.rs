@@ -43,6 +43,8 @@ pub struct Origins {
     pub date: Timestamp,
     /// Whether somebody said so; else it is the file's own time.
     pub is_dated: bool,
+    /// Whether the tool adds to the file.
+    pub grows: bool,
 }
 
 /// Cases that were made before: the files of a history have most of them in common, and mostly in the same order.
@@ -149,9 +151,9 @@ fn header(
         100,
     )?;
     let manifest = manifest(found, origins, options, known)?;
+    let entropy = entropy(&manifest, machine, origins)?;
     let file = ManifestFile::seal_with(&manifest, lists)?;
     known.share(&manifest.cases, &file.manifest.cases);
-    let entropy = format!("import {}", origins.digest);
     Ok(Header {
         version: RECORD_VERSION,
         run: RunId::new(origins.date, entropy.as_bytes()),
@@ -169,6 +171,20 @@ fn header(
         timer_resolution_ns: 0,
         timer_overhead_ns: None,
     })
+}
+
+/// What tells the run apart from others of its second: its content. Of a file that its tool adds to, what it is of, so that the run keeps
+/// its name, and pages of it their addresses.
+fn entropy(manifest: &Manifest, machine: &str, origins: &Origins) -> Result<String> {
+    let git = manifest.project.git();
+    let commit = git.and_then(|git| git.commit.as_ref());
+    let Some(commit) = commit.filter(|_| origins.grows) else {
+        return Ok(format!("import {}", origins.digest));
+    };
+    let arms = manifest.arms.iter().map(|arm| (&arm.name, &arm.env));
+    let arms: Vec<_> = arms.collect();
+    let is_of = (origins.format, &manifest.suite.name, machine, arms, commit);
+    Ok(format!("import {}", serde_json::to_string(&is_of)?))
 }
 
 fn manifest(

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow};
 use assay_protocol::Digest;
 use assay_record::whole::{self, Draft, Published};
 use assay_record::{CaseLists, Record, RunId};
@@ -250,8 +250,8 @@ impl Tray {
         };
         let became = became.with_context(|| where_kept(record));
         let became = became.and_then(|became| match (state, became) {
-            (State::New(run, earlier), Ingested::New | Ingested::Updated) => {
-                let is_other = !earlier.is_empty();
+            (State::New(run, earlier), became @ (Ingested::New | Ingested::Updated)) => {
+                let is_other = became == Ingested::Updated || !earlier.is_empty();
                 self.replaced.borrow_mut().extend(earlier);
                 Ok(if is_other {
                     Imported::Replaced(run)
@@ -310,12 +310,18 @@ fn kept(import: &Import<'_>, run: &RunId, digest: &Digest) -> Put {
     let path = whole::path(&import.settings.records, run);
     let record = Record::read(&path)?;
     let (run, is) = name(&record);
-    ensure!(
-        is == *digest,
-        "run {run} is of another file; give another --date"
-    );
+    if is != *digest {
+        return Err(of_another_file(&run));
+    }
     let is = Box::new(Is::of(&record, &path));
     Ok((State::Kept(is, Vec::new()), Some((record, path))))
+}
+
+/// Two files that say that they are of one run.
+pub fn of_another_file(run: &RunId) -> anyhow::Error {
+    anyhow!(
+        "run {run} is of another file, which says that it is of the same moment, or of the same machine, environment and commit; remove one of them, or give another --date"
+    )
 }
 
 fn where_kept(record: &Path) -> String {

@@ -18,7 +18,7 @@ use std::time::UNIX_EPOCH;
 use anyhow::{Context as _, Result, ensure};
 use assay_protocol::Digest;
 use assay_record::whole::{self, Draft};
-use assay_record::{CaseLists, RunId, Timestamp};
+use assay_record::{CaseLists, Header, Origin, Record, RunId, Source, Timestamp};
 use assay_store::RunRow;
 
 use self::assemble::{Cases, Origins};
@@ -124,6 +124,15 @@ enum What {
     Known(RunId),
 }
 
+/// A record that has the name of a new one.
+enum There {
+    Nothing,
+    /// Of the same content.
+    This,
+    /// Of what the file was before.
+    Earlier,
+}
+
 /// All that is the same for each file.
 struct Import<'a> {
     importer: &'a dyn Importer,
@@ -156,18 +165,41 @@ impl Import<'_> {
             digest,
             date: date(path, said)?,
             is_dated: said.is_some(),
+            grows: self.results.grow(),
         };
         let (header, bodies) =
             assemble::record(found, &origins, self.options, (cases, self.lists))?;
         let suite = &header.manifest.suite.name;
         let earlier = self.earlier(path, suite, &header.machine.name, &header.run);
-        let what = if whole::path(&self.settings.records, &header.run).exists() {
-            What::Kept(header.run, digest)
-        } else {
-            let draft = Draft::write(&self.settings.records, header, bodies, self.lists)?;
-            What::Draft(Box::new(draft))
+        let what = match self.there(&header, &origins)? {
+            There::This => What::Kept(header.run, digest),
+            there => {
+                let draft = Draft::write(&self.settings.records, header, bodies, self.lists)?;
+                What::Draft(Box::new(match there {
+                    There::Earlier => draft.in_its_place(),
+                    There::Nothing | There::This => draft,
+                }))
+            }
         };
         Ok(Made { what, earlier })
+    }
+
+    /// What there is of the run's name.
+    fn there(&self, header: &Header, origins: &Origins) -> Result<There> {
+        let path = whole::path(&self.settings.records, &header.run);
+        if !path.exists() {
+            return Ok(There::Nothing);
+        }
+        let suite = Record::read(&path)?.header.manifest.suite;
+        if suite.digest == origins.digest {
+            return Ok(There::This);
+        }
+        let is_file = |of: &Origin| of.file == origins.file;
+        let is_earlier = matches!(&suite.source, Source::Imported(of) if is_file(of));
+        if origins.grows && is_earlier {
+            return Ok(There::Earlier);
+        }
+        Err(flow::of_another_file(&header.run))
     }
 
     /// What earlier contents of a file became, where the tool adds to its files.

@@ -1,5 +1,7 @@
 //! `assay import asv`: a folder of results becomes a history, once; what is damaged keeps nothing else from it.
 
+mod growing;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -162,89 +164,6 @@ fn is_told_of_a_series(place: &Place, fact: &str) -> bool {
     let pages = std::fs::read_dir(place.path("assay-data/site/series")).unwrap();
     let mut pages = pages.filter_map(|page| std::fs::read_to_string(page.unwrap().path()).ok());
     pages.any(|page| page.contains(fact))
-}
-
-#[test]
-fn asv_folder_is_imported_once_and_grows() {
-    let place = place();
-    let last = place.read(LAST);
-    std::fs::remove_file(place.path(LAST)).unwrap();
-    place.assay(IMPORT).exits(0).says("2 imported, 0 unchanged");
-    let before = place.records();
-    place
-        .assay(IMPORT)
-        .exits(0)
-        .says("0 imported, 2 unchanged, 0 refused");
-    assert_eq!(place.records(), before);
-    place.write(LAST, &last);
-    place
-        .assay(IMPORT)
-        .exits(0)
-        .says("1 imported, 2 unchanged, 0 refused");
-    place
-        .assay(&format!("import asv {LAST}"))
-        .exits(0)
-        .says("unchanged, imported before as");
-    assert_eq!(place.records().len(), 3);
-    // What a file has become takes the place of what it was, and a copy of one counts once.
-    let runs = place.runs();
-    place.assay("report").exits(0);
-    place.write(FIRST, place.read(FIRST).replace("[42]", "[43]"));
-    place.write("sample/results/cheetah/copy.json", &last);
-    place
-        .assay(IMPORT)
-        .exits(0)
-        .says("1 imported (1 in the place of what was there before), 3 unchanged, 0 refused");
-    assert_eq!(place.records().len(), 3);
-    let now = place.runs();
-    assert_eq!(now.iter().filter(|run| !runs.contains(run)).count(), 1);
-    let gone = runs.iter().find(|run| !now.contains(run)).unwrap();
-    place.assay(&format!("show {gone}")).exits(2);
-    place.assay("report").exits(0);
-    let index = place.read("assay-data/site/index.json");
-    assert!(!index.contains(gone.as_str()) && now.iter().all(|run| index.contains(run.as_str())));
-    place.assay("db rebuild").exits(0).says("3 runs");
-    // Of an import that was ended before the earlier run went, both are there: the next one takes that out.
-    let first = place.read(FIRST);
-    place.write(FIRST, first.replace("[43]", "[44]"));
-    let kept = place.path("assay-data/records");
-    let copies: Vec<_> = place
-        .records()
-        .into_iter()
-        .map(|path| (path.clone(), std::fs::read(&path).unwrap()))
-        .collect();
-    place.assay(IMPORT).exits(0).says("1 imported (1 in");
-    for (path, content) in copies {
-        std::fs::write(kept.join(path.file_name().unwrap()), content).unwrap();
-    }
-    place.assay("ingest").exits(0);
-    assert_eq!(place.records().len(), 4);
-    place.assay(IMPORT).exits(0).says("0 imported, 4 unchanged");
-    assert_eq!(place.records().len(), 3);
-    // What the database lost is found again.
-    std::fs::remove_file(place.path("assay-data/assay.duckdb")).unwrap();
-    std::fs::remove_file(place.path(FIRST)).unwrap();
-    place.assay(IMPORT).exits(0).says("0 imported, 3 unchanged");
-    place.assay("ingest").exits(0);
-    place.assay("db verify").exits(0);
-    assert_eq!(place.records().len(), 3);
-}
-
-#[test]
-fn asv_copies_within_one_folder_are_one_run() {
-    let place = place();
-    for copy in 0..5 {
-        place.write(
-            &format!("sample/results/cheetah/{copy}.json"),
-            place.read(LAST),
-        );
-    }
-    place
-        .assay(IMPORT)
-        .exits(0)
-        .says("3 imported, 5 unchanged, 0 refused");
-    assert_eq!(place.records().len(), 3);
-    place.assay("db verify").exits(0).says("3 runs agree");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use assay_protocol::Metric;
 use assay_record::whole::{self, Draft};
-use assay_record::{Body, CaseLists, Record};
+use assay_record::{Body, CaseLists, Origin, Record, Source, canonical};
 use assay_store::synthetic::Recipe;
 use assay_store::{Ingested, Store, StoreError};
 use proptest::prelude::*;
@@ -127,6 +127,34 @@ fn store_partial_record_grows_and_never_shrinks() {
     at_once.ingest_record(&recipe.record(), &path).unwrap();
     assert_eq!(store.dump().unwrap(), at_once.dump().unwrap());
     assert!(store.runs().unwrap()[0].finished.is_some());
+}
+
+/// Its tool has added to the file that it was made of.
+#[test]
+fn store_takes_what_was_imported_anew_in_its_place() {
+    let place = Place::new();
+    let imported = |file: &str| {
+        let mut record = night("bench-1", 0).record();
+        let suite = &mut record.header.manifest.suite;
+        suite.source = Source::Imported(Origin {
+            format: "asv".into(),
+            file: "a.json".into(),
+        });
+        suite.digest = assay_protocol::Digest::of(file);
+        record.header.manifest_digest = canonical::digest(&record.header.manifest).unwrap();
+        record.head = assay_protocol::Digest::of(file);
+        record
+    };
+    let mut store = place.writer();
+    let path = place.path("a.jsonl.zst");
+    store.ingest_record(&imported("short"), &path).unwrap();
+    let longer = imported("longer");
+    let elsewhere = store.ingest_record(&longer, &place.path("b.jsonl.zst"));
+    assert!(matches!(elsewhere, Err(StoreError::Conflict { .. })));
+    let became = store.ingest_record(&longer, &path).unwrap();
+    assert_eq!(became, Ingested::Updated);
+    let heads = store.heads().unwrap();
+    assert_eq!(heads[&longer.header.run], longer.head.to_string());
 }
 
 #[test]
