@@ -19,6 +19,7 @@ fn site(criterion: &mut Criterion) {
     let at = |folder: &TempDir| publish(black_box(&model), &folder.path().join("site"), &settings);
     let first = folder();
     let published = at(&first).expect("a site");
+    assert!(published.pages > 700, "a page for each series and run");
     let mib = published.bytes as f64 / f64::from(1 << 20);
     println!("{} pages, {mib:.1} MiB", published.pages);
     let mut group = criterion.benchmark_group("site");
@@ -27,7 +28,9 @@ fn site(criterion: &mut Criterion) {
         .measurement_time(Duration::from_secs(20));
     group.bench_function("500 series x 200 runs", |bencher| {
         let publish_in = |folder: TempDir| {
-            at(&folder).expect("a site");
+            let again = at(&folder).expect("a site");
+            assert!(folder.path().join("site/index.html").is_file());
+            assert_eq!((again.pages, again.list), (published.pages, published.list));
             // What is returned is dropped after the measurement.
             folder
         };

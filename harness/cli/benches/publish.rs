@@ -42,7 +42,10 @@ fn publish(criterion: &mut Criterion) {
         let new = || tempfile::tempdir().expect("a folder");
         let publish_in = |new: TempDir| {
             let out = new.path().join("site");
-            site::publish(&settings, &out, &site::Publishing::default()).expect("publishes");
+            let chosen = site::Publishing::default();
+            let published = site::publish(&settings, &out, &chosen).expect("publishes");
+            assert!(published.pages > 700, "a page for each series and run");
+            assert!(out.join("index.html").is_file());
             // What is returned is dropped after the measurement.
             new
         };

@@ -275,3 +275,57 @@ fn row<'v>(view: &'v RunView, case: &str, arm: &str) -> Option<&'v CaseRow> {
     let mut rows = view.cases.iter().map(|row| &**row);
     rows.find(|row| row.case == case && row.arm == arm)
 }
+
+#[cfg(test)]
+mod tests {
+    use assay_store::Access;
+    use assay_store::synthetic::Recipe;
+    use assay_verdicts::Marks;
+
+    use super::may_speak;
+    use crate::database;
+    use crate::gating::{Asking, Checked};
+    use crate::settings::Settings;
+
+    fn night(night: u32) -> Recipe {
+        Recipe {
+            night,
+            seed: u64::from(night) + 1,
+            rounds: 6,
+            ..Recipe::default()
+        }
+    }
+
+    /// The last of sixteen nights, by a mark of some kind on the sixth, of one case.
+    fn checked(kind: &str) -> Checked {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::of(folder.path()).unwrap();
+        let mut store = database::open(&settings, Access::Write).unwrap();
+        for recipe in (0..16).map(night) {
+            let path = folder.path().join(recipe.run().as_str());
+            store.ingest_record(&recipe.record(), &path).unwrap();
+        }
+        let (case, at) = (&night(0).case_ids()[1], night(5).run());
+        let mark = format!(
+            "schema = 1\n[[mark]]\nkind = \"{kind}\"\ncase = \"{case}\"\nat = \"{at}\"\nreason = \"known\"\n"
+        );
+        let known = (Marks::parse(&mark).unwrap(), "2026-06-01".parse().unwrap());
+        let asking = Asking::default();
+        let found = asking.check_with((&store).into(), &night(15).run(), &settings, known);
+        found.unwrap()
+    }
+
+    /// What an acknowledged change made of a baseline no mark says of the run before it: the case's own baseline does.
+    #[test]
+    fn rounds_beside_a_run_before_a_mark_do_not_speak_of_its_case() {
+        let [other, marked] = [0, 1].map(|number| night(0).case_ids()[number].clone());
+        for kind in ["acknowledge", "expected"] {
+            let checked = checked(kind);
+            let may = |case: &str, at| may_speak(&checked, (case, "time"), &night(at).run());
+            for (at, is_after) in [(1, false), (4, false), (5, true), (12, true)] {
+                assert_eq!(may(&marked, at), is_after, "{kind} {at}");
+                assert!(may(&other, at), "{kind} {at}");
+            }
+        }
+    }
+}
