@@ -110,9 +110,10 @@ impl Library<'_> {
                     .collect::<Vec<_>>(),
             )
         });
+        let minutes = self.shared_minutes((&series.key.suite, &series.key.machine));
         self.key(&(
             (&series.key, &series.metric, &series.work),
-            self.has_arms(&series.key.suite),
+            (self.has_arms(&series.key.suite), minutes),
             Digest::of(self.points(&series.points)),
             (&history.changes, &history.marks, &series.impossible),
             siblings,

@@ -10,9 +10,10 @@ use assay_record::{Fingerprint, Manifest, RunId, Timestamp};
 use assay_store::{RoundDetail, RunGauges, RunRow};
 use assay_verdicts::ceilings::Ceilings;
 use assay_verdicts::missed::AllMissed;
+use assay_verdicts::settled::Settled;
 use assay_verdicts::{CaseHistory, Comparison, Confirmed, Gate, Reproduction, RunSummary, Share};
 
-pub use self::library::{Library, NightPlace, Place, Said, Unjudged, night_place};
+pub use self::library::{Library, NightPlace, Place, Said, Unjudged, night_place, steps_within};
 
 /// All that a site shows. The order within the lists does not matter.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +34,8 @@ pub struct SiteModel {
     pub nights: Vec<Night>,
     /// Regressions that were confirmed, on the newest nights and before, oldest first.
     pub confirmed: Vec<Confirmed>,
+    /// Lasting changes that gates have settled: the history says no more of them.
+    pub settled: Settled,
     /// Comparisons that have a page.
     pub matrices: Vec<Matrix>,
     /// The reproductions.
@@ -100,6 +103,10 @@ pub struct Night {
     pub previous: Option<RunId>,
     /// What changed on the machine since then, in words, the gravest first.
     pub machine_changes: Vec<String>,
+    /// What its arm ran in otherwise than then, in words: its image, the command before its workers, its variables.
+    pub arm_changes: Vec<String>,
+    /// The same of each run from the first of the baseline on before which that changed, oldest first.
+    pub arm_steps: Vec<Step>,
     /// What differs from night to night since the last of the baseline, oldest first.
     pub steps: Vec<Step>,
     /// Whether it was imported: then nothing of it can be run again.

@@ -42,7 +42,23 @@ pub fn name(case: &CaseComparison) -> String {
 
 /// What a comparison rests on.
 pub fn basis(comparison: &Comparison) -> String {
-    match comparison.basis {
+    let shorter = comparison.cases.iter();
+    let shorter = shorter.filter(|case| case.baseline_runs.is_some()).count();
+    let basis = of_basis(comparison.basis);
+    match shorter {
+        0 => basis,
+        1 => format!("{basis}; 1 comparison has fewer of the baseline, as it says"),
+        more => format!("{basis}; {more} comparisons have fewer of the baseline, as they say"),
+    }
+}
+
+/// What a metric of a case rests on.
+pub fn basis_of(comparison: &Comparison, case: Option<&CaseComparison>) -> String {
+    of_basis(case.map_or(comparison.basis, |case| comparison.basis_of(case)))
+}
+
+fn of_basis(basis: Basis) -> String {
+    match basis {
         Basis::Interleaved => "interleaved: adjacent rounds of two arms of one run".into(),
         Basis::ByCommit { commits } => format!(
             "paired by commit: {} that both sides measured; of each the ratio, and over them their geometric mean (a fifth trimmed at each end from six on) with Student's interval for pairs, which takes commits to be independent",

@@ -17,7 +17,7 @@ use assay_verdicts::window::MAIN_ARM;
 use assay_verdicts::{Comparison, History, Nights, Reading, RunView};
 
 pub use self::commits::{at_common_commits, compare_pooled};
-pub use self::differences::{Differences, Values};
+pub use self::differences::{Differences, Values, of_environments};
 
 /// How many digits of a commit are shown.
 const COMMIT_DIGITS: usize = 12;

@@ -37,6 +37,11 @@ impl Timestamp {
         self.0.strftime("%Y-%m-%d %H:%M UTC").to_string()
     }
 
+    /// `2026-11-20 21:15:33 UTC`: for people who must tell runs of one minute apart.
+    pub fn second(self) -> String {
+        self.0.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+    }
+
     /// The day in UTC.
     pub fn day(self) -> Day {
         Day(self.0.to_zoned(jiff::tz::TimeZone::UTC).date())

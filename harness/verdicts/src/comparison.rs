@@ -125,6 +125,9 @@ pub struct CaseComparison {
     /// The first run that it is compared with, where that is not the first of the baseline: its level changed before it, or a mark begins it anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<RunId>,
+    /// How many runs of the baseline it is compared with, where these are not all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline_runs: Option<usize>,
     /// Why the verdict is what it is, in words.
     pub note: String,
 }
@@ -334,6 +337,31 @@ impl Options {
 }
 
 impl Basis {
+    /// Of so many runs on each side.
+    fn of_runs(baseline_runs: usize, candidate_runs: usize) -> Self {
+        if baseline_runs.max(candidate_runs) >= effects::MIN_BASELINE_RUNS {
+            Self::AcrossRuns {
+                baseline_runs,
+                candidate_runs,
+            }
+        } else {
+            Self::FewRuns {
+                baseline_runs,
+                candidate_runs,
+            }
+        }
+    }
+
+    /// How many runs the baseline has, where values of several runs are compared and not pairs of them.
+    fn baseline_runs(self) -> Option<usize> {
+        match self {
+            Self::AcrossRuns { baseline_runs, .. } | Self::FewRuns { baseline_runs, .. } => {
+                Some(baseline_runs)
+            }
+            Self::Interleaved | Self::ByCommit { .. } => None,
+        }
+    }
+
     /// Whether values of the two sides come in pairs, whose differences are what is judged.
     fn is_paired(self) -> bool {
         matches!(self, Self::Interleaved | Self::ByCommit { .. })
@@ -349,6 +377,17 @@ impl Comparison {
         options: Options,
     ) -> Self {
         judging::judge(baseline, candidate, history, options)
+    }
+
+    /// What a metric of a case rests on: some are compared with fewer runs than the baseline has.
+    pub fn basis_of(&self, case: &CaseComparison) -> Basis {
+        match (case.baseline_runs, self.basis) {
+            (
+                Some(own),
+                Basis::AcrossRuns { candidate_runs, .. } | Basis::FewRuns { candidate_runs, .. },
+            ) => Basis::of_runs(own, candidate_runs),
+            (_, basis) => basis,
+        }
     }
 
     /// Whether anything was compared, or found failed or wrong.

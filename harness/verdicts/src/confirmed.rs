@@ -10,7 +10,7 @@ use assay_stats::{Interval, median};
 use assay_store::RunRow;
 use serde::{Deserialize, Serialize};
 
-use crate::onset::{Levels, logs};
+use crate::onset::{Levels, Onset, logs};
 use crate::{CaseComparison, CaseHistory, Gate, Mark, MarkKind, Verdict};
 
 /// Newest runs by whose middle it is judged whether a level is back: one quiet night alone shows little.
@@ -102,6 +102,23 @@ impl Confirmed {
         (&key.suite, &key.machine, &key.arm) == (&self.suite, &self.machine, &self.arm)
             && (&key.case, &key.metric) == (&self.case.case, &self.case.metric.name)
             && has_night()
+    }
+
+    /// Where it began, as far as its series shows.
+    pub fn onset(&self, history: &CaseHistory) -> Option<Onset> {
+        Onset::of(&history.series, &self.baseline, &self.night)
+    }
+
+    /// The last run before it and the first with it, by its onset. Where the series does not tell, one that surely had the old level, which is
+    /// the run that new rounds were run beside or the first of the baseline, whose later runs may have had it already; and its night.
+    pub fn ends<'a>(&'a self, onset: Option<&'a Onset>) -> [Option<&'a RunId>; 2] {
+        match onset {
+            Some(onset) => [Some(&onset.last_before.run), Some(&onset.first_after.run)],
+            None => [
+                self.reference.as_ref().or(self.baseline.first()),
+                Some(&self.night),
+            ],
+        }
     }
 
     /// Whether it still stands in its series: no mark accepts it, and the newest runs are nearer to the level of that night than to

@@ -126,6 +126,17 @@ impl Confirmation {
         self.comparisons().map(of).sum()
     }
 
+    /// Whether a case was run again.
+    pub(crate) fn has(&self, case: &str) -> bool {
+        let mut cases = self.comparisons().flat_map(|found| &found.cases);
+        cases.any(|again| again.case == case)
+    }
+
+    /// Whether anything was run again.
+    pub(crate) fn is_run(&self) -> bool {
+        self.comparisons().next().is_some()
+    }
+
     /// What the new rounds say of a metric of a case, and the run that has them.
     fn of(&self, case: &CaseComparison) -> Option<(&CaseComparison, &RunId)> {
         self.comparisons().find_map(|comparison| {

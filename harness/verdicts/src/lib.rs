@@ -24,6 +24,7 @@ mod onset;
 pub mod reproduction;
 mod rounds;
 pub mod series;
+pub mod settled;
 pub mod speed;
 pub mod summary;
 mod told;

@@ -1,5 +1,5 @@
-//! What is said of a night in the end: by its gate, by what was confirmed before and stands, and, where suspects are never run again, by what
-//! lasts in the histories. One word for the line of a night, its badges and programs.
+//! What is said of a night in the end: by its gate, by what was confirmed before and stands, and by what lasts in the histories and no gate
+//! settled. One word for the line of a night, its badges and programs.
 //!
 //! A gate compares with a window of runs, which gets used to what nobody mends; and where a level has changed to stay within that window it
 //! cannot tell. So a history may know of a night what its gate does not.

@@ -185,6 +185,12 @@ impl Course {
         thin(&self.estimates, POINTS).len()
     }
 
+    /// Whether the large chart's vertical axis has zero on it.
+    pub fn has_zero(&self) -> bool {
+        let span = self.span();
+        span.start <= 0.0 && span.end >= 0.0
+    }
+
     /// What the vertical axis spans: the estimates and most of their intervals.
     pub(super) fn span(&self) -> Range<f64> {
         let (least, most) = extremes(&self.estimates);

@@ -1,7 +1,7 @@
 //! What got worse, run by run: what feeds tell, and nothing that marks excuse.
 //!
-//! An event is a run with which something got worse on a machine by an arm: what gates say of nights, lasting changes that began with it where
-//! suspects are never run again, or cases that have failed since. One event for many cases, for they mostly have one cause.
+//! An event is a run with which something got worse on a machine by an arm: what gates say of nights, lasting changes that began with it and
+//! that no gate settled, or cases that have failed since. One event for many cases, for they mostly have one cause.
 //! A regression that is in the history already is not told again each night that the gate still sees it.
 //!
 //! What new rounds confirmed is told of the night that showed it, for good, and at the time of that night; what a later night adds is another
@@ -109,12 +109,10 @@ pub fn uuid(texts: &[&str]) -> String {
 pub fn events<'a>(library: &Library<'a>, suite: Option<&str>) -> Vec<Event<'a>> {
     let is_asked = |own: &str| suite.is_none_or(|suite| own == suite);
     let mut book = Book::default();
-    // Where suspects are run again, only what gates say is told.
-    let unconfirmed = library.places_unconfirmed();
     for history in library.histories.values() {
         let key = &history.series.key;
-        if is_asked(&key.suite) && unconfirmed.contains(&night_place(key)) {
-            book.lasting(history);
+        if is_asked(&key.suite) && library.has_place(&night_place(key)) {
+            book.lasting(library, history);
         }
     }
     for night in &library.model.nights {
@@ -122,7 +120,7 @@ pub fn events<'a>(library: &Library<'a>, suite: Option<&str>) -> Vec<Event<'a>> 
             && is_asked(&row.suite)
         {
             let place = (row.suite.as_str(), row.machine.as_str(), night.arm());
-            book.night(library, night, place, unconfirmed.contains(&place));
+            book.night(library, night, place);
         }
     }
     let unjudged = library.unjudged_of(suite);
@@ -182,14 +180,14 @@ struct Book<'a> {
 }
 
 impl<'a> Book<'a> {
-    fn lasting(&mut self, history: &'a CaseHistory) {
+    fn lasting(&mut self, library: &Library<'a>, history: &'a CaseHistory) {
         let key = &history.series.key;
         let worse = history.changes.iter().filter(|change| is_worse(change));
         for (earlier, change) in worse.enumerate() {
             let Some(point) = history.series.points.get(change.index) else {
                 continue;
             };
-            if change.mark.is_some() {
+            if change.mark.is_some() || library.is_told_by_gates(history, change) {
                 continue;
             }
             let found = Found {
@@ -205,7 +203,10 @@ impl<'a> Book<'a> {
                 earlier,
                 night: None,
                 confirmed: None,
-                machine_changes: change.machine.iter().map(words).collect(),
+                machine_changes: {
+                    let ends = [&change.last_before.run, &change.first_after.run];
+                    changes_in(library, history, &change.machine, ends)
+                },
                 is_common: false,
             };
             self.regressed
@@ -215,13 +216,7 @@ impl<'a> Book<'a> {
         }
     }
 
-    fn night(
-        &mut self,
-        library: &Library<'a>,
-        night: &'a Night,
-        place: NightPlace<'a>,
-        tells_lasting: bool,
-    ) {
+    fn night(&mut self, library: &Library<'a>, night: &'a Night, place: NightPlace<'a>) {
         let gate = &night.gate;
         for case in &gate.comparison.cases {
             let history = library.series_of(night, &case.case, &case.metric.name);
@@ -235,7 +230,7 @@ impl<'a> Book<'a> {
                 });
             } else if is_called(case)
                 && case.at_first.is_none()
-                && !(tells_lasting && history.is_some_and(|known| knows(known, &gate.run)))
+                && !history.is_some_and(|known| is_lasting(library, known, &gate.run))
             {
                 let baseline = &gate.comparison.baseline.runs;
                 // Where it began, as far as the series shows it: the next night that still sees it is no news.
@@ -259,7 +254,7 @@ impl<'a> Book<'a> {
                     earlier: history.map_or(0, |history| earlier(history, &gate.run)),
                     night: Some(&gate.run),
                     confirmed: None,
-                    machine_changes: night.machine_changes.clone(),
+                    machine_changes: [&*night.machine_changes, &night.arm_changes].concat(),
                     is_common: gate.comparison.suite.common_shift.is_some(),
                 };
                 self.regressed.entry(place).or_default().push(found);
@@ -291,7 +286,7 @@ impl<'a> Book<'a> {
         let Some(history) = found.filter(|history| one.is_of(history)) else {
             return;
         };
-        let onset = Onset::of(&history.series, &one.baseline, &one.night);
+        let onset = one.onset(history);
         let place = (row.suite.as_str(), row.machine.as_str(), one.arm.as_str());
         let told = self.regressed.entry(place).or_default();
         let is_same = |found: &Found<'_>| {
@@ -303,12 +298,8 @@ impl<'a> Book<'a> {
         if is_again || one.is_accepted(history) {
             return;
         }
-        let (after, until) = match &onset {
-            Some(onset) => (Some(&onset.last_before.run), &onset.first_after.run),
-            // Later runs of the baseline may have had it already.
-            None => (one.reference.as_ref().or(one.baseline.first()), &one.night),
-        };
         let known = |run: &RunId| library.runs.get_key_value(run).map(|(run, _)| *run);
+        let [after, until] = one.ends(onset.as_ref()).map(|run| run.and_then(known));
         told.push(Found {
             item: Item {
                 case: &one.case.case,
@@ -321,14 +312,15 @@ impl<'a> Book<'a> {
                         .and_then(|run| library.runs.get(run).copied()),
                 ),
             },
-            after: after.and_then(known),
-            until: known(until).unwrap_or(&one.night),
+            after,
+            until: until.unwrap_or(&one.night),
             run: &one.night,
             earlier: 0,
             night: Some(&one.night),
             confirmed: Some((one.started, &one.night)),
             machine_changes: onset.map_or(Vec::new(), |onset| {
-                onset.machine.iter().map(words).collect()
+                let ends = [&onset.last_before.run, &onset.first_after.run];
+                changes_in(library, history, &onset.machine, ends)
             }),
             is_common: one.is_common,
         });
@@ -452,6 +444,17 @@ fn gravest_first(mut items: Vec<Item<'_>>) -> Vec<Item<'_>> {
     items
 }
 
+/// What changed on the machine in a range of a series, and in what was started there.
+fn changes_in(
+    library: &Library<'_>,
+    history: &CaseHistory,
+    machine: &[Change],
+    [from, to]: [&RunId; 2],
+) -> Vec<String> {
+    let started = library.arm_steps(&history.series, from, to);
+    machine.iter().map(words).chain(started).collect()
+}
+
 fn words(change: &Change) -> String {
     format!(
         "{} from {} to {}",
@@ -470,18 +473,21 @@ fn is_called(case: &CaseComparison) -> bool {
 /// How many regressions a series had before the one that a night calls, which its history may have located by now.
 fn earlier(history: &CaseHistory, night: &RunId) -> usize {
     let worse = history.changes.iter().filter(|change| is_worse(change));
-    worse.count() - usize::from(knows(history, night))
+    worse.count() - usize::from(known(history, night).is_some())
 }
 
-/// Whether the level on which this run lies is known to be worse than the one before.
-fn knows(history: &CaseHistory, run: &RunId) -> bool {
+/// Whether what a night calls is told as what lasts.
+fn is_lasting(library: &Library<'_>, history: &CaseHistory, night: &RunId) -> bool {
+    known(history, night).is_some_and(|change| !library.is_told_by_gates(history, change))
+}
+
+/// The change with which the level began on which this run lies, if that is known to be worse than the one before.
+fn known<'a>(history: &'a CaseHistory, run: &RunId) -> Option<&'a LocatedChange> {
     let mut points = history.series.points.iter();
     let at = points.position(|point| point.run == *run);
-    let level = history
-        .changes
-        .iter()
-        .rfind(|change| Some(change.index) <= at);
-    level.is_some_and(|change| is_worse(change) && change.mark.is_none())
+    let mut changes = history.changes.iter();
+    let level = changes.rfind(|change| Some(change.index) <= at);
+    level.filter(|change| is_worse(change) && change.mark.is_none())
 }
 
 /// The first run since which the case has given no right result without a break.

@@ -23,7 +23,7 @@ use crate::results::{self, Results};
 use crate::values::Values;
 use nights::by_place;
 
-pub use nights::{NightPlace, Said, night_place};
+pub use nights::{NightPlace, Said, night_place, steps_within};
 pub use unjudged::Unjudged;
 
 /// The model in the order in which pages show it.
@@ -53,6 +53,8 @@ pub struct Library<'a> {
     pub by_machine: BTreeMap<&'a str, Vec<&'a RunRow>>,
     /// Digest over which series a suite has on a machine.
     pub places: BTreeMap<(&'a str, &'a str), Digest>,
+    /// Minutes in which several runs of a suite on a machine started.
+    shared_minutes: BTreeMap<(&'a str, &'a str), BTreeSet<i64>>,
     /// When each of these began, in order, with a digest over it and those before it.
     begun: BTreeMap<(&'a str, &'a str), Vec<(Timestamp, Digest)>>,
     /// Cases of manifests: most runs have the same.
@@ -155,6 +157,7 @@ impl<'a> Library<'a> {
             current: current(model),
             by_machine: by_machine(model),
             places: places(model),
+            shared_minutes: shared_minutes(model),
             begun: begun(model),
             case_lists: Arc::default(),
             run_keys: model
@@ -245,6 +248,17 @@ impl<'a> Library<'a> {
     /// Whole days from the start of a run to that of the newest run of all: what is old follows from runs, never from the clock.
     pub fn age_days(&self, started: Timestamp) -> i64 {
         days_between(started, self.newest.unwrap_or(started))
+    }
+
+    /// Whether another run of a suite on a machine started in the same minute, and at another second.
+    pub fn shares_its_minute(&self, of: (&str, &str), started: Timestamp) -> bool {
+        let shared = self.shared_minutes.get(&of);
+        shared.is_some_and(|shared| shared.contains(&minute(started)))
+    }
+
+    /// Minutes of which that is so.
+    pub fn shared_minutes<'s>(&'s self, of: (&'s str, &'s str)) -> Option<&'s BTreeSet<i64>> {
+        self.shared_minutes.get(&of)
     }
 
     /// Whether a run is too long ago to be news.
@@ -388,6 +402,23 @@ fn places(model: &SiteModel) -> BTreeMap<(&str, &str), Digest> {
         .into_iter()
         .map(|(place, hrefs)| (place, digest(hrefs)));
     digests.collect()
+}
+
+fn minute(at: Timestamp) -> i64 {
+    at.unix_ns().div_euclid(60_000_000_000)
+}
+
+fn shared_minutes(model: &SiteModel) -> BTreeMap<(&str, &str), BTreeSet<i64>> {
+    let mut first: BTreeMap<(&str, &str, i64), i64> = BTreeMap::new();
+    let mut shared: BTreeMap<(&str, &str), BTreeSet<i64>> = BTreeMap::new();
+    for row in &model.runs {
+        let (of, minute) = ((&*row.suite, &*row.machine), minute(row.started));
+        let second = row.started.unix_ns().div_euclid(1_000_000_000);
+        if *first.entry((of.0, of.1, minute)).or_insert(second) != second {
+            shared.entry(of).or_default().insert(minute);
+        }
+    }
+    shared
 }
 
 /// When a series has its first value.

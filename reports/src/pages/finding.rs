@@ -2,7 +2,9 @@
 //! changed.
 
 use assay_record::RunId;
-use assay_verdicts::{CaseComparison, CaseHistory, Change, LocatedChange, Onset};
+use assay_verdicts::{
+    CaseComparison, CaseHistory, Change, LocatedChange, OfHistory, Onset, Standing, Told,
+};
 use serde::Serialize;
 
 use super::judged::{self, Effect};
@@ -10,7 +12,7 @@ use super::part::{self, Badge, Commit, Link, cell};
 use crate::chart::{self, Caption, Course};
 use crate::error::ReportError;
 use crate::format::Quantity;
-use crate::model::{Library, Night};
+use crate::model::{Library, Night, steps_within};
 use crate::text::clip;
 use crate::words;
 
@@ -47,6 +49,16 @@ pub struct Finding {
     changes: Vec<String>,
     more_changes: usize,
     note: String,
+    /// Since when it has been known, where it was confirmed on an earlier night.
+    known: Option<KnownSince>,
+}
+
+/// Nights that confirmed what still stands.
+#[derive(Serialize)]
+struct KnownSince {
+    since: End,
+    /// The last of them, where that is another.
+    again: Option<End>,
 }
 
 /// A run that a change is told by.
@@ -106,11 +118,6 @@ pub fn view(
         Some(history) => draw(history, id, badge.class)?,
         None => String::new(),
     };
-    let short = |end: &Option<End>| end.as_ref().map(|end| end.commit.short.clone());
-    let is_dirty = [&from, &to]
-        .into_iter()
-        .flatten()
-        .any(|end| end.commit.dirty);
     Ok(Some(Finding {
         badge,
         case: cell(&case.case),
@@ -124,9 +131,7 @@ pub fn view(
         effect: judged::effect_of(case),
         latest: history.and_then(latest),
         chart,
-        same_commit: !is_dirty
-            && short(&from) == short(&to)
-            && short(&to).is_some_and(|commit| !commit.is_empty()),
+        same_commit: is_same_commit([&from, &to]),
         gradual: range.lasting.is_some_and(|change| change.gradual),
         step: match (&range.onset, &against) {
             (Some(onset), Some(_)) => words::percent(onset.step),
@@ -138,7 +143,72 @@ pub fn view(
         changes,
         more_changes,
         note: clip(&case.note, NOTE).into_owned(),
+        known: None,
     }))
+}
+
+/// Whether a change lies between two runs of one commit.
+fn is_same_commit(ends: [&Option<End>; 2]) -> bool {
+    let [Some(from), Some(to)] = ends else {
+        return false;
+    };
+    let (before, after) = (&from.commit, &to.commit);
+    !before.short.is_empty() && before.short == after.short && !before.dirty && !after.dirty
+}
+
+/// What was confirmed on an earlier night and still stands; `id` tells its chart from others on the page.
+pub fn of_standing(
+    library: &Library<'_>,
+    standing: &Standing<'_>,
+    id: &str,
+) -> Result<Finding, ReportError> {
+    let Standing {
+        history,
+        first,
+        last,
+    } = standing;
+    let key = &history.series.key;
+    let onset = last.onset(history);
+    let ends = last.ends(onset.as_ref());
+    let [from, to] = ends.map(|run| end(library, run?));
+    let against = last.reference.as_ref().filter(|run| ends[0] != Some(run));
+    let surroundings = match (&onset, ends) {
+        (Some(onset), [Some(from), Some(to)]) => {
+            surroundings(library, history, &onset.machine, [from, to])
+        }
+        _ => vec![WITHIN.to_owned()],
+    };
+    let (changes, more_changes) = judged::listed(&surroundings, CHANGES);
+    let badge = judged::told(Told::History(OfHistory::StillRegressed));
+    let again = (first.night != last.night).then_some(&last.night);
+    Ok(Finding {
+        chart: draw(history, id, badge.class)?,
+        badge,
+        case: cell(&key.case),
+        href: library.hrefs[key].clone(),
+        metric: part::metric(&key.metric),
+        suite: part::suite_link(&key.suite),
+        machine: part::machine_link(&key.machine),
+        arm: part::arm_in(library, &key.suite, &key.arm),
+        effect: judged::effect_of(&last.case),
+        latest: latest(history),
+        same_commit: is_same_commit([&from, &to]),
+        gradual: false,
+        step: match (&onset, against) {
+            (Some(onset), Some(_)) => words::percent(onset.step),
+            _ => String::new(),
+        },
+        reference: against.and_then(|run| end(library, run)),
+        from,
+        to,
+        changes,
+        more_changes,
+        note: clip(&last.case.note, NOTE).into_owned(),
+        known: end(library, &first.night).map(|since| KnownSince {
+            since,
+            again: again.and_then(|run| end(library, run)),
+        }),
+    })
 }
 
 /// A lasting change of a history, which no night called, and `why` it is told; `id` tells its chart from others on the page.
@@ -150,8 +220,10 @@ pub fn of_change(
     why: &str,
 ) -> Result<Finding, ReportError> {
     let key = &history.series.key;
-    let [from, to] = [&change.last_before, &change.first_after].map(|spot| end(library, &spot.run));
-    let (changes, more_changes) = judged::listed(&in_sentences(&change.machine), CHANGES);
+    let ends = [&change.last_before.run, &change.first_after.run];
+    let [from, to] = ends.map(|run| end(library, run));
+    let surroundings = surroundings(library, history, &change.machine, ends);
+    let (changes, more_changes) = judged::listed(&surroundings, CHANGES);
     let badge = part::change(change.verdict);
     Ok(Finding {
         chart: draw(history, id, badge.class)?,
@@ -173,6 +245,7 @@ pub fn of_change(
         changes,
         more_changes,
         note: why.into(),
+        known: None,
     })
 }
 
@@ -238,20 +311,31 @@ impl<'a> Range<'a> {
         let [Some(from), Some(to)] = self.ends() else {
             return Vec::new();
         };
-        // Nights since the baseline are told apart; of what is before, only what the machine was.
+        // Nights since the baseline are told apart; of what is before, only what the machine was and what was started on it.
         let last_of_baseline = self.night.gate.comparison.baseline.runs.last();
-        let steps = self.night.steps.iter();
-        let within = steps.filter(|step| step.run > *from && step.run <= *to);
-        let since = || within.flat_map(|step| step.differences.clone());
+        let since = || steps_within(&self.night.steps, from, to);
         if last_of_baseline.is_some_and(|last| from >= last) {
-            return since().collect();
+            return since();
         }
-        match (self.lasting, &self.onset) {
-            (Some(change), _) => in_sentences(&change.machine),
-            (None, Some(onset)) => in_sentences(&onset.machine),
-            (None, None) => since().chain([WITHIN.to_owned()]).collect(),
-        }
+        let machine = match (self.lasting, &self.onset) {
+            (Some(change), _) => &change.machine,
+            (None, Some(onset)) => &onset.machine,
+            (None, None) => return [since(), vec![WITHIN.to_owned()]].concat(),
+        };
+        let started = steps_within(&self.night.arm_steps, from, to);
+        [in_sentences(machine), started].concat()
     }
+}
+
+/// What changed on the machine in a range of a series, and in what was started there.
+fn surroundings(
+    library: &Library<'_>,
+    history: &CaseHistory,
+    machine: &[Change],
+    [from, to]: [&RunId; 2],
+) -> Vec<String> {
+    let started = library.arm_steps(&history.series, from, to);
+    [in_sentences(machine), started].concat()
 }
 
 /// The change in the history that the night saw: after its baseline, in the same direction.
@@ -276,7 +360,7 @@ pub fn end(library: &Library<'_>, run: &RunId) -> Option<End> {
     let row = library.runs.get(run)?;
     Some(End {
         run: part::run_link(run),
-        at: part::when(row.started),
+        at: part::started(library, row),
         commit: part::commit(library, row.commit.as_deref(), row.dirty),
     })
 }

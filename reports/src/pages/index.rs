@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use assay_record::{RunId, RunStatus};
 use assay_store::RunRow;
 use assay_verdicts::nights::NEWS_DAYS;
-use assay_verdicts::{CaseComparison, CaseSummary, RunSummary, Standing};
+use assay_verdicts::{CaseComparison, CaseSummary, RunSummary};
 use serde::Serialize;
 
 use super::fill;
-use super::finding::{self, End, Finding};
-use super::judged::{self, Effect};
+use super::finding::{self, Finding};
+use super::judged;
 use super::night::{self, Event, MachineChanges, NightLine, OldNight, is_loud};
 use super::part::{self, Badge, Link, RunLine, cell, run_line};
 use crate::error::ReportError;
@@ -28,8 +28,6 @@ const NIGHTS: usize = 60;
 const OLD: usize = 20;
 /// Most findings of a kind, each with its chart; the rest are on the pages of their suites.
 const FINDINGS: usize = 12;
-/// Most regressions that were confirmed before.
-const STANDING: usize = 50;
 /// Most failures that are listed; the run's page lists them all.
 const FAILURES: usize = 50;
 /// Most runs that did not come to their end.
@@ -56,7 +54,8 @@ struct Tonight {
     old_days: i64,
     events: Vec<Event>,
     groups: Vec<Group>,
-    standing: Vec<StandingLine>,
+    /// What was confirmed before and still stands.
+    standing: Vec<Finding>,
     more_standing: usize,
     unfinished: Vec<UnfinishedLine>,
     failures: Vec<FailureLine>,
@@ -77,24 +76,6 @@ struct Group {
     more: usize,
     /// How many of the kind are no news any more, and still so.
     older: usize,
-}
-
-/// What was confirmed before and still stands.
-#[derive(Serialize)]
-struct StandingLine {
-    case: String,
-    href: String,
-    metric: String,
-    suite: Link,
-    machine: Link,
-    arm: String,
-    effect: Option<Effect>,
-    /// The night since which it has been known.
-    since: Option<End>,
-    /// The night that confirmed it last, where that is another.
-    again: Option<End>,
-    /// What it was run beside.
-    reference: Option<End>,
 }
 
 /// A run that did not come to its end.
@@ -126,8 +107,8 @@ struct FailureLine {
 #[derive(Serialize)]
 struct Reason {
     first: String,
-    /// All of it, where that is more than the first line.
-    whole: String,
+    /// What else is said; all of it, where the first line is too long to be shown.
+    rest: String,
 }
 
 impl Reason {
@@ -136,10 +117,9 @@ impl Reason {
         let line = said.lines().next().unwrap_or_default();
         let line = line.split(STDERR).next().unwrap_or_default();
         let first = clip(line, FIRST).into_owned();
-        Self {
-            whole: if first == said { String::new() } else { said },
-            first,
-        }
+        let rest = said.strip_prefix(&first).unwrap_or(&said);
+        let rest = rest.trim_start_matches(';').trim().to_owned();
+        Self { first, rest }
     }
 }
 
@@ -158,7 +138,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     groups.sort_by_key(|group| order(group.id));
     let places = night::by_place(library, &nights).len();
     let is_quiet = standing.is_empty()
-        && lasting == [0, 0]
+        && (lasting.worse, lasting.better) == (0, 0)
         && unfinished.is_empty()
         && failures.is_empty()
         && !nights.iter().any(|night| is_loud(library, night));
@@ -191,12 +171,13 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
             .take(FINDINGS)
             .collect(),
         groups,
-        more_standing: standing.len().saturating_sub(STANDING),
+        more_standing: standing.len().saturating_sub(FINDINGS),
         standing: standing
             .iter()
-            .take(STANDING)
-            .map(|one| standing_line(library, one))
-            .collect(),
+            .take(FINDINGS)
+            .enumerate()
+            .map(|(at, one)| finding::of_standing(library, one, &format!("standing-{at}")))
+            .collect::<Result<_, _>>()?,
         unfinished: unfinished.into_iter().take(UNFINISHED).collect(),
         failures,
         more_failures,
@@ -216,7 +197,7 @@ fn says(
     (nights, places): (&[&Night], usize),
     none: &str,
     failures: usize,
-    [worse, better]: [usize; 2],
+    lasting: lasting::Counts,
     standing: usize,
 ) -> String {
     let sum = |of: fn(&Night) -> usize| nights.iter().map(|night| of(night)).sum::<usize>();
@@ -228,8 +209,8 @@ fn says(
         (suspected, "may have changed"),
         (failures, "failed or gave no right output"),
         (improved, "improved"),
-        (worse, "got worse to stay in the history"),
-        (better, "got better to stay in the history"),
+        (lasting.worse, "got worse to stay in the history"),
+        (lasting.better, "got better to stay in the history"),
     ]
     .into_iter()
     .filter(|(number, _)| *number > 0)
@@ -239,15 +220,23 @@ fn says(
     let said = match (places, parts.is_empty()) {
         (0, true) => none.into(),
         (0, false) => format!("{none} {} in the newest runs.", parts.join(", ")),
-        (_, true) if standing > 0 => format!("Nothing new is known to have changed {over}."),
+        (_, true) if standing + lasting.older > 0 => {
+            format!("Nothing new is known to have changed {over}.")
+        }
         (_, true) => format!("Nothing is known to have changed {over}."),
         (_, false) => format!("{} {over}.", parts.join(", ")),
     };
-    match standing {
-        0 => said,
-        1 => format!("{said} 1 that was confirmed before still stands."),
-        more => format!("{said} {more} that were confirmed before still stand."),
-    }
+    let stands = match standing {
+        0 => String::new(),
+        1 => " 1 that was confirmed before still stands.".into(),
+        more => format!(" {more} that were confirmed before still stand."),
+    };
+    let older = match lasting.older {
+        0 => String::new(),
+        1 => " 1 that got worse to stay before is still so.".into(),
+        more => format!(" {more} that got worse to stay before are still so."),
+    };
+    said + &stands + &older
 }
 
 /// Why there is no night.
@@ -272,31 +261,6 @@ fn order(id: &str) -> usize {
         "improved",
     ];
     all.iter().position(|of| *of == id).unwrap_or(all.len())
-}
-
-fn standing_line(library: &Library<'_>, standing: &Standing<'_>) -> StandingLine {
-    let Standing {
-        history,
-        first,
-        last,
-    } = standing;
-    let key = &history.series.key;
-    let again = (first.night != last.night).then_some(&last.night);
-    StandingLine {
-        case: cell(&key.case),
-        href: library.hrefs[key].clone(),
-        metric: part::metric(&key.metric),
-        suite: part::suite_link(&key.suite),
-        machine: part::machine_link(&key.machine),
-        arm: part::arm_in(library, &key.suite, &key.arm),
-        effect: last.case.ratio.as_ref().map(judged::effect),
-        since: finding::end(library, &first.night),
-        again: again.and_then(|run| finding::end(library, run)),
-        reference: last
-            .reference
-            .as_ref()
-            .and_then(|run| finding::end(library, run)),
-    }
 }
 
 fn groups(library: &Library<'_>) -> Result<Vec<Group>, ReportError> {

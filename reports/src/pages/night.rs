@@ -64,7 +64,7 @@ pub fn part(library: &Library<'_>, night: &Night) -> Option<PartView> {
     let (row, share) = (library.night_row(night)?, night.share.as_ref()?);
     Some(PartView {
         run: part::run_link(&row.run),
-        at: part::when(row.started),
+        at: part::started(library, row),
         cases: share.cases.len(),
         of: share.of(),
         is_newest: share.is_newest,
@@ -343,7 +343,7 @@ fn place_of(library: &Library<'_>, row: &RunRow, arm: &str) -> PlaceView {
         machine: part::machine_link(&row.machine),
         arm: part::arm_in(library, &row.suite, arm),
         run: part::run_link(&row.run),
-        at: part::when(row.started),
+        at: part::started(library, row),
     }
 }
 
@@ -379,7 +379,7 @@ fn moved(gate: &Gate) -> String {
     )
 }
 
-/// What changed on a machine since its last runs.
+/// What changed on a machine since its last runs, and in what suites are started there.
 #[derive(Serialize)]
 pub struct MachineChanges {
     machine: Link,
@@ -404,6 +404,12 @@ pub fn machine_changes(library: &Library<'_>) -> Vec<MachineChanges> {
                 known.push(words.clone());
             }
         }
+        let arm = match library.arm_in(&row.suite, night.arm()) {
+            "" => String::new(),
+            arm => format!(", arm {arm}"),
+        };
+        let own = night.arm_changes.iter();
+        known.extend(own.map(|words| format!("Suite {}{arm}: {words}", row.suite)));
     }
     let changed = machines.into_iter().filter(|(_, words)| !words.is_empty());
     let view = |(machine, all): (&str, Vec<String>)| {

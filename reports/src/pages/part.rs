@@ -197,7 +197,7 @@ pub struct RunLine {
 pub fn run_line(library: &Library<'_>, run: &RunRow) -> RunLine {
     RunLine {
         run: run_link(&run.run),
-        at: when(run.started),
+        at: started(library, run),
         suite: suite_link(&run.suite),
         purpose: purpose(run),
         machine: machine_link(&run.machine),
@@ -223,6 +223,20 @@ fn purpose(run: &RunRow) -> &'static str {
 /// A moment in UTC, to the minute, for a table whose head says that it is UTC.
 pub fn when(at: Timestamp) -> String {
     at.minute().trim_end_matches(" UTC").to_owned()
+}
+
+/// When a run started, likewise; to the second where that tells it from another of its suite and machine.
+pub fn started(library: &Library<'_>, run: &RunRow) -> String {
+    started_at(library, (&run.suite, &run.machine), run.started)
+}
+
+/// The same of a run of a suite on a machine.
+pub fn started_at(library: &Library<'_>, of: (&str, &str), at: Timestamp) -> String {
+    if library.shares_its_minute(of, at) {
+        at.second().trim_end_matches(" UTC").to_owned()
+    } else {
+        when(at)
+    }
 }
 
 /// How long a run took; empty where nobody knows. One that began and ended at one moment was imported: that is its date.

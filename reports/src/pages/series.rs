@@ -55,6 +55,8 @@ struct Page {
     last: Option<last::Last>,
     chart: String,
     drawn: usize,
+    /// Whether the chart's axis has zero on it.
+    has_zero: bool,
     #[serde(flatten)]
     events: events::Events,
     points: Vec<PointLine>,
@@ -127,6 +129,7 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
         last: last::last(library, history)?,
         chart: draw(history, &course, confirmed.len(), missed.len())?,
         drawn: course.drawn(),
+        has_zero: course.has_zero(),
         events: events::view(library, history, &confirmed),
         points: lines(library, series, missed),
         missed: missed.len(),
@@ -314,17 +317,17 @@ fn lines(library: &Library<'_>, series: &Series, missed: &[Missed]) -> Vec<Point
         })
         .collect();
     let gone = gone.into_iter();
-    lines.extend(gone.map(|(at, missed)| (at, line_of(library, missed))));
+    lines.extend(gone.map(|(at, missed)| (at, line_of(library, series, missed))));
     lines.sort_by(|(a, _), (b, _)| b.cmp(a));
     lines.truncate(POINTS);
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
 /// A run without a right result.
-fn line_of(library: &Library<'_>, missed: &Missed) -> PointLine {
+fn line_of(library: &Library<'_>, series: &Series, missed: &Missed) -> PointLine {
     PointLine {
         run: part::run_link(&missed.run),
-        at: part::when(missed.started),
+        at: part::started_at(library, place(series), missed.started),
         commit: part::commit(library, missed.commit.as_deref(), missed.dirty),
         value: None,
         state: Some(view_of(&missed.state)),
@@ -336,13 +339,17 @@ fn line_of(library: &Library<'_>, missed: &Missed) -> PointLine {
 fn line(library: &Library<'_>, series: &Series, point: &Point) -> PointLine {
     PointLine {
         run: part::run_link(&point.run),
-        at: part::when(point.started),
+        at: part::started_at(library, place(series), point.started),
         commit: part::commit(library, point.commit.as_deref(), point.dirty),
         value: Some(part::number(&point.estimate, &series.metric.unit)),
         state: None,
         rounds: point.rounds,
         changes: point.changes.len(),
     }
+}
+
+fn place(series: &Series) -> (&str, &str) {
+    (&series.key.suite, &series.key.machine)
 }
 
 fn sibling(series: &Series) -> Link {

@@ -4,10 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use assay_protocol::Metric;
-use assay_record::Purpose;
 use assay_reports::{Night, SiteModel, SiteSettings, publish};
 use assay_stats::Rules;
-use assay_store::RunRow;
 use assay_verdicts::comparison::{Counts, SuiteVerdict};
 use assay_verdicts::{
     Basis, CaseComparison, CaseHistory, CaseState, Comparison, Gate, LocatedChange, Marks, Side,
@@ -45,6 +43,7 @@ fn case(id: &str, ratio: f64) -> CaseComparison {
         mark: None,
         remark: None,
         since: None,
+        baseline_runs: None,
         note: format!("confirmed; {HOSTILE}"),
     }
 }
@@ -88,6 +87,8 @@ fn night() -> Night {
         gate: Gate::new("last 10".into(), run_id(NIGHT), comparison),
         previous: Some(run_id(NIGHT - 1)),
         machine_changes: vec![format!("the driver went from 580.65 to {HOSTILE}")],
+        arm_changes: Vec::new(),
+        arm_steps: Vec::new(),
         steps: Vec::new(),
         is_imported: true,
         share: None,
@@ -164,12 +165,13 @@ fn a_feed_tells_nothing_of_own_runs_that_no_gate_said() {
     // Nobody ever ran suspects of this suite again: what lasts is told there, and called so.
     let feed = text(&Site::of(&model), "feeds/all.xml");
     assert!(feed.contains("1 worse to stay in the history"), "{feed}");
-    let night = model.nights[0].gate.run.clone();
-    let place = |row: &RunRow| (row.suite.clone(), row.machine.clone());
-    let of_night = model.runs.iter().find(|row| row.run == night).map(place);
-    let mut others = model.runs.iter_mut().filter(|row| row.run != night);
-    let other = others.find(|row| Some(place(row)) == of_night).unwrap();
-    other.purpose = Purpose::Confirmation { of: night };
+    let settled = |history: &CaseHistory| {
+        let points = &history.series.points;
+        let changes = history.changes.iter();
+        let began = changes.map(|change| points[change.index].run.clone());
+        (history.series.key.clone(), began.collect())
+    };
+    model.settled = model.histories.iter().map(settled).collect();
     let feed = text(&Site::of(&model), "feeds/all.xml");
     assert!(!feed.contains(" in the history"), "{feed}");
     // What the night says of the triad is told, whether or not its history has located that by now, and by the same id.

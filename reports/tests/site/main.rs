@@ -1,11 +1,15 @@
 //! The site as a whole: its pages, its links, its safety, and how it replaces the one before.
 
+mod arms;
 mod build;
+mod compare;
+mod contrast;
 mod data;
 mod detail;
 mod downloads;
 mod fixture;
 mod html;
+mod lasting;
 mod older;
 mod pages;
 mod replace;

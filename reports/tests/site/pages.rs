@@ -6,6 +6,7 @@ use std::path::Path;
 use assay_reports::{SiteModel, SiteSettings};
 
 use crate::build::run_id;
+use crate::fixture::nights::levels;
 use crate::fixture::{HOSTILE, model, nights};
 use crate::html::tags;
 use crate::{Site, publish_whole};
@@ -241,7 +242,8 @@ fn the_same_model_gives_the_same_bytes() {
 fn the_fixture_is_there_for_browsers() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let settings = SiteSettings::default();
-    let site = publish_whole(&model(), &folder.join("fixture-site"), &settings);
+    let all = levels::with_one_that_stands(model());
+    let site = publish_whole(&all, &folder.join("fixture-site"), &settings);
     assert!(site.index().is_file());
     publish_whole(&nights::quiet(), &folder.join("quiet-site"), &settings);
     publish_whole(&SiteModel::default(), &folder.join("empty-site"), &settings);

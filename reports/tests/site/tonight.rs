@@ -1,19 +1,19 @@
 //! What the first page says of nights, and that it stays small; what suites and comparisons say.
 
-use assay_reports::SiteModel;
+use assay_reports::{SiteModel, Step};
 use assay_verdicts::gate::State;
-use assay_verdicts::{CaseState, Confirmed, Trouble, TroubleKind, Verdict};
+use assay_verdicts::{CaseState, Trouble, TroubleKind};
 
 use crate::Site;
 use crate::build::run;
 use crate::fixture::{model, nights};
 
-fn index(model: &SiteModel) -> String {
+pub fn index(model: &SiteModel) -> String {
     Site::of(model).pages()["index.html"].clone()
 }
 
 /// The only page whose path starts so.
-fn page(model: &SiteModel, start: &str) -> String {
+pub fn page(model: &SiteModel, start: &str) -> String {
     let pages = Site::of(model).pages();
     let mut found = pages
         .into_iter()
@@ -22,7 +22,7 @@ fn page(model: &SiteModel, start: &str) -> String {
 }
 
 /// Places of texts in a page, which has each.
-fn places(page: &str, texts: &[&str]) -> Vec<usize> {
+pub fn places(page: &str, texts: &[&str]) -> Vec<usize> {
     let place = |text: &&str| page.find(text).unwrap_or_else(|| panic!("no {text}"));
     texts.iter().map(place).collect()
 }
@@ -52,101 +52,7 @@ fn a_quiet_night_looks_quiet() {
     }
 }
 
-#[test]
-fn what_was_confirmed_stays_until_it_is_mended_or_accepted() {
-    let lasting = nights::used_to(10);
-    let site = Site::of(&lasting);
-    let first = site.pages()["index.html"].clone();
-    assert!(first.contains("1 that was confirmed before still stands."));
-    let list = &first[places(&first, &["id=\"h-standing\""])[0]..];
-    assert!(list.contains("<strong>+20.0 %</strong>") && list.contains("Known since"));
-    let of_series = |model: &SiteModel| {
-        let pages = Site::of(model).pages().into_values();
-        let mut told = pages.filter(|page| page.contains("id=\"h-confirmed\""));
-        told.next().unwrap()
-    };
-    assert!(of_series(&lasting).contains("<strong>still so</strong>"));
-    let feed = |model: &SiteModel| crate::data::text(&Site::of(model), "feeds/all.xml");
-    let told = feed(&lasting);
-    let night = lasting.confirmed[0].started;
-    assert!(
-        told.contains(&format!("<published>{night}</published>")),
-        "{told}"
-    );
-    // Mended: Tonight is quiet again, and what was told stays told, by the same id.
-    let mended = nights::used_to(7);
-    assert!(!index(&mended).contains("h-standing"));
-    assert!(of_series(&mended).contains("over: the level is back"));
-    assert!(feed(&mended).contains(&format!("<published>{night}</published>")));
-    let ids = |feed: &str| -> Vec<String> {
-        let ids = feed.split("<id>").skip(2);
-        ids.map(|id| id.split("</id>").next().unwrap().to_owned())
-            .collect()
-    };
-    assert!(ids(&feed(&mended)).iter().any(|id| ids(&told).contains(id)));
-    // Accepted: nobody is told any more.
-    let mut accepted = nights::used_to(10);
-    for history in &mut accepted.histories {
-        history.marks = vec![assay_verdicts::Mark {
-            kind: assay_verdicts::MarkKind::Acknowledge {
-                at: lasting.confirmed[0].night.to_string(),
-            },
-            case: "*".into(),
-            metric: None,
-            reason: "known".into(),
-        }];
-    }
-    assert!(!index(&accepted).contains("h-standing"));
-    let told = of_series(&accepted);
-    let said = "accepted, <bdi>acknowledged: known</bdi>, from the run of <a href=";
-    assert!(told.contains(said), "{told}");
-    assert!(!feed(&accepted).contains("<published>"));
-}
-
-#[test]
-fn a_night_says_what_lasts_where_it_was() {
-    let model = nights::lasting(9);
-    let site = Site::of(&model);
-    let pages = site.pages();
-    let first = &pages["index.html"];
-    assert!(first.contains("1 got worse to stay in the history over 1 night."));
-    assert!(first.contains("Worse to stay, not confirmed"));
-    assert!(first.contains("<td class=\"num hot\">1 <span class=\"sub\">1 to stay</span></td>"));
-    // Of its two comparisons one is unchanged, and the other no longer open.
-    assert!(
-        first.contains("<br>1 regressed, 1 unchanged</span>"),
-        "{first}"
-    );
-    assert!(!first.contains("lead calm"));
-    for name in ["index.html", "suites.html", "machines.html"] {
-        assert!(
-            pages[name].contains("</span> worse to stay</span>"),
-            "{name}"
-        );
-        assert!(
-            !pages[name].contains("</span> inconclusive</span>"),
-            "{name}"
-        );
-    }
-    let kernels = page(&model, "suites/kernels");
-    assert!(kernels.contains("The level of 1 series changed to stay, 1 for the worse"));
-    assert!(kernels.contains("</span> worse to stay</span>"));
-    let json = crate::data::text(&site, "index.json");
-    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    let night = &json["nights"][0];
-    assert_eq!(night["state"], "worse_to_stay");
-    assert_eq!(night["lasting"]["worse"], 1);
-    let badge = crate::data::text(&site, "badges/all.svg");
-    assert!(badge.contains("1 worse to stay"), "{badge}");
-    // Too long ago to be news: the night speaks for itself again.
-    let mut old = nights::lasting(9);
-    for history in &mut old.histories {
-        history.changes.clear();
-    }
-    assert!(index(&old).contains("</span> inconclusive</span>"));
-}
-
-fn json_of(site: &Site) -> serde_json::Value {
+pub fn json_of(site: &Site) -> serde_json::Value {
     serde_json::from_str(&crate::data::text(site, "index.json")).unwrap()
 }
 
@@ -209,45 +115,6 @@ fn a_part_that_is_run_again_takes_nothing_off_the_site() {
 }
 
 #[test]
-fn arms_of_a_suite_have_nights_of_their_own() {
-    let site = Site::of(&nights::arms());
-    let pages = site.pages();
-    let first = &pages["index.html"];
-    assert!(first.contains("1 regressed over 2 nights."), "{first}");
-    for name in ["index.html", "suites.html", "machines.html"] {
-        for arm in ["main", "two"] {
-            let said = format!("</a>, arm <bdi>{arm}</bdi>");
-            assert!(pages[name].contains(&said), "{name} {arm}");
-        }
-    }
-    let of_arm = |arm: &str| {
-        let crumb = format!("</a>, arm <bdi>{arm}</bdi></p>");
-        let series = pages.iter().filter(|(name, _)| name.starts_with("series/"));
-        series.filter(|(_, page)| page.contains(&crumb)).count()
-    };
-    assert_eq!(of_arm("main"), of_arm("two"));
-    let kernels = page(&nights::arms(), "suites/kernels");
-    assert!(kernels.contains("<span class=\"mark\">arm <bdi>main</bdi></span>"));
-    let json = json_of(&site);
-    let entry = |at: usize| {
-        let night = &json["nights"][at];
-        (night["arm"].clone(), night["counts"]["regressed"].clone())
-    };
-    assert_eq!(entry(0), ("main".into(), 0.into()));
-    assert_eq!(entry(1), ("two".into(), 1.into()));
-    let feed = crate::data::text(&site, "feeds/all.xml");
-    assert!(
-        feed.contains("kernels: 1 regressed on lab-2, arm two"),
-        "{feed}"
-    );
-    let badge = crate::data::text(&site, "badges/all.svg");
-    assert!(badge.contains("1 regressed"), "{badge}");
-    // Where there is one, nobody needs its name.
-    let one = index(&nights::quiet());
-    assert!(!one.contains(", arm "), "{one}");
-}
-
-#[test]
 fn what_failed_has_one_line_and_the_rest_folded() {
     let mut model = nights::quiet();
     let gate = &mut model.nights[0].gate;
@@ -272,12 +139,23 @@ fn what_failed_has_one_line_and_the_rest_folded() {
         ],
     );
     assert!(order.is_sorted());
+    assert_eq!(list.matches("the command ended").count(), 1, "{list}");
     // Error output in the same line is folded, too.
     let trouble = model.nights[0].gate.comparison.cases[0].trouble.as_mut();
     trouble.unwrap().why = "`sh` exited with code 1; its standard error: no title".into();
     let page = index(&model);
     let folded = "<bdi>failed: `sh` exited with code 1</bdi></summary><pre class=\"log\"";
     assert!(page.contains(folded), "{page}");
+    assert!(
+        page.contains(">its standard error: no title</pre>"),
+        "{page}"
+    );
+    // Of a line that is too long all is folded.
+    let trouble = model.nights[0].gate.comparison.cases[0].trouble.as_mut();
+    trouble.unwrap().why = format!("it said {}end", "much ".repeat(60));
+    let page = index(&model);
+    let whole = format!("failed: it said {}end</pre>", "much ".repeat(60));
+    assert!(page.contains(&whole), "{page}");
 }
 
 #[test]
@@ -321,6 +199,60 @@ fn runs_without_a_right_result_stand_in_the_history() {
     assert!(order.is_sorted(), "{order:?}");
     let quiet = self::page(&nights::quiet(), "series/reduce-sum");
     assert!(!quiet.contains("missed bad") && !quiet.contains("a cross stands"));
+    // Those in a row are one sign with their number beside it.
+    assert!(!page.contains("\u{d7}</text>"));
+    let mut model = nights::quiet();
+    for hours in 1..4 {
+        let failed = CaseState::Failed("signal 11".into());
+        let own = missed(4, hours * hour_ns, failed);
+        model.missed.add(&series.key, own);
+    }
+    let page = self::page(&model, "series/reduce-sum");
+    assert_eq!(page.matches("class=\"missed bad\"").count(), 1, "{page}");
+    assert!(page.contains(">3\u{d7}</text>"), "{page}");
+}
+
+#[test]
+fn an_axis_says_that_it_does_not_start_at_zero_where_that_is_so() {
+    let said = "The axis does not start at zero.";
+    let mut model = nights::quiet();
+    assert!(page(&model, "series/reduce-sum").contains(said));
+    let series = model.histories.iter_mut().map(|of| &mut of.series);
+    for series in series.filter(|series| series.key.case.starts_with("reduce/sum")) {
+        series.points[0].estimate = crate::build::interval(1e3, 10.0);
+    }
+    assert!(!page(&model, "series/reduce-sum").contains(said));
+}
+
+#[test]
+fn runs_of_one_minute_are_told_apart_by_their_seconds() {
+    let mut model = nights::quiet();
+    let last = model.runs.iter().max_by_key(|row| row.started).unwrap();
+    let minute = last.started.minute();
+    let minute = minute.trim_end_matches(" UTC");
+    let (of_minute, of_second) = (format!(">{minute}</a>"), format!(">{minute}:"));
+    let first = index(&model);
+    assert!(first.contains(&of_minute) && !first.contains(&of_second));
+    let mut again = last.clone();
+    let later_ns = again.started.unix_ns() + 1_000_000_000;
+    again.started = assay_record::Timestamp::from_unix_ns(later_ns).unwrap();
+    again.run = assay_record::RunId::new(again.started, b"again");
+    again.status = assay_record::RunStatus::Interrupted;
+    model.summaries.push(assay_verdicts::RunSummary {
+        run: again.clone(),
+        cases: Vec::new(),
+        events: Vec::new(),
+    });
+    model.runs.push(again);
+    for (name, page) in Site::of(&model).pages() {
+        if ["index.html", "suites/", "machines/", "series/"]
+            .iter()
+            .any(|start| name.starts_with(start))
+        {
+            assert!(!page.contains(&of_minute), "{name}");
+            assert!(page.contains(&of_second), "{name}");
+        }
+    }
 }
 
 #[test]
@@ -388,10 +320,14 @@ fn every_state_has_its_words() {
     }
 }
 
-/// Another run of another machine, so many days after the newest of the fixture's quiet night.
 fn later(days: u32) -> SiteModel {
     let mut model = nights::quiet();
     model.nights[0].gate.state = State::Regressed;
+    with_later_run(model, days)
+}
+
+/// With another run of another machine, so many days after the newest.
+pub fn with_later_run(mut model: SiteModel, days: u32) -> SiteModel {
     let newest = model.runs.iter().map(|row| row.started).max().unwrap();
     let mut row = run(0, "other", "busy");
     let later_ns = newest.unix_ns() + i64::from(days) * 86_400_000_000_000;
@@ -500,24 +436,6 @@ fn a_series_says_what_the_night_says_of_it() {
 }
 
 #[test]
-fn gpus_and_drivers_are_laid_out_in_a_table() {
-    let page = page(&model(), "compare/kernels-gpu-driver");
-    let order = places(
-        &page,
-        &[
-            "id=\"h-cross\"",
-            "<bdi>570.86.10</bdi></th>",
-            "<bdi>580.82.07</bdi></th>",
-            "<bdi>NVIDIA H100</bdi></th><td class=\"num\"><span class=\"letter\">A</span> baseline</td>",
-            "<span class=\"letter\">B</span> <strong>-1.3 %</strong>",
-            "not measured",
-            "id=\"h-whole\"",
-        ],
-    );
-    assert!(order.is_sorted(), "{order:?}");
-}
-
-#[test]
 fn what_moved_though_nothing_was_changed_is_said_first() {
     let mut model = model();
     model.nights = vec![nights::moved()];
@@ -539,173 +457,6 @@ fn a_suite_lists_what_was_measured_and_what_was_not() {
     assert!(smoke.contains("memory/triad[dtype=f32,elements=2^24]@cuda"));
     assert!(smoke.contains("no CUDA driver on this machine"));
     assert!(smoke.contains("worker ended with signal 11"));
-}
-
-#[test]
-fn a_comparison_says_what_differs_before_any_number() {
-    for start in ["compare/kernels-night", "compare/kernels-machine"] {
-        let page = page(&model(), start);
-        let order = places(
-            &page,
-            &[
-                "The NVIDIA driver was 570.86.10",
-                "-2.4 to -0.2 %",
-                "+7.2 to +9.0 %",
-            ],
-        );
-        assert!(
-            order[0] < order[1] && order[0] < order[2],
-            "{start}: {order:?}"
-        );
-    }
-}
-
-#[test]
-fn comparisons_keep_their_addresses() {
-    let names: Vec<String> = Site::of(&model()).pages().into_keys().collect();
-    for name in [
-        "compare/kernels-machine-2bd3e793adaf.html",
-        "compare/kernels-night-aaa905cdbfd2.html",
-        "suites/kernels-e98f56f907c4.html",
-    ] {
-        assert!(names.iter().any(|own| own == name), "{name}");
-    }
-}
-
-#[test]
-fn what_got_better_to_stay_pushes_nothing_worse_off_the_page() {
-    let model = nights::mostly_better(14);
-    let page = index(&model);
-    assert!(page.contains("1 got worse to stay in the history, 14 got better to stay"));
-    let order = places(
-        &page,
-        &[
-            "id=\"h-lasting\"",
-            "<bdi>reduce/sum[dtype=f32,n=2^20]@cpu</bdi>",
-            "id=\"h-lasting-better\"",
-            "<bdi>better/0@cpu</bdi>",
-            "And 2 more, with smaller effects",
-        ],
-    );
-    assert!(order.is_sorted(), "{order:?}");
-    // By its history, though the night says that it cannot tell, or that it is unchanged.
-    let kernels = self::page(&model, "suites/kernels").replace("<wbr>", "");
-    let row = &kernels[places(&kernels, &["<bdi>reduce/sum"])[0]..];
-    let row = &row[..row.find("</tr>").unwrap()];
-    assert!(row.contains("</span> worse to stay</span>"), "{row}");
-    assert!(row.contains("<strong>+20."), "{row}");
-}
-
-#[test]
-fn a_case_that_lasts_is_counted_once() {
-    let mut model = nights::lasting(9);
-    let gate = &mut model.nights[0].gate;
-    gate.comparison.cases[0].verdict = Verdict::Unchanged;
-    gate.comparison.suite.counts.inconclusive = 0;
-    gate.comparison.suite.counts.unchanged = 2;
-    let page = index(&model);
-    assert!(
-        page.contains("<br>1 regressed, 1 unchanged</span>"),
-        "{page}"
-    );
-}
-
-#[test]
-fn what_fails_on_an_arm_that_no_night_judges_is_told() {
-    let mut model = nights::beside("main");
-    for series in &mut model.histories {
-        series.changes.clear();
-    }
-    let newest = model.summaries.last_mut().unwrap();
-    let case = newest.cases.last_mut().unwrap();
-    case.state = CaseState::Failed("signal 11".into());
-    let site = Site::of(&model);
-    let pages = site.pages();
-    let first = &pages["index.html"];
-    assert!(!first.contains("lead calm"));
-    assert!(first.contains("1 failed or gave no right output over 1 night."));
-    let list = &first[places(first, &["id=\"h-failures\""])[0]..];
-    assert!(list.contains(", arm <bdi>two</bdi><p class=\"reason\"><bdi>signal 11</bdi>"));
-    for name in ["index.html", "suites.html", "machines.html"] {
-        assert!(pages[name].contains("</span> failed</span>"), "{name}");
-    }
-    assert!(page(&model, "suites/kernels").contains("</span> failed</span>"));
-    let badge = crate::data::text(&site, "badges/all.svg");
-    assert!(badge.contains("1 failed"), "{badge}");
-    let feed = crate::data::text(&site, "feeds/all.xml");
-    assert!(
-        feed.contains("kernels: 1 failed on lab-2, arm two"),
-        "{feed}"
-    );
-    let arm = &json_of(&site)["unjudged"][0];
-    assert_eq!(arm["arm"], "two", "{arm}");
-    assert_eq!(
-        (&arm["state"], &arm["failed"]),
-        (&"troubled".into(), &1.into())
-    );
-}
-
-#[test]
-fn what_lasts_on_an_arm_that_no_night_judges_is_told() {
-    for first in ["main", "one"] {
-        let model = nights::beside(first);
-        let site = Site::of(&model);
-        let page = &site.pages()["index.html"];
-        let lead = match first {
-            "main" => "1 got worse to stay in the history over 1 night.",
-            _ => {
-                "No night is judged: runs of several arms, none of which is `main`, are compared by arm. 1 got worse to stay in the history in the newest runs."
-            }
-        };
-        assert!(page.contains(lead), "{page}");
-        assert!(!page.contains("lead calm"));
-        let group = &page[places(page, &["id=\"h-arms\""])[0]..];
-        assert!(group.contains("<strong>+45."), "{group}");
-        assert!(page.contains("</span> worse to stay</span>"));
-        let kernels = self::page(&model, "suites/kernels");
-        assert!(kernels.contains("</span> worse to stay</span>"));
-        let badge = crate::data::text(&site, "badges/all.svg");
-        assert!(badge.contains("1 worse to stay"), "{badge}");
-        let feed = crate::data::text(&site, "feeds/all.xml");
-        let told = "kernels: 1 worse to stay in the history on lab-2, arm two";
-        assert!(feed.contains(told), "{feed}");
-    }
-}
-
-/// Who has read an entry does not look at it again.
-#[test]
-fn what_a_later_night_confirms_is_an_entry_of_its_own() {
-    let one = nights::used_to(10);
-    let mut both = one.clone();
-    let later = both
-        .runs
-        .iter()
-        .find(|row| row.run > one.confirmed[0].night);
-    let later = later.unwrap().clone();
-    let mut case = one.confirmed[0].clone();
-    (case.night, case.started) = (later.run.clone(), later.started);
-    case.case.case = "sort/radix[n=2^16]@cpu".into();
-    both.confirmed.push(case);
-    // What is confirmed again is told once.
-    let again = Confirmed {
-        night: later.run,
-        started: later.started,
-        ..one.confirmed[0].clone()
-    };
-    both.confirmed.push(again);
-    let entries = |model: &SiteModel| -> Vec<String> {
-        let feed = crate::data::text(&Site::of(model), "feeds/all.xml");
-        feed.split("<entry>").skip(1).map(str::to_owned).collect()
-    };
-    let (first, all) = (entries(&one), entries(&both));
-    assert_eq!((first.len(), all.len()), (1, 2), "{all:?}");
-    assert_eq!(all[1], first[0], "it is as it was");
-    let told = format!("<published>{}</published>", later.started);
-    assert!(
-        all[0].contains(&told) && all[0].contains("sort/radix"),
-        "{all:?}"
-    );
-    assert!(!all[0].contains("reduce/sum"), "{all:?}");
 }
 
 #[test]
@@ -743,21 +494,6 @@ fn a_run_of_a_time_to_come_makes_no_night_old() {
     assert!(page.contains("</span> regressed</span>"), "{page}");
 }
 
-#[test]
-fn what_is_not_known_of_a_comparison_is_said() {
-    let mut model = model();
-    for comparison in model.matrices.iter_mut().flat_map(|of| &mut of.comparisons) {
-        for case in &mut comparison.cases {
-            case.verdict = Verdict::Inconclusive;
-        }
-    }
-    let page = page(&model, "compare/kernels-machine");
-    for direction in ["better", "worse"] {
-        let said = format!("<span class=\"none\">nothing is known to be {direction}</span>");
-        assert!(page.contains(&said), "{page}");
-    }
-}
-
 /// What a filter left out is as it was measured before.
 #[test]
 fn a_part_that_is_run_again_takes_no_kernel_off_the_roofline() {
@@ -768,4 +504,51 @@ fn a_part_that_is_run_again_takes_no_kernel_off_the_roofline() {
     let again = nights::again();
     assert_eq!(kernels(&again), kernels(&nights::quiet()));
     assert!(kernels(&again) > 1);
+}
+
+#[test]
+fn a_case_says_with_how_many_runs_it_is_compared() {
+    let mut model = model();
+    let mut nights = model.nights.iter_mut();
+    let night = nights.find(|night| night.gate.confirmation.is_some());
+    let cases = &mut night.unwrap().gate.comparison.cases;
+    let sort = cases
+        .iter_mut()
+        .find(|case| case.case.starts_with("sort/radix"));
+    sort.unwrap().baseline_runs = Some(7);
+    let pages = Site::of(&model).pages();
+    let says = |start: &str, said: &str| {
+        let own = |(name, page): (&String, &String)| name.starts_with(start) && page.contains(said);
+        pages.iter().any(own)
+    };
+    let of = |runs: u32| format!("Across runs: {runs} runs in the baseline and 1 run in the");
+    assert!(says("series/sort-radix", &of(7)));
+    assert!(says("series/nn-softmax", &of(20)));
+    let whole = "runs differ among themselves; 1 comparison has fewer of the baseline, as it says.";
+    assert!(says("suites/kernels", whole));
+}
+
+#[test]
+fn what_is_started_otherwise_is_told_with_what_changed_on_the_machine() {
+    let mut model = model();
+    let mut nights = model.nights.iter_mut();
+    let night = nights.find(|night| night.gate.confirmation.is_some());
+    let night = night.unwrap();
+    let words = "The variable OMP_NUM_THREADS was set to another value.";
+    night.arm_changes = vec![words.into()];
+    night.arm_steps = vec![Step {
+        run: night.steps[0].run.clone(),
+        differences: vec![words.into()],
+    }];
+    let page = index(&model);
+    let list = &page[places(&page, &["id=\"h-machines\""])[0]..];
+    let told = format!("<li><bdi>Suite kernels: {words}</bdi></li>");
+    assert!(list.contains(&told), "{list}");
+    let kernels = self::page(&model, "suites/kernels");
+    let told = format!(
+        "Started otherwise than the night before</dt><dd><ul class=\"plain\"><li><bdi>{words}"
+    );
+    assert!(kernels.contains(&told), "{kernels}");
+    let feed = crate::data::text(&Site::of(&model), "feeds/all.xml");
+    assert!(feed.contains(words), "{feed}");
 }

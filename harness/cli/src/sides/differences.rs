@@ -106,6 +106,13 @@ fn of_arms(before: &Arm, after: &Arm, values: Values) -> Vec<String> {
             after.worker.short()
         ));
     }
+    words.extend(of_environments(before, after, values));
+    words
+}
+
+/// What an arm ran in otherwise: its image, the command before its workers, its variables.
+pub fn of_environments(before: &Arm, after: &Arm, values: Values) -> Vec<String> {
+    let mut words = Vec::new();
     let place = |arm: &Arm| match &arm.image {
         None => "this machine without a container".to_owned(),
         Some(_) => format!("{} of {}", image_of(arm), arm.engine.name()),

@@ -205,6 +205,7 @@ mod tests {
                 mark: None,
                 remark: None,
                 since: None,
+                baseline_runs: None,
                 note: "confirmed".into(),
             },
             baseline: (0..6).map(run).collect(),

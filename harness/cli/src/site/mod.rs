@@ -155,24 +155,37 @@ fn model(
             Ok(series)
         },
     )?;
-    let ((mut nights, mut confirmed, matrices, reproductions), (histories, missed)) = both(
-        store.share()?,
-        |other| {
-            let reading = Reading {
-                store: other,
-                series: Some(&series),
-            };
-            let places = Nights::among(other, &runs, newest_start)?;
-            let nights = nights::all(reading, settings, &places, (marks, today))?;
-            let confirmed = nights::confirmed(reading, settings, &runs, &nights, (marks, today))?;
-            let matrices = matrices::all(reading, (&runs, &places), publishing)?;
-            let reproductions = reproduction::all_stored(reading)?;
-            Ok((nights, confirmed, matrices, reproductions))
-        },
-        || {
-            let missed = AllMissed::of(store)?;
-            Ok((CaseHistory::of_rows(store, &series, marks, today)?, missed))
-        },
+    let places = Nights::among(store, &runs, newest_start)?;
+    let ((mut nights, (mut confirmed, asked), matrices, reproductions), (histories, missed)) =
+        both(
+            store.share()?,
+            |other| {
+                let reading = Reading {
+                    store: other,
+                    series: Some(&series),
+                };
+                let nights = nights::all(reading, settings, &places, (marks, today))?;
+                let confirmed =
+                    nights::confirmed(reading, settings, &runs, &nights, (marks, today))?;
+                let matrices = matrices::all(reading, (&runs, &places), publishing)?;
+                let reproductions = reproduction::all_stored(reading)?;
+                Ok((nights, confirmed, matrices, reproductions))
+            },
+            || {
+                let missed = AllMissed::of(store)?;
+                Ok((CaseHistory::of_rows(store, &series, marks, today)?, missed))
+            },
+        )?;
+    let reading = Reading {
+        store,
+        series: Some(&series),
+    };
+    let settled = nights::settled_by_gates(
+        reading,
+        settings,
+        (&runs, &places),
+        (&histories, asked),
+        (marks, today),
     )?;
     drop(series);
     known::settle(
@@ -203,6 +216,7 @@ fn model(
         missed,
         nights,
         confirmed,
+        settled,
     })
 }
 

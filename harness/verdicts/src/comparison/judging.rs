@@ -140,6 +140,7 @@ impl Finding<'_> {
             mark: self.item.excuse.clone(),
             remark: self.item.remark.clone(),
             since: self.item.since.as_ref().map(|since| since.run.clone()),
+            baseline_runs: speaker.shorter(self.item).map(|(own, _)| own),
             note: speaker.note(self, verdict),
         }
     }
@@ -183,6 +184,7 @@ fn troubled((case, trouble): (String, Trouble)) -> CaseComparison {
         mark: None,
         remark: None,
         since: None,
+        baseline_runs: None,
         note: "not compared: without a right result there is no speed".into(),
         trouble: Some(trouble),
     }

@@ -100,16 +100,7 @@ pub(super) fn basis(baseline: &Loaded<'_>, candidate: &Loaded<'_>, options: &Opt
             return Basis::ByCommit { commits };
         }
     }
-    if baseline_runs.max(candidate_runs) >= MIN_BASELINE_RUNS {
-        return Basis::AcrossRuns {
-            baseline_runs,
-            candidate_runs,
-        };
-    }
-    Basis::FewRuns {
-        baseline_runs,
-        candidate_runs,
-    }
+    Basis::of_runs(baseline_runs, candidate_runs)
 }
 
 pub(super) fn pair(

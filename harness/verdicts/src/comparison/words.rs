@@ -4,6 +4,7 @@ use assay_protocol::Metric;
 use assay_stats::{Judged, Rules, rounds_needed, runs_needed};
 
 use super::commits::MIN_COMMITS;
+use super::effects::MIN_BASELINE_RUNS;
 use super::judging::Finding;
 use super::pairing::Item;
 use super::{Basis, Question};
@@ -74,9 +75,9 @@ impl Speaker {
         let remedy = (verdict == Verdict::Inconclusive).then(|| effect.remedy(margin));
         let parts = [
             said,
-            self.few(),
+            self.few(finding.item),
             effect.origin_words(),
-            since(finding.item),
+            self.since(finding.item),
             remedy.unwrap_or_default(),
         ];
         let told: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
@@ -135,17 +136,37 @@ impl Speaker {
         }
     }
 
-    fn few(&self) -> String {
-        match self.basis {
-            Basis::FewRuns {
-                baseline_runs: 1,
-                candidate_runs: 1,
-            } => "one run per side".into(),
-            Basis::FewRuns {
-                baseline_runs,
-                candidate_runs,
-            } => format!("{baseline_runs} and {candidate_runs} runs are few"),
-            Basis::Interleaved | Basis::ByCommit { .. } | Basis::AcrossRuns { .. } => String::new(),
+    fn few(&self, item: &Item) -> String {
+        let (before, after) = (item.baseline.len(), item.candidate.len());
+        match (before, after) {
+            _ if self.basis.is_paired() || before.max(after) >= MIN_BASELINE_RUNS => String::new(),
+            (1, 1) => "one run per side".into(),
+            _ => format!("{before} and {after} runs are few"),
+        }
+    }
+
+    /// With how many runs of its baseline a metric of a case is compared, and how many that has, where these are not the same.
+    pub fn shorter(&self, item: &Item) -> Option<(usize, usize)> {
+        let (own, all) = (item.baseline.len(), self.basis.baseline_runs()?);
+        (own > 0 && own < all).then_some((own, all))
+    }
+
+    /// Where the baseline begins, if that is not where its window does, and how much of it is left.
+    fn since(&self, item: &Item) -> String {
+        let shorter = self.shorter(item);
+        let left = shorter.map(|(own, all)| format!("{own} of its {all} runs"));
+        match (&item.since, left) {
+            (None, None) => String::new(),
+            (None, Some(left)) => format!("its baseline is {left}"),
+            (Some(since), left) => {
+                let why = if since.by_mark {
+                    "where a mark begins it anew"
+                } else {
+                    "after the last change of its level"
+                };
+                let left = left.map_or(String::new(), |left| format!(": {left}"));
+                format!("its baseline begins with run {}, {why}{left}", since.run)
+            }
         }
     }
 
@@ -192,18 +213,6 @@ impl Speaker {
             },
         )
     }
-}
-
-/// Where the baseline begins, if that is not where its window does.
-fn since(item: &Item) -> String {
-    item.since.as_ref().map_or(String::new(), |since| {
-        let why = if since.by_mark {
-            "where a mark begins it anew"
-        } else {
-            "after the last change of its level"
-        };
-        format!("its baseline begins with run {}, {why}", since.run)
-    })
 }
 
 /// A p-value with the digits that matter.

@@ -197,11 +197,19 @@ fn verdicts_a_baseline_begins_after_the_last_known_change_of_level() {
     assert_eq!(own.verdict, Verdict::Unchanged, "{}", own.note);
     let since = before[12].header.run.clone();
     assert_eq!(own.since.as_ref(), Some(&since));
-    let said = format!("its baseline begins with run {since}, after the last change of its level");
+    let said = format!(
+        "its baseline begins with run {since}, after the last change of its level: 8 of its 20 runs"
+    );
     assert!(own.note.contains(&said), "{}", own.note);
+    let rests_on = |case| match known.basis_of(case) {
+        Basis::AcrossRuns { baseline_runs, .. } => baseline_runs,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((own.baseline_runs, rests_on(own)), (Some(8), 8));
     // The others are compared with all of it, and all are in the mean.
     let others = known.cases.iter().filter(|other| other.case != case);
     assert!(others.clone().count() > 0 && others.clone().all(|other| other.since.is_none()));
+    assert!(others.clone().all(|other| rests_on(other) == 20));
     assert_eq!(known.suite.geometric_mean.unwrap().cases, 10);
     // A further change shows, beside the new level.
     slow_down(&mut tonight, &case, 1.10);

@@ -102,6 +102,7 @@ fn confirmed(at: usize, baseline: std::ops::Range<usize>, ratio: f64) -> Confirm
             mark: None,
             remark: None,
             since: None,
+            baseline_runs: None,
             note: "confirmed".into(),
         },
         baseline: runs(baseline),
@@ -142,6 +143,24 @@ fn confirmed_regressions_stand_until_their_level_is_back() {
         stands(&found, &levels(&[(8, 1.0), (1, 1.2), (1, 1.0)]), ""),
         None
     );
+}
+
+#[test]
+fn confirmed_regressions_begin_where_their_series_tells_or_after_what_surely_was_old() {
+    let noisy = [1.0, 1.06, 0.95, 1.05, 0.96, 1.03, 0.97, 1.04, 0.98, 1.06];
+    let alone = confirmed(9, 0..8, 1.06);
+    let onset = alone.onset(&history(&noisy, ""));
+    assert_eq!(onset, None);
+    // Later runs of the baseline may have had it already.
+    assert_eq!(alone.ends(None), [Some(&run(0)), Some(&run(9))]);
+    let beside = Confirmed {
+        reference: Some(run(5)),
+        ..alone
+    };
+    assert_eq!(beside.ends(None), [Some(&run(5)), Some(&run(9))]);
+    let onset = confirmed(13, 0..10, 1.2).onset(&history(&levels(&[(11, 1.0), (3, 1.2)]), ""));
+    let ends = beside.ends(onset.as_ref());
+    assert_eq!(ends, [Some(&run(10)), Some(&run(11))]);
 }
 
 #[test]

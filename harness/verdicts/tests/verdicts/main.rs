@@ -11,5 +11,6 @@ mod history;
 mod marks;
 mod nights;
 mod reproduction;
+mod settled;
 mod simulation;
 mod summaries;

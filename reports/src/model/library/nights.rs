@@ -1,9 +1,9 @@
 //! What is said of nights in the end, and what of it still stands: of a library, by suite, machine and arm.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use assay_record::{Purpose, RunId};
+use assay_record::RunId;
 use assay_store::{RunRow, SeriesKey};
 use assay_verdicts::nights::NEWS_DAYS;
 use assay_verdicts::{
@@ -12,7 +12,7 @@ use assay_verdicts::{
 };
 
 use super::{Library, Place};
-use crate::model::{Night, SiteModel};
+use crate::model::{Night, SiteModel, Step};
 
 /// What is said of a night, and of what.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub struct Said<'a> {
     pub standing: usize,
     /// How many levels changed to stay there, which the night does not call itself.
     pub counts: Lasting,
-    /// These, where suspects are never run again.
+    /// These, where no gate settled them.
     pub lasting: Vec<(&'a CaseHistory, &'a LocatedChange)>,
     /// How many got worse to stay there and stand, and are no news any more.
     pub older: usize,
@@ -83,19 +83,20 @@ impl<'a> Library<'a> {
         at_hand.map(said).collect()
     }
 
-    /// The latest lasting changes where suspects are never run again, as far as they are news, by the runs that speak of them; and how many
-    /// for the worse are no news any more. How old one is goes by where it most likely is, not by how surely that is known.
+    /// The latest lasting changes that no gate settled, as far as they are news, by the runs that speak of them; and how many for the worse
+    /// are no news any more. How old one is goes by where it most likely is, not by how surely that is known.
     fn lasting(&self) -> (LastingByRun<'a>, BTreeMap<&'a RunId, usize>) {
-        let places = self.places_unconfirmed();
         let (mut found, mut older) = (LastingByRun::new(), BTreeMap::new());
         for history in self.current.values().copied() {
             let key = &history.series.key;
             // Cheaper than what its night says of it.
-            let may_be = places.contains(&night_place(key)) && !history.changes.is_empty();
+            let may_be = !history.changes.is_empty();
             let Some(night) = may_be.then(|| self.night_for(key)).flatten() else {
                 continue;
             };
-            let Some(change) = history.lasting_beside(&night.gate) else {
+            let change = history.lasting_beside(&night.gate);
+            let Some(change) = change.filter(|change| !self.is_told_by_gates(history, change))
+            else {
                 continue;
             };
             let run = &night.gate.run;
@@ -210,20 +211,26 @@ impl<'a> Library<'a> {
         own.map(|one| (one, one.stands(history))).collect()
     }
 
-    /// Places where no suspect was ever run again: because their nights were imported, because nobody does so there with the suite, or because
-    /// no night judges the arm. What lasts is all that can be known there.
-    pub fn places_unconfirmed(&self) -> BTreeSet<NightPlace<'a>> {
-        let is_confirmation = |row: &&&RunRow| matches!(row.purpose, Purpose::Confirmation { .. });
-        let rows = self.runs.values().filter(is_confirmation);
-        let confirmed: BTreeSet<(&str, &str)> = rows
-            .map(|row| (row.suite.as_str(), row.machine.as_str()))
-            .collect();
-        let places = self.by_place.iter();
-        let open = places.filter(|((suite, machine, _), runs)| {
-            runs.iter().any(|night| night.is_imported) || !confirmed.contains(&(suite, machine))
-        });
-        let unjudged = self.unjudged.iter().map(|one| one.place);
-        open.map(|(place, _)| *place).chain(unjudged).collect()
+    /// Whether the nights of a place, or of an arm that no night judges, are told of.
+    pub fn has_place(&self, place: &NightPlace<'_>) -> bool {
+        self.by_place.contains_key(place) || self.unjudged.iter().any(|one| one.place == *place)
+    }
+
+    /// Whether gates have told of a lasting change what there is to tell: they settled it, or new rounds confirmed it.
+    pub fn is_told_by_gates(&self, history: &CaseHistory, change: &LocatedChange) -> bool {
+        let began = history.series.points.get(change.index);
+        let settled = self.model.settled.get(&history.series.key);
+        let is_settled = settled
+            .zip(began)
+            .is_some_and(|(settled, began)| settled.contains(&began.run));
+        let mut confirmed = self.model.confirmed.iter();
+        is_settled || confirmed.any(|one| one.tells(history, change))
+    }
+
+    /// In what its arm ran otherwise from a run of a series on, up to another, as far as its newest night tells.
+    pub fn arm_steps(&self, series: &Series, from: &RunId, to: &RunId) -> Vec<String> {
+        let night = self.night_of(series);
+        night.map_or(Vec::new(), |night| steps_within(&night.arm_steps, from, to))
     }
 
     /// Whether a confirmed regression of a series still stands.
@@ -257,6 +264,13 @@ impl<'a> Library<'a> {
         let arm = &night.gate.comparison.candidate.arm;
         self.series_at(self.night_row(night)?, arm, case, metric)
     }
+}
+
+/// What differed at steps after a run, up to another.
+pub fn steps_within(steps: &[Step], from: &RunId, to: &RunId) -> Vec<String> {
+    let within = steps.iter();
+    let within = within.filter(|step| step.run > *from && step.run <= *to);
+    within.flat_map(|step| step.differences.clone()).collect()
 }
 
 /// Nights by their places, in each the latest run first.

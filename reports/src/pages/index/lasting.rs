@@ -1,4 +1,4 @@
-//! Lasting changes that are news, where suspects are never run again: what lasts is all that can be known there.
+//! Lasting changes that are news and that no gate settled: what lasts is all that can be known of them.
 
 use assay_verdicts::{CaseHistory, LocatedChange, Verdict};
 
@@ -22,7 +22,7 @@ const OWN: Kind = Kind {
         "Worse to stay, not confirmed",
         "Better to stay, not confirmed",
     ],
-    why: "The level of the history changed to stay, and no suspects of this suite are run again on this machine: `assay confirm` or `assay nightly` would tell noise from it.",
+    why: "The level of the history changed to stay, and the suspects of the nights that saw it come were not all run again: `assay nightly`, or `assay confirm` on such a night, tells noise from it.",
 };
 const IMPORTED: Kind = Kind {
     ids: ["imported", "imported-better"],
@@ -41,11 +41,20 @@ const UNJUDGED: Kind = Kind {
     why: "The level of the history changed to stay. Of runs of several arms nights judge the one named `main`, and suspects of no other are run again.",
 };
 
-/// The groups of the first page, and how many changes for the worse and for the better are in them.
+/// How many changes are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub worse: usize,
+    pub better: usize,
+    /// For the worse and no news any more.
+    pub older: usize,
+}
+
+/// The groups of the first page, and how many changes are in them.
 pub fn groups<'a>(
     library: &Library<'a>,
     nights: &[&'a Night],
-) -> Result<(Vec<Group>, [usize; 2]), ReportError> {
+) -> Result<(Vec<Group>, Counts), ReportError> {
     let mut groups = Vec::new();
     for (kind, is_imported) in [(OWN, false), (IMPORTED, true)] {
         let own = nights
@@ -60,12 +69,15 @@ pub fn groups<'a>(
     let found = unjudged.flat_map(|one| one.lasting.iter().copied());
     let older = library.unjudged().iter().map(|one| one.older).sum();
     groups.extend(of_kind(library, &UNJUDGED, found.collect(), older)?);
-    let counts = nights.iter().filter_map(|night| library.said(night));
-    let counts = counts.map(|said| said.counts);
-    let counts = counts.chain(library.unjudged().iter().map(|one| one.counts));
-    let counts = counts.fold([0, 0], |[worse, better], counts| {
-        [worse + counts.worse, better + counts.better]
-    });
+    let of_nights = nights.iter().filter_map(|night| library.said(night));
+    let of_nights = of_nights.map(|said| (said.counts, said.older));
+    let of_arms = library.unjudged().iter().map(|one| (one.counts, one.older));
+    let mut counts = Counts::default();
+    for (lasting, older) in of_nights.chain(of_arms) {
+        counts.worse += lasting.worse;
+        counts.better += lasting.better;
+        counts.older += older;
+    }
     Ok((groups, counts))
 }
 

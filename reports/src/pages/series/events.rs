@@ -156,8 +156,8 @@ fn shift(library: &Library<'_>, series: &Series, change: &LocatedChange) -> Shif
         effect: change.ratio.as_ref().map(judged::effect),
         before: level(&change.before),
         after: level(&change.after),
-        last_before: spot(library, &change.last_before),
-        first_after: spot(library, &change.first_after),
+        last_before: spot(library, series, &change.last_before),
+        first_after: spot(library, series, &change.first_after),
         machine: change
             .machine
             .iter()
@@ -173,10 +173,11 @@ fn shift(library: &Library<'_>, series: &Series, change: &LocatedChange) -> Shif
     }
 }
 
-fn spot(library: &Library<'_>, spot: &Spot) -> SpotView {
+fn spot(library: &Library<'_>, series: &Series, spot: &Spot) -> SpotView {
+    let of = (&*series.key.suite, &*series.key.machine);
     SpotView {
         run: part::run_link(&spot.run),
-        at: part::when(spot.started),
+        at: part::started_at(library, of, spot.started),
         commit: part::commit(library, spot.commit.as_deref(), spot.dirty),
     }
 }

@@ -71,14 +71,14 @@ pub fn view(library: &Library<'_>, series: &Series) -> Option<VerdictView> {
         badge,
         effect: case.and_then(judged::effect_of),
         run: part::run_link(&row.run),
-        at: part::when(row.started),
+        at: part::started(library, row),
         baseline: if has_baseline {
             cell(&format!("{} ({})", gate.window, comparison.baseline.label))
         } else {
             String::new()
         },
         basis: if has_baseline {
-            judged::sentence(&words::basis(comparison))
+            judged::sentence(&words::basis_of(comparison, case))
         } else {
             String::new()
         },
