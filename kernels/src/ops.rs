@@ -174,6 +174,12 @@ pub trait Op: Sync {
         1
     }
 
+    /// Fails, in words, if this machine would not measure with a case what it is said to. That is asked before anything is timed, and
+    /// never where results alone are of interest.
+    fn ensure_measures(&self, _arguments: &Arguments) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// What a case of it allocates, does and checks. Sizes may be 0.
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure>;
 
@@ -238,6 +244,7 @@ impl Catalog for Entry {
     fn prepare(&self, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
         let arguments = Arguments(case);
         arguments.check_minima(&self.info().parameters)?;
+        self.0.ensure_measures(&arguments)?;
         device::prepare(case, self.0.program(&arguments)?)
     }
 }

@@ -5,25 +5,29 @@
 //! went in; the programs are kept in the target folder.
 
 mod emulation {
+    pub mod cases;
     pub mod compiled;
+    pub mod gradients;
     pub mod job;
     pub mod mutants;
     pub mod transform;
+    pub mod unsound;
 }
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use assay_kernels::device::Team;
 use assay_kernels::element::DType;
 use assay_kernels::ops;
-use assay_kernels::program::{BufferSpec, Fill, Program, Role, Step};
+use assay_kernels::program::{BufferSpec, Fill, Role};
 use assay_protocol::{CaseSpec, DeviceKind, ParamValue};
 use rayon::prelude::*;
 
-use emulation::compiled::{Compiled, Kernels, Watch, has_compiler};
+use emulation::cases::{self, BySources, launched};
+use emulation::compiled::{Compiled, Watch, has_compiler};
 use emulation::job::{Order, Session};
-use emulation::mutants;
-use emulation::transform::{self, transform};
+use emulation::mutants::{self, Mutant};
+use emulation::{gradients, unsound};
 
 /// Nothing, one, less than a warp and a bit more than two, and several blocks of nothing in particular.
 const SIZES: &[i64] = &[0, 1, 67, 300];
@@ -48,7 +52,7 @@ const LARGEST: &[(&str, i64)] = &[
     ("top-k", 8_500_001),
 ];
 /// How each case is run: under sanitizers in every order of threads, and once watched for races.
-const WAYS: &[(Watch, &[Order])] = &[
+const WAYS: &[(Watch, &[Order]); 2] = &[
     (
         Watch::Memory,
         &[Order::Forward, Order::Reverse, Order::Shuffled],
@@ -56,77 +60,19 @@ const WAYS: &[(Watch, &[Order])] = &[
     (Watch::Races, &[Order::Forward]),
 ];
 
-/// Cases that one session runs, so that the last program keeps no processor waiting.
-const PORTION: usize = 16;
-
-/// Paths of the sources that a program launches kernels of.
-fn sources(program: &Program) -> Vec<&'static str> {
-    let mut paths: Vec<_> = program
-        .launches()
-        .map(|launch| launch.source.path)
-        .collect();
-    paths.sort_unstable();
-    paths.dedup();
-    paths
+/// Every case of every op.
+fn every_case() -> BySources {
+    cases::of_sizes(SIZES, LARGER)
 }
 
-/// Whether the emulation can run all of a program.
-fn is_emulated(program: &Program) -> bool {
-    let is_around_transform = sources(program) == [transform::PATH];
-    let is_step = |step: &Step| !matches!(step, Step::Library(_)) || is_around_transform;
-    !program.cuda.is_empty()
-        && program.cuda.iter().all(is_step)
-        && program.launches().all(|launch| launch.source.emulated)
-}
-
-/// Every case that the emulation can run, by the sources that it needs.
-fn emulated_cases(sizes: &[i64]) -> BTreeMap<Vec<&'static str>, Vec<CaseSpec>> {
-    let mut cases: BTreeMap<_, Vec<CaseSpec>> = BTreeMap::new();
-    let larger = LARGER.iter().flat_map(|(_, sizes)| *sizes);
-    let all: BTreeSet<i64> = sizes.iter().chain(larger).copied().collect();
-    for size in &all {
-        for case in ops::cases(DeviceKind::Cuda, *size) {
-            let is_larger =
-                |(op, larger): &(&str, &[i64])| *op == case.workload && larger.contains(size);
-            if !sizes.contains(size) && !LARGER.iter().any(is_larger) {
-                continue;
-            }
-            // What divides by a size says that it cannot be 0.
-            let Ok(program) = ops::program(&case) else {
-                assert_eq!(*size, 0, "{case:?}");
-                continue;
-            };
-            if is_emulated(&program) {
-                cases.entry(sources(&program)).or_default().push(case);
-            }
-        }
-    }
-    cases
-}
-
-/// Runs a case in one order; says what is wrong.
-fn run(session: &mut Session, case: &CaseSpec, order: Order) -> Result<(), String> {
-    let team = Team::new(1).map_err(|failure| failure.to_string())?;
-    let program = ops::program(case).map_err(|failure| failure.to_string())?;
-    let mut buffers = program
-        .host_buffers(&team, case.seed.0)
-        .map_err(|failure| failure.to_string())?;
-    let changed = program
-        .buffers
-        .iter()
-        .enumerate()
-        .filter(|(_, spec)| spec.role == Role::InOut);
-    let initial = changed
-        .map(|(index, _)| (index, buffers.0[index].duplicate(&team).unwrap()))
-        .collect();
-    session.run(&program, &mut buffers, order, |buffers| {
-        transform(case, &program, buffers);
-    })?;
-    let verdict = program.judge(&buffers, &initial, 1);
-    if verdict.passed {
-        Ok(())
-    } else {
-        Err(format!("{verdict:?}"))
+/// Runs a case in some orders of threads; says what is wrong.
+fn in_orders(orders: &[Order]) -> impl Fn(&mut Session, &CaseSpec) -> Result<(), String> + Sync {
+    |session, case| {
+        let mut orders = orders.iter();
+        orders.try_for_each(|order| {
+            let found = cases::run(session, case, *order);
+            found.map_err(|reason| format!("{order:?}: {reason}"))
+        })
     }
 }
 
@@ -135,7 +81,7 @@ fn every_op_is_right_in_every_order_of_threads() {
     if !has_compiler() {
         return;
     }
-    let cases = emulated_cases(SIZES);
+    let cases = every_case();
     let failures: Vec<String> = cases
         .par_iter()
         .flat_map(|(_, cases)| failures_of(cases))
@@ -148,21 +94,53 @@ fn every_op_is_right_in_every_order_of_threads() {
     );
 }
 
+fn failures_of(cases: &[CaseSpec]) -> Vec<String> {
+    let kernels = launched(cases);
+    WAYS.par_iter()
+        .flat_map(|(watch, orders)| match Compiled::with(&kernels, *watch) {
+            Ok(compiled) => cases::failures(&compiled, cases, &in_orders(orders)),
+            Err(reason) => vec![reason],
+        })
+        .collect()
+}
+
+/// Runs cases in one order, in a program of their own.
+fn assert_right(cases: &[CaseSpec]) {
+    let compiled = Compiled::with(&launched(cases), Watch::Memory).unwrap();
+    let failures = cases::failures(&compiled, cases, &in_orders(&[Order::Shuffled]));
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
 #[test]
 fn programs_of_many_tiles_are_right() {
     if !has_compiler() {
         return;
     }
-    let all = LARGEST.iter().map(|(op, size)| {
+    for (op, size) in LARGEST {
         let mut cases = ops::cases(DeviceKind::Cuda, *size);
         cases.retain(|case| case.workload == *op);
-        cases
-    });
-    for cases in all {
-        let compiled = Compiled::with(&launched(&cases), Watch::Memory).unwrap();
-        let failures = failures_in(&compiled, &cases, &[Order::Shuffled]);
-        assert!(failures.is_empty(), "{}", failures.join("\n"));
+        assert_right(&cases);
     }
+}
+
+#[test]
+fn gradients_are_those_by_differences() {
+    if !has_compiler() {
+        return;
+    }
+    let cases = cases::by_sources(gradients::cases());
+    let failures = cases::failures_of_all(&cases, &gradients::check);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn what_is_no_number_shows_where_it_does_on_the_host() {
+    if !has_compiler() {
+        return;
+    }
+    let cases = cases::by_sources(unsound::cases());
+    let failures = cases::failures_of_all(&cases, &unsound::check);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 /// Where there are more blocks than one group of the tree over them.
@@ -223,57 +201,7 @@ fn attention_has_heads_of_any_width() {
             case.params.insert(name.into(), ParamValue::Int(size));
         }
     }
-    let compiled = Compiled::with(&launched(&cases), Watch::Memory).unwrap();
-    let failures = failures_in(&compiled, &cases, &[Order::Shuffled]);
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-}
-
-fn failures_of(cases: &[CaseSpec]) -> Vec<String> {
-    let kernels = launched(cases);
-    WAYS.par_iter()
-        .flat_map(|(watch, orders)| match Compiled::with(&kernels, *watch) {
-            Ok(compiled) => failures_in(&compiled, cases, orders),
-            Err(reason) => vec![reason],
-        })
-        .collect()
-}
-
-fn failures_in(compiled: &Compiled, cases: &[CaseSpec], orders: &[Order]) -> Vec<String> {
-    let portions = cases.par_chunks(PORTION).enumerate();
-    portions
-        .flat_map(|(portion, cases)| {
-            let first = (portion * PORTION) as u64;
-            failures_in_turn(compiled, cases, orders, first)
-        })
-        .collect()
-}
-
-/// The seed of a case is its turn, of which the first is given.
-fn failures_in_turn(
-    compiled: &Compiled,
-    cases: &[CaseSpec],
-    orders: &[Order],
-    first: u64,
-) -> Vec<String> {
-    let mut session = Session::start(compiled);
-    let mut failures = vec![];
-    for (turn, case) in (first..).zip(cases) {
-        for order in orders {
-            let case = CaseSpec {
-                seed: turn.into(),
-                ..case.clone()
-            };
-            if let Err(reason) = run(&mut session, &case, *order) {
-                failures.push(format!(
-                    "{} {:?} {order:?}: {reason}",
-                    case.workload, case.params
-                ));
-                // Whatever it died of, the next case starts with a living one.
-                session = Session::start(compiled);
-            }
-        }
-    }
-    failures
+    assert_right(&cases);
 }
 
 #[test]
@@ -328,45 +256,78 @@ fn devices_fill_buffers_with_the_bits_of_the_host() {
     }
 }
 
+/// Mistakes that nobody notices, each in the cases of its op, by what is run of them.
+fn survivors<'a>(
+    mutants: impl Iterator<Item = &'a Mutant>,
+    caught: impl Fn(&Mutant) -> Option<String> + Sync,
+) -> Vec<&'static str> {
+    let mutants: Vec<_> = mutants.collect();
+    let survive = |mutant: &&&Mutant| match caught(mutant) {
+        Some(reason) => {
+            println!("{}: {reason}", mutant.what);
+            // That is for want of room in the emulation, and no mistake that it saw.
+            reason.contains("stack-overflow")
+        }
+        None => true,
+    };
+    let survivors = mutants.par_iter().filter(survive);
+    survivors.map(|mutant| mutant.what).collect()
+}
+
 #[test]
 fn mutants_are_caught() {
     if !has_compiler() {
         return;
     }
-    let all: Vec<_> = mutants::all().collect();
-    let cases = emulated_cases(&[67, 300]);
-    let survivors: Vec<&str> = all
-        .into_par_iter()
-        .filter(|mutant| match caught(mutant, &cases) {
-            Some(reason) => {
-                println!("{}: {reason}", mutant.what);
-                // That is for want of room in the emulation, and no mistake that it saw.
-                reason.contains("stack-overflow")
-            }
-            None => true,
+    let cases = cases::of_sizes(&[67, 300], &[]);
+    let survivors = survivors(mutants::all(), |mutant| {
+        let groups = groups(mutant, &cases);
+        mutant.ways(WAYS).into_iter().find_map(|(watch, orders)| {
+            let mut groups = groups.iter();
+            groups.find_map(|cases| caught_by(mutant, cases, *watch, &in_orders(orders)))
         })
-        .map(|mutant| mutant.what)
-        .collect();
+    });
     assert!(survivors.is_empty(), "not caught: {survivors:?}");
 }
 
-/// How some case of a mutant's op fails, of those that pass with the source as it is. It is compiled for cases of
-/// the same sources and type at a time: most are caught by the first ones.
-fn caught(
-    mutant: &mutants::Mutant,
-    cases: &BTreeMap<Vec<&'static str>, Vec<CaseSpec>>,
-) -> Option<String> {
-    let kind = std::path::Path::new(mutant.path).extension();
-    let is_header = kind.is_some_and(|kind| kind == "cuh");
+/// By differences alone.
+#[test]
+fn wrong_gradients_are_caught() {
+    if !has_compiler() {
+        return;
+    }
+    let survivors = survivors(mutants::GRADIENTS.iter(), |mutant| {
+        let cases = cases::by_sources(gradients::of_op(mutant.op));
+        let groups = groups(mutant, &cases);
+        caught_by(mutant, &groups[0], Watch::Memory, &gradients::check)
+    });
+    assert!(survivors.is_empty(), "not caught: {survivors:?}");
+}
+
+/// By what is no number alone.
+#[test]
+fn what_hides_that_it_is_no_number_is_caught() {
+    if !has_compiler() {
+        return;
+    }
+    let cases = cases::by_sources(unsound::cases());
+    let survivors = survivors(mutants::UNSOUND.iter(), |mutant| {
+        let groups = groups(mutant, &cases);
+        caught_by(mutant, &groups[0], Watch::Memory, &unsound::check)
+    });
+    assert!(survivors.is_empty(), "not caught: {survivors:?}");
+}
+
+/// The cases of a mutant's op, of the same sources and type together, those of the fewest sources first. It is compiled for these at a
+/// time: most mutants are caught by the first ones.
+fn groups<'a>(mutant: &Mutant, cases: &'a BySources) -> Vec<Vec<&'a CaseSpec>> {
     let mut groups: BTreeMap<_, Vec<&CaseSpec>> = BTreeMap::new();
     for (paths, cases) in cases {
-        if !is_header && !paths.contains(&mutant.path) {
+        if !cases::is_header(mutant.path) && !paths.contains(&mutant.path) {
             continue;
         }
         for case in cases.iter().filter(|case| case.workload == mutant.op) {
-            let dtype = case.params.get("dtype").and_then(ParamValue::as_str);
-            // Those of the fewest sources first.
-            let of = (paths.len(), paths, dtype);
+            let of = (paths.len(), paths, cases::dtype(case));
             groups.entry(of).or_default().push(case);
         }
     }
@@ -376,37 +337,18 @@ fn caught(
         mutant.op,
         mutant.path
     );
-    WAYS.iter().find_map(|(watch, orders)| {
-        groups
-            .values()
-            .find_map(|cases| caught_by(mutant, cases, *watch, orders))
-    })
+    groups.into_values().collect()
 }
 
-/// The kernels that cases launch.
-fn launched<'a>(cases: impl IntoIterator<Item = &'a CaseSpec>) -> Kernels {
-    let mut kernels = Kernels::new();
-    for case in cases {
-        let program = ops::program(case).expect("a program, as before");
-        for launch in program.launches() {
-            let names = kernels.entry(launch.source.path).or_default();
-            names.insert(launch.kernel.clone());
-        }
-    }
-    kernels
-}
-
+/// How some case fails, of those that pass with the source as it is.
 fn caught_by(
-    mutant: &mutants::Mutant,
+    mutant: &Mutant,
     cases: &[&CaseSpec],
     watch: Watch,
-    orders: &[Order],
+    run: cases::Run,
 ) -> Option<String> {
     let compiled = Compiled::of_mutant(&launched(cases.iter().copied()), mutant, watch)
         .unwrap_or_else(|reason| panic!("{}: {reason}", mutant.what));
     let mut session = Session::start(&compiled);
-    let mut failure = |case: &CaseSpec, order: &Order| run(&mut session, case, *order).err();
-    cases
-        .iter()
-        .find_map(|case| orders.iter().find_map(|order| failure(case, order)))
+    cases.iter().find_map(|case| run(&mut session, case).err())
 }

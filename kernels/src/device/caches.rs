@@ -1,7 +1,8 @@
-//! The caches of the host's processor: which of them holds a working set, and which working sets lie in one of them and in no other.
+//! The caches of the host's processor, and that of a CUDA device: which of them holds a working set, and which working sets lie in one of them and in no other.
 //!
 //! What threads have of a level together grows with them: each core has first and second caches of its own, and a processor may have
-//! several third ones. That is read from `/sys/devices/system/cpu`; where the system tells nothing, nothing is said.
+//! several third ones. That is read from `/sys/devices/system/cpu`; where the system tells nothing, as in some containers and small virtual
+//! machines, an x86-64 processor is asked, and of others nothing is said.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,6 +18,9 @@ use super::host::usable_cpus;
 /// it lies what is twice as much again.
 const BEYOND: u64 = 2;
 const BEYOND_LAST: u64 = 4;
+
+/// Why no size is chosen.
+const UNKNOWN: &str = "neither the system (/sys/devices/system/cpu/cpu*/cache) nor the processor tells sizes of caches: say how many `elements`";
 
 /// Data caches of one level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,12 +53,24 @@ impl Caches {
             let mut caches = Caches::read(Path::new("/sys/devices/system/cpu"), &status);
             // A quota may leave fewer.
             let cpus = usable_cpus() as u64;
+            if caches.0.is_empty() {
+                caches = Caches::described(registers(), cpus);
+            }
             for cache in &mut caches.0 {
                 cache.copies = cache.copies.min(cpus);
             }
             caches
         });
         &HOST
+    }
+
+    /// That of a CUDA device which all of its multiprocessors share.
+    pub fn of_device(l2_bytes: u64) -> Self {
+        Self(vec![Cache {
+            level: MemoryLevel::L2,
+            bytes: l2_bytes,
+            copies: 1,
+        }])
     }
 
     /// Those of a list.
@@ -84,6 +100,27 @@ impl Caches {
             ..cache
         });
         Self(counted.collect())
+    }
+
+    /// Those that a processor describes, in registers `eax`, `ebx` and `ecx` of each, when so many of its CPUs may be used. How many
+    /// CPUs share a cache it gives the most of, so that there may be more copies.
+    fn described(registers: impl IntoIterator<Item = [u32; 3]>, cpus: u64) -> Self {
+        const INSTRUCTIONS: u32 = 2;
+        let of = |[eax, ebx, ecx]: [u32; 3]| {
+            let (kind, level) = (eax & 0x1F, level(eax >> 5 & 7)?);
+            let sharing = u64::from(eax >> 14 & 0xFFF) + 1;
+            let [ways, parts, line] = [ebx >> 22, ebx >> 12 & 0x3FF, ebx & 0xFFF];
+            let factors = [ways, parts, line, ecx].map(|less_one| u64::from(less_one) + 1);
+            let cache = Cache {
+                level,
+                bytes: factors.iter().product(),
+                copies: cpus.div_ceil(sharing),
+            };
+            (kind != INSTRUCTIONS).then_some(cache)
+        };
+        let mut caches: Vec<_> = registers.into_iter().filter_map(of).collect();
+        caches.sort_unstable_by_key(|cache| cache.level);
+        Self(caches)
     }
 
     /// The nearest cache that all usable cores together can hold `bytes` in, or memory; `None` where the system tells no
@@ -116,20 +153,22 @@ impl Caches {
         let most = self.0[place].of(threads);
         let nearer = place.checked_sub(1).map(|place| self.0[place]);
         let least = nearer.map_or(0, |nearer| BEYOND * nearer.of(threads));
-        Some(if least <= most {
-            Ok(least..=most)
-        } else {
-            Err(format!(
-                "no size lies in `{level}` alone: of {threads} threads it holds {most} bytes, and what is nearer half of {least}; take fewer threads"
-            ))
-        })
+        if least <= most {
+            return Some(Ok(least..=most));
+        }
+        let (of, advice) = match threads {
+            1 => ("one thread".into(), ""),
+            _ => (format!("{threads} threads"), "; take fewer threads"),
+        };
+        Some(Err(format!(
+            "no size lies in `{level}` alone: of {of} it holds {most} bytes, and what is nearer half of {least}{advice}"
+        )))
     }
 
     /// A size in bytes well within a level, for so many threads: of a cache in the middle between what is nearer and half of it.
     pub fn size_in(&self, level: MemoryLevel, threads: u64) -> Result<u64, String> {
         let sizes = self.sizes(level, threads);
-        let sizes =
-            sizes.ok_or("the system tells no sizes of caches: say how many `elements`")??;
+        let sizes = sizes.ok_or(UNKNOWN)??;
         let (least, most) = sizes.into_inner();
         if level == MemoryLevel::Dram {
             return Ok(least);
@@ -175,18 +214,47 @@ fn allowed_cpus(status: &str) -> Vec<usize> {
     if cpus.is_empty() { vec![0] } else { cpus }
 }
 
+/// What an x86-64 processor says of its caches: leaf 4 of Intel's, and AMD's of the same form; nothing of other processors. Sources:
+/// Intel, "Software developer's manual" 2A, CPUID; AMD, "Architecture programmer's manual" 3, appendix E.4.15.
+fn registers() -> Vec<[u32; 3]> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::__cpuid_count;
+
+        const MOST_CACHES: u32 = 8;
+        let has = |leaf: u32| __cpuid_count(leaf & 0x8000_0000, 0).eax >= leaf;
+        let has_topology = has(0x8000_001D) && __cpuid_count(0x8000_0001, 0).ecx >> 22 & 1 == 1;
+        let leaf = if has_topology { 0x8000_001D } else { 4 };
+        if !has(leaf) {
+            return vec![];
+        }
+        let caches = (0..MOST_CACHES).map(|index| __cpuid_count(leaf, index));
+        let caches = caches.take_while(|cache| cache.eax & 0x1F != 0);
+        caches
+            .map(|cache| [cache.eax, cache.ebx, cache.ecx])
+            .collect()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    vec![]
+}
+
+/// A level by its number.
+fn level(number: u32) -> Option<MemoryLevel> {
+    match number {
+        1 => Some(MemoryLevel::L1),
+        2 => Some(MemoryLevel::L2),
+        3 => Some(MemoryLevel::L3),
+        _ => None,
+    }
+}
+
 /// A cache from its folder, once, and which CPUs share it.
 fn cache(folder: &Path) -> Option<(Cache, String)> {
     let text = |name: &str| fs::read_to_string(folder.join(name)).ok();
     if text("type")?.trim() == "Instruction" {
         return None;
     }
-    let level = match text("level")?.trim() {
-        "1" => MemoryLevel::L1,
-        "2" => MemoryLevel::L2,
-        "3" => MemoryLevel::L3,
-        _ => return None,
-    };
+    let level = level(text("level")?.trim().parse().ok()?)?;
     let kib: u64 = text("size")?.trim().strip_suffix('K')?.parse().ok()?;
     let cache = Cache {
         level,
@@ -253,6 +321,10 @@ mod tests {
             }
         }
         assert_eq!(large().size_in(Dram, 2), Ok(1920 * MIB));
+        let device = Caches::of_device(50 * MIB);
+        assert_eq!(device.size_in(L2, 1), Ok(25 * MIB));
+        assert_eq!(device.size_in(Dram, 1), Ok(200 * MIB));
+        assert!(device.ensure_in(Dram, 1, 64 * MIB).is_err());
         assert_eq!(large().size_in(L1, 2), Ok(48 * KIB));
     }
 
@@ -271,6 +343,13 @@ mod tests {
         }
         let none = flat().size_in(L3, 16).unwrap_err();
         assert!(none.ends_with("take fewer threads"), "{none}");
+        // There are no fewer than one.
+        let shared = caches([(L1, 32 * KIB, 1), (L2, 2 * MIB, 1), (L3, 3 * MIB, 1)]);
+        let none = shared.size_in(L3, 1).unwrap_err();
+        assert!(
+            none.contains("of one thread") && !none.contains("fewer"),
+            "{none}"
+        );
         let without = caches([(L1, 32 * KIB, 4), (L2, MIB, 1)]);
         assert_eq!(
             without.size_in(L3, 1).unwrap_err(),
@@ -285,6 +364,26 @@ mod tests {
         assert_eq!(nothing.level_of(1), None);
         assert!(nothing.ensure_in(Dram, 1, 4).is_ok());
         assert!(nothing.size_in(Dram, 1).unwrap_err().contains("`elements`"));
+    }
+
+    /// Registers of 8 CPUs of a Zen: of pairs, and of all.
+    #[test]
+    fn a_processor_is_asked_where_the_system_tells_nothing() {
+        let registers = |kind, level, sharing: u32, ways: u32, sets: u32| {
+            let eax = kind | level << 5 | (sharing - 1) << 14;
+            [eax, (ways - 1) << 22 | 63, sets - 1]
+        };
+        let told = [
+            registers(1, 1, 2, 8, 64),
+            registers(2, 1, 2, 8, 64),
+            registers(3, 2, 2, 8, 2048),
+            registers(3, 3, 8, 16, 32768),
+        ];
+        assert_eq!(
+            Caches::described(told, 7),
+            caches([(L1, 32 * KIB, 4), (L2, MIB, 4), (L3, 32 * MIB, 1)])
+        );
+        assert_eq!(Caches::described([], 7), Caches::default());
     }
 
     #[test]

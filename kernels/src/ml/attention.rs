@@ -27,7 +27,7 @@
 //! `ds = p (dp - d)` has such an error three times, relative to `p` times the magnitudes of `dp` and `d`, and the products
 //! that it enters add theirs: `3 rho + gamma(2 D + 2 S)`. Of long sums the tolerance takes what is
 //! [likely](crate::bound::likely_gamma). An output of 16 bits is rounded once more, to its type; so was the one that `d` is the
-//! sum of in the backward pass, which adds as much to it.
+//! sum of in the backward pass, `u sum |dout out|` of it.
 //!
 //! On tensor cores sums have [their own roundoff](crate::bound::TENSOR_ROUNDOFF), and operands are rounded to the type, whose unit
 //! roundoff is `u`. An error of a score need not be tiny, so `e^(2 delta) - 1` stands for `2 delta` in `rho`, on any device.
@@ -36,8 +36,8 @@
 //!   score `s` is then off by the distance of the two, times what it is multiplied by, and with it a probability by `e^(s + t) - 1`, where
 //!   `t = ln sum p e^s` is what the logarithm of the sum is off by: that is allowed just where it can be.
 //! - Probabilities are rounded before they weight values: an output is off by `(1 + rho) (1 + u) - 1 + gamma(S)`.
-//! - In the backward pass probabilities or gradients of scores are: `u` more, and its product. What a case is given of the forward pass
-//!   the host has computed, without roundings of what is rotated: the reference takes the logarithms and `d` from such a pass.
+//! - In the backward pass probabilities or gradients of scores are: `u` of each, after what cancels in them has. What a case is given of the
+//!   forward pass the host has computed, without roundings of what is rotated: the reference takes the logarithms and `d` from such a pass.
 //!
 //! Exponents are of 2, and their scale is multiplied into them: a rounding more, `3 R` for `2 R`. What is nearer to 0 than half of the
 //! smallest number of `f16` is lost: that much of each result, and as much times the sum of the magnitudes of what those numbers would

@@ -117,8 +117,14 @@ fn clip_tile(tile: &mut MatrixMut, values: &Matrix, clipping: f32, epsilon: f32)
     let mut factors = sums(&tile.view(), |x| x * x);
     let norms = sums(values, |x| x * x);
     for (factor, square) in factors.iter_mut().zip(norms) {
-        let (norm, most) = (factor.sqrt(), clipping * square.sqrt().max(epsilon));
-        // A norm that is no number makes every gradient none.
+        let (norm, of_values) = (factor.sqrt(), square.sqrt());
+        // A norm that is no number makes every gradient none: `max` would take the other for it.
+        let least = if of_values < epsilon {
+            epsilon
+        } else {
+            of_values
+        };
+        let most = clipping * least;
         *factor = if norm <= most { 1.0 } else { most / norm };
     }
     for row in 0..tile.rows() {

@@ -108,7 +108,11 @@ fn mixture(arguments: &Arguments, names: &[&str]) -> Result<Mixture, Failure> {
         capacity,
         ..
     } = mixture;
-    let all = "`tokens`, `width`, `hidden`, `experts`, `chosen` and `capacity`";
+    // Those that the op has, and the user may have given.
+    let own = ["tokens", "width", "hidden", "experts", "capacity"];
+    let is_own = |name: &&str| ["tokens", "experts"].contains(name) || names.contains(name);
+    let own: Vec<_> = own.into_iter().filter(is_own).collect();
+    let all = &format!("`{}` and `chosen`", own.join("`, `"));
     for sizes in [
         [tokens, chosen, experts, 1],
         [experts, capacity, width.max(hidden), 1],

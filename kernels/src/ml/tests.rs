@@ -124,7 +124,7 @@ fn bad_parameters_are_refused_in_the_same_words_on_both_devices() {
     type Changes<'a> = &'a [(&'a str, i64)];
     let fused: Choices = &[("variant", "fused"), ("position", "none")];
     let rotated: Choices = &[("position", "rope")];
-    let cases: [(&str, Changes, Choices, &str); 9] = [
+    let cases: [(&str, Changes, Choices, &str); 10] = [
         (
             "attention",
             &[("heads", 5), ("width", 64)],
@@ -166,6 +166,13 @@ fn bad_parameters_are_refused_in_the_same_words_on_both_devices() {
             &[("experts", 3), ("chosen", 4)],
             &[],
             "parameter `chosen`: expected at most `experts`, 3, and at most",
+        ),
+        // Only what the op has is named.
+        (
+            "moe-dispatch",
+            &[("tokens", 1 << 60)],
+            &[],
+            "parameters `tokens`, `width`, `experts`, `capacity` and `chosen`: their product is too large to count",
         ),
         (
             "moe-experts",

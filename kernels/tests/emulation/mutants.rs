@@ -1,5 +1,7 @@
 //! Mistakes put into the sources on purpose, each of which the emulation must notice.
 
+mod attention;
+mod learning;
 mod ml;
 mod synthetic;
 
@@ -17,9 +19,24 @@ pub struct Mutant {
     pub to: &'static str,
 }
 
-/// All of them.
+impl Mutant {
+    /// Ways to run its cases, that first in which it is likely to be noticed: accesses between which a barrier is missing race.
+    pub fn ways<'a, T>(&self, [memory, races]: &'a [T; 2]) -> [&'a T; 2] {
+        let barriers = |text: &str| text.matches("__sync").count();
+        if barriers(self.from) > barriers(self.to) {
+            [races, memory]
+        } else {
+            [memory, races]
+        }
+    }
+}
+
+pub use learning::{GRADIENTS, UNSOUND};
+
+/// All that every op's own check is to notice.
 pub fn all() -> impl Iterator<Item = &'static Mutant> {
-    OTHERS.iter().chain(ml::ALL).chain(synthetic::ALL)
+    let of_learning = ml::ALL.iter().chain(attention::ALL);
+    OTHERS.iter().chain(of_learning).chain(synthetic::ALL)
 }
 
 /// Mistakes in the sources of everything but machine learning.

@@ -282,8 +282,8 @@ pub fn backward<T: Lane>(
         detail: summary(
             shape,
             heads.len(),
-            "largest |gradient - exact| / sum of magnitudes",
-            "3 rho + gamma(2 D + 2 S)",
+            "largest |gradient - exact| beside the magnitudes of its terms",
+            "3 rho + gamma(2 D + 2 S), and of 16 bits u of each rounding",
         ),
     }
 }
@@ -309,18 +309,33 @@ fn of_backward<T: Lane>(
     // Rotated back, three roundings more.
     let sums = 2 * (shape.head_width() + shape.length) as u64 + 3;
     let rho = of_probabilities(shape, &forward, unit);
-    // Probabilities, or gradients of scores.
-    let of_sums = multiplied::<T>(unit, 3.0 * rho + likely_gamma(sums, roundoff_of_sums(unit)));
-    // The output that `d` is the sum of was rounded, and gradients are.
-    let tolerance = stored::<T>(stored::<T>(of_sums));
+    let of_sums = 3.0 * rho + likely_gamma(sums, roundoff_of_sums(unit));
     let lost = |weights: &[f64]| lost::<T>(unit, weights, head.width);
     // Rotated there and back, an element has at most twice the larger one of a pair, each time; scaled, less.
     let errors = [
-        compare(dq, &exact.dq, 4.0 * lost(&head.k)),
-        compare(dk, &exact.dk, 4.0 * lost(&head.q)),
-        compare(dv, &exact.dv, lost(d_out)),
+        of_gradient::<T>(dq, &exact.dq, of_sums, 4.0 * lost(&head.k)),
+        of_gradient::<T>(dk, &exact.dk, of_sums, 4.0 * lost(&head.q)),
+        of_gradient::<T>(dv, &exact.dv, of_sums, lost(d_out)),
     ];
-    errors.into_iter().fold(0.0, f64::max) / tolerance
+    errors.into_iter().fold(0.0, f64::max)
+}
+
+/// Largest error of a gradient, in units of its tolerance: what sums in `f32` are off by is relative to all magnitudes, and what is rounded to
+/// the type is to what it is itself: terms of those sums, and their result.
+fn of_gradient<T: Lane>(found: &[f64], exact: &Measured, of_sums: f64, lost: f64) -> f64 {
+    let unit = if T::DTYPE == DType::F32 {
+        0.0
+    } else {
+        T::UNIT_ROUNDOFF
+    };
+    check::worst(found.len(), |i| {
+        let lost = lost + SECOND_ORDER * exact.slack[i];
+        let of_terms = unit * (1.0 + unit) * (1.0 + of_sums) * exact.terms[i];
+        let off = of_sums * exact.magnitude[i] + of_terms;
+        let off = off + unit * (exact.value[i].abs() + off);
+        let beyond = beyond((found[i] - exact.value[i]).abs(), lost);
+        check::relative(beyond, 0.0, off)
+    })
 }
 
 #[cfg(test)]

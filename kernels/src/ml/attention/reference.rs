@@ -27,6 +27,9 @@ pub struct Head {
 pub struct Measured {
     pub value: Vec<f64>,
     pub magnitude: Vec<f64>,
+    /// Of gradients, the sum of the magnitudes of those of their terms that are rounded to the type before they are added up, or that come
+    /// of what was: each is a sum already, of which much may have cancelled.
+    pub terms: Vec<f64>,
     /// What an element may be off by beside that, because something that it is made of is so near to halfway between two numbers of
     /// 16 bits that nobody can say to which it is rounded.
     pub slack: Vec<f64>,
@@ -37,6 +40,7 @@ impl Measured {
         Self {
             value: vec![0.0; len],
             magnitude: vec![0.0; len],
+            terms: vec![0.0; len],
             slack: vec![0.0; len],
         }
     }
@@ -60,6 +64,7 @@ impl Measured {
             magnitude: most.collect(),
             value,
             slack,
+            ..self
         }
     }
 
@@ -69,6 +74,13 @@ impl Measured {
         slacks
             .enumerate()
             .for_each(|(column, sum)| *sum += slack(column));
+    }
+
+    /// Adds `weight` times the magnitudes of a row to the terms of row `row`.
+    fn add_terms(&mut self, row: usize, weight: f64, values: &[f64]) {
+        let terms = self.terms[row * values.len()..][..values.len()].iter_mut();
+        let terms = terms.zip(values);
+        terms.for_each(|(sum, x)| *sum += weight * x.abs());
     }
 
     /// Adds `factor` times a row to row `row`, and `weight` times another to its magnitudes.
@@ -128,7 +140,7 @@ impl Head {
             return Measured {
                 value: x.to_vec(),
                 magnitude: sizes.to_vec(),
-                slack: vec![0.0; x.len()],
+                ..Measured::zeros(x.len())
             };
         };
         let mut out = Measured::zeros(x.len());
@@ -278,6 +290,8 @@ impl Head {
             let of_output = |d: &[f64], out: &[f64]| dot(self.row(d, query), self.row(out, query));
             let sum = of_output(d_out, &given.out.value);
             let sum_size = of_output(&d_sizes, &given.out.magnitude);
+            // What the sum is off by where the output is rounded.
+            let of_rounded = of_output(&d_sizes, &magnitudes(&given.out.value));
             for (key, p) in p.iter().enumerate() {
                 let ds = self.scale() * p * (dp[key] - sum);
                 let size = self.scale() * p * (size_of_dp[key] + sum_size);
@@ -291,8 +305,12 @@ impl Head {
                 dq.add(query, (ds, size), (&value, &magnitude));
                 let (value, magnitude) = rows(&q, query);
                 dk.add(key, (ds, size), (&value, &magnitude));
+                let term = ds.abs() + self.scale() * p * of_rounded;
+                dq.add_terms(query, term, self.row(&k.value, key));
+                dk.add_terms(key, term, &value);
                 let rows = (self.row(d_out, query), self.row(&d_sizes, query));
                 dv.add(key, (*p, *p), rows);
+                dv.add_terms(key, *p, rows.0);
                 // What a probability may be off by, relatively, and what the rows that its gradient is multiplied by may.
                 let grown = slack[key].exp_m1();
                 let loosen = |x: &Measured, row: usize, column: usize| {
@@ -308,6 +326,7 @@ impl Head {
         }
         let turned_back = |x: &Measured| Measured {
             slack: self.rotated(&x.slack, &x.slack, -1.0).magnitude,
+            terms: self.rotated(&x.terms, &x.terms, -1.0).magnitude,
             ..self.rotated(&x.value, &x.magnitude, -1.0)
         };
         Backward {

@@ -7,11 +7,12 @@
 //!
 //! On the host the threads share the array out, and each reads its part. How many words a level has there depends on the machine and on the
 //! threads, so with 0, the default, they are chosen by both (`device::caches`), and a size that lies in another level is skipped. On a CUDA
-//! device a suite chooses them. There `dram` and `l2` are read
-//! past the first cache by all multiprocessors; for `l1` and `shared` the array is cut into pieces of 16 and 32 KiB, each
-//! of which a block reads `passes` times, so `elements` is many times what one multiprocessor holds.
+//! device `dram` and `l2` are read past the first cache by all multiprocessors, and sizes are chosen and skipped by its second cache; for
+//! `l1` and `shared` the array is cut into pieces of 16 and 32 KiB, each of which a block reads `passes` times, so `elements`, which a suite has
+//! to say, is many times what one multiprocessor holds.
 #![allow(unsafe_code)] // vectors of the processor's own
 
+use std::borrow::Cow;
 use std::hint::black_box;
 
 use assay_protocol::{Failure, MemoryLevel, Work};
@@ -19,8 +20,8 @@ use rayon::prelude::*;
 
 use crate::buffer::{Buffers, granule};
 use crate::check;
-use crate::device::Team;
 use crate::device::caches::Caches;
+use crate::device::{Team, cuda};
 use crate::element::DType;
 use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
@@ -47,17 +48,26 @@ impl Op for PeakBandwidth {
             parameters: vec![
                 parameters::on_cpu(parameters::choice("level", &["l1", "l2", "l3", "dram"])),
                 parameters::on_cuda(parameters::choice("level", &["dram", "l2", "l1", "shared"])),
-                parameters::on_cpu(parameters::integer_from("elements", 0)),
-                parameters::on_cuda(parameters::integer("elements")),
+                parameters::integer_from("elements", 0),
                 parameters::integer("passes"),
             ],
             devices: EVERYWHERE,
         }
     }
 
+    fn ensure_measures(&self, arguments: &Arguments) -> Result<(), Failure> {
+        let (level, elements) = (level_of(arguments)?, arguments.size("elements")?);
+        if elements == 0 || is_in_pieces(level, arguments) {
+            return Ok(());
+        }
+        let bytes = parameters::product("`elements`", &[4, elements as u64])?;
+        let (caches, threads) = caches_of(arguments)?;
+        let is_in_level = caches.ensure_in(level, threads, bytes);
+        is_in_level.map_err(Failure::Skipped)
+    }
+
     fn program(&self, arguments: &Arguments) -> Result<Program, Failure> {
-        let names = MemoryLevel::ALL.map(|level| (level.name(), level));
-        let level = arguments.choice("level", &names)?;
+        let level = level_of(arguments)?;
         let passes = u32::try_from(arguments.size("passes")?)
             .map_err(|_| Failure::Failed("parameter `passes`: expected fewer than 2^32".into()))?;
         let elements = elements(level, arguments)?;
@@ -78,16 +88,27 @@ impl Op for PeakBandwidth {
         Ok(program)
     }
 
+    /// Never 0, which is what the machine chooses.
     fn test_default(&self, _parameter: &str, _value: i64, size: i64) -> i64 {
-        size
+        size.max(1)
     }
 }
 
-/// How many words a case reads: as many as it says, or as its threads find in the level.
-fn elements(level: MemoryLevel, arguments: &Arguments) -> Result<usize, Failure> {
-    let elements = arguments.size("elements")?;
+fn level_of(arguments: &Arguments) -> Result<MemoryLevel, Failure> {
+    let names = MemoryLevel::ALL.map(|level| (level.name(), level));
+    arguments.choice("level", &names)
+}
+
+/// Whether each multiprocessor of a CUDA device has a piece in memory of its own, however large the whole is.
+fn is_in_pieces(level: MemoryLevel, arguments: &Arguments) -> bool {
+    arguments.is_cuda() && matches!(level, MemoryLevel::L1 | MemoryLevel::Shared)
+}
+
+/// The caches of a case's device, and how many threads have a part in them.
+fn caches_of(arguments: &Arguments) -> Result<(Cow<'static, Caches>, u64), Failure> {
     if arguments.is_cuda() {
-        return Ok(elements);
+        let device = cuda::select(&arguments.0.device.which)?;
+        return Ok((Cow::Owned(Caches::of_device(device.l2_bytes)), 1));
     }
     // Programs that are run without a worker have no such parameter.
     let threads = if arguments.0.params.contains_key("threads") {
@@ -95,14 +116,28 @@ fn elements(level: MemoryLevel, arguments: &Arguments) -> Result<usize, Failure>
     } else {
         1
     };
-    let caches = Caches::host();
-    if elements == 0 {
-        let bytes = caches.size_in(level, threads).map_err(Failure::Skipped)?;
-        return Ok(bytes as usize / 4);
+    Ok((Cow::Borrowed(Caches::host()), threads))
+}
+
+/// How many words a case reads: as many as it says, or as are well within the level.
+fn elements(level: MemoryLevel, arguments: &Arguments) -> Result<usize, Failure> {
+    let elements = arguments.size("elements")?;
+    if elements > 0 {
+        return Ok(elements);
     }
-    let bytes = parameters::product("`elements`", &[4, elements as u64])?;
-    let is_in_level = caches.ensure_in(level, threads, bytes);
-    is_in_level.map(|()| elements).map_err(Failure::Skipped)
+    if is_in_pieces(level, arguments) {
+        return arguments.count("elements");
+    }
+    let (caches, threads) = caches_of(arguments)?;
+    let bytes = caches.size_in(level, threads).map_err(Failure::Skipped)?;
+    let words = bytes as usize / 4;
+    Ok(match level {
+        // Where a GPU's second cache has two halves, each may keep what the other has.
+        MemoryLevel::L2 if arguments.is_cuda() => words / 2,
+        // Its memory is fast beside that cache: what stays there of one reading to the next would show.
+        MemoryLevel::Dram if arguments.is_cuda() => 4 * words,
+        _ => words,
+    })
 }
 
 fn on_cpu(program: &mut Program, input: usize, passes: u32) {
@@ -368,7 +403,8 @@ mod tests {
                 "{level} {bytes}"
             );
         }
-        let refused = words("dram", 1024).unwrap_err();
+        let refused = PeakBandwidth.ensure_measures(&Arguments(&case("dram", 1024, 2)));
+        let refused = refused.unwrap_err();
         assert!(
             matches!(&refused, Failure::Skipped(why) if why.starts_with("4096 bytes of 2 threads do not lie in `dram`")),
             "{refused}"

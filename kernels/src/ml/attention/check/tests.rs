@@ -195,11 +195,12 @@ fn wrong_gradients_fail<T: Lane>(is_causal: bool) {
         ..head.clone()
     };
     assert!(error(gradients(&without, &given, &d_out)) > 1.0);
-    for index in 0..3 {
+    for (index, factor) in (0..3).flat_map(|index| [(index, 0.0), (index, 0.7)]) {
         let mut wrong = exact.clone();
-        wrong[index] = scaled(&wrong[index], 0.0);
+        wrong[index] = scaled(&wrong[index], factor);
         let error = error(wrong);
-        assert!(error > 1.0, "{} {is_causal} {index}: {error}", T::DTYPE);
+        let name = T::DTYPE;
+        assert!(error > 1.0, "{name} {is_causal} {index} {factor}: {error}");
     }
 }
 
