@@ -1,4 +1,5 @@
-"""What the worker of PyTorch does before it measures: by which library it multiplies, with how many threads, and what it refuses."""
+"""What the worker of PyTorch does before it measures, by which library it multiplies, with how many threads, and what it refuses; what it tells
+of a training, and that it finds out one that goes wrong."""
 import ctypes
 import pathlib
 import sys
@@ -48,9 +49,43 @@ for name, value, expected in [
 refused(ValueError, "a multiple of 16", worker.check_parameters, {**given, "position": "rope"})
 refused(worker.Skipped, "CPUs, 4096 `threads` are asked for", worker.check_host, 4096)
 
+# What Assay has of the same: `loss_over_entropy` is over this.
+assert abs(worker.nats_a_byte(b"the star is 7.\n") + worker.math.log(4 / 8 * 3 / 12 * 4 / 8 / 10 * 20 / 60) / 15) < 1e-12
+
+
+def examined(stored, change=None, curve=lambda losses: losses):
+    """What an examination of a small training finds, of which a gradient or the losses that were timed are changed."""
+    sizes = dict(batch=2, length=12, layers=2, width=16, heads=2, steps=6, warmup=2, corpus=4000, threads=1, stored=stored)
+    p = {**{info["name"]: info.get("default") for info in worker.INFO["parameters"]}, **sizes}
+    text, _ = worker.corpus(5, p["corpus"])
+
+    def begin(**changed):
+        training = worker.Training(5, {**p, **changed}, text)
+        if change and not changed:
+            training.model.layers[1].attention.output.weight.register_hook(change)
+        return training
+
+    training = begin()
+    losses = [training.step()[0] for _ in range(4)]
+    return worker.examine(begin, stored, curve(losses))
+
+
 if worker.MISSING:
     print(f"skipped: {worker.MISSING}")
 else:
+    for stored in ("f32", "bf16"):
+        error, wrong = examined(stored)
+        assert wrong is None and error <= worker.LOSS[stored], (error, wrong)
+        name = "layers.1.attention.output.weight"
+        _, wrong = examined(stored, lambda gradient: -gradient)
+        assert wrong and f"step 1: the gradient of `{name}`" in wrong, wrong
+        # A row of 16 that nobody computes.
+        keep = worker.torch.ones(16, 16)
+        keep[-1] = 0
+        _, wrong = examined(stored, lambda gradient: gradient * keep)
+        assert wrong and name in wrong, wrong
+        _, wrong = examined(stored, curve=lambda losses: [*losses[:2], losses[2] + 0.1, *losses[3:]])
+        assert wrong and "step 3 had a loss of" in wrong, wrong
     worker.set_threads(1)
     pools = [ctypes.CDLL(path) for path in worker.blas_libraries()]
     pools = [pool.openblas_get_num_threads() for pool in pools if hasattr(pool, "openblas_get_num_threads")]
