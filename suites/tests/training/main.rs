@@ -1,6 +1,7 @@
 //! Training, from outside: what holds for whole models: gradients, bits, learning, and what is said where something is wrong.
 
 mod autoencoder;
+mod bad_input;
 mod base;
 mod batches;
 mod cases;
