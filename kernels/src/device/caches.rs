@@ -369,7 +369,7 @@ mod tests {
     /// Registers of 8 CPUs of a Zen: of pairs, and of all.
     #[test]
     fn a_processor_is_asked_where_the_system_tells_nothing() {
-        let registers = |kind, level, sharing: u32, ways: u32, sets: u32| {
+        let registers = |kind: u32, level: u32, sharing: u32, ways: u32, sets: u32| {
             let eax = kind | level << 5 | (sharing - 1) << 14;
             [eax, (ways - 1) << 22 | 63, sets - 1]
         };

@@ -66,6 +66,15 @@ pub fn of_sizes(sizes: &[i64], own: &[(&str, &[i64])]) -> BySources {
     cases
 }
 
+/// About how much there is to do for cases, beside others.
+pub fn operations(cases: &[CaseSpec]) -> u64 {
+    let of = |case: &CaseSpec| {
+        let work = ops::program(case).expect("a program, as before").work;
+        work.flops.unwrap_or(0) + work.bytes.unwrap_or(0)
+    };
+    cases.iter().map(of).sum()
+}
+
 /// The kernels that cases launch.
 pub fn launched<'a>(cases: impl IntoIterator<Item = &'a CaseSpec>) -> Kernels {
     let mut kernels = Kernels::new();
@@ -105,23 +114,43 @@ fn changed(program: &Program, buffers: &Buffers, team: &Team) -> BTreeMap<usize,
         .collect()
 }
 
-/// Runs a case in one order; says what is wrong.
-pub fn run(session: &mut Session, case: &CaseSpec, order: Order) -> Result<(), String> {
+/// Runs a case in some orders of threads, one after the other; says what is wrong. Results that have the bits of right ones are not judged
+/// again.
+pub fn run(session: &mut Session, case: &CaseSpec, orders: &[Order]) -> Result<(), String> {
     let team = Team::new(1).map_err(|failure| failure.to_string())?;
     let program = ops::program(case).map_err(|failure| failure.to_string())?;
-    let mut buffers = program
-        .host_buffers(&team, case.seed.0)
-        .map_err(|failure| failure.to_string())?;
-    let initial = changed(&program, &buffers, &team);
-    session.run(&program, &mut buffers, order, |buffers| {
-        transform(case, &program, buffers);
-    })?;
-    let verdict = program.judge(&buffers, &initial, 1);
-    if verdict.passed {
-        Ok(())
-    } else {
-        Err(format!("{verdict:?}"))
+    let filled = program.host_buffers(&team, case.seed.0);
+    let filled = filled.map_err(|failure| failure.to_string())?;
+    let mut buffers = Buffers(
+        filled
+            .0
+            .iter()
+            .map(|buffer| buffer.duplicate(&team).unwrap())
+            .collect(),
+    );
+    let initial = changed(&program, &filled, &team);
+    let mut right: Option<Vec<Vec<u8>>> = None;
+    for order in orders {
+        for (buffer, filled) in buffers.0.iter_mut().zip(&filled.0) {
+            buffer.bytes_mut().copy_from_slice(filled.bytes());
+        }
+        let found = session.run(&program, &mut buffers, *order, |buffers| {
+            transform(case, &program, buffers);
+        });
+        found.map_err(|reason| format!("{order:?}: {reason}"))?;
+        let left = buffers.0.iter().zip(&program.buffers);
+        let left = left.filter(|(_, spec)| spec.role != Role::Scratch);
+        let left: Vec<_> = left.map(|(buffer, _)| buffer.bytes().to_vec()).collect();
+        if right.as_ref() == Some(&left) {
+            continue;
+        }
+        let verdict = program.judge(&buffers, &initial, 1);
+        if !verdict.passed {
+            return Err(format!("{order:?}: {verdict:?}"));
+        }
+        right = Some(left);
     }
+    Ok(())
 }
 
 /// Cases that one session runs, so that the last program keeps no processor waiting.
@@ -149,15 +178,16 @@ pub fn failures(compiled: &Compiled, cases: &[CaseSpec], run: Run) -> Vec<String
         .collect()
 }
 
-/// Compiles the programs of all cases, and runs these with memory watched.
-pub fn failures_of_all(all: &BySources, run: Run) -> Vec<String> {
-    let of_program = |cases: &Vec<CaseSpec>| match Compiled::with(&launched(cases), Watch::Memory) {
-        Ok(compiled) => failures(&compiled, cases, run),
-        Err(reason) => vec![reason],
+/// Runs cases with memory watched, by programs that have the kernels of these and of others with the same sources.
+pub fn failures_of_all(all: &BySources, others: &BySources, run: Run) -> Vec<String> {
+    let of_program = |(paths, cases): (&Vec<&'static str>, &Vec<CaseSpec>)| {
+        let others = others.get(paths).into_iter().flatten();
+        match Compiled::with(&launched(others.chain(cases)), Watch::Memory) {
+            Ok(compiled) => failures(&compiled, cases, run),
+            Err(reason) => vec![reason],
+        }
     };
-    all.par_iter()
-        .flat_map(|(_, cases)| of_program(cases))
-        .collect()
+    all.par_iter().flat_map(of_program).collect()
 }
 
 /// Cases by the sources of their programs.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use assay_kernels::ops;
 use assay_protocol::Digest;
@@ -37,6 +37,8 @@ const COMMON_FLAGS: &[&str] = &[
 /// What a program watches for beside what the emulation always notices.
 #[derive(Clone, Copy, Debug)]
 pub enum Watch {
+    /// Nothing. A mistake that changes results is seen by them, and such a program is compiled in a third of the time.
+    Nothing,
     /// Accesses outside of memory, and undefined behaviour.
     Memory,
     /// Data races. Only accesses are reported by the compiled code, so it is linked without the option.
@@ -46,23 +48,25 @@ pub enum Watch {
 impl Watch {
     fn compiling(self) -> &'static [&'static str] {
         match self {
+            Self::Nothing => &[],
             Self::Memory => &["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
             Self::Races => &["-fsanitize=thread"],
         }
     }
 
     /// What the machine of such a program is told.
-    fn machine(self) -> &'static str {
+    fn machine(self) -> &'static [&'static str] {
         match self {
-            Self::Memory => "-DASSAY_ADDRESS_SANITIZER",
-            Self::Races => "-DASSAY_WATCHES_RACES",
+            Self::Nothing => &[],
+            Self::Memory => &["-DASSAY_ADDRESS_SANITIZER"],
+            Self::Races => &["-DASSAY_WATCHES_RACES"],
         }
     }
 
     fn linking(self) -> &'static [&'static str] {
         match self {
             Self::Memory => self.compiling(),
-            Self::Races => &[],
+            Self::Nothing | Self::Races => &[],
         }
     }
 }
@@ -141,6 +145,9 @@ impl Compiled {
         let folder = programs_folder();
         fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let program = folder.join(format!("{key}"));
+        // Tests that need the same wait for the first of them.
+        let lock = lock(key);
+        let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
         if !program.exists() {
             let source = folder.join(format!("{key}.cpp"));
             fs::write(&source, main).map_err(|error| error.to_string())?;
@@ -148,6 +155,13 @@ impl Compiled {
         }
         Ok(Self { program })
     }
+}
+
+/// What is held while the program of a key is compiled.
+fn lock(key: Digest) -> Arc<Mutex<()>> {
+    static LOCKS: Mutex<BTreeMap<Digest, Arc<Mutex<()>>>> = Mutex::new(BTreeMap::new());
+    let mut locks = LOCKS.lock().unwrap_or_else(PoisonError::into_inner);
+    locks.entry(key).or_default().clone()
 }
 
 /// The program's text: the sources, and a table of their kernels.
@@ -209,7 +223,7 @@ fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 fn compile(source: &Path, program: &Path, cuda: &Path, watch: Watch) -> Result<(), String> {
-    // Renamed into place: another test may be compiling the same.
+    // Renamed into place: another process may be compiling the same.
     let part = program.with_extension(format!("{}.part", std::process::id()));
     let object = part.with_extension("o");
     let includes = [parsed_headers(watch)?, cuda, &emulation_folder()].map(|folder| {
@@ -243,7 +257,7 @@ fn compile(source: &Path, program: &Path, cuda: &Path, watch: Watch) -> Result<(
 /// The folder of the emulation's header as GCC keeps it once it has parsed it, for programs that watch for the same; other
 /// compilers read the text. That saves half of the time that a small program takes.
 fn parsed_headers(watch: Watch) -> Result<&'static Path, String> {
-    static FOLDERS: [OnceLock<Result<PathBuf, String>>; 2] = [OnceLock::new(), OnceLock::new()];
+    static FOLDERS: [OnceLock<Result<PathBuf, String>>; 3] = [const { OnceLock::new() }; 3];
     let folder = FOLDERS[watch as usize].get_or_init(|| {
         let key = key(&format!("{watch:?}"), &[&emulation_folder()]);
         let folder = programs_folder().join(format!("{key}.headers"));
@@ -269,7 +283,7 @@ fn parsed_headers(watch: Watch) -> Result<&'static Path, String> {
 
 /// The parts of every program that run kernels and read jobs, each compiled once.
 fn common_parts(watch: Watch) -> Result<&'static [PathBuf], String> {
-    static PARTS: [OnceLock<Result<Vec<PathBuf>, String>>; 2] = [OnceLock::new(), OnceLock::new()];
+    static PARTS: [OnceLock<Result<Vec<PathBuf>, String>>; 3] = [const { OnceLock::new() }; 3];
     let parts = PARTS[watch as usize].get_or_init(|| {
         let names = ["machine", "serve"].into_iter();
         names.map(|name| common_part(name, watch)).collect()
@@ -283,7 +297,7 @@ fn common_part(name: &str, watch: Watch) -> Result<PathBuf, String> {
     run_compiler(
         Command::new("c++")
             .args(COMMON_FLAGS)
-            .arg(watch.machine())
+            .args(watch.machine())
             .arg("-c")
             .arg(emulation_folder().join(format!("{name}.cpp")))
             .arg("-o")

@@ -5,6 +5,8 @@ mod learning;
 mod ml;
 mod synthetic;
 
+use super::compiled::Watch;
+
 /// A mistake.
 pub struct Mutant {
     /// In words.
@@ -20,13 +22,14 @@ pub struct Mutant {
 }
 
 impl Mutant {
-    /// Ways to run its cases, that first in which it is likely to be noticed: accesses between which a barrier is missing race.
-    pub fn ways<'a, T>(&self, [memory, races]: &'a [T; 2]) -> [&'a T; 2] {
+    /// How its cases are run, that first in which it is likely to be noticed soon: accesses between which a barrier is missing race, and
+    /// most others change results.
+    pub fn ways(&self) -> [Watch; 3] {
         let barriers = |text: &str| text.matches("__sync").count();
         if barriers(self.from) > barriers(self.to) {
-            [races, memory]
+            [Watch::Races, Watch::Nothing, Watch::Memory]
         } else {
-            [memory, races]
+            [Watch::Nothing, Watch::Memory, Watch::Races]
         }
     }
 }
