@@ -276,7 +276,7 @@ fn mutants_are_caught() {
     if !has_compiler() {
         return;
     }
-    let cases = cases::of_sizes(&[67, 300], &[]);
+    let cases = cases::of_sizes(&[67, 300], LARGER);
     let survivors = survivors(mutants::all(), |mutant| {
         let groups = groups(mutant, &cases);
         mutant.ways().into_iter().find_map(|watch| {
