@@ -9,14 +9,13 @@ use std::path::Path;
 use assay_protocol::{Digest, Failure};
 
 use super::grammar;
+use super::leaks;
 use super::tokens::Tokens;
 use crate::synthetic::table::file;
 
 /// Sentences that are held out of the grammar's text, by their numbers: those from here on.
 const HELD_OUT: u64 = 1 << 32;
 
-/// A share of held-out lines above which somebody is warned: a loss of so many known ones is not that of new text.
-const LEAKED: f64 = 0.05;
 /// A share of damaged rows above which a file is refused: it is no text, or one in another encoding.
 const DAMAGED: f64 = 0.1;
 
@@ -185,13 +184,7 @@ impl Corpus {
 
     /// What to tell somebody who takes the held-out loss for that of new text, where it is not.
     pub fn warning(&self) -> Option<String> {
-        (self.leaked > LEAKED).then(|| {
-            format!(
-                "{:.1} % of held-out lines are trained on, more than {} %: the held-out loss is not that of new text",
-                100.0 * self.leaked,
-                100.0 * LEAKED
-            )
-        })
+        leaks::warning(self.leaked, "lines")
     }
 
     /// Tokens for each byte of what is trained on, and of what is held out; `None` where no token stands for some of it, which would make any

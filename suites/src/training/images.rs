@@ -7,9 +7,12 @@ mod stored;
 
 pub use stored::Stored;
 
+use std::collections::HashSet;
+
 use assay_protocol::Digest;
 use rayon::prelude::*;
 
+use super::leaks;
 use super::rows::Labelled;
 use crate::synthetic::generators::pictures::{Maker, Pictures};
 use crate::synthetic::items::Items;
@@ -46,6 +49,22 @@ pub struct Images {
 }
 
 impl Images {
+    /// What somebody should know of what is held out before they believe what a model is judged by.
+    pub fn doubts(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let known: HashSet<_> = self.train.labels.iter().collect();
+        let others = self.held_out.labels.iter();
+        let unknown = others.filter(|label| !known.contains(label)).count();
+        let of_labels = (unknown > 0).then(|| {
+            let words = format!(
+                "{unknown} held-out pictures have a label that no picture to learn from has"
+            );
+            ("pictures.unknown", words)
+        });
+        let of_leaks = leaks::warning(self.leaked, "pictures");
+        let of_leaks = of_leaks.map(|words| ("pictures.warning", words));
+        of_labels.into_iter().chain(of_leaks)
+    }
+
     /// So many pictures, and a fifth of that held out.
     ///
     /// # Errors

@@ -180,7 +180,9 @@ fn other_models_launch_what_ops_launch() {
         x: numbers(10 * 24),
         w: numbers(10 * 24),
     };
-    let plan = plan(&[]);
-    let step = autoencoder::workload::begin(&plan, of_spectra, &spectra).step();
-    check(&step, "an autoencoder");
+    for given in [&[][..], &[("stored", "bf16")]] {
+        let plan = plan(given);
+        let step = autoencoder::workload::begin(&plan, of_spectra, &spectra).step();
+        check(&step, "an autoencoder");
+    }
 }

@@ -21,6 +21,7 @@ use assay_protocol::{
 use super::draw::{self, Draw};
 use super::evaluation::{Answers, Evaluation, largest_difference};
 use super::layers::{Hidden, Linear};
+use super::leaks;
 use super::model::Model;
 use super::network::Network;
 use super::plan::{self, Plan, STORED, float, given, names, number, text};
@@ -279,8 +280,10 @@ pub fn judge(
 /// Rows of the table that is made, and layers, at most.
 const MOST_ROWS: usize = 1 << 24;
 const MOST_LAYERS: usize = 1024;
-/// Bytes of a row that is made, at least.
-const BYTES_OF_ROW: usize = 64;
+/// Features of the rows that are made, whatever is foretold of them, at least.
+const LEAST_FEATURES: usize = 36;
+/// Bytes of such a row at least: features and label are kept once, once more for whoever fills the program's buffers, and in these.
+const BYTES_OF_ROW: usize = 3 * 4 * (LEAST_FEATURES + 1);
 
 /// The catalog entry.
 pub struct TrainMlp;
@@ -411,6 +414,13 @@ impl Subject for Table {
         ];
         let told = told.into_iter().filter(|(_, words, _)| !words.is_empty());
         let told = told.map(|(name, words, why)| (name, format!("{words}: {why}")));
+        let unknown = (rows.unknown > 0).then(|| {
+            let unknown = rows.unknown;
+            format!("{unknown} held-out rows have a label that no row to learn from has, and are left out")
+        });
+        let told = told
+            .chain(unknown.map(|words| ("rows.unknown", words)))
+            .chain(leaks::warning(rows.leaked, "rows").map(|words| ("rows.warning", words)));
         Description {
             items,
             formula: "items = rows = batch accumulation, flops = (6 N - 2 F W) rows; N weights of products, F = features, W = width",
@@ -428,5 +438,32 @@ impl Subject for Table {
             .chain(told)
             .collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LEAST_FEATURES;
+    use crate::synthetic::table::census;
+    use crate::training::rows::Rows;
+
+    /// What is counted before any row is made is not more than there will be, and not much less.
+    #[test]
+    fn rows_have_no_fewer_features_than_are_counted() {
+        let columns = census::rows(1, 0, 1).columns;
+        let of_target = |target: &str| Rows::of_census(1, 2000, target).map(|rows| rows.features);
+        let features: Vec<_> = columns
+            .iter()
+            .filter_map(|c| of_target(&c.name).ok())
+            .collect();
+        let (least, most) = (
+            features.iter().min().unwrap(),
+            features.iter().max().unwrap(),
+        );
+        assert!(features.len() > 5, "{features:?}");
+        assert!(
+            LEAST_FEATURES <= *least && *most < 2 * LEAST_FEATURES,
+            "{features:?}"
+        );
     }
 }

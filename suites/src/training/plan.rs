@@ -115,6 +115,15 @@ pub fn optional_text(name: &str) -> ParameterInfo {
     }
 }
 
+/// A parameter of some choices, and that one that does not ask for it lacks.
+pub fn optional_choice(name: &str, choices: &[&str]) -> ParameterInfo {
+    ParameterInfo {
+        default: None,
+        optional: true,
+        ..parameters::choice(name, choices)
+    }
+}
+
 /// The value of such a parameter, where it is there and not empty.
 ///
 /// # Errors

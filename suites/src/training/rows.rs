@@ -5,6 +5,7 @@
 //! [`Encoder`], learned from the first part alone. Columns that name rows have none, and are told; one that is taken for such because of a
 //! few cells among numbers is refused.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use assay_protocol::{Digest, Failure};
@@ -66,6 +67,8 @@ pub struct Rows {
     pub mixed: Vec<String>,
     /// Rows of which that is missing, and which are left out.
     pub unanswered: usize,
+    /// Held-out rows with a label that no row to learn from has: they are left out, too.
+    pub unknown: usize,
     /// The share of held-out rows that the model is trained on as well.
     pub leaked: f64,
 }
@@ -107,6 +110,11 @@ impl Rows {
                 names.join(", ")
             )
         })?;
+        if names.len() < 2 {
+            return Err(format!(
+                "there is no column besides `{target}`: expected another one to foretell it from"
+            ));
+        }
         let digest =
             Digest::of([train.digest().to_string(), held_out.digest().to_string()].concat());
         let question = Question::of(&train.columns[place].values)?;
@@ -114,6 +122,7 @@ impl Rows {
         let keys = others.filter(|column| matches!(column.values, Values::Key { .. }));
         let keys = keys.map(|column| column.name.clone()).collect();
         let encoder = Encoder::of(train, &[place]);
+        let unknown = question.unknown(&held_out.columns[place].values);
         let [(train, missing), (held_out, more)] =
             [train, held_out].map(|table| labelled(&encoder, table, place, &question));
         for (name, part) in [("training", &train), ("held-out", &held_out)] {
@@ -131,7 +140,8 @@ impl Rows {
             question: format!("{target}: {}", question.words()),
             keys,
             mixed: vec![],
-            unanswered: missing + more,
+            unanswered: missing + more - unknown,
+            unknown,
             train,
             held_out,
             digest,
@@ -183,13 +193,19 @@ impl Question {
                 }
                 Ok(Self::Above(median))
             }
-            Values::Category { labels, .. } if (2..=MOST_CLASSES).contains(&labels.len()) => {
-                Ok(Self::Which(labels.to_vec()))
+            Values::Category { codes, labels } => {
+                // Those of a file are of all its rows.
+                let there: HashSet<_> = codes.iter().map(|code| *code as usize).collect();
+                let known = labels.iter().enumerate();
+                let known = known.filter(|(code, _)| there.contains(code));
+                let known: Vec<_> = known.map(|(_, label)| label.clone()).collect();
+                match known.len() {
+                    2..=MOST_CLASSES => Ok(Self::Which(known)),
+                    count => Err(format!(
+                        "the `target` has {count} labels: expected 2 to {MOST_CLASSES}"
+                    )),
+                }
             }
-            Values::Category { labels, .. } => Err(format!(
-                "the `target` has {} labels: expected 2 to {MOST_CLASSES}",
-                labels.len()
-            )),
             Values::Key { .. } => Err("nearly every value of the `target` is another".into()),
         }
     }
@@ -206,6 +222,16 @@ impl Question {
             Self::Above(median) => format!("whether above {median}"),
             Self::Which(labels) => format!("which of {}", labels.join(", ")),
         }
+    }
+
+    /// How many rows of another part have a label that this one does not know.
+    fn unknown(&self, values: &Values) -> usize {
+        let (Self::Which(known), Values::Category { codes, labels }) = (self, values) else {
+            return 0;
+        };
+        let is_unknown =
+            |code: &&u32| **code != MISSING && !known.contains(&labels[**code as usize]);
+        codes.iter().filter(is_unknown).count()
     }
 
     /// The answer that a row has, if it has one. Labels of other parts are found by their names.
@@ -287,6 +313,20 @@ mod tests {
         assert!(rows.held_out.labels.iter().all(|label| *label == 1));
     }
 
+    /// They can be foretold by nobody who has not seen them.
+    #[test]
+    fn labels_that_only_the_held_out_part_has_are_counted_apart() {
+        let label = |i: usize| match i {
+            185 | 190 => "z",
+            195 => "",
+            _ => ["x", "y"][i % 2],
+        };
+        let text = csv(200, |i| format!("{}.5,{}", i % 180, label(i)));
+        let rows = file("t.csv", &text, "b").unwrap();
+        assert_eq!((rows.unknown, rows.unanswered, rows.classes), (2, 1, 2));
+        assert_eq!(rows.held_out.labels.len(), 17);
+    }
+
     #[test]
     fn bad_tables_are_refused_in_words() {
         let good = csv(200, |i| format!("{i}.5,{}", ["x", "y"][i % 2]));
@@ -301,6 +341,9 @@ mod tests {
         assert!(words.contains("has 1 labels: expected 2"), "{words}");
         let words = file("t.csv", &csv(200, |_| "1,x".into()), "a").unwrap_err();
         assert!(words.contains("above the median"), "{words}");
+        let alone = "b\n".to_owned() + &"x\ny\n".repeat(100);
+        let words = file("t.csv", &alone, "b").unwrap_err();
+        assert!(words.contains("there is no column besides `b`"), "{words}");
         let words = file("t.csv", "a,b\n1,x\n2\n", "b").unwrap_err();
         assert!(
             words.contains("parameter `table`") && words.contains("t.csv"),

@@ -119,15 +119,28 @@ fn grouped(flux: &[f32], weights: &[f32]) -> (Vec<f32>, Vec<f32>) {
     groups.map(|(flux, weights)| group(flux, weights)).unzip()
 }
 
+/// A number of `f32`, as spectra always had it; that of `f64`, where it would be too large.
+fn within_f32(number: f32, or: impl FnOnce() -> f64) -> f64 {
+    if number.is_finite() {
+        number.into()
+    } else {
+        or()
+    }
+}
+
 /// The number of a group of pixels, and its weight.
 fn group(flux: &[f32], weights: &[f32]) -> (f32, f32) {
-    let sum: f32 = weights.iter().sum();
+    let sum = within_f32(weights.iter().sum(), || {
+        weights.iter().map(|w| f64::from(*w)).sum()
+    });
     if sum <= 0.0 {
         return (0.0, 0.0);
     }
     let pairs = flux.iter().zip(weights);
-    let mean = pairs.map(|(flux, w)| f64::from(flux * w)).sum::<f64>() / f64::from(sum);
-    let variance = 1.0 / (f64::from(sum) * (1.0 + mean * mean));
+    let product =
+        |(flux, w): (&f32, &f32)| within_f32(flux * w, || f64::from(*flux) * f64::from(*w));
+    let mean = pairs.map(product).sum::<f64>() / sum;
+    let variance = 1.0 / (sum * (1.0 + mean * mean));
     let x = libm::asinh(mean) - libm::asinh(1.0);
     (
         x as f32,
@@ -152,6 +165,18 @@ mod tests {
         let (_, w) = group(&flux, &[0.01; GROUP]);
         assert!((w - 0.16 * 5.0).abs() < 1e-4, "{w}");
         assert_eq!(group(&spoiled, &[0.0; GROUP]), (0.0, 0.0));
+    }
+
+    #[test]
+    fn products_and_sums_that_no_f32_holds_are_none_the_less_numbers() {
+        let (x, w) = group(&[1e30; GROUP], &[1e20; GROUP]);
+        assert!(
+            (x - (2e30_f64.ln() - 1_f64.asinh()) as f32).abs() < 1e-4,
+            "{x}"
+        );
+        assert!((w - 100.0).abs() < 1e-3, "{w}");
+        let (x, _) = group(&[2.0; GROUP], &[3e38; GROUP]);
+        assert!((x - (2_f32.asinh() - 1_f32.asinh())).abs() < 1e-6, "{x}");
     }
 
     #[test]

@@ -150,6 +150,22 @@ fn a_training_is_the_same_whatever_is_sampled() {
     });
 }
 
+/// What is multiplied in 16 bits is rounded, and learns the same.
+#[test]
+fn products_of_16_bits_are_near_those_of_32() {
+    let losses = |given: &[(&str, ParamValue)]| {
+        let mut workload = TrainVae.prepare(&case(given)).unwrap();
+        let losses = cases::run(workload.as_mut(), 4);
+        assert!(workload.verify().unwrap().passed);
+        losses
+    };
+    let (narrow, wide) = (losses(&[("stored", cases::text("bf16"))]), losses(&[]));
+    for (narrow, wide) in narrow.iter().zip(&wide) {
+        let apart = (narrow / wide - 1.0).abs();
+        assert!(apart > 0.0 && apart < 0.01, "{narrow} {wide}");
+    }
+}
+
 #[test]
 fn wild_numbers_are_named() {
     let fails = |params: &[(&str, ParamValue)]| {
@@ -207,7 +223,14 @@ fn bad_cases_are_refused_in_words() {
         &[("beta", float(-1.0))],
         "`beta`: expected a number of at least 0",
     );
-    refuse(&[("redshift", float(1e9))], "redshift");
+    refuse(
+        &[("redshift", float(21.0))],
+        "`redshift`: expected at most 20",
+    );
+    refuse(
+        &[("stored", cases::text("f16"))],
+        "`stored`: expected f32 or bf16",
+    );
     refuse(&[("spectra", int(0))], "`spectra`");
     refuse(
         &[("optimizer", cases::text("sophia-g"))],

@@ -207,6 +207,43 @@ mod tests {
         }
     }
 
+    /// Of each parameter that has choices, whichever models have it.
+    #[test]
+    fn the_smoke_suite_of_trainings_has_every_choice() {
+        let suite: toml::Table = text("training-smoke").unwrap().parse().unwrap();
+        let mut seen = BTreeSet::new();
+        let mut choices = BTreeSet::new();
+        for benchmark in suite["benchmark"].as_array().unwrap() {
+            let workload = benchmark["workload"].as_str().unwrap();
+            let mut catalog = assay_suites::catalog().iter().map(|entry| entry.info());
+            let info = catalog.find(|info| info.name == workload).unwrap();
+            let given = |place: &str, name: &str| benchmark.get(place)?.get(name).cloned();
+            for parameter in info.parameters {
+                let name = parameter.name;
+                let word = |value: &toml::Value| value.as_str().map(str::to_owned);
+                let values = match (given("axes", &name), given("params", &name)) {
+                    (Some(axis), _) => axis.as_array().unwrap().iter().filter_map(word).collect(),
+                    (None, Some(value)) => Vec::from_iter(word(&value)),
+                    (None, None) => {
+                        let default = parameter.default.iter();
+                        default
+                            .filter_map(|value| Some(value.as_str()?.to_owned()))
+                            .collect()
+                    }
+                };
+                let values = values.into_iter().map(|value| (name.clone(), value));
+                seen.extend(values);
+                let of_name = parameter
+                    .choices
+                    .iter()
+                    .filter_map(|choice| choice.as_str());
+                choices.extend(of_name.map(|choice| (name.clone(), choice.to_owned())));
+            }
+        }
+        let missing: Vec<_> = choices.difference(&seen).collect();
+        assert!(missing.is_empty() && choices.len() > 20, "{missing:?}");
+    }
+
     #[test]
     fn a_shared_folder_is_used_only_where_it_is_ours_alone() {
         let shared = tempfile::tempdir().unwrap();

@@ -21,9 +21,12 @@ use assay_protocol::{
 use super::{Autoencoder, Shape, reference};
 use crate::training::draw::Draw;
 use crate::training::evaluation::{Evaluation, largest_difference};
+use crate::training::leaks;
 use crate::training::model::Model;
 use crate::training::network::Network;
-use crate::training::plan::{self, Plan, float, given_optional, number, optional_text};
+use crate::training::plan::{
+    self, Plan, float, given_optional, number, optional_choice, optional_text,
+};
 use crate::training::room::{self, Least, product};
 use crate::training::run::{Begin, Training};
 use crate::training::spectra::{POINTS, Spectra, Weighted};
@@ -165,6 +168,7 @@ fn infos() -> Vec<ParameterInfo> {
         optional_text("fluxes"),
         float("redshift", 0.2),
         float("held_out_quality", 0.0),
+        optional_choice("stored", &["f32", "bf16"]),
     ];
     [of_model, plan::infos()].concat()
 }
@@ -210,11 +214,18 @@ fn ensure_fits(case: &CaseSpec, plan: &Plan, shape: &Shape) -> Result<(), Failur
     room::ensure(plan, &least)
 }
 
+/// Largest redshift that the generator has.
+const MOST_REDSHIFT: f64 = 20.0;
+
 /// As many spectra as a case asks for, up to its redshift.
 fn generated(case: &CaseSpec, points: usize) -> Result<Spectra, Failure> {
     let count = Arguments(case).at_most("spectra", 1 << 24)?;
     size_product("`spectra` and `points`", &[count, points, 16])?;
     let redshift = number(case, "redshift", 0.0)?;
+    if redshift > MOST_REDSHIFT {
+        let expected = format!("at most {MOST_REDSHIFT}");
+        return Err(wrong("redshift", &expected, case.params.get("redshift")));
+    }
     Spectra::new(case.seed.0, count, points, redshift)
         .map_err(|what| Failure::Failed(format!("spectra: {what}")))
 }
@@ -228,6 +239,11 @@ impl Catalog for TrainVae {
     fn prepare(&self, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
         let (plan, shape) = (Plan::of(case)?, shape(case)?);
         ensure_fits(case, &plan, &shape)?;
+        if plan.recipe.stored == DType::F16 {
+            let expected =
+                "f32 or bf16: losses of f16 are scaled, which divergences of codes are not";
+            return Err(wrong("stored", expected, case.params.get("stored")));
+        }
         if let Optimizer::SophiaG(_) = plan.recipe.optimizer {
             let expected = "another optimizer: this one draws labels, and spectra have none";
             return Err(wrong("optimizer", expected, case.params.get("optimizer")));
@@ -290,6 +306,7 @@ impl Subject for Observed {
             "{:.4} of held-out spectra are trained on",
             self.spectra.leaked
         );
+        let warning = leaks::warning(self.spectra.leaked, "spectra");
         let of_loss = |name| metric(name, "nats", Direction::Lower, MetricKind::Case);
         Description {
             items,
@@ -299,11 +316,14 @@ impl Subject for Observed {
                 of_loss("reconstruction"),
                 metric("divergence", "nats", Direction::Neutral, MetricKind::Case),
             ],
-            facts: vec![
+            facts: [
                 ("spectra.train", train),
                 ("spectra.held_out", held_out),
                 ("spectra.leaked", leaked),
-            ],
+            ]
+            .into_iter()
+            .chain(warning.map(|words| ("spectra.warning", words)))
+            .collect(),
         }
     }
 }

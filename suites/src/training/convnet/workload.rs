@@ -392,12 +392,15 @@ impl Subject for Pictures {
                       as many backward, but for the gradient of the pictures",
             flops: vec![("mfu", flops * items)],
             metrics: vec![metric("accuracy", "1", Direction::Higher, MetricKind::Case)],
-            facts: vec![
+            facts: [
                 ("pictures.train", counts[0].to_string()),
                 ("pictures.held_out", counts[1].to_string()),
                 ("pictures.leaked", leaked),
                 ("classes", self.shape.classes.to_string()),
-            ],
+            ]
+            .into_iter()
+            .chain(self.images.doubts())
+            .collect(),
         }
     }
 }

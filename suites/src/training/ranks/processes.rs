@@ -1,6 +1,7 @@
 //! The other ranks of a training: workers like this one, which it starts and asks for a sample when it takes a step itself.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -11,12 +12,30 @@ use assay_protocol::{
 
 use super::{GONE, Place, Ranks};
 
+/// The signal that nobody can catch.
+const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
+
 /// One sample.
 const ONE: SampleRequest = SampleRequest {
     max_samples: 1,
     max_ns: u64::MAX,
     min_sample_ns: 0,
 };
+
+/// Bytes of a socket's name at most, its path included (`sun_path` of `unix(7)`, without its end).
+const MOST_OF_NAME: usize = 107;
+/// Bytes of what is behind the folder in that of the last ranks.
+const OF_SOCKET: usize = "/62-63".len();
+
+/// A folder of a name, in the one for temporary files or, where sockets in it would have names that are too long, in `/tmp`.
+fn short(temporary: PathBuf, name: &str) -> Option<PathBuf> {
+    let folders = [temporary, PathBuf::from("/tmp")];
+    let mut paths = folders
+        .iter()
+        .filter(|folder| folder.is_dir())
+        .map(|folder| folder.join(name));
+    paths.find(|path| path.as_os_str().len() + OF_SOCKET <= MOST_OF_NAME)
+}
 
 /// A folder that nobody else can look into, which is removed in the end.
 struct Folder(PathBuf);
@@ -26,7 +45,13 @@ impl Folder {
         use std::os::unix::fs::DirBuilderExt as _;
         let say = |what: String| Failure::Failed(format!("the folder where ranks meet: {what}"));
         let random = getrandom::u64().map_err(|error| say(error.to_string()))?;
-        let path = std::env::temp_dir().join(format!("assay-ranks-{random:016x}"));
+        let name = format!("assay-ranks-{random:016x}");
+        let path = short(std::env::temp_dir(), &name).ok_or_else(|| {
+            say(format!(
+                "{}: sockets have names of at most {MOST_OF_NAME} bytes; set TMPDIR to a shorter path",
+                std::env::temp_dir().display()
+            ))
+        })?;
         let mut builder = std::fs::DirBuilder::new();
         let made = builder.mode(0o700).create(&path);
         made.map_err(|error| say(format!("{}: {error}", path.display())))?;
@@ -79,9 +104,22 @@ impl Process {
         let written = input.map(|input| writeln!(input, "{line}").and_then(|()| input.flush()));
         match written {
             Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(self.fail(&error.to_string())),
+            // Who reads no more has ended, and how says more than that.
+            Some(Err(_)) => Err(self.ended()),
             None => Err(self.fail("it was ended")),
         }
+    }
+
+    /// How it ended.
+    fn ended(&mut self) -> Failure {
+        let status = match self.child.wait() {
+            Ok(how) if how.signal() == Some(SIGKILL) => {
+                format!("{how}: somebody killed it, or the kernel did for want of memory")
+            }
+            Ok(how) => how.to_string(),
+            Err(error) => error.to_string(),
+        };
+        self.fail(&format!("it ended: {status}"))
     }
 
     /// Waits for the end of a reply.
@@ -91,9 +129,7 @@ impl Process {
             let read = self.output.read_line(&mut line);
             let read = read.map_err(|error| self.fail(&error.to_string()))?;
             if read == 0 {
-                let status = self.child.wait();
-                let status = status.map_or_else(|error| error.to_string(), |how| how.to_string());
-                return Err(self.fail(&format!("it ended: {status}")));
+                return Err(self.ended());
             }
             let line: Line =
                 serde_json::from_str(&line).map_err(|error| self.fail(&error.to_string()))?;
@@ -198,4 +234,41 @@ fn case_of(case: &CaseSpec, (rank, device): (usize, &DeviceSelector), folder: &P
     set("quality", ParamValue::Float(0.0));
     case.params.remove("save_every");
     case
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use assay_protocol::Request;
+
+    use super::{MOST_OF_NAME, OF_SOCKET, Process, short};
+
+    /// Whether it is waited for, or asked for more when it is gone.
+    #[test]
+    fn a_rank_that_was_killed_is_told_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("rank");
+        std::fs::write(&program, "#!/bin/sh\nkill -9 $$\n").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let mut process = Process::start(&program, 3).unwrap();
+        let waited = process.wait().unwrap_err().to_string();
+        let asked = process.ask(&Request::Verify).unwrap_err().to_string();
+        let expected = "rank 3: it ended: signal: 9 (SIGKILL): somebody killed it";
+        assert!(waited.contains(expected), "{waited}");
+        assert_eq!(asked, waited);
+    }
+
+    #[test]
+    fn sockets_have_names_that_the_system_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().to_owned();
+        assert_eq!(short(own.clone(), "ranks"), Some(own.join("ranks")));
+        let long = own.join("x".repeat(100));
+        std::fs::create_dir(&long).unwrap();
+        let found = short(long, "ranks").unwrap();
+        assert_eq!(found, std::path::Path::new("/tmp/ranks"));
+        assert!(found.as_os_str().len() + OF_SOCKET <= MOST_OF_NAME);
+        assert_eq!(short(own, &"x".repeat(110)), None);
+    }
 }
