@@ -24,7 +24,7 @@ pub mod parameters;
 mod permutation;
 pub mod program;
 mod rows;
-mod running;
+pub mod running;
 mod simd;
 mod store;
 pub mod synthetic;

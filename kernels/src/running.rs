@@ -39,6 +39,7 @@ impl Running {
     }
 
     /// Its square root.
+    #[must_use]
     pub fn sqrt(self) -> Self {
         let [low, high] = [self.value - self.error, self.value + self.error];
         let value = self.value.sqrt();
@@ -47,6 +48,7 @@ impl Running {
     }
 
     /// -1, 0 or 1; any of them where the sign is not sure.
+    #[must_use]
     pub fn signum(self) -> Self {
         if self.value == 0.0 && self.error == 0.0 {
             Self::exact(0.0)
@@ -61,6 +63,7 @@ impl Running {
     }
 
     /// The larger of two.
+    #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self {
             value: self.value.max(other.value),
@@ -69,6 +72,7 @@ impl Running {
     }
 
     /// The nearest number of magnitude 1 at most.
+    #[must_use]
     pub fn clip(self) -> Self {
         let is_beyond = self.value.abs() - self.error > 1.0;
         Self {

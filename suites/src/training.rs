@@ -25,6 +25,7 @@ pub mod corpus;
 pub mod decoder;
 pub mod draw;
 pub mod evaluation;
+pub mod examine;
 pub mod grammar;
 pub mod images;
 pub mod language;

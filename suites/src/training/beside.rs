@@ -13,7 +13,7 @@ const OF_LOSS: f64 = 2e-4;
 /// How far the gradient of a tensor may be from that on the host, relative to its norm,
 const OF_GRADIENT: f64 = 0.05;
 /// or to this share of the norm of all gradients, where that is more: some are 0 but for rounding.
-const LEAST_SHARE: f64 = 1e-4;
+pub const LEAST_SHARE: f64 = 1e-4;
 
 /// Whether a loss is near that of the same step elsewhere.
 pub fn is_near(found: f64, expected: f64) -> bool {
@@ -55,6 +55,35 @@ pub fn strays(
         )));
     }
     Ok(None)
+}
+
+/// The tensor whose gradient lies furthest from that in a second training, by its name, and how far, as a share of its norm.
+///
+/// # Errors
+/// If a device fails.
+pub fn furthest(trainings: [&Training; 2]) -> Result<Option<(&str, f64)>, Failure> {
+    let parameters = &trainings[0].parameters;
+    let mut squares = 0.0;
+    for parameter in parameters {
+        if let Some([_, expected]) = gradients(trainings, parameter)? {
+            squares += expected.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+        }
+    }
+    let mut worst = None;
+    for parameter in parameters {
+        let Some(gradients) = gradients(trainings, parameter)? else {
+            continue;
+        };
+        let apart = distance(&gradients, LEAST_SHARE * squares.sqrt());
+        // What is no number is the furthest.
+        if worst.is_none_or(|(_, most)| apart > most || apart.is_nan()) {
+            worst = Some((parameter.name.as_str(), apart));
+        }
+        if apart.is_nan() {
+            break;
+        }
+    }
+    Ok(worst)
 }
 
 /// The gradients of a parameter in two trainings, if it is trained.

@@ -6,6 +6,8 @@
 //! another program may give it. A training that is resumed goes on bit for bit. Nothing of a file is used before all of it was
 //! seen to be right.
 
+mod standing;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -19,6 +21,8 @@ use super::model::Parameter;
 use super::origin::{ORIGIN, Origin};
 use super::run::Training;
 use super::setup;
+
+pub use standing::{Standing, beside, standing};
 
 /// Version of what is in `__metadata__`.
 const FORMAT: &str = "assay-training-2";
@@ -201,7 +205,14 @@ struct Tensor<'a> {
     digest: Digest,
 }
 
-fn read(path: &Path) -> Result<Whole, CheckpointError> {
+/// The header of a file as it was read, and what is behind it.
+struct Head {
+    entries: Entries,
+    metadata: Metadata,
+    file: File,
+}
+
+fn head(path: &Path) -> Result<Head, CheckpointError> {
     let failed = |error| CheckpointError::File {
         path: path.to_owned(),
         error,
@@ -227,8 +238,6 @@ fn read(path: &Path) -> Result<Whole, CheckpointError> {
     let mut text = vec![0; length as usize];
     file.read_exact(&mut text)
         .map_err(|_| refused(format!("it ends within its header of {length} bytes")))?;
-    let mut bytes = vec![];
-    file.read_to_end(&mut bytes).map_err(failed)?;
     let no_header = |error: serde_json::Error| refused(format!("the header is damaged: {error}"));
     let mut header: BTreeMap<String, serde_json::Value> =
         serde_json::from_slice(&text).map_err(no_header)?;
@@ -242,8 +251,32 @@ fn read(path: &Path) -> Result<Whole, CheckpointError> {
             .map_err(|error| refused(format!("tensor `{name}`: {error}")))?;
         entries.insert(name, entry);
     }
+    Ok(Head {
+        entries,
+        metadata,
+        file,
+    })
+}
+
+fn read(path: &Path) -> Result<Whole, CheckpointError> {
+    let failed = |error| CheckpointError::File {
+        path: path.to_owned(),
+        error,
+    };
+    let refused = |what: String| CheckpointError::Refused {
+        path: path.to_owned(),
+        what,
+    };
+    let Head {
+        entries,
+        metadata,
+        mut file,
+    } = head(path)?;
+    let mut bytes = vec![];
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    let digest = seal(&entries, &metadata);
     let whole = Whole {
-        digest: seal(&entries, &metadata).map_err(no_header)?,
+        digest: digest.map_err(|error| refused(format!("the header is damaged: {error}")))?,
         entries,
         metadata,
         bytes,

@@ -22,6 +22,7 @@ use super::corpus::Corpus;
 use super::decoder::{Decoder, Shape};
 use super::draw;
 use super::evaluation::{Evaluation, largest_difference};
+use super::examine::{self, Examined};
 use super::grammar;
 use super::model::{Model, Parameter};
 use super::network::Network;
@@ -40,6 +41,11 @@ const HELD_OUT_WINDOWS: usize = 256;
 /// Products and sums that the reference may take for the tokens that it computes.
 const REFERENCE_FLOPS: usize = 1 << 31;
 
+/// The buffer of a training's corpus, by its name,
+pub const CORPUS: &str = "corpus";
+/// and those of the last turn's tokens and of the tokens that follow them.
+pub const GIVEN: [&str; 2] = ["ids", "labels"];
+
 /// A decoder, and the windows of a corpus that it is trained on.
 struct Language {
     decoder: Decoder,
@@ -53,19 +59,13 @@ impl Language {
     fn new(model: &mut Model, setup: &Setup, corpus: &[u32]) -> Self {
         let shape = setup.shape;
         let decoder = Decoder::new(model, shape);
-        let windows = Windows {
-            corpus: corpus.len(),
-            batch: shape.batch,
-            length: shape.length,
-            seed: setup.plan.seed,
-            stream: WINDOW_STREAM,
-        };
+        let windows = windows(setup, corpus.len());
         let tokens = corpus.to_vec();
         let fill = Fill::Host(Box::new(move |buffer, _| {
             buffer.get_mut::<u32>().copy_from_slice(&tokens);
         }));
         let program = &mut model.program;
-        let corpus = program.add("corpus", DType::U32, corpus.len(), Role::Input, fill);
+        let corpus = program.add(CORPUS, DType::U32, corpus.len(), Role::Input, fill);
         Self {
             decoder,
             windows,
@@ -75,9 +75,20 @@ impl Language {
     }
 }
 
+/// The windows of a corpus of so many tokens.
+pub fn windows(setup: &Setup, corpus: usize) -> Windows {
+    Windows {
+        corpus,
+        batch: setup.shape.batch,
+        length: setup.shape.length,
+        seed: setup.plan.seed,
+        stream: WINDOW_STREAM,
+    }
+}
+
 /// Buffers of tokens, and of those that follow them.
 fn given(model: &mut Model, shape: &Shape) -> [usize; 2] {
-    ["ids", "labels"].map(|name| {
+    GIVEN.map(|name| {
         let (len, role) = (shape.tokens(), Role::Scratch);
         model.program.add(name, DType::U32, len, role, Fill::Zero)
     })
@@ -121,8 +132,13 @@ impl Network for Language {
 
 /// What a training begins with.
 pub fn begin<'a>(setup: &'a Setup, corpus: &Corpus) -> Begin<'a> {
+    begin_on(setup, &corpus.train)
+}
+
+/// The same on these tokens.
+pub fn begin_on<'a>(setup: &'a Setup, tokens: &[u32]) -> Begin<'a> {
     let mut model = setup.plan.model();
-    let network = Language::new(&mut model, setup, &corpus.train);
+    let network = Language::new(&mut model, setup, tokens);
     Begin {
         facts: vec![(setup::MODEL, setup.words.clone())],
         base: setup.base.clone(),
@@ -301,6 +317,10 @@ impl Subject for Text {
 
     fn judge(&mut self, training: &Training) -> Result<Judged, Failure> {
         self.judge.judge(training, &self.corpus)
+    }
+
+    fn examine(&self, training: &mut Training) -> Result<Examined, Failure> {
+        examine::step(&self.setup, &self.corpus.train, training)
     }
 
     /// The share of choices of the last turn that found no slot, where there are mixtures.

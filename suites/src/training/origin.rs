@@ -153,6 +153,18 @@ impl Origin {
         in_words(&found).map_or(Ok(()), Err)
     }
 
+    /// In what another origin is not this one, in words, whatever could go on from it.
+    pub fn differs_from(&self, written: &Self) -> Option<String> {
+        let seed = (self.seed != written.seed)
+            .then(|| differing("`seed`", Some(&written.seed), Some(&self.seed)));
+        let found = seed.into_iter().chain(self.differences(written, |_| true));
+        in_words(
+            &found
+                .chain(self.differing_inputs(written))
+                .collect::<Vec<_>>(),
+        )
+    }
+
     /// Why tensors of an origin are others than of this one, where parameters tell.
     pub fn of_tensors(&self, written: &Self) -> Option<String> {
         in_words(&self.differences(written, |name| OF_TENSORS.contains(&name)))

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use assay_kernels::device::cuda::nccl::Peers as _;
 use assay_kernels::element::DType;
 use assay_kernels::matrix::Store;
+use assay_kernels::ml::optimizer::Optimizer;
 use assay_kernels::ml::product::{Engine, Form, Product};
 use assay_kernels::program::{Fill, Program};
 use assay_protocol::{Digest, Digesting, Failure, Work};
@@ -93,6 +94,8 @@ pub struct Training {
     session: Session,
     /// Its parameters.
     pub parameters: Vec<Parameter>,
+    /// How they follow their gradients: of matrices; others do not decay.
+    pub optimizer: Optimizer,
     /// What a checkpoint says of the model, for others that are to use it.
     pub facts: Vec<(&'static str, String)>,
     /// What another training has to have in common with it to go on from its checkpoints.
@@ -176,6 +179,7 @@ impl Training {
         let mut origin = plan.origin.clone();
         origin.set_inputs(&begin.inputs);
         let mut training = Self {
+            optimizer: recipe.optimizer,
             facts: begin.facts,
             origin,
             ranks,
@@ -483,6 +487,23 @@ impl Training {
     pub fn watched(&self) -> Result<Vec<Seen<'_>>, Failure> {
         let buffers = self.watched.iter();
         buffers.map(|buffer| self.session.read(*buffer)).collect()
+    }
+
+    /// Losses of all examples of the last step, of each turn of this rank.
+    ///
+    /// # Errors
+    /// If a device fails.
+    pub fn losses(&self) -> Result<Vec<Vec<f32>>, Failure> {
+        let read = |losses: &usize| Ok(self.session.read(*losses)?.get::<f32>().to_vec());
+        self.losses.iter().map(read).collect()
+    }
+
+    /// Has the examples of this turn next.
+    ///
+    /// # Errors
+    /// If a device fails.
+    pub fn set_turn(&mut self, turn: u64) -> Result<(), Failure> {
+        self.session.write(self.turn, &turn.to_le_bytes())
     }
 
     /// How many numbers all parameters have.

@@ -322,6 +322,12 @@ impl Session {
         &self.program.buffers[buffer]
     }
 
+    /// The buffer of a name, if there is one.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        let mut buffers = self.program.buffers.iter();
+        buffers.position(|spec| spec.name == name)
+    }
+
     /// Numbers and names of all buffers, in the order in which a run writes them for the first time.
     pub fn in_order(&self) -> impl Iterator<Item = (usize, &str)> {
         let all = self.order.iter();

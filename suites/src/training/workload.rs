@@ -27,6 +27,7 @@ use assay_protocol::{
     Prepared, TimingMode, Unit, Verification, Work, Workload, WorkloadInfo,
 };
 
+use super::examine::Examined;
 use super::plan::Plan;
 use super::run::{
     Begin, REMEDY, Stepped, Together, Training, product_rate, product_side, product_type,
@@ -74,6 +75,14 @@ pub trait Subject: 'static {
     /// # Errors
     /// If that takes more memory than there is.
     fn judge(&mut self, training: &Training) -> Result<Judged, Failure>;
+
+    /// Examines the step that is timed, of all its size, with numbers whose answer can be had. The training is somewhere else then.
+    ///
+    /// # Errors
+    /// If a device fails.
+    fn examine(&self, _: &mut Training) -> Result<Examined, Failure> {
+        Ok(Examined::default())
+    }
 
     /// What is seen after each step, besides its loss and the norm of its gradients.
     ///
@@ -189,8 +198,8 @@ struct Case<S> {
     peak: Option<f64>,
     /// The first step whose loss was another when it was repeated.
     differs: Option<usize>,
-    /// Who did not repeat the first steps, and why, where somebody was to.
-    unrepeated: Option<String>,
+    /// What was found when its steps were repeated and examined, and what was not done, in words.
+    notes: Vec<String>,
 }
 
 impl<S: Subject> Case<S> {
@@ -200,6 +209,7 @@ impl<S: Subject> Case<S> {
         let (mut company, ranks) = Company::meet(case, subject.plan())?;
         // If it cannot, its connections are gone by then, so that others do not wait.
         let begun = subject.training(&Together { device, ranks });
+        let begun = begun.and_then(|begun| keeping.check(&begun).map(|()| begun));
         let training = company.join(begun)?;
         ensure_not_over(subject.plan(), training.at())?;
         let description = subject.describe(&training);
@@ -225,7 +235,7 @@ impl<S: Subject> Case<S> {
             judged: None,
             peak: None,
             differs: None,
-            unrepeated: None,
+            notes: vec![],
         })
     }
 
@@ -498,6 +508,7 @@ impl<S: Subject> Workload for Case<S> {
             return Err(Failure::Failed("nothing was sampled yet".into()));
         }
         let judged = self.complete()?;
+        self.notes.clear();
         let fault = self.fault(&judged)?;
         let passed = fault.is_none() && judged.error <= TOLERANCE;
         let detail = if judged.error.is_finite() {
@@ -506,8 +517,10 @@ impl<S: Subject> Workload for Case<S> {
         } else {
             "a held-out loss is no finite number in f64, or here: they cannot be compared"
         };
-        let unrepeated = self.unrepeated.iter().map(|words| format!("; {words}"));
-        let detail = unrepeated.fold(detail.to_owned(), |detail, words| detail + &words);
+        let notes = self.notes.iter().map(String::as_str);
+        let notes = notes.chain(self.keeping.note());
+        let notes = notes.map(|words| format!("; {words}"));
+        let detail = notes.fold(detail.to_owned(), |detail, words| detail + &words);
         Ok(Verification {
             passed,
             error: Some(judged.error).filter(|error| error.is_finite()),

@@ -9,7 +9,7 @@ use assay_suites::training::autoencoder::workload::TrainVae;
 use assay_suites::training::checkpoint;
 use assay_suites::training::language::{self, TrainLm};
 use assay_suites::training::perceptron::TrainMlp;
-use assay_suites::training::run::Together;
+use assay_suites::training::run::{Begin, Together};
 
 use crate::cases::{self, float, int, text};
 use crate::language::{begin, case, setup};
@@ -373,6 +373,66 @@ fn checkpoints_are_written_on_the_way() {
     assert_eq!(step(), "7");
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
     assert_eq!(left.len(), 1);
+}
+
+/// What stands there of another training stays, and so does another result of the same one.
+#[test]
+fn no_checkpoint_takes_the_place_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one.safetensors");
+    let again = folder.path().join("one.again.safetensors");
+    let prepare = |given: &[Given]| {
+        let save = ("save", text(path.to_str().unwrap()));
+        TrainLm.prepare(&case(&[&[save], given].concat()))
+    };
+    let train = |given: &[Given]| {
+        let mut training = prepare(given).unwrap();
+        cases::run(training.as_mut(), 4);
+        let verified = training.verify().unwrap();
+        assert!(verified.passed, "{verified:?}");
+        verified.detail
+    };
+    train(&[]);
+    let first = fs::read(&path).unwrap();
+    let stays = || assert!(fs::read(&path).unwrap() == first);
+    let words = prepare(&[("rate", float(2e-3))]).err().unwrap().to_string();
+    let expected =
+        "the checkpoint of another training stands there, the checkpoint was made with `rate`";
+    assert!(
+        words.contains("`save`") && words.contains(expected),
+        "{words}"
+    );
+    // The same once more, on its way and in the end.
+    train(&[("save_every", int(1)), ("threads", int(2))]);
+    stays();
+    let told = train(&[("stop", int(3))]);
+    assert!(told.contains("has come to step 4"), "{told}");
+    stays();
+    assert!(!again.exists());
+    // The same training, of which something came out otherwise.
+    let of_case = setup(&[]);
+    let corpus = of_case.corpus().unwrap();
+    let begun = Begin {
+        inputs: of_case.inputs(&corpus),
+        ..language::begin(&of_case, &corpus)
+    };
+    let mut other = begun.training(&Together::alone(1)).unwrap();
+    (0..4).for_each(|_| _ = other.step().unwrap());
+    let norm = other.parameters.last().unwrap().buffer;
+    other.write(norm, &[0; 64]).unwrap();
+    fs::remove_file(&path).unwrap();
+    checkpoint::save(&other, &path).unwrap();
+    let kept = fs::read(&path).unwrap();
+    let told = train(&[]);
+    assert!(
+        told.contains("has other bits") && told.contains("one.again.safetensors"),
+        "{told}"
+    );
+    assert!(fs::read(&path).unwrap() == kept && fs::read(&again).unwrap() == first);
+    fs::write(&path, "a letter").unwrap();
+    let words = prepare(&[]).err().unwrap().to_string();
+    assert!(words.contains("no checkpoint of this version"), "{words}");
+    assert_eq!(fs::read(&path).unwrap(), b"a letter");
 }
 
 /// What cannot be written is said before the first step, and not after the last.

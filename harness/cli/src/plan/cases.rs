@@ -1,8 +1,9 @@
 //! Expanding benchmarks into cases, and checking each against its worker's catalog.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Error, Result, ensure};
+use anyhow::{Context as _, Error, Result, bail, ensure};
 use assay_protocol::{
     DeviceKind, DeviceSelector, Digest, Hello, ParamValue, Params, TimingMode, U64, WorkloadInfo,
 };
@@ -38,6 +39,7 @@ pub fn expand(
         options.filters.is_empty() || options.filters.iter().any(|f| case.id.contains(f))
     };
     cases.retain(kept);
+    check_saves(&cases)?;
     if let Some(rounds) = options.rounds {
         for case in &mut cases {
             (case.policy.rounds, case.policy.max_rounds) = (rounds, rounds);
@@ -266,6 +268,29 @@ fn check_save(params: &Params) -> Result<()> {
             !path.starts_with(sources::DIR),
             "parameter `save`: {path} would be written into the suite's folder, whose files are pinned: name a path outside of it"
         );
+    }
+    Ok(())
+}
+
+/// Whether each file that a training writes is named by one case alone.
+fn check_saves(cases: &[Case]) -> Result<()> {
+    let mut known: BTreeMap<PathBuf, &str> = BTreeMap::new();
+    for case in cases {
+        let is_built_in = matches!(&case.workload, WorkloadRef::Worker { worker, .. } if worker == BUILTIN_WORKER);
+        let (true, Some(ParamValue::Text(path))) = (is_built_in, case.params.get("save")) else {
+            continue;
+        };
+        if path.is_empty() {
+            continue;
+        }
+        // Of a path without `.` and doubled separators; links are for the worker to find.
+        let place = Path::new(path).components().collect();
+        if let Some(other) = known.insert(place, &case.id) {
+            bail!(
+                "parameter `save`: {other} and {} would both write {path}: name a file for each",
+                case.id
+            );
+        }
     }
     Ok(())
 }

@@ -37,6 +37,44 @@ fn a_checkpoint_is_not_written_into_the_folder_that_is_pinned() {
         .refuses(&["parameter `save`: {dir}/made.safetensors", "outside"]);
 }
 
+/// The second would take the place of the first.
+#[test]
+fn two_cases_do_not_write_one_checkpoint() {
+    let place = place();
+    let suite = place.read("suites/tiny.toml");
+    let path = place.path("made.safetensors");
+    let save = |save: &str| format!("steps = 4, save = \"{save}\"");
+    let axes = |name: &str| format!("{suite}axes = {{ {name} }}\n");
+    let of_rates =
+        axes("rate = [0.001, 0.002]").replace("steps = 4", &save(&path.display().to_string()));
+    place.write("suites/tiny.toml", of_rates);
+    place
+        .assay("list ./suites/tiny.toml")
+        .refuses(&["parameter `save`: lm[rate=0.001]@cpu and lm[rate=0.002]@cpu would both write"]);
+    let of_files = ["one", "two"].map(|name| format!("\"{}\"", place.path(name).display()));
+    place.write(
+        "suites/tiny.toml",
+        axes(&format!("save = [{}]", of_files.join(", "))),
+    );
+    place.assay("list ./suites/tiny.toml").exits(0);
+}
+
+/// A reproduction is compared with what was saved, and does not write over it.
+#[test]
+fn a_reproduction_leaves_the_checkpoint_of_the_original() {
+    let place = place();
+    let suite = place.read("suites/tiny.toml");
+    let path = place.path("made.safetensors");
+    let save = format!("steps = 4, save = \"{}\"", path.display());
+    place.write("suites/tiny.toml", suite.replace("steps = 4", &save));
+    place.assay("run ./suites/tiny.toml").exits(0);
+    let then = fs::metadata(&path).unwrap().modified().unwrap();
+    place
+        .assay("reproduce latest --no-confirm")
+        .says("outputs: identical");
+    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), then);
+}
+
 #[test]
 fn text_and_tokenizer_are_pinned() {
     let place = place();

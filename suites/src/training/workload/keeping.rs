@@ -1,11 +1,11 @@
 //! Checkpoints of a case: one when its training is over and, where somebody wants them, one after each so many steps until then, so that
-//! a run that is killed loses no more than these.
+//! a run that is killed loses no more than these. What stands there of another training, or of as many steps, is not replaced.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use assay_protocol::Failure;
 
-use crate::training::checkpoint;
+use crate::training::checkpoint::{self, CheckpointError, Standing};
 use crate::training::plan::Plan;
 use crate::training::run::{Training, of_parameter};
 
@@ -16,6 +16,8 @@ pub struct Keeping {
     last: usize,
     /// The step of the last one: a training that is repeated is not written again.
     written: usize,
+    /// Why the last one is not where it was to be, in words, if it is not.
+    note: Option<String>,
 }
 
 impl Keeping {
@@ -32,7 +34,25 @@ impl Keeping {
             every: plan.save_every,
             last: plan.last(),
             written: 0,
+            note: None,
         })
+    }
+
+    /// That nothing of another training stands where checkpoints of this one go.
+    ///
+    /// # Errors
+    /// What stands there.
+    pub fn check(&self, training: &Training) -> Result<(), Failure> {
+        let Some(path) = &self.path else {
+            return Ok(());
+        };
+        let standing = checkpoint::standing(training, path);
+        standing.map(drop).map_err(of_parameter("save"))
+    }
+
+    /// Why the last checkpoint is not where it was to be, in words, if it is not.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// Writes one, if it is time for it.
@@ -46,8 +66,28 @@ impl Keeping {
         let Some(path) = self.path.as_ref().filter(|_| is_due && is_new) else {
             return Ok(());
         };
-        checkpoint::save(training, path).map_err(of_parameter("save"))?;
+        self.note = write(training, path).map_err(of_parameter("save"))?;
         self.written = at;
         Ok(())
+    }
+}
+
+/// Writes a checkpoint, unless it or a later one stands there; says in words where it is, or why it is not, unless it is there.
+fn write(training: &Training, path: &Path) -> Result<Option<String>, CheckpointError> {
+    let (at, path_in_words) = (training.at(), path.display());
+    match checkpoint::standing(training, path)? {
+        Standing::Free => checkpoint::save(training, path).map(|_| None),
+        Standing::Same => Ok(None),
+        Standing::Further(step) => Ok(Some(format!(
+            "the checkpoint of step {at} was not written, for {path_in_words} is of the same training and has come to step {step}"
+        ))),
+        Standing::Other => {
+            let beside = checkpoint::beside(path);
+            checkpoint::save(training, &beside)?;
+            Ok(Some(format!(
+                "{path_in_words} is of the same training and step and has other bits: it stays, and what was found now is in {}",
+                beside.display()
+            )))
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The first steps of a training, done once more by others: whether their losses are what they were.
+//! The first steps of a training, done once more by others: whether their losses are what they were; and one that is examined.
 
 use assay_kernels::device::host;
 use assay_protocol::Failure;
@@ -40,13 +40,36 @@ impl<S: Subject> Case<S> {
                 self.training.restart_with(1)?;
                 let found = differs(&mut self.training, &self.curve)?;
                 self.training.restart_with(threads)?;
-                Ok(found)
+                self.with_examined(found, None)
             }
             _ => match self.another(&Together::alone(1)) {
-                Ok(mut alone) => differs(&mut alone, &self.curve),
+                Ok(mut alone) => {
+                    let found = differs(&mut alone, &self.curve)?;
+                    alone.restart_with(threads)?;
+                    self.with_examined(found, Some(alone))
+                }
                 Err(failure) => self.leave_out("one process alone", failure),
             },
         }
+    }
+
+    /// What was found, and what an examination of a step finds: of this training or, of several ranks, of one of all turns. A training
+    /// of this process then begins again.
+    fn with_examined(
+        &mut self,
+        found: Option<String>,
+        alone: Option<Training>,
+    ) -> Result<Option<String>, Failure> {
+        let examined = if let Some(mut alone) = alone {
+            self.subject.examine(&mut alone)?
+        } else {
+            let examined = self.subject.examine(&mut self.training)?;
+            self.training.restart()?;
+            examined
+        };
+        self.notes.extend(examined.notes);
+        let faults: Vec<_> = found.into_iter().chain(examined.fault).collect();
+        Ok((!faults.is_empty()).then(|| faults.join("; ")))
     }
 
     /// Says of steps that nobody did again for want of memory; any other failure is one.
@@ -54,7 +77,8 @@ impl<S: Subject> Case<S> {
         let Failure::Skipped(why) = failure else {
             return Err(failure);
         };
-        self.unrepeated = Some(format!("{whom} did not do the first steps: {why}"));
+        let words = format!("{whom} did not do the first steps: {why}");
+        self.notes.push(words);
         Ok(None)
     }
 
@@ -78,8 +102,9 @@ impl<S: Subject> Case<S> {
             let found = self.step()?;
             strays = strays.or(beside::strays((&self.training, found), &mut on_host)?);
         }
+        drop(on_host);
         self.training.restart()?;
-        Ok(strays)
+        self.with_examined(strays, None)
     }
 
     /// Does the first steps of several ranks by their first GPU alone, beside the host, where that can keep up. Says in words what is not
@@ -110,7 +135,8 @@ impl<S: Subject> Case<S> {
                 return Ok(strays);
             }
         }
-        Ok(None)
+        drop(on_host);
+        self.with_examined(None, Some(alone))
     }
 }
 
