@@ -9,6 +9,9 @@
 //! On CUDA devices `variant` says where a thread reads the other bodies: from global memory (`naive`), or from
 //! shared memory, tile by tile (`tiled`).
 
+#[cfg(target_arch = "x86_64")]
+mod vectors;
+
 use assay_protocol::{ArithmeticUnit, Failure, Work};
 use rayon::prelude::*;
 
@@ -67,7 +70,7 @@ impl Op for Nbody {
             let (inputs, out) = buffers.split_last_mut(out);
             let bodies = inputs[input].get::<f32>();
             let mut rest = bodies;
-            let parts = team.split_mut(out.get_mut::<f32>(), 4 * LANES).into_iter();
+            let parts = team.split_mut(out.get_mut::<f32>(), 8 * LANES).into_iter();
             let parts = parts.map(|out| {
                 let (targets, later) = rest.split_at(out.len());
                 rest = later;
@@ -167,40 +170,64 @@ const LANES: usize = 32;
 /// Bodies whose pulls are added up before they are added to those of the others.
 const BLOCK: usize = 256;
 
-wide! {
-    /// Accelerations of `targets` by `bodies`.
-    fn accelerate(out: &mut [f32], targets: &[f32], bodies: &[f32]) {
-        for (out, targets) in out.chunks_mut(4 * LANES).zip(targets.chunks(4 * LANES)) {
-            let mut place = [[0.0; LANES]; 3];
-            for (lane, target) in targets.chunks_exact(4).enumerate() {
-                for axis in 0..3 {
-                    place[axis][lane] = target[axis];
-                }
-            }
-            let mut total = [[0.0; LANES]; 3];
-            for block in bodies.chunks(4 * BLOCK) {
-                let mut sum = [[0.0; LANES]; 3];
-                for body in block.chunks_exact(4) {
-                    for lane in 0..LANES {
-                        let dx = body[0] - place[0][lane];
-                        let dy = body[1] - place[1][lane];
-                        let dz = body[2] - place[2][lane];
-                        let distance2 = dx.mul_add(dx, dy.mul_add(dy, dz.mul_add(dz, SOFTENING2)));
-                        let inverse = inverse_root(distance2);
-                        let factor = body[3] * (inverse * inverse * inverse);
-                        sum[0][lane] = dx.mul_add(factor, sum[0][lane]);
-                        sum[1][lane] = dy.mul_add(factor, sum[1][lane]);
-                        sum[2][lane] = dz.mul_add(factor, sum[2][lane]);
-                    }
-                }
-                for (total, sum) in total.iter_mut().zip(&sum) {
-                    total.iter_mut().zip(sum).for_each(|(total, sum)| *total += *sum);
-                }
-            }
-            for (lane, out) in out.chunks_exact_mut(4).enumerate() {
-                out.copy_from_slice(&[total[0][lane], total[1][lane], total[2][lane], 0.0]);
+/// Accelerations of `targets` by `bodies`.
+#[allow(unsafe_code)] // instructions chosen at run time
+fn accelerate(out: &mut [f32], targets: &[f32], bodies: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if crate::simd::has_avx512() {
+        // SAFETY: the processor has the features that the function enables.
+        by_lanes::<{ vectors::LANES }>(out, targets, |place| unsafe {
+            vectors::pull(place, bodies)
+        });
+        return;
+    }
+    by_lanes::<LANES>(out, targets, |place| pull(place, bodies));
+}
+
+/// Accelerations of `targets`, of some at a time as `pull` finds them of their places.
+fn by_lanes<const LANES: usize>(
+    out: &mut [f32],
+    targets: &[f32],
+    pull: impl Fn(&[[f32; LANES]; 3]) -> [[f32; LANES]; 3],
+) {
+    for (out, targets) in out.chunks_mut(4 * LANES).zip(targets.chunks(4 * LANES)) {
+        let mut place = [[0.0; LANES]; 3];
+        for (lane, target) in targets.chunks_exact(4).enumerate() {
+            for axis in 0..3 {
+                place[axis][lane] = target[axis];
             }
         }
+        let total = pull(&place);
+        for (lane, out) in out.chunks_exact_mut(4).enumerate() {
+            out.copy_from_slice(&[total[0][lane], total[1][lane], total[2][lane], 0.0]);
+        }
+    }
+}
+
+wide! {
+    /// Accelerations at some places by `bodies`.
+    fn pull(place: &[[f32; LANES]; 3], bodies: &[f32]) -> [[f32; LANES]; 3] {
+        let mut total = [[0.0; LANES]; 3];
+        for block in bodies.chunks(4 * BLOCK) {
+            let mut sum = [[0.0; LANES]; 3];
+            for body in block.chunks_exact(4) {
+                for lane in 0..LANES {
+                    let dx = body[0] - place[0][lane];
+                    let dy = body[1] - place[1][lane];
+                    let dz = body[2] - place[2][lane];
+                    let distance2 = dx.mul_add(dx, dy.mul_add(dy, dz.mul_add(dz, SOFTENING2)));
+                    let inverse = inverse_root(distance2);
+                    let factor = body[3] * (inverse * inverse * inverse);
+                    sum[0][lane] = dx.mul_add(factor, sum[0][lane]);
+                    sum[1][lane] = dy.mul_add(factor, sum[1][lane]);
+                    sum[2][lane] = dz.mul_add(factor, sum[2][lane]);
+                }
+            }
+            for (total, sum) in total.iter_mut().zip(&sum) {
+                total.iter_mut().zip(sum).for_each(|(total, sum)| *total += *sum);
+            }
+        }
+        total
     }
 
     /// Accelerations of some bodies in `f64`, and the sums of the magnitudes.
@@ -235,7 +262,36 @@ fn inverse_root(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::inverse_root;
+    use super::{LANES, inverse_root};
+
+    /// By the processor's own vectors and by the loop, of bodies that are no whole block.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    #[allow(unsafe_code)]
+    fn vectors_pull_as_the_loop_does() {
+        use super::{pull, vectors};
+        if !crate::simd::has_avx512() {
+            return;
+        }
+        let random = assay_protocol::Philox::new(7, 0);
+        let bodies: Vec<f32> = (0..4 * 700).map(|i| random.signed_f32(i)).collect();
+        let mut place = [[0.0; vectors::LANES]; 3];
+        for (i, x) in place.as_flattened_mut().iter_mut().enumerate() {
+            *x = random.signed_f32(10_000 + i as u64);
+        }
+        // SAFETY: the processor has AVX-512.
+        let found = unsafe { vectors::pull(&place, &bodies) };
+        for half in [0, LANES] {
+            let place = place.map(|axis| *axis[half..].first_chunk().unwrap());
+            let exact = pull(&place, &bodies);
+            for (found, exact) in found.iter().zip(&exact) {
+                for (found, exact) in found[half..].iter().zip(exact) {
+                    // Magnitudes add up to some hundreds.
+                    assert!((found - exact).abs() < 5e-3, "{found} {exact}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn inverse_roots_are_as_accurate_as_claimed() {
