@@ -9,7 +9,7 @@ use super::host::vectors::Few;
 use super::host::{LANES, rows};
 use crate::element::Real;
 use crate::lane::Lane;
-use crate::rows::{AddRows, Rows};
+use crate::rows::{AddDots, AddRows, Rows};
 use crate::simd::wide;
 
 /// A type that sums are in.
@@ -42,6 +42,9 @@ pub trait Operand: Real {
 
     /// [`Rows::function`] of this type.
     fn add_rows() -> Option<AddRows<Self, Self::Sum>>;
+
+    /// [`Rows::dots`] of this type.
+    fn add_dots() -> Option<AddDots<Self, Self::Sum>>;
 }
 
 /// A way to make numbers that are summed of some elements at once. They are the same whatever the way.
@@ -161,6 +164,10 @@ macro_rules! sums {
             fn add_rows() -> Option<AddRows<Self, Self::Sum>> {
                 Self::function()
             }
+
+            fn add_dots() -> Option<AddDots<Self, Self::Sum>> {
+                Self::dots()
+            }
         }
     )+};
 }
@@ -195,6 +202,10 @@ macro_rules! narrow_operand {
 
             fn add_rows() -> Option<AddRows<Self, Self::Sum>> {
                 Self::function()
+            }
+
+            fn add_dots() -> Option<AddDots<Self, Self::Sum>> {
+                Self::dots()
             }
         }
     };

@@ -63,8 +63,7 @@ pub(super) fn multiply<T: Operand>(
                 *elements = &product.a[(row + r) * cols..][first..end];
             }
             if width == 1 {
-                // Each is needed once.
-                T::add_terms(partial, &elements[..count], packed);
+                add_elements(partial, &elements[..count], packed);
                 continue;
             }
             let mut lines: [&[T::Sum]; MOST_ROWS] = [&[]; MOST_ROWS];
@@ -77,6 +76,23 @@ pub(super) fn multiply<T: Operand>(
     }
     for (sum, partial) in sums.iter_mut().zip(partial.iter_mut()) {
         *sum = fold(partial);
+    }
+}
+
+/// Adds the products of some lines and one vector; each element is needed once.
+fn add_elements<T: Operand>(partial: &mut [[T::Sum; LANES]], lines: &[&[T]], packed: &[T::Sum]) {
+    let done = match (T::add_dots(), partial.first_chunk_mut(), lines.try_into()) {
+        (Some(function), Some(sums), Ok(eight)) => {
+            crate::rows::add_dots(function, sums, eight, packed)
+        }
+        _ => 0,
+    };
+    if done < lines[0].len() {
+        let mut rest: [&[T]; MOST_ROWS] = [&[]; MOST_ROWS];
+        for (rest, line) in rest.iter_mut().zip(lines) {
+            *rest = &line[done..];
+        }
+        T::add_terms(partial, &rest[..lines.len()], &packed[done..]);
     }
 }
 
