@@ -16,6 +16,7 @@ use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
 use crate::program::{Arg, Checked, Fill, Launch, Program, Source, blocks, cuda_source};
 use crate::simd::wide;
+use crate::store::{self, Around};
 
 static SOURCE: Source = cuda_source!("system/fusion.cu");
 const A: f32 = 1.0 - 1.0 / 256.0;
@@ -135,12 +136,13 @@ fn run(
 ) -> u64 {
     let granule = granule::<f32>();
     let (inputs, outputs) = buffers.split_last_mut(out);
+    let around = store::goes_around(2 * outputs.bytes().len() as u64);
     let inputs = team.split(inputs[first].get::<f32>(), granule);
     let outputs = team.split_mut(outputs.get_mut::<f32>(), granule);
     let parts: Vec<_> = outputs.into_iter().zip(inputs).collect();
     team.time(iterations, parts, |_, (out, first)| {
         if is_fused {
-            all_operations(out, first, operations);
+            all_operations(out, first, operations, around);
         } else {
             first_operation(out, first);
             for _ in 1..operations {
@@ -163,8 +165,8 @@ wide! {
         }
     }
 
-    /// A few vectors at a time stay in registers through all operations.
-    fn all_operations(out: &mut [f32], first: &[f32], operations: usize) {
+    /// A few vectors at a time stay in registers through all operations. If they go `around` the caches, `out` begins with a line.
+    fn all_operations(out: &mut [f32], first: &[f32], operations: usize, around: bool) {
         const AT_ONCE: usize = 128;
         let (outs, out_rest) = out.as_chunks_mut::<AT_ONCE>();
         let (firsts, first_rest) = first.as_chunks::<AT_ONCE>();
@@ -175,8 +177,14 @@ wide! {
                     *x = C - A * *x;
                 }
             }
-            *out = x;
+            if around {
+                store::put_lines(out, &x);
+            } else {
+                *out = x;
+            }
         }
+        // Orders what went around.
+        drop(Around::new(out_rest));
         for (out, first) in out_rest.iter_mut().zip(first_rest) {
             *out = (0..operations).fold(*first, |x, _| C - A * x);
         }
