@@ -303,11 +303,11 @@ fn widened<const FRACTION: u32, const BIAS: u32, const SPECIAL: u32>(code: u8) -
     let magnitude = u32::from(code) & 0x7f;
     let placed = f32::from_bits(magnitude << (23 - FRACTION));
     // Brings the bias to that of `f32`, subnormal numbers too.
-    let value = placed * f32::from_bits((127 + 127 - BIAS) << 23);
-    let is_infinite = SPECIAL == 0x7c && magnitude == SPECIAL;
-    let special = if is_infinite { f32::INFINITY } else { f32::NAN };
+    let value = (placed * f32::from_bits((127 + 127 - BIAS) << 23)).to_bits();
+    // All bits of the exponent: infinite where no bit of the fraction is set.
+    let special = value | 0x7f80_0000;
     let value = if magnitude >= SPECIAL { special } else { value };
-    f32::from_bits(value.to_bits() | (u32::from(code) & 0x80) << 24)
+    f32::from_bits(value | (u32::from(code) & 0x80) << 24)
 }
 
 #[cfg(test)]
