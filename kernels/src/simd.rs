@@ -69,7 +69,14 @@ pub fn in_pairs<const LANES: usize>(lanes: &[f32; LANES]) -> f32 {
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub fn has_avx512() -> bool {
-    level() == AVX512
+    level() >= AVX512
+}
+
+/// Whether there is an instruction that rounds to bf16, too.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub fn has_avx512_bf16() -> bool {
+    level() == AVX512_BF16
 }
 
 /// Whether the `avx2` versions may run.
@@ -85,6 +92,8 @@ const BASELINE: u8 = 1;
 const AVX2: u8 = 2;
 #[cfg(target_arch = "x86_64")]
 const AVX512: u8 = 3;
+#[cfg(target_arch = "x86_64")]
+const AVX512_BF16: u8 = 4;
 
 /// What the processor has, asked once: functions of a few nanoseconds are chosen by it.
 #[cfg(target_arch = "x86_64")]
@@ -110,6 +119,7 @@ fn detect() -> u8 {
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512bw");
     match (has_avx2, has_avx512) {
+        (true, true) if is_x86_feature_detected!("avx512bf16") => AVX512_BF16,
         (true, true) => AVX512,
         (true, false) => AVX2,
         _ => BASELINE,

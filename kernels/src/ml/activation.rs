@@ -9,18 +9,22 @@
 //!
 //! Sources: D. Hendrycks, K. Gimpel, "Gaussian Error Linear Units", arXiv:1606.08415, 2016, section 2, with both forms; N. Shazeer,
 //! "GLU Variants Improve Transformer", arXiv:2002.05202, 2020, equation (6). `(1 + tanh z) / 2` is the logistic function of `2 z`,
-//! as which it is computed, without cancellation. Flops count an exponential as 8, so that a compute bound shows; on any device they are
-//! beneath the memory's time.
+//! as which it is computed, without cancellation. Where the processor looks sixteen numbers up at once, gelu is [looked up](curve) instead,
+//! and for results of 16 bits that, and the logistic function, are less precise, by a sixth at most of what `f16` rounds off. Flops
+//! count an exponential as 8, so that a compute bound shows; on any device they are beneath the memory's time.
 
 mod check;
+mod curve;
 
 use assay_protocol::{Failure, Work};
 
+pub use self::curve::Curve;
+use self::curve::{Lookup, ROUGHLY};
 use super::bound::{EXP, NORMAL};
 use super::host::{Each, Kernel, elementwise, pointwise};
 use super::{DTYPES, cuda, expect, with_lane};
 use crate::element::DType;
-use crate::lane::WIDTH;
+use crate::lane::{Lane, WIDTH};
 use crate::math;
 use crate::ops::{EVERYWHERE, Op, OpInfo};
 use crate::parameters::{self, Arguments};
@@ -73,15 +77,36 @@ impl Form {
         }
     }
 
-    /// Roundings of gelu relative to `|x|`: the argument rounds three times, which the distribution, whose
+    /// Roundings of gelu of type `T` relative to `|x|`: the argument rounds three times, which the distribution, whose
     /// logarithmic slope times its value is below 1/2, halves at least; the function, sum, half and product come after. Six times, and
-    /// again through an exponential, in the other form.
-    pub(super) const fn roundings(self) -> u64 {
-        match self {
+    /// again through an exponential, in the other form. Of 16 bits it is looked up [roughly](curve).
+    pub(super) fn roundings<T: Lane>(self) -> u64 {
+        let computed = match self {
             Self::Erf => NORMAL + 6,
             Self::Tanh => EXP + 8,
+        };
+        computed + roughly::<T>(ROUGHLY)
+    }
+
+    /// How the host computes gelu, or its derivative, of a type.
+    pub(super) fn on_host(self, curve: Curve, dtype: DType) -> OnHost {
+        OnHost {
+            form: self,
+            lookup: Lookup::new(self, curve, dtype),
         }
     }
+}
+
+/// What is less precise in results of 16 bits.
+fn roughly<T: Lane>(roundings: u64) -> u64 {
+    if T::DTYPE == DType::F32 { 0 } else { roundings }
+}
+
+/// A form of gelu on the host: by a table, or else as it is defined.
+#[derive(Clone, Copy, Debug)]
+pub struct OnHost {
+    form: Form,
+    lookup: Lookup,
 }
 
 /// Gelu, one form each, and their derivatives times `dy`, the second input.
@@ -110,40 +135,87 @@ pointwise!(GeluTanhBackward, |_, [x, dy], 2 => 1| {
 });
 
 /// `silu(gate) up`, of both.
-struct SiluTimes;
+struct SiluTimes {
+    is_rough: bool,
+}
 /// The gradients of `gate` and `up`, of both and that of the result.
-struct SiluTimesBackward;
+struct SiluTimesBackward {
+    is_rough: bool,
+}
 
-pointwise!(SiluTimes, |_, [gate, up], 2 => 1| [gate / (1.0 + math::exp(-gate)) * up]);
+/// The logistic function of a line.
+#[inline(always)]
+#[allow(clippy::inline_always)] // takes on the features of its caller
+fn below(gate: &[f32; WIDTH], is_rough: bool) -> [f32; WIDTH] {
+    if is_rough {
+        math::sigmoid_roughly(gate)
+    } else {
+        math::sigmoid_of(gate)
+    }
+}
 
-pointwise!(SiluTimesBackward, |_, [gate, up, dout], 3 => 2| {
-    let below = math::sigmoid(gate);
-    let silu = gate * below;
-    [dout * up * silu.mul_add(1.0 - below, below), dout * silu]
-});
+impl Kernel<2, 1> for SiluTimes {
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as above
+    fn lanes(&self, _: usize, [gate, up]: [[f32; WIDTH]; 2]) -> [[f32; WIDTH]; 1] {
+        let mut out = below(&gate, self.is_rough);
+        for ((out, gate), up) in out.iter_mut().zip(&gate).zip(&up) {
+            *out = gate * *out * up;
+        }
+        [out]
+    }
+}
+
+impl Kernel<3, 2> for SiluTimesBackward {
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as above
+    fn lanes(&self, _: usize, [gate, up, dout]: [[f32; WIDTH]; 3]) -> [[f32; WIDTH]; 2] {
+        let below = below(&gate, self.is_rough);
+        let [mut dgate, mut dup] = [[0.0; WIDTH]; 2];
+        for lane in 0..WIDTH {
+            let silu = gate[lane] * below[lane];
+            let slope = silu.mul_add(1.0 - below[lane], below[lane]);
+            dgate[lane] = dout[lane] * up[lane] * slope;
+            dup[lane] = dout[lane] * silu;
+        }
+        [dgate, dup]
+    }
+}
 
 /// Gelu.
-impl Kernel<1, 1> for Form {
+impl Kernel<1, 1> for OnHost {
     #[inline(always)]
     #[allow(clippy::inline_always)] // takes on the features of its caller
     fn lanes(&self, first: usize, inputs: [[f32; WIDTH]; 1]) -> [[f32; WIDTH]; 1] {
-        match self {
-            Self::Erf => Each(GeluErf).lanes(first, inputs),
-            Self::Tanh => Each(GeluTanh).lanes(first, inputs),
+        match (self.lookup.at(&inputs[0]), self.form) {
+            (Some(below), _) => [product(&inputs[0], below)],
+            (None, Form::Erf) => Each(GeluErf).lanes(first, inputs),
+            (None, Form::Tanh) => Each(GeluTanh).lanes(first, inputs),
         }
     }
 }
 
 /// Its derivative, times the second input.
-impl Kernel<2, 1> for Form {
+impl Kernel<2, 1> for OnHost {
     #[inline(always)]
     #[allow(clippy::inline_always)] // as above
     fn lanes(&self, first: usize, inputs: [[f32; WIDTH]; 2]) -> [[f32; WIDTH]; 1] {
-        match self {
-            Self::Erf => Each(GeluErfBackward).lanes(first, inputs),
-            Self::Tanh => Each(GeluTanhBackward).lanes(first, inputs),
+        match (self.lookup.at(&inputs[0]), self.form) {
+            (Some(slope), _) => [product(&inputs[1], slope)],
+            (None, Form::Erf) => Each(GeluErfBackward).lanes(first, inputs),
+            (None, Form::Tanh) => Each(GeluTanhBackward).lanes(first, inputs),
         }
     }
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always)] // as above
+fn product(x: &[f32; WIDTH], factors: [f32; WIDTH]) -> [f32; WIDTH] {
+    let mut out = factors;
+    for (out, x) in out.iter_mut().zip(x) {
+        *out *= x;
+    }
+    out
 }
 
 /// What the tanh form has a logistic function of: `2 sqrt(2/pi) (x + 0.044715 x^3)`.
@@ -185,7 +257,8 @@ impl Gelu {
             "gelu",
             &[("x", x, dtype, elements), ("out", out, dtype, elements)],
         );
-        with_lane!(dtype, elementwise < _, _ > (program, [x], [out], form));
+        let kernel = form.on_host(Curve::Below, dtype);
+        with_lane!(dtype, elementwise < _, _ > (program, [x], [out], kernel));
         launch(program, form.functor(), dtype, elements, [out, x, x]);
     }
 
@@ -205,7 +278,8 @@ impl Gelu {
                 ("dx", dx, dtype, elements),
             ],
         );
-        with_lane!(dtype, elementwise < _, _ > (program, [x, dy], [dx], form));
+        let kernel = form.on_host(Curve::Slope, dtype);
+        with_lane!(dtype, elementwise < _, _ > (program, [x, dy], [dx], kernel));
         launch_backward(program, form.functor(), dtype, elements, [dx, dx, x, x, dy]);
     }
 }
@@ -232,10 +306,11 @@ impl SwiGlu {
                 ("out", out, dtype, elements),
             ],
         );
+        let is_rough = dtype != DType::F32;
         with_lane!(
             dtype,
             elementwise < _,
-            _ > (program, [gate, up], [out], Each(SiluTimes))
+            _ > (program, [gate, up], [out], SiluTimes { is_rough })
         );
         launch(program, "SwiGlu", dtype, elements, [out, gate, up]);
     }
@@ -261,6 +336,7 @@ impl SwiGlu {
             "swiglu",
             &buffers.map(|(role, buffer)| (role, buffer, dtype, elements)),
         );
+        let is_rough = dtype != DType::F32;
         with_lane!(
             dtype,
             elementwise < _,
@@ -268,7 +344,7 @@ impl SwiGlu {
                 program,
                 [gate, up, dout],
                 [dgate, dup],
-                Each(SiluTimesBackward)
+                SiluTimesBackward { is_rough }
             )
         );
         launch_backward(

@@ -8,7 +8,7 @@
 
 use assay_protocol::{Failure, Work};
 
-use super::activation::{Form, Gelu, SOURCE};
+use super::activation::{Curve, Form, Gelu, SOURCE};
 use super::bound::{self, EXP};
 use super::column_sum::{self, ColumnSum, Order};
 use super::host::{Each, Kernel, compute, pointwise};
@@ -45,7 +45,8 @@ impl BiasGelu {
 
     /// Adds `out = gelu(x + bias)` in one pass.
     pub fn forward(&self, program: &mut Program, x: usize, bias: usize, out: usize) {
-        self.biased(program, self.form.functor(), [x, bias, out], self.form);
+        let gelu = self.form.on_host(Curve::Below, self.dtype);
+        self.biased(program, self.form.functor(), [x, bias, out], gelu);
     }
 
     /// Adds the same in two passes, with the sum in `between`.
@@ -86,7 +87,7 @@ impl BiasGelu {
         );
         with_lane!(
             dtype,
-            on_cpu<_>(program, bias, [x, dy], dx, self.form)
+            on_cpu<_>(program, bias, [x, dy], dx, self.form.on_host(Curve::Slope, dtype))
         );
         let launch = cuda::by_elements(
             &SOURCE,
@@ -318,7 +319,7 @@ fn check<T: Lane>(
     let (x, bias) = (outcome.get::<T>(x), outcome.get::<f32>(bias));
     let mut checked = bound::compare(
         outcome.get::<T>(out),
-        brick.form.roundings() + 2,
+        brick.form.roundings::<T>() + 2,
         "|out - exact| / (|x| + |bias|)",
         |i| {
             let (x, bias) = (x[i].into(), f64::from(bias[i % brick.cols]));
@@ -342,7 +343,7 @@ fn check_backward<T: Lane>(
         outcome.get::<f32>(bias),
         outcome.get::<T>(dy),
     );
-    let roundings = brick.form.roundings() + 2 * EXP + 11;
+    let roundings = brick.form.roundings::<T>() + 2 * EXP + 11;
     let found = outcome.get::<T>(dx);
     let of_x = bound::compare(
         found,

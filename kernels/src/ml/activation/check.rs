@@ -1,7 +1,8 @@
 //! What activations are compared with, in `f64`.
 
-use super::Form;
+use super::{Form, roughly};
 use crate::lane::Lane;
+use crate::math::SIGMOID_ROUGHLY;
 use crate::ml::bound::{self, EXP};
 use crate::program::{Checked, Outcome};
 
@@ -10,7 +11,7 @@ pub fn gelu<T: Lane>(outcome: &Outcome, form: Form, [x, out]: [usize; 2]) -> Che
     let x = outcome.get::<T>(x);
     bound::compare(
         outcome.get::<T>(out),
-        form.roundings(),
+        form.roundings::<T>(),
         "|out - exact| / |x|",
         |i| {
             let x: f64 = x[i].into();
@@ -22,7 +23,7 @@ pub fn gelu<T: Lane>(outcome: &Outcome, form: Form, [x, out]: [usize; 2]) -> Che
 /// The derivative's second term has a product of four factors, each of a few roundings, and two exponentials.
 pub fn gelu_backward<T: Lane>(outcome: &Outcome, form: Form, [x, dy, dx]: [usize; 3]) -> Checked {
     let (x, dy) = (outcome.get::<T>(x), outcome.get::<T>(dy));
-    let roundings = form.roundings() + 2 * EXP + 10;
+    let roundings = form.roundings::<T>() + 2 * EXP + 10;
     bound::compare(
         outcome.get::<T>(dx),
         roundings,
@@ -34,12 +35,13 @@ pub fn gelu_backward<T: Lane>(outcome: &Outcome, form: Form, [x, dy, dx]: [usize
     )
 }
 
-/// The logistic function rounds by the exponential, the sum and the quotient, and two products follow.
+/// The logistic function rounds by the exponential, the sum and the quotient, which takes two steps, and two products follow. Of 16 bits
+/// it is computed roughly.
 pub fn swiglu<T: Lane>(outcome: &Outcome, [gate, up, out]: [usize; 3]) -> Checked {
     let (gate, up) = (outcome.get::<T>(gate), outcome.get::<T>(up));
     bound::compare(
         outcome.get::<T>(out),
-        EXP + 4,
+        EXP + 5 + roughly::<T>(SIGMOID_ROUGHLY),
         "|out - exact| / |out|",
         |i| {
             let exact = exact_swiglu(gate[i].into(), up[i].into())[0];
@@ -62,7 +64,7 @@ pub fn swiglu_backward<T: Lane>(
     };
     let of_gate = bound::compare(
         outcome.get::<T>(dgate),
-        2 * EXP + 10,
+        2 * EXP + 10 + 2 * roughly::<T>(SIGMOID_ROUGHLY),
         "|dgate - exact| / magnitude",
         |i| {
             let (dout, [_, of_gate, _, magnitude]) = exact(i);
@@ -71,7 +73,7 @@ pub fn swiglu_backward<T: Lane>(
     );
     let of_up = bound::compare(
         outcome.get::<T>(dup),
-        EXP + 4,
+        EXP + 5 + roughly::<T>(SIGMOID_ROUGHLY),
         "|dup - exact| / |dup|",
         |i| {
             let (dout, [_, _, of_up, _]) = exact(i);
