@@ -3,6 +3,7 @@
 mod barrier;
 pub mod caches;
 mod cpu;
+mod crew;
 pub mod cuda;
 pub mod host;
 pub(crate) mod libraries;

@@ -1,27 +1,30 @@
 //! A team of threads that run a kernel together, many iterations in a row.
 //!
-//! The pool is entered once per batch of iterations, not once per iteration: waking a sleeping thread
-//! takes longer than a small kernel does. Within the batch, members meet at a spinning barrier after
-//! each iteration, as an `OpenMP` loop would, and the clock is read when all are awake. A team of
-//! one is the calling thread itself.
+//! The others are called once per batch of iterations, not once per iteration: waking a sleeping thread
+//! takes longer than a small kernel does. Within the batch, members meet at a barrier after
+//! each iteration, as an `OpenMP` loop would, and the clock is read when all are awake. The calling
+//! thread is member 0, and the whole of a team of one.
 
 use std::hint::black_box;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use assay_protocol::Failure;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::barrier::SpinBarrier;
+use super::barrier::{Barrier, Patience};
+use super::crew::Crew;
 
 /// Some threads.
 #[derive(Debug)]
 pub struct Team {
     threads: usize,
-    /// `None` for a team of one.
-    pool: Option<ThreadPool>,
+    /// Those beside the calling one; `None` for a team of one.
+    crew: Option<Crew>,
+    /// As many, for libraries that bring work of their own; from when the first one does.
+    pool: OnceLock<ThreadPool>,
 }
 
 /// A thread of a team, inside an iteration.
@@ -31,7 +34,7 @@ pub struct Member<'a> {
     pub index: usize,
     /// Number of the iteration, from 0.
     pub iteration: u64,
-    barrier: &'a SpinBarrier,
+    barrier: &'a Barrier<'a>,
 }
 
 impl Member<'_> {
@@ -51,18 +54,19 @@ impl Member<'_> {
 impl Team {
     /// A team of `threads` threads, at least one.
     pub fn new(threads: usize) -> Result<Self, Failure> {
-        let pool = match threads {
+        let crew = match threads {
             0 => return Err(Failure::Failed("a team needs at least one thread".into())),
             1 => None,
             _ => Some(
-                ThreadPoolBuilder::new()
-                    .num_threads(threads)
-                    .thread_name(|index| format!("team-{index}"))
-                    .build()
+                Crew::new(threads - 1)
                     .map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?,
             ),
         };
-        Ok(Self { threads, pool })
+        Ok(Self {
+            threads,
+            crew,
+            pool: OnceLock::new(),
+        })
     }
 
     /// How many threads it has.
@@ -85,14 +89,15 @@ impl Team {
         body: impl Fn(&Member, &mut T) + Sync,
     ) -> u64 {
         assert_eq!(tasks.len(), self.threads, "one task per thread");
-        let barrier = SpinBarrier::new(self.threads);
-        let Some(pool) = &self.pool else {
-            return time_member(0, iterations, &barrier, &mut tasks[0], &body);
+        let Some(crew) = &self.crew else {
+            let patience = Patience::default();
+            let alone = Barrier::new(1, &patience);
+            return time_member(0, iterations, &alone, &mut tasks[0], &body);
         };
+        let barrier = Barrier::new(self.threads, crew.patience());
         let tasks: Vec<_> = tasks.into_iter().map(Mutex::new).collect();
         let elapsed_ns = AtomicU64::new(0);
-        pool.broadcast(|context| {
-            let index = context.index();
+        crew.run(&|index| {
             let _guard = barrier.guard();
             // Each lock has one user; it is only there to hand `&mut` to another thread.
             let mut task = tasks[index].lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,7 +139,10 @@ impl Team {
         });
     }
 
-    /// Times `iterations` calls of `body`, which finds the team's threads as the current rayon pool.
+    /// Times `iterations` calls of `body`, which finds as many threads as the team has as the current rayon pool.
+    ///
+    /// # Panics
+    /// If they cannot be started.
     pub fn time_installed(&self, iterations: u64, mut body: impl FnMut() + Send) -> u64 {
         let mut batch = move || {
             let start = Instant::now();
@@ -143,10 +151,12 @@ impl Team {
             }
             nanoseconds(start)
         };
-        match &self.pool {
-            Some(pool) => pool.install(batch),
-            None => batch(),
+        if self.threads == 1 {
+            return batch();
         }
+        let pool = ThreadPoolBuilder::new().num_threads(self.threads);
+        let pool = self.pool.get_or_init(|| pool.build().expect("threads"));
+        pool.install(batch)
     }
 
     /// Splits `slice` into one contiguous piece per member, at multiples of `granule` elements.
@@ -175,7 +185,7 @@ impl Team {
 fn time_member<T>(
     index: usize,
     iterations: u64,
-    barrier: &SpinBarrier,
+    barrier: &Barrier,
     task: &mut T,
     body: impl Fn(&Member, &mut T),
 ) -> u64 {
@@ -211,6 +221,8 @@ pub fn chunk(len: usize, granule: usize, members: usize, index: usize) -> Range<
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::thread;
+    use std::time::Duration;
 
     use proptest::prelude::*;
 
@@ -263,11 +275,44 @@ mod tests {
     #[test]
     fn a_panic_of_one_member_ends_the_batch() {
         let team = Team::new(3).unwrap();
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            team.time(10, vec![(); 3], |member, ()| {
-                assert!(member.index != 1 || member.iteration != 4, "on purpose");
-            })
-        }));
-        assert!(result.is_err());
+        for bad in 0..3 {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                team.time(10, vec![(); 3], |member, ()| {
+                    assert!(member.index != bad || member.iteration != 4, "on purpose");
+                    // Others sleep by then.
+                    if member.index == bad {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                })
+            }));
+            assert!(result.is_err());
+            // It can be called again.
+            let done = AtomicU64::new(0);
+            team.each(vec![1; 3], |own| {
+                _ = done.fetch_add(*own, Ordering::Relaxed)
+            });
+            assert_eq!(done.into_inner(), 3);
+        }
+    }
+
+    #[test]
+    fn members_that_sleep_are_woken() {
+        let team = Team::new(3).unwrap();
+        let turns = AtomicU64::new(0);
+        // Each is late now and then, and the others wait: for it, for one before them in a chain, and for work.
+        for _ in 0..5 {
+            team.time(20, vec![(); 3], |member, ()| {
+                if member.iteration % 3 == member.index as u64 {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                let turn = 3 * member.iteration + member.index as u64;
+                member.wait_until(|| turns.load(Ordering::Acquire) == turn);
+                turns.store(turn + 1, Ordering::Release);
+                member.meet();
+                assert_eq!(turns.load(Ordering::Relaxed), 3 * (member.iteration + 1));
+            });
+            assert_eq!(turns.swap(0, Ordering::Relaxed), 60);
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 }
