@@ -22,6 +22,7 @@ pub mod beside;
 pub mod checkpoint;
 pub mod convnet;
 pub mod corpus;
+mod cuts;
 pub mod decoder;
 pub mod draw;
 pub mod evaluation;

@@ -296,6 +296,12 @@ impl Whole {
                      whether its step is the one that was written: train it again"
                 ));
             }
+            // Of another version it may be made otherwise.
+            other if self.metadata.get(SEAL) != Some(&self.digest.to_string()) => {
+                return Err(format!(
+                    "format `{other}`: expected `{FORMAT}`; the header is damaged, or was written by another version"
+                ));
+            }
             other => {
                 return Err(format!(
                     "format `{other}`: expected `{FORMAT}`; it was written by another version"

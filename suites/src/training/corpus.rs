@@ -4,6 +4,7 @@
 //! lines or, of a table (CSV, JSON lines or Parquet), of the texts in one of its columns.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::Path;
 
 use assay_protocol::{Digest, Failure};
@@ -36,8 +37,30 @@ pub struct Corpus {
     pub leaked: f64,
     /// Rows without a text, or with one that is damaged; they are left out.
     pub corrupt: usize,
-    /// Bytes of both that no token stands for.
+    /// Bytes of both that cannot be told from their tokens.
     pub dropped: [usize; 2],
+    /// What each held-out token is of its text.
+    held_out_text: OfTokens,
+}
+
+/// What tokens are of a text.
+#[derive(Clone, Debug)]
+struct OfTokens {
+    /// The bytes that each adds,
+    bytes: Vec<u32>,
+    /// and what these say, in nats, where that is known.
+    nats: Option<Vec<f64>>,
+}
+
+/// What of a text a model was judged by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scored {
+    /// How many tokens,
+    pub tokens: usize,
+    /// the bytes that they are of,
+    pub bytes: f64,
+    /// and what these say, in nats, where that is known: the least that all their losses together come to.
+    pub nats: Option<f64>,
 }
 
 /// Lines, each with what ends it.
@@ -164,15 +187,15 @@ impl Corpus {
         let others = held_out.iter().map(|text| text.trim_ascii());
         let others: Vec<_> = others.filter(|text| !text.is_empty()).collect();
         let leaked = others.iter().filter(|text| known.contains(**text)).count();
-        let encoded = [tokens.encode(train)?, tokens.encode(held_out)?];
+        let [of_train, of_held_out] = tokens.encode([train, held_out])?;
         let leaked = leaked as f64 / others.len().max(1) as f64;
         let texts = [train, held_out].map(<[Vec<u8>]>::concat);
         let bytes = texts.each_ref().map(Vec::len);
-        let [(train, of_train), (held_out, of_held_out)] = encoded;
         Ok(Self {
-            dropped: [bytes[0] - of_train, bytes[1] - of_held_out],
-            train,
-            held_out,
+            dropped: [of_train.lost, of_held_out.lost],
+            train: of_train.tokens,
+            held_out: of_held_out.tokens,
+            held_out_text: OfTokens::new(of_held_out.bytes, &texts[1]),
             bytes,
             // Of the user's it may be the grammar's, too, which somebody stored.
             floors: texts.each_ref().map(|text| grammar::nats_a_byte(text)),
@@ -187,12 +210,37 @@ impl Corpus {
         leaks::warning(self.leaked, "lines")
     }
 
-    /// Tokens for each byte of what is trained on, and of what is held out; `None` where no token stands for some of it, which would make any
-    /// loss small.
-    pub fn tokens_per_byte(&self) -> [Option<f64>; 2] {
-        let tokens = [self.train.len(), self.held_out.len()];
-        [0, 1].map(|part| {
-            (self.dropped[part] == 0).then(|| tokens[part] as f64 / self.bytes[part] as f64)
+    /// Tokens for each byte of what is trained on, where these can be told from them: any loss of others is too small.
+    pub fn tokens_per_byte(&self) -> Option<f64> {
+        (self.dropped[0] == 0).then(|| self.train.len() as f64 / self.bytes[0] as f64)
+    }
+
+    /// What the second halves of some [windows](Self::windows) are of the held-out text; `None` where that cannot be told from its tokens.
+    pub fn scored(&self, length: usize, most: usize) -> Option<Scored> {
+        if self.dropped[1] > 0 {
+            return None;
+        }
+        let OfTokens { bytes, nats } = &self.held_out_text;
+        let parts = self.begins(length).take(most);
+        // Those that follow the tokens of a window are judged.
+        let parts: Vec<_> = parts
+            .map(|begin| begin + 1 + length / 2..begin + 1 + length)
+            .collect();
+        let of_part = |part: &Range<usize>| {
+            bytes[part.clone()]
+                .iter()
+                .copied()
+                .map(f64::from)
+                .sum::<f64>()
+        };
+        let nats = nats.as_ref().map(|nats| {
+            let of_part = |part: &Range<usize>| nats[part.clone()].iter().sum::<f64>();
+            parts.iter().map(of_part).sum()
+        });
+        Some(Scored {
+            tokens: parts.iter().map(Range::len).sum(),
+            bytes: parts.iter().map(of_part).sum(),
+            nats,
         })
     }
 
@@ -217,10 +265,25 @@ impl Corpus {
     /// Windows of the held-out part, each so many tokens and those that follow them, half a window from each to the next; at
     /// most so many.
     pub fn windows(&self, length: usize, most: usize) -> Vec<[&[u32]; 2]> {
-        let begins =
-            (0..self.held_out.len().saturating_sub(length)).step_by(length.div_ceil(2).max(1));
         let window = |begin: usize| [begin, begin + 1].map(|at| &self.held_out[at..at + length]);
-        begins.take(most).map(window).collect()
+        self.begins(length).take(most).map(window).collect()
+    }
+
+    /// Where windows of the held-out part begin.
+    fn begins(&self, length: usize) -> impl Iterator<Item = usize> {
+        let last = self.held_out.len().saturating_sub(length);
+        (0..last).step_by(length.div_ceil(2).max(1))
+    }
+}
+
+impl OfTokens {
+    fn new(bytes: Vec<u32>, text: &[u8]) -> Self {
+        let nats = grammar::nats_of_bytes(text).map(|nats| {
+            let mut rest = nats.iter();
+            let of_token = |bytes: &u32| rest.by_ref().take(*bytes as usize).sum();
+            bytes.iter().map(of_token).collect()
+        });
+        Self { bytes, nats }
     }
 }
 
@@ -371,6 +434,24 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(words.contains("texts.jsonl"), "{words}");
+    }
+
+    /// Of the grammar whole sentences say what their bytes do, of any cut; what is judged is a part of them.
+    #[test]
+    fn what_is_scored_is_told_by_its_own_bytes() {
+        let corpus = Corpus::of_grammar(1, 4000, &Tokens::Bytes).unwrap();
+        let some = corpus.scored(8, 3).unwrap();
+        assert_eq!((some.tokens, some.bytes), (12, 12.0));
+        let nats =
+            grammar::nats_of_bytes(&corpus.held_out.iter().map(|t| *t as u8).collect::<Vec<_>>());
+        // The windows begin at 0, 4 and 8, and each has four bytes behind those that it is given for context.
+        let expected: f64 = nats.unwrap()[5..17].iter().sum();
+        assert!((some.nats.unwrap() - expected).abs() < 1e-12);
+        // No window has the first bytes judged, nor the last.
+        let all = corpus.scored(8, usize::MAX).unwrap();
+        assert!(all.tokens < corpus.bytes[1] && all.tokens + 16 > corpus.bytes[1]);
+        let text = "not of the grammar\n".repeat(20);
+        assert_eq!(file(&text).unwrap().scored(8, 3).unwrap().nats, None);
     }
 
     #[test]

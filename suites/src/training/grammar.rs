@@ -140,20 +140,46 @@ pub fn symbols() -> Vec<(String, Vec<(String, f64)>)> {
         .collect()
 }
 
-/// What whole sentences say of themselves, in nats a byte: the mean of the logarithms of the choices that made them, which no model of the
-/// grammar can do better than. `None` of a text that is not the grammar's.
-pub fn nats_a_byte(text: &[u8]) -> Option<f64> {
-    let (mut at, mut state, mut nats) = (0, 0, 0.0);
+/// The choices that made whole sentences, each of some. `None` of a text that is not the grammar's.
+fn choices_of(text: &[u8], mut each: impl FnMut(&[Choice], &Choice)) -> Option<()> {
+    let (mut at, mut state) = (0, 0);
     while at < text.len() {
         let choices = STATES[state];
         let chosen = choices
             .iter()
-            .find(|(_, word, _)| text[at..].starts_with(word.as_bytes()));
-        let (odds, word, next) = chosen?;
-        nats -= (f64::from(*odds) / f64::from(total(choices))).ln();
-        (at, state) = (at + word.len(), *next);
+            .find(|(_, word, _)| text[at..].starts_with(word.as_bytes()))?;
+        each(choices, chosen);
+        (at, state) = (at + chosen.1.len(), chosen.2);
     }
-    (state == 0 && at > 0).then(|| nats / text.len() as f64)
+    (state == 0 && at > 0).then_some(())
+}
+
+/// What whole sentences say of themselves, in nats a byte: the mean of the logarithms of the choices that made them, which no model of the
+/// grammar can do better than. `None` of a text that is not the grammar's.
+pub fn nats_a_byte(text: &[u8]) -> Option<f64> {
+    let mut nats = 0.0;
+    choices_of(text, |choices, (odds, ..)| {
+        nats -= (f64::from(*odds) / f64::from(total(choices))).ln();
+    })?;
+    Some(nats / text.len() as f64)
+}
+
+/// What each byte of whole sentences says, in nats, to who knows all before it: together as much as the choices that made them. `None` of a
+/// text that is not the grammar's.
+pub fn nats_of_bytes(text: &[u8]) -> Option<Vec<f64>> {
+    let mut nats = Vec::with_capacity(text.len());
+    choices_of(text, |choices, (_, word, _)| {
+        // The odds of all words that begin as this one, up to each byte of it.
+        let odds_of = |count: usize| {
+            let begin = &word.as_bytes()[..count];
+            let alike = choices
+                .iter()
+                .filter(|choice| choice.1.as_bytes().starts_with(begin));
+            alike.map(|(odds, ..)| f64::from(*odds)).sum::<f64>()
+        };
+        nats.extend((0..word.len()).map(|at| (odds_of(at) / odds_of(at + 1)).ln()));
+    })?;
+    Some(nats)
 }
 
 /// The entropy of a byte, in nats: that of a sentence's choices, over its mean length.
@@ -186,7 +212,7 @@ pub fn entropy() -> f64 {
 mod tests {
     use std::collections::{BTreeMap, HashSet};
 
-    use super::{STATES, entropy, nats_a_byte, text, text_beside};
+    use super::{STATES, entropy, nats_a_byte, nats_of_bytes, text, text_beside};
 
     #[test]
     fn no_word_of_a_state_begins_another() {
@@ -214,6 +240,19 @@ mod tests {
         );
         let others = [&b"the star is 7"[..], b"the star is 7.\nno", b"one\n", b""];
         assert_eq!(others.map(nats_a_byte), [None; 4]);
+    }
+
+    #[test]
+    fn bytes_say_together_what_choices_do() {
+        let sentence = b"the sun is 12.\n";
+        let of_bytes = nats_of_bytes(sentence).unwrap();
+        let whole = nats_a_byte(sentence).unwrap() * sentence.len() as f64;
+        assert!((of_bytes.iter().sum::<f64>() - whole).abs() < 1e-12);
+        // After `the ` an `s` is of `star ` or `sun `, half of all; which of them the next byte says, and the rest of `sun ` nothing.
+        let close = |place: usize, nats: f64| (of_bytes[place] - nats).abs() < 1e-12;
+        assert!(close(4, 2_f64.ln()) && close(5, 2_f64.ln()), "{of_bytes:?}");
+        assert!((6..8).all(|place| close(place, 0.0)), "{of_bytes:?}");
+        assert_eq!(nats_of_bytes(b"the star is 7"), None);
     }
 
     /// What is known is left out, and what is left says more of itself: common sentences are known first.

@@ -5,10 +5,12 @@
 //!
 //! Work: `6 N + 12 L W S` flops a token, with `N` parameters that multiply, `L` layers of width `W` and sequences of `S` (A. Chowdhery et
 //! al., "`PaLM`", 2022, appendix B), the attention of which is counted whole, without its mask. `mfu_palm` is this, `mfu_6n` the `6 N` alone
-//! (J. Kaplan et al., "Scaling laws for neural language models", 2020, section 2.1). Of a mixture `N` has the experts that a token goes to;
-//! of parameters that are not trained it is `4 N`, for they have no gradient.
+//! (J. Kaplan et al., "Scaling laws for neural language models", 2020, section 2.1). `N` are all parameters but learned places, which are only
+//! added: also biases and gains of norms, which are few. Of a mixture it has the experts that a token goes to; of parameters that are not
+//! trained it is `4 N`, for they have no gradient.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use assay_kernels::element::DType;
 use assay_kernels::ml::moe::NOWHERE;
@@ -17,8 +19,10 @@ use assay_kernels::program::{Fill, Role};
 use assay_protocol::{
     CaseSpec, Catalog, Digest, Direction, Failure, MetricKind, Workload, WorkloadInfo,
 };
+use tempfile::TempDir;
 
-use super::corpus::Corpus;
+use super::checkpoint;
+use super::corpus::{Corpus, Scored};
 use super::decoder::{Decoder, Shape};
 use super::draw;
 use super::evaluation::{Evaluation, largest_difference};
@@ -28,7 +32,7 @@ use super::model::{Model, Parameter};
 use super::network::Network;
 use super::plan::Plan;
 use super::reference;
-use super::run::{Begin, Training};
+use super::run::{Begin, Together, Training};
 use super::session::Device;
 use super::setup::{self, Setup};
 use super::tokens::Tokens;
@@ -45,6 +49,16 @@ const REFERENCE_FLOPS: usize = 1 << 31;
 pub const CORPUS: &str = "corpus";
 /// and those of the last turn's tokens and of the tokens that follow them.
 pub const GIVEN: [&str; 2] = ["ids", "labels"];
+
+/// The metric of the held-out loss, over the entropy of what is judged.
+const LOSS_OVER_ENTROPY: &str = "loss_over_entropy";
+/// What that cannot come below of new text; a little less than 1, since what few bytes say may be guessed by chance.
+const LEAST_SHARE: f64 = 0.9;
+
+/// What a model is judged by.
+fn scored(corpus: &Corpus, length: usize) -> Option<Scored> {
+    corpus.scored(length, HELD_OUT_WINDOWS)
+}
 
 /// A decoder, and the windows of a corpus that it is trained on.
 struct Language {
@@ -118,6 +132,7 @@ impl Network for Language {
         self.windows
             .forward(&mut model.program, corpus, turn, given);
         let logits = self.decoder.forward(model, given, losses);
+        // Windows have counted their turn: labels are drawn by the words of the next one, of a stream of their own.
         draw::labels(model, (self.windows.seed, shape), turn, [logits, drawn]);
         let scale = 1.0 / rows as f32;
         self.decoder.backward(model, [given[0], drawn], scale);
@@ -200,17 +215,23 @@ impl Judge {
         }
         let loss = sum / f64::from(count as u32);
         let mut values: BTreeMap<_, _> = [("perplexity".to_owned(), loss.exp())].into();
-        // Nats of a byte, whatever it is cut into, so that tokenisations compare.
-        if let Some(of_byte) = corpus.tokens_per_byte()[1].map(|tokens| loss * tokens) {
-            values.insert("bits_per_byte".into(), of_byte / std::f64::consts::LN_2);
-            let floor = corpus.floors[1].map(|floor| of_byte / floor);
-            values.extend(floor.map(|share| ("loss_over_entropy".to_owned(), share)));
-        }
+        let scored = scored(corpus, length);
+        // Of a byte, whatever it is cut into, so that tokenisations compare.
+        let bits = scored.map(|scored| sum / std::f64::consts::LN_2 / scored.bytes);
+        values.extend(bits.map(|bits| ("bits_per_byte".to_owned(), bits)));
+        let share = scored.and_then(|scored| Some(sum / scored.nats?));
+        values.extend(share.map(|share| (LOSS_OVER_ENTROPY.to_owned(), share)));
+        let impossible = share.filter(|share| *share < LEAST_SHARE && corpus.leaked == 0.0);
         Ok(Judged {
             loss,
             error: self.error()?,
             values,
-            missed: None,
+            missed: impossible.map(|share| {
+                format!(
+                    "the held-out loss is {share:.4} of the entropy of what is judged: no model comes below that, so that loss or text is \
+                     another than it seems"
+                )
+            }),
         })
     }
 
@@ -243,6 +264,17 @@ impl Judge {
     }
 }
 
+/// What cannot be told from tokens, in words.
+fn dropped(corpus: &Corpus) -> String {
+    let of = |part: usize| format!("{} of {}", corpus.dropped[part], corpus.bytes[part]);
+    format!(
+        "{} bytes that are trained on and {} held-out ones cannot be told from their tokens, so that no loss of these is told by bytes, nor \
+         beside the entropy",
+        of(0),
+        of(1)
+    )
+}
+
 /// The catalog entry.
 pub struct TrainLm;
 
@@ -253,14 +285,16 @@ impl Catalog for TrainLm {
     }
 
     fn prepare(&self, case: &CaseSpec) -> Result<Box<dyn Workload>, Failure> {
-        let setup = Setup::of(case)?;
+        let mut setup = Setup::of(case)?;
         setup.ensure_fits(case)?;
         let corpus = setup.corpus()?;
+        let base = train_base(case, &mut setup, &corpus)?;
         let judge = Judge::new(setup.plan.seed, setup.shape, &setup.plan.device)?;
         let subject = Text {
             setup,
             corpus,
             judge,
+            _base: base,
         };
         workload::prepare(case, subject)
     }
@@ -270,6 +304,44 @@ struct Text {
     setup: Setup,
     corpus: Corpus,
     judge: Judge,
+    /// Where its base is, for as long as it may be begun again, where that was trained before.
+    _base: Option<TempDir>,
+}
+
+/// Trains the base of adapters, untimed, where the case asks for that.
+fn train_base(
+    case: &CaseSpec,
+    setup: &mut Setup,
+    corpus: &Corpus,
+) -> Result<Option<TempDir>, Failure> {
+    let Some(steps) = setup.base_steps else {
+        return Ok(None);
+    };
+    let of_base = Setup::case_of_base(case, steps);
+    let base = Setup::of(&of_base)?;
+    base.ensure_fits(&of_base)?;
+    let begin = Begin {
+        inputs: base.inputs(corpus),
+        ..begin(&base, corpus)
+    };
+    let mut training = begin.training(&Together::on(base.plan.device.clone()))?;
+    for _ in 0..steps {
+        let stepped = training.step();
+        stepped.map_err(|failure| match failure {
+            Failure::Failed(why) => Failure::Failed(format!("its base: {why}")),
+            skipped @ Failure::Skipped(_) => skipped,
+        })?;
+    }
+    let failed = |error: &dyn Display| {
+        Failure::Failed(format!(
+            "its base cannot be kept in a folder of its own: {error}"
+        ))
+    };
+    let folder = tempfile::tempdir().map_err(|error| failed(&error))?;
+    let path = folder.path().join("base.safetensors");
+    checkpoint::save(&training, &path).map_err(|error| failed(&error))?;
+    setup.base = Some(path);
+    Ok(Some(folder))
 }
 
 impl Text {
@@ -277,7 +349,7 @@ impl Text {
     fn flops_per_token(&self, training: &Training) -> [usize; 2] {
         let shape = &self.setup.shape;
         let idle = training.parameters.iter();
-        let idle = idle.filter(|p| p.gradient.is_none() && p.is_matrix() && p.name != "places");
+        let idle = idle.filter(|p| p.gradient.is_none() && p.name != "places");
         let frozen: usize = idle.map(Parameter::len).sum();
         let of_products = 6 * self.multiplying() - 2 * frozen;
         let of_attention = 12 * shape.layers * shape.width * shape.length;
@@ -291,6 +363,26 @@ impl Text {
         match self.setup.tokens {
             Tokens::Bytes => format!("{bytes} bytes"),
             Tokens::Of(_) => format!("{tokens} tokens of {bytes} bytes"),
+        }
+    }
+
+    /// What adapters are on, where there are some and no file says it.
+    fn base(&self) -> Option<(&'static str, String)> {
+        let Setup {
+            shape,
+            base,
+            base_steps,
+            ..
+        } = &self.setup;
+        match base_steps {
+            Some(steps) => Some(("base", format!("trained here by {steps} steps before"))),
+            None if shape.rank > 0 && base.is_none() => Some((
+                "base.warning",
+                "its weights are random, for there is neither `base` nor `base_steps`: times are those of adapters on any base, losses say \
+                 nothing of what adapters come to"
+                    .into(),
+            )),
+            None => None,
         }
     }
 
@@ -337,8 +429,12 @@ impl Subject for Text {
 
     /// Of losses of tokens.
     fn floors(&self) -> [Option<f64>; 2] {
-        let (floors, tokens) = (self.corpus.floors, self.corpus.tokens_per_byte());
-        [0, 1].map(|part| Some(floors[part]? / tokens[part]?))
+        let per_byte = self.corpus.tokens_per_byte();
+        let of_train = self.corpus.floors[0].zip(per_byte);
+        let of_train = of_train.map(|(floor, tokens)| floor / tokens);
+        let scored = scored(&self.corpus, self.setup.shape.length);
+        let of_held_out = scored.and_then(|scored| Some(scored.nats? / scored.tokens as f64));
+        [of_train, of_held_out]
     }
 
     fn describe(&self, training: &Training) -> Description {
@@ -347,7 +443,8 @@ impl Subject for Text {
         let corpus = &self.corpus;
         let (lower, of_case) = (Direction::Lower, MetricKind::Case);
         let mut metrics = vec![metric("perplexity", "1", lower, of_case)];
-        if corpus.tokens_per_byte()[1].is_some() {
+        let scored = scored(corpus, self.setup.shape.length);
+        if scored.is_some() {
             metrics.push(metric("bits_per_byte", "bits/B", lower, of_case));
         }
         if self.setup.shape.routing.is_some() {
@@ -363,6 +460,7 @@ impl Subject for Text {
         ];
         let warning = corpus.warning().into_iter();
         facts.extend(warning.map(|words| ("corpus.warning", words)));
+        facts.extend(self.base());
         if let Tokens::Of(_) = self.setup.tokens {
             let count = self.setup.tokens.vocabulary();
             facts.push(("vocabulary", format!("{count} tokens")));
@@ -373,32 +471,25 @@ impl Subject for Text {
                 format!("{} rows left out", corpus.corrupt),
             ));
         }
-        if corpus.dropped[1] > 0 {
-            let of = corpus.bytes[1];
-            facts.push((
-                "corpus.dropped",
-                format!(
-                    "{} of {of} held-out bytes have no token, so no bits per byte are told",
-                    corpus.dropped[1]
-                ),
-            ));
+        if corpus.dropped.iter().any(|dropped| *dropped > 0) {
+            facts.push(("corpus.dropped", dropped(corpus)));
         }
-        if let Some(floor) = corpus.floors[1] {
-            if corpus.dropped[1] == 0 {
-                metrics.push(metric("loss_over_entropy", "1", lower, of_case));
-            }
+        if let Some((of_all, of_scored)) = corpus.floors[1].zip(scored.and_then(|s| s.nats)) {
+            metrics.push(metric(LOSS_OVER_ENTROPY, "1", lower, of_case));
+            let bytes = scored.map_or(1.0, |scored| scored.bytes);
             facts.push((
                 "corpus.entropy",
                 format!(
-                    "{floor:.6} nats a byte of what is held out; of all sentences {:.6}",
+                    "{:.6} nats a byte of what is judged, {of_all:.6} of all that is held out; of all sentences {:.6}",
+                    of_scored / bytes,
                     grammar::entropy()
                 ),
             ));
         }
         Description {
             items: tokens,
-            formula: "items = tokens = batch length accumulation, flops = (6 N + 12 L W S) tokens; N parameters that multiply, \
-                      L = layers, W = width, S = length",
+            formula: "items = tokens = batch length accumulation, flops = (6 N + 12 L W S) tokens; N parameters but places, of \
+                      experts those of a token, L = layers, W = width, S = length",
             flops: vec![("mfu_6n", of_products), ("mfu_palm", of_all)],
             metrics,
             facts,

@@ -137,7 +137,7 @@ pub fn given_optional(case: &CaseSpec, name: &str) -> Result<Option<String>, Fai
 }
 
 /// A parameter that is an integer of at least one, and that one that does not ask for it lacks.
-fn optional_integer(name: &str) -> ParameterInfo {
+pub fn optional_integer(name: &str) -> ParameterInfo {
     ParameterInfo {
         optional: true,
         ..parameters::integer(name)
@@ -231,7 +231,10 @@ fn ranks(case: &CaseSpec, turns: usize) -> Result<usize, Failure> {
 }
 
 /// An integer of one to so many, where it is there.
-fn optional_count(case: &CaseSpec, name: &str, most: usize) -> Result<Option<usize>, Failure> {
+///
+/// # Errors
+/// If it is another.
+pub fn optional_count(case: &CaseSpec, name: &str, most: usize) -> Result<Option<usize>, Failure> {
     let is_there = case.params.contains_key(name);
     let count = is_there.then(|| Arguments(case).at_most(name, most));
     count.transpose()

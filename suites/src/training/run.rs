@@ -546,8 +546,11 @@ pub fn of_parameter(name: &str) -> impl FnOnce(CheckpointError) -> Failure + '_ 
 
 /// Largest side of the product that utilisation is over.
 const MOST_SIDE: usize = 4096;
-/// On the host, whatever the model.
-const SIDE_ON_HOST: usize = 1024;
+/// On the host, whatever the model: one that takes less than a time slice, so that what else runs there does not slow all of them.
+const SIDE_ON_HOST: usize = 256;
+/// How often it is taken for a rate.
+const PRODUCTS: usize = 8;
+const PRODUCTS_ON_HOST: usize = 64;
 
 /// Side of the product that a model's utilisation is over: on a GPU one of as many flops as a step has, which many of them need to
 /// fill it, as the model does.
@@ -564,7 +567,7 @@ pub fn product_type(device: &Device, stored: DType) -> DType {
     if device.is_cuda() { stored } else { DType::F32 }
 }
 
-/// Products and sums a second of our own product on a device, of matrices of this side and type, added up in f32: the best of some.
+/// Flops a second of our own product on a device, of matrices of this side and type, added up in f32: of the fastest of some.
 ///
 /// # Errors
 /// If threads cannot be started, or if the device fails.
@@ -585,8 +588,13 @@ pub fn product_rate(device: &Device, stored: DType, side: usize) -> Result<f64, 
     };
     product.append(&mut program, a, b, None, c);
     let mut session = Session::new(program, 0, device)?;
+    let count = if device.is_cuda() {
+        PRODUCTS
+    } else {
+        PRODUCTS_ON_HOST
+    };
     let mut best = u64::MAX;
-    for _ in 0..8 {
+    for _ in 0..count {
         best = best.min(session.run()?.ns());
     }
     Ok(2.0 * (side as f64).powi(3) / best.max(1) as f64 * 1e9)

@@ -36,8 +36,8 @@ const MOST_OF_HEAD: usize = 128;
 const MOST_OF_LAYERS: usize = 1024;
 /// Bytes of the grammar's text at most: a million sentences are ten times what any model here reads.
 const MOST_OF_CORPUS: usize = 1 << 28;
-/// Bytes in memory for each of a text, while it is read and once it is: its lines, its tokens, and a copy of these.
-const BYTES_OF_BYTE: usize = 12;
+/// Bytes in memory for each of a text, while it is read and once it is: its lines, its tokens, what these are of, and a copy of them.
+const BYTES_OF_BYTE: usize = 16;
 
 /// A case of `train-lm`.
 #[derive(Clone, Debug)]
@@ -56,9 +56,14 @@ pub struct Setup {
     pub column: String,
     /// What text is cut into.
     pub tokens: Tokens,
-    /// The checkpoint that has the parameters which adapters leave alone.
+    /// The checkpoint that has the parameters which adapters leave alone,
     pub base: Option<PathBuf>,
+    /// or after how many steps a model has them that is trained before.
+    pub base_steps: Option<usize>,
 }
+
+/// The parameter of a base that is trained before its adapters.
+pub const BASE_STEPS: &str = "base_steps";
 
 /// Descriptions of all parameters.
 pub fn infos() -> Vec<ParameterInfo> {
@@ -86,6 +91,7 @@ pub fn infos() -> Vec<ParameterInfo> {
         },
         text("tokenizer"),
         text("base"),
+        plan::optional_integer(BASE_STEPS),
     ];
     [of_model, plan::infos()].concat()
 }
@@ -111,6 +117,12 @@ impl Setup {
                 found,
             ));
         }
+        let base_steps = plan::optional_count(case, BASE_STEPS, 1 << 24)?;
+        if base_steps.is_some() && (shape.rank == 0 || base.is_some()) {
+            let found = case.params.get(BASE_STEPS);
+            let expected = "none without a `rank`, or with a `base`, which is trained";
+            return Err(wrong(BASE_STEPS, expected, found));
+        }
         let plan = Plan::of(case)?;
         Ok(Self {
             shape,
@@ -121,7 +133,29 @@ impl Setup {
             column: arguments.text("column")?.to_owned(),
             tokens,
             base,
+            base_steps,
         })
+    }
+
+    /// The case of the base that is trained before adapters of this one: by one process, with the same text, recipe and seed.
+    pub fn case_of_base(case: &CaseSpec, steps: usize) -> CaseSpec {
+        let mut of_base = case.clone();
+        let params = &mut of_base.params;
+        params.retain(|name, _| !NOT_OF_BASE.contains(&name.as_str()));
+        let steps = steps as i64;
+        let warmup = params.get("warmup").and_then(ParamValue::as_u64);
+        let warmup = warmup.map_or(0, |warmup| warmup as i64).min(steps);
+        let integers = [
+            ("rank", 0),
+            ("ranks", 1),
+            ("steps", steps),
+            ("warmup", warmup),
+        ];
+        params.extend(integers.map(|(name, value)| (name.to_owned(), ParamValue::Int(value))));
+        let empty = ["save", "resume", "peer"];
+        params.extend(empty.map(|name| (name.to_owned(), ParamValue::Text(String::new()))));
+        params.insert("quality".into(), ParamValue::Float(0.0));
+        of_base
     }
 
     /// Fails unless a training of this shape can fit into memory, and can be put together: what is asked for may be of any size.
@@ -203,6 +237,8 @@ impl Setup {
     }
 }
 
+/// What a base does not have that is trained before its adapters: it is of f32, and goes on until it is done.
+const NOT_OF_BASE: [&str; 4] = [BASE_STEPS, "base_stored", "stop", "save_every"];
 /// The parameters that say of what shape a model is.
 const OF_SHAPE: [&str; 14] = [
     "batch",

@@ -2,13 +2,16 @@
 //!
 //! The file is the one of Hugging Face's `tokenizers`, whose crate reads it and encodes: each line, or each text of a table, by itself,
 //! without the special tokens that a model would be told around it, and never cut short or filled up, whatever the file says of that. What
-//! it has no token for it may drop, as it does elsewhere. A file that encodes at random is refused, for losses are a function of the seed.
+//! it has no token for it may drop, as it does elsewhere; how many bytes cannot be told from their tokens is [counted](super::cuts), for of
+//! them no loss is that of the text. A file that encodes at random is refused, for losses are a function of the seed.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use assay_protocol::{Digest, Failure};
 use rayon::prelude::*;
+
+use super::cuts::{self, Cut, Encoded};
 
 /// Different bytes.
 pub const BYTES: usize = 256;
@@ -29,6 +32,8 @@ pub enum Tokens {
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     vocabulary: usize,
+    /// What stands for all that is unknown, if something does.
+    unknown: Option<u32>,
     /// Digest of the file.
     pub digest: Digest,
 }
@@ -55,10 +60,20 @@ impl Tokens {
             let what = format!("it is no tokenizer of Hugging Face's `tokenizers`: {error}");
             say(path, &what)
         })?;
-        Self::of(inner, Digest::of(&bytes), path)
+        let model = &json["model"];
+        let of_name = model["unk_token"].as_str();
+        let of_name = of_name.and_then(|name| inner.token_to_id(name));
+        let of_place = model["unk_id"].as_u64();
+        let unknown = of_name.or(of_place.and_then(|id| u32::try_from(id).ok()));
+        Self::of(inner, unknown, Digest::of(&bytes), path)
     }
 
-    fn of(mut inner: tokenizers::Tokenizer, digest: Digest, path: &Path) -> Result<Self, Failure> {
+    fn of(
+        mut inner: tokenizers::Tokenizer,
+        unknown: Option<u32>,
+        digest: Digest,
+        path: &Path,
+    ) -> Result<Self, Failure> {
         inner.with_padding(None);
         // It frames texts and moves the ends of tokens, neither of which is wanted.
         inner.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
@@ -74,6 +89,7 @@ impl Tokens {
         Ok(Self::Of(Arc::new(Tokenizer {
             inner,
             vocabulary,
+            unknown,
             digest,
         })))
     }
@@ -102,26 +118,25 @@ impl Tokens {
         }
     }
 
-    /// The tokens of some texts, one behind the other, and how many bytes of the texts they stand for.
+    /// The tokens of both parts of a text, and what can be told of it from them.
     ///
     /// # Errors
     /// If a text is no UTF-8, or cannot be encoded.
-    pub fn encode(&self, texts: &[Vec<u8>]) -> Result<(Vec<u32>, usize), Failure> {
+    pub fn encode(&self, parts: [&[Vec<u8>]; 2]) -> Result<[Encoded; 2], Failure> {
         let Self::Of(tokenizer) = self else {
-            let bytes = texts.iter().flatten();
-            let tokens: Vec<u32> = bytes.map(|byte| u32::from(*byte)).collect();
-            let count = tokens.len();
-            return Ok((tokens, count));
+            return Ok(parts.map(Encoded::of_bytes));
         };
-        let all = texts.par_iter().map(|text| tokenizer.encode(text));
-        let (all, covered): (Vec<_>, Vec<_>) =
-            all.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
-        Ok((all.concat(), covered.iter().sum()))
+        let cut = |texts: &[Vec<u8>]| {
+            let cuts = texts.par_iter().map(|text| tokenizer.cut(text));
+            cuts.collect::<Result<Vec<_>, _>>()
+        };
+        let cuts = [cut(parts[0])?, cut(parts[1])?];
+        Ok(cuts::encoded(parts, &cuts, tokenizer.unknown))
     }
 }
 
 impl Tokenizer {
-    fn encode(&self, text: &[u8]) -> Result<(Vec<u32>, usize), Failure> {
+    fn cut(&self, text: &[u8]) -> Result<Cut, Failure> {
         let shown = || String::from_utf8_lossy(&text[..text.len().min(40)]).into_owned();
         let say = |what: String| {
             let begin = shown();
@@ -133,19 +148,12 @@ impl Tokenizer {
             .map_err(|error| say(format!("is no UTF-8, which tokens are of: {error}")))?;
         let encoded = self.inner.encode(text, false);
         let encoded = encoded.map_err(|error| say(format!("cannot be encoded: {error}")))?;
-        Ok((encoded.get_ids().to_vec(), covered(encoded.get_offsets())))
+        let spans = encoded.get_offsets().iter();
+        Ok(Cut {
+            tokens: encoded.get_ids().to_vec(),
+            spans: spans.map(|span| span.0..span.1).collect(),
+        })
     }
-}
-
-/// Bytes that lie in some token; tokens are in the order of their text, and may share a character.
-fn covered(offsets: &[(usize, usize)]) -> usize {
-    let mut end = 0;
-    let mut count = 0;
-    for (from, to) in offsets {
-        count += to.saturating_sub((*from).max(end));
-        end = end.max(*to);
-    }
-    count
 }
 
 #[cfg(test)]
@@ -178,14 +186,16 @@ mod tests {
     fn texts_are_merged_and_neither_cut_nor_framed() {
         let tokens = of(SMALL).unwrap();
         let texts = [b"ab ab aab\n".to_vec(), b"ba".to_vec()];
-        let (ids, covered) = tokens.encode(&texts).unwrap();
-        assert_eq!((ids, covered), (vec![4, 7, 3, 0, 4, 2, 1, 0], 12));
         // What is not in the vocabulary is dropped, and what was around it is merged.
-        let (ids, covered) = tokens.encode(&[b"axb\xc3\xa4b\n".to_vec()]).unwrap();
-        assert_eq!((ids, covered), (vec![4, 1, 2], 4));
+        let gaps = [b"axb\xc3\xa4b\n".to_vec()];
+        let [whole, holed] = tokens.encode([&texts, &gaps]).unwrap();
+        assert_eq!(whole.tokens, [4, 7, 3, 0, 4, 2, 1, 0]);
+        assert_eq!(whole.bytes, [2, 3, 1, 1, 2, 1, 1, 1]);
+        assert_eq!((holed.tokens, holed.lost), (vec![4, 1, 2], 6));
         // Up to the highest number, 7, whatever is missing below it.
         assert_eq!((tokens.vocabulary(), tokens.name()), (8, "tokens"));
-        assert_eq!(Tokens::Bytes.encode(&texts).unwrap().1, 12);
+        let [whole, _] = Tokens::Bytes.encode([&texts, &[]]).unwrap();
+        assert_eq!((whole.bytes, whole.lost), (vec![1; 12], 0));
     }
 
     #[test]
@@ -215,7 +225,7 @@ mod tests {
     #[test]
     fn texts_that_are_none_are_said() {
         let tokens = of(SMALL).unwrap();
-        let error = tokens.encode(&[b"ab\xff\n".to_vec()]).unwrap_err();
+        let error = tokens.encode([&[], &[b"ab\xff\n".to_vec()]]).unwrap_err();
         assert!(error.to_string().contains("is no UTF-8"), "{error}");
     }
 }

@@ -11,8 +11,9 @@
 //! Where several ranks train, the first steps are also done by one alone: on the host and by two GPUs to the same bits. Of more GPUs, bits
 //! are not promised, and losses are near.
 //!
-//! Utilisation is flops a second, by the formula of each subject, over what our own product reaches on the same device, measured when
-//! the case ends, and over that of all ranks together.
+//! Utilisation is flops of the median step a second, by the formula of each subject, over what our own product reaches on the same device,
+//! and over that of all ranks together. The product is taken between steps, when the first training is over, and when the case ends; its
+//! rate is that of the fastest, and is told (`product_rate`).
 
 mod company;
 mod keeping;
@@ -41,6 +42,8 @@ use repeating::{REPEATED, is_compared};
 const SMOOTHED: usize = 10;
 /// The metric of what was held out.
 const HELD_OUT_LOSS: &str = "held_out_loss";
+/// The metric of what utilisation is over.
+const PRODUCT_RATE: &str = "product_rate";
 /// How far a loss may be from that in `f64`, in nats, or as a share of one above 1: some thousand roundings; a wrong op is off by much more.
 const TOLERANCE: f64 = 1e-3;
 
@@ -167,7 +170,8 @@ pub fn info(name: &str, summary: &str, parameters: Vec<ParameterInfo>) -> Worklo
     WorkloadInfo {
         name: name.into(),
         summary: summary.into(),
-        definition: 1,
+        // 2: utilisation is over shorter products; losses are told by the bytes that were judged; rates of all batches are.
+        definition: 2,
         parameters,
         timing: vec![TimingMode::Hot, TimingMode::Graph],
         devices: vec![DeviceKind::Cpu, DeviceKind::Cuda],
@@ -196,6 +200,8 @@ struct Case<S> {
     judged: Option<Judged>,
     /// The most memory that this process held until it was judged, where that is known.
     peak: Option<f64>,
+    /// Flops a second of the fastest product.
+    product_rate: f64,
     /// The first step whose loss was another when it was repeated.
     differs: Option<usize>,
     /// What was found when its steps were repeated and examined, and what was not done, in words.
@@ -234,6 +240,7 @@ impl<S: Subject> Case<S> {
             curve: vec![],
             judged: None,
             peak: None,
+            product_rate: 0.0,
             differs: None,
             notes: vec![],
         })
@@ -273,6 +280,7 @@ impl<S: Subject> Case<S> {
         self.peak = memory::peak();
         // What judging finds, and whether it can be done, is no reason to lose a training.
         self.keeping.keep(&self.training)?;
+        self.gauge()?;
         let judged = self.subject.judge(&self.training)?;
         judged.check(self.last())?;
         self.judged = Some(judged);
@@ -291,8 +299,9 @@ impl<S: Subject> Case<S> {
             .ok_or_else(|| Failure::Failed("the training was not judged at its end".into()))
     }
 
-    /// The step from which on the mean loss of some is what is asked for, and the nanoseconds until then.
-    fn reached(&self, quality: f64) -> Option<(usize, f64)> {
+    /// The step from which on the mean loss of some is what is asked for, and the nanoseconds until then, where that is known: of a training
+    /// that was resumed, what came before it took some, too.
+    fn reached(&self, quality: f64) -> Option<(usize, Option<f64>)> {
         let mean = |window: &[Stepped]| {
             window.iter().map(|step| step.loss).sum::<f64>() / window.len() as f64
         };
@@ -302,11 +311,9 @@ impl<S: Subject> Case<S> {
             .windows(smoothed)
             .position(|window| mean(window) <= quality)?;
         let steps = first + smoothed;
-        let ns = self.curve[..steps]
-            .iter()
-            .map(|step| step.took.ns() as f64)
-            .sum();
-        Some((steps, ns))
+        let before = self.training.first();
+        let ns = self.curve[..steps].iter().map(|step| step.took.ns() as f64);
+        Some((before + steps, (before == 0).then(|| ns.sum())))
     }
 
     /// What is wrong with a training, if anything is.
@@ -336,16 +343,22 @@ impl<S: Subject> Case<S> {
         Digest::of(bits.collect::<Vec<_>>().concat())
     }
 
-    /// Flops a second over those of a product, by each formula.
-    fn utilisation(&self) -> Result<Vec<(&'static str, f64)>, Failure> {
-        let mut times: Vec<u64> = self.curve.iter().map(|step| step.took.ns()).collect();
-        times.sort_unstable();
-        let seconds = times[times.len() / 2].max(1) as f64 / 1e9;
+    /// Takes the product that utilisation is over.
+    fn gauge(&mut self) -> Result<(), Failure> {
         let plan = self.subject.plan();
         let side = product_side(&plan.device, most(&self.flops));
         let rate = product_rate(&plan.device, plan.recipe.stored, side)? * plan.ranks as f64;
-        let of = |(name, flops): &(&'static str, usize)| (*name, *flops as f64 / seconds / rate);
-        Ok(self.flops.iter().map(of).collect())
+        self.product_rate = self.product_rate.max(rate);
+        Ok(())
+    }
+
+    /// Flops a second over those of a product, by each formula.
+    fn utilisation(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let mut times: Vec<u64> = self.curve.iter().map(|step| step.took.ns()).collect();
+        times.sort_unstable();
+        let seconds = times[times.len() / 2].max(1) as f64 / 1e9;
+        let flops = self.flops.iter();
+        flops.map(move |(name, flops)| (*name, *flops as f64 / seconds / self.product_rate))
     }
 }
 
@@ -393,7 +406,9 @@ fn metrics(plan: &Plan, training: &Training) -> Vec<Metric> {
         metrics.push(cuda::sm_clock());
     }
     if plan.quality.is_some() {
-        metrics.push(metric("time_to_quality", "ns", Direction::Lower, case));
+        if training.first() == 0 {
+            metrics.push(metric("time_to_quality", "ns", Direction::Lower, case));
+        }
         metrics.push(metric("steps_to_quality", "1", Direction::Lower, case));
     }
     metrics
@@ -412,6 +427,14 @@ fn prepared(
     facts.insert("mfu".into(), over(plan, &description.flops));
     facts.extend(company.gpus().map(|gpus| ("ranks".into(), gpus)));
     facts.extend(training.resumed().map(|words| ("resumed".into(), words)));
+    if plan.quality.is_some() && training.first() > 0 {
+        let words = format!(
+            "`steps_to_quality` counts the {} steps before, in which it may have been reached; how long they took is not known, so there \
+             is no `time_to_quality`",
+            training.first()
+        );
+        facts.insert("quality".into(), words);
+    }
     if let Some((_, of_kernels)) = training.session().gpu() {
         facts.extend(of_kernels.clone());
         let compared = if is_compared(&description.flops) {
@@ -427,6 +450,12 @@ fn prepared(
     let utilisation = names.map(|name| metric(name, "1", Direction::Higher, MetricKind::Case));
     let mut metrics = metrics(plan, training);
     metrics.extend(utilisation.chain(description.metrics));
+    metrics.push(metric(
+        PRODUCT_RATE,
+        "FLOP/s",
+        Direction::Neutral,
+        MetricKind::Case,
+    ));
     Prepared {
         work: Work {
             flops: description.flops.last().map(|(_, flops)| *flops as u64),
@@ -460,7 +489,9 @@ fn over(plan: &Plan, flops: &[(&'static str, usize)]) -> String {
         1 => String::new(),
         ranks => format!(", times {ranks} ranks"),
     };
-    format!("over the rate of a product of {side} cubed in {dtype} by {by}{of_ranks}")
+    format!(
+        "of the median step, over `{PRODUCT_RATE}`, that of the fastest product of {side} cubed in {dtype} by {by}{of_ranks}"
+    )
 }
 
 impl<S: Subject> Workload for Case<S> {
@@ -544,14 +575,18 @@ impl<S: Subject> Workload for Case<S> {
         if let Some(peak) = on_gpu.or(self.peak) {
             put("peak_memory", peak);
         }
-        for (name, share) in self.utilisation()? {
+        self.gauge()?;
+        put(PRODUCT_RATE, self.product_rate);
+        for (name, share) in self.utilisation() {
             put(name, share);
         }
         let quality = self.subject.plan().quality;
         // One that was not reached has no time.
         if let Some((steps, ns)) = quality.and_then(|quality| self.reached(quality)) {
-            put("time_to_quality", ns);
             put("steps_to_quality", steps as f64);
+            if let Some(ns) = ns {
+                put("time_to_quality", ns);
+            }
         }
         Ok(values)
     }

@@ -469,10 +469,8 @@ fn the_largest_batch_is_what_a_gpu_has_memory_for() {
         );
         let values = &found.values;
         assert!(values["buffer_memory"] < memory as f64, "{values:?}");
-        assert!(
-            values["fastest_batch"] <= values["largest_batch"],
-            "{values:?}"
-        );
+        let of_largest = format!("rate_{}", values["largest_batch"]);
+        assert!(values[&of_largest] > 0.0, "{values:?}");
         let told = format!("{:?}", found.verification.detail);
         (values["largest_batch"], told)
     };

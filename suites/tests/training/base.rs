@@ -267,3 +267,37 @@ fn what_has_no_codes_is_refused() {
         "`base_stored`",
     );
 }
+
+/// The same case trains it, to the bits that its seed has, and adapters begin where it ended.
+#[test]
+fn a_base_may_be_trained_before() {
+    let given = |more: &[(&str, ParamValue)]| {
+        let own = [("rate", float(0.02)), ("rank", int(3)), ("batch", int(8))];
+        case(&[&own[..], more].concat())
+    };
+    let run = |more: &[(&str, ParamValue)]| {
+        let mut workload = TrainLm.prepare(&given(more)).unwrap();
+        let losses = cases::run(workload.as_mut(), 5);
+        assert!(workload.verify().unwrap().passed);
+        assert_eq!(losses[0].to_bits(), losses[4].to_bits());
+        (losses[0], workload.prepared().clone())
+    };
+    let (random, said) = run(&[]);
+    assert!(said.facts["base.warning"].contains("its weights are random"));
+    assert!(!said.inputs.contains_key("base"));
+    let trained = [("base_steps", int(60))];
+    let (begun, said) = run(&trained);
+    assert!(begun < 0.7 * random, "{begun} {random}");
+    assert_eq!(said.facts["base"], "trained here by 60 steps before");
+    assert!(!said.facts.contains_key("base.warning"));
+    let (again, same) = run(&[&trained[..], &[("threads", int(2))]].concat());
+    assert_eq!(begun.to_bits(), again.to_bits());
+    assert_eq!(said.inputs, same.inputs);
+    let (_, other) = run(&[("base_steps", int(61))]);
+    assert_ne!(said.inputs["base"], other.inputs["base"]);
+    for more in [("rank", int(0)), ("base", text("other.safetensors"))] {
+        let refused = TrainLm.prepare(&given(&[&trained[..], &[more]].concat()));
+        let words = refused.err().unwrap().to_string();
+        assert!(words.contains("`base_steps`: expected none"), "{words}");
+    }
+}

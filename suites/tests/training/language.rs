@@ -324,6 +324,30 @@ fn a_training_is_the_same_whatever_is_sampled() {
 }
 
 #[test]
+fn utilisation_can_be_computed_again() {
+    let mut workload = TrainLm.prepare(&case(&[])).unwrap();
+    let mut times = [0; 4].map(|_| {
+        workload.restore().unwrap();
+        workload.run(1).unwrap().host_ns.unwrap()
+    });
+    times.sort_unstable();
+    let prepared = workload.prepared().clone();
+    let values = workload.finish().unwrap();
+    let flops = prepared.work.flops.unwrap() as f64;
+    let expected = flops / (times[2] as f64 / 1e9) / values["product_rate"];
+    assert!(
+        (values["mfu_palm"] / expected - 1.0).abs() < 1e-9,
+        "{values:?}"
+    );
+    assert!(values["mfu_6n"] < values["mfu_palm"] && expected > 0.0);
+    let over = &prepared.facts["mfu"];
+    assert!(
+        over.contains("`product_rate`, that of the fastest product of 256 cubed"),
+        "{over}"
+    );
+}
+
+#[test]
 fn a_quality_that_is_not_reached_fails() {
     let verify = |quality: f64| {
         let mut workload = TrainLm

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use assay_kernels::ml::norm::Kind;
-use assay_protocol::{Catalog as _, MetricKind, ParamValue};
+use assay_protocol::{Catalog as _, MetricKind, ParamValue, Prepared};
 use assay_suites::training::checkpoint;
 use assay_suites::training::decoder::Places;
 use assay_suites::training::language::{self, TrainLm};
@@ -65,7 +65,7 @@ fn tokens_are_fewer_than_bytes_and_as_many_are_learned() {
     let setup = setup(&[of(&path)]);
     assert_eq!(setup.shape.vocabulary, 94 + 2 + MERGES.len());
     let corpus = setup.corpus().unwrap();
-    let share = corpus.tokens_per_byte()[1].unwrap();
+    let share = corpus.tokens_per_byte().unwrap();
     assert!(share > 0.5 && share < 0.97, "{share}");
     assert!(corpus.bytes[0] >= 3000 && corpus.bytes[1] >= 300);
     assert!(
@@ -102,12 +102,21 @@ fn losses_are_those_of_the_seed_and_are_told_by_bytes() {
     assert!(difference.abs() < 1e-12);
     let (prepared, of_tokens) = values(&[of(&path)]);
     let corpus = setup(&[of(&path)]).corpus().unwrap();
-    let share = corpus.tokens_per_byte()[1].unwrap();
-    let difference = of_tokens["bits_per_byte"] - share * bits(of_tokens["held_out_loss"]);
-    assert!(difference.abs() < 1e-12, "{of_tokens:?}");
-    let of_entropy = of_tokens["loss_over_entropy"] / of_tokens["bits_per_byte"];
-    let same = of_bytes["loss_over_entropy"] / of_bytes["bits_per_byte"];
-    assert!((of_entropy / same - 1.0).abs() < 1e-12);
+    // Of the bytes and the nats of what was judged, which are others where tokens are.
+    for (values, corpus) in [
+        (&of_tokens, &corpus),
+        (&of_bytes, &setup(&[]).corpus().unwrap()),
+    ] {
+        let scored = corpus.scored(6, 256).unwrap();
+        let sum = scored.tokens as f64 * values["held_out_loss"];
+        let close = |name: &str, expected: f64| (values[name] / expected - 1.0).abs() < 1e-12;
+        assert!(
+            close("bits_per_byte", bits(sum) / scored.bytes),
+            "{values:?}"
+        );
+        let nats = scored.nats.unwrap();
+        assert!(close("loss_over_entropy", sum / nats), "{values:?}");
+    }
     assert!(prepared.inputs.contains_key("tokenizer"));
     assert_eq!(prepared.facts["vocabulary"], "102 tokens");
     let held_out = format!(
@@ -121,6 +130,80 @@ fn losses_are_those_of_the_seed_and_are_told_by_bytes() {
         .iter()
         .filter(|m| m.kind == MetricKind::Case);
     assert!(metrics.clone().any(|m| m.name == "bits_per_byte"));
+}
+
+/// What is said of a training with a tokenizer's file.
+fn said_of(file: &serde_json::Value) -> Prepared {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lossy.json");
+    std::fs::write(&path, file.to_string()).unwrap();
+    let mut workload = TrainLm.prepare(&case(&[of(&path)])).unwrap();
+    cases::run(workload.as_mut(), 4);
+    assert!(workload.verify().unwrap().passed);
+    let values = workload.finish().unwrap();
+    let prepared = workload.prepared().clone();
+    for name in ["bits_per_byte", "loss_over_entropy"] {
+        assert!(!values.contains_key(name), "{values:?}");
+        assert!(prepared.metrics.iter().all(|metric| metric.name != name));
+    }
+    assert!(prepared.metrics.iter().all(|metric| metric.floor.is_none()));
+    assert!(!prepared.facts.contains_key("corpus.entropy"));
+    prepared
+}
+
+/// Of a text that cannot be told from its tokens any loss may be small.
+#[test]
+fn what_tokens_lose_has_neither_bits_nor_a_floor() {
+    let words = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "\\s"}, "behavior": "Isolated", "invert": false},
+        "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, " ": 1, "\n": 2, "the": 3}, "unk_token": "[UNK]"},
+    });
+    let characters = (32..127_u8).map(|byte| char::from(byte).to_string());
+    let vocab: serde_json::Map<_, _> = characters
+        .chain(["\n".into()])
+        .enumerate()
+        .map(|(i, token)| (token, json!(i)))
+        .collect();
+    let digits = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": {"type": "Replace", "pattern": {"Regex": "[0-9]"}, "content": "0"},
+        "pre_tokenizer": null, "post_processor": null, "decoder": null,
+        "model": {"type": "BPE", "vocab": vocab, "merges": []},
+    });
+    for file in [words, digits] {
+        let told = &said_of(&file).facts["corpus.dropped"];
+        assert!(told.contains("cannot be told from their tokens"), "{told}");
+        assert!(!told.contains(" 0 of "), "{told}");
+    }
+}
+
+/// A text that the grammar could have said, but of other odds, has no floor that a loss is over.
+#[test]
+fn a_loss_below_the_entropy_is_a_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("odd.txt");
+    let line = |i: u32| format!("the {}star is {i}.\n", "dim ".repeat(6));
+    std::fs::write(&path, (0..300).map(line).collect::<String>()).unwrap();
+    let given = [
+        ("text", text(path.to_str().unwrap())),
+        ("batch", int(8)),
+        ("length", int(24)),
+        ("width", int(16)),
+        ("position", text("rope")),
+        ("steps", int(150)),
+        ("rate", ParamValue::Float(0.02)),
+    ];
+    let mut workload = TrainLm.prepare(&case(&given)).unwrap();
+    cases::run(workload.as_mut(), 1);
+    let verification = workload.verify().unwrap();
+    let words = "of the entropy of what is judged: no model comes below that";
+    assert!(
+        !verification.passed && verification.detail.contains(words),
+        "{verification:?}"
+    );
+    assert!(workload.finish().unwrap()["loss_over_entropy"] < 0.9);
 }
 
 /// Of a text in a file, which becomes too few tokens for a sequence.
