@@ -17,6 +17,7 @@ import os
 import platform
 import re
 import resource
+import statistics
 import sys
 import time
 
@@ -131,15 +132,28 @@ def corpus(seed, count):
     return "".join(train).encode(), "".join(held_out).encode()
 
 
-def nats_a_byte(text):
-    """What whole sentences say of themselves: the mean of the logarithms of the choices that made them."""
-    at, state, nats = 0, 0, 0.0
+def nats_of_bytes(text):
+    """What each byte of whole sentences says, in nats, to who knows all before it; together as much as the choices that made them."""
+    at, state, nats = 0, 0, []
     while at < len(text):
         choices = STATES[state]
-        odds, word, following = next(choice for choice in choices if text.startswith(choice[1].encode(), at))
-        nats -= math.log(odds / sum(odds for odds, _, _ in choices))
+        _, word, following = next(choice for choice in choices if text.startswith(choice[1].encode(), at))
+        alike = [sum(odds for odds, other, _ in choices if other.startswith(word[:count])) for count in range(len(word) + 1)]
+        nats += [math.log(before / after) for before, after in zip(alike, alike[1:])]
         at, state = at + len(word), following
-    return nats / len(text)
+    return nats
+
+
+def windows(text, length):
+    """Where windows of held-out text begin; their second halves are judged."""
+    return list(range(0, len(text) - length, max(1, -(-length // 2))))[:256]
+
+
+def judged_nats(text, length):
+    """What a byte says of those that are judged."""
+    nats = nats_of_bytes(text)
+    judged = [nats[begin + 1 + length // 2 : begin + 1 + length] for begin in windows(text, length)]
+    return sum(map(sum, judged)) / sum(map(len, judged))
 
 
 def tokens(text, device):
@@ -435,7 +449,7 @@ class Training:
 
     def judge_without_gradients(self, text):
         held_out, length, batch = tokens(text, self.device), self.p["length"], self.p["batch"]
-        begins = list(range(0, len(held_out) - length, max(1, -(-length // 2))))[:256]
+        begins = windows(text, length)
         total, count = 0.0, 0
         for first in range(0, len(begins), batch):
             places = (torch.tensor(begins[first : first + batch])[:, None] + torch.arange(length)).to(self.device)
@@ -496,7 +510,7 @@ def parameter(name, default, kind="int", choices=()):
 INFO = {
     "name": "torch-lm",
     "summary": "a step of training a language model on bytes in PyTorch, while it learns",
-    "definition": 1,
+    "definition": 2,
     "parameters": [
         *(parameter(name, None) for name in ("batch", "length", "layers", "width", "heads")),
         parameter("vocabulary", 0),
@@ -646,7 +660,7 @@ class Case:
         self.text, self.held_out = corpus(self.seed, self.p["corpus"])
         if min(len(self.text), len(self.held_out)) <= self.p["length"]:
             raise ValueError("the corpus is not longer than `length`; give more, or a shorter `length`")
-        self.floors = [nats_a_byte(self.text), nats_a_byte(self.held_out)]
+        self.floors = [statistics.fmean(nats_of_bytes(self.text)), judged_nats(self.held_out, self.p["length"])]
         self.curve, self.times, self.judged, self.peak = [], [], None, None
         self.restart()
 
@@ -659,7 +673,7 @@ class Case:
         places = 0 if model.places is None else model.places.numel()
         experts = sum(x.numel() for name, x in model.named_parameters() if name.endswith((".w1", ".w3", ".w2")))
         idle = experts // max(1, p["experts"]) * (p["experts"] - p["chosen"]) if p["experts"] else 0
-        frozen = sum(x.numel() for name, x in model.named_parameters() if not x.requires_grad and x.dim() > 1 and name != "places")
+        frozen = sum(x.numel() for name, x in model.named_parameters() if not x.requires_grad and name != "places")
         of_products = 6 * (sum(x.numel() for x in model.parameters()) - places - idle) - 2 * frozen
         return of_products, of_products + 12 * p["layers"] * p["width"] * p["length"]
 
@@ -685,6 +699,7 @@ class Case:
                 metric("peak_memory", "B", "lower"),
                 metric("mfu_palm", "1", "higher"),
                 metric("mfu_6n", "1", "higher"),
+                metric("product_rate", "FLOP/s", "neutral"),
             ],
             "inputs": {"corpus": "sha256:" + hashlib.sha256(self.text + self.held_out).hexdigest()},
             "deterministic": False,
@@ -765,6 +780,7 @@ class Case:
             "peak_memory": self.peak,
             "mfu_palm": of_all,
             "mfu_6n": of_products,
+            "product_rate": rate,
         }
 
 
@@ -775,11 +791,11 @@ def peak_memory(device):
 
 
 def product_rate(device, kind):
-    """Products and sums a second of a product of matrices of this type: the best of some."""
-    side, kind = (4096, kind) if device.type == "cuda" else (1024, torch.float32)
+    """Flops a second of a product of matrices of this type: the fastest of some, on the host of many, each shorter than a time slice."""
+    side, count, kind = (4096, 8, kind) if device.type == "cuda" else (256, 64, torch.float32)
     a, b = (torch.rand((side, side), device=device).to(kind) for _ in range(2))
     clock, best = Clock(device), math.inf
-    for _ in range(8):
+    for _ in range(count):
         with clock:
             a @ b
         best = min(best, clock.ns())

@@ -50,7 +50,11 @@ refused(ValueError, "a multiple of 16", worker.check_parameters, {**given, "posi
 refused(worker.Skipped, "CPUs, 4096 `threads` are asked for", worker.check_host, 4096)
 
 # What Assay has of the same: `loss_over_entropy` is over this.
-assert abs(worker.nats_a_byte(b"the star is 7.\n") + worker.math.log(4 / 8 * 3 / 12 * 4 / 8 / 10 * 20 / 60) / 15) < 1e-12
+of_bytes = worker.nats_of_bytes(b"the star is 7.\n")
+assert abs(sum(of_bytes) + worker.math.log(4 / 8 * 3 / 12 * 4 / 8 / 10 * 20 / 60)) < 1e-12
+# An `s` begins `star ` and `sun `, which the next byte tells apart.
+assert [round(nats, 12) for nats in of_bytes[4:9]] == [round(worker.math.log(2), 12)] * 2 + [0] * 3, of_bytes
+assert abs(worker.judged_nats(b"the star is 7.\n", 8) - sum(of_bytes[5:13]) / 8) < 1e-12
 
 
 def examined(stored, change=None, curve=lambda losses: losses):
