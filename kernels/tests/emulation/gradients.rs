@@ -380,6 +380,9 @@ impl Tolerance {
     }
 }
 
+/// What is made of an element, given its number.
+type Change<'a> = &'a dyn Fn(usize, f64) -> f64;
+
 /// A gradient as it was found, and as it should be.
 struct Compared {
     name: &'static str,
@@ -435,7 +438,7 @@ impl Compared {
         }
         let largest = (0..self.found.len())
             .max_by(|a, b| self.found[*a].abs().total_cmp(&self.found[*b].abs()))?;
-        let wrong: [(&str, &dyn Fn(usize, f64) -> f64); 5] = [
+        let wrong: [(&str, Change); 5] = [
             ("nine tenths", &|_, x| 0.9 * x),
             ("seven tenths", &|_, x| 0.7 * x),
             ("of the other sign", &|_, x| -x),

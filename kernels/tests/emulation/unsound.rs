@@ -71,7 +71,11 @@ fn put(buffer: &mut Buffer, value: f32) {
 
 /// Ops that multiply what a mask hides, by 0, where the host leaves it out: what is no number spreads to some of the gradients of a tile
 /// that do not depend on it. It is never hidden.
-const SPREADING: &[(&str, &str)] = &[("attention-half", "dk")];
+const SPREADING: &[(&str, &str)] = &[
+    ("attention-half", "dq"),
+    ("attention-half", "dk"),
+    ("attention-half", "dv"),
+];
 
 /// The first place where two buffers differ: of real numbers in what is finite and, of what is no number, in that; of others in their bits.
 fn different([on_host, on_cuda]: [&Buffer; 2], value: f32, may_spread: bool) -> Option<String> {
@@ -130,15 +134,15 @@ fn copy(from: &Buffers, of_from: &Program, to: &mut Buffers, of_to: &Program) {
 pub fn check(session: &mut Session, case: &CaseSpec) -> Result<(), String> {
     let team = Team::new(1).map_err(|failure| failure.to_string())?;
     let program = ops::program(case).map_err(|failure| failure.to_string())?;
-    let mut of_host = on_host(case);
+    let mut twin = on_host(case);
     let filled = |program: &Program| {
         let buffers = program.host_buffers(&team, case.seed.0);
         buffers.map_err(|failure| failure.to_string())
     };
     let (initial, mut on_cuda, mut on_host) =
-        (filled(&program)?, filled(&program)?, filled(&of_host)?);
-    let mut run = of_host.take_cpu().ok_or("nothing for the host")?;
-    let places: BTreeMap<_, _> = of_host
+        (filled(&program)?, filled(&program)?, filled(&twin)?);
+    let mut run = twin.take_cpu().ok_or("nothing for the host")?;
+    let places: BTreeMap<_, _> = twin
         .buffers
         .iter()
         .enumerate()
@@ -153,15 +157,15 @@ pub fn check(session: &mut Session, case: &CaseSpec) -> Result<(), String> {
         for value in VALUES {
             copy(&initial, &program, &mut on_cuda, &program);
             put(&mut on_cuda.0[input], value);
-            copy(&on_cuda, &program, &mut on_host, &of_host);
+            copy(&on_cuda, &program, &mut on_host, &twin);
             run(&team, &mut on_host, 1);
             session.run(&program, &mut on_cuda, Order::Forward, |_| {})?;
             for (place, output) in program.buffers.iter().enumerate() {
                 let is_output = matches!(output.role, Role::Output | Role::InOut);
-                let Some(of_host) = places.get(&*output.name).filter(|_| is_output) else {
+                let Some(found) = places.get(&*output.name).filter(|_| is_output) else {
                     continue;
                 };
-                let both = [&on_host.0[*of_host], &on_cuda.0[place]];
+                let both = [&on_host.0[*found], &on_cuda.0[place]];
                 let may_spread = SPREADING.contains(&(&case.workload, &output.name));
                 if let Some(what) = different(both, value, may_spread) {
                     wrong.push(format!(

@@ -64,14 +64,14 @@ impl Scores {
             let [q, k, v] = [&q[..], &k[..], v].map(|x| self.rows(x, sequence, head));
             // Slopes of heads of which there is a power of two.
             let slope = (-8.0 * (head + 1) as f64 / self.heads as f64).exp2();
-            for query in 0..self.length {
+            for (query, row_of_q) in q.iter().enumerate() {
                 let seen = if self.is_causal {
                     query + 1
                 } else {
                     self.length
                 };
                 let weight = |key: usize| -> f64 {
-                    let score: f64 = q[query].iter().zip(k[key]).map(|(a, b)| a * b).sum();
+                    let score: f64 = row_of_q.iter().zip(k[key]).map(|(a, b)| a * b).sum();
                     let bias = if self.has_biases {
                         slope * query.abs_diff(key) as f64
                     } else {
