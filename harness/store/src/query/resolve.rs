@@ -13,11 +13,18 @@ impl Store {
     /// The run that a name means.
     ///
     /// An id; the beginning of just one id; `latest`, the run that started last; `latest~N`, the Nth before it; `tag:NAME`, the last one with that tag.
+    /// For `latest` no run counts that was made to confirm another: it has a few cases of that one alone.
     pub fn resolve(&self, name: &str) -> Result<RunId, StoreError> {
-        let runs: Vec<(RunId, Vec<String>)> = self.rows(
-            "SELECT run, tags FROM runs ORDER BY started DESC, run DESC",
+        let runs: Vec<Named> = self.rows(
+            "SELECT run, tags, confirms IS NOT NULL FROM runs ORDER BY started DESC, run DESC",
             [],
-            |row| Ok((row.get::<_, String>(0)?.parse()?, json(row, 1)?)),
+            |row| {
+                Ok(Named {
+                    run: row.get::<_, String>(0)?.parse()?,
+                    tags: json(row, 1)?,
+                    confirms: row.get(2)?,
+                })
+            },
         )?;
         if runs.is_empty() {
             return Err(StoreError::NoRuns {
@@ -28,8 +35,16 @@ impl Store {
     }
 }
 
-/// As [`Store::resolve`], among runs with their tags, the last first.
-fn resolve(name: &str, runs: &[(RunId, Vec<String>)]) -> Result<RunId, StoreError> {
+/// A run by which it is found.
+struct Named {
+    run: RunId,
+    tags: Vec<String>,
+    /// Whether it was made to confirm another.
+    confirms: bool,
+}
+
+/// As [`Store::resolve`], among runs, the last first.
+fn resolve(name: &str, runs: &[Named]) -> Result<RunId, StoreError> {
     if let Some(tag) = name.strip_prefix("tag:") {
         return tagged(name, tag, runs);
     }
@@ -38,13 +53,13 @@ fn resolve(name: &str, runs: &[(RunId, Vec<String>)]) -> Result<RunId, StoreErro
     }
     let found: Vec<&RunId> = runs
         .iter()
-        .map(|(run, _)| run)
+        .map(|named| &named.run)
         .filter(|run| !name.is_empty() && run.as_str().starts_with(name))
         .collect();
     match found[..] {
         [run] => Ok(run.clone()),
         [] => {
-            let newest = runs[0].0.as_str();
+            let newest = runs[0].run.as_str();
             let hint = format!(
                 "expected an id or the beginning of one (the last run is {newest}), latest, latest~1, or tag:NAME; `assay list --runs` shows all"
             );
@@ -58,7 +73,12 @@ fn resolve(name: &str, runs: &[(RunId, Vec<String>)]) -> Result<RunId, StoreErro
     }
 }
 
-fn latest(name: &str, back: &str, runs: &[(RunId, Vec<String>)]) -> Result<RunId, StoreError> {
+fn latest(name: &str, back: &str, runs: &[Named]) -> Result<RunId, StoreError> {
+    let own: Vec<&RunId> = runs
+        .iter()
+        .filter(|named| !named.confirms)
+        .map(|named| &named.run)
+        .collect();
     let steps = match back.strip_prefix('~') {
         None if back.is_empty() => Some(0),
         None => None,
@@ -68,29 +88,29 @@ fn latest(name: &str, back: &str, runs: &[(RunId, Vec<String>)]) -> Result<RunId
         let hint = "expected `latest`, or `latest~N` with N a whole number".into();
         return Err(unknown(name, hint));
     };
-    let run = runs.get(steps).map(|(run, _)| run.clone());
+    let run = own.get(steps).map(|run| (*run).clone());
     run.ok_or_else(|| {
-        let most = runs.len() - 1;
-        unknown(
-            name,
-            format!(
-                "there are {} runs, so it goes back to `latest~{most}` at most",
-                runs.len()
+        let hint = match own.len() {
+            0 => "every run there is was made to confirm another".into(),
+            count => format!(
+                "there are {count} runs, those that confirm others left out, so it goes back to `latest~{}` at most",
+                count - 1
             ),
-        )
+        };
+        unknown(name, hint)
     })
 }
 
-fn tagged(name: &str, tag: &str, runs: &[(RunId, Vec<String>)]) -> Result<RunId, StoreError> {
+fn tagged(name: &str, tag: &str, runs: &[Named]) -> Result<RunId, StoreError> {
     let found = runs
         .iter()
-        .find(|(_, tags)| tags.iter().any(|have| have == tag));
-    if let Some((run, _)) = found {
-        return Ok(run.clone());
+        .find(|named| named.tags.iter().any(|have| have == tag));
+    if let Some(named) = found {
+        return Ok(named.run.clone());
     }
     let mut tags: Vec<&str> = runs
         .iter()
-        .flat_map(|(_, tags)| tags)
+        .flat_map(|named| &named.tags)
         .map(String::as_str)
         .collect();
     tags.sort_unstable();
@@ -125,16 +145,13 @@ fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use assay_record::RunId;
+    use super::{Named, resolve};
 
-    use super::resolve;
-
-    fn runs() -> Vec<(RunId, Vec<String>)> {
-        let run = |id: &str, tags: &[&str]| {
-            (
-                id.parse().unwrap(),
-                tags.iter().map(|tag| (*tag).to_owned()).collect(),
-            )
+    fn runs() -> Vec<Named> {
+        let run = |id: &str, tags: &[&str]| Named {
+            run: id.parse().unwrap(),
+            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            confirms: false,
         };
         vec![
             run("20261122-010000-cccccccc", &[]),
@@ -156,6 +173,28 @@ mod tests {
             let run = resolve(name, &runs()).unwrap();
             assert!(run.as_str().ends_with(last), "{name}: {run}");
         }
+    }
+
+    #[test]
+    fn store_resolves_the_latest_run_past_those_that_confirm_others() {
+        let mut runs = runs();
+        let confirmation = |id: &str| Named {
+            run: id.parse().unwrap(),
+            tags: Vec::new(),
+            confirms: true,
+        };
+        runs.insert(0, confirmation("20261122-020000-dddddddd"));
+        runs.insert(2, confirmation("20261121-020000-eeeeeeee"));
+        for (name, last) in [("latest", 'c'), ("latest~1", 'b'), ("latest~2", 'a')] {
+            let run = resolve(name, &runs).unwrap();
+            assert!(run.as_str().ends_with(last), "{name}: {run}");
+        }
+        let error = resolve("latest~3", &runs).unwrap_err().to_string();
+        assert!(error.contains("goes back to `latest~2`"), "{error}");
+        let named = resolve("20261122-02", &runs).unwrap();
+        assert!(named.as_str().ends_with('d'), "{named}");
+        let only = resolve("latest", &runs[..1]).unwrap_err().to_string();
+        assert!(only.contains("was made to confirm another"), "{only}");
     }
 
     #[test]
