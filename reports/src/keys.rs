@@ -119,6 +119,7 @@ impl Library<'_> {
             siblings,
             last.map(|run| (run, self.model.heads.get(run))),
             (judged, verdict, self.confirmed_of(history)),
+            self.is_gone(&series.key),
             self.model.missed.of_series(&series.key),
             self.model.ceilings.get(&series.key.machine),
         ))

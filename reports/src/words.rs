@@ -27,6 +27,7 @@ pub fn verdict(case: &CaseComparison) -> &'static str {
         (None, Verdict::Regressed) => "REGRESSED",
         (None, Verdict::Improved) => "improved",
         (None, Verdict::Unchanged) => "unchanged",
+        (None, Verdict::Inconclusive) if case.still.is_some() => "still regressed",
         (None, Verdict::Inconclusive) => "inconclusive",
     }
 }

@@ -78,7 +78,7 @@ pub fn confirm(
 }
 
 /// The same check with what was already run to confirm it, as the store has it. Suspects of which nothing is stored, and of which Assay
-/// may have started something else, stay suspects.
+/// may have started something else, stay as the night alone has them.
 pub fn recall(
     reading: Reading<'_>,
     checked: Checked,
@@ -110,6 +110,8 @@ pub fn recall(
         let note = same_note(&confirmation.same, &scene, &checked.gate);
         confirmation.notes.push(note);
     }
+    // What is spoken of by interleaved rounds, and by others.
+    let mut spoken = [BTreeSet::new(), BTreeSet::new()];
     for view in &stored {
         let mut suspects = open.clone();
         suspects.retain(|(case, _)| view.cases.iter().any(|row| row.case == *case));
@@ -125,11 +127,15 @@ pub fn recall(
                 continue;
             }
             confirmation.reference = Some(reference.into());
+            spoken[0].clone_from(&suspects);
             confirmation.interleaved = Some(beside(reading, view, asking, suspects)?);
         } else {
             confirmation.alone = Some(together(reading, view, &checked, &suspects)?);
+            spoken[1] = suspects;
         }
     }
+    let is_open = |suspect: &(String, String)| spoken.iter().all(|of| !of.contains(suspect));
+    confirmation.open = open.into_iter().filter(is_open).collect();
     Ok(Checked {
         gate: checked.gate.confirmed(confirmation),
         ..checked

@@ -125,6 +125,9 @@ pub struct CaseComparison {
     /// The first run that it is compared with, where that is not the first of the baseline: its level changed before it, or a mark begins it anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<RunId>,
+    /// The night that showed it first, where it is no more than what new rounds confirmed then and still stands: it is no news.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub still: Option<RunId>,
     /// How many runs of the baseline it is compared with, where these are not all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline_runs: Option<usize>,
@@ -229,6 +232,9 @@ pub struct Counts {
     pub unchanged: usize,
     /// None of these can be said.
     pub inconclusive: usize,
+    /// Confirmed on an earlier night, and no more than that.
+    #[serde(default)]
+    pub still: usize,
 }
 
 /// A side as it is compared: loaded runs, oldest first.
@@ -456,6 +462,7 @@ impl std::ops::AddAssign for Counts {
         self.improved += other.improved;
         self.unchanged += other.unchanged;
         self.inconclusive += other.inconclusive;
+        self.still += other.still;
     }
 }
 
@@ -476,6 +483,7 @@ impl Counts {
                 (None, Verdict::Regressed) => &mut counts.regressed,
                 (None, Verdict::Improved) => &mut counts.improved,
                 (None, Verdict::Unchanged) => &mut counts.unchanged,
+                (None, Verdict::Inconclusive) if case.still.is_some() => &mut counts.still,
                 (None, Verdict::Inconclusive) => &mut counts.inconclusive,
             };
             *place += 1;

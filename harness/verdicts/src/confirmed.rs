@@ -6,14 +6,14 @@
 //! rounds that confirmed it, by the same gate as on that night.
 
 use assay_record::{RunId, Timestamp};
-use assay_stats::{Interval, median};
+use assay_stats::Interval;
 use assay_store::RunRow;
 use serde::{Deserialize, Serialize};
 
 use crate::onset::{Levels, Onset, logs};
 use crate::{CaseComparison, CaseHistory, Gate, Mark, MarkKind, Verdict};
 
-/// Newest runs by whose middle it is judged whether a level is back: one quiet night alone shows little.
+/// Newest runs by most of which it is judged whether a level is back: one quiet night alone shows little.
 const RETURN_RUNS: usize = 3;
 
 /// A regression that new rounds confirmed.
@@ -40,6 +40,9 @@ pub struct Confirmed {
     /// Whether the gate says so only without the marks that there are now: then it is remembered as accepted, and stands no more.
     #[serde(default)]
     pub is_excused: bool,
+    /// The earlier night that told of a shift of the whole suite which this belongs to: then it stands like any other, and is no news.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<RunId>,
 }
 
 impl Confirmed {
@@ -69,6 +72,7 @@ impl Confirmed {
                 .map(|found| found.run.clone()),
             is_common: comparison.suite.common_shift.is_some(),
             is_excused: false,
+            part_of: None,
         };
         cases.map(one).collect()
     }
@@ -99,9 +103,20 @@ impl Confirmed {
             let mut points = history.series.points.iter();
             points.any(|point| point.run == self.night)
         };
-        (&key.suite, &key.machine, &key.arm) == (&self.suite, &self.machine, &self.arm)
+        self.is_at(history)
             && (&key.case, &key.metric) == (&self.case.case, &self.case.metric.name)
             && has_night()
+    }
+
+    /// The night since which it has been known.
+    pub fn since(&self) -> &RunId {
+        self.part_of.as_ref().unwrap_or(&self.night)
+    }
+
+    /// Whether it is of the place of this series.
+    fn is_at(&self, history: &CaseHistory) -> bool {
+        let key = &history.series.key;
+        (&key.suite, &key.machine, &key.arm) == (&self.suite, &self.machine, &self.arm)
     }
 
     /// Where it began, as far as its series shows.
@@ -137,17 +152,39 @@ impl Confirmed {
         if then.night <= own.night {
             return None;
         }
-        let between = &logs[own.night + 1..then.night];
-        let before = &between[between.len().saturating_sub(RETURN_RUNS)..];
-        if median(before).is_some_and(|level| own.way(level) < 0.5) {
+        if own.is_back_in(&logs[own.night + 1..then.night]) {
             return Some(false);
         }
         let confirmed = self.case.ratio?;
-        Some(if confirmed.estimate > 1.0 {
-            then.old + later.ratio.low.ln() <= own.old + confirmed.high.ln()
+        let most = if confirmed.estimate > 1.0 {
+            confirmed.high
         } else {
-            then.old + later.ratio.high.ln() >= own.old + confirmed.low.ln()
-        })
+            confirmed.low
+        };
+        Some(then.is_within(later.ratio, own.old + most.ln()))
+    }
+
+    /// The same of another series of its place, where most cases of the suite moved together on that night: whether this one had the new level
+    /// then already, and a later night is not surely beyond it.
+    pub(crate) fn explains_with_its_suite(
+        &self,
+        history: &CaseHistory,
+        later: &Called<'_>,
+    ) -> Option<bool> {
+        if !self.is_common || !self.is_at(history) || *later.night <= self.night {
+            return None;
+        }
+        let series = &history.series;
+        let logs = logs(series)?;
+        let own = Levels::of(series, &logs, &self.baseline, &self.night)?;
+        let then = Levels::of(series, &logs, later.baseline, later.night)?;
+        let is_same_way = (own.new > own.old) == (later.ratio.estimate > 1.0);
+        if !is_same_way || !own.is_new(own.new) || own.is_back_in(&logs[own.night + 1..then.night])
+        {
+            return Some(false);
+        }
+        let reach = own.reach.copysign(own.new - own.old);
+        Some(then.is_within(later.ratio, own.new + reach))
     }
 
     /// What was called on its night, as one that is earlier may explain it.
@@ -164,8 +201,18 @@ impl Confirmed {
         let logs = logs(&history.series)?;
         let levels = Levels::of(&history.series, &logs, &self.baseline, &self.night)?;
         let since = &logs[levels.night + 1..];
-        let newest = &since[since.len().saturating_sub(RETURN_RUNS)..];
-        Some(levels.way(median(newest)?) < 0.5)
+        (!since.is_empty()).then(|| levels.is_back_in(since))
+    }
+
+    /// Whether the newest run of the series is back, and too few of them are to say so of the level: one more like it ends it.
+    pub fn is_back_once(&self, history: &CaseHistory) -> bool {
+        let is_last_back = || {
+            let logs = logs(&history.series)?;
+            let levels = Levels::of(&history.series, &logs, &self.baseline, &self.night)?;
+            let newest = logs[levels.night + 1..].last()?;
+            Some(levels.is_back(*newest))
+        };
+        self.stands(history) && is_last_back().unwrap_or(false)
     }
 
     /// Whether somebody said that the new level is known.
@@ -209,6 +256,31 @@ pub struct Standing<'a> {
     pub first: &'a Confirmed,
     /// What was confirmed last.
     pub last: &'a Confirmed,
+    /// Whether the level of what was confirmed last is back in the newest run: one more like it ends it.
+    pub is_back_once: bool,
+}
+
+impl Levels {
+    /// Whether a value is nearer to the old level than to the new.
+    fn is_back(&self, log: f64) -> bool {
+        self.way(log) < 0.5
+    }
+
+    /// Whether the level is back by the last of these runs: in most of the newest ones.
+    fn is_back_in(&self, since: &[f64]) -> bool {
+        let newest = &since[since.len().saturating_sub(RETURN_RUNS)..];
+        let back = newest.iter().filter(|log| self.is_back(**log)).count();
+        2 * back > newest.len()
+    }
+
+    /// Whether a ratio to the old level is not surely beyond this one.
+    fn is_within(&self, ratio: &Interval, most: f64) -> bool {
+        if ratio.estimate > 1.0 {
+            self.old + ratio.low.ln() <= most
+        } else {
+            self.old + ratio.high.ln() >= most
+        }
+    }
 }
 
 /// Of what was confirmed, oldest first, that which still stands: one for each of these series that has any.
@@ -221,10 +293,12 @@ pub fn standing<'a>(
             .iter()
             .filter(|one| one.is_of(history) && one.stands(history));
         let first = own.next()?;
+        let last = own.next_back().unwrap_or(first);
         Some(Standing {
             history,
             first,
-            last: own.next_back().unwrap_or(first),
+            last,
+            is_back_once: last.is_back_once(history),
         })
     };
     if confirmed.is_empty() {

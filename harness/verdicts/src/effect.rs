@@ -46,6 +46,9 @@ pub(crate) fn advice(condition: &str, needed: &str, margin: f64) -> String {
     format!("if {condition}, {needed} would show it within {margin}, {SETTLES}")
 }
 
+/// How many times the runs that are needed are surely enough of them.
+const ENOUGH: usize = 2;
+
 /// What an advice supposes.
 pub(crate) const EQUAL: &str = "the two are equal";
 
@@ -66,7 +69,21 @@ impl Effect {
         }
     }
 
-    /// What would settle an inconclusive comparison, in words.
+    /// What would settle an inconclusive comparison of so many runs per side, in words: where fewer should have done so by how most of them
+    /// differ, the others are what is in the way.
+    pub fn remedy_beyond(&self, at_hand: usize, margin: f64) -> String {
+        let needed = runs_needed(self.round_sd, self.rounds, self.run_sd, margin, CONFIDENCE);
+        let is_enough = needed.is_some_and(|runs| ENOUGH * runs as usize <= at_hand);
+        if self.origin == Origin::Runs && at_hand >= MIN_HISTORY && is_enough {
+            return format!(
+                "most runs differ little enough for a margin of {}, and some lie far from the rest: the level changed among them, or the machine was disturbed",
+                percent(margin)
+            );
+        }
+        self.remedy(margin)
+    }
+
+    /// The same, whatever there is.
     pub fn remedy(&self, margin: f64) -> String {
         let needed = match self.origin {
             Origin::Pairs => rounds_needed(self.round_sd, 0.0, margin, CONFIDENCE)

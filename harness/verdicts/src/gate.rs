@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::comparison::{LeftOut, Reason, Trouble, without_advice};
 use crate::effect::change_words;
+use crate::known::Known;
 use crate::{CaseComparison, Comparison, MarkKind, Share, Verdict};
 
 /// Cases that are run again only to ask whether a shift that most cases share is the machine's.
@@ -17,6 +18,9 @@ const PROBES: usize = 3;
 /// Why a suspect is not called.
 const SAME: &str = "not confirmed: what Assay starts is the same on both sides";
 const NOT_RUN: &str = "not confirmed: it could not be run again";
+
+/// What is said of a suspect while others were run again.
+const OPEN: &str = "not run again, though other suspects of its night were";
 
 /// A run and what the gate says of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,6 +78,9 @@ pub struct Confirmation {
     pub same: BTreeSet<String>,
     /// Those of them that moved beyond doubt, or with most cases of the suite.
     pub moved: BTreeSet<String>,
+    /// Suspects, by case and metric, that nobody has run again: what is said of them is what the night alone says.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub open: BTreeSet<(String, String)>,
     /// The run of the baseline whose files and worker the interleaved rounds had beside them; absent where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Reference>,
@@ -123,7 +130,8 @@ impl Confirmation {
     /// How many of what was confirmed is false on average, at most: each way has its own rule.
     fn expected_false_alarms(&self) -> f64 {
         let of = |comparison: &Comparison| comparison.suite.expected_false_alarms;
-        self.comparisons().map(of).sum()
+        // The sum of nothing is a negative zero.
+        self.comparisons().map(of).fold(0.0, |sum, own| sum + own)
     }
 
     /// Whether a case was run again.
@@ -216,6 +224,12 @@ impl Gate {
             .iter_mut()
             .filter(|case| suspects.contains(&case.name()))
         {
+            if confirmation.open.contains(&case.name()) {
+                if case.suspect || case.is_called() {
+                    case.note = format!("{OPEN}: {}", case.note);
+                }
+                continue;
+            }
             let is_plain = is_event || case.is_called();
             if is_plain && confirmation.same.contains(&case.case) {
                 confirmation.moved.insert(case.case.clone());
@@ -232,7 +246,13 @@ impl Gate {
         cases.retain(|case| troubled.iter().all(|again| again.case != case.case));
         cases.splice(0..0, troubled);
         self.comparison.recount();
-        self.comparison.suite.expected_false_alarms = confirmation.expected_false_alarms();
+        // What is called by the night alone has the night's rule.
+        let is_open = |case: &CaseComparison| confirmation.open.contains(&case.name());
+        let calls = self.comparison.cases.iter().filter(|case| case.is_called());
+        let by_night = self.comparison.rules.false_discovery_rate
+            * calls.filter(|case| is_open(case)).count() as f64;
+        self.comparison.suite.expected_false_alarms =
+            confirmation.expected_false_alarms() + by_night;
         self.confirmation = Some(confirmation);
         self.state = self.judged();
         self
@@ -270,15 +290,22 @@ impl Gate {
         self
     }
 
-    /// Takes what is no news out of what is called and suspected: by case and metric, the night that confirmed it first.
-    pub(crate) fn settle_known(&mut self, known: &BTreeMap<(String, String), RunId>) {
+    /// Takes what is no news out of what is called and suspected: by case and metric.
+    pub(crate) fn settle_known(&mut self, known: &BTreeMap<(String, String), Known>) {
         for case in &mut self.comparison.cases {
-            if let Some(night) = known.get(&case.name()) {
-                let said = format!(
-                    "no more than what the night {night} showed and new rounds confirmed, which still stands"
-                );
-                case.settle(Verdict::Inconclusive, &said);
+            if let Some(Known { night, is_of_shift }) = known.get(&case.name()) {
+                let what = if *is_of_shift {
+                    "part of the shift of the whole suite that"
+                } else {
+                    "no more than what"
+                };
+                case.verdict = Verdict::Inconclusive;
                 case.suspect = false;
+                case.note = format!(
+                    "{what} the night {night} showed and new rounds confirmed, which still stands; what this night gave: {}",
+                    without_advice(&case.note)
+                );
+                case.still = Some(night.clone());
             }
         }
         self.comparison.recount();
@@ -307,19 +334,38 @@ impl Gate {
         confirmation.is_some_and(|confirmation| !confirmation.moved.is_empty())
     }
 
+    /// What should be run again before anybody is told, and was not.
+    pub fn awaiting(&self) -> impl Iterator<Item = &CaseComparison> {
+        self.comparison.suspects().filter(|case| self.is_open(case))
+    }
+
+    /// Whether nobody has run a case again, whatever became of others.
+    pub fn is_open(&self, case: &CaseComparison) -> bool {
+        let confirmation = self.confirmation.as_ref();
+        confirmation.is_none_or(|found| found.open.contains(&case.name()))
+    }
+
+    /// Where a shift that most cases share comes from, by rounds beside what the baseline ran.
+    pub fn cause_of_shift(&self) -> Option<String> {
+        let shift = self.comparison.suite.common_shift.as_ref()?;
+        self.confirmation.as_ref()?.cause(shift)
+    }
+
     fn judged(&self) -> State {
         let counts = &self.comparison.suite.counts;
-        let is_suspected = self.comparison.suspects().next().is_some();
+        let is_suspected = self.awaiting().next().is_some();
         match () {
             () if counts.troubled > 0 => State::Troubled,
             () if counts.impossible > 0 => State::Impossible,
             () if counts.regressed > 0 => State::Regressed,
             () if self.comparison.is_empty() && self.is_idle() => State::NotMeasured,
             () if self.comparison.is_empty() => State::NoBaseline,
-            () if is_suspected && self.confirmation.is_none() => State::Suspected,
+            () if is_suspected => State::Suspected,
             () if self.has_moved() => State::Moved,
             () if counts.improved > 0 => State::Improved,
-            () if counts.inconclusive > 0 || self.missing() > 0 => State::Inconclusive,
+            () if counts.inconclusive + counts.still > 0 || self.missing() > 0 => {
+                State::Inconclusive
+            }
             () if counts.excused > 0 => State::Known,
             () => State::Unchanged,
         }

@@ -51,10 +51,17 @@ impl Onset {
         let first_after = (last_before + 1..=night).find(is_new)?;
         let middle =
             |runs: Vec<usize>| median(&runs.iter().map(|at| logs[*at]).collect::<Vec<f64>>());
+        // Only at the level of the place: what lies further from it may be of another change.
+        let near = |end: usize| {
+            let (logs, reach) = (&logs, levels.reach);
+            move |at: &usize| (logs[*at] - logs[end]).abs() <= reach
+        };
         let before = (0..=last_before).rev().filter(is_old).take(STEP_RUNS);
         let after = (first_after..=night).filter(is_new).take(STEP_RUNS);
+        let before = before.filter(near(last_before)).collect();
+        let after = after.filter(near(first_after)).collect();
         Some(Self {
-            step: (middle(after.collect())? - middle(before.collect())?).exp(),
+            step: (middle(after)? - middle(before)?).exp(),
             last_before: Spot::of(last_before, &points[last_before]),
             first_after: Spot::of(first_after, &points[first_after]),
             machine: points[last_before + 1..=first_after]
@@ -76,9 +83,9 @@ pub(crate) fn logs(series: &Series) -> Option<Vec<f64>> {
 /// The levels of a baseline and of a night, as logarithms.
 pub(crate) struct Levels {
     pub old: f64,
-    new: f64,
+    pub new: f64,
     /// How far noise reaches.
-    reach: f64,
+    pub reach: f64,
     /// Number of the night's point.
     pub night: usize,
 }
@@ -109,7 +116,7 @@ impl Levels {
         self.way(log) < 0.5 && (log - self.new).abs() > self.reach
     }
 
-    fn is_new(&self, log: f64) -> bool {
+    pub fn is_new(&self, log: f64) -> bool {
         self.way(log) > 0.5 && (log - self.old).abs() > self.reach
     }
 }

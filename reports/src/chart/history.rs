@@ -322,7 +322,13 @@ fn draw_history(
 fn days(chart: &Plot<'_, '_>, course: &Course, span: &Range<f64>) -> Vec<String> {
     let last = course.len().saturating_sub(1);
     let parts = last.clamp(1, DAYS - 1);
-    let mut chosen: Vec<usize> = (0..=parts).map(|part| last * part / parts).collect();
+    let is_full = parts == DAYS - 1;
+    let at = |part: usize| match part {
+        // The last one, which ends at its point, has half as much room again as the others.
+        part if is_full && part < parts => 2 * last * part / (2 * parts + 1),
+        part => last * part / parts,
+    };
+    let mut chosen: Vec<usize> = (0..=parts).map(at).collect();
     chosen.dedup_by_key(|at| course.day(place(*at)));
     let day = |at: usize| {
         let (x, y) = chart.backend_coord(&(place(at), span.start));

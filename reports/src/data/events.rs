@@ -1,7 +1,7 @@
 //! What got worse, run by run: what feeds tell, and nothing that marks excuse.
 //!
 //! An event is a run with which something got worse on a machine by an arm: what gates say of nights, lasting changes that began with it and
-//! that no gate settled, or cases that have failed since. One event for many cases, for they mostly have one cause.
+//! that no gate settled, or cases that failed from then on, mended or not since. One event for many cases, for they mostly have one cause.
 //! A regression that is in the history already is not told again each night that the gate still sees it.
 //!
 //! What new rounds confirmed is told of the night that showed it, for good, and at the time of that night; what a later night adds is another
@@ -25,6 +25,7 @@ use assay_verdicts::{
 
 use crate::address;
 use crate::model::{Library, Night, NightPlace, Unjudged, night_place};
+use crate::pages::part;
 
 /// A run with which something got worse.
 pub struct Event<'a> {
@@ -127,8 +128,13 @@ pub fn events<'a>(library: &Library<'a>, suite: Option<&str>) -> Vec<Event<'a>> 
     for one in unjudged.filter(|one| is_night(one.run)) {
         book.unjudged(library, one);
     }
+    for row in library.latest_first().filter(|row| is_asked(&row.suite)) {
+        if let Some(summary) = library.summary(&row.run).filter(|_| is_night(row)) {
+            book.failed_before(library, summary);
+        }
+    }
     for one in &library.model.confirmed {
-        if is_asked(&one.suite) {
+        if is_asked(&one.suite) && one.part_of.is_none() {
             book.confirmed(library, one);
         }
     }
@@ -274,6 +280,32 @@ impl<'a> Book<'a> {
                 history,
                 what: What::Bad(&found.state),
             });
+        }
+    }
+
+    /// What failed in a run, mended or not since: of each stretch of failures that runs at hand show, the last of them.
+    fn failed_before(&mut self, library: &Library<'a>, summary: &'a RunSummary) {
+        let row = &summary.run;
+        let Some((run, _)) = library.runs.get_key_value(&row.run) else {
+            return;
+        };
+        for found in summary.cases.iter().filter(|of| part::is_bad(&of.state)) {
+            let (case, arm) = (&*found.case.case, &*found.case.arm);
+            let place = (&*row.suite, &*row.machine, arm);
+            if !library.has_place(&place) {
+                continue;
+            }
+            let history = library.series_at(row, arm, case, Metric::TIME);
+            let since = failing_since(library, run, place, case, history);
+            let failed = self.failed.entry((place, since)).or_default();
+            if failed.iter().all(|item| item.case != case) {
+                failed.push(Item {
+                    case,
+                    metric: "",
+                    history,
+                    what: What::Bad(&found.state),
+                });
+            }
         }
     }
 
@@ -498,11 +530,15 @@ fn failing_since<'a>(
     case: &str,
     history: Option<&CaseHistory>,
 ) -> &'a RunId {
-    let last_good = history.and_then(|history| history.series.points.last());
-    let nights = library
-        .latest_first()
-        .filter(|row| is_night(row) && (&*row.suite, &*row.machine) == (suite, machine));
-    let before = nights.filter(|row| row.run < *run);
+    let points = history.map_or(&[][..], |history| &history.series.points);
+    let last_good = points[..points.partition_point(|point| point.run < *run)].last();
+    let before = library
+        .runs
+        .range::<&RunId, _>(..run)
+        .rev()
+        .map(|(_, row)| *row);
+    let before =
+        before.filter(|row| is_night(row) && (&*row.suite, &*row.machine) == (suite, machine));
     // A run that left the case out, or was of another arm, says nothing of it.
     let of_case = before.map(|row| {
         let summary = library.summary(&row.run);

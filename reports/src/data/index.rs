@@ -103,6 +103,9 @@ struct Counts {
     improved: usize,
     unchanged: usize,
     inconclusive: usize,
+    /// Confirmed on an earlier night and still so, whatever this one calls them by itself: they count in none of the others, but for what is
+    /// suspected, or called improved, besides.
+    still_regressed: usize,
 }
 
 /// A regression that was confirmed on an earlier night and still stands.
@@ -117,6 +120,8 @@ struct StandingEntry<'a> {
     page: String,
     /// The night since which it has been known.
     since: String,
+    /// Whether its level is back in the newest run alone: one more like it ends it.
+    back_in_newest: bool,
     /// The night that confirmed it last, and what that gave.
     night: String,
     ratio: Option<Interval>,
@@ -258,7 +263,8 @@ fn counts(library: &Library<'_>, runs: &[&Night]) -> Counts {
         skipped: runs.iter().map(|run| library.skipped(run)).sum(),
         ..Counts::default()
     };
-    for comparison in runs.iter().map(|run| &run.gate.comparison) {
+    for run in runs {
+        let comparison = &run.gate.comparison;
         let own = &comparison.suite.counts;
         counts.failed += comparison.troubled(TroubleKind::Failed);
         counts.wrong += comparison.troubled(TroubleKind::Wrong);
@@ -266,8 +272,11 @@ fn counts(library: &Library<'_>, runs: &[&Night]) -> Counts {
         counts.regressed += own.regressed;
         counts.excused += own.excused;
         counts.improved += own.improved;
-        counts.unchanged += own.unchanged;
-        counts.inconclusive += own.inconclusive;
+        let said = library.said(run);
+        let beside = said.map(|said| said.beside).unwrap_or_default();
+        counts.unchanged += own.unchanged.saturating_sub(beside.unchanged);
+        counts.inconclusive += own.inconclusive.saturating_sub(beside.inconclusive);
+        counts.still_regressed += said.map_or(0, |said| said.standing);
     }
     counts
 }
@@ -281,7 +290,8 @@ fn standing<'a>(one: &Standing<'a>) -> StandingEntry<'a> {
         case: &key.case,
         metric: &key.metric,
         page: address::series(key),
-        since: one.first.night.to_string(),
+        since: one.first.since().to_string(),
+        back_in_newest: one.is_back_once,
         night: one.last.night.to_string(),
         ratio: one.last.case.ratio,
     }

@@ -43,6 +43,8 @@ pub struct Library<'a> {
     pub nights: Vec<&'a Night>,
     /// The same by their places, in each the latest run first.
     by_place: BTreeMap<NightPlace<'a>, Vec<&'a Night>>,
+    /// Cases of the newest night of each place.
+    present: Arc<nights::Present<'a>>,
     /// Arms that no night judges.
     unjudged: Arc<Vec<Unjudged<'a>>>,
     /// Suites that have several arms, which are then named.
@@ -152,6 +154,7 @@ impl<'a> Library<'a> {
                 .collect(),
             nights: model.nights.iter().collect(),
             by_place: by_place(model),
+            present: Arc::default(),
             unjudged: Arc::default(),
             with_arms: with_arms(model),
             current: current(model),

@@ -59,6 +59,8 @@ struct KnownSince {
     since: End,
     /// The last of them, where that is another.
     again: Option<End>,
+    /// Whether the level is back in the newest run, and in no more.
+    is_back_once: bool,
 }
 
 /// A run that a change is told by.
@@ -166,6 +168,7 @@ pub fn of_standing(
         history,
         first,
         last,
+        is_back_once,
     } = standing;
     let key = &history.series.key;
     let onset = last.onset(history);
@@ -180,7 +183,7 @@ pub fn of_standing(
     };
     let (changes, more_changes) = judged::listed(&surroundings, CHANGES);
     let badge = judged::told(Told::History(OfHistory::StillRegressed));
-    let again = (first.night != last.night).then_some(&last.night);
+    let again = (*first.since() != last.night).then_some(&last.night);
     Ok(Finding {
         chart: draw(history, id, badge.class)?,
         badge,
@@ -204,9 +207,10 @@ pub fn of_standing(
         changes,
         more_changes,
         note: clip(&last.case.note, NOTE).into_owned(),
-        known: end(library, &first.night).map(|since| KnownSince {
+        known: end(library, first.since()).map(|since| KnownSince {
             since,
             again: again.and_then(|run| end(library, run)),
+            is_back_once: *is_back_once,
         }),
     })
 }

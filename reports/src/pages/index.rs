@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use assay_record::{RunId, RunStatus};
 use assay_store::RunRow;
 use assay_verdicts::nights::NEWS_DAYS;
-use assay_verdicts::{CaseComparison, CaseSummary, RunSummary};
+use assay_verdicts::{CaseComparison, CaseSummary, RunSummary, Standing};
 use serde::Serialize;
 
 use super::fill;
@@ -131,7 +131,11 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
     let more_failures = failures.len().saturating_sub(FAILURES);
     failures.truncate(FAILURES);
     let [nights, old] = library.nights_by_age();
-    let standing = library.standing();
+    let standing = library.standing_lately();
+    let events: Vec<Event> = nights
+        .iter()
+        .filter_map(|night| night::event(library, night))
+        .collect();
     let own = groups(library)?;
     let (mut groups, lasting) = lasting::groups(library, &nights)?;
     groups.extend(own);
@@ -141,6 +145,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
         && (lasting.worse, lasting.better) == (0, 0)
         && unfinished.is_empty()
         && failures.is_empty()
+        && events.is_empty()
         && !nights.iter().any(|night| is_loud(library, night));
     let page = Tonight {
         is_empty: library.runs.is_empty(),
@@ -150,7 +155,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
             why_none(library, !old.is_empty()),
             more_failures + failures.len(),
             lasting,
-            standing.len(),
+            &standing,
         ),
         nights: {
             let mut lines = night::lines(library, &nights, library.unjudged());
@@ -165,11 +170,7 @@ pub fn render(library: &Library<'_>) -> Result<String, ReportError> {
             .filter_map(|night| night::old(library, night))
             .collect(),
         old_days: NEWS_DAYS,
-        events: nights
-            .iter()
-            .filter_map(|night| night::event(library, night))
-            .take(FINDINGS)
-            .collect(),
+        events: events.into_iter().take(FINDINGS).collect(),
         groups,
         more_standing: standing.len().saturating_sub(FINDINGS),
         standing: standing
@@ -198,13 +199,17 @@ fn says(
     none: &str,
     failures: usize,
     lasting: lasting::Counts,
-    standing: usize,
+    standing: &[Standing<'_>],
 ) -> String {
     let sum = |of: fn(&Night) -> usize| nights.iter().map(|night| of(night)).sum::<usize>();
     let regressed = sum(|night| night.gate.comparison.suite.counts.regressed);
     let suspected = sum(|night| judged::suspected(&night.gate));
     let improved = sum(|night| night.gate.comparison.suite.counts.improved);
-    let parts: Vec<String> = [
+    let has_shift = |night: &&&Night| night.gate.comparison.suite.common_shift.is_some();
+    let shifted = nights.iter().filter(has_shift).count();
+    let together =
+        (shifted > 0).then(|| format!("{} moved together", words::count(shifted, "suite")));
+    let parts = [
         (regressed, "regressed"),
         (suspected, "may have changed"),
         (failures, "failed or gave no right output"),
@@ -214,29 +219,36 @@ fn says(
     ]
     .into_iter()
     .filter(|(number, _)| *number > 0)
-    .map(|(number, what)| format!("{number} {what}"))
-    .collect();
+    .map(|(number, what)| format!("{number} {what}"));
+    let parts: Vec<String> = together.into_iter().chain(parts).collect();
     let over = format!("over {}", words::count(places, "night"));
     let said = match (places, parts.is_empty()) {
         (0, true) => none.into(),
         (0, false) => format!("{none} {} in the newest runs.", parts.join(", ")),
-        (_, true) if standing + lasting.older > 0 => {
+        (_, true) if standing.len() + lasting.older > 0 => {
             format!("Nothing new is known to have changed {over}.")
         }
         (_, true) => format!("Nothing is known to have changed {over}."),
         (_, false) => format!("{} {over}.", parts.join(", ")),
     };
-    let stands = match standing {
+    let stands = match standing.len() {
         0 => String::new(),
         1 => " 1 that was confirmed before still stands.".into(),
         more => format!(" {more} that were confirmed before still stand."),
+    };
+    let back = match standing.iter().filter(|one| one.is_back_once).count() {
+        0 => String::new(),
+        back if back == standing.len() => {
+            " Back in the newest run; one more like it ends it.".into()
+        }
+        back => format!(" {back} of them back in the newest run; one more like it ends that."),
     };
     let older = match lasting.older {
         0 => String::new(),
         1 => " 1 that got worse to stay before is still so.".into(),
         more => format!(" {more} that got worse to stay before are still so."),
     };
-    said + &stands + &older
+    said + &stands + &back + &older
 }
 
 /// Why there is no night.

@@ -57,6 +57,9 @@ pub fn case(case: &CaseComparison) -> Badge {
         (Some(TroubleKind::Wrong), _) => badge("bad", "≠", "wrong"),
         (Some(TroubleKind::Impossible), _) => badge("bad", "↯", "impossible"),
         (None, Verdict::Regressed) if case.mark.is_some() => badge("quiet", "▽", "known"),
+        (None, Verdict::Inconclusive) if case.still.is_some() => {
+            told(Told::History(OfHistory::StillRegressed))
+        }
         (None, Verdict::Inconclusive) => badge("quiet", "?", "inconclusive"),
         (None, verdict) => part::verdict(verdict),
     }
@@ -74,7 +77,7 @@ pub fn case_of(gate: &Gate, case: &CaseComparison) -> Badge {
 /// Whether it should be run again before anybody is told, and was not.
 pub fn is_suspected(gate: &Gate, case: &CaseComparison) -> bool {
     let is_open = case.verdict == Verdict::Inconclusive && case.trouble.is_none();
-    gate.confirmation.is_none() && case.suspect && case.mark.is_none() && is_open
+    gate.is_open(case) && case.suspect && case.mark.is_none() && is_open
 }
 
 /// Whether it got worse and nobody knew.
@@ -172,10 +175,15 @@ fn headline_of_gate(gate: &Gate) -> String {
     let counts = &gate.comparison.suite.counts;
     let compared = gate.comparison.cases.len() - counts.without_result();
     let of = words::count(compared, "comparison");
-    let confirmed = if gate.confirmation.is_some() {
-        ", confirmed by running the suspects again"
-    } else {
-        ", not run again yet"
+    let called = gate.comparison.cases.iter();
+    let called = called.filter(|case| match gate.state {
+        State::Improved => is_improved(case),
+        _ => is_regressed(case),
+    });
+    let confirmed = match certainty(called) {
+        "confirmed" => ", confirmed by running the suspects again",
+        "not all run again" => ", not all of them run again",
+        _ => ", not run again yet",
     };
     let said = match gate.state {
         State::Troubled => format!(
@@ -192,6 +200,10 @@ fn headline_of_gate(gate: &Gate) -> String {
         ),
         State::Moved => "the measurement moved, and what was started is the same on both sides: it is the machine, or something that is not pinned".into(),
         State::Improved => format!("{} of {of} improved{confirmed}, and nothing regressed", counts.improved),
+        State::Inconclusive if counts.still > 0 => format!(
+            "nothing new is known to have changed; {} of {of} regressed as an earlier night showed, and {} cannot be told",
+            counts.still, counts.inconclusive
+        ),
         State::Inconclusive => format!(
             "nothing is known to have changed; {} of {of} cannot be told",
             counts.inconclusive
@@ -203,6 +215,17 @@ fn headline_of_gate(gate: &Gate) -> String {
         State::Unchanged => format!("all of {of} are unchanged"),
     };
     sentence(&said)
+}
+
+/// Whether what is called was run again, in a word; empty where nothing is called.
+pub fn certainty<'a>(called: impl Iterator<Item = &'a CaseComparison>) -> &'static str {
+    let (again, not): (Vec<_>, Vec<_>) = called.partition(|case| case.at_first.is_some());
+    match (again.is_empty(), not.is_empty()) {
+        (true, true) => "",
+        (false, true) => "confirmed",
+        (true, false) => "not run again",
+        (false, false) => "not all run again",
+    }
 }
 
 /// How many await being run again.

@@ -105,8 +105,8 @@ impl Sums {
                 sums.worse += said.counts.worse;
                 sums.better += said.counts.better;
                 sums.standing += said.standing;
-                sums.open += said.counts.inconclusive;
-                sums.levelled += said.counts.unchanged;
+                sums.open += said.counts.inconclusive + said.beside.inconclusive;
+                sums.levelled += said.counts.unchanged + said.beside.unchanged;
             }
         }
         sums
@@ -282,14 +282,8 @@ pub fn old(library: &Library<'_>, night: &Night) -> Option<OldNight> {
 }
 
 fn certainty(night: &[&Night]) -> &'static str {
-    let gates = night.iter().map(|run| &run.gate);
-    let mut regressed = gates.filter(|gate| gate.comparison.suite.counts.regressed > 0);
-    match regressed.next() {
-        None => "",
-        Some(first) if first.confirmation.is_none() => "not run again",
-        Some(_) if regressed.any(|gate| gate.confirmation.is_none()) => "not all run again",
-        Some(_) => "confirmed",
-    }
+    let cases = night.iter().flat_map(|run| &run.gate.comparison.cases);
+    judged::certainty(cases.filter(|case| judged::is_regressed(case)))
 }
 
 /// Whether somebody should look.
@@ -354,7 +348,8 @@ const MOVED: usize = 6;
 pub fn event(library: &Library<'_>, night: &Night) -> Option<Event> {
     let gate = &night.gate;
     let shift = words::common_shift(&gate.comparison);
-    let mut words: Vec<String> = shift.iter().map(|said| judged::sentence(said)).collect();
+    let said = shift.into_iter().chain(gate.cause_of_shift());
+    let mut words: Vec<String> = said.map(|said| judged::sentence(&said)).collect();
     if gate.has_moved() {
         words.push(moved(gate));
     }

@@ -109,6 +109,11 @@ pub fn change(verdict: Option<Verdict>) -> Badge {
     verdict.map_or_else(|| badge("quiet", "◆", "changed"), self::verdict)
 }
 
+/// A case that was taken out of its suite.
+pub fn gone() -> Badge {
+    badge("quiet", "○", "gone")
+}
+
 /// How inputs or outputs compare, and why.
 #[derive(Serialize)]
 pub struct LikenessView {

@@ -57,6 +57,8 @@ struct Page {
     drawn: usize,
     /// Whether the chart's axis has zero on it.
     has_zero: bool,
+    /// Whether any point has an interval: what was imported as one number has none.
+    has_intervals: bool,
     #[serde(flatten)]
     events: events::Events,
     points: Vec<PointLine>,
@@ -125,11 +127,15 @@ pub fn render(library: &Library<'_>, history: &CaseHistory) -> Result<String, Re
                 case.fractions.iter().map(part::fraction).collect()
             }),
         state: latest_case.and_then(state),
-        verdict: verdict::view(library, series),
+        verdict: verdict::view(library, history),
         last: last::last(library, history)?,
         chart: draw(history, &course, confirmed.len(), missed.len())?,
         drawn: course.drawn(),
         has_zero: course.has_zero(),
+        has_intervals: series
+            .points
+            .iter()
+            .any(|point| point.estimate.confidence > 0.0),
         events: events::view(library, history, &confirmed),
         points: lines(library, series, missed),
         missed: missed.len(),

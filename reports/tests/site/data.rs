@@ -43,6 +43,7 @@ fn case(id: &str, ratio: f64) -> CaseComparison {
         mark: None,
         remark: None,
         since: None,
+        still: None,
         baseline_runs: None,
         note: format!("confirmed; {HOSTILE}"),
     }

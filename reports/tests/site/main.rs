@@ -14,6 +14,7 @@ mod older;
 mod pages;
 mod replace;
 mod scale;
+mod standing;
 mod tonight;
 
 use std::collections::BTreeMap;

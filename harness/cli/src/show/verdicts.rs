@@ -70,7 +70,7 @@ pub fn first_lines(gate: &Gate) -> Vec<String> {
 pub fn headline(gate: &Gate) -> String {
     let counts = &gate.comparison.suite.counts;
     let suspects = gate.suspects().len();
-    let was_confirmed = gate.confirmation.is_some();
+    let certainty = certainty(gate);
     match gate.state {
         State::Troubled => format!(
             "FAILED: {} failed or gave a wrong output, which is worse than slow{}",
@@ -85,11 +85,7 @@ pub fn headline(gate: &Gate) -> String {
             "REGRESSED: {} of {}{}",
             counts.regressed,
             words::count(compared(gate), "comparison"),
-            if was_confirmed {
-                ", confirmed"
-            } else {
-                "; `assay confirm` runs the suspects again"
-            }
+            certainty
         ),
         State::Impossible => format!(
             "IMPOSSIBLE: {}{}",
@@ -120,7 +116,11 @@ pub fn headline(gate: &Gate) -> String {
             "IMPROVED: {} of {}{}, and nothing regressed",
             counts.improved,
             words::count(compared(gate), "comparison"),
-            if was_confirmed { ", confirmed" } else { "" }
+            if gate.confirmation.is_some() {
+                certainty
+            } else {
+                ""
+            }
         ),
         State::Inconclusive => format!(
             "NO ALERT: nothing is known to have changed; {} of {} cannot be told{}",
@@ -136,6 +136,15 @@ pub fn headline(gate: &Gate) -> String {
             "UNCHANGED: all {}",
             words::count(compared(gate), "comparison")
         ),
+    }
+}
+
+/// Whether what is called was run again.
+fn certainty(gate: &Gate) -> &'static str {
+    match &gate.confirmation {
+        None => "; `assay confirm` runs the suspects again",
+        Some(_) if gate.awaiting().next().is_none() => ", confirmed",
+        Some(_) => ", not all of them run again; `assay confirm` runs the suspects again",
     }
 }
 

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
+use assay_protocol::Metric;
 use assay_record::RunId;
 use assay_reports::{CaseDetail, CaseOfRun, Night};
+use assay_stats::median;
 use assay_store::{RoundDetail, Store};
 use assay_verdicts::confirmed::standing;
-use assay_verdicts::{CaseHistory, Confirmed};
+use assay_verdicts::{CaseHistory, Confirmed, Gate};
 
 /// Of the newest run of each series, and of the run that it is compared with. Read by a few statements, however many these are.
 pub fn all(
@@ -62,35 +64,55 @@ pub fn all(
 /// What the newest run of a case on an arm is laid beside.
 type Baselines<'a> = BTreeMap<(&'a RunId, &'a str, &'a str), &'a RunId>;
 
-/// Where a confirmed regression stands, what it was confirmed against: later baselines are of the new level. Else the last run of the
-/// baseline that the night is compared with.
+/// Where a confirmed regression stands, what it was confirmed against: later baselines are of the new level. Else of the baseline that the
+/// night compares the case with, the run nearest to its middle: the last may be of another level.
 fn baselines<'a>(
     histories: &'a [CaseHistory],
     nights: &'a [Night],
     confirmed: &'a [Confirmed],
 ) -> Baselines<'a> {
-    let of_nights: BTreeMap<&RunId, &RunId> = nights
-        .iter()
-        .filter_map(|night| {
-            let runs = &night.gate.comparison.baseline.runs;
-            Some((&night.gate.run, runs.last()?))
-        })
-        .collect();
+    let of_nights = nights.iter().map(|night| (&night.gate.run, &night.gate));
+    let of_nights: BTreeMap<&RunId, &Gate> = of_nights.collect();
+    // What a page of a further metric shows beside is the run that the time is laid beside.
+    let is_time = |history: &&CaseHistory| history.series.key.metric == Metric::TIME;
+    let (times, others): (Vec<&CaseHistory>, Vec<_>) = histories.iter().partition(is_time);
     let place = |history: &'a CaseHistory| {
         let last = &history.series.points.last()?.run;
         let key = &history.series.key;
         Some((last, key.case.as_str(), key.arm.as_str()))
     };
-    let usual = histories.iter().filter_map(|history| {
+    let usual = others.into_iter().chain(times).filter_map(|history| {
         let place = place(history)?;
-        Some((place, *of_nights.get(place.0)?))
+        let gate = of_nights.get(place.0)?;
+        let since = gate.says_of(history).and_then(|case| case.since.as_ref());
+        let runs = gate.comparison.baseline.runs.iter();
+        let runs = runs.filter(|run| since.is_none_or(|since| *run >= since));
+        Some((place, middle(history, runs)?))
     });
     let standing = standing(confirmed, histories).into_iter();
     let standing = standing.filter_map(|one| {
-        let before = one.last.reference.as_ref().or(one.last.baseline.last())?;
+        let own = || middle(one.history, one.last.baseline.iter());
+        let before = one.last.reference.as_ref().or_else(own)?;
         Some((place(one.history)?, before))
     });
     usual.chain(standing).collect()
+}
+
+/// Of runs the one whose value is nearest to the middle of all of theirs, the last of several.
+fn middle<'a>(history: &CaseHistory, runs: impl Iterator<Item = &'a RunId>) -> Option<&'a RunId> {
+    let points = &history.series.points;
+    let value = |run: &RunId| {
+        let at = points.binary_search_by(|point| point.run.cmp(run)).ok()?;
+        Some(points[at].estimate.estimate)
+    };
+    let values: Vec<(&RunId, f64)> = runs.filter_map(|run| Some((run, value(run)?))).collect();
+    let of_all = median(&values.iter().map(|(_, value)| *value).collect::<Vec<f64>>())?;
+    let distance = |(_, value): &&(&RunId, f64)| (value - of_all).abs();
+    let nearest = values
+        .iter()
+        .rev()
+        .min_by(|a, b| distance(a).total_cmp(&distance(b)));
+    nearest.map(|(run, _)| *run)
 }
 
 /// Cases and arms of a run that are looked at.
@@ -141,7 +163,7 @@ mod tests {
     use assay_store::synthetic::Recipe;
     use assay_verdicts::{CaseComparison, CaseHistory, Confirmed, Marks, Verdict};
 
-    use super::baselines;
+    use super::{baselines, middle};
     use crate::database;
     use crate::settings::Settings;
 
@@ -205,6 +227,7 @@ mod tests {
                 mark: None,
                 remark: None,
                 since: None,
+                still: None,
                 baseline_runs: None,
                 note: "confirmed".into(),
             },
@@ -212,6 +235,7 @@ mod tests {
             reference,
             is_common: false,
             is_excused: false,
+            part_of: None,
         }
     }
 
@@ -227,11 +251,39 @@ mod tests {
     }
 
     #[test]
+    fn what_a_run_is_laid_beside_is_of_the_level_of_most_of_its_baseline() {
+        let histories = histories(1.2);
+        let case = &Recipe::default().case_ids()[1];
+        let of_time = |of: &&CaseHistory| {
+            let key = &of.series.key;
+            (&key.case, &*key.metric) == (case, Metric::TIME)
+        };
+        let history = histories.iter().find(of_time).unwrap();
+        // The last runs are of the new level.
+        let runs: Vec<RunId> = (2..CONFIRMED + 2).map(run).collect();
+        let found = middle(history, runs.iter()).unwrap();
+        assert!(*found < run(CONFIRMED), "{found}");
+        let value = |run: &RunId| {
+            let mut points = history.series.points.iter();
+            points
+                .find(|point| point.run == *run)
+                .unwrap()
+                .estimate
+                .estimate
+        };
+        let mut all: Vec<f64> = runs.iter().map(value).collect();
+        all.sort_by(f64::total_cmp);
+        assert!([all[3], all[4]].contains(&value(found)));
+        assert_eq!(middle(history, [].iter()), None);
+    }
+
+    #[test]
     fn a_regression_that_stands_is_laid_beside_what_it_was_confirmed_against() {
         let reference = confirmed(Some(run(3)));
         assert_eq!(beside(1.2, std::slice::from_ref(&reference)), Some(run(3)));
-        // Without rounds beside it, the last of the window of that night.
-        assert_eq!(beside(1.2, &[confirmed(None)]), Some(run(5)));
+        // Without rounds beside it, a run of the window of that night.
+        let before = beside(1.2, &[confirmed(None)]).unwrap();
+        assert!((0..6).map(run).any(|of| of == before), "{before}");
         // Of two that stand the last.
         let later = confirmed(Some(run(4)));
         assert_eq!(beside(1.2, &[reference.clone(), later]), Some(run(4)));

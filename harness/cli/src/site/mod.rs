@@ -97,8 +97,9 @@ pub fn publish(settings: &Settings, out: &Path, publishing: &Publishing) -> Resu
     // The database is closed while pages are rendered, but for a moment for results: others may want to write.
     let read = || database::open(settings, Access::Read);
     let store = read()?;
-    marks::complain(settings, &marks, &store, Timestamp::now().day())?;
-    warn_of_times_to_come(&store.runs()?);
+    let runs = store.runs()?;
+    marks::complain(settings, &marks, &store, day_of(&runs))?;
+    warn_of_times_to_come(&runs);
     let inputs = unchanged::inputs(settings, &store, &presentation, publishing)?;
     if let Some(there) = unchanged::find(settings, out, inputs) {
         return Ok(there);

@@ -221,6 +221,7 @@ mod tests {
     use assay_store::Access;
     use assay_store::synthetic::Recipe;
     use assay_verdicts::Marks;
+    use assay_verdicts::gate::State;
 
     use super::super::{Publishing, model};
     use crate::database;
@@ -293,6 +294,32 @@ mod tests {
         assert!(settled(&[5]).is_empty());
         assert!(settled(&[NIGHTS - 1]).is_empty());
         assert_eq!(settled(&[BEGAN]), [night(0).case_ids()[1].clone()]);
+    }
+
+    /// Rounds of one case alone say nothing of another, which stays as its night has it.
+    #[test]
+    fn what_nobody_ran_again_stays_as_its_night_has_it() {
+        let [other, slow] = [0, 1].map(|at| night(0).case_ids()[at].clone());
+        let state = |again: &str| {
+            let mut rounds = record(&Recipe {
+                seed: 1000,
+                purpose: Purpose::Confirmation {
+                    of: night(BEGAN).run(),
+                },
+                ..night(BEGAN)
+            });
+            rounds.blocks.retain(|block| block.case == again);
+            let manifest = &mut rounds.header.manifest;
+            manifest.cases.retain(|case| case.id == again);
+            rounds.header.manifest_digest = canonical::digest(&*manifest).unwrap();
+            let nights = (0..=BEGAN).map(|at| record(&night(at)));
+            let [tonight] = model_of(nights.chain([rounds])).nights.try_into().unwrap();
+            let regressed = tonight.gate.comparison.suite.counts.regressed;
+            let is_open = tonight.gate.awaiting().next().is_some();
+            (tonight.gate.state, regressed, is_open)
+        };
+        assert_eq!(state(&other), (State::Regressed, 1, true));
+        assert_eq!(state(&slow), (State::Regressed, 1, false));
     }
 
     #[test]

@@ -49,6 +49,7 @@ pub(super) fn judge(
         rules,
         is_imported: options.is_imported,
     };
+    let is_event = movement.as_ref().is_some_and(|found| found.event.is_some());
     let seen = found.iter().zip(&judged_by).zip(&judged);
     let of_items = items
         .iter()
@@ -59,6 +60,7 @@ pub(super) fn judge(
                 effect: effect.as_ref(),
                 by: by.as_ref(),
                 judged: judged.as_ref(),
+                is_event,
                 // Calibration is of times.
                 margin: if item.metric.name == Metric::TIME {
                     options.margin(&item.case)
@@ -108,6 +110,8 @@ pub(super) struct Finding<'a> {
     /// What was judged.
     pub by: Option<&'a RatioInterval>,
     pub judged: Option<&'a Judged>,
+    /// Whether most cases of the suite moved together.
+    pub is_event: bool,
     /// What is equal here.
     pub margin: f64,
 }
@@ -117,6 +121,10 @@ impl Finding<'_> {
         let position = self.position();
         let verdict = match &self.item.obstacle {
             Some(_) => Verdict::Inconclusive,
+            // What a mark excuses is known, however much of the suite it is.
+            None if self.got_worse_with_its_suite() && self.item.excuse.is_some() => {
+                Verdict::Regressed
+            }
             None => {
                 Verdict::of(position, self.item.metric.direction).unwrap_or(Verdict::Inconclusive)
             }
@@ -140,6 +148,7 @@ impl Finding<'_> {
             mark: self.item.excuse.clone(),
             remark: self.item.remark.clone(),
             since: self.item.since.as_ref().map(|since| since.run.clone()),
+            still: None,
             baseline_runs: speaker.shorter(self.item).map(|(own, _)| own),
             note: speaker.note(self, verdict),
         }
@@ -160,6 +169,15 @@ impl Finding<'_> {
             Position::Within => Position::Within,
             _ => Position::Straddles,
         }
+    }
+
+    /// Whether it got worse beyond what is equal by itself, and is judged relative to most of its suite.
+    pub fn got_worse_with_its_suite(&self) -> bool {
+        let position = self
+            .effect
+            .map(|effect| position(&effect.interval, self.margin));
+        let verdict = position.and_then(|of| Verdict::of(of, self.item.metric.direction));
+        self.is_event && self.is_relative() && verdict == Some(Verdict::Regressed)
     }
 
     /// Whether it was judged relative to what the suite did.
@@ -184,6 +202,7 @@ fn troubled((case, trouble): (String, Trouble)) -> CaseComparison {
         mark: None,
         remark: None,
         since: None,
+        still: None,
         baseline_runs: None,
         note: "not compared: without a right result there is no speed".into(),
         trouble: Some(trouble),

@@ -63,6 +63,9 @@ impl Speaker {
     ) -> String {
         let margin = finding.margin;
         let said = match verdict {
+            Verdict::Regressed if !judged.position.is_called() => {
+                "it moved with most of its suite, by more than what is equal".into()
+            }
             Verdict::Regressed | Verdict::Improved => self.called(finding, judged, verdict),
             Verdict::Unchanged => {
                 format!(
@@ -72,7 +75,13 @@ impl Speaker {
             }
             Verdict::Inconclusive => self.open(judged, margin),
         };
-        let remedy = (verdict == Verdict::Inconclusive).then(|| effect.remedy(margin));
+        let at_hand = finding
+            .item
+            .baseline
+            .len()
+            .min(finding.item.candidate.len());
+        let remedy =
+            (verdict == Verdict::Inconclusive).then(|| effect.remedy_beyond(at_hand, margin));
         let parts = [
             said,
             self.few(finding.item),

@@ -102,6 +102,7 @@ fn confirmed(at: usize, baseline: std::ops::Range<usize>, ratio: f64) -> Confirm
             mark: None,
             remark: None,
             since: None,
+            still: None,
             baseline_runs: None,
             note: "confirmed".into(),
         },
@@ -109,6 +110,7 @@ fn confirmed(at: usize, baseline: std::ops::Range<usize>, ratio: f64) -> Confirm
         reference: None,
         is_common: false,
         is_excused: false,
+        part_of: None,
     }
 }
 
@@ -263,4 +265,71 @@ fn confirmed_once_more_is_news_where_the_level_rose_beyond_it_or_had_come_back()
     let course = levels(&[(11, 1.0), (6, 1.12)]);
     let found = news(&[step, confirmed(13, 0..9, 1.12)], &course, &accepted);
     assert_eq!(found, [run(11)]);
+}
+
+/// A second regression before the first is mended, whose window is mostly of the level before both.
+#[test]
+fn confirmed_changes_step_from_the_level_that_was_there() {
+    let series = history(&levels(&[(4, 1.0), (1, 1.2), (2, 1.5)]), "").series;
+    let onset = Onset::of(&series, &runs(0..4), &run(5)).unwrap();
+    assert_eq!(ends(&onset), [4, 5]);
+    assert!((onset.step / (1.5 / 1.2) - 1.0).abs() < 0.03, "{onset:?}");
+    // Nor is what followed the first part of it.
+    let series = history(&levels(&[(6, 1.0), (1, 1.3), (1, 1.5)]), "").series;
+    let onset = Onset::of(&series, &runs(0..6), &run(7)).unwrap();
+    assert_eq!(ends(&onset), [5, 6]);
+    assert!((onset.step / 1.3 - 1.0).abs() < 0.03, "{onset:?}");
+}
+
+/// Whether one more run at the old level ends what was confirmed; `None` where it ended.
+fn back_once(slowdowns: &[f64]) -> Option<bool> {
+    let history = history(slowdowns, "");
+    let found = [confirmed(8, 0..6, 1.2)];
+    standing(&found, [&history])
+        .first()
+        .map(|one| one.is_back_once)
+}
+
+#[test]
+fn confirmed_regressions_that_are_back_in_the_newest_run_alone_are_told_so() {
+    for slow in [2, 3, 6] {
+        let back = |runs| back_once(&levels(&[(8, 1.0), (slow, 1.2), (runs, 1.0)]));
+        assert_eq!(
+            [0, 1, 2].map(back),
+            [Some(false), Some(true), None],
+            "{slow}"
+        );
+    }
+}
+
+/// Of cases that all got slower by the same on a night, what of a later one is told where the first told of a shift of the suite.
+fn of_suite(first: &Confirmed, level_before: f64, ratio: f64) -> Option<RunId> {
+    let slow = levels(&[(8, 1.0), (1, level_before), (1, ratio)]);
+    let records: Vec<Record> = (0..slow.len())
+        .map(|at| night(at, slow[at]).record())
+        .collect();
+    let (store, _folder) = store(&records);
+    let today = "2026-06-01".parse().unwrap();
+    let cases = Recipe::default().case_ids();
+    let of = |case: &String| CaseHistory::of_case(&store, case, &Marks::default(), today).unwrap();
+    let histories: Vec<CaseHistory> = cases.iter().flat_map(of).collect();
+    let mut other = confirmed(9, 0..7, ratio);
+    other.case.case.clone_from(&cases[2]);
+    let mut all = vec![first.clone(), other];
+    known::settle([], &mut all, &histories);
+    assert_eq!(all.len(), 2, "it stands by itself, whatever is told of it");
+    all.pop().unwrap().part_of
+}
+
+#[test]
+fn confirmed_parts_of_a_shift_of_the_suite_are_told_with_the_first_of_them() {
+    let shift = Confirmed {
+        is_common: true,
+        ..confirmed(8, 0..6, 1.1)
+    };
+    assert_eq!(of_suite(&shift, 1.1, 1.1), Some(run(8)));
+    // It got slower on that night and not with the suite; the suite did not move; it moved further since.
+    assert_eq!(of_suite(&shift, 1.0, 1.1), None);
+    assert_eq!(of_suite(&confirmed(8, 0..6, 1.1), 1.1, 1.1), None);
+    assert_eq!(of_suite(&shift, 1.1, 1.3), None);
 }

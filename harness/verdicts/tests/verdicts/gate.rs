@@ -6,7 +6,8 @@ use assay_verdicts::comparison::{Known, Loaded, Options, Question};
 use assay_verdicts::gate::{Confirmation, State};
 use assay_verdicts::window::newest_nights;
 use assay_verdicts::{
-    Comparison, Gate, History, Marks, RunView, Trouble, TroubleKind, Verdict, Window,
+    CaseHistory, Comparison, Confirmed, Gate, History, Marks, RunView, Trouble, TroubleKind,
+    Verdict, Window, known,
 };
 
 use crate::comparison::night;
@@ -262,6 +263,104 @@ fn verdicts_what_could_not_be_run_again_stays_suspected() {
 }
 
 #[test]
+fn verdicts_what_nobody_ran_again_stays_as_the_night_has_it() {
+    let suspected = judged(&nights(8, &slower(1.06)));
+    let [open, again @ ..] = &suspected.suspects().into_iter().collect::<Vec<_>>()[..] else {
+        panic!("no suspects");
+    };
+    // Rounds of the others, which show nothing.
+    let rounds = Options {
+        only: Some(again.iter().cloned().collect()),
+        ..Options::new(Question::Confirmation)
+    };
+    let quiet = with(&nights(8, &slower(1.0)), rounds);
+    let by_night = |gate: &Gate| gate.comparison.suite.expected_false_alarms;
+    let of_one = by_night(&suspected) / 5.0;
+    let left = |open: &[(String, String)]| {
+        suspected.clone().confirmed(Confirmation {
+            interleaved: Some(quiet.clone()),
+            open: open.iter().cloned().collect(),
+            ..Confirmation::default()
+        })
+    };
+    let found = left(std::slice::from_ref(open));
+    assert_eq!((found.state, found.is_worse()), (State::Regressed, true));
+    assert_eq!(found.comparison.suite.counts.regressed, 1);
+    let case = found
+        .comparison
+        .cases
+        .iter()
+        .find(|of| of.case == open.0)
+        .unwrap();
+    assert!(case.note.starts_with("not run again, "), "{}", case.note);
+    assert_eq!(
+        found.awaiting().map(|of| &of.case).collect::<Vec<_>>(),
+        [&open.0]
+    );
+    // What could not be run again is no alert.
+    let none = left(&[]);
+    assert!(!none.is_worse());
+    assert!((by_night(&found) - by_night(&none) - of_one).abs() < 1e-9);
+}
+
+#[test]
+fn verdicts_what_is_confirmed_once_more_is_still_regressed_and_counted_once() {
+    let again = Recipe {
+        night: 31,
+        ..slower(1.2)
+    };
+    let mut records = nights(8, &slower(1.2));
+    records.push(again.record());
+    let confirmed = |records: &[Record]| {
+        judged(records).confirmed(Confirmation {
+            interleaved: Some(against(records, Question::Confirmation)),
+            ..Confirmation::default()
+        })
+    };
+    let (store, _folder) = store(&records);
+    let first = confirmed(&records[..9]);
+    let mut all = Confirmed::all(&first, &store.run(&first.run).unwrap());
+    let mut tonight = confirmed(&records);
+    assert_eq!(tonight.comparison.suite.counts.regressed, 5);
+    let today = "2026-06-01".parse().unwrap();
+    let of = |case: &String| CaseHistory::of_case(&store, case, &Marks::default(), today).unwrap();
+    let histories: Vec<CaseHistory> = again.case_ids().iter().flat_map(of).collect();
+    known::settle([&mut tonight], &mut all, &histories);
+    let counts = tonight.comparison.suite.counts;
+    assert_eq!(
+        (counts.still, counts.regressed, counts.inconclusive),
+        (5, 0, 0)
+    );
+    assert_eq!(tonight.state, State::Inconclusive);
+    let cases = tonight.comparison.cases.iter();
+    for case in cases.filter(|case| case.still.is_some()) {
+        assert_eq!(case.still.as_ref(), Some(&first.run));
+        let parts: Vec<&str> = case.note.split("; ").collect();
+        assert!(parts[0].ends_with("which still stands"), "{}", case.note);
+        assert!(parts[1].starts_with("what this night gave: confirmed by run "));
+    }
+}
+
+#[test]
+fn verdicts_what_is_only_suspected_and_nobody_ran_again_stays_so() {
+    let mut suspected = judged(&nights(8, &slower(1.06)));
+    for case in &mut suspected.comparison.cases {
+        case.verdict = Verdict::Inconclusive;
+    }
+    let open = suspected.suspects();
+    let found = suspected.confirmed(Confirmation {
+        open,
+        ..Confirmation::default()
+    });
+    assert_eq!(
+        (found.state, found.awaiting().count()),
+        (State::Suspected, 5)
+    );
+    let expected = found.comparison.suite.expected_false_alarms;
+    assert!(expected == 0.0 && expected.is_sign_positive());
+}
+
+#[test]
 fn verdicts_what_is_missing_is_not_unchanged() {
     let whole = judged(&nights(8, &night(30)));
     assert_eq!(whole.missing(), 0);
@@ -291,6 +390,53 @@ fn verdicts_a_shift_of_all_cases_is_probed_and_not_alerted() {
     });
     assert_eq!(confirmed.state, State::Regressed);
     assert_eq!(confirmed.comparison.suite.counts.regressed, 3);
+}
+
+#[test]
+fn verdicts_what_a_mark_knows_of_a_shift_of_all_cases_is_known() {
+    let shifted = Recipe {
+        slowdown: 1.10,
+        ..night(30)
+    };
+    let records = nights(8, &shifted);
+    let tonight = &records.last().unwrap().header.run;
+    let with_mark = |case: &str| {
+        let text = format!(
+            "schema = 1\n[[mark]]\ncase = \"{case}\"\nkind = \"acknowledge\"\nat = \"{tonight}\"\nreason = \"issue 17\"\n"
+        );
+        let known = Known {
+            marks: Marks::parse(&text).unwrap(),
+            today: "2026-06-01".parse().unwrap(),
+            between: Vec::new(),
+        };
+        let options = Options {
+            known: Some(known),
+            ..Options::new(Question::Gate)
+        };
+        Gate::new("last:20".into(), tonight.clone(), with(&records, options))
+    };
+    let all = with_mark("*");
+    assert!(all.comparison.suite.common_shift.is_some());
+    let counts = all.comparison.suite.counts;
+    assert_eq!((all.state, counts.inconclusive), (State::Known, 0));
+    let note = &all.comparison.cases[0].note;
+    assert!(
+        note.starts_with("it moved with most of its suite"),
+        "{note}"
+    );
+    // What no mark knows of stays open.
+    let one = with_mark(&shifted.case_ids()[0]);
+    let others = one
+        .comparison
+        .cases
+        .iter()
+        .filter(|case| case.mark.is_none());
+    assert!(others.clone().count() > 5);
+    assert!(
+        others
+            .into_iter()
+            .all(|case| case.verdict == Verdict::Inconclusive)
+    );
 }
 
 #[test]

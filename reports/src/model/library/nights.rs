@@ -1,26 +1,29 @@
 //! What is said of nights in the end, and what of it still stands: of a library, by suite, machine and arm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use assay_record::RunId;
 use assay_store::{RunRow, SeriesKey};
 use assay_verdicts::nights::NEWS_DAYS;
 use assay_verdicts::{
-    CaseHistory, CaseState, Confirmed, Lasting, LocatedChange, Series, Standing, Told, Verdict,
-    confirmed,
+    CaseComparison, CaseHistory, CaseState, Confirmed, Lasting, LocatedChange, Series, Standing,
+    Told, Verdict, confirmed,
 };
 
 use super::{Library, Place};
 use crate::model::{Night, SiteModel, Step};
+use crate::pages::judged;
 
 /// What is said of a night, and of what.
 #[derive(Clone, Debug)]
 pub struct Said<'a> {
     /// In the end.
     pub told: Told,
-    /// How many confirmed regressions still stand there.
+    /// How many confirmed regressions still stand there, however long ago that night was.
     pub standing: usize,
+    /// How many of these it calls inconclusive by itself, and how many unchanged: its baseline has got used to them.
+    pub beside: Beside,
     /// How many levels changed to stay there, which the night does not call itself.
     pub counts: Lasting,
     /// These, where no gate settled them.
@@ -28,6 +31,30 @@ pub struct Said<'a> {
     /// How many got worse to stay there and stand, and are no news any more.
     pub older: usize,
 }
+
+/// What a night by itself calls what stands there: it is counted as that, and not as this.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside {
+    /// And not as what stands, nor as suspected.
+    pub inconclusive: usize,
+    /// Within the margin of a baseline of the new level.
+    pub unchanged: usize,
+}
+
+impl Beside {
+    fn add(&mut self, night: &Night, case: &CaseComparison) {
+        let is_open = case.still.is_none() && !judged::is_suspected(&night.gate, case);
+        match case.verdict {
+            _ if case.trouble.is_some() => {}
+            Verdict::Inconclusive if is_open => self.inconclusive += 1,
+            Verdict::Unchanged => self.unchanged += 1,
+            Verdict::Inconclusive | Verdict::Regressed | Verdict::Improved => {}
+        }
+    }
+}
+
+/// Cases that runs of the newest night of a place have, where that is at hand.
+pub(super) type Present<'a> = BTreeMap<NightPlace<'a>, Option<BTreeSet<&'a str>>>;
 
 /// Lasting changes with their histories, by the run whose night speaks of them.
 type LastingByRun<'a> = BTreeMap<&'a RunId, Vec<(&'a CaseHistory, &'a LocatedChange)>>;
@@ -43,6 +70,7 @@ pub fn night_place(key: &SeriesKey) -> NightPlace<'_> {
 impl<'a> Library<'a> {
     /// With what is said of nights in the end, and these by that: what asks for action first.
     pub(super) fn told(mut self) -> Self {
+        self.present = Arc::new(self.find_present());
         self.unjudged = Arc::new(self.find_unjudged());
         let said = self.said_of_all();
         let urgency = |night: &&Night| said.get(&night.gate.run).map(|said| said.told.urgency());
@@ -54,10 +82,19 @@ impl<'a> Library<'a> {
 
     fn said_of_all(&self) -> BTreeMap<&'a RunId, Said<'a>> {
         let (mut lasting, older) = self.lasting();
-        let mut standing: BTreeMap<&RunId, usize> = BTreeMap::new();
+        let mut standing: BTreeMap<&RunId, (usize, Beside)> = BTreeMap::new();
         for one in self.standing() {
-            if let Some(night) = self.night_for(&one.history.series.key) {
-                *standing.entry(&night.gate.run).or_default() += 1;
+            let Some(night) = self.night_for(&one.history.series.key) else {
+                continue;
+            };
+            let (count, beside) = standing.entry(&night.gate.run).or_default();
+            *count += 1;
+            let lasting = lasting.get(&night.gate.run).into_iter().flatten();
+            let is_lasting = lasting
+                .into_iter()
+                .any(|(of, _)| of.series.key == one.history.series.key);
+            if let Some(case) = night.gate.says_of(one.history).filter(|_| !is_lasting) {
+                beside.add(night, case);
             }
         }
         let said = |night: &&'a Night| {
@@ -67,11 +104,12 @@ impl<'a> Library<'a> {
             for (history, change) in &lasting {
                 counts.add(change, night.gate.says_of(history));
             }
-            let standing = standing.get(run).copied().unwrap_or(0);
+            let (standing, beside) = standing.get(run).copied().unwrap_or_default();
             let told = Told::of(night.gate.state, standing, counts);
             let said = Said {
                 told,
                 standing,
+                beside,
                 counts,
                 lasting,
                 older: older.get(run).copied().unwrap_or(0),
@@ -90,7 +128,7 @@ impl<'a> Library<'a> {
         for history in self.current.values().copied() {
             let key = &history.series.key;
             // Cheaper than what its night says of it.
-            let may_be = !history.changes.is_empty();
+            let may_be = !history.changes.is_empty() && !self.is_gone(key);
             let Some(night) = may_be.then(|| self.night_for(key)).flatten() else {
                 continue;
             };
@@ -174,14 +212,22 @@ impl<'a> Library<'a> {
         Some(skipped.count())
     }
 
-    /// What was confirmed before the newest nights and still stands, of series that are news and go on, the largest first; what the newest
-    /// night of one calls anew is told there.
+    /// What of that is news: of nights that are.
+    pub fn standing_lately(&self) -> Vec<Standing<'a>> {
+        let mut found = self.standing();
+        found.retain(|one| {
+            let night = self.night_for(&one.history.series.key);
+            let row = night.and_then(|night| self.night_row(night));
+            row.is_some_and(|row| !self.is_old(row))
+        });
+        found
+    }
+
+    /// What was confirmed before the newest nights and still stands, of series that go on, the largest first; what the newest night of one
+    /// calls anew is told there.
     pub fn standing(&self) -> Vec<Standing<'a>> {
-        let is_news = |history: &&CaseHistory| {
-            let last = history.series.points.last();
-            last.is_some_and(|point| self.age_days(point.started) <= NEWS_DAYS)
-        };
-        let going_on = self.current.values().copied().filter(is_news);
+        let going_on = self.current.values().copied();
+        let going_on = going_on.filter(|history| !self.is_gone(&history.series.key));
         let mut found = confirmed::standing(&self.model.confirmed, going_on);
         found.retain(|one| !self.is_called_anew(&one.history.series));
         let size = |one: &Standing| {
@@ -208,7 +254,9 @@ impl<'a> Library<'a> {
     /// What was confirmed of a series, oldest first, and whether it still stands.
     pub fn confirmed_of(&self, history: &CaseHistory) -> Vec<(&'a Confirmed, bool)> {
         let own = self.model.confirmed.iter().filter(|one| one.is_of(history));
-        own.map(|one| (one, one.stands(history))).collect()
+        let is_gone = self.is_gone(&history.series.key);
+        own.map(|one| (one, !is_gone && one.stands(history)))
+            .collect()
     }
 
     /// Whether the nights of a place, or of an arm that no night judges, are told of.
@@ -237,6 +285,37 @@ impl<'a> Library<'a> {
     pub fn stands(&self, history: &CaseHistory) -> bool {
         let mut own = self.model.confirmed.iter();
         own.any(|one| one.is_of(history) && one.stands(history))
+            && !self.is_gone(&history.series.key)
+    }
+
+    /// Whether what stands of a series is back in its newest run, so that one more like it ends it.
+    pub fn is_back_once(&self, history: &CaseHistory) -> bool {
+        let standing = confirmed::standing(&self.model.confirmed, [history]);
+        let is_back = standing.iter().any(|one| one.is_back_once);
+        is_back && !self.is_gone(&history.series.key)
+    }
+
+    /// Whether a case has been taken out: no run of the newest night of its place has it any more.
+    pub fn is_gone(&self, key: &SeriesKey) -> bool {
+        let present = self.present.get(&night_place(key));
+        let present = present.and_then(Option::as_ref);
+        present.is_some_and(|cases| !cases.contains(key.case.as_str()))
+    }
+
+    fn find_present(&self) -> Present<'a> {
+        let cases_of = |(place, runs): (&NightPlace<'a>, &[&Night])| {
+            let mut cases = BTreeSet::new();
+            for night in runs {
+                let of_run = &self.summary(&night.gate.run)?.cases;
+                let own = of_run.iter().filter(|case| case.case.arm == place.2);
+                cases.extend(own.map(|case| case.case.case.as_str()));
+            }
+            Some(cases)
+        };
+        let places = self.nights_by_place();
+        places
+            .map(|(place, runs)| (*place, cases_of((place, runs))))
+            .collect()
     }
 
     /// What is said of a night in the end; `None` where its run is not at hand.

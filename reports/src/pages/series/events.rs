@@ -66,6 +66,10 @@ struct ConfirmedLine {
     /// What it was run beside.
     reference: Option<End>,
     stands: bool,
+    /// Whether the level is back in the newest run, and in no more.
+    is_back_once: bool,
+    /// Whether it stood when its case was taken out.
+    is_gone: bool,
     /// The mark that accepts it, and the run that it names; empty where none does.
     accepted: String,
     accepted_at: Option<End>,
@@ -196,6 +200,8 @@ fn confirmed_line(
         night: end(&one.night),
         reference: one.reference.as_ref().and_then(end),
         stands,
+        is_back_once: stands && one.is_back_once(history),
+        is_gone: library.is_gone(&history.series.key) && one.stands(history),
         accepted: mark.map_or(String::new(), |mark| cell(&mark.to_string())),
         accepted_at: at.and_then(|at| end(&history.series.points[at].run)),
     }

@@ -60,7 +60,7 @@ struct Distribution {
 #[derive(Serialize)]
 struct Baseline {
     run: Link,
-    /// What it is: the last run of the baseline, or what a regression was confirmed against.
+    /// What it is: the run nearest to the middle of the baseline, or what a regression was confirmed against.
     what: &'static str,
     samples: String,
 }
@@ -177,7 +177,7 @@ impl<'a> Behind<'a> {
         if standing.any(|(one, _)| one.reference.as_ref() == Some(run)) {
             "which the regression was confirmed against"
         } else {
-            "a run of its baseline"
+            "the run nearest to the middle of its baseline"
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the newest night says of a series: the gate's verdict, as every other page has it.
 
-use assay_verdicts::{Onset, Series};
+use assay_verdicts::{CaseHistory, Onset};
 use serde::Serialize;
 
 use crate::model::Library;
@@ -9,6 +9,9 @@ use crate::pages::judged::{self, Effect};
 use crate::pages::part::{self, Badge, Link, badge, cell};
 use crate::text::clip;
 use crate::words;
+
+/// What is said of a case that was taken out.
+const GONE: &str = "no run of the newest night has it any more: it is gone from its suite, and nothing stands of it";
 
 /// Longest reason, in characters.
 const NOTE: usize = 1000;
@@ -33,7 +36,8 @@ pub struct VerdictView {
 }
 
 /// `None` where no night judges the series.
-pub fn view(library: &Library<'_>, series: &Series) -> Option<VerdictView> {
+pub fn view(library: &Library<'_>, history: &CaseHistory) -> Option<VerdictView> {
+    let series = &history.series;
     let night = library.night_of(series)?;
     let row = library.night_row(night)?;
     let gate = &night.gate;
@@ -56,10 +60,18 @@ pub fn view(library: &Library<'_>, series: &Series) -> Option<VerdictView> {
             let note = trouble.unwrap_or_else(|| case.note.clone());
             (judged::case_of(gate, case), note)
         }
+        None if library.is_gone(&series.key) => (part::gone(), GONE.to_owned()),
         None => (
             badge("quiet", "○", "not compared"),
             left_out()?.note.clone(),
         ),
+    };
+    let stands = library.stands(history);
+    let (of_night, badge) = (badge.word, judged::still(badge, stands, None));
+    let note = if badge.word == of_night {
+        note
+    } else {
+        format!("what was confirmed before stands; the night by itself: {of_night}, {note}")
     };
     let is_confirmed = case.is_some_and(|case| case.at_first.is_some());
     let confirmation = gate.confirmation.as_ref().filter(|_| is_confirmed);

@@ -15,6 +15,9 @@ use crate::pages::judged::{self, Effect};
 use crate::pages::part::{self, Badge, Link, cell};
 use crate::text::{breakable, said};
 
+/// What is said of what stands where its newest run is no worse than what was before.
+const BACK: &str = "back in the newest run; one more like it ends it";
+
 /// Longest reason in a row, in characters.
 const REASON: usize = 200;
 
@@ -228,7 +231,11 @@ fn of_series(
         fraction: summary.filter(|_| !place.is_further).and_then(share),
         effect,
         badge,
-        reason: said(not_ok.map_or("", part::reason), REASON),
+        reason: match not_ok {
+            Some(state) => said(part::reason(state), REASON),
+            None if library.is_back_once(history) => BACK.into(),
+            None => String::new(),
+        },
     })
 }
 
@@ -242,6 +249,8 @@ fn in_the_end(
     let by_night = || verdict.and_then(judged::effect_of);
     let (stands, lasting) = (library.stands(history), library.lasting_of(history));
     let is_told = stands || lasting.is_some();
+    let gone = || library.is_gone(&history.series.key).then(part::gone);
+    let own = own.or_else(gone);
     let own = own.or(is_told.then(|| part::badge("quiet", "○", "not compared")));
     let Some(own) = own else {
         return (None, by_night());
