@@ -27,6 +27,7 @@ pub mod decoder;
 pub mod draw;
 pub mod evaluation;
 pub mod examine;
+mod gauge;
 pub mod grammar;
 pub mod images;
 pub mod language;

@@ -29,10 +29,9 @@ use assay_protocol::{
 };
 
 use super::examine::Examined;
+use super::gauge::{product_rate, product_side, product_type};
 use super::plan::Plan;
-use super::run::{
-    Begin, REMEDY, Stepped, Together, Training, product_rate, product_side, product_type,
-};
+use super::run::{Begin, REMEDY, Stepped, Together, Training};
 use crate::memory;
 use company::Company;
 use keeping::Keeping;
