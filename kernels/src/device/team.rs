@@ -289,7 +289,7 @@ mod tests {
             // It can be called again.
             let done = AtomicU64::new(0);
             team.each(vec![1; 3], |own| {
-                _ = done.fetch_add(*own, Ordering::Relaxed)
+                _ = done.fetch_add(*own, Ordering::Relaxed);
             });
             assert_eq!(done.into_inner(), 3);
         }
