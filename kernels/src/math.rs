@@ -370,7 +370,8 @@ mod tests {
 
     #[test]
     fn lines_of_sigmoids_are_as_accurate_as_claimed() {
-        let lines: [(&str, fn(&[f32; WIDTH]) -> [f32; WIDTH], u64); 2] = [
+        type Line = fn(&[f32; WIDTH]) -> [f32; WIDTH];
+        let lines: [(&str, Line, u64); 2] = [
             ("sigmoid_of", sigmoid_of, SIGMOID),
             ("sigmoid_roughly", sigmoid_roughly, SIGMOID_ROUGHLY),
         ];
