@@ -385,6 +385,15 @@ impl Comparison {
         judging::judge(baseline, candidate, history, options)
     }
 
+    /// The runs of the baseline that a metric of a case is compared with, the oldest first: from where its level changed last, or a mark begins it
+    /// anew.
+    pub fn baseline_of(&self, case: &CaseComparison) -> &[RunId] {
+        let runs = &self.baseline.runs;
+        let since = case.since.as_ref();
+        let begin = since.and_then(|since| runs.iter().position(|run| run == since));
+        &runs[begin.unwrap_or(0)..]
+    }
+
     /// What a metric of a case rests on: some are compared with fewer runs than the baseline has.
     pub fn basis_of(&self, case: &CaseComparison) -> Basis {
         match (case.baseline_runs, self.basis) {

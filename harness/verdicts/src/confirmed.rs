@@ -31,7 +31,7 @@ pub struct Confirmed {
     pub arm: String,
     /// What was said of it then.
     pub case: CaseComparison,
-    /// What it was compared with at first: the runs of the window.
+    /// What it was compared with at first: the runs of the window, from where the level of the case changed last.
     pub baseline: Vec<RunId>,
     /// The run of the window that the rounds were run beside; absent where there were none beside them.
     pub reference: Option<RunId>,
@@ -65,7 +65,7 @@ impl Confirmed {
             machine: night.machine.clone(),
             arm: comparison.candidate.arm.clone(),
             case: case.clone(),
-            baseline: comparison.baseline.runs.clone(),
+            baseline: comparison.baseline_of(case).to_vec(),
             reference: confirmation
                 .reference
                 .as_ref()
@@ -256,7 +256,7 @@ pub struct Standing<'a> {
     pub first: &'a Confirmed,
     /// What was confirmed last.
     pub last: &'a Confirmed,
-    /// Whether the level of what was confirmed last is back in the newest run: one more like it ends it.
+    /// Whether the level from before all of it is back in the newest run: one more like it ends it.
     pub is_back_once: bool,
 }
 
@@ -298,7 +298,7 @@ pub fn standing<'a>(
             history,
             first,
             last,
-            is_back_once: last.is_back_once(history),
+            is_back_once: [first, last].iter().all(|one| one.is_back_once(history)),
         })
     };
     if confirmed.is_empty() {

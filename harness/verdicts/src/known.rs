@@ -67,7 +67,7 @@ fn known(
         let case = gate.says_of(history).filter(|case| is_news(case))?;
         let called = Called {
             night: &gate.run,
-            baseline: &gate.comparison.baseline.runs,
+            baseline: gate.comparison.baseline_of(case),
             ratio: case.beside_baseline()?,
         };
         let own = |by: &Confirmed| !by.is_accepted(history);

@@ -238,7 +238,7 @@ impl<'a> Book<'a> {
                 && case.at_first.is_none()
                 && !history.is_some_and(|known| is_lasting(library, known, &gate.run))
             {
-                let baseline = &gate.comparison.baseline.runs;
+                let baseline = gate.comparison.baseline_of(case);
                 // Where it began, as far as the series shows it: the next night that still sees it is no news.
                 let onset = history.and_then(|of| Onset::of(&of.series, baseline, &gate.run));
                 let known = |run: &RunId| library.runs.get_key_value(run).map(|(run, _)| *run);

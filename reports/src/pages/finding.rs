@@ -288,7 +288,7 @@ struct Range<'a> {
 impl<'a> Range<'a> {
     fn of(night: &'a Night, case: &CaseComparison, history: Option<&'a CaseHistory>) -> Self {
         let lasting = history.and_then(|history| located(night, case, history));
-        let baseline = &night.gate.comparison.baseline.runs;
+        let baseline = night.gate.comparison.baseline_of(case);
         let found = history.filter(|_| lasting.is_none());
         let confirmation = night.gate.confirmation.as_ref();
         let beside = confirmation.and_then(|found| found.reference.as_ref());

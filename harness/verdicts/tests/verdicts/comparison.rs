@@ -206,10 +206,17 @@ fn verdicts_a_baseline_begins_after_the_last_known_change_of_level() {
         other => panic!("{other:?}"),
     };
     assert_eq!((own.baseline_runs, rests_on(own)), (Some(8), 8));
+    assert_eq!(known.baseline_of(own), &known.baseline.runs[12..]);
+    assert_eq!(known.baseline_of(own).first(), Some(&since));
     // The others are compared with all of it, and all are in the mean.
     let others = known.cases.iter().filter(|other| other.case != case);
     assert!(others.clone().count() > 0 && others.clone().all(|other| other.since.is_none()));
     assert!(others.clone().all(|other| rests_on(other) == 20));
+    assert!(
+        others
+            .clone()
+            .all(|other| known.baseline_of(other).len() == 20)
+    );
     assert_eq!(known.suite.geometric_mean.unwrap().cases, 10);
     // A further change shows, beside the new level.
     slow_down(&mut tonight, &case, 1.10);

@@ -302,6 +302,16 @@ fn confirmed_regressions_that_are_back_in_the_newest_run_alone_are_told_so() {
     }
 }
 
+/// The second of two steps is undone, and not the first.
+#[test]
+fn confirmed_regressions_of_which_one_is_left_are_not_back() {
+    let history = history(&levels(&[(8, 1.0), (2, 1.2), (2, 1.5), (1, 1.2)]), "");
+    let found = [confirmed(8, 0..6, 1.2), confirmed(10, 0..6, 1.5)];
+    let both = standing(&found, [&history]);
+    assert!(both[0].last.is_back_once(&history));
+    assert!(!both[0].is_back_once);
+}
+
 /// Of cases that all got slower by the same on a night, what of a later one is told where the first told of a shift of the suite.
 fn of_suite(first: &Confirmed, level_before: f64, ratio: f64) -> Option<RunId> {
     let slow = levels(&[(8, 1.0), (1, level_before), (1, ratio)]);

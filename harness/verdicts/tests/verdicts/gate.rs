@@ -319,7 +319,17 @@ fn verdicts_what_is_confirmed_once_more_is_still_regressed_and_counted_once() {
     };
     let (store, _folder) = store(&records);
     let first = confirmed(&records[..9]);
-    let mut all = Confirmed::all(&first, &store.run(&first.run).unwrap());
+    let row = store.run(&first.run).unwrap();
+    let mut all = Confirmed::all(&first, &row);
+    // Where a level changed within the window, what stands is held against what came after.
+    let mut later = first.clone();
+    let window = first.comparison.baseline.runs.clone();
+    for case in &mut later.comparison.cases {
+        case.since = Some(window[3].clone());
+    }
+    let of_level = Confirmed::all(&later, &row);
+    assert!(of_level.iter().all(|one| one.baseline == window[3..]));
+    assert_eq!((of_level.len(), all[0].baseline.len()), (5, window.len()));
     let mut tonight = confirmed(&records);
     assert_eq!(tonight.comparison.suite.counts.regressed, 5);
     let today = "2026-06-01".parse().unwrap();

@@ -248,7 +248,7 @@ impl<'a> Library<'a> {
         let mut own = cases.filter(|case| {
             (&case.case, &case.metric.name) == (&series.key.case, &series.key.metric)
         });
-        own.any(|case| case.verdict == Verdict::Regressed && case.mark.is_none())
+        own.any(|case| case.trouble.is_none() && is_anew(case))
     }
 
     /// What was confirmed of a series, oldest first, and whether it still stands.
@@ -286,6 +286,14 @@ impl<'a> Library<'a> {
         let mut own = self.model.confirmed.iter();
         own.any(|one| one.is_of(history) && one.stands(history))
             && !self.is_gone(&history.series.key)
+            && !self.is_mended_anew(history)
+    }
+
+    /// Whether the newest night says that it got better: that is told, and whether it lasts the next runs show.
+    fn is_mended_anew(&self, history: &CaseHistory) -> bool {
+        let night = self.night_of(&history.series);
+        let case = night.and_then(|night| night.gate.says_of(history));
+        case.is_some_and(|case| case.trouble.is_none() && case.verdict == Verdict::Improved)
     }
 
     /// Whether what stands of a series is back in its newest run, so that one more like it ends it.
@@ -350,6 +358,15 @@ pub fn steps_within(steps: &[Step], from: &RunId, to: &RunId) -> Vec<String> {
     let within = steps.iter();
     let within = within.filter(|step| step.run > *from && step.run <= *to);
     within.flat_map(|step| step.differences.clone()).collect()
+}
+
+/// Whether a night calls it itself, for the worse without an excuse or for the better.
+fn is_anew(case: &CaseComparison) -> bool {
+    match case.verdict {
+        Verdict::Regressed => case.mark.is_none(),
+        Verdict::Improved => true,
+        Verdict::Unchanged | Verdict::Inconclusive => false,
+    }
 }
 
 /// Nights by their places, in each the latest run first.

@@ -76,7 +76,10 @@ pub fn view(library: &Library<'_>, history: &CaseHistory) -> Option<VerdictView>
     let is_confirmed = case.is_some_and(|case| case.at_first.is_some());
     let confirmation = gate.confirmation.as_ref().filter(|_| is_confirmed);
     let reference = confirmation.and_then(|found| found.reference.as_ref());
-    let onset = reference.and_then(|_| Onset::of(series, &comparison.baseline.runs, &gate.run));
+    let own = case.map_or(&comparison.baseline.runs[..], |case| {
+        comparison.baseline_of(case)
+    });
+    let onset = reference.and_then(|_| Onset::of(series, own, &gate.run));
     let has_baseline = !comparison.baseline.runs.is_empty();
     let mark = case.and_then(|case| case.mark.as_ref());
     Some(VerdictView {
