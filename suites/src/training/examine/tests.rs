@@ -210,7 +210,7 @@ fn what_was_not_compared_is_said() {
     };
     let words = notes(&[("experts", "4"), ("capacity", "0.5")]);
     assert!(words.contains("some tokens found no slot"), "{words}");
-    let words = notes(&[("experts", "4"), ("stored", "\"f16\"")]);
+    let words = notes(&[("experts", "4"), ("stored", "f16")]);
     assert!(words.contains("may choose other experts"), "{words}");
     // More tokens in a step than there are.
     let words = notes(&[("batch", "64"), ("length", "512")]);
